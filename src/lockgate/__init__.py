@@ -1,0 +1,1 @@
+"""Lockgate: in-transit data governance for AI agents."""

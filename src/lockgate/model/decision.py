@@ -1,0 +1,70 @@
+"""What was decided about one operation, and the refusal that a client gets to read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from lockgate.model.policy import AuditMode, ColumnMask, DetectMask, ReviewTerms
+
+
+class Effect(StrEnum):
+    """The outcome of policy, before a person was asked."""
+
+    ALLOW = "allow"
+    REVIEW = "review"
+    DENY = "deny"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Policy's answer for one operation, with every obligation that comes with it.
+
+    `rules` names the rules that brought the effect about; `masks` and `detects` are in force
+    whatever the effect. `policy_hash` is the hex SHA-256 of the configuration's policies.
+    """
+
+    effect: Effect
+    rules: tuple[str, ...]
+    reason: str
+    policy_hash: str
+    masks: tuple[ColumnMask, ...] = ()
+    detects: tuple[DetectMask, ...] = ()
+    mask_rules: tuple[str, ...] = ()
+    review: ReviewTerms | None = None
+    audit: AuditMode = AuditMode.FULL
+
+
+class RefusalCode(StrEnum):
+    """Why something was refused; each protocol words these in its own error codes."""
+
+    DENIED = "denied"                          # policy
+    REVIEW_PENDING = "review_pending"          # mode: ticket; ask, then retry
+    REVIEW_DENIED = "review_denied"
+    REVIEW_EXPIRED = "review_expired"
+    UNAUTHENTICATED = "unauthenticated"
+    EXPIRED = "expired"                        # the identity's token ran out
+    NOT_UNDERSTOOD = "not_understood"          # cannot be parsed or resolved (I4)
+    NOT_ENFORCEABLE = "not_enforceable"        # a mask is due that this statement shape cannot carry
+    UNKNOWN_OBJECT = "unknown_object"          # the backend has no such relation
+    TOO_LARGE = "too_large"
+    UNSUPPORTED = "unsupported"
+    AUDIT_UNAVAILABLE = "audit_unavailable"
+    BACKEND_UNAVAILABLE = "backend_unavailable"
+    SHUTTING_DOWN = "shutting_down"
+    INTERNAL = "internal"                      # a stage raised; fail closed
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A request that goes no further, worded so that an agent can act on it.
+
+    `reason` and `hint` are shown to the client: they name no column or rule that the caller may
+    not know of. `rule` is the deciding rule's name, `ticket` the review to ask about.
+    """
+
+    code: RefusalCode
+    reason: str
+    rule: str | None = None
+    ticket: str | None = None
+    hint: str | None = None

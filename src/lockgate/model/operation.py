@@ -1,0 +1,30 @@
+"""What is asked: one request in words that policy, reviewer and record share across protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One request, as read from the wire and before anything is decided.
+
+    `verbs` holds every effect that the request has or may have, in lower case (a multi-statement
+    string or a CTE has several; what cannot be analysed has all that its protocol knows).
+    `facts` are plain values (str, int, bool, None, list, dict) that conditions see as `op.<name>`;
+    `op.verb` and `op.verbs` are added by the policy engine. `text` is what a reviewer reads and
+    what a ticket is bound to, without comments. `parameters` are bound values as text (None for
+    NULL, a hex form for binary). `objects` are the names touched, for the record.
+    Two operations with an equal `key` have equal verbs and facts (the key does not cover
+    parameters), so a decision may be cached by it.
+    """
+
+    protocol: str
+    kind: str
+    verbs: frozenset[str]
+    text: str
+    key: Hashable
+    facts: Mapping[str, object] = field(default_factory=dict)
+    parameters: tuple[str | None, ...] = ()
+    objects: tuple[str, ...] = ()

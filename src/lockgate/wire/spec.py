@@ -1,0 +1,101 @@
+"""What a protocol declares about itself: the one object that the rest of the gateway reads.
+
+Nothing outside `protocols/X/` names X: listeners, CLI help, the API and the docs come from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pydantic import BaseModel
+
+from lockgate.model import Refusal, Rule
+from lockgate.wire.steps import Steps
+
+
+class Mediator(Protocol):
+    """One admitted stream. Each method is a generator that the driver runs to its end.
+
+    The driver never runs two generators of the same side at once; while a client-side generator
+    waits for a person or a record, server-side ones go on running.
+    """
+
+    @property
+    def is_idle(self) -> bool:
+        """True between requests: nothing is owed to the client. Drain and expiry wait for it."""
+
+    def client_data(self, data: bytes) -> Steps[None]: ...
+
+    def server_data(self, data: bytes) -> Steps[None]: ...
+
+    def client_closed(self) -> Steps[None]:
+        """The client is gone: settle what is open, say goodbye to the backend."""
+
+    def server_closed(self) -> Steps[None]:
+        """The backend is gone: settle what is open, tell the client."""
+
+    def end(self, refusal: Refusal) -> Steps[None]:
+        """End the session between requests (expired identity, drain, broken log) with a clear error."""
+
+    def interrupt(self) -> Steps[None]:
+        """Somebody holds this session's cancel key: forward it if a request is running."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a client came in: which listener, and what the listener is bound to."""
+
+    listener: str
+    connection: str | None     # set where the port belongs to one connection
+    peer: str                  # ``ip:port``
+    is_loopback: bool
+    allow_plaintext: bool      # the listener accepts tokens without TLS (loopback only)
+    has_tls: bool              # the listener has a certificate
+
+
+@dataclass(frozen=True, slots=True)
+class LoginContext:
+    """What a login may look up. `connections` maps names to settings of this protocol only."""
+
+    route: Route
+    connections: Mapping[str, Any]
+    by_server_name: Callable[[str], str | None]
+    cancel_key: Callable[[], bytes]
+    """A new cancel key (32 bytes or as asked), unique in this process and registered for this session."""
+
+
+@dataclass(frozen=True, slots=True)
+class Enforcement:
+    """One row of the enforcement table: how one rule is held on one connection.
+
+    `problem` is None when it is; otherwise the gateway refuses to start with it (I5).
+    """
+
+    connection: str
+    rule: str
+    control: str
+    how: str
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProtocolSpec:
+    """A protocol, as its folder's `__init__.py` exports it under the name `SPEC`."""
+
+    name: str
+    title: str
+    default_port: int
+    settings: type[BaseModel]
+    """Protocol-specific keys of a connection (validated, frozen)."""
+    login: Callable[[LoginContext], Steps[Mediator | None]]
+    """From the first byte to a mediator, or None where the connection ended properly (cancel, refusal)."""
+    probe: Callable[[Any], Steps[Any]] | None
+    """Runs on a connection that the gateway holds itself and returns a catalogue; sees no client."""
+    enforce: Callable[[str, Any, Sequence[Rule], Any], list[Enforcement]]
+    """(connection name, settings, rules that apply, catalogue or None) → rows for `lockgate check`."""
+    facts: Mapping[str, str]
+    """Fact name → one line of documentation, for conditions (`op.<name>`) and the generated docs."""
+    verbs: frozenset[str]
+    """Every verb that this protocol can report."""

@@ -1,0 +1,223 @@
+"""The steps that mediators yield; the driver (`proxy.session`) carries each out and sends the result back.
+
+A mediator is a generator over steps. It does no I/O and knows no socket; it says what should
+happen and gets back what came of it. Everything that can fail in an expected way comes back as a
+value (`Refusal`), not as an exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, TypeVar
+
+from lockgate.govern.permit import Cleared, Permit
+from lockgate.govern.pipeline import ClearPlan, Grant, Planned
+from lockgate.model import Decision, Operation, OutcomeStatus, Refusal, Secret
+
+
+class Side(Enum):
+    """The two ends of a session."""
+
+    CLIENT = "client"
+    SERVER = "server"
+
+
+# ---------------------------------------------------------------- governance
+
+
+@dataclass(slots=True)
+class Judge:
+    """Ask whether an operation may go on. → `Grant` or `Refusal`.
+
+    `plan(decision)` is called once policy has decided and before anybody is asked or anything is
+    recorded: it returns what would be forwarded and how results are masked (`Planned`), or a
+    `Refusal` where a mask is due that it cannot enforce. `waiting(ticket)` gives bytes to send to
+    the client while a person decides (keep-alive), or None where the protocol has no such thing.
+    """
+
+    operation: Operation
+    plan: Callable[[Decision], Planned | Refusal]
+    waiting: Callable[[str], bytes] | None = None
+
+
+@dataclass(slots=True)
+class Record:
+    """Make the records of `grants` (durable or queued, as their decision says) for these bytes.
+    → `Permit` or `Refusal`.
+
+    With no grants the bytes carry no request of their own and go `under` the sequence number of a
+    record that exists (0: the session's begin).
+    """
+
+    grants: Sequence[Grant]
+    payload: bytes
+    under: int = 0
+
+
+@dataclass(slots=True)
+class Clear:
+    """Mask a chunk of results. → `Cleared` or `Refusal` (never an exception, never the raw chunk)."""
+
+    plan: ClearPlan
+    chunk: bytes
+
+
+@dataclass(slots=True)
+class Compose:
+    """Clear bytes that the gateway itself made (an error, a keep-alive). → `Cleared`."""
+
+    payload: bytes
+
+
+@dataclass(slots=True)
+class Settle:
+    """Say how a forwarded request ended; becomes its outcome record. → None."""
+
+    grant: Grant
+    status: OutcomeStatus
+    rows: int = 0
+    sent: int = 0
+    code: str = ""
+
+
+# ---------------------------------------------------------------- bytes
+
+
+@dataclass(slots=True)
+class ToServer:
+    """Forward the permit's bytes. → None. Waits while the backend is slow."""
+
+    permit: Permit
+
+
+@dataclass(slots=True)
+class ToClient:
+    """Send the clearance's bytes. → None. Waits while the client is slow."""
+
+    cleared: Cleared
+
+
+@dataclass(slots=True)
+class Close:
+    """End the session after what was sent has been flushed. → does not return.
+
+    `cause` goes into the `session_end` record.
+    """
+
+    cause: str
+
+
+# ---------------------------------------------------------------- login only
+
+
+@dataclass(slots=True)
+class Receive:
+    """Wait for bytes from one side. → bytes (at least one), or b"" at end of stream.
+
+    Only a login uses it; afterwards bytes are pushed into the mediator's `client_data` and
+    `server_data`.
+    """
+
+    side: Side
+
+
+@dataclass(slots=True)
+class StartTls:
+    """Become the TLS server towards the client, or the TLS client towards the backend. → `TlsInfo`
+    or `Refusal`.
+
+    `initial` are bytes already received that belong to the handshake (direct TLS). `alpn` is
+    offered (backend) or accepted (client).
+    """
+
+    side: Side
+    initial: bytes = b""
+    alpn: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TlsInfo:
+    """What the handshake established. `server_end_point` is RFC 5929's channel binding data of the
+    certificate that the TLS *server* of that side showed, or None where it is undefined.
+    """
+
+    server_name: str | None
+    alpn: str | None
+    server_end_point: bytes | None
+
+
+@dataclass(slots=True)
+class Authenticate:
+    """Verify a token. → `Identity` or `Refusal`."""
+
+    token: Secret
+
+
+@dataclass(slots=True)
+class Admit:
+    """May this identity use this connection? Records `session_begin` durably. → `Admission` or
+    `Refusal`.
+
+    `connection` is a connection's name; `claims` are what the client says of itself (task, trace),
+    recorded as claims.
+    """
+
+    identity: Any
+    connection: str
+    claims: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """An admitted session: its opaque id, the connection's settings and its backend user."""
+
+    session: str
+    connection: Any
+    user: str
+
+
+@dataclass(slots=True)
+class Dial:
+    """Connect to the admitted connection's backend. → None or `Refusal`."""
+
+
+@dataclass(slots=True)
+class Credential:
+    """Read the backend credential now. → `Secret` or `Refusal`. Forget it after use (I6)."""
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """The newest catalogue of the connection. → what the protocol's `probe` returned, or `Refusal`.
+
+    `newer_than` asks for one taken after that version was found stale (own DDL, unknown name).
+    """
+
+    newer_than: int | None = None
+
+
+@dataclass(slots=True)
+class Interrupt:
+    """A cancel request arrived for this key. → None, whether or not such a session exists."""
+
+    key: bytes
+
+
+@dataclass(slots=True)
+class Aside:
+    """Send the permit's bytes over a fresh connection to the same backend and close it (how
+    PostgreSQL wants a cancel). → None. Failures are logged, not reported.
+    """
+
+    permit: Permit
+
+
+Step = (
+    Judge | Record | Clear | Compose | Settle | ToServer | ToClient | Close | Receive | StartTls
+    | Authenticate | Admit | Dial | Credential | Snapshot | Interrupt | Aside
+)
+
+R = TypeVar("R")
+Steps = Generator[Step, Any, R]
