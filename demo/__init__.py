@@ -1,0 +1,1 @@
+"""The demo: a real AutoGen team, a real PostgreSQL, and the gateway between them."""
