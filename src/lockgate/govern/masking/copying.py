@@ -1,0 +1,255 @@
+"""COPY streams under content masks: rows are put together, searched field by field, written anew.
+
+Stands apart from `detection` because a COPY row is no frame: it may cross frame borders, and its
+values are escaped (text), quoted (CSV) or counted (binary). Rules: no byte of a row leaves before
+the row is whole and searched; what is held back is bounded by `limit`, above it RemoteProtocolError
+is raised. Formats: PostgreSQL manual, "COPY", File Formats.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lockgate.errors import RemoteProtocolError
+from lockgate.govern.masking.conceal import Conceal
+from lockgate.kernel.copy_text import (
+    lines_are_whole,
+    split_csv,
+    split_lines,
+    split_text,
+    split_tuples,
+    tuples_are_whole,
+)
+from lockgate.kernel.frames import frame, split_frames
+from lockgate.kernel.rows import fields, touched_frames
+
+Hits = list[tuple[int, int]]
+
+_SIGNATURE = b"PGCOPY\n\xff\r\n\x00"
+_HEADER = 19
+_DONE = 0x63
+_PLAIN_DELIMITERS = b"\t|,;"
+_ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
+_UNESCAPE = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
+_MUST_ESCAPE = re.compile(rb"[\\\b\f\n\r\t\v]")
+_ESCAPE = {value: b"\\" + key for key, value in _UNESCAPE.items()} | {b"\\": b"\\\\"}
+
+
+@dataclass(frozen=True, slots=True)
+class CopyFormat:
+    """The options of a COPY that decide how its values are written. All but `null` are one byte."""
+
+    delimiter: bytes = b"\t"
+    null: bytes = b"\\N"
+    quote: bytes = b'"'
+    escape: bytes = b'"'
+
+    @staticmethod
+    def of(kind: str) -> CopyFormat:
+        """The defaults of the format."""
+        return CopyFormat(delimiter=b",", null=b"") if kind == "copy-csv" else CopyFormat()
+
+
+class CopyMask:
+    """The state of one COPY stream. `apply` gives back whole rows only and carries the rest over."""
+
+    __slots__ = (
+        "_bulk", "_carry", "_columns", "_default", "_format", "_header_due", "_kind", "_limit", "_must_read",
+        "_quote", "_row",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        kind: str,
+        options: CopyFormat,
+        columns: list[Conceal],
+        default: Conceal,
+        bulk: int,
+        limit: int,
+        must_read: bool,
+    ) -> None:
+        for option in (options.delimiter, options.quote, options.escape):
+            if len(option) != 1:
+                raise RemoteProtocolError("a COPY option is not one byte")
+        self._kind = kind
+        self._format = options
+        self._columns = columns
+        self._default = default
+        self._bulk = bulk
+        self._limit = limit
+        self._carry = b""
+        self._header_due = kind == "copy-binary"
+        self._quote = options.quote if kind == "copy-csv" else b""
+        self._row: Callable[[bytes], bytes] = {
+            "copy-text": self._text_row, "copy-csv": self._csv_row, "copy-binary": self._binary_row,
+        }[kind]  # fmt: skip
+        # An option that puts bytes into the middle of a value would hide it from a raw search.
+        self._must_read = must_read or (
+            (kind == "copy-text" and options.delimiter not in _PLAIN_DELIMITERS)
+            or (kind == "copy-csv" and (options.quote != b'"' or options.escape != b'"'))
+        )
+
+    def may_pass(self, chunk: bytes) -> bool:
+        """Whether a chunk without hits may go on as it is: every frame of it holds whole rows."""
+        if self._carry or self._must_read or self._header_due:
+            return False
+        return self._is_whole(chunk)
+
+    def apply(self, chunk: bytes, hits: Hits) -> bytes:
+        """The chunk with every find masked. Rows that are not whole yet stay here."""
+        if self._carry or self._must_read or self._header_due or not self._is_whole(chunk):
+            return self._through_stream(chunk)
+        out: list[bytes] = []
+        done = 0
+        for first, last in touched_frames(chunk, self._bulk, hits):
+            body = chunk[first + 5 : last]
+            rows, rest = self._split(body)
+            if rest:
+                raise RemoteProtocolError("a COPY row ends inside a message that was whole")
+            new = b"".join([self._row(row) for row in rows])
+            if new != body:
+                out += (chunk[done:first], frame(self._bulk, new))
+                done = last
+        return b"".join([*out, chunk[done:]]) if out else chunk
+
+    def _is_whole(self, chunk: bytes) -> bool:
+        if self._kind == "copy-binary":
+            return tuples_are_whole(chunk, self._bulk)
+        return lines_are_whole(chunk, self._bulk, self._quote)
+
+    def _through_stream(self, chunk: bytes) -> bytes:
+        out: list[bytes] = []
+        found, rest = split_frames(chunk, 0, 0x7FFFFFFF)
+        if rest != len(chunk):
+            raise RemoteProtocolError("a chunk of results ends inside a message")
+        changed = False
+        for kind, first, last in found:
+            if kind == self._bulk:
+                carried = bool(self._carry)
+                body = chunk[first + 5 : last]
+                new = self._fed(body)
+                if new == body and not carried and not self._carry:
+                    out.append(chunk[first:last])
+                    continue
+                changed = True
+                if new:
+                    out.append(frame(self._bulk, new))
+                continue
+            if kind == _DONE and self._carry:
+                changed = True
+                out.append(frame(self._bulk, self._last()))
+            out.append(chunk[first:last])
+        return b"".join(out) if changed else chunk
+
+    def _fed(self, body: bytes) -> bytes:
+        """Whole rows of what was carried over and `body`, masked."""
+        data = self._carry + body
+        prefix = b""
+        if self._header_due:
+            if len(data) < _HEADER:
+                self._carry = data
+                return b""
+            extension = int.from_bytes(data[15:19], "big")
+            if not data.startswith(_SIGNATURE) or extension != 0 or data[11:15] != bytes(4):
+                raise RemoteProtocolError("a binary COPY has an unknown header")
+            prefix, data = data[:_HEADER], data[_HEADER:]
+            self._header_due = False
+        rows, self._carry = self._split(data)
+        if len(self._carry) > self._limit:
+            raise RemoteProtocolError("a COPY row is larger than the limit")
+        return prefix + b"".join([self._row(row) for row in rows])
+
+    def _last(self) -> bytes:
+        """The row that the stream ended in; only lines may do without their end."""
+        row, self._carry = self._carry, b""
+        if self._kind == "copy-binary":
+            raise RemoteProtocolError("a binary COPY ends inside a tuple")
+        return self._row(row)
+
+    def _split(self, data: bytes) -> tuple[list[bytes], bytes]:
+        if self._kind == "copy-binary":
+            spans, rest = split_tuples(data, 0, len(data))
+            return [data[start:end] for start, end in spans], data[rest:]
+        return split_lines(data, self._quote)
+
+    def _conceal(self, index: int, width: int, value: bytes) -> bytes | None:
+        if not self._columns:
+            return self._default(value)
+        if width != len(self._columns):
+            raise RemoteProtocolError("a COPY row has another width than its description")
+        return self._columns[index](value)
+
+    def _text_row(self, row: bytes) -> bytes:
+        line = row.rstrip(b"\r\n")
+        ending = row[len(line) :]
+        if line == b"\\.":
+            return row
+        parts = split_text(line, self._format.delimiter)
+        for index, raw in enumerate(parts):
+            if raw == self._format.null:
+                continue
+            value = _ESCAPED.sub(_unescaped, raw) if b"\\" in raw else raw
+            new = self._conceal(index, len(parts), value)
+            if new is not value:
+                parts[index] = self._format.null if new is None else self._escaped(new)
+        return self._format.delimiter.join(parts) + ending
+
+    def _escaped(self, value: bytes) -> bytes:
+        value = _MUST_ESCAPE.sub(lambda found: _ESCAPE[found.group()], value)
+        mark = self._format.delimiter
+        return value if mark in b"\b\f\n\r\t\v" else value.replace(mark, b"\\" + mark)
+
+    def _csv_row(self, row: bytes) -> bytes:
+        line = row.rstrip(b"\r\n")
+        ending = row[len(line) :]
+        if line == b"\\.":
+            return row
+        quote, escape = self._format.quote, self._format.escape
+        parts = split_csv(line, self._format.delimiter, quote)
+        for index, raw in enumerate(parts):
+            if raw == self._format.null:
+                continue
+            value = _unquoted(raw, quote, escape) if quote in raw else raw
+            new = self._conceal(index, len(parts), value)
+            if new is None:
+                parts[index] = self._format.null
+            elif new is not value:
+                parts[index] = quote + _doubled(new, quote, escape) + quote
+        return self._format.delimiter.join(parts) + ending
+
+    def _binary_row(self, row: bytes) -> bytes:
+        if row == b"\xff\xff":
+            return row
+        spans = fields(row, 0, len(row))
+        out = [row[:2]]
+        changed = False
+        for index, (start, end) in enumerate(spans):
+            new: bytes | None = None
+            if start >= 0:
+                value = row[start:end]
+                new = self._conceal(index, len(spans), value)
+                changed = changed or new is not value
+            out.append(b"\xff\xff\xff\xff" if new is None else struct.pack("!i", len(new)) + new)
+        return b"".join(out) if changed else row
+
+
+def _unescaped(found: re.Match[bytes]) -> bytes:
+    return _UNESCAPE.get(found[1], found[1])
+
+
+def _unquoted(raw: bytes, quote: bytes, escape: bytes) -> bytes:
+    if len(raw) < 2 or raw[:1] != quote or raw[-1:] != quote:
+        raise RemoteProtocolError("a CSV field is quoted in part")
+    inner = raw[1:-1]
+    if escape != quote:
+        inner = inner.replace(escape + escape, escape)
+    return inner.replace(escape + quote, quote)
+
+
+def _doubled(value: bytes, quote: bytes, escape: bytes) -> bytes:
+    if escape != quote:
+        value = value.replace(escape, escape + escape)
+    return value.replace(quote, escape + quote)

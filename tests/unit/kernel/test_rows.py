@@ -1,0 +1,150 @@
+"""Row bodies: fields that add up, rewriting against a reference, hostile rows; both builds."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lockgate.errors import RemoteProtocolError
+
+BULK = ord("D")
+Row = list[bytes | None]
+values = st.none() | st.binary(max_size=20)
+
+
+def body(row: Row) -> bytes:
+    parts = [b"\xff\xff\xff\xff" if item is None else struct.pack("!I", len(item)) + item for item in row]
+    return struct.pack("!H", len(row)) + b"".join(parts)
+
+
+def frame(row: Row, kind: int = BULK) -> bytes:
+    data = body(row)
+    return bytes([kind]) + struct.pack("!I", len(data) + 4) + data
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> list[Row]:
+    width = draw(st.integers(0, 5))
+    return draw(st.lists(st.lists(values, min_size=width, max_size=width), max_size=6))
+
+
+@given(row=st.lists(values, max_size=6), before=st.binary(max_size=5), after=st.binary(max_size=5))
+def test_fields_are_where_they_were_put(kernel: Any, row: Row, before: bytes, after: bytes) -> None:
+    """Every value is found, NULL is told from empty, and the neighbours do not matter."""
+    data = body(row)
+    spans = kernel.rows.fields(before + data + after, len(before), len(before) + len(data))
+    found = [None if start < 0 else (before + data + after)[start:end] for start, end in spans]
+    assert found == row
+
+
+@given(row=st.lists(values, max_size=4), cut=st.integers(1, 30), more=st.binary(min_size=1, max_size=5))
+def test_a_row_that_does_not_add_up_is_an_error(kernel: Any, row: Row, cut: int, more: bytes) -> None:
+    """One byte too few or too many and the whole row is refused."""
+    data = body(row)
+    for wrong in (data[: max(0, len(data) - cut)], data + more):
+        with pytest.raises(RemoteProtocolError):
+            kernel.rows.fields(wrong, 0, len(wrong))
+
+
+@pytest.mark.parametrize("length", [0x80000000, 0xFFFFFFFE, 0x7FFFFFFF, 5])
+def test_a_hostile_field_length_is_an_error(kernel: Any, length: int) -> None:
+    """Negative lengths other than -1 and lengths beyond the row never give an offset."""
+    data = b"\0\1" + struct.pack("!I", length) + b"abcd"
+    with pytest.raises(RemoteProtocolError):
+        kernel.rows.fields(data, 0, len(data))
+    framed = b"D" + struct.pack("!I", len(data) + 4) + data
+    with pytest.raises(RemoteProtocolError):
+        kernel.rows.rewrite_rows(framed, 0, len(framed), [0], lambda _column, value: value)
+
+
+@pytest.mark.parametrize(("start", "end"), [(-1, 4), (0, 99), (3, 2), (50, 60)])
+def test_offsets_outside_the_buffer_are_an_error(kernel: Any, start: int, end: int) -> None:
+    """A caller's wrong offset is refused, it does not wrap around to the buffer's end."""
+    with pytest.raises(RemoteProtocolError):
+        kernel.rows.fields(b"\0\0\0\0\0\0", start, end)
+
+
+@given(table=tables(), data=st.data())
+def test_rewriting_equals_decoding_and_encoding(kernel: Any, table: list[Row], data: st.DataObject) -> None:
+    """Rewriting columns in place gives the bytes of the rows with these values replaced."""
+    width = len(table[0]) if table else 0
+    columns = data.draw(st.lists(st.integers(0, width - 1), max_size=width) if width else st.just([]))
+    new = data.draw(st.sampled_from([None, b"", b"xxxx", b"y" * 5000]))
+    calls: list[tuple[int, bytes]] = []
+
+    def replace(column: int, value: bytes) -> bytes | None:
+        calls.append((column, value))
+        return new
+
+    before = b"Z\0\0\0\5I"
+    stream = b"".join(frame(row) for row in table)
+    result = kernel.rows.rewrite_rows(before + stream + before, 6, 6 + len(stream), columns, replace)
+    due = [[new if index in columns and item is not None else item for index, item in enumerate(row)] for row in table]
+    assert result == b"".join(frame(row) for row in due)
+    assert calls == [(column, row[column]) for row in table for column in sorted(set(columns)) if row[column] is not None]
+
+
+@pytest.mark.parametrize("columns", [[2], [0, 2], [-1], [-1, 0]])
+def test_a_masked_column_that_a_row_lacks_is_an_error(kernel: Any, columns: list[int]) -> None:
+    """A mask that finds no column must not pass unnoticed."""
+    data = frame([b"a", b"b"])
+    with pytest.raises(RemoteProtocolError):
+        kernel.rows.rewrite_rows(data, 0, len(data), columns, lambda _column, _value: b"x")
+
+
+@given(data=st.binary(max_size=60), columns=st.lists(st.integers(-1, 3), max_size=3))
+def test_random_bytes_are_rewritten_or_refused(kernel: Any, data: bytes, columns: list[int]) -> None:
+    """No bytes make row code fail in another way than the protocol error."""
+    for run in (
+        lambda: kernel.rows.rewrite_rows(data, 0, len(data), columns, lambda _column, value: value),
+        lambda: kernel.rows.fields(data, 0, len(data)),
+        lambda: kernel.rows.touched_fields(data, BULK, 1, [(0, len(data))]),
+        lambda: kernel.rows.column_values(data, BULK, 1, [0]),
+    ):
+        try:
+            run()
+        except RemoteProtocolError:
+            continue
+
+
+@given(table=tables(), data=st.data())
+def test_touched_fields_are_those_that_share_a_byte(kernel: Any, table: list[Row], data: st.DataObject) -> None:
+    """Exactly the fields overlapping a hit are given, in order, and never one of another frame type."""
+    width = len(table[0]) if table else 0
+    kinds = [data.draw(st.sampled_from([BULK, BULK, ord("N")])) for _ in table]
+    stream = b"".join(frame(row, kind) for row, kind in zip(table, kinds, strict=True))
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(stream)), max_size=8)))
+    hits = [(start, end) for start, end in zip(cuts[::2], cuts[1::2], strict=False)]
+    expected = []
+    at = 0
+    for row, kind in zip(table, kinds, strict=True):
+        last = at + len(frame(row))
+        inner = at + 7
+        for column, item in enumerate(row):
+            inner += 4
+            end = inner + len(item or b"")
+            if kind == BULK and item and any(start < end and stop > inner for start, stop in hits):
+                expected.append((at, last, column, inner, end))
+            inner = end
+        at = last
+    assert kernel.rows.touched_fields(stream, BULK, width, hits) == expected
+    due = [(first, last, begin, end, b"new value") for first, last, _column, begin, end in expected]
+    touched = {(first, column) for first, _, column, _, _ in expected}
+    offsets = [sum(len(frame(row)) for row in table[:index]) for index in range(len(table))]
+    renewed = b"".join(
+        frame([b"new value" if (offset, column) in touched else item for column, item in enumerate(row)], kind)
+        for offset, row, kind in zip(offsets, table, kinds, strict=True)
+    )
+    assert kernel.rows.apply_edits(stream, due) == renewed
+
+
+def test_a_touched_row_of_another_width_is_an_error(kernel: Any) -> None:
+    """Rows must have the width that their description told; else columns would shift."""
+    data = frame([b"a", b"b"])
+    for width in (1, 3):
+        with pytest.raises(RemoteProtocolError):
+            kernel.rows.touched_fields(data, BULK, width, [(0, len(data))])
