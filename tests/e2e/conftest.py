@@ -21,7 +21,7 @@ control: {{address: "127.0.0.1:{control}"}}
 audit: {{mode: full, origin: test.lockgate.example/log}}
 identity:
   providers:
-    - {{name: test, issuer: "{issuer}", audience: lockgate, agent_claim: agent, model_claim: model,
+    - {{name: test, issuer: "{issuer}", audience: lockgate, agent_claim: agent, model_claim: model, leeway: 0s,
        algorithms: [ES256], unsafe_http: true}}
 connections:
   - name: crm

@@ -51,9 +51,9 @@ def test_a_valid_token_without_a_rule_is_refused(front: Gateway, tokens: Issuer)
 
 def test_the_token_expires_inside_a_session(front: Gateway, tokens: Issuer) -> None:
     """A running statement finishes; then the session ends with 57P05."""
-    short = tokens.token("brief", "agents", lifetime="2")
+    short = tokens.token("brief", "agents", lifetime="3")
     with psycopg.connect(front.dsn(short, "plain"), autocommit=True) as connection:
-        assert connection.execute("SELECT pg_sleep(3), 'finished'").fetchone() == ("", "finished")
+        assert connection.execute("SELECT pg_sleep(5), 'finished'").fetchone() == ("", "finished")
         with pytest.raises(psycopg.OperationalError) as caught:
             connection.execute("SELECT 1")
     assert caught.value.sqlstate in {"57P05", None}

@@ -1,0 +1,174 @@
+"""How rules match: verbs, callers, connections, conditions that fail; and what may be cached."""
+
+from __future__ import annotations
+
+import pytest
+
+from lockgate.errors import ConfigError
+from lockgate.govern.policy import PolicySet, Vocabulary
+from lockgate.model import (
+    AuditMode,
+    ColumnMask,
+    DetectMask,
+    Effect,
+    Identity,
+    MaskMethod,
+    Operation,
+    ReviewTerms,
+    Rule,
+    Who,
+)
+from tests.unit.govern.fakes import identity, operation
+
+ALLOW = Rule("everyone", allow=True)
+TERMS = ReviewTerms(frozenset({"dba"}), 60.0)
+
+
+def effect(rules: list[Rule], op: Operation, who: Identity | None = None, now: float = 0.0,
+           **session: object) -> Effect:
+    return PolicySet.compile(rules, "h").decide(who or identity(), "crm", op, session, now=now).effect
+
+
+def test_a_restriction_matches_if_any_verb_does() -> None:
+    """`SELECT 1; DROP TABLE t` is stopped by a rule about drop."""
+    rules = [ALLOW, Rule("no-drop", when='op.verb == "drop"', deny="no")]
+    assert effect(rules, operation("select", "drop")) is Effect.DENY
+    assert effect(rules, operation("select", "insert")) is Effect.ALLOW
+
+
+def test_an_allow_matches_only_if_every_verb_does() -> None:
+    """A rule that allows select does not let `SELECT …; DELETE …` through."""
+    rules = [Rule("readers", when='op.verb == "select"', allow=True)]
+    assert effect(rules, operation("select")) is Effect.ALLOW
+    assert effect(rules, operation("select", "delete")) is Effect.DENY
+
+
+def test_a_request_without_verbs_is_restricted_and_not_allowed() -> None:
+    """An unknown effect counts as every effect."""
+    assert effect([ALLOW, Rule("r", when='op.verb == "drop"', review=TERMS)], operation()) is Effect.REVIEW
+    assert effect([Rule("a", when='op.verb == "select"', allow=True)], operation()) is Effect.DENY
+
+
+@pytest.mark.parametrize("when", ["op.absent == 1", "op.rows", "op.rows / 0 == 1", 'op.rows.startsWith("x")'])
+def test_a_condition_that_cannot_be_told_fails_closed(when: str) -> None:
+    """It raises or gives no boolean: a deny applies, an allow does not."""
+    op = operation("select", rows=1)
+    assert effect([ALLOW, Rule("d", when=when, deny="no")], op) is Effect.DENY
+    assert effect([Rule("a", when=when, allow=True)], op) is Effect.DENY
+
+
+def test_a_rule_that_allows_and_restricts_fails_closed_in_both_directions() -> None:
+    """For a mixed statement the audit of the rule applies and its allow does not."""
+    rule = Rule("a", when='op.verb == "select"', allow=True, audit=AuditMode.FULL)
+    decision = PolicySet.compile([rule], "h").decide(
+        identity(), "crm", operation("select", "drop"), {}, audit=AuditMode.ASYNC)
+    assert (decision.effect, decision.audit) == (Effect.DENY, AuditMode.FULL)
+
+
+@pytest.mark.parametrize(("who", "caller", "speaks"), [
+    (Who(), identity(), True),
+    (Who(groups=frozenset({"a", "b"})), identity("s", "b"), True),
+    (Who(groups=frozenset({"a"})), identity("s", "b"), False),
+    (Who(subjects=frozenset({"s"})), identity("s"), True),
+    (Who(clients=frozenset({"c"})), identity("s"), False),
+    (Who(agents=frozenset({"x"})), identity("s", agent="x"), True),
+    (Who(groups=frozenset({"a"}), agents=frozenset({"x"})), identity("s", "b", agent="x"), False),
+])
+def test_who_matches_only_if_every_given_kind_does(who: Who, caller: Identity, speaks: bool) -> None:
+    """Groups, subjects, clients and agents narrow each other."""
+    assert (effect([Rule("a", who=who, allow=True)], operation("select"), caller) is Effect.ALLOW) is speaks
+
+
+def test_rules_of_other_connections_do_not_count() -> None:
+    """A rule with connections speaks of those alone."""
+    policy = PolicySet.compile([Rule("a", connections=("hr",), allow=True)], "h")
+    assert policy.decide(identity(), "crm", operation("select"), {}).effect is Effect.DENY
+    assert policy.decide(identity(), "hr", operation("select"), {}).effect is Effect.ALLOW
+    assert policy.rules_for("crm") == ()
+
+
+def test_conditions_see_time_identity_connection_and_session() -> None:
+    """Each root carries what its documentation says."""
+    monday = 1_800_000_000.0 - 1_800_000_000 % 86_400 + 9 * 3600      # some day, 9:00 UTC
+    for when in ("time.hour == 9", "time.minute == 0", "time.weekday >= 1 && time.weekday <= 7",
+                 'timestamp(time.iso) > timestamp("2020-01-01T00:00:00Z")', '"agents" in identity.groups',
+                 'identity.subject == "agent"', "identity.agent == null", 'connection.name == "crm"',
+                 "session.statements == 3", 'op.kind == "query"', 'op.text.matches("(?i)^select")',
+                 'op.parameters == ["1", null]', 'op.verbs == ["insert", "select"]'):
+        op = operation("select", "insert", parameters=("1", None))
+        assert effect([Rule("a", when=when, allow=True)], op, now=monday, statements=3) is Effect.ALLOW, when
+
+
+def test_what_time_or_session_decide_is_not_cached() -> None:
+    """The same operation is judged anew when the clock or the session has moved."""
+    policy = PolicySet.compile([ALLOW, Rule("late", when="time.hour >= 18", deny="closed"),
+                                Rule("many", when="session.statements > 5", deny="enough")], "h")
+    op = operation("select")
+    assert policy.decide(identity(), "crm", op, {"statements": 1}, now=9 * 3600.0).effect is Effect.ALLOW
+    assert policy.decide(identity(), "crm", op, {"statements": 1}, now=19 * 3600.0).effect is Effect.DENY
+    assert policy.decide(identity(), "crm", op, {"statements": 9}, now=9 * 3600.0).effect is Effect.DENY
+
+
+def test_what_the_key_does_not_cover_is_not_cached() -> None:
+    """Two executions with equal keys and other parameters are judged each for itself."""
+    policy = PolicySet.compile([ALLOW, Rule("d", when='"42" in op.parameters', deny="no")], "h")
+    assert policy.decide(identity(), "crm", operation(key="k", parameters=("1",)), {}).effect is Effect.ALLOW
+    assert policy.decide(identity(), "crm", operation(key="k", parameters=("42",)), {}).effect is Effect.DENY
+
+
+def test_a_decision_is_cached_per_caller_and_connection() -> None:
+    """One caller's decision is never another's."""
+    policy = PolicySet.compile([Rule("a", who=Who(groups=frozenset({"a"})), allow=True)], "h")
+    op = operation("select")
+    first = policy.decide(identity("s", "a"), "crm", op, {})
+    assert first.effect is Effect.ALLOW
+    assert policy.decide(identity("s", "a"), "crm", op, {}) is first
+    assert policy.decide(identity("s", "b"), "crm", op, {}).effect is Effect.DENY
+
+
+def test_the_caches_are_bounded() -> None:
+    """Neither many statements nor many callers grow them without end, nor does one long statement."""
+    policy = PolicySet.compile([ALLOW], "h")
+    for number in range(9_000):
+        policy.decide(identity(str(number % 5_000)), "crm", operation("select", key=number), {})
+    policy.decide(identity(), "crm", operation("select", text="x" * 10_000, key="long"), {})
+    assert len(policy._decisions) <= 8192
+    assert len(policy._views) <= 4096
+    assert not any(key[2] == "long" for key in policy._decisions)  # type: ignore[index]
+
+
+def test_a_login_needs_an_allow_and_no_deny_that_is_certain() -> None:
+    """Conditions on the request are left to each request; a deny of the caller stops the login."""
+    on_request = Rule("a", when='op.verb == "select"', allow=True)
+    assert PolicySet.compile([on_request], "h").may_connect(identity(), "crm").effect is Effect.ALLOW
+    assert PolicySet.compile([], "h").may_connect(identity(), "crm").effect is Effect.DENY
+    for when, wanted in ((None, Effect.DENY), ('identity.subject == "agent"', Effect.DENY),
+                         ("time.hour < 1", Effect.DENY), ('op.verb == "drop"', Effect.ALLOW)):
+        rules = [ALLOW, Rule("d", when=when, deny="no")]
+        assert PolicySet.compile(rules, "h").may_connect(identity(), "crm").effect is wanted, when
+
+
+def test_a_review_never_stands_before_a_login() -> None:
+    """A person is asked about requests; the session opens."""
+    rules = [ALLOW, Rule("r", review=TERMS)]
+    assert PolicySet.compile(rules, "h").may_connect(identity(), "crm").effect is Effect.ALLOW
+
+
+def test_masks_for_takes_conditions_as_true() -> None:
+    """What may be due counts, for planning ahead."""
+    rules = [ALLOW, Rule("m", when='op.verb == "select"', masks=(ColumnMask(("*.ssn",), MaskMethod.NULL),),
+                         detects=(DetectMask(("jwt",), MaskMethod.PARTIAL),))]
+    assert PolicySet.compile(rules, "h").masks_for(identity(), "crm") == (
+        (ColumnMask(("*.ssn",), MaskMethod.NULL),), (DetectMask(("jwt",), MaskMethod.PARTIAL),))
+
+
+@pytest.mark.parametrize(("rules", "says"), [
+    ([Rule("a", allow=True, origin="f.yaml:3"), Rule("a", deny="x", origin="f.yaml:9")], "f.yaml:9: rule 'a': another"),
+    ([Rule("a", origin="f.yaml:3")], "f.yaml:3: rule 'a' does nothing"),
+    ([Rule("a", allow=True, when="op.verb ==", origin="f.yaml:3")], "f.yaml:3: rule 'a': the condition is not valid"),
+])
+def test_a_rule_that_makes_no_sense_is_named_with_its_line(rules: list[Rule], says: str) -> None:
+    """Compilation says file, line, rule and reason."""
+    with pytest.raises(ConfigError) as failed:
+        PolicySet.compile(rules, "h", Vocabulary({"rows"}, {"select"}))
+    assert str(failed.value).startswith(says)
