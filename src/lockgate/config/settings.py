@@ -25,61 +25,66 @@ class Strict(BaseModel):
 class SecretReference(Strict):
     """Where a secret is: exactly one of an environment variable or a file. Never the secret itself."""
 
-    env: str | None = None
-    file: Path | None = None
+    env: str | None = Field(default=None, min_length=1, description="An environment variable of the gateway.")
+    file: Path | None = Field(default=None, description="A file; one newline at its end is ignored.")
 
 
 class TlsFiles(Strict):
     """A listener's certificate chain and private key (PEM)."""
 
-    certificate: Path
-    key: Path
+    certificate: Path = Field(description="PEM file with the certificate, then its chain.")
+    key: Path = Field(description="PEM file with the private key.")
 
 
 class Listener(Strict):
     """A port that agents connect to."""
 
     name: Name
-    protocol: str
-    address: Address
-    tls: TlsFiles | None = None
-    plaintext_tokens: Literal["never", "loopback"] = "never"
-    connection: Name | None = None
+    protocol: str = Field(description="What agents speak on this port.")
+    address: Address = Field(description="Where it listens, host:port.")
+    tls: TlsFiles | None = Field(default=None, description="Needed unless the port is for loopback only.")
+    plaintext_tokens: Literal["never", "loopback"] = Field(
+        default="never", description="`loopback` takes tokens without TLS, on a loopback address only.")
+    connection: Name | None = Field(
+        default=None, description="The one connection that this port belongs to; else clients choose.")
 
 
 class Provider(Strict):
     """One OIDC issuer that is trusted."""
 
     name: Name
-    issuer: str
-    audience: str
-    groups_claim: str = "groups"
-    agent_claim: str | None = None
-    model_claim: str | None = None
-    algorithms: tuple[str, ...] = ("RS256", "PS256", "ES256", "EdDSA")
-    leeway: Duration = "30s"
-    ca: Path | None = None
-    unsafe_http: bool = False       # plain http issuer, loopback only (development)
+    issuer: str = Field(description="The `iss` of its tokens; discovery starts there. https only.")
+    audience: str = Field(min_length=1, description="What must be in the `aud` of a token.")
+    groups_claim: str = Field(default="groups", min_length=1, description="Where groups are; dots go deeper.")
+    agent_claim: str | None = Field(default=None, description="The claim with the agent's name.")
+    model_claim: str | None = Field(default=None, description="The claim with the model's name.")
+    algorithms: tuple[str, ...] = Field(
+        default=("RS256", "PS256", "ES256", "EdDSA"), min_length=1, description="Signatures that are accepted.")
+    leeway: Duration = Field(default="30s", description="How far the clocks may be apart.")
+    ca: Path | None = Field(default=None, description="PEM file of authorities instead of the system's.")
+    unsafe_http: bool = Field(
+        default=False, strict=True, description="Allow a plain http issuer on loopback. For development.")
 
 
 class IdentitySettings(Strict):
     """Who vouches for callers."""
 
-    providers: tuple[Provider, ...]
+    providers: tuple[Provider, ...] = Field(min_length=1)
 
 
 class BackendTls(Strict):
     """How the gateway's own connection to a backend is protected (libpq's names)."""
 
-    mode: Literal["disable", "require", "verify-ca", "verify-full"] = "verify-full"
-    ca: Path | None = None
-    server_name: str | None = None
+    mode: Literal["disable", "require", "verify-ca", "verify-full"] = Field(
+        default="verify-full", description="How much is checked; `require` encrypts and checks nothing.")
+    ca: Path | None = Field(default=None, description="PEM file of authorities instead of the system's.")
+    server_name: str | None = Field(default=None, description="The name in the certificate, if not the host.")
 
 
 class BackendCredential(Strict):
     """The account that the gateway logs in with; the agent never sees it."""
 
-    user: str
+    user: str = Field(min_length=1)
     password: SecretReference | None = None
 
 
@@ -91,9 +96,10 @@ class Connection(Strict):
     address: Address
     credential: BackendCredential
     tls: BackendTls = BackendTls()
-    server_names: tuple[str, ...] = ()      # TLS SNI names that route here
-    audit: Literal["full", "async"] | None = None
-    options: Any = None                     # protocol-specific, validated by its spec's settings
+    server_names: tuple[str, ...] = Field(default=(), description="TLS server names (SNI) that lead here.")
+    audit: Literal["full", "async"] | None = Field(
+        default=None, description="Instead of audit.mode. Policies can raise it to `full`, never lower it.")
+    options: Any = Field(default=None, description="Keys of the protocol.")
 
 
 class WhoSettings(Strict):
@@ -108,17 +114,20 @@ class WhoSettings(Strict):
 class MaskSettings(Strict):
     """One mask: either columns by glob, or detectors by name."""
 
-    columns: tuple[str, ...] = ()
-    detect: tuple[str, ...] = ()
-    method: Literal["partial", "redact", "null"] = Field(alias="with")
+    columns: tuple[str, ...] = Field(
+        default=(), description="Globs over schema.relation.column, from the right: `*.ssn`, `customers.ssn`.")
+    detect: tuple[str, ...] = Field(default=(), description="Detectors, wherever they find something.")
+    method: Literal["partial", "redact", "null"] = Field(
+        alias="with", description="How it is hidden; `null` is the strongest, `partial` the weakest.")
 
 
 class ReviewSettings(Strict):
     """Who decides, how long a ticket lives, and whether the client waits."""
 
-    by: tuple[str, ...] = Field(min_length=1)
-    expires: Duration = "15m"
-    mode: Literal["hold", "ticket"] = "hold"
+    by: tuple[str, ...] = Field(min_length=1, description="Groups; a reviewer is in one of them.")
+    expires: Duration = Field(default="15m", description="How long a ticket lives.")
+    mode: Literal["hold", "ticket"] = Field(
+        default="hold", description="Let the client wait, or refuse at once with a ticket to retry with.")
 
 
 class PolicySettings(Strict):
@@ -126,44 +135,49 @@ class PolicySettings(Strict):
 
     name: Name
     who: WhoSettings = WhoSettings()
-    connections: tuple[str, ...] = ()
-    when: str | None = None
-    allow: Literal["connect"] | None = None
-    deny: str | None = None
-    review: ReviewSettings | None = None
-    mask: tuple[MaskSettings, ...] = ()
-    audit: Literal["full", "async"] | None = None
+    connections: tuple[str, ...] = Field(default=(), description="Names of connections; none means all.")
+    when: str | None = Field(default=None, description="A CEL condition over op, identity, connection, "
+                                                       "session and time.")
+    allow: Literal["connect"] | None = Field(default=None, description="Let sessions and requests in.")
+    deny: str | None = Field(default=None, description="Refuse, with this reason for the client.")
+    review: ReviewSettings | None = Field(default=None, description="A person has to approve.")
+    mask: tuple[MaskSettings, ...] = Field(default=(), description="What results must not show.")
+    audit: Literal["full", "async"] | None = Field(
+        default=None, description="`full`: the record is durable before the request is forwarded.")
 
 
 class AuditSettings(Strict):
     """The log: default mode, its name, and the bound of the queue in front of it."""
 
-    mode: Literal["full", "async"] = "full"
-    origin: str = "lockgate.local/log"
-    queue: int = Field(default=10_000, ge=1, le=1_000_000)
+    mode: Literal["full", "async"] = Field(
+        default="full", description="Records are durable before a request goes on, or follow it.")
+    origin: str = Field(default="lockgate.local/log", min_length=1, description="The log's name, for ever.")
+    queue: int = Field(default=10_000, ge=1, le=1_000_000, strict=True, description="Records that may wait.")
 
 
 class ControlSettings(Strict):
     """Where health, metrics and the API listen."""
 
-    address: Address = "127.0.0.1:8470"
+    address: Address = Field(default="127.0.0.1:8470", description="host:port.")
 
 
 class Limits(Strict):
     """Bounds on time, size and number. Bytes and counts unless a unit is given."""
 
-    login_timeout: Duration = "15s"
-    drain: Duration = "30s"
-    sessions: int = Field(default=10_000, ge=1)
-    statement: int = Field(default=1_048_576, ge=1024)         # bytes of one statement
-    inspect: int = Field(default=16_777_216, ge=65_536)        # largest row that is inspected
-    buffer: int = Field(default=1_048_576, ge=65_536)          # per direction and session
+    login_timeout: Duration = Field(default="15s", description="From the first byte to an open session.")
+    drain: Duration = Field(default="30s", description="How long running requests may finish at shutdown.")
+    sessions: int = Field(default=10_000, ge=1, strict=True, description="Sessions at a time.")
+    statement: int = Field(default=1_048_576, ge=1024, strict=True, description="Bytes of one statement.")
+    inspect: int = Field(
+        default=16_777_216, ge=65_536, strict=True, description="Bytes of the largest row that is inspected.")
+    buffer: int = Field(
+        default=1_048_576, ge=65_536, strict=True, description="Bytes held per direction and session.")
 
 
 class Settings(Strict):
     """The whole file."""
 
-    state: Path = Path("state")
+    state: Path = Field(default=Path("state"), description="Folder of the log and of tickets.")
     listeners: tuple[Listener, ...] = Field(min_length=1)
     control: ControlSettings = ControlSettings()
     audit: AuditSettings = AuditSettings()

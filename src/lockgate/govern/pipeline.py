@@ -1,37 +1,459 @@
-"""STUB of the contract (to be implemented)."""
+"""The road of one request, as numbered stages; the only maker of permits and clearances.
+
+    (1) identity  is the caller still who the token said?
+    (2) policy    allow, deny or review, with obligations          `govern.policy`
+    (3) review    a person decides, where policy asks for one      `govern.review`
+    (4) record    the intent is durable or queued, or an error     `ports.Recorder`
+    (5) permit    the proof that (1)–(4) happened, with the bytes
+    (6) mask      results pass the plan, or nothing does
+    (7) outcome   how it ended goes on record
+
+Stands apart from the driver because it knows no socket: what waits comes back as a `Pending`.
+Rule of the file: every stage runs inside `stage`, which turns whatever it raises into a refusal.
+A stage that fails therefore forwards nothing and clears nothing (I2, I3).
+"""
+
 from __future__ import annotations
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
-from lockgate.model import Decision, Operation
 
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """What a protocol would do with an allowed operation.
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
 
-    `forward` are the statement's bytes as they would go on (rewritten where masks demand it) and
-    what the record commits to; `digest` is the hex SHA-256 of the mask plan ('' when nothing is
-    masked); `carry` is the protocol's own state (lineage, what to rebuild), which the grant gives back.
+from lockgate.errors import AuditError
+from lockgate.govern.grant import ClearPlan, Grant, Held, Planned
+from lockgate.govern.pending import Pending
+from lockgate.govern.permit import Cleared, Permit, issue_clearance, issue_permit
+from lockgate.govern.ports import Clock, Recorder
+from lockgate.govern.review import Approval, Ask, ReviewDesk
+from lockgate.model import (
+    AuditMode,
+    Decision,
+    Effect,
+    Event,
+    Identity,
+    Intent,
+    Operation,
+    Outcome,
+    OutcomeStatus,
+    Refusal,
+    RefusalCode,
+    SessionStart,
+)
+
+if TYPE_CHECKING:
+    from lockgate.govern.policy import PolicySet
+
+__all__ = ["ClearPlan", "Governor", "Grant", "Held", "Pipeline", "Planned", "denial", "stage"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Fault = Callable[[str, Exception], None]
+"""Told of a stage that raised: the stage's name and the exception. Must log no values."""
+
+
+class _Stages(Protocol):
+    """What `stage` needs of the object whose methods it guards."""
+
+    def fault(self, name: str, fault: Exception) -> Refusal: ...
+
+
+S = TypeVar("S", bound=_Stages)
+
+
+def stage(
+    name: str,
+) -> Callable[[Callable[Concatenate[S, P], T]], Callable[Concatenate[S, P], T | Refusal]]:
+    """Guard one stage: whatever it raises becomes a refusal, and nothing is forwarded or cleared."""
+
+    def guard(step: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T | Refusal]:
+        @wraps(step)
+        def guarded(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T | Refusal:
+            try:
+                return step(self, *args, **kwargs)
+            except Exception as fault:  # noqa: BLE001 - the one place in the pipeline; see the module's docstring
+                return self.fault(name, fault)
+
+        return guarded
+
+    return guard
+
+
+class Pipeline:
+    """The stages for every session of this process. `replace` swaps the policy for new requests.
+
+    `on_fault` is told of every stage that raised.
     """
-    forward: bytes
-    digest: str = ""
-    carry: object = None
 
-@dataclass(slots=True)
-class Grant:
-    """An operation that identity, policy and review have let through, and that is not recorded yet.
+    def __init__(
+        self,
+        policy: PolicySet,
+        recorder: Recorder,
+        reviews: ReviewDesk,
+        clock: Clock,
+        on_fault: Fault | None = None,
+    ) -> None:
+        self.recorder = recorder
+        self.reviews = reviews
+        self.clock = clock
+        self._policy = policy
+        self._on_fault = on_fault
 
-    `record` is the intent's sequence number, set by the record stage.
-    """
-    operation: Operation
-    decision: Decision
-    planned: Planned
-    ticket: str | None = None
-    record: int = -1
-    started: float = 0.0
-    masked: dict[str, int] = field(default_factory=dict)
+    @property
+    def policy(self) -> PolicySet:
+        """The policy in force."""
+        return self._policy
 
-class ClearPlan(Protocol):
-    """How one result's bytes are masked. `apply` returns the chunk with every due mask applied and
-    counts what it hid in `masked`; it may raise: the pipeline turns that into a refusal (I3)."""
-    def apply(self, chunk: bytes) -> bytes: ...
+    def replace(self, policy: PolicySet) -> None:
+        """Judge every request from now on by `policy`; tickets given under another one lapse."""
+        self._policy = policy
+        self.reviews.policy_changed(policy.policy_hash)
+
+    @stage("admit")
+    def admit(
+        self,
+        identity: Identity,
+        connection: str,
+        start: SessionStart,
+        audit: AuditMode = AuditMode.FULL,
+    ) -> Governor | Refusal | Pending[Governor | Refusal]:
+        """May this identity open a session on `connection`? `session_begin` is durable before yes.
+
+        `audit` is the connection's default mode; rules can only raise it to `full`.
+        """
+        now = self.clock.now()
+        if now >= identity.expires_at:
+            return _EXPIRED
+        decision = self._policy.may_connect(identity, connection, now=now)
+        if decision.effect is not Effect.ALLOW:
+            self.recorder.event(Event(
+                "access_denied",
+                {"connection": connection, "rules": list(decision.rules),
+                 "policy": decision.policy_hash, "token": identity.token_hash},
+            ))
+            return denial(decision)
+        if not self.recorder.is_writable:
+            return _AUDIT_UNAVAILABLE
+        governor = Governor(self, identity, connection, start, audit)
+        waiting: Pending[Governor | Refusal] = Pending(lambda: governor.end("client left"))
+
+        def begun(error: AuditError | None) -> None:
+            waiting.resolve(governor if error is None else _AUDIT_UNAVAILABLE)
+
+        self.recorder.begin_session(start, begun)
+        return waiting
+
+    def compose(self, payload: bytes) -> Cleared:
+        """Clear bytes that the gateway itself made before a session is admitted (a log-in's messages):
+        no result exists yet that they could hold.
+        """
+        return issue_clearance(payload)
+
+    def fault(self, name: str, fault: Exception) -> Refusal:
+        """The refusal for a stage that raised; tells `on_fault`."""
+        if self._on_fault is not None:
+            self._on_fault(name, fault)
+        return _AUDIT_UNAVAILABLE if isinstance(fault, AuditError) else _INTERNAL
+
+
+class Governor:
+    """The pipeline as one session sees it. Not reusable after `end`."""
+
+    __slots__ = (
+        "_audit", "_ended", "_held", "_pipeline", "_policy", "_recorder", "_view", "connection",
+        "identity", "peer", "rows", "session", "started", "statements",
+    )
+
+    def __init__(
+        self, pipeline: Pipeline, identity: Identity, connection: str, start: SessionStart, audit: AuditMode
+    ) -> None:
+        self._pipeline = pipeline
+        self._recorder = pipeline.recorder
+        self._audit = audit
+        self._policy = pipeline.policy
+        self._view = self._policy.view(identity, connection, audit)
+        self._held: set[Held] = set()
+        self._ended = False
+        self.identity = identity
+        self.connection = connection
+        self.session = start.session
+        self.peer = start.peer
+        self.started = pipeline.clock.now()
+        self.statements = 0
+        self.rows = 0
+
+    # ------------------------------------------------------------ (1)–(3)
+
+    def judge(
+        self, operation: Operation, plan: Callable[[Decision], Planned | Refusal], ask: bool = True
+    ) -> Grant | Refusal | Held:
+        """Stages 1 to 3. `plan` is called once policy has decided, before anybody is asked.
+
+        A refusal is on record when it comes back. A `Held` resolves to the grant or the refusal;
+        withdrawing it withdraws the review. Without `ask` a review is put to nobody (a statement that
+        is prepared now and asked about when it runs): the grant's decision then still says review.
+        """
+        decided = self._decide(operation, ask)
+        if isinstance(decided, Refusal):
+            return self._refuse(operation, decided, None)
+        if decided.effect is Effect.DENY:
+            return self._refuse(operation, denial(decided), decided)
+        planned = self._plan(plan, decided)
+        if isinstance(planned, Refusal):
+            return self._refuse(operation, planned, decided)
+        if decided.effect is Effect.ALLOW or not ask:
+            return Grant(operation, decided, planned)
+        answer = self._ask(operation, decided, planned)
+        if isinstance(answer, Refusal):
+            return self._refuse(operation, answer, decided)
+        return answer
+
+    @stage("policy")
+    def _decide(self, operation: Operation, counts: bool) -> Decision | Refusal:
+        """(1) identity, (2) policy."""
+        if self._ended:
+            return _INTERNAL
+        now = self._pipeline.clock.now()
+        if now >= self.identity.expires_at:
+            return _EXPIRED
+        if self._policy is not self._pipeline.policy:
+            self._policy = self._pipeline.policy
+            self._view = self._policy.view(self.identity, self.connection, self._audit)
+        self.statements += counts
+        return self._view.decide(operation, now, self)
+
+    @stage("plan")
+    def _plan(self, plan: Callable[[Decision], Planned | Refusal], decision: Decision) -> Planned | Refusal:
+        """What would go on, and how its results are masked (I5: a mask that cannot be held refuses)."""
+        planned = plan(decision)
+        return planned if type(planned) in (Planned, Refusal) else _INTERNAL
+
+    @stage("review")
+    def _ask(self, operation: Operation, decision: Decision, planned: Planned) -> Grant | Refusal | Held:
+        """(3) a person decides."""
+        if decision.review is None:
+            return _INTERNAL
+        answer = self._pipeline.reviews.request(Ask(
+            self.identity, self.connection, self.session, operation.text, operation.parameters,
+            decision.rules, decision.review, decision.policy_hash,
+        ))
+        if isinstance(answer, Approval):
+            return Grant(operation, decision, planned, answer.ticket)
+        if isinstance(answer, Refusal):
+            return answer
+        held = Held(answer.ticket)
+
+        def left() -> None:
+            self._held.discard(held)
+            answer.withdraw()
+
+        def answered(verdict: Approval | Refusal) -> None:
+            self._held.discard(held)
+            held.resolve(self._answered(operation, decision, planned, verdict))
+
+        held.on_withdraw = left
+        self._held.add(held)
+        answer.then(answered)
+        return held
+
+    def _answered(
+        self, operation: Operation, decision: Decision, planned: Planned, verdict: Approval | Refusal
+    ) -> Grant | Refusal:
+        """A person decided; the token may have run out and the policy may have changed meanwhile."""
+        if isinstance(verdict, Refusal):
+            return self._refuse(operation, verdict, decision)
+        if self._pipeline.clock.now() >= self.identity.expires_at:
+            return self._refuse(operation, _EXPIRED, decision, verdict.ticket)
+        if decision.policy_hash != self._pipeline.policy.policy_hash:
+            return self._refuse(operation, _POLICY_CHANGED, decision, verdict.ticket)
+        return Grant(operation, decision, planned, verdict.ticket)
+
+    @stage("record")
+    def _refuse(
+        self, operation: Operation, refusal: Refusal, decision: Decision | None, ticket: str | None = None
+    ) -> Refusal:
+        """Put a refusal on record. Nothing is forwarded, so it need not be durable first."""
+        self._recorder.intent(Intent(
+            self.session, operation.kind, tuple(sorted(operation.verbs)), Effect.DENY.value,
+            () if decision is None else decision.rules, self._policy.policy_hash, operation.objects,
+            operation.text, operation.parameters, b"", "", refusal.ticket or ticket, refusal.code.value,
+        ), None)
+        return refusal
+
+    # ------------------------------------------------------------ (4)–(5)
+
+    @stage("record")
+    def record(
+        self, grants: Sequence[Grant], payload: bytes, under: int = 0
+    ) -> Permit | Refusal | Pending[Permit | Refusal]:
+        """(4) the intents of `grants` are durable or queued, then (5) the permit for `payload`.
+
+        One grant whose decision says `audit: full` makes all of them wait. With no grants the bytes
+        carry no request and go `under` a record that exists. After a refusal nothing may be
+        forwarded and the grants are spent.
+        """
+        if self._ended or not self._recorder.is_writable:
+            return _AUDIT_UNAVAILABLE
+        if not grants:
+            return issue_permit(self.session, (), under, payload)
+        started = self._pipeline.clock.monotonic()
+        for grant in grants:
+            if grant.record >= 0 or grant.is_settled:
+                raise ValueError("a grant is recorded once")
+            if grant.decision.audit is AuditMode.FULL:
+                return self._record_durably(grants, payload, under, started)
+        try:
+            for grant in grants:
+                grant.started = started
+                grant.record = self._recorder.intent(self._intent(grant), None)
+        except AuditError:
+            self._abandon(grants, "unrecorded")
+            raise
+        records = (grants[0].record,) if len(grants) == 1 else tuple(grant.record for grant in grants)
+        return issue_permit(self.session, records, under, payload)
+
+    def _record_durably(
+        self, grants: Sequence[Grant], payload: bytes, under: int, started: float
+    ) -> Pending[Permit | Refusal]:
+        """`audit: full`: the permit comes when the last of the intents is durable (I2)."""
+        waiting: Pending[Permit | Refusal] = Pending(lambda: self._abandon(grants, "withdrawn"))
+        missing = len(grants)
+
+        def durable(error: AuditError | None) -> None:
+            nonlocal missing
+            missing -= 1
+            if error is not None:
+                if not waiting.is_done:
+                    self._abandon(grants, "unrecorded")
+                    waiting.resolve(self.fault("record", error))
+            elif missing == 0:
+                records = tuple(grant.record for grant in grants)
+                waiting.resolve(issue_permit(self.session, records, under, payload))
+
+        # The count is taken before the first call: a recorder may call back at once.
+        for grant in grants:
+            grant.started = started
+            try:
+                grant.record = self._recorder.intent(self._intent(grant), durable)
+            except AuditError as error:
+                durable(error)
+                break
+        return waiting
+
+    def _intent(self, grant: Grant) -> Intent:
+        operation, decision, planned = grant.operation, grant.decision, grant.planned
+        verbs = operation.verbs
+        return Intent(
+            self.session, operation.kind, tuple(sorted(verbs)) if len(verbs) > 1 else tuple(verbs),
+            decision.effect.value, decision.rules, decision.policy_hash, operation.objects, operation.text,
+            operation.parameters, planned.forward, planned.digest, grant.ticket, None,
+        )
+
+    def _abandon(self, grants: Sequence[Grant], code: str) -> None:
+        """Recorded and never forwarded: say so, so that no intent stays open."""
+        for grant in grants:
+            self.settle(grant, OutcomeStatus.CANCELLED, code=code)
+
+    # ------------------------------------------------------------ (6)–(7)
+
+    @stage("mask")
+    def clear(self, plan: ClearPlan, chunk: bytes, grant: Grant | None = None) -> Cleared | Refusal:
+        """(6) `chunk` with every due mask applied, or a refusal; never the raw chunk (I3).
+
+        With a `grant`, what the plan counted moves into the grant's counts for the outcome.
+        """
+        cleared = plan.apply(chunk)
+        if type(cleared) is not bytes:
+            return _INTERNAL
+        if grant is not None and plan.masked is not grant.masked and plan.masked:
+            for name, count in plan.masked.items():
+                grant.masked[name] = grant.masked.get(name, 0) + count
+            plan.masked.clear()
+        return issue_clearance(cleared)
+
+    def compose(self, payload: bytes) -> Cleared:
+        """Clear bytes that the gateway itself made; they hold nothing of a result."""
+        return issue_clearance(payload)
+
+    def settle(
+        self, grant: Grant, status: OutcomeStatus, rows: int = 0, sent: int = 0, code: str = ""
+    ) -> None:
+        """(7) how a recorded request ended; later calls for the same grant are ignored.
+
+        A log that cannot take it is unwritable from then on, which stops the next request.
+        """
+        self._settle(grant, status, rows, sent, code)
+
+    @stage("outcome")
+    def _settle(self, grant: Grant, status: OutcomeStatus, rows: int, sent: int, code: str) -> None:
+        if grant.is_settled or grant.record < 0:
+            return
+        grant.is_settled = True
+        self.rows += rows
+        duration = self._pipeline.clock.monotonic() - grant.started
+        self._recorder.outcome(Outcome(
+            self.session, grant.record, status, rows, sent, grant.masked, duration, code
+        ))
+
+    @stage("event")
+    def event(self, kind: str, fields: Mapping[str, object], payload: bytes = b"") -> None:
+        """Put anything else of this session on record (a cancel, a parameter change)."""
+        self._recorder.event(Event(kind, fields, self.session, payload))
+
+    def end(self, cause: str) -> None:
+        """The session is over: held reviews are withdrawn, `session_end` is recorded. Idempotent."""
+        if self._ended:
+            return
+        self._ended = True
+        for held in tuple(self._held):
+            held.withdraw()
+        self._end(cause)
+
+    @stage("event")
+    def _end(self, cause: str) -> None:
+        self._recorder.end_session(self.session, cause)
+
+    # ------------------------------------------------------------ facts
+
+    def session_facts(self) -> dict[str, object]:
+        """What conditions see as `session` (see `govern.policy.names`)."""
+        return {
+            "id": self.session, "statements": self.statements, "rows": self.rows,
+            "started": int(self.started), "connection": self.connection, "peer": self.peer,
+        }
+
+    def fault(self, name: str, fault: Exception) -> Refusal:
+        """As `Pipeline.fault`."""
+        return self._pipeline.fault(name, fault)
+
+
+def denial(decision: Decision) -> Refusal:
+    """A policy's `deny`, worded for the client."""
+    return Refusal(
+        RefusalCode.DENIED,
+        decision.reason,
+        rule=decision.rules[0] if decision.rules else None,
+        hint="This is a decision of the gateway's policy; sending it again does not help. "
+             "Ask those who own the policy, or do the task another way.",
+    )
+
+
+_INTERNAL = Refusal(
+    RefusalCode.INTERNAL,
+    "the gateway could not judge this request, so it was not let through",
+    hint="Nothing was executed. Tell those who run the gateway; its log says which stage failed.",
+)
+_AUDIT_UNAVAILABLE = Refusal(
+    RefusalCode.AUDIT_UNAVAILABLE,
+    "the gateway cannot write its audit log, so nothing is let through",
+    hint="Nothing was executed. Tell those who run the gateway, then try again later.",
+)
+_EXPIRED = Refusal(
+    RefusalCode.EXPIRED,
+    "the token that this session logged in with has expired",
+    hint="Get a new token and connect again.",
+)
+_POLICY_CHANGED = Refusal(
+    RefusalCode.REVIEW_EXPIRED,
+    "the policy changed while this request waited for review",
+    hint="Send the same statement again; it is judged by the new policy.",
+)

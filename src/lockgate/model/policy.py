@@ -62,11 +62,16 @@ class DetectMask:
 
 @dataclass(frozen=True, slots=True)
 class ReviewTerms:
-    """Who may decide (groups), for how long a ticket lives (seconds), and whether the client waits."""
+    """Who may decide (groups), for how long a ticket lives (seconds), and whether the client waits.
+
+    Where several rules ask for a review, one person has to satisfy them all: they must be in one
+    group of `by` and in one group of every set in `also`.
+    """
 
     by: frozenset[str]
     expires: float
     mode: ReviewMode = ReviewMode.HOLD
+    also: tuple[frozenset[str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

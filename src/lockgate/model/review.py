@@ -21,6 +21,7 @@ class ReviewState(StrEnum):
 class Review:
     """One ticket. `binding` is the hex SHA-256 over identity, connection, policy hash, statement
     and parameters: an approval serves only a request with the same binding. Times are Unix seconds.
+    The reviewer must be in one of `reviewer_groups`, and in one group of each set in `also_groups`.
     """
 
     ticket: str
@@ -42,3 +43,4 @@ class Review:
     reviewer_subject: str | None = None
     decided_at: float | None = None
     comment: str | None = None
+    also_groups: tuple[tuple[str, ...], ...] = ()

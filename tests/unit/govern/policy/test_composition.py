@@ -77,13 +77,13 @@ def test_order_does_not_matter(rules: list[Rule], op: object, random: object) ->
     assert decide(shuffled, op) == decide(rules, op)
 
 
-@given(RULES, st.tuples(PARTS, RESTRICTIONS), OPERATIONS)
+@given(RULES, st.tuples(PARTS, RESTRICTIONS), OPERATIONS, st.sampled_from(["first", "zlast"]))
 def test_a_further_restriction_only_restricts(
-    rules: list[Rule], more: tuple[dict[str, object], dict[str, object]], op: object
+    rules: list[Rule], more: tuple[dict[str, object], dict[str, object]], op: object, name: str
 ) -> None:
     """A rule other than `allow` never weakens the effect, a mask, the review's terms or the audit."""
     before = decide(rules, op)
-    after = decide([*rules, Rule(name="added", **more[0], **more[1])], op)  # type: ignore[arg-type]
+    after = decide([*rules, Rule(name=name, **more[0], **more[1])], op)  # type: ignore[arg-type]
     assert STRENGTH[after.effect] >= STRENGTH[before.effect]
     weaker = [name for name, method in strengths(before).items() if strengths(after).get(name, 0) < method]
     assert weaker == []
@@ -123,10 +123,21 @@ def test_deny_wins_over_review_wins_over_allow() -> None:
 
 def test_the_strongest_mask_wins_per_column() -> None:
     """Two masks for one glob become one, the stronger; others stay as they are."""
-    rules = [Rule("a", allow=True, masks=(ColumnMask(("*.ssn", "*.email"), MaskMethod.PARTIAL),)),
-             Rule("b", masks=(ColumnMask(("*.ssn",), MaskMethod.NULL),))]
-    assert decide(rules, operation("select")).masks == (
-        ColumnMask(("*.ssn",), MaskMethod.NULL), ColumnMask(("*.email",), MaskMethod.PARTIAL))
+    weak = ColumnMask(("*.ssn", "*.email"), MaskMethod.PARTIAL)
+    strong = ColumnMask(("*.ssn",), MaskMethod.NULL)
+    for one, other in ((weak, strong), (strong, weak)):
+        rules = [Rule("a", allow=True, masks=(one,)), Rule("b", masks=(other,))]
+        assert decide(rules, operation("select")).masks == (
+            ColumnMask(("*.ssn",), MaskMethod.NULL), ColumnMask(("*.email",), MaskMethod.PARTIAL))
+
+
+def test_the_strongest_mask_wins_per_detector() -> None:
+    """Wherever the stronger rule stands."""
+    weak, strong = DetectMask(("jwt", "ssn"), MaskMethod.PARTIAL), DetectMask(("jwt",), MaskMethod.REDACT)
+    for one, other in ((weak, strong), (strong, weak)):
+        rules = [Rule("a", allow=True, detects=(one,)), Rule("b", detects=(other,))]
+        assert decide(rules, operation("select")).detects == (
+            DetectMask(("jwt",), MaskMethod.REDACT), DetectMask(("ssn",), MaskMethod.PARTIAL))
 
 
 def test_several_reviews_ask_for_one_person_who_satisfies_all() -> None:

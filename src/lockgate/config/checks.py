@@ -1,0 +1,224 @@
+"""What no single value shows: names that must exist, settings that must not go together.
+
+Each check yields (location, sentence). None of them raises, so that all problems are told at once.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel
+
+from lockgate.config.document import Location
+from lockgate.config.duration import seconds
+from lockgate.config.settings import Connection, Listener, PolicySettings, Provider, SecretReference, Settings
+from lockgate.config.wording import closest
+from lockgate.errors import ConfigError
+
+Problem = tuple[Location, str]
+ALGORITHMS = frozenset({*(f"{family}{size}" for family in ("RS", "PS", "ES") for size in (256, 384, 512)), "EdDSA"})
+_MAX_PORT = 65_535
+_GLOB = re.compile(r"[^.\s]+(\.[^.\s]+){0,2}")
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the rest of the gateway knows, for names in the file. None: not checked.
+
+    `protocols` maps a protocol's name to the model of its `options`; `condition` says what is wrong
+    with a rule's `when`, or None.
+    """
+
+    protocols: Mapping[str, type[BaseModel]] | None = None
+    detectors: Collection[str] | None = None
+    condition: Callable[[str], str | None] | None = None
+
+
+def check(settings: Settings, known: Known) -> Iterator[Problem]:
+    """Every problem of a file whose single values are right."""
+    yield from _durations(settings)
+    yield from _twice("listeners", "name", [listener.name for listener in settings.listeners])
+    yield from _twice("connections", "name", [connection.name for connection in settings.connections])
+    yield from _twice("policies", "name", [policy.name for policy in settings.policies])
+    yield from _twice(("identity", "providers"), "name", [item.name for item in settings.identity.providers])
+    yield from _twice(("identity", "providers"), "issuer", [item.issuer for item in settings.identity.providers])
+    yield from _twice("listeners", "address", [listener.address for listener in settings.listeners
+                                               if not listener.address.endswith(":0")])
+    for index, listener in enumerate(settings.listeners):
+        yield from _listener(("listeners", index), listener, settings, known)
+    for index, provider in enumerate(settings.identity.providers):
+        yield from _provider(("identity", "providers", index), provider)
+    yield from _server_names(settings)
+    for index, connection in enumerate(settings.connections):
+        yield from _connection(("connections", index), connection, known)
+    for index, policy in enumerate(settings.policies):
+        yield from _policy(("policies", index), policy, settings, known)
+    yield from _port(("control", "address"), settings.control.address, least=0)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine by its very name (no look-up)."""
+    host = host.strip("[]")
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _durations(settings: Settings) -> Iterator[Problem]:
+    for key in ("login_timeout", "drain"):
+        yield from _duration(("limits", key), getattr(settings.limits, key))
+    for index, provider in enumerate(settings.identity.providers):
+        yield from _duration(("identity", "providers", index, "leeway"), provider.leeway, least=0.0)
+    for index, policy in enumerate(settings.policies):
+        if policy.review is not None:
+            yield from _duration(("policies", index, "review", "expires"), policy.review.expires)
+
+
+def _duration(at: Location, text: str, least: float = 0.001) -> Iterator[Problem]:
+    try:
+        if seconds(text) < least:
+            yield at, f"`{at[-1]}` must be longer than nothing; write something like 15m"
+    except ConfigError as error:
+        yield at, str(error)
+
+
+def _twice(at: str | tuple[str, ...], key: str, values: list[str]) -> Iterator[Problem]:
+    prefix = (at,) if isinstance(at, str) else at
+    for index, value in enumerate(values):
+        first = values.index(value)
+        if first != index:
+            yield (*prefix, index, key), f"{key} `{value}` is taken by another of the {prefix[-1]}; choose another"
+
+
+def _listener(at: Location, listener: Listener, settings: Settings, known: Known) -> Iterator[Problem]:
+    if known.protocols is not None and listener.protocol not in known.protocols:
+        yield (*at, "protocol"), f"unknown protocol `{listener.protocol}`; {closest(listener.protocol, known.protocols)}"
+    yield from _port((*at, "address"), listener.address, least=0)
+    loopback = is_loopback(listener.address.rpartition(":")[0])
+    if listener.plaintext_tokens == "loopback" and not loopback:
+        yield (*at, "plaintext_tokens"), (
+            "tokens without TLS are for loopback only; write `tls: {certificate: …, key: …}`, "
+            "or an address like 127.0.0.1:5432")
+    elif listener.tls is None and listener.plaintext_tokens == "never":
+        yield at, (
+            f"listener `{listener.name}` can take no token; write `tls: {{certificate: …, key: …}}`, "
+            "or `plaintext_tokens: loopback` on a loopback address")
+    if listener.tls is not None:
+        yield from _file((*at, "tls", "certificate"), listener.tls.certificate)
+        yield from _file((*at, "tls", "key"), listener.tls.key)
+    if listener.connection is None:
+        return
+    connection = next((item for item in settings.connections if item.name == listener.connection), None)
+    if connection is None:
+        yield (*at, "connection"), _no_connection(listener.connection, settings)
+    elif connection.protocol != listener.protocol:
+        yield (*at, "connection"), (
+            f"connection `{connection.name}` speaks {connection.protocol}, this listener {listener.protocol}")
+
+
+def _provider(at: Location, provider: Provider) -> Iterator[Problem]:
+    url = urlsplit(provider.issuer)
+    if url.scheme not in ("https", "http") or not url.hostname:
+        yield (*at, "issuer"), "`issuer` must be a URL; write https://…"
+    elif url.scheme == "http" and not provider.unsafe_http:
+        yield (*at, "issuer"), ("an issuer over plain http can be forged; write https://…, or for development "
+                                "on loopback `unsafe_http: true`")
+    elif url.scheme == "http" and not is_loopback(url.hostname):
+        yield (*at, "issuer"), "`unsafe_http` is for loopback only; write https://…"
+    for index, algorithm in enumerate(provider.algorithms):
+        if algorithm not in ALGORITHMS:
+            yield (*at, "algorithms", index), (
+                f"`{algorithm}` is not an accepted signature algorithm; {closest(algorithm, ALGORITHMS)}")
+    if provider.ca is not None:
+        yield from _file((*at, "ca"), provider.ca)
+
+
+def _server_names(settings: Settings) -> Iterator[Problem]:
+    taken: dict[str, str] = {}
+    for index, connection in enumerate(settings.connections):
+        for place, name in enumerate(connection.server_names):
+            owner = taken.setdefault(name.lower(), connection.name)
+            if owner != connection.name:
+                yield ("connections", index, "server_names", place), f"`{name}` leads to connection `{owner}` already"
+
+
+def _connection(at: Location, connection: Connection, known: Known) -> Iterator[Problem]:
+    if known.protocols is not None and connection.protocol not in known.protocols:
+        yield (*at, "protocol"), (
+            f"unknown protocol `{connection.protocol}`; {closest(connection.protocol, known.protocols)}")
+    yield from _port((*at, "address"), connection.address, least=1)
+    if connection.tls.ca is not None:
+        yield from _file((*at, "tls", "ca"), connection.tls.ca)
+    if connection.credential.password is not None:
+        yield from _secret((*at, "credential", "password"), connection.credential.password)
+
+
+def _secret(at: Location, reference: SecretReference) -> Iterator[Problem]:
+    if (reference.env is None) == (reference.file is None):
+        yield at, "a secret has one place; write `{env: NAME}` or `{file: path}`"
+
+
+def _policy(at: Location, policy: PolicySettings, settings: Settings, known: Known) -> Iterator[Problem]:
+    names = {connection.name for connection in settings.connections}
+    for index, name in enumerate(policy.connections):
+        if name not in names:
+            yield (*at, "connections", index), _no_connection(name, settings)
+    yield from _effects(at, policy)
+    if policy.when is not None and known.condition is not None:
+        trouble = known.condition(policy.when)
+        if trouble is not None:
+            yield (*at, "when"), trouble
+    if policy.review is not None and not all(group.strip() for group in policy.review.by):
+        yield (*at, "review", "by"), "a reviewers' group has no name; write the group as the token names it"
+    for index, mask in enumerate(policy.mask):
+        here = (*at, "mask", index)
+        if bool(mask.columns) == bool(mask.detect):
+            yield here, "a mask is for `columns` or for `detect`, one of them; write two masks where you need both"
+        for place, glob in enumerate(mask.columns):
+            if not _GLOB.fullmatch(glob):
+                yield (*here, "columns", place), (
+                    f"`{glob}` is not a column glob; write schema.relation.column, relation.column or *.column")
+        for place, name in enumerate(mask.detect):
+            if known.detectors is not None and name not in known.detectors:
+                yield (*here, "detect", place), f"unknown detector `{name}`; {closest(name, known.detectors)}"
+
+
+def _effects(at: Location, policy: PolicySettings) -> Iterator[Problem]:
+    restricts = policy.deny is not None or policy.review is not None or policy.mask
+    if not restricts and policy.allow is None and policy.audit is None:
+        yield at, f"rule `{policy.name}` does nothing; give it allow, deny, review, mask or audit"
+    elif not restricts and policy.allow is None and policy.audit == "async":
+        yield (*at, "audit"), ("a rule can only raise the audit mode to `full`; for `async` write audit.mode, "
+                               "or `audit` of the connection")
+    if policy.deny is not None:
+        if not policy.deny.strip():
+            yield (*at, "deny"), "`deny` is the reason that the client reads; write one"
+        if policy.allow is not None or policy.review is not None:
+            yield (*at, "deny"), "`deny` always wins over `allow` and `review`; write them as rules of their own"
+    if policy.when is not None and not policy.when.strip():
+        yield (*at, "when"), "`when` is empty; write a condition or leave it out"
+
+
+def _no_connection(name: str, settings: Settings) -> str:
+    return f"unknown connection `{name}`; {closest(name, [item.name for item in settings.connections])}"
+
+
+def _port(at: Location, address: str, least: int) -> Iterator[Problem]:
+    if not least <= int(address.rpartition(":")[2]) <= _MAX_PORT:
+        yield at, f"`{at[-1]}` has no valid port; write one from {least} to {_MAX_PORT}"
+
+
+def _file(at: Location, path: Path) -> Iterator[Problem]:
+    if not path.is_file():
+        yield at, f"there is no file {path}"
+    elif not os.access(path, os.R_OK):
+        yield at, f"the file {path} cannot be read by this user"

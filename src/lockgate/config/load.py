@@ -1,0 +1,173 @@
+"""`lockgate.yaml` → settings and rules, or one `ConfigError` that names every problem by its line.
+
+Three passes: YAML to values with lines (`document`), values to types (`settings`, worded by
+`wording`), types against each other (`checks`). What other layers know (protocols, detectors, the
+condition language) comes in as `Known`, because this layer imports none of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from lockgate.config.checks import Known, check
+from lockgate.config.document import Document, Location, read
+from lockgate.config.duration import seconds
+from lockgate.config.settings import PolicySettings, Settings
+from lockgate.config.wording import explain
+from lockgate.errors import ConfigError
+from lockgate.model import AuditMode, ColumnMask, DetectMask, MaskMethod, ReviewMode, ReviewTerms, Rule, Who
+
+M = TypeVar("M", bound=BaseModel)
+_METHODS = {"partial": MaskMethod.PARTIAL, "redact": MaskMethod.REDACT, "null": MaskMethod.NULL}
+_NOTHING_KNOWN = Known()
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A valid configuration. Paths in `settings` are absolute or relative to the file's folder;
+    `policy_hash` is the hex SHA-256 of policies, identity and connections (`config_hash`: of all).
+    """
+
+    settings: Settings
+    rules: tuple[Rule, ...]
+    policy_hash: str
+    config_hash: str
+    source: Path
+
+
+def load(path: Path, known: Known = _NOTHING_KNOWN) -> Loaded:
+    """Read, validate and check one file."""
+    path = Path(path)
+    document = read(path)
+    problems = list(document.problems)
+    written = _typed(document, problems)
+    if written is None:
+        raise _error(path, problems)
+    written = _with_options(written, known, document, problems)
+    settings = _resolved(written, path.parent)
+    problems.extend((document.line(at), text) for at, text in check(settings, known))
+    if problems:
+        raise _error(path, problems)
+    rules = tuple(
+        rule_of(policy, f"{path}:{document.line(('policies', index))}")
+        for index, policy in enumerate(settings.policies)
+    )
+    return Loaded(settings, rules, policy_hash(written), _digest(_dumped(written)), path)
+
+
+def policy_hash(settings: Settings) -> str:
+    """What decisions depend on, hashed; the order of rules and connections does not matter."""
+    whole = _dumped(settings)
+    return _digest({
+        "policies": sorted(whole["policies"], key=_name_of),
+        "connections": sorted(whole["connections"], key=_name_of),
+        "identity": whole["identity"],
+    })
+
+
+def rule_of(policy: PolicySettings, origin: str) -> Rule:
+    """The rule that one entry of `policies` states."""
+    review = policy.review
+    return Rule(
+        name=policy.name,
+        who=Who(frozenset(policy.who.groups), frozenset(policy.who.subjects), frozenset(policy.who.clients),
+                frozenset(policy.who.agents)),
+        connections=policy.connections,
+        when=policy.when,
+        allow=policy.allow is not None,
+        deny=policy.deny,
+        review=None if review is None else ReviewTerms(
+            frozenset(review.by), seconds(review.expires), ReviewMode(review.mode)),
+        masks=tuple(ColumnMask(mask.columns, _METHODS[mask.method]) for mask in policy.mask if mask.columns),
+        detects=tuple(DetectMask(mask.detect, _METHODS[mask.method]) for mask in policy.mask if mask.detect),
+        audit=None if policy.audit is None else AuditMode(policy.audit),
+        origin=origin,
+    )
+
+
+# ---------------------------------------------------------------- passes
+
+
+def _typed(document: Document, problems: list[tuple[int, str]]) -> Settings | None:
+    if not isinstance(document.content, dict):
+        problems.append((1, "the file must hold keys and values, like `listeners: […]`"))
+        return None
+    try:
+        return Settings.model_validate(document.content)
+    except ValidationError as error:
+        problems.extend(_explained(error, Settings, (), document))
+        return None
+
+
+def _with_options(
+    settings: Settings, known: Known, document: Document, problems: list[tuple[int, str]]
+) -> Settings:
+    """`options` of each connection as its protocol's own type."""
+    connections = []
+    for index, connection in enumerate(settings.connections):
+        model = None if known.protocols is None else known.protocols.get(connection.protocol)
+        if model is not None:
+            at: Location = ("connections", index, "options")
+            try:
+                options = model.model_validate({} if connection.options is None else connection.options)
+                connection = connection.model_copy(update={"options": options})
+            except ValidationError as error:
+                problems.extend(_explained(error, model, at, document))
+        connections.append(connection)
+    return settings.model_copy(update={"connections": tuple(connections)})
+
+
+def _explained(
+    error: ValidationError, model: type[BaseModel], prefix: Location, document: Document
+) -> Iterable[tuple[int, str]]:
+    for entry in error.errors(include_url=False):
+        inner: Location = tuple(entry["loc"])
+        at = prefix + inner
+        line = document.keys.get(at) or document.line(at)
+        yield line, explain(entry, model, inner)
+
+
+def _resolved(model: M, folder: Path) -> M:
+    """The same settings with every relative path taken from the file's folder."""
+    changes: dict[str, object] = {}
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        resolved = _resolved_value(value, folder)
+        if resolved is not value:
+            changes[name] = resolved
+    return model.model_copy(update=changes) if changes else model
+
+
+def _resolved_value(value: object, folder: Path) -> object:
+    if isinstance(value, Path):
+        return folder / value
+    if isinstance(value, BaseModel):
+        return _resolved(value, folder)
+    if isinstance(value, tuple) and any(isinstance(item, (BaseModel, Path)) for item in value):
+        return tuple(_resolved_value(item, folder) for item in value)
+    return value
+
+
+def _error(path: Path, problems: Iterable[tuple[int, str]]) -> ConfigError:
+    return ConfigError("\n".join(f"{path}:{line}: {text}" for line, text in sorted(set(problems))))
+
+
+def _dumped(settings: Settings) -> dict[str, Any]:
+    return settings.model_dump(mode="json", by_alias=True)
+
+
+def _name_of(entry: dict[str, str]) -> str:
+    return entry["name"]
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(
+        json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode("ascii")
+    ).hexdigest()

@@ -1,0 +1,68 @@
+"""What the pipeline and a protocol hand to each other about one request.
+
+Apart from the stages so that the protocol contract can speak of a grant without knowing how one
+comes about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from lockgate.govern.pending import Pending
+from lockgate.model import Decision, Operation, Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What a protocol would do with an allowed operation.
+
+    `forward` are the statement's bytes as they would go on (rewritten where masks demand it) and
+    what the record commits to; `digest` is the hex SHA-256 of the mask plan ('' when nothing is
+    masked); `carry` is the protocol's own state (lineage, what to rebuild), which the grant gives back.
+    """
+
+    forward: bytes
+    digest: str = ""
+    carry: object = None
+
+
+@dataclass(slots=True)
+class Grant:
+    """An operation that identity, policy and review have let through, and that is not recorded yet.
+
+    `record` is the intent's sequence number, set by the record stage; `masked` counts hidden values
+    by detector or ``column``; `is_settled` is set with the outcome.
+    """
+
+    operation: Operation
+    decision: Decision
+    planned: Planned
+    ticket: str | None = None
+    record: int = -1
+    started: float = 0.0
+    masked: dict[str, int] = field(default_factory=dict)
+    is_settled: bool = False
+
+
+class ClearPlan(Protocol):
+    """How one result's bytes are masked.
+
+    `apply` returns the chunk with every due mask applied and adds what it hid to `masked`; it may
+    raise: the pipeline turns that into a refusal (I3).
+    """
+
+    masked: dict[str, int]
+
+    def apply(self, chunk: bytes) -> bytes: ...
+
+
+class Held(Pending[Grant | Refusal]):
+    """A request that waits for a person. `ticket` is what to tell the client to ask about."""
+
+    __slots__ = ("ticket",)
+
+    def __init__(self, ticket: str, on_withdraw: Callable[[], None] | None = None) -> None:
+        super().__init__(on_withdraw)
+        self.ticket = ticket

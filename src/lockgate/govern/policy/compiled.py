@@ -1,0 +1,128 @@
+"""A rule ready to be asked: whom it speaks of, and whether its condition holds for a request.
+
+Failing closed means opposite things for the two kinds of rule, so a rule that allows *and*
+restricts (`allow: connect` with `audit: full`) is compiled into two parts. A part that restricts
+matches if its condition holds for *any* verb of the request, or cannot be told; a part that allows
+matches only if it holds for *every* verb. A request without verbs may do anything: for a condition
+that reads verbs, it restricts and does not allow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from lockgate.govern.policy.condition import Condition
+from lockgate.model import Identity, Operation, Rule, Who
+
+Context = Mapping[str, Mapping[str, object]]
+"""What conditions see: ``op``, ``identity`` … and their names."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CompiledRule:
+    """One part of a rule. `restricts` is False for the part that allows."""
+
+    rule: Rule
+    condition: Condition | None
+    restricts: bool
+
+    @property
+    def is_cacheable(self) -> bool:
+        """Whether the operation's key is enough to tell whether it matches."""
+        return self.condition is None or self.condition.is_cacheable
+
+    def applies_to(self, identity: Identity, connection: str) -> bool:
+        """Whether it speaks of this caller on this connection at all."""
+        connections = self.rule.connections
+        return (not connections or connection in connections) and speaks_of(self.rule.who, identity)
+
+    def matches(self, context: Context, verbs: list[str]) -> bool:
+        """Whether its condition holds for a request with these verbs (see the module's docstring)."""
+        condition = self.condition
+        if condition is None:
+            return True
+        if not condition.needs_verb:
+            return self._told(condition.holds(context))
+        if not verbs:
+            return self.restricts
+        op = context["op"]
+        told = (self._told(condition.holds({**context, "op": {**op, "verb": verb}})) for verb in verbs)
+        return any(told) if self.restricts else all(told)
+
+    def matches_login(self, context: Context) -> bool:
+        """Whether it speaks of opening a session: a condition on a request is not told yet, so it
+        neither restricts nor stands in the way of an `allow`.
+        """
+        condition = self.condition
+        if condition is None:
+            return True
+        if condition.reads("op") or condition.reads("session"):
+            return not self.restricts
+        return self._told(condition.holds(context))
+
+    def _told(self, holds: bool | None) -> bool:
+        return self.restricts if holds is None else holds
+
+
+def parts(rule: Rule, condition: Condition | None) -> list[CompiledRule]:
+    """The parts of a rule: what it allows, and what it restricts."""
+    found = []
+    if rule.allow:
+        allowing = replace(rule, deny=None, review=None, masks=(), detects=(), audit=None)
+        found.append(CompiledRule(allowing, condition, restricts=False))
+    if rule.deny is not None or rule.review or rule.masks or rule.detects or rule.audit:
+        found.append(CompiledRule(replace(rule, allow=False), condition, restricts=True))
+    return found
+
+
+def speaks_of(who: Who, identity: Identity) -> bool:
+    """Whether `who` means this caller: every kind that is given must match."""
+    return (
+        (not who.groups or not who.groups.isdisjoint(identity.groups))
+        and (not who.subjects or identity.subject in who.subjects)
+        and (not who.clients or identity.client_id in who.clients)
+        and (not who.agents or identity.agent in who.agents)
+    )
+
+
+# ---------------------------------------------------------------- facts
+
+
+def operation_facts(operation: Operation) -> dict[str, object]:
+    """`op`, without `verb`, which `CompiledRule.matches` adds."""
+    facts = {name: plain(value) for name, value in operation.facts.items()}
+    facts["verbs"] = sorted(operation.verbs)
+    facts["kind"] = operation.kind
+    facts["protocol"] = operation.protocol
+    facts["text"] = operation.text
+    facts["parameters"] = list(operation.parameters)
+    return facts
+
+
+def identity_facts(identity: Identity) -> dict[str, object]:
+    """`identity`."""
+    return {
+        "issuer": identity.issuer, "subject": identity.subject, "provider": identity.provider,
+        "groups": sorted(identity.groups), "client_id": identity.client_id, "agent": identity.agent,
+        "model": identity.model,
+    }
+
+
+def time_facts(now: float) -> dict[str, object]:
+    """`time`, in UTC."""
+    moment = datetime.fromtimestamp(now, UTC)
+    return {"hour": moment.hour, "minute": moment.minute, "weekday": moment.isoweekday(),
+            "iso": moment.strftime("%Y-%m-%dT%H:%M:%SZ")}
+
+
+def plain(value: object) -> object:
+    """A fact as CEL takes it: sets become sorted lists, tuples lists."""
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(str, value))
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(name): plain(item) for name, item in value.items()}
+    return value

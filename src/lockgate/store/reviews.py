@@ -1,0 +1,109 @@
+"""Tickets in the database: `ports.ReviewStore` on SQLAlchemy Core."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import case, delete, desc, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from lockgate.model import Review, ReviewState
+from lockgate.store.database import StoreError
+from lockgate.store.tables import reviews
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection, Engine, RowMapping
+
+_OPEN = (ReviewState.PENDING.value, ReviewState.APPROVED.value)
+
+
+class SqlReviewStore:
+    """Every call is one short transaction; `StoreError` where the database fails."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def create(self, review: Review) -> None:
+        """Keep a new ticket; one with this number must not exist."""
+        with self._transaction() as connection:
+            connection.execute(insert(reviews).values(_columns(review)))
+
+    def get(self, ticket: str) -> Review | None:
+        """The ticket in whatever state."""
+        query = select(reviews).where(reviews.c.ticket == ticket)
+        with self._transaction() as connection:
+            row = connection.execute(query).mappings().one_or_none()
+        return None if row is None else _review(row)
+
+    def usable(self, binding: str, now: float) -> Review | None:
+        """An approved ticket with this binding before a pending one, the newest first."""
+        approved_first = case((reviews.c.state == ReviewState.APPROVED.value, 0), else_=1)
+        query = (
+            select(reviews)
+            .where(reviews.c.binding == binding, reviews.c.state.in_(_OPEN), reviews.c.expires_at > now)
+            .order_by(approved_first, desc(reviews.c.created_at))
+            .limit(1)
+        )
+        with self._transaction() as connection:
+            row = connection.execute(query).mappings().one_or_none()
+        return None if row is None else _review(row)
+
+    def transition(self, review: Review, expected: str) -> bool:
+        """Compare and swap on the state: of two callers one wins, also between processes."""
+        query = (
+            update(reviews)
+            .where(reviews.c.ticket == review.ticket, reviews.c.state == str(expected))
+            .values(_columns(review))
+        )
+        with self._transaction() as connection:
+            return connection.execute(query).rowcount == 1
+
+    def list(self, *, states: Sequence[str], limit: int) -> list[Review]:
+        """Tickets in these states, the newest first."""
+        query = (
+            select(reviews)
+            .where(reviews.c.state.in_([str(state) for state in states]))
+            .order_by(desc(reviews.c.created_at), reviews.c.ticket)
+            .limit(limit)
+        )
+        with self._transaction() as connection:
+            return [_review(row) for row in connection.execute(query).mappings()]
+
+    def forget(self, before: float) -> int:
+        """Delete tickets that closed before a time (Unix seconds); how many. The log keeps their story."""
+        query = delete(reviews).where(reviews.c.state.not_in(_OPEN), reviews.c.expires_at < before)
+        with self._transaction() as connection:
+            return connection.execute(query).rowcount
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            # The message of a database error may quote bound values, that is statements: name its kind only.
+            raise StoreError(f"the ticket store failed: {type(error).__name__}") from None
+
+
+_READ: dict[str, Callable[[Any], Any]] = {
+    "state": ReviewState, "parameters": tuple, "rules": tuple, "reviewer_groups": tuple,
+    "also_groups": lambda sets: tuple(tuple(groups) for groups in sets),
+}
+
+
+def _columns(review: Review) -> dict[str, Any]:
+    values = {column.name: getattr(review, column.name) for column in reviews.columns}
+    values["state"] = review.state.value
+    return values
+
+
+def _review(row: RowMapping) -> Review:
+    return Review(**{name: _READ.get(name, _same)(value) for name, value in row.items()})
+
+
+def _same(value: Any) -> Any:
+    return value
