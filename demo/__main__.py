@@ -109,7 +109,7 @@ def flip_one_bit(copy: Path) -> int:
     """Change one bit of one stored leaf, as root could. Returns the record's index."""
     database = sqlite3.connect(next(copy.glob("*.db")))
     index, leaf = database.execute(
-        "SELECT idx, leaf FROM entries WHERE leaf LIKE '%\"intent\"%' ORDER BY idx LIMIT 1").fetchone()
+        "SELECT idx, leaf FROM entries WHERE CAST(leaf AS text) LIKE '%\"intent\"%' ORDER BY idx LIMIT 1").fetchone()
     at = leaf.index(b"intent") + 2
     changed = leaf[:at] + bytes([leaf[at] ^ 1]) + leaf[at + 1:]
     database.execute("UPDATE entries SET leaf = ? WHERE idx = ?", (changed, index))
@@ -153,7 +153,7 @@ def main() -> int:
         scene(1, "A PostgreSQL, an OIDC issuer and the gateway are up")
         console.print("  $ lockgate check -c lockgate.yaml")
         show_output(run_lockgate("check", "-c", str(world.folder / "lockgate.yaml"),
-                                 env={"CRM_PASSWORD": "not-needed"}, expect=(0, 1)))
+                                 env=world.secrets))
         os.environ.update(agents_environment(world))
         reviewer = Reviewer(world)
         reviewer.start()

@@ -9,6 +9,7 @@ and is the same every time.
 from __future__ import annotations
 
 import json
+import logging
 import warnings
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -86,11 +87,13 @@ def _model() -> ReplayChatCompletionClient:
 async def run(folder: Path) -> AsyncIterator[BaseAgentEvent | BaseChatMessage | TaskResult]:
     """Run the team on its task; yields what AutoGen streams."""
     folder.mkdir(exist_ok=True)
+    logging.getLogger("autogen_core").setLevel(logging.ERROR)       # the replay client counts tokens aloud
+    logging.getLogger("autogen_ext").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)    # AutoGen's advice to use Docker for code
         executor = LocalCommandLineCodeExecutor(work_dir=folder, timeout=30)
         coder = CodeExecutorAgent("coder", code_executor=executor)
-    analyst = AssistantAgent("analyst", model_client=_model(), max_tool_iterations=5,
+    analyst = AssistantAgent("analyst", model_client=_model(), max_tool_iterations=6,
                              tools=[query_with_psycopg, query_with_asyncpg])
     team = RoundRobinGroupChat([analyst, coder], termination_condition=TextMentionTermination("TERMINATE"))
     await executor.start()

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
@@ -80,6 +80,8 @@ class World:
     backend: Server
     gateway: Gateway
     issuer: Issuer
+    secrets: dict[str, str] = field(repr=False)
+    """The gateway's environment: where its configuration says that the backend's password is."""
 
     def token(self, subject: str, group: str, *more: str) -> str:
         """A token from the development issuer, by its command."""
@@ -105,8 +107,8 @@ def running() -> Iterator[World]:
     try:
         with embedded() as backend, issuer(folder / "issuer") as tokens:
             _prepare_database(backend, password)
-            with gateway(folder, CONFIG, env={"CRM_PASSWORD": password},
-                         backend=backend.port, issuer=tokens.url) as front:
-                yield World(folder, backend, front, tokens)
+            environment = {"CRM_PASSWORD": password}
+            with gateway(folder, CONFIG, env=environment, backend=backend.port, issuer=tokens.url) as front:
+                yield World(folder, backend, front, tokens, environment)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -40,9 +40,10 @@ def run(*words: str, env: Mapping[str, str] | None = None, expect: Sequence[int]
 
 @dataclass(frozen=True)
 class Issuer:
-    """A running development issuer."""
+    """A running development issuer; its keys are in `folder`."""
 
     port: int
+    folder: Path
 
     @property
     def url(self) -> str:
@@ -125,7 +126,7 @@ def issuer(folder: Path) -> Iterator[Issuer]:
                             "--state", str(folder)), log, {})
     try:
         wait_ready(f"http://127.0.0.1:{port}/.well-known/openid-configuration", process, log)
-        yield Issuer(port)
+        yield Issuer(port, folder)
     finally:
         process.terminate()
         process.wait(20)

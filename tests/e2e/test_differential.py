@@ -22,7 +22,7 @@ STATEMENTS = [
     "SELECT 'infinity'::timestamptz, '-infinity'::date, 'NaN'::numeric, 'NaN'::float8, interval '1 mon 2 days'",
     "EXPLAIN (COSTS off) SELECT * FROM plain WHERE id = 3",
     "SHOW server_version",
-    "INSERT INTO notes VALUES (99, 'x') ON CONFLICT (id) DO UPDATE SET body = 'y' RETURNING *",
+    "INSERT INTO notes VALUES (1, 'x') ON CONFLICT (id) DO UPDATE SET body = notes.body RETURNING *",
     "SELECT 1/0",
     "SELECT * FROM nowhere",
     "SELEC 1",

@@ -62,17 +62,18 @@ def test_no_secret_is_in_any_file_of_the_state(own: object, agent: str) -> None:
 def test_kill_9_is_survived_and_open_intents_are_closed(own: object, agent: str) -> None:
     """After a crash the log verifies, and what was running is `unknown`, not silently gone."""
     with own() as front:  # type: ignore[operator]
-        with psycopg.connect(front.dsn(agent, "plain"), autocommit=True) as connection:
-            connection.execute("SELECT 'before the crash'")
-            connection.pgconn.send_query(b"SELECT pg_sleep(30), 'running at the crash'")
-            connection.pgconn.flush()
-            with psycopg.connect(front.dsn(agent, "plain"), autocommit=True) as other:
-                query = ("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%running at the crash%'"
-                         " AND pid <> pg_backend_pid() AND state = 'active'")
-                while other.execute(query).fetchone() != (1,):
-                    pass
-            os.kill(front.process.pid, signal.SIGKILL)
-            front.process.wait()
+        connection = psycopg.connect(front.dsn(agent, "plain"), autocommit=True)
+        connection.execute("SELECT 'before the crash'")
+        connection.pgconn.send_query(b"SELECT pg_sleep(30), 'running at the crash'")
+        connection.pgconn.flush()
+        with psycopg.connect(front.dsn(agent, "plain"), autocommit=True) as other:
+            query = ("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%running at the crash%'"
+                     " AND pid <> pg_backend_pid() AND state = 'active'")
+            while other.execute(query).fetchone() != (1,):
+                pass
+        os.kill(front.process.pid, signal.SIGKILL)
+        front.process.wait()
+        connection.close()
     with own() as again:  # type: ignore[operator]
         assert "VERIFIED" in run("audit", "verify", str(again.state / "audit"))
         sessions = json.loads(run("session", "list", "--state", str(again.state), "--json"))
@@ -93,7 +94,7 @@ def test_one_flipped_bit_is_named(own: object, agent: str, tmp_path: Path) -> No
     copy = tmp_path / "copy"
     shutil.copytree(front.state / "audit", copy)
     database = sqlite3.connect(next(copy.glob("*.db")))
-    index, leaf = database.execute("SELECT idx, leaf FROM entries WHERE leaf LIKE '%intent%' LIMIT 1").fetchone()
+    index, leaf = database.execute("SELECT idx, leaf FROM entries WHERE CAST(leaf AS text) LIKE '%intent%' LIMIT 1").fetchone()
     at = bytes(leaf).index(b"intent")
     database.execute("UPDATE entries SET leaf = ? WHERE idx = ?",
                      (leaf[:at] + bytes([leaf[at] ^ 1]) + leaf[at + 1:], index))

@@ -1,0 +1,124 @@
+"""The log's key file and the verifier key beside it, and what makes a key file acceptable.
+
+`log.key` is a PKCS #8 PEM of mode 0600, made on first start; a key that others can read, or that
+cannot be read, stops the gateway. `log.vkey` is public: auditors take a copy and pin it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from lockgate.audit.checkpoint import Signer, Verifier
+from lockgate.audit.failures import UntrustedNote
+from lockgate.errors import AuditError
+
+KEY_FILE: Final = "log.key"
+VERIFIER_FILE: Final = "log.vkey"
+CHECKPOINT_FILE: Final = "checkpoint"
+_LIMIT: Final = 16_384
+
+
+def load_or_create(folder: Path, origin: str, *, may_create: bool) -> Signer:
+    """The log's signer. A missing key is made only for a log that has no records yet.
+
+    Raises `AuditError` that says what is wrong with the file and what to do.
+    """
+    path = folder / KEY_FILE
+    try:
+        private = _read(path)
+    except FileNotFoundError:
+        if not may_create:
+            raise AuditError(
+                f"{path}: the log has records but its key is gone",
+                advice="restore the key file from a backup; a new key cannot continue this log",
+            ) from None
+        private = _create(path)
+    signer = Signer(origin, private)
+    _publish(folder / VERIFIER_FILE, signer.verifier)
+    return signer
+
+
+def read_verifier(path: Path) -> Verifier:
+    """The verifier key in a file, as an auditor pins it. Raises `UntrustedNote`."""
+    try:
+        with path.open("rb") as file:
+            return Verifier.parse(file.read(_LIMIT).decode())
+    except OSError as error:
+        raise UntrustedNote(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UntrustedNote(f"{path}: not a verifier key") from None
+
+
+def _read(path: Path) -> Ed25519PrivateKey:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise AuditError(f"{path}: {error.strerror}", advice="make the key readable by the gateway") from None
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise AuditError(f"{path}: not a regular file")
+    with os.fdopen(descriptor, "rb") as file:
+        if stat.S_IMODE(mode) & 0o077:
+            raise AuditError(
+                f"{path}: mode {stat.S_IMODE(mode):04o} lets others read or change the log's key",
+                advice=f"chmod 600 {path}, and consider the key disclosed",
+            )
+        pem = file.read(_LIMIT)
+    try:
+        private = serialization.load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise AuditError(f"{path}: not an unencrypted PEM private key") from None
+    if not isinstance(private, Ed25519PrivateKey):
+        raise AuditError(f"{path}: not an Ed25519 key")
+    return private
+
+
+def _create(path: Path) -> Ed25519PrivateKey:
+    private = Ed25519PrivateKey.generate()
+    pem = private.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    write_durably(path, pem, 0o600)
+    return private
+
+
+def _publish(path: Path, verifier: Verifier) -> None:
+    text = f"{verifier}\n".encode()
+    if not path.exists():
+        write_durably(path, text, 0o644)
+        return
+    if str(read_verifier(path)) != str(verifier):
+        raise AuditError(
+            f"{path}: belongs to another key or another log name than this gateway's",
+            advice="the origin of a log must not change; start a new log in an empty folder instead",
+        )
+
+
+def write_durably(path: Path, content: bytes, mode: int) -> None:
+    """Put a file in place whole or not at all, and on the disk before this returns."""
+    temporary = path.with_name(path.name + ".new")
+    try:
+        temporary.unlink(missing_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise AuditError(f"{path}: {error.strerror}", advice="make the audit folder writable") from None

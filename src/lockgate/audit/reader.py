@@ -1,0 +1,262 @@
+"""Reading a log for people: sessions, their statements, and who caused them.
+
+Shows what the log says, without proving it; that is `verify`. Works beside a running gateway, and
+says so where a payload is not there (never kept, erased, missing) instead of failing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import apsw
+import orjson
+
+from lockgate.audit.commitment import KEY_SIZE, unseal, verify_commitment
+from lockgate.audit.entry import parse
+from lockgate.audit.failures import MalformedEntry, Undisclosed
+from lockgate.audit.storage.sqlite import FILE, open_read_only
+from lockgate.errors import AuditError
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """What an entry committed to, or why it cannot be shown: `state` is ``open``, ``none``, ``not kept``,
+    ``erased or missing`` or ``damaged``.
+    """
+
+    state: str
+    content: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One leaf, read."""
+
+    index: int
+    hash: str
+    record: Record
+
+
+@dataclass(slots=True)
+class StatementView:
+    """One request of a session: its intent, how it ended, and who let it through."""
+
+    index: int
+    record: Record
+    payload: Payload
+    outcome: Record | None = None
+    reviews: list[tuple[Record, Payload]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class SessionView:
+    """One session. `end` is None while it runs, or where a crash has not been recovered from."""
+
+    sid: str
+    index: int
+    begin: Record
+    who: Payload
+    end: Record | None = None
+    requests: int = 0
+    refused: int = 0
+    rows: int = 0
+    matching: list[int] = field(default_factory=list)   # entries that the filter asked for
+    statements: list[StatementView] = field(default_factory=list)
+    events: list[tuple[int, Record, Payload]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A filter over requests; what is None or empty matches everything."""
+
+    verb: str | None = None
+    object: str | None = None
+    subject: str | None = None
+
+    @property
+    def asks_for_requests(self) -> bool:
+        """Whether it names a kind of request, so that sessions without one are left out."""
+        return bool(self.verb or self.object)
+
+    def takes(self, intent: Mapping[str, Any]) -> bool:
+        """Whether an intent's leaf matches. ``customers`` matches ``public.customers`` as well."""
+        if self.verb and self.verb.lower() not in intent["verbs"]:
+            return False
+        if not self.object:
+            return True
+        wanted = self.object.lower()
+        return "objects_more" in intent or any(
+            name.lower() == wanted or name.lower().endswith(f".{wanted}") for name in intent["objects"]
+        )
+
+
+class Reader:
+    """An open log, read-only. A context manager; every method may raise `AuditError`."""
+
+    def __init__(self, folder: Path) -> None:
+        path = folder / FILE
+        if not path.is_file():
+            raise AuditError(f"{folder}: there is no audit log here",
+                             advice="give the gateway's state folder with --state")
+        try:
+            self._connection = open_read_only(path)
+            self._connection.execute("BEGIN")
+        except apsw.Error as error:
+            raise AuditError(f"{path}: cannot be read: {error}", advice="run `lockgate audit verify`") from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.close(True)
+
+    # ------------------------------------------------------------ entries
+
+    def entry(self, index: int) -> tuple[Entry, Payload]:
+        """One entry with its payload."""
+        for entry in self._entries("WHERE idx = ?", (index,)):
+            return entry, self.payload(entry)
+        raise AuditError(f"the log has no entry {index}")
+
+    def _entries(self, where: str, bindings: tuple[object, ...]) -> Iterator[Entry]:
+        # `where` is one of this module's own constants; values are always bound.
+        statement = f"SELECT idx, hash, leaf FROM entries {where} ORDER BY idx"  # noqa: S608
+        try:
+            for index, digest, leaf in self._connection.execute(statement, bindings):
+                yield Entry(int(index), bytes(digest).hex(), parse(bytes(leaf)))
+        except (apsw.Error, MalformedEntry, TypeError, ValueError) as error:
+            raise AuditError(f"the log is damaged: {error}", advice="run `lockgate audit verify`") from None
+
+    def payload(self, entry: Entry) -> Payload:
+        """What the entry committed to, opened and compared with the commitment."""
+        said = entry.record.get("payload")
+        if said is None:
+            return Payload("none")
+        if "kept" in said:
+            return Payload("not kept")
+        try:
+            secret = self._connection.execute(
+                "SELECT secret FROM payload_keys WHERE idx = ?", (entry.index,)).get
+            sealed = self._connection.execute("SELECT sealed FROM payloads WHERE idx = ?", (entry.index,)).get
+            if secret is None or sealed is None:
+                return Payload("erased or missing")
+            content = unseal(bytes(secret)[:KEY_SIZE], bytes(sealed))
+            verify_commitment(said["commitment"], bytes(secret)[KEY_SIZE:], content)
+            return Payload("open", orjson.loads(content))
+        except (apsw.Error, Undisclosed, orjson.JSONDecodeError, TypeError, ValueError):
+            return Payload("damaged")
+
+    # ------------------------------------------------------------ sessions
+
+    def sessions(self, wanted: Wanted | None = None) -> list[SessionView]:
+        """All sessions that match, oldest first, without their statements."""
+        wanted = wanted or Wanted()
+        found: dict[str, SessionView] = {}
+        for entry in self._entries("WHERE instr(leaf, ?)", (b'"sid":',)):
+            record = entry.record
+            kind, sid = record["type"], record.get("sid", "")
+            if kind == "session_begin":
+                found[sid] = SessionView(sid, entry.index, record, self.payload(entry))
+            elif sid in found:
+                _count(found[sid], entry, wanted)
+        return [
+            view for view in found.values()
+            if (view.matching or not wanted.asks_for_requests)
+            and (not wanted.subject or view.who.content.get("subject") == wanted.subject)
+        ]
+
+    def session(self, prefix: str) -> SessionView:
+        """One session in full, by its id or the beginning of it."""
+        first, last, sid = self._find(prefix)
+        view: SessionView | None = None
+        by_number: dict[int, StatementView] = {}
+        where = "WHERE idx >= ? AND idx <= ? AND instr(leaf, ?)"
+        for entry in self._entries(where, (first, last, f'"sid":"{sid}"'.encode())):
+            record = entry.record
+            kind = record["type"]
+            if kind == "session_begin":
+                view = SessionView(sid, entry.index, record, self.payload(entry))
+            elif view is None:
+                break
+            elif kind == "intent":
+                statement = StatementView(entry.index, record, self.payload(entry))
+                if "ticket" in record:
+                    statement.reviews = self._reviews(record["ticket"])
+                by_number[record["sseq"]] = statement
+                view.statements.append(statement)
+                _count(view, entry, Wanted())
+            elif kind == "outcome" and record["record"] in by_number:
+                by_number[record["record"]].outcome = record
+                _count(view, entry, Wanted())
+            elif kind == "session_end":
+                view.end = record
+            else:
+                view.events.append((entry.index, record, self.payload(entry)))
+        if view is None:
+            raise AuditError("the log is damaged: a session has no beginning",
+                             advice="run `lockgate audit verify`")
+        return view
+
+    def _find(self, prefix: str) -> tuple[int, int, str]:
+        try:
+            rows = self._connection.execute(
+                "SELECT first, coalesce(last, 9223372036854775807), sid FROM sessions"
+                " WHERE substr(sid, 1, ?) = ? ORDER BY first LIMIT 3", (len(prefix), prefix),
+            ).fetchall()
+        except (apsw.Error, UnicodeDecodeError) as error:
+            raise AuditError(f"the log is damaged: {error}", advice="run `lockgate audit verify`") from None
+        exact = [row for row in rows if row[2] == prefix] or rows
+        if not prefix or not exact:
+            raise AuditError(f"no session begins with {prefix!r}", advice="`lockgate session list` names them")
+        if len(exact) > 1:
+            raise AuditError(f"several sessions begin with {prefix!r}", advice="give more of the id")
+        found: Any = exact[0]
+        return int(found[0]), int(found[1]), str(found[2])
+
+    def _reviews(self, ticket: str) -> list[tuple[Record, Payload]]:
+        """What people said about a ticket, wherever in the log."""
+        found = []
+        marker = b'"ticket":' + orjson.dumps(ticket)
+        for entry in self._entries("WHERE instr(leaf, ?) AND instr(leaf, ?)", (marker, b'"type":"review')):
+            data = entry.record.get("data")
+            if isinstance(data, dict) and data.get("ticket") == ticket:
+                found.append((entry.record, self.payload(entry)))
+        return found
+
+
+def _count(view: SessionView, entry: Entry, wanted: Wanted) -> None:
+    record = entry.record
+    if record["type"] == "intent":
+        view.requests += 1
+        view.refused += record["decision"] == "deny" or "refusal" in record
+        if wanted.asks_for_requests and wanted.takes(record):
+            view.matching.append(entry.index)
+    elif record["type"] == "outcome":
+        view.rows += record["rows"]
+    elif record["type"] == "session_end":
+        view.end = record
+
+
+def reviewer(reviews: list[tuple[Record, Payload]]) -> tuple[str, str, str] | None:
+    """The verdict on a ticket: what, by whom, with which comment; None where nobody has spoken."""
+    for record, payload in reversed(reviews):
+        verdict = record.get("data", {}).get("verdict")
+        if record["type"] != "review" or verdict is None:
+            continue
+        content: Mapping[str, Any] = {}
+        try:
+            content = orjson.loads(payload.content.get("body", "{}"))
+        except orjson.JSONDecodeError:
+            pass
+        pair = content.get("reviewer") or [None, None]
+        who = str(pair[1]) if pair[1] else record.get("reviewer", "nobody")
+        return str(verdict), who, str(content.get("comment") or "")
+    return None

@@ -1,0 +1,219 @@
+"""One log in one SQLite file: the schema, the one transaction that commits a batch, and reading.
+
+WAL and ``synchronous=FULL``: when COMMIT returns, the batch is on the disk. Checkpoints (SQLite's)
+run on a connection of their own, see `checkpointer`. Rows go in by few multi-row statements,
+because every step of a statement gives the interpreter's lock away and waits to have it back.
+
+A batch and the head that it leads to are one transaction, guarded by compare-and-swap on size and
+epoch: a second writer, or a file exchanged underneath, fails the commit instead of forking the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final
+
+import apsw
+
+from lockgate.audit.failures import Poisoned
+from lockgate.errors import AuditError
+
+FILE: Final = "log.db"
+FORMAT: Final = "1"
+_FIXED_WAL_RESET: Final = (3, 51, 3)   # sqlite.org/wal.html#walresetbug: fixed in 3.51.3
+_BUSY_MS: Final = 30_000
+_CHUNKS: Final = (256, 64, 16, 4, 1)
+_HISTORY: Final = 256                  # entries between two checkpoints that are kept for good
+
+SCHEMA: Final = {
+    "checkpoints": "CREATE TABLE checkpoints(size INTEGER PRIMARY KEY, note TEXT NOT NULL) STRICT",
+    "entries": "CREATE TABLE entries(idx INTEGER PRIMARY KEY, hash BLOB NOT NULL, leaf BLOB NOT NULL) STRICT",
+    "head": "CREATE TABLE head(id INTEGER PRIMARY KEY CHECK (id = 1), size INTEGER NOT NULL,"
+            " epoch INTEGER NOT NULL, frontier BLOB NOT NULL, note TEXT NOT NULL) STRICT",
+    "meta": "CREATE TABLE meta(name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID",
+    "payload_keys": "CREATE TABLE payload_keys(idx INTEGER PRIMARY KEY, secret BLOB NOT NULL) STRICT",
+    "payloads": "CREATE TABLE payloads(idx INTEGER PRIMARY KEY, sealed BLOB NOT NULL) STRICT",
+    "sessions": "CREATE TABLE sessions(sid TEXT PRIMARY KEY, first INTEGER NOT NULL, last INTEGER)"
+                " STRICT, WITHOUT ROWID",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where the log stands. `note` is the signed checkpoint, empty before the first commit."""
+
+    size: int
+    epoch: int
+    frontier: bytes
+    note: str
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one transaction adds. Row shapes are the tables'."""
+
+    entries: list[tuple[int, bytes, bytes]] = field(default_factory=list)
+    payloads: list[tuple[int, bytes]] = field(default_factory=list)
+    keys: list[tuple[int, bytes]] = field(default_factory=list)
+    begun: list[tuple[str, int]] = field(default_factory=list)
+    ended: list[tuple[int, str]] = field(default_factory=list)
+
+
+class SqliteStore:
+    """The writer's connection. Not thread-safe: opened by one thread, then used by one other."""
+
+    def __init__(self, path: Path, connection: apsw.Connection, pseudonyms: bytes) -> None:
+        self.path = path
+        self.pseudonyms = pseudonyms
+        """The key of the principals in this log's leaves."""
+        self.connection = connection
+        self._kept = 0
+
+    @classmethod
+    def open(cls, path: Path, *, origin: str, fresh_key: bytes, vfs: str | None = None) -> SqliteStore:
+        """Open or create. Raises `AuditError`; a file of another log or format is refused.
+
+        Before anything is appended the write-ahead log is copied into the file and emptied: after a
+        failed fsync it may exist in the page cache only, and appending behind it would build on sand.
+        """
+        if tuple(map(int, apsw.sqlite_lib_version().split("."))) < _FIXED_WAL_RESET:
+            raise AuditError("this SQLite can lose committed records (WAL reset bug)",
+                             advice="install apsw with SQLite 3.51.3 or later")
+        try:
+            path.touch(mode=0o600, exist_ok=True)
+            connection = apsw.Connection(str(path), vfs=vfs)
+            connection.set_busy_timeout(_BUSY_MS)
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
+            for pragma in ("journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=0",
+                           "secure_delete=ON", "trusted_schema=OFF", "wal_checkpoint(TRUNCATE)"):
+                connection.execute(f"PRAGMA {pragma}").fetchall()
+            if not connection.execute("SELECT count(*) FROM sqlite_schema").get:
+                _create(connection, origin, fresh_key)
+            meta = dict(connection.execute("SELECT name, value FROM meta"))
+        except (apsw.Error, OSError, UnicodeDecodeError) as error:
+            raise AuditError(f"{path}: cannot open the audit log: {error}") from None
+        if meta.get("format") != FORMAT.encode() or meta.get("origin") != origin.encode():
+            connection.close()
+            raise AuditError(f"{path}: holds another log, or one of another format",
+                             advice="the log's origin must not change; use an empty state folder")
+        return cls(path, connection, bytes(meta["pseudonyms"]))
+
+    def head(self) -> Head:
+        """The head as stored."""
+        return read_head(self.connection)
+
+    def commit(self, batch: Batch, old: Head, new: Head) -> None:
+        """Add the batch durably, or raise (`apsw.Error`, `Poisoned`); what is stored then is unknown."""
+        cursor = self.connection.cursor()
+        cursor.execute("BEGIN IMMEDIATE")
+        _insert(cursor, "entries", 3, batch.entries)
+        _insert(cursor, "payloads", 2, batch.payloads)
+        _insert(cursor, "payload_keys", 2, batch.keys)
+        _insert(cursor, "sessions(sid, first)", 2, batch.begun)
+        for row in batch.ended:
+            cursor.execute("UPDATE sessions SET last = ? WHERE sid = ?", row)
+        if new.size - self._kept >= _HISTORY:
+            cursor.execute("INSERT INTO checkpoints VALUES (?, ?)", (new.size, new.note))
+            self._kept = new.size
+        cursor.execute(
+            "UPDATE head SET size = ?, epoch = ?, frontier = ?, note = ? WHERE size = ? AND epoch = ?",
+            (new.size, new.epoch, new.frontier, new.note, old.size, old.epoch),
+        )
+        if self.connection.changes() != 1:
+            raise Poisoned("another process wrote to this log")
+        cursor.execute("COMMIT")
+
+    def leaves(self) -> Iterator[tuple[Any, Any, Any]]:
+        """Every stored row (index, hash, leaf) in order."""
+        return read_leaves(self.connection)
+
+    def resume_history(self) -> None:
+        """Continue the spacing of kept checkpoints where the file left off."""
+        self._kept = self.connection.execute("SELECT coalesce(max(size), 0) FROM checkpoints").get
+
+    def finish(self) -> None:
+        """Copy the write-ahead log into the file and empty it, so that the file alone is the log."""
+        try:
+            self.connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        except apsw.Error:
+            pass    # a reader is at work, or the disk is full: the write-ahead log keeps everything
+
+    def close(self) -> None:
+        """Let go of the file. What was not committed is not in it."""
+        self.connection.close(True)
+
+
+def _create(connection: apsw.Connection, origin: str, pseudonyms: bytes) -> None:
+    with connection:
+        for statement in SCHEMA.values():
+            connection.execute(statement)
+        connection.execute("INSERT INTO head VALUES (1, 0, 0, ?, '')", (bytes(8),))
+        connection.executemany("INSERT INTO meta VALUES (?, ?)", [
+            ("format", FORMAT.encode()), ("origin", origin.encode()), ("pseudonyms", pseudonyms)])
+
+
+def _insert(cursor: apsw.Cursor, table: str, width: int, rows: list[Any]) -> None:
+    at = 0
+    for size in _CHUNKS:
+        while len(rows) - at >= size:
+            cursor.execute(_values(table, width, size), list(chain.from_iterable(rows[at : at + size])))
+            at += size
+
+
+_STATEMENTS: dict[tuple[str, int], str] = {}
+
+
+def _values(table: str, width: int, rows: int) -> str:
+    found = _STATEMENTS.get((table, rows))
+    if found is None:
+        row = f"({','.join('?' * width)})"
+        # The table is one of this module's constants; values are always bound.
+        found = f"INSERT INTO {table} VALUES {','.join([row] * rows)}"  # noqa: S608
+        _STATEMENTS[(table, rows)] = found
+    return found
+
+
+# ---------------------------------------------------------------- reading, shared with the verifier
+
+
+def read_head(connection: apsw.Connection) -> Head:
+    """The one row of `head`. Raises `AuditError` where it is not what a writer leaves there."""
+    rows = connection.execute("SELECT size, epoch, frontier, note FROM head").fetchall()
+    if len(rows) != 1:
+        raise AuditError("the log has no head")
+    size, epoch, frontier, note = rows[0]
+    if type(size) is not int or type(epoch) is not int or type(frontier) is not bytes or type(note) is not str:
+        raise AuditError("the log's head is damaged")
+    return Head(size, epoch, frontier, note)
+
+
+def read_leaves(connection: apsw.Connection, first: int = 0) -> Iterator[tuple[Any, Any, Any]]:
+    """Rows (index, hash, leaf) from `first` on, in order; the types are whatever the file holds."""
+    return iter(connection.execute("SELECT idx, hash, leaf FROM entries WHERE idx >= ? ORDER BY idx", (first,)))
+
+
+def open_read_only(path: Path) -> apsw.Connection:
+    """A connection that cannot change the log, also while a gateway writes to it.
+
+    Where the folder is not writable SQLite cannot make its shared-memory file; a log that was
+    closed properly (no write-ahead log left) is then read as immutable.
+    """
+    uri = path.resolve().as_uri()
+    flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+    connection = apsw.Connection(f"{uri}?mode=ro", flags=flags)
+    try:
+        connection.set_busy_timeout(_BUSY_MS)
+        connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
+        connection.execute("PRAGMA trusted_schema=OFF").fetchall()
+        connection.execute("SELECT 1 FROM sqlite_schema").fetchall()
+    except (apsw.CantOpenError, apsw.ReadOnlyError):
+        connection.close(True)
+        wal = path.with_name(path.name + "-wal")
+        if wal.exists() and wal.stat().st_size:
+            raise
+        connection = apsw.Connection(f"{uri}?immutable=1", flags=flags)
+    return connection

@@ -1,0 +1,377 @@
+"""Offline verification of a log's folder, by somebody who trusts nothing in it but a verifier key.
+
+Every stored leaf is hashed into the tree again; the root must be the one that the pinned key
+signed. Then the grammar of sessions, the payloads against their commitments, and whatever the
+folder holds beside: nothing in the file may be there that no check covers. Reads only, also beside
+a running gateway (one read transaction). Damage of any kind is a finding, never a traceback.
+
+What it cannot show: a whole folder replaced by an older copy of itself (give `against` a checkpoint
+that was kept elsewhere), or traffic that did not pass the gateway.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import apsw
+import orjson
+
+from lockgate.audit import leaves
+from lockgate.audit.checkpoint import Checkpoint, Verifier, open_note
+from lockgate.audit.commitment import KEY_SIZE, SALT_SIZE, unseal, verify_commitment
+from lockgate.audit.entry import parse
+from lockgate.audit.failures import BrokenNote, MalformedEntry, Tampered, Undisclosed, UntrustedNote
+from lockgate.audit.keys import CHECKPOINT_FILE, VERIFIER_FILE, read_verifier
+from lockgate.audit.ledger import Ledger
+from lockgate.audit.report import Finding, Report, Verdict
+from lockgate.audit.storage import wal
+from lockgate.audit.storage.sqlite import FILE, FORMAT, SCHEMA, open_read_only
+from lockgate.audit.tree import Frontier, leaf_hash
+from lockgate.errors import AuditError
+
+_LENGTH: Final = 256 * 1024 * 1024     # no string or blob in a log is longer
+# What reading a damaged file raises: SQLite's own errors, text that is no Unicode, and values of a type
+# or a size that the schema rules out.
+_UNREADABLE: Final = (apsw.Error, ValueError, TypeError, OverflowError, MemoryError)
+_WAL_TRIES: Final = 4
+_ROWS: Final = (
+    "SELECT e.idx, e.hash, e.leaf, k.secret, p.sealed FROM entries e"
+    " LEFT JOIN payload_keys k ON k.idx = e.idx LEFT JOIN payloads p ON p.idx = e.idx ORDER BY e.idx"
+)
+
+
+def verify_log(folder: Path, *, key: Path | None = None, against: str | None = None) -> Report:
+    """Check a log's folder. `key` is the pinned verifier key file (without it, the folder's own, which
+    shows damage but not a log that was replaced whole); `against` a signed checkpoint kept elsewhere.
+
+    Does not raise: what is wrong is in the report.
+    """
+    report = Report(folder, is_key_pinned=key is not None)
+    if not (folder / FILE).is_file():
+        report.findings.append(Finding("store", Verdict.INCOMPLETE, f"{folder}: there is no {FILE}"))
+        return report
+    try:
+        verifier = read_verifier(key or folder / VERIFIER_FILE)
+    except AuditError as error:
+        report.findings.append(Finding("key", Verdict.UNTRUSTED, str(error)))
+        return report
+    report.origin = verifier.name
+    report.covered["key"] = str(verifier)
+    _Run(report, folder, verifier, against).all()
+    return report
+
+
+def _blob(value: object) -> bytes:
+    """Bytes as stored; what is of another type in a damaged file is nothing."""
+    return value if type(value) is bytes else b""
+
+
+class _Run:
+    """One verification: what the checks share."""
+
+    def __init__(self, report: Report, folder: Path, verifier: Verifier, against: str | None) -> None:
+        self.report = report
+        self.folder = folder
+        self.verifier = verifier
+        self.against = against
+        self.ledger: Ledger | None = Ledger()
+        self.frontier = Frontier()
+        self.notes: dict[int, tuple[str, Checkpoint]] = {}
+        self.good = 0        # entries up to here are covered by a signed root that fits
+        self.pseudonyms = b""
+        self.keys = self.sealed = 0
+
+    def find(
+        self, check: str, verdict: Verdict, message: str, index: int | None = None, last: int | None = None
+    ) -> None:
+        self.report.findings.append(Finding(check, verdict, message, index, last))
+
+    def tampered(self, error: Tampered) -> None:
+        self.find(error.check, Verdict.TAMPERED, str(error), error.index)
+
+    def all(self) -> None:
+        """Run every check, in order. A check that cannot read its input says so."""
+        self.published()
+        connection: apsw.Connection | None = None
+        try:
+            connection = open_read_only(self.folder / FILE)
+            connection.limit(apsw.SQLITE_LIMIT_LENGTH, _LENGTH)
+            connection.execute("BEGIN")
+        except _UNREADABLE as error:
+            self.find("store", Verdict.TAMPERED, f"{FILE} cannot be opened: {error}")
+            if connection is not None:
+                connection.close(True)
+            return
+        try:
+            steps: tuple[tuple[str, Callable[[apsw.Connection], None]], ...] = (
+                ("schema", self.schema), ("checkpoint", self.checkpoint), ("entries", self.rows),
+                ("tree", self.tree), ("sessions", self.index), ("payloads", self.counts),
+                ("store", self.integrity),
+            )
+            for name, step in steps:
+                try:
+                    step(connection)
+                except _UNREADABLE as error:
+                    # Where rows were being read, the next one is the first that cannot be.
+                    at = self.frontier.size if name == "entries" else None
+                    self.find(name, Verdict.TAMPERED, f"the file is damaged: {error}", at)
+        finally:
+            connection.close(True)
+        self.write_ahead_log()
+
+    # ------------------------------------------------------------ what is beside the entries
+
+    def published(self) -> None:
+        """The checkpoint file, and the one that was kept elsewhere. Read before the entries, which may
+        grow meanwhile.
+        """
+        path = self.folder / CHECKPOINT_FILE
+        try:
+            if path.exists():
+                self.expect("published checkpoint", path.read_bytes()[:4096].decode())
+        except (OSError, UnicodeDecodeError) as error:
+            self.find("published checkpoint", Verdict.TAMPERED, f"{path}: unreadable: {error}")
+        if self.against is not None:
+            self.expect("kept checkpoint", self.against)
+
+    def expect(self, check: str, note: str) -> Checkpoint | None:
+        """A note that must be of this log; its root is compared when the tree has its size."""
+        try:
+            checkpoint = open_note(note, self.verifier)
+        except BrokenNote as error:
+            self.find(check, Verdict.TAMPERED, str(error))
+        except UntrustedNote as error:
+            self.find(check, Verdict.UNTRUSTED, str(error))
+        else:
+            known = self.notes.get(checkpoint.size)
+            if known is not None and known[1].root != checkpoint.root:
+                self.find(check, Verdict.TAMPERED, f"the key signed two logs of {checkpoint.size} entries",
+                          self.good, checkpoint.size - 1)
+            self.notes.setdefault(checkpoint.size, (check, checkpoint))
+            return checkpoint
+        return None
+
+    def schema(self, connection: apsw.Connection) -> None:
+        """Tables exactly as this version makes them, and the log's name."""
+        found = dict(connection.execute("SELECT name, sql FROM sqlite_schema"))
+        if found != SCHEMA:
+            self.find("schema", Verdict.TAMPERED, "the tables are not those of a log of this version")
+        meta = dict(connection.execute("SELECT CAST(name AS BLOB), CAST(value AS BLOB) FROM meta"))
+        self.pseudonyms = _blob(meta.pop(b"pseudonyms", b""))
+        if meta != {b"format": FORMAT.encode(), b"origin": self.verifier.name.encode()}:
+            self.find("schema", Verdict.TAMPERED, "the log has another name or format than its key says")
+
+    def checkpoint(self, connection: apsw.Connection) -> None:
+        """Signatures of the head and of every checkpoint that is kept."""
+        rows = connection.execute("SELECT size, CAST(note AS BLOB) FROM head").fetchall()
+        if len(rows) != 1 or not rows[0][1]:
+            self.find("checkpoint", Verdict.INCOMPLETE, "the log has no signed checkpoint")
+        signed = 0
+        kept = connection.execute("SELECT size, CAST(note AS BLOB) FROM checkpoints ORDER BY size")
+        for size, note in (*rows[:1], *kept):
+            checkpoint = self.expect("checkpoint", _blob(note).decode("utf-8", "replace"))
+            if checkpoint is not None and checkpoint.size != size:
+                self.find("checkpoint", Verdict.TAMPERED, "a checkpoint is stored under another size")
+            signed += 1
+        self.report.covered["checkpoint"] = f"{signed} signatures by {self.verifier.name}"
+
+    # ------------------------------------------------------------ entries
+
+    def rows(self, connection: apsw.Connection) -> None:
+        """Every row: its place, its hash, its grammar, its payload."""
+        for row in connection.execute(_ROWS):
+            index = self.frontier.size
+            if row[0] != index:
+                self.find("entries", Verdict.TAMPERED, f"entry {index} is missing; next is {row[0]}", index)
+                self.ledger = None
+                return
+            self.row(index, connection, *row[1:])
+        self.report.covered["entries"] = f"{self.frontier.size} leaves hashed again, leaf by leaf"
+
+    def row(
+        self, index: int, connection: apsw.Connection, digest: Any, leaf: Any, secret: Any, sealed: Any
+    ) -> None:
+        leaf = _blob(leaf)
+        actual = leaf_hash(leaf)
+        if digest != actual:
+            self.find("leaf hash", Verdict.TAMPERED, "the entry is not the one that was stored", index)
+            self.ledger = None
+        self.frontier.append(actual)
+        self.report.entries = index + 1
+        note = self.notes.get(index + 1)
+        if note is not None:
+            self.compare(index + 1, *note)
+        try:
+            record = parse(leaf)
+        except MalformedEntry as error:
+            self.find("leaf grammar", Verdict.TAMPERED, str(error), index)
+            self.ledger = None
+            return
+        if self.ledger is not None:
+            self.grammar(self.ledger, index, record, actual, connection)
+        self.payload(index, record, secret, sealed)
+
+    def compare(self, size: int, check: str, checkpoint: Checkpoint) -> None:
+        """The signed root of this size against the root of the leaves up to here."""
+        if checkpoint.root == self.frontier.root():
+            self.good = size
+        else:
+            self.find(check, Verdict.TAMPERED,
+                      f"the first {size} entries do not have the root that was signed", self.good, size - 1)
+            self.notes = {}
+
+    def grammar(
+        self, ledger: Ledger, index: int, record: dict[str, Any], digest: bytes, connection: apsw.Connection
+    ) -> None:
+        sid = record.get("sid")
+        session = ledger.open.get(sid) if isinstance(sid, str) else None
+        try:
+            ledger.take(index, record, digest)
+        except Tampered as error:
+            self.ledger = None
+            if error.check == "chain" and session is not None:
+                rooted = record.get("root") == session.frontier.root().hex()
+                before = self.is_predecessor_altered(connection, index, record, digest, rooted)
+                if before and session.last >= 0:
+                    error = Tampered("the session's next record does not follow from this entry",
+                                     index=session.last, check="chain")
+            self.tampered(error)
+            return
+        for ended, (first, last) in ledger.ended.items():
+            row = connection.execute("SELECT first, last FROM sessions WHERE sid = ?", (ended,)).fetchall()
+            if row != [(first, last)]:
+                self.find("sessions", Verdict.TAMPERED, f"the index of session {ended} is wrong", index)
+        ledger.ended.clear()
+
+    def is_predecessor_altered(
+        self, connection: apsw.Connection, index: int, record: dict[str, Any], digest: bytes, rooted: bool
+    ) -> bool:
+        """A broken link means that one of its two ends was altered: which one does the next link say."""
+        if record["type"] == "session_end":
+            return not rooted
+        marker = f'"sid":"{record["sid"]}"'.encode()
+        rows = connection.execute(
+            "SELECT leaf FROM entries WHERE idx > ? AND instr(leaf, ?) ORDER BY idx LIMIT 1", (index, marker)
+        )
+        for (leaf,) in rows:
+            try:
+                return bool(parse(bytes(leaf)).get("prev") == digest.hex())
+            except (MalformedEntry, TypeError):
+                break
+        return True
+
+    # ------------------------------------------------------------ payloads
+
+    def payload(self, index: int, record: dict[str, Any], secret: Any, sealed: Any) -> None:
+        """What is kept for this entry is what it committed to; nothing is kept for others."""
+        self.keys += secret is not None
+        self.sealed += sealed is not None
+        said = record.get("payload")
+        if said is None:
+            if secret is not None or sealed is not None:
+                self.find("payloads", Verdict.TAMPERED, "a payload of an entry that has none", index)
+            return
+        is_kept = "kept" not in said
+        if secret is None or (is_kept and sealed is None):
+            self.find("payloads", Verdict.INCOMPLETE, "the entry's payload is MISSING", index)
+            return
+        if type(secret) is not bytes or len(secret) != KEY_SIZE + SALT_SIZE:
+            self.find("payloads", Verdict.TAMPERED, "the payload's key is damaged", index)
+            return
+        if not is_kept:
+            if sealed is not None:
+                self.find("payloads", Verdict.TAMPERED, "a payload that was said not to be kept", index)
+            return
+        try:
+            content = unseal(secret[:KEY_SIZE], _blob(sealed))
+            verify_commitment(said["commitment"], secret[KEY_SIZE:], content)
+        except Undisclosed as error:
+            self.find("payloads", Verdict.TAMPERED, str(error), index)
+            return
+        self.report.payloads += 1
+        if len(content) != said["size"]:
+            self.find("payloads", Verdict.TAMPERED, "the payload has another size than recorded", index)
+        if record["type"] == "session_begin":
+            self.principal(index, record, content)
+
+    def principal(self, index: int, record: dict[str, Any], content: bytes) -> None:
+        """The opaque id in a session's leaf is that of the person in its payload."""
+        try:
+            who = orjson.loads(content)
+            expected = leaves.principal(self.pseudonyms, who["issuer"], who["subject"])
+        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+            expected = ""
+        if record["principal"] != expected:
+            self.find("payloads", Verdict.TAMPERED, "the session's principal is not who its payload names",
+                      index)
+
+    # ------------------------------------------------------------ after the last entry
+
+    def tree(self, connection: apsw.Connection) -> None:
+        """The head: its size, frontier and epoch against what the entries give."""
+        report, size = self.report, self.frontier.size
+        missing = [(wanted, found) for wanted, found in self.notes.items() if wanted > size]
+        if missing:
+            _, (check, checkpoint) = max(missing)
+            self.find(check, Verdict.TAMPERED,
+                      f"the key signed {checkpoint.size} entries, {size} are stored", size)
+            self.ledger = None
+        head = connection.execute("SELECT size, epoch, frontier FROM head").fetchall()
+        if self.ledger is not None and head != [(size, self.ledger.starts, self.frontier.to_bytes())]:
+            at = min(size, head[0][0]) if head and type(head[0][0]) is int else size
+            self.find("tree", Verdict.TAMPERED, "the head does not fit the entries", at)
+        elif self.good < size and not report.findings:
+            self.find("tree", Verdict.TAMPERED, "entries beyond the signed checkpoint", self.good)
+        if self.good == size:
+            report.covered["tree"] = f"the root over {size} entries is the signed one"
+        if self.ledger is not None:
+            report.sessions = self.ledger.sessions
+            report.open_sessions = len(self.ledger.open)
+            report.intents = self.ledger.intents
+
+    def index(self, connection: apsw.Connection) -> None:
+        """The table of sessions says what the leaves say."""
+        ledger = self.ledger
+        if ledger is None:
+            return
+        for sid, session in ledger.open.items():
+            row = connection.execute("SELECT first, last FROM sessions WHERE sid = ?", (sid,)).fetchall()
+            if row != [(session.begin, None)]:
+                self.find("sessions", Verdict.TAMPERED, f"the index of session {sid} is wrong", session.begin)
+        if connection.execute("SELECT count(*) FROM sessions").get != ledger.sessions:
+            self.find("sessions", Verdict.TAMPERED, "the index names sessions that the log does not hold")
+        self.report.covered["sessions"] = (
+            f"{ledger.sessions} sessions ({len(ledger.open)} open), {ledger.intents} requests: gapless, "
+            "chained, one outcome each, reviews bound and by somebody else"
+        )
+
+    def counts(self, connection: apsw.Connection) -> None:
+        """No key and no payload belongs to an entry that is not there."""
+        keys = connection.execute("SELECT count(*) FROM payload_keys").get
+        sealed = connection.execute("SELECT count(*) FROM payloads").get
+        if (keys, sealed) != (self.keys, self.sealed):
+            self.find("payloads", Verdict.TAMPERED, "payloads or keys of entries that do not exist")
+        self.report.covered["payloads"] = f"{self.report.payloads} opened, each is what was committed to"
+
+    def integrity(self, connection: apsw.Connection) -> None:
+        """SQLite's own check of the file's structure: pages, order of keys, types of columns."""
+        problems = [row[0] for row in connection.execute("PRAGMA integrity_check(5)")]
+        if problems != ["ok"]:
+            self.find("store", Verdict.TAMPERED, f"the file is damaged: {'; '.join(map(str, problems))[:300]}")
+        self.report.covered["store"] = "file structure, schema, no page outside it"
+
+    def write_ahead_log(self) -> None:
+        """Commits that SQLite leaves out because their frames are damaged. A gateway may be writing."""
+        path = self.folder / f"{FILE}-wal"
+        problem: str | None = None
+        for attempt in range(_WAL_TRIES):
+            if attempt:
+                threading.Event().wait(0.05)
+            problem = wal.damage(path)
+            if problem is None:
+                self.report.covered["write-ahead log"] = "no damaged frame"
+                return
+        self.find("write-ahead log", Verdict.INCOMPLETE, problem or "")

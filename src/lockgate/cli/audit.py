@@ -1,0 +1,131 @@
+"""`lockgate audit`: check the log offline, and look at single entries."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from lockgate.audit.reader import Reader
+from lockgate.audit.report import Finding, Report, uncosigned
+from lockgate.audit.storage.sqlite import FILE
+from lockgate.audit.verify import verify_log
+from lockgate.errors import AuditError
+
+app = typer.Typer(no_args_is_help=True, help="Verify the audit log and look at its entries.")
+
+USAGE = 4
+State = Annotated[Path, typer.Option("--state", help="The gateway's state folder.")]
+
+
+def log_folder(given: Path) -> Path:
+    """The log's folder, whether the log's or the state folder was given."""
+    inner = given / "audit"
+    return inner if not (given / FILE).exists() and inner.is_dir() else given
+
+
+@app.command()
+def verify(
+    folder: Annotated[Path | None, typer.Argument(help="The log's folder; default: <state>/audit.")] = None,
+    key: Annotated[Path | None, typer.Option("--key", help="The pinned verifier key (log.vkey).")] = None,
+    against: Annotated[
+        Path | None, typer.Option("--against", help="A signed checkpoint that was kept elsewhere.")
+    ] = None,
+    state: State = Path("state"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Check every entry of the log, offline. Exit status: 0 verified, 1 tampered, 2 incomplete,
+    3 untrusted, 4 usage.
+    """
+    console = Console(highlight=False, soft_wrap=True)
+    try:
+        kept = None if against is None else against.read_bytes()[:4096].decode()
+    except (OSError, UnicodeDecodeError) as error:
+        console.print(f"{against}: cannot be read: {error}", markup=False)
+        raise typer.Exit(USAGE) from None
+    place = log_folder(folder or state)
+    if not place.is_dir():
+        console.print(f"{place}: there is no such folder", markup=False)
+        raise typer.Exit(USAGE)
+    report = verify_log(place, key=key, against=kept)
+    if as_json:
+        typer.echo(json.dumps(_report(report), ensure_ascii=False))
+    else:
+        _print(console, report)
+    raise typer.Exit(int(report.verdict))
+
+
+def _print(console: Console, report: Report) -> None:
+    failed = {finding.check for finding in report.findings}
+    for check, detail in report.covered.items():
+        if check not in failed:
+            console.print(f"[green]ok[/]    {check}: {escape(detail)}")
+    for finding in report.findings[:20]:
+        console.print(f"[red]FAIL[/]  {finding.check}: {_where(finding)}{escape(finding.message)}")
+    if len(report.findings) > 20:
+        console.print(f"      … and {len(report.findings) - 20} more")
+    for line in uncosigned(report):
+        console.print(f"[yellow]note[/]  {escape(line)}")
+    first = report.first
+    if first is None:
+        console.print(f"[bold green]VERIFIED[/]  {report.entries} entries, {report.sessions} sessions, "
+                      f"{report.intents} requests")
+        return
+    place = "" if first.index is None else f" at {_where(first)[:-2]}"
+    console.print(f"[bold red]{report.verdict.name}[/]{place} ({first.check}): {escape(first.message)}")
+
+
+def _where(finding: Finding) -> str:
+    if finding.index is None:
+        return ""
+    if finding.last is not None and finding.last > finding.index:
+        return f"index {finding.index} to {finding.last}: "
+    return f"index {finding.index}: "
+
+
+def _report(report: Report) -> dict[str, object]:
+    first = report.first
+    return {
+        "verdict": report.verdict.name.lower(), "origin": report.origin, "entries": report.entries,
+        "sessions": report.sessions, "open_sessions": report.open_sessions, "requests": report.intents,
+        "key_pinned": report.is_key_pinned, "uncosigned": report.entries,
+        "index": None if first is None else first.index, "check": None if first is None else first.check,
+        "covered": report.covered,
+        "findings": [
+            {"check": finding.check, "verdict": finding.verdict.name.lower(), "index": finding.index,
+             "last": finding.last, "message": finding.message} for finding in report.findings
+        ],
+    }
+
+
+@app.command()
+def show(
+    index: Annotated[int, typer.Argument(min=0, help="The entry's number.")], state: State = Path("state"),
+) -> None:
+    """Print one entry: its leaf as it is hashed, and its payload if it can be opened."""
+    console = Console(highlight=False, soft_wrap=True)
+    try:
+        with Reader(log_folder(state)) as reader:
+            entry, payload = reader.entry(index)
+    except AuditError as error:
+        fail(error)
+    console.print(f"entry {entry.index}  leaf hash {entry.hash}")
+    console.print_json(json.dumps(entry.record))
+    console.print(f"payload: {payload.state}")
+    if payload.state == "open":
+        console.print_json(json.dumps(payload.content))
+
+
+def fail(error: AuditError) -> NoReturn:
+    """Print what is wrong and what to do, and leave with the usage status."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(str(error), markup=False)
+    if error.advice():
+        console.print(error.advice(), markup=False)
+    raise typer.Exit(USAGE)
+
+

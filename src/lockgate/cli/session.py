@@ -1,0 +1,255 @@
+"""`lockgate session`: who ran what, when, with which decision and for which task, from the audit log.
+
+Everything that came from outside (statements, names, claims) is printed without control characters,
+so that a recorded statement cannot drive the reader's terminal.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lockgate.audit.reader import Payload, Reader, SessionView, StatementView, Wanted, reviewer
+from lockgate.cli.audit import fail, log_folder
+from lockgate.errors import AuditError
+
+app = typer.Typer(no_args_is_help=True, help="List, show and replay recorded sessions.")
+
+State = Annotated[Path, typer.Option("--state", help="The gateway's state folder.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Sid = Annotated[str, typer.Argument(help="The session's id, or the beginning of it.")]
+
+_SHOWN = 8      # matching entries named in a list
+_COLOURS = {"allow": "green", "deny": "red", "review": "yellow"}
+
+
+def clean(value: object) -> str:
+    """Text that is safe on a terminal: control characters and line separators are made visible."""
+    return "".join(
+        char if char.isprintable() or char == "\n" else f"\\x{ord(char):02x}" for char in str(value)
+    )
+
+
+@app.command("list")
+def list_sessions(
+    state: State = Path("state"),
+    verb: Annotated[str | None, typer.Option(help="Only sessions with such a request (delete).")] = None,
+    touched: Annotated[
+        str | None, typer.Option("--object", help="Only sessions that touched it (customers).")
+    ] = None,
+    subject: Annotated[str | None, typer.Option(help="Only sessions of this subject.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 100,
+    as_json: Json = False,
+) -> None:
+    """List recorded sessions, newest last."""
+    try:
+        with Reader(log_folder(state)) as reader:
+            found = reader.sessions(Wanted(verb, touched, subject))[-limit:]
+    except AuditError as error:
+        fail(error)
+    if as_json:
+        typer.echo(json.dumps([_summary(view) for view in found], ensure_ascii=True))
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("session", "begun (UTC)", "who", "agent", "task", "connection", "requests", "refused", "end"):
+        table.add_column(title, overflow="fold")
+    if verb or touched:
+        table.add_column("entries", overflow="fold")
+    for view in found:
+        who = view.who.content
+        cells = [
+            view.sid[:12], _time(view.begin["time"]), _who(view.who), who.get("agent") or "–", _task(who) or "–",
+            view.begin["connection"], str(view.requests), str(view.refused),
+            "open" if view.end is None else view.end["cause"],
+        ]
+        if verb or touched:
+            more = len(view.matching) - _SHOWN
+            cells.append(" ".join(map(str, view.matching[:_SHOWN])) + (f" … {more} more" if more > 0 else ""))
+        table.add_row(*(Text(clean(cell)) for cell in cells))
+    _console().print(table)
+
+
+@app.command()
+def show(sid: Sid, state: State = Path("state"), as_json: Json = False) -> None:
+    """Show one session: who, from where, for which task, and its requests in short."""
+    view = _read(sid, state)
+    if as_json:
+        typer.echo(json.dumps(_full(view), ensure_ascii=True))
+        return
+    console = _console()
+    _head(console, view)
+    for statement in view.statements:
+        record = statement.record
+        line = Text(f"  {record['sseq']:>4}  ")
+        line.append(f"{record['decision']:<6}", style=_COLOURS.get(record["decision"], ""))
+        line.append(f"  {_text(statement)[:100]}  → {_result(statement)}".replace("\n", " "))
+        console.print(line)
+
+
+@app.command()
+def replay(sid: Sid, state: State = Path("state"), as_json: Json = False) -> None:
+    """Replay one session: every request with its parameters, decision, reviewer and outcome."""
+    view = _read(sid, state)
+    if as_json:
+        typer.echo(json.dumps(_full(view), ensure_ascii=True))
+        return
+    console = _console()
+    _head(console, view)
+    lines: list[tuple[int, Any]] = [(item.index, item) for item in view.statements]
+    lines += [(index, (record, payload)) for index, record, payload in view.events]
+    for index, item in sorted(lines, key=lambda line: line[0]):
+        if isinstance(item, StatementView):
+            _replay(console, index, item, view)
+        else:
+            data = json.dumps(item[0].get("data", {}))
+            console.print(Text(f"\n[{index}] {_time(item[0]['time'])}  {item[0]['type']}  {clean(data)}",
+                               style="dim"))
+    if view.end is not None:
+        console.print(Text(f"\n{_time(view.end['time'])}  session ended: {clean(view.end['cause'])}, "
+                           f"{view.end['count']} records, root {view.end['root'][:16]}…"))
+
+
+def _read(sid: str, state: Path) -> SessionView:
+    try:
+        with Reader(log_folder(state)) as reader:
+            return reader.session(sid)
+    except AuditError as error:
+        fail(error)
+
+
+# ---------------------------------------------------------------- words
+
+
+def _console() -> Console:
+    console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = 200
+    return console
+
+
+def _head(console: Console, view: SessionView) -> None:
+    who = view.who.content
+    rows = [
+        ("session", view.sid), ("who", _who(view.who)), ("issuer", who.get("issuer")),
+        ("agent", who.get("agent")), ("model", who.get("model")), ("client", who.get("client")),
+        ("groups", ", ".join(who.get("groups", []))), ("from", who.get("peer")),
+        ("claims", ", ".join(f"{name}: {value}" for name, value in who.get("claims", []))),
+        ("connection", f"{view.begin['connection']} ({view.begin['protocol']})"),
+        ("begun", _time(view.begin["time"])),
+        ("ended", "still open" if view.end is None else f"{_time(view.end['time'])}, {view.end['cause']}"),
+        ("policy", view.begin["policy"][:16]),
+    ]
+    for name, value in rows:
+        if value:
+            console.print(Text.assemble((f"{name:>11}  ", "bold"), clean(value)))
+
+
+def _replay(console: Console, index: int, statement: StatementView, view: SessionView) -> None:
+    record = statement.record
+    decision = record["decision"]
+    line = Text(f"\n[{index}] {_time(record['time'])}  ")
+    line.append(decision, style=f"bold {_COLOURS.get(decision, '')}")
+    line.append(clean(f"  {' '.join(record['verbs'])}  by {_who(view.who)}"))
+    console.print(line)
+    console.print(Text(_indent(_text(statement)), style="cyan"))
+    parameters = statement.payload.content.get("parameters") or []
+    for number, value in enumerate(parameters, 1):
+        console.print(Text(f"    ${number} = {'NULL' if value is None else clean(repr(value))}"))
+    for name, value in (
+        ("rules", ", ".join(record["rules"])), ("objects", _objects(record)),
+        ("refused", record.get("refusal")), ("review", _review(statement)), ("result", _result(statement)),
+    ):
+        if value:
+            console.print(Text(f"    {name:<8} {clean(value)}"))
+
+
+def _indent(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.split("\n"))
+
+
+def _text(statement: StatementView) -> str:
+    if statement.payload.state != "open":
+        return f"(statement {statement.payload.state})"
+    return clean(statement.payload.content.get("text", ""))
+
+
+def _objects(record: Mapping[str, Any]) -> str:
+    more = record.get("objects_more")
+    return ", ".join(record["objects"]) + (f" and {more} more" if more else "")
+
+
+def _review(statement: StatementView) -> str:
+    ticket = statement.record.get("ticket")
+    if ticket is None:
+        return ""
+    said = reviewer(statement.reviews)
+    if said is None:
+        return f"ticket {ticket}, not decided"
+    verdict, who, comment = said
+    return f"ticket {ticket}, {verdict} by {who}" + (f": {comment}" if comment else "")
+
+
+def _result(statement: StatementView) -> str:
+    outcome = statement.outcome
+    if outcome is None:
+        refused = statement.record["decision"] == "deny" or "refusal" in statement.record
+        return "not forwarded" if refused else "no outcome on record"
+    parts = [outcome["status"], f"{outcome['rows']} rows", f"{outcome['duration'] / 1000:.1f} ms"]
+    if outcome.get("code"):
+        parts.insert(1, outcome["code"])
+    if outcome.get("reason"):
+        parts.append(outcome["reason"])
+    if outcome["masked"]:
+        parts.append("masked " + ", ".join(f"{count} {name}" for name, count in outcome["masked"].items()))
+    return ", ".join(parts)
+
+
+def _who(who: Payload) -> str:
+    return str(who.content.get("subject")) if who.state == "open" else f"({who.state})"
+
+
+def _task(who: Mapping[str, Any]) -> str:
+    return next((str(value) for name, value in who.get("claims", []) if name == "task"), "")
+
+
+def _time(milliseconds: int) -> str:
+    try:
+        moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (OverflowError, ValueError, OSError):
+        return f"{milliseconds} ms"
+    return moment.strftime("%Y-%m-%d %H:%M:%S.") + f"{milliseconds % 1000:03d}"
+
+
+# ---------------------------------------------------------------- JSON
+
+
+def _summary(view: SessionView) -> dict[str, object]:
+    return {
+        "session": view.sid, "index": view.index, "begun": view.begin["time"],
+        "ended": None if view.end is None else view.end["time"],
+        "cause": None if view.end is None else view.end["cause"], "connection": view.begin["connection"],
+        "protocol": view.begin["protocol"], "who": view.who.state, **view.who.content,
+        "requests": view.requests, "refused": view.refused, "rows": view.rows, "matching": view.matching,
+    }
+
+
+def _full(view: SessionView) -> dict[str, object]:
+    statements = []
+    for statement in view.statements:
+        said = reviewer(statement.reviews)
+        statements.append({
+            "index": statement.index, **statement.record, "payload_state": statement.payload.state,
+            "text": statement.payload.content.get("text"),
+            "parameters": statement.payload.content.get("parameters"), "outcome": statement.outcome,
+            "review": None if said is None else dict(zip(("verdict", "reviewer", "comment"), said, strict=True)),
+        })
+    events = [{"index": index, **record} for index, record, _ in view.events]
+    return {**_summary(view), "statements": statements, "events": events}

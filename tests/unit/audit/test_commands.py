@@ -1,0 +1,117 @@
+"""The commands over a real log: verdicts as exit codes, and the answer to "who caused this write?"."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from lockgate.cli import audit, session
+from tests.unit.audit.logs import Driven, edit, sample
+
+RUN = CliRunner()
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    sample(tmp_path / "state" / "audit")
+    return tmp_path / "state"
+
+
+def test_verify_prints_a_line_per_check_and_the_verdict(state: Path) -> None:
+    """A good log: exit 0, VERIFIED, the uncosigned tail named; the folder may be given either way."""
+    for arguments in (["verify", str(state / "audit")], ["verify", str(state)], ["verify", "--state", str(state)]):
+        result = RUN.invoke(audit.app, [*arguments, "--key", str(state / "audit" / "log.vkey")])
+        assert result.exit_code == 0, result.output
+        assert "VERIFIED" in result.output.splitlines()[-1]
+        assert "16 of 16 entries are not cosigned" in result.output
+        assert "pin" not in result.output
+
+
+def test_verify_names_the_record_that_was_altered(state: Path) -> None:
+    """A bad log: exit 1 and the index, in words and as JSON."""
+    edit(state / "audit", "UPDATE entries SET leaf = zeroblob(9) WHERE idx = 5")
+    result = RUN.invoke(audit.app, ["verify", "--state", str(state)])
+    assert result.exit_code == 1
+    assert "TAMPERED at index 5 (leaf hash)" in result.output.splitlines()[-1]
+    found = json.loads(RUN.invoke(audit.app, ["verify", "--state", str(state), "--json"]).output)
+    assert (found["verdict"], found["index"], found["check"]) == ("tampered", 5, "leaf hash")
+
+
+def test_verify_tells_its_other_verdicts_apart(state: Path, tmp_path: Path) -> None:
+    """2 incomplete, 3 untrusted, 4 usage."""
+    assert RUN.invoke(audit.app, ["verify", str(tmp_path / "nowhere")]).exit_code == 4
+    assert RUN.invoke(audit.app, ["verify", str(tmp_path)]).exit_code == 2
+    assert RUN.invoke(audit.app, ["verify", str(state), "--key", str(tmp_path / "no.vkey")]).exit_code == 3
+    assert RUN.invoke(audit.app, ["verify", str(state), "--against", str(tmp_path / "no")]).exit_code == 4
+
+
+def test_show_prints_one_entry(state: Path) -> None:
+    """Leaf and payload of one entry; a number that is not there is a usage error."""
+    shown = RUN.invoke(audit.app, ["show", "8", "--state", str(state)])
+    assert shown.exit_code == 0
+    assert "DELETE FROM customers" in shown.output
+    assert RUN.invoke(audit.app, ["show", "99", "--state", str(state)]).exit_code == 4
+
+
+def test_list_answers_who_caused_this_write(state: Path) -> None:
+    """Filtering by verb and object names the session, the person, the agent, the task and the entry."""
+    result = RUN.invoke(session.app, ["list", "--state", str(state), "--verb", "delete", "--object", "customers"])
+    assert result.exit_code == 0
+    lines = result.output.splitlines()
+    assert len(lines) == 2
+    for word in ("aaaaaaaaaaaa", "alice", "planner", "ticket 4711", "crm", "8"):
+        assert word in lines[1]
+    assert len(RUN.invoke(session.app, ["list", "--state", str(state)]).output.splitlines()) == 3
+    found = json.loads(RUN.invoke(session.app, ["list", "--state", str(state), "--verb", "drop", "--json"]).output)
+    assert [(view["subject"], view["matching"], view["refused"]) for view in found] == [("bob", [5], 1)]
+    by_subject = json.loads(
+        RUN.invoke(session.app, ["list", "--state", str(state), "--subject", "bob", "--json"]).output)
+    assert [view["session"] for view in by_subject] == ["b" * 16]
+
+
+def test_replay_tells_the_whole_story(state: Path) -> None:
+    """Who, for which task, each statement with parameters, decision, rules, reviewer and outcome."""
+    result = RUN.invoke(session.app, ["replay", "aaaa", "--state", str(state)])
+    assert result.exit_code == 0, result.output
+    for word in ("alice", "planner", "model-1", "client-1", "task: ticket 4711", "crm (postgres)", "review  delete",
+                 "DELETE FROM customers", "$1 = '7'", "$2 = NULL", "reach", "public.customers",
+                 "ticket T1, approved by carol", "ok, 1 rows, 1.5 ms, masked 2 email", "closed"):
+        assert word in result.output, word
+    refused = RUN.invoke(session.app, ["show", "bbbb", "--state", str(state)])
+    assert "not forwarded" in refused.output
+    whole = json.loads(RUN.invoke(session.app, ["replay", "aaaa", "--state", str(state), "--json"]).output)
+    assert whole["statements"][1]["review"] == {"verdict": "approved", "reviewer": "carol", "comment": ""}
+
+
+def test_erased_payloads_are_said_to_be_so(state: Path) -> None:
+    """Without a payload the rest of the story is still told."""
+    edit(state / "audit", "DELETE FROM payload_keys")
+    result = RUN.invoke(session.app, ["replay", "aaaa", "--state", str(state)])
+    assert result.exit_code == 0
+    assert "(statement erased or missing)" in result.output
+    assert RUN.invoke(session.app, ["list", "--state", str(state)]).exit_code == 0
+
+
+def test_unknown_and_ambiguous_sessions_are_usage_errors(state: Path, tmp_path: Path) -> None:
+    """The reader says what to do instead."""
+    for arguments in (["show", "zz", "--state", str(state)], ["show", "a", "--state", str(tmp_path)]):
+        assert RUN.invoke(session.app, arguments).exit_code == 4
+    edit(state / "audit", "UPDATE entries SET leaf = zeroblob(3) WHERE idx = 1")
+    assert RUN.invoke(session.app, ["show", "aaaa", "--state", str(state)]).exit_code == 4
+
+
+def test_recorded_text_cannot_drive_the_terminal(tmp_path: Path) -> None:
+    """Escape sequences in statements are printed as text."""
+    driven = Driven(tmp_path / "audit")
+    driven.begin("s")
+    driven.run("s", "SELECT '\x1b[2J\x9b31m' -- [red]")
+    driven.log.close()
+    for command in ("show", "replay"):
+        output = RUN.invoke(session.app, [command, "s", "--state", str(tmp_path)]).output
+        assert "\x1b" not in output
+        assert "\x9b" not in output
+        assert "\\x1b[2J" in output
+        assert "[red]" in output
