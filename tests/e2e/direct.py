@@ -12,7 +12,7 @@ import psycopg
 from psycopg import pq
 
 from lockgate.analysis.sql import Analyzer, Catalogue, Masked, NotUnderstood, SessionNames
-from lockgate.model import ColumnMask, Refusal
+from lockgate.model import ColumnMask, Refusal, RefusalCode
 
 
 def snapshot(connection: psycopg.Connection, version: int = 1) -> Catalogue:
@@ -77,7 +77,7 @@ class Direct:
         except NotUnderstood as error:
             return error
         if statement.forbidden is not None:
-            return Refusal("unsupported", statement.forbidden)  # type: ignore[arg-type]
+            return Refusal(RefusalCode.UNSUPPORTED, statement.forbidden)
         return self.analyzer.mask(statement, self.masks, self.catalogue, self.session)
 
     def run(self, text: str, *, binary: bool = False) -> Outcome:
@@ -128,8 +128,7 @@ class Direct:
     def _collect(self, result: pq.abc.PGresult, outcome: Outcome, planned: Masked) -> None:
         if result.status == pq.ExecStatus.FATAL_ERROR:
             outcome.state = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
-            outcome.texts.append(result.error_message.decode() if isinstance(result.error_message, bytes)
-                                 else str(result.error_message))
+            outcome.texts.append(str(result.error_message))
             for part in (pq.DiagnosticField.MESSAGE_PRIMARY, pq.DiagnosticField.MESSAGE_DETAIL,
                          pq.DiagnosticField.MESSAGE_HINT, pq.DiagnosticField.CONTEXT):
                 outcome.texts.append((result.error_field(part) or b"").decode())
@@ -143,11 +142,4 @@ class Direct:
                 outcome.rows.append(result.get_value(row, column) or b"")
 
     def _follow(self, text: str, planned: Masked) -> None:
-        statement = self.analyzer.statement(text)
-        self.session.create_all(statement)
-        for name, inner in statement.prepares:
-            self.session.prepare(name, inner, planned.digest)
-        for name in statement.deallocates:
-            self.session.deallocate(name)
-        for name in statement.cursors_declared:
-            self.session.declare(name, planned.digest)
+        self.session.succeeded(self.analyzer.statement(text), planned)

@@ -1,0 +1,23 @@
+"""Reading SQL: what a statement does, and how to forward it so that protected columns stay protected.
+
+Pure. `Analyzer.statement` needs the text alone; `Analyzer.mask` needs a `Catalogue`, the masks in
+force and the names that exist only in the session. Files, from the text inwards: `text` (comments,
+limits), `reading` (one walk over PostgreSQL's own parse tree), `conditions`, `effects` (→ `Statement`),
+`catalogue`, `labels` and `lineage` (what is protected), `masks`, `permitted`, `splice`, `rewrite`
+(→ `Masked` or a refusal), `analyzer` (caches).
+"""
+
+from __future__ import annotations
+
+from lockgate.analysis.sql.analyzer import AnalysisLimits, Analyzer
+from lockgate.analysis.sql.catalogue import Catalogue
+from lockgate.analysis.sql.enforcement import enforce_masks
+from lockgate.analysis.sql.errors import NotUnderstood
+from lockgate.analysis.sql.masks import redacted
+from lockgate.analysis.sql.session import SessionNames
+from lockgate.analysis.sql.statement import FACTS, VERBS, Masked, Statement
+
+__all__ = [
+    "FACTS", "VERBS", "AnalysisLimits", "Analyzer", "Catalogue", "Masked", "NotUnderstood", "SessionNames",
+    "Statement", "enforce_masks", "redacted",
+]

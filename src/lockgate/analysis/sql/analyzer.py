@@ -1,0 +1,129 @@
+"""The entrance: `Analyzer` parses, caches, and plans masks. Pure: no socket, no clock, no database.
+
+A statement string is parsed once; a repeated one costs a dictionary look-up. Both caches are bounded
+by entries, the first also by bytes, so that an agent that never repeats itself costs no memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from typing import Final
+
+import pgparse
+
+from lockgate.analysis.sql.catalogue import Catalogue
+from lockgate.analysis.sql.effects import read
+from lockgate.analysis.sql.errors import SYNTAX_ERROR, TOO_COMPLEX, NotUnderstood
+from lockgate.analysis.sql.rewrite import plan
+from lockgate.analysis.sql.session import SessionNames
+from lockgate.analysis.sql.statement import Masked, Statement
+from lockgate.analysis.sql.text import require_flat, require_readable, strip_comments
+from lockgate.model import ColumnMask, Refusal
+
+LONGEST_CACHED: Final = 65_536
+"""Characters of a text that is worth keeping; a longer one is hardly sent twice."""
+
+_UNMASKED: Final[frozenset[tuple[int, int]]] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisLimits:
+    """Bounds: bytes of one statement, entries and bytes of text that are cached."""
+
+    statement: int = 1_048_576
+    entries: int = 4_096
+    bytes: int = 16_777_216
+    plans: int = 4_096
+
+
+class Analyzer:
+    """Reads statements and plans their masks. One per process; not thread-safe."""
+
+    def __init__(self, limits: AnalysisLimits = AnalysisLimits()) -> None:
+        self._limits = limits
+        self._statements: OrderedDict[str, Statement] = OrderedDict()
+        self._bytes = 0
+        self._plans: OrderedDict[tuple[object, ...], Masked | Refusal] = OrderedDict()
+
+    def statement(self, text: str) -> Statement:
+        """Reads the statement or statements of a string. Raises `NotUnderstood`; nothing is cached then."""
+        found = self._statements.get(text)
+        if found is not None:
+            self._statements.move_to_end(text)
+            return found
+        require_readable(text, self._limits.statement)
+        bare = strip_comments(text)
+        statement = parse(bare, self._limits.statement)
+        if len(text) > LONGEST_CACHED:
+            return statement
+        self._statements[text] = statement
+        self._bytes += len(text)
+        while len(self._statements) > self._limits.entries or self._bytes > self._limits.bytes:
+            dropped, _ = self._statements.popitem(last=False)
+            self._bytes -= len(dropped)
+        return statement
+
+    def mask(self, statement: Statement, masks: tuple[ColumnMask, ...], catalogue: Catalogue,
+             session: SessionNames) -> Masked | Refusal:
+        """Plans what to forward so that no labelled column can be read, or why there is none."""
+        if not masks:
+            return Masked(statement.text, False, "", _UNMASKED)
+        key = (statement.text, statement.key, masks, catalogue.version, catalogue.fingerprint, session.stamp(statement))
+        found = self._plans.get(key)
+        if found is None:
+            found = plan(statement, masks, catalogue, session)
+            size = len(statement.text) + (len(found.text) if isinstance(found, Masked) else 0)
+            if size > LONGEST_CACHED:
+                return found
+            self._plans[key] = found
+            if len(self._plans) > self._limits.plans:
+                self._plans.popitem(last=False)
+        return found
+
+    def in_session(self, statement: Statement, session: SessionNames) -> Statement:
+        """The statement with the effects of what it EXECUTEs, where the session knows the name.
+
+        `statement` alone has to count EXECUTE as every effect. Judge this one instead.
+        """
+        reading = statement.reading
+        if not statement.executes or reading is None or any(why != "EXECUTE" for why in reading.opaque):
+            return statement
+        own = {name for name, _ in statement.prepares}
+        verbs = set(reading.verbs)
+        for name in statement.executes:
+            candidates = session.prepared(name)
+            if not candidates and name not in own:
+                return statement
+            for inner, _ in candidates:
+                if inner.is_opaque:
+                    return statement
+                verbs.update(inner.verbs)
+        changes = not verbs.isdisjoint(("create", "alter", "drop", "import"))
+        facts = {**statement.facts, "is_opaque": False, "has_where": not reading.unbounded, "changes_catalogue": changes}
+        for name in statement.executes:
+            for inner, _ in session.prepared(name):
+                facts["has_where"] = facts["has_where"] and inner.facts["has_where"]
+                facts["tautology"] = facts["tautology"] or inner.facts["tautology"]
+                for fact in ("relations", "columns_read", "columns_written", "functions"):
+                    facts[fact] = list(dict.fromkeys([*facts[fact], *inner.facts[fact]]))  # type: ignore[misc]
+        key = hashlib.blake2b(statement.key + repr(sorted(verbs)).encode() + repr(facts).encode(), digest_size=16)
+        return replace(statement, key=key.digest(), verbs=frozenset(verbs), facts=facts, is_opaque=False,
+                       changes_catalogue=changes)
+
+
+def parse(bare: str, limit: int = 1_048_576) -> Statement:
+    """Parses a string without comments. Raises `NotUnderstood` with PostgreSQL's message."""
+    data = require_readable(bare, limit)
+    require_flat(bare, len(data))
+    try:
+        trees = pgparse.parse(bare)
+        return read(trees, bare, data)
+    except pgparse.PGQueryError as error:
+        message = str(error.args[0]) if error.args else "syntax error"
+        position = error.args[1] if len(error.args) > 1 and isinstance(error.args[1], int) else None
+        deep = "memory exhausted" in message or "stack depth" in message
+        raise NotUnderstood(TOO_COMPLEX if deep else SYNTAX_ERROR, message, position or None) from None
+    except RecursionError:
+        raise NotUnderstood(TOO_COMPLEX, "statement is nested too deeply") from None

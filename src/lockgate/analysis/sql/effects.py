@@ -1,0 +1,427 @@
+"""From parse trees to a `Statement`: what each kind of statement does.
+
+`reading` walks queries; here is the table of utility statements. A statement that is not in it gets
+its verb from its node's name (`CreateXStmt`, `AlterXStmt`, `DropXStmt`) or is opaque.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any, Final
+
+import pgparse
+
+from lockgate.analysis.sql.reading import Node, Reader, Use, qualified, reads_files, strings
+from lockgate.analysis.sql.settings import refusal_of
+from lockgate.analysis.sql.statement import VERBS, Statement
+
+_QUERIES: Final = frozenset(("SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"))
+_ROWS: Final = frozenset(("SelectStmt", "VariableShowStmt", "ExplainStmt", "ExecuteStmt", "FetchStmt", "CallStmt"))
+_CATALOGUE_VERBS: Final = frozenset(("create", "alter", "drop", "import"))
+_VERB_OF: Final = {
+    "TruncateStmt": "truncate", "ListenStmt": "listen", "NotifyStmt": "notify", "UnlistenStmt": "unlisten",
+    "LockStmt": "lock", "CommentStmt": "comment", "ClusterStmt": "cluster", "ReindexStmt": "reindex",
+    "DiscardStmt": "discard", "CheckPointStmt": "checkpoint", "ImportForeignSchemaStmt": "import",
+    "SecLabelStmt": "security", "RenameStmt": "alter", "ReassignOwnedStmt": "alter", "ConstraintsSetStmt": "set",
+    "DefineStmt": "create", "IndexStmt": "create", "RuleStmt": "create",
+    "VariableShowStmt": "show", "RefreshMatViewStmt": "refresh", "GrantRoleStmt": "grant",
+}
+_TRANSACTION: Final = {
+    "TRANS_STMT_BEGIN": ("begin", "begin"), "TRANS_STMT_START": ("begin", "begin"),
+    "TRANS_STMT_COMMIT": ("commit", "commit"), "TRANS_STMT_ROLLBACK": ("rollback", "rollback"),
+    "TRANS_STMT_SAVEPOINT": ("savepoint", "savepoint"), "TRANS_STMT_RELEASE": ("savepoint", "release"),
+    "TRANS_STMT_ROLLBACK_TO": ("rollback", "rollback_to"), "TRANS_STMT_PREPARE": ("commit", "prepare"),
+    "TRANS_STMT_COMMIT_PREPARED": ("commit", "commit_prepared"),
+    "TRANS_STMT_ROLLBACK_PREPARED": ("rollback", "rollback_prepared"),
+}
+_NAMED_RELATIONS: Final = frozenset((
+    "OBJECT_TABLE", "OBJECT_VIEW", "OBJECT_MATVIEW", "OBJECT_SEQUENCE", "OBJECT_FOREIGN_TABLE", "OBJECT_INDEX",
+))
+_FALSE: Final = frozenset(("false", "off", "no", "0", "f", "n"))
+
+
+class StatementReader:
+    """Reads all statements of one string."""
+
+    def __init__(self) -> None:
+        self.reader = Reader()
+        self.verbs = self.reader.reading.verbs
+        self.copies_program = self.touches_files = self.returns_rows = False
+        self.copy: str | None = None
+        self.prepared: list[str] = []
+        self.executes: list[str] = []
+        self.deallocates: list[str | None] = []
+        self.declared: list[str] = []
+        self.fetched: list[str] = []
+        self.closed: list[str | None] = []
+        self.sets: list[str] = []
+        self.transaction: list[str] = []
+        self.copied: list[str] = []         # columns that COPY FROM sets
+        self.forbidden: str | None = None
+
+    def statement(self, node: Node) -> None:
+        """One statement: a dict with a single key, its node name."""
+        name, body = next(iter(node.items()))
+        if name in _ROWS or body.get("returningList"):
+            self.returns_rows = self.returns_rows or "intoClause" not in body
+        if name in _QUERIES:
+            self.reader.walk(node, name)
+            return
+        self.reader.reading.utilities.append((name, body))
+        handler = _HANDLERS.get(name)
+        if handler is not None:
+            handler(self, body)
+            return
+        verb = _VERB_OF.get(name)
+        if verb is None:
+            for prefix in ("create", "alter", "drop"):
+                if name.lower().startswith(prefix):
+                    verb = prefix
+        if verb is None:
+            self.opaque(name)
+            verb = "other"
+        self.verbs.add(verb)
+        self.reader.walk(body, name, "utility")
+
+    def opaque(self, why: str) -> None:
+        self.reader.reading.opaque.append(why)
+
+    # ---------------------------------------------------------------- data
+
+    def _copy(self, body: Node) -> None:
+        self.verbs.add("copy")
+        is_in = bool(body.get("is_from"))
+        if body.get("is_program"):
+            self.copies_program = True
+            self.opaque("COPY with a program")
+        elif "filename" in body:
+            self.touches_files = True
+        else:
+            self.copy = "in" if is_in else "out"
+        relation = body.get("relation")
+        if relation is not None:
+            self.verbs.add("insert" if is_in else "select")
+            self.reader.walk({"RangeVar": relation}, "CopyStmt", "copy")
+            columns = strings(body.get("attlist")) or ("*",)
+            reading = self.reader.reading
+            for column in columns:
+                if is_in:
+                    self.copied.append(f"{relation.get('relname', '')}.{column}")
+                else:
+                    reading.columns.append((relation.get("relname", ""), column))
+        if "query" in body:
+            self._nested(body["query"])
+        self.reader.walk(body.get("whereClause"), "CopyStmt")
+
+    def _nested(self, node: Node) -> None:
+        rows = self.returns_rows
+        self.statement(node)
+        self.returns_rows = rows
+
+    def _explain(self, body: Node) -> None:
+        before = set(self.verbs)
+        runs = False
+        for option in body.get("options", ()):
+            element = option.get("DefElem", {})
+            if element.get("defname") == "analyze":
+                runs = runs or not _is_false(element.get("arg"))
+        self.statement(body.get("query", {"Unknown": {}}))
+        self.returns_rows = True
+        if not runs:                                    # only planned: its effects do not happen
+            self.verbs.intersection_update(before)
+        self.verbs.add("explain")
+
+    def _create_as(self, body: Node) -> None:
+        self.verbs.add("create")
+        self.reader.context = "CreateTableAsStmt"
+        self.reader.created(body.get("into", {}).get("rel", {}))
+        self._nested(body.get("query", {"Unknown": {}}))
+
+    def _view(self, body: Node) -> None:
+        self.verbs.add("create")
+        self.reader.context = "ViewStmt"
+        self.reader.created(body.get("view", {}))
+        verbs = set(self.verbs)
+        self._nested(body.get("query", {"Unknown": {}}))
+        self.verbs.intersection_update(verbs)
+
+    def _create_table(self, body: Node) -> None:
+        base = body.get("base", body)                   # CREATE FOREIGN TABLE wraps it
+        self.verbs.add("create")
+        self.reader.context = "CreateStmt"
+        self.reader.created(base.get("relation", {}))
+        rest = {key: value for key, value in base.items() if key != "relation"}
+        self.reader.walk(rest, "CreateStmt", "utility")
+
+    def _create_sequence(self, body: Node) -> None:
+        self.verbs.add("create")
+        self.reader.context = "CreateSeqStmt"
+        self.reader.created(body.get("sequence") or body.get("typevar") or {})
+        rest = {key: value for key, value in body.items() if key not in ("sequence", "typevar")}
+        self.reader.walk(rest, "CreateSeqStmt", "utility")
+
+    def _create_schema(self, body: Node) -> None:
+        self.verbs.add("create")
+        for element in body.get("schemaElts", ()):
+            self._nested(element)
+
+    def _create_function(self, body: Node) -> None:
+        self.verbs.add("create")                        # its body runs when it is called: opaque then
+
+    def _rule(self, body: Node) -> None:
+        self.verbs.add("create")
+        self.reader.walk({"RangeVar": body.get("relation", {})}, "RuleStmt", "utility")
+        for action in body.get("actions", ()):
+            for item in action.get("List", {}).get("items", [action]):
+                self._nested(item)
+
+    def _alter_table(self, body: Node) -> None:
+        self.verbs.add("alter")
+        for command in body.get("cmds", ()):
+            if command.get("AlterTableCmd", {}).get("subtype") == "AT_DropColumn":
+                self.verbs.add("drop")
+        self.reader.walk(body, "AlterTableStmt", "utility")
+
+    def _drop(self, body: Node) -> None:
+        self.verbs.add("drop")
+        if body.get("removeType") in _NAMED_RELATIONS:
+            for item in body.get("objects", ()):
+                schema, name = qualified(item.get("List", {}).get("items"))
+                self.reader.reading.uses.append(Use("utility", "DropStmt", schema, name, -1))
+
+    def _vacuum(self, body: Node) -> None:
+        self.verbs.add("vacuum" if body.get("is_vacuumcmd") else "analyze")
+        self.reader.walk(body, "VacuumStmt", "utility")
+
+    def _grant(self, body: Node) -> None:
+        self.verbs.add("grant" if body.get("is_grant") else "revoke")
+        self.reader.walk(body.get("objects"), "GrantStmt", "utility")
+
+    def _grant_role(self, body: Node) -> None:
+        self.verbs.add("grant" if body.get("is_grant") else "revoke")
+
+    def _default_privileges(self, body: Node) -> None:
+        self.verbs.update(("alter", "grant" if body.get("action", {}).get("is_grant") else "revoke"))
+
+    def _extension(self, body: Node) -> None:
+        self.verbs.add("create")
+        self.opaque("CREATE EXTENSION")                 # runs a script
+
+    # ---------------------------------------------------------------- session
+
+    def _do(self, body: Node) -> None:
+        self.verbs.add("do")
+        self.opaque("DO")
+
+    def _call(self, body: Node) -> None:
+        self.verbs.add("call")
+        self.opaque("CALL")
+        self.reader.walk({"FuncCall": body.get("funccall", {})}, "CallStmt")
+
+    def _load(self, body: Node) -> None:
+        self.verbs.add("load")
+        self.opaque("LOAD")
+
+    def _prepare(self, body: Node) -> None:
+        self.verbs.add("prepare")
+        self.prepared.append(body.get("name", ""))
+        self._nested(body.get("query", {"Unknown": {}}))
+
+    def _execute(self, body: Node) -> None:
+        self.verbs.add("execute")
+        self.executes.append(body.get("name", ""))
+        self.reader.walk(body.get("params"), "ExecuteStmt")
+
+    def _deallocate(self, body: Node) -> None:
+        self.verbs.add("deallocate")
+        self.deallocates.append(body.get("name"))
+
+    def _declare(self, body: Node) -> None:
+        self.verbs.add("declare")
+        self.declared.append(body.get("portalname", ""))
+        self._nested(body.get("query", {"Unknown": {}}))
+
+    def _fetch(self, body: Node) -> None:
+        self.verbs.add("fetch")
+        self.fetched.append(body.get("portalname", ""))
+
+    def _close(self, body: Node) -> None:
+        self.verbs.add("close")
+        self.closed.append(body.get("portalname"))
+
+    def _transaction(self, body: Node) -> None:
+        verb, word = _TRANSACTION.get(body.get("kind", "TRANS_STMT_BEGIN"), ("other", "other"))
+        self.verbs.add(verb)
+        self.transaction.append(word)
+
+    def _set(self, body: Node) -> None:
+        self.verbs.add("set")
+        name = body.get("name", "").lower()
+        kind = body.get("kind", "VAR_SET_VALUE")
+        if kind == "VAR_SET_MULTI":                     # TRANSACTION, SESSION CHARACTERISTICS
+            self.sets.append(name)
+            return
+        if kind == "VAR_RESET_ALL":
+            self.sets.append("all")
+            return
+        values = [_constant(item) for item in body.get("args", ())]
+        value = "default" if kind == "VAR_SET_DEFAULT" else (values[0] if len(values) == 1 else None)
+        self.setting(name, value, kind == "VAR_RESET")
+
+    def setting(self, name: str, value: str | None, is_reset: bool = False) -> None:
+        self.sets.append(name)
+        self.forbidden = self.forbidden or refusal_of(name, value, is_reset)
+
+    def _alter_setting(self, body: Node) -> None:
+        self.verbs.add("alter")
+        inner = body.get("setstmt", {})
+        verbs = set(self.verbs)
+        self._set(inner)
+        self.verbs.intersection_update(verbs)
+
+    def _discard(self, body: Node) -> None:
+        self.verbs.add("discard")
+        if body.get("target", "DISCARD_ALL") == "DISCARD_ALL":
+            self.sets.append("all")
+            self.deallocates.append(None)
+            self.closed.append(None)
+
+
+def _constant(node: Node) -> str | None:
+    body = node.get("A_Const")
+    if body is None and "TypeCast" in node:
+        return _constant(node["TypeCast"].get("arg", {}))
+    if body is None:
+        return None
+    if "sval" in body:
+        return str(body["sval"].get("sval", ""))
+    if "ival" in body:
+        return str(body["ival"].get("ival", 0))
+    if "boolval" in body:
+        return "true" if body["boolval"].get("boolval") else "false"
+    return str(body.get("fval", {}).get("fval", ""))
+
+
+def _is_false(argument: Node | None) -> bool:
+    """An EXPLAIN option's value; anything that is not plainly false counts as true."""
+    if argument is None:
+        return False
+    if "Integer" in argument:
+        return bool(argument["Integer"].get("ival", 0) == 0)
+    if "Boolean" in argument:
+        return not argument["Boolean"].get("boolval", False)
+    return str(argument.get("String", {}).get("sval", "")).lower() in _FALSE
+
+
+_HANDLERS: Final[dict[str, Callable[[StatementReader, Node], None]]] = {
+    "CopyStmt": StatementReader._copy,
+    "ExplainStmt": StatementReader._explain,
+    "CreateTableAsStmt": StatementReader._create_as,
+    "ViewStmt": StatementReader._view,
+    "CreateStmt": StatementReader._create_table,
+    "CreateForeignTableStmt": StatementReader._create_table,
+    "CreateSeqStmt": StatementReader._create_sequence,
+    "CompositeTypeStmt": StatementReader._create_sequence,
+    "CreateSchemaStmt": StatementReader._create_schema,
+    "CreateFunctionStmt": StatementReader._create_function,
+    "CreateExtensionStmt": StatementReader._extension,
+    "RuleStmt": StatementReader._rule,
+    "AlterTableStmt": StatementReader._alter_table,
+    "DropStmt": StatementReader._drop,
+    "VacuumStmt": StatementReader._vacuum,
+    "GrantStmt": StatementReader._grant,
+    "GrantRoleStmt": StatementReader._grant_role,
+    "AlterDefaultPrivilegesStmt": StatementReader._default_privileges,
+    "DoStmt": StatementReader._do,
+    "CallStmt": StatementReader._call,
+    "LoadStmt": StatementReader._load,
+    "PrepareStmt": StatementReader._prepare,
+    "ExecuteStmt": StatementReader._execute,
+    "DeallocateStmt": StatementReader._deallocate,
+    "DeclareCursorStmt": StatementReader._declare,
+    "FetchStmt": StatementReader._fetch,
+    "ClosePortalStmt": StatementReader._close,
+    "TransactionStmt": StatementReader._transaction,
+    "VariableSetStmt": StatementReader._set,
+    "AlterRoleSetStmt": StatementReader._alter_setting,
+    "AlterDatabaseSetStmt": StatementReader._alter_setting,
+    "AlterSystemStmt": StatementReader._alter_setting,
+    "DiscardStmt": StatementReader._discard,
+}
+
+
+def read(trees: list[Any], text: str, data: bytes) -> Statement:
+    """The `Statement` of a parsed string. `text` has no comments; `data` is its UTF-8."""
+    whole = StatementReader()
+    prepares: list[tuple[str, Statement]] = []          # a name prepared twice keeps both
+    for number, tree in enumerate(trees):
+        whole.reader.statement = number
+        node = tree["stmt"]
+        whole.statement(node)
+        while len(prepares) < len(whole.prepared):
+            prepares.append((whole.prepared[len(prepares)], _inner(tree, data)))
+    for name in whole.executes:
+        candidates = [inner for prepared, inner in prepares if prepared == name]
+        for inner in candidates:
+            whole.verbs.update(inner.verbs)
+        whole.returns_rows = True
+        if not candidates:
+            whole.opaque("EXECUTE")
+    return _finish(whole, text, data, len(trees), tuple(prepares))
+
+
+def _inner(tree: Node, data: bytes) -> Statement:
+    """A PREPARE on its own, with the effects of the query inside it."""
+    start = tree.get("stmt_location", 0)
+    length = tree.get("stmt_len") or len(data) - start
+    piece = data[start:start + length].strip(b" \t\n\r\f\v")
+    text = piece.decode()
+    reader = StatementReader()
+    reader.statement(pgparse.parse(text)[0]["stmt"])
+    reader.verbs.discard("prepare")
+    return _finish(reader, text, piece, 1, ())
+
+
+def _finish(whole: StatementReader, text: str, data: bytes, count: int,
+            prepares: tuple[tuple[str, Statement], ...]) -> Statement:
+    reading = whole.reader.reading
+    for name, value in reading.settings:
+        whole.setting(name, value)
+    if reading.unknown:
+        reading.opaque.extend(sorted(reading.unknown))
+    is_opaque = bool(reading.opaque)
+    verbs = VERBS if is_opaque else frozenset(whole.verbs)
+    changes = is_opaque or not _CATALOGUE_VERBS.isdisjoint(verbs)
+    objects = tuple(dict.fromkeys(_dotted(use.schema, use.name) for use in reading.uses))
+    created = tuple(dict.fromkeys(_dotted(schema, name) for schema, name in reading.created))
+    written = [f"{target.use.name}.{column}" for target in reading.targets for column in target.columns]
+    functions = list(dict.fromkeys(_dotted(schema, name) for schema, name in reading.functions))
+    facts: dict[str, object] = {
+        "relations": list(objects),
+        "columns_read": list(dict.fromkeys(".".join(names) for names in reading.columns)),
+        "columns_written": list(dict.fromkeys(written + whole.copied)),
+        "has_where": not (reading.unbounded or is_opaque),
+        "tautology": whole.reader.is_tautology,
+        "functions": functions,
+        "is_opaque": is_opaque,
+        "statements": count,
+        "copies_program": whole.copies_program,
+        "touches_files": whole.touches_files or whole.copies_program or reads_files(reading.functions),
+        "sets": list(dict.fromkeys(whole.sets)),
+        "creates": list(created),
+        "changes_catalogue": changes,
+        "text_length": len(data),
+    }
+    return Statement(
+        text=text, key=hashlib.blake2b(data, digest_size=16).digest(), verbs=verbs, facts=facts, objects=objects,
+        count=count, is_empty=count == 0, is_opaque=is_opaque, changes_catalogue=changes, prepares=prepares,
+        executes=tuple(whole.executes), deallocates=tuple(whole.deallocates), cursors_declared=tuple(whole.declared),
+        cursors_fetched=tuple(whole.fetched), cursors_closed=tuple(whole.closed), sets=tuple(dict.fromkeys(whole.sets)),
+        copy=whole.copy, transaction=tuple(whole.transaction), returns_rows_maybe=whole.returns_rows,
+        created=created, forbidden=whole.forbidden, reading=reading,
+    )
+
+
+def _dotted(schema: str | None, name: str) -> str:
+    return name if schema is None else f"{schema}.{name}"

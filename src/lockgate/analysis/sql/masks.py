@@ -1,0 +1,75 @@
+"""What a masked column shows: a SQL expression of the column's own type.
+
+Mask text holds no regular-expression metacharacter, so that a predicate on it cannot fail (manual,
+"Pattern Matching"). Constants are valid for the type; a type that is not known gets NULL. Only
+`partial` looks at the value, and only at textual ones; it keeps NULL as NULL, `redact` does not.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from lockgate.analysis.sql.catalogue import Column
+from lockgate.model import MaskMethod
+
+REDACTED: Final = "xxxx"
+
+TEXTUAL: Final = frozenset(("text", "varchar", "bpchar", "name"))
+_CONSTANTS: Final = {
+    "int2": "0", "int4": "0", "int8": "0", "numeric": "0", "float4": "0", "float8": "0", "money": "0", "oid": "0",
+    "bool": "false", "date": "1970-01-01", "timestamp": "1970-01-01 00:00:00",
+    "timestamptz": "1970-01-01 00:00:00+00", "time": "00:00:00", "timetz": "00:00:00+00", "interval": "00:00:00",
+    "uuid": "00000000-0000-0000-0000-000000000000", "json": '"xxxx"', "jsonb": '"xxxx"', "bytea": "",
+    "inet": "0.0.0.0", "cidr": "0.0.0.0/32", "macaddr": "00:00:00:00:00:00",  # noqa: S104 - a mask, not a bind address
+    "macaddr8": "00:00:00:00:00:00:00:00", "xml": "xxxx", "tsvector": "", "tsquery": "", "point": "(0,0)",
+    "text": REDACTED, "varchar": REDACTED, "name": REDACTED, "bpchar": REDACTED, "char": "x",
+}
+_LENGTH: Final = re.compile(r"^character(?: varying)?\((\d+)\)$")
+
+
+def quote_name(name: str) -> str:
+    """A name as a quoted identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def expression(column: Column, method: MaskMethod) -> str:
+    """The SQL expression that stands for the column, cast to its type."""
+    if method is MaskMethod.PARTIAL and column.kind == "b" and column.base in TEXTUAL:
+        return _partial(column)
+    if method is not MaskMethod.NULL and column.kind == "b":
+        constant = redacted(column)
+        if constant is not None:
+            return f"'{constant}'::{column.type}"
+    return f"NULL::{column.type}"
+
+
+def redacted(column: Column) -> str | None:
+    """The text of the type's constant, or None where only NULL is sure to be valid."""
+    if column.base is None or column.kind != "b":
+        return None
+    if column.base.startswith("_"):
+        return "{}"
+    constant = _CONSTANTS.get(column.base)
+    if constant is None:
+        return None
+    limit = _LENGTH.match(column.type)
+    if limit is not None:
+        return constant[:int(limit.group(1))]
+    if column.base == "bpchar" and column.type == "character":
+        return constant[:1]
+    return constant
+
+
+def _partial(column: Column) -> str:
+    """An e-mail keeps first letter and domain, a text of 8 and more its last four, the rest nothing."""
+    # everything is qualified: a domain named `text` with a CHECK would otherwise see the value
+    value = f"{quote_name(column.name)}::pg_catalog.text"
+    masked = (
+        f"CASE WHEN {quote_name(column.name)} IS NULL THEN NULL"
+        f" WHEN pg_catalog.strpos({value}, '@') OPERATOR(pg_catalog.>) 1"
+        f" THEN pg_catalog.concat(pg_catalog.left({value}, 1), 'xxx@', pg_catalog.split_part({value}, '@', 2))"
+        f" WHEN pg_catalog.length({value}) OPERATOR(pg_catalog.>=) 8"
+        f" THEN pg_catalog.concat('xxxx', pg_catalog.right({value}, 4)) ELSE 'xxxx' END"
+    )
+    return f"({masked})::{column.type}"

@@ -1,0 +1,113 @@
+"""What may be done on a connection with protected columns, besides reading: DML targets and utility statements.
+
+Masking at the source covers reads. Here is what it cannot cover: expressions that are evaluated on a
+protected relation as the *target* of DML, and statements that would make the catalogue lie. Every
+function returns a reason to refuse, worded without a column's name, or None.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from lockgate.analysis.sql.catalogue import Relation
+from lockgate.analysis.sql.labels import Labels, Reach
+from lockgate.analysis.sql.reading import Node, Target, Use
+
+_OPEN_UTILITIES: Final = frozenset((
+    "AlterCollationStmt", "AlterDatabaseRefreshCollStmt", "AlterDatabaseSetStmt", "AlterDatabaseStmt",
+    "AlterDefaultPrivilegesStmt", "AlterDomainStmt", "AlterEnumStmt", "AlterOwnerStmt", "AlterRoleSetStmt",
+    "AlterRoleStmt", "AlterSeqStmt", "AlterStatsStmt", "AlterSystemStmt", "AlterTableSpaceOptionsStmt",
+    "AlterTableStmt", "AlterTableMoveAllStmt", "AlterTypeStmt", "CheckPointStmt", "ClosePortalStmt", "ClusterStmt",
+    "CommentStmt", "CompositeTypeStmt", "ConstraintsSetStmt", "CopyStmt", "CreateDomainStmt", "CreateEnumStmt",
+    "CreateRoleStmt", "CreateSchemaStmt", "CreateSeqStmt", "CreateStmt", "CreateStatsStmt", "CreateTableAsStmt",
+    "CreateTableSpaceStmt", "CreatedbStmt", "DeallocateStmt", "DeclareCursorStmt", "DiscardStmt", "DropOwnedStmt",
+    "DropRoleStmt", "DropStmt", "DropTableSpaceStmt", "DropdbStmt", "ExecuteStmt", "ExplainStmt", "FetchStmt",
+    "GrantRoleStmt", "GrantStmt", "IndexStmt", "ListenStmt", "LockStmt", "NotifyStmt", "PrepareStmt",
+    "ReassignOwnedStmt", "RefreshMatViewStmt", "ReindexStmt", "RenameStmt", "AlterObjectSchemaStmt",
+    "TransactionStmt", "TruncateStmt", "UnlistenStmt", "VacuumStmt", "VariableSetStmt", "VariableShowStmt",
+    "ViewStmt",
+))
+"""Utility statements that are not refused as such. Whatever makes a function, operator, cast, rule,
+trigger, policy, foreign object, publication or extension is: it could carry values past the masks."""
+
+# CLUSTER is not among them: the order of the rows would be that of an index on a protected column.
+_ON_PROTECTED: Final = frozenset((
+    "TruncateStmt", "DropStmt", "LockStmt", "VacuumStmt", "GrantStmt", "ReindexStmt", "RefreshMatViewStmt",
+    "CommentStmt",
+))
+_RENAMED: Final = frozenset((
+    "OBJECT_TABLE", "OBJECT_COLUMN", "OBJECT_INDEX", "OBJECT_SEQUENCE", "OBJECT_VIEW", "OBJECT_MATVIEW",
+    "OBJECT_TABCONSTRAINT", "OBJECT_ROLE", "OBJECT_DATABASE",
+))
+_SYSTEM_COLUMNS: Final = frozenset(("ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"))
+_ROW_NAMES: Final = frozenset(("old", "new", "excluded"))
+
+
+def utility_reason(name: str, body: Node) -> str | None:
+    """Why this kind of utility statement is refused whatever it names."""
+    if name not in _OPEN_UTILITIES:
+        return "this kind of statement could carry values past the masks"
+    if name in ("RenameStmt", "AlterObjectSchemaStmt"):
+        kind = body.get("renameType") or body.get("objectType")
+        if kind not in _RENAMED:
+            return "renaming this kind of object is not possible here"
+    return None
+
+
+def use_reason(use: Use, relation: Relation, labels: Labels, bodies: list[tuple[str, Node]]) -> str | None:
+    """Why a protected relation may not be named like this in a utility statement."""
+    if use.context in _ON_PROTECTED:
+        return None
+    if use.context == "IndexStmt":
+        return _index_reason(relation, labels, bodies)
+    return "this statement would change or copy the definition of a protected relation"
+
+
+def _index_reason(relation: Relation, labels: Labels, bodies: list[tuple[str, Node]]) -> str | None:
+    names = labels.protected_names(relation)
+    for name, body in bodies:
+        if name != "IndexStmt":
+            continue
+        elements = [item.get("IndexElem", {}) for item in body.get("indexParams", ())]
+        if "whereClause" in body or any("expr" in element for element in elements):
+            return "an index with an expression or a condition on a protected relation is not possible here"
+        included = [item.get("IndexElem", {}) for item in body.get("indexIncludingParams", ())]
+        if not names.isdisjoint(element.get("name", "") for element in elements + included):
+            # a unique one tells which values exist, and a scan of any tells their order
+            return "an index on a protected column is not possible here"
+    return None
+
+
+def target_reason(target: Target, relation: Relation, labels: Labels) -> str | None:
+    """Why this INSERT, UPDATE or DELETE on a protected relation could read what is protected."""
+    if labels.reach_of(relation) is Reach.CLOSED:
+        return "this relation is closed on connections with masks"
+    if target.kind == "merge":
+        return "MERGE into a protected relation is not possible here"
+    names = labels.protected_names(relation)
+    known = {column.name for column in relation.columns} | _SYSTEM_COLUMNS
+    if not names.isdisjoint(target.infer):
+        return "ON CONFLICT may not name a protected column"
+    rows = {target.use.alias or target.use.name, target.use.name} | _ROW_NAMES
+    for reference in target.references:
+        last = reference[-1]
+        if len(reference) == 1:
+            if last == "*" or last in names or (last in rows and (last not in _ROW_NAMES or last not in known)):
+                return "a condition, expression or RETURNING list may not use protected columns of the target"
+        elif reference[-2] in rows and (last in names or last not in known):
+            return "a condition, expression or RETURNING list may not use protected columns of the target"
+    return None
+
+
+def rules_reason(relation: Relation) -> str | None:
+    """A rewrite rule may run anything in place of the statement."""
+    return "the relation has rewrite rules, whose effect is not known here" if relation.has_rules else None
+
+
+def created_reason(use: Use, relations: tuple[Relation, ...], labels: Labels) -> str | None:
+    """Replacing a protected view would put another definition under its name."""
+    if use.context != "ViewStmt":
+        return None
+    if any(labels.reach_of(relation) is not Reach.OPEN for relation in relations):
+        return "a protected view cannot be replaced here"
+    return None

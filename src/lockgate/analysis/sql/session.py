@@ -1,0 +1,121 @@
+"""Names that exist only in one client's session: what the catalogue cannot know yet.
+
+Mutable, one per session, changed by the protocol as statements succeed. `version` counts changes, so
+that cached plans can be keyed by it. A name that is kept too long is harmless: it can only make an
+unqualified name ambiguous, and ambiguity is refused.
+"""
+
+from __future__ import annotations
+
+from itertools import count
+
+from lockgate.analysis.sql.statement import Masked, Statement
+
+_LIMIT = 4096
+_SERIALS = count(1)
+
+
+class SessionNames:
+    """Relations created, statements prepared by SQL or by message, and cursors declared."""
+
+    __slots__ = ("_cursors", "_prepared", "_relations", "_serial", "relations_version", "version")
+
+    def __init__(self) -> None:
+        self._serial = next(_SERIALS)
+        self.version = 0
+        self.relations_version = 0
+        self._relations: set[tuple[str | None, str]] = set()
+        self._prepared: dict[str, dict[bytes, tuple[Statement, str]]] = {}
+        self._cursors: dict[str, set[str]] = {}
+
+    def stamp(self, statement: Statement) -> tuple[int, int, int]:
+        """What a plan for the statement depends on: equal stamps, equal plans. Sessions that made no
+        relation share their plans."""
+        by_name = self.version if statement.executes or statement.cursors_fetched else 0
+        if by_name == 0 and self.relations_version == 0:
+            return (0, 0, 0)
+        return (self._serial, self.relations_version, by_name)
+
+    def succeeded(self, statement: Statement, masked: Masked) -> None:
+        """The server has carried out the whole string: its names are known from now on."""
+        self.create_all(statement)
+        for name in statement.deallocates:
+            self.deallocate(name)
+        for prepared, inner in statement.prepares:
+            self.prepare(prepared, inner, masked.masks_digest)
+        for name in statement.cursors_closed:
+            self.close(name)
+        for cursor in statement.cursors_declared:
+            self.declare(cursor, masked.masks_digest)
+
+    # ---------------------------------------------------------------- relations
+
+    def create(self, name: str, schema: str | None = None) -> None:
+        """A relation was created, or may have been (the transaction is still open)."""
+        self._add_relation((schema, name))
+
+    def create_all(self, statement: Statement) -> None:
+        """All relations that a statement creates."""
+        if statement.reading is not None:
+            for schema, name in statement.reading.created:
+                self._add_relation((schema, name))
+
+    def _add_relation(self, key: tuple[str | None, str]) -> None:
+        if key not in self._relations and len(self._relations) < _LIMIT:
+            self._relations.add(key)
+            self.relations_version += 1
+            self.version += 1
+
+    def has_relation(self, schema: str | None, name: str) -> bool:
+        """Whether this session made a relation that the name could mean."""
+        if schema is None:
+            return any(other == name for _, other in self._relations)
+        if schema == "pg_temp":
+            return (None, name) in self._relations or (schema, name) in self._relations
+        return (schema, name) in self._relations or (None, name) in self._relations
+
+    # ---------------------------------------------------------------- prepared statements
+
+    def prepare(self, name: str, statement: Statement, digest: str = "") -> None:
+        """A statement was prepared under labels with this `masks_digest`; a candidate besides earlier ones."""
+        if name not in self._prepared and len(self._prepared) >= _LIMIT:
+            return
+        self._prepared.setdefault(name, {})[statement.key + digest.encode()] = (statement, digest)
+        self.version += 1
+
+    def deallocate(self, name: str | None) -> None:
+        """DEALLOCATE (None: ALL). Call it only once the server has said so."""
+        if name is None:
+            self._prepared.clear()
+        else:
+            self._prepared.pop(name, None)
+        self.version += 1
+
+    def prepared(self, name: str) -> tuple[tuple[Statement, str], ...]:
+        """Every statement that the name may stand for, with the digest it was prepared under."""
+        return tuple(self._prepared.get(name, {}).values())
+
+    # ---------------------------------------------------------------- cursors
+
+    def declare(self, name: str, digest: str = "") -> None:
+        """A cursor or a named portal was opened by a statement that went through the masks."""
+        if name not in self._cursors and len(self._cursors) >= _LIMIT:
+            return
+        self._cursors.setdefault(name, set()).add(digest)
+        self.version += 1
+
+    def close(self, name: str | None) -> None:
+        """CLOSE (None: ALL)."""
+        if name is None:
+            self._cursors.clear()
+        else:
+            self._cursors.pop(name, None)
+        self.version += 1
+
+    def has_cursor(self, name: str) -> bool:
+        """Whether FETCH may name it."""
+        return name in self._cursors
+
+    def cursor_digests(self, name: str) -> frozenset[str]:
+        """The `masks_digest`s under which a cursor of this name was opened."""
+        return frozenset(self._cursors.get(name, ()))

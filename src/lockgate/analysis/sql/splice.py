@@ -1,0 +1,154 @@
+"""Textual replacement at the parser's byte offsets. Knows tokens, not meaning.
+
+Positions come from the parse tree; where a name *ends* is found by the scanner's rules for
+identifiers. If anything at a position is not what the tree says, the splice is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from typing import Final
+
+import pgparse
+
+from lockgate.analysis.sql.effects import StatementReader
+from lockgate.analysis.sql.masks import quote_name
+from lockgate.analysis.sql.reading import Reading, Use
+from lockgate.analysis.sql.text import name_end, skip_space
+
+_ONLY: Final = re.compile(rb"\bONLY\s*(\(\s*)?\Z", re.IGNORECASE)
+_TABLE: Final = re.compile(rb"\bTABLE\s+\Z", re.IGNORECASE)
+_PART: Final = re.compile(rb"\s*\.\s*")
+
+
+class Unspliceable(Exception):
+    """The text at a position is not what the parse tree says."""
+
+
+class Intervals:
+    """Byte ranges of the new text that are the gateway's own."""
+
+    def __init__(self, ranges: list[tuple[int, int]]) -> None:
+        self._starts = [start for start, _ in ranges]
+        self._ends = [end for _, end in ranges]
+
+    def covers(self, position: int) -> bool:
+        index = bisect_right(self._starts, position) - 1
+        return index >= 0 and position < self._ends[index]
+
+
+class Splices:
+    """Replacements of one text, collected in any order."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._edits: dict[tuple[int, int], tuple[bytes, bool]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._edits)
+
+    def relation(self, use: Use, projection: str) -> None:
+        """Replaces `[ONLY] name [*]` by the projection, with the name as alias where there is none."""
+        start, end = self._name(use)
+        replacement = projection if use.alias is not None else f"{projection} AS {quote_name(use.name)}"
+        if use.is_table_command:
+            match = _TABLE.search(self._data, 0, start)
+            if match is None:
+                raise Unspliceable("TABLE")
+            start = match.start()
+            replacement = f"SELECT * FROM {replacement}"  # noqa: S608 - the gateway's own projection
+        self._edits[(start, end)] = (replacement.encode(), True)
+
+    def copy(self, use: Use, has_columns: bool, query: str) -> None:
+        """Replaces `name [(columns)]` of a COPY by a query."""
+        start, end = self._name(use)
+        if has_columns:
+            end = self._data.find(b"(", end)
+            depth_end = self._closing(end)
+            end = depth_end
+        self._edits[(start, end)] = (query.encode(), True)
+
+    def unqualify(self, location: int, parts: int) -> None:
+        """`schema.t.column` becomes `t.column`: the relation is known by its alias now."""
+        data = self._data
+        keep = name_end(data, location, parts - 2)
+        if keep < 0:
+            raise Unspliceable("a qualified column")
+        dot = _PART.match(data, keep)
+        if dot is None:
+            raise Unspliceable("a qualified column")
+        self._edits[(location, dot.end())] = (b"", False)
+
+    def _name(self, use: Use) -> tuple[int, int]:
+        data = self._data
+        start = use.location
+        parts = 1 + (use.schema is not None) + (use.catalog is not None)
+        end = name_end(data, start, parts)
+        if end < 0:
+            raise Unspliceable("a relation's name")
+        if not use.inherit and use.kind == "read":
+            match = _ONLY.search(data, 0, start)
+            if match is None:
+                raise Unspliceable("ONLY")
+            start = match.start()
+            if match.group(1):
+                end = skip_space(data, end)
+                if data[end:end + 1] != b")":
+                    raise Unspliceable("ONLY")
+                end += 1
+        else:
+            after = skip_space(data, end)
+            if data[after:after + 1] == b"*" and use.kind == "read":
+                end = after + 1
+        return start, end
+
+    def _closing(self, opening: int) -> int:
+        """The byte after the parenthesis that closes a plain list of names."""
+        position = opening + 1
+        data = self._data
+        if opening < 0:
+            raise Unspliceable("a column list")
+        while True:
+            position = skip_space(data, position)
+            position = name_end(data, position, 1)
+            if position < 0:
+                raise Unspliceable("a column list")
+            position = skip_space(data, position)
+            if data[position:position + 1] == b")":
+                return position + 1
+            if data[position:position + 1] != b",":
+                raise Unspliceable("a column list")
+            position += 1
+
+    def apply(self) -> tuple[bytes, Intervals]:
+        """The new text and where in it the projections are."""
+        pieces: list[bytes] = []
+        ranges: list[tuple[int, int]] = []
+        position = length = 0
+        for (start, end), (text, is_projection) in sorted(self._edits.items()):
+            if start < position:
+                raise Unspliceable("overlapping names")
+            pieces.append(self._data[position:start])
+            length += start - position
+            pieces.append(text)
+            if is_projection:
+                ranges.append((length, length + len(text)))
+            length += len(text)
+            position = end
+        pieces.append(self._data[position:])
+        return b"".join(pieces), Intervals(ranges)
+
+
+def reparse(text: str, count: int) -> Reading:
+    """Reads the rewritten text again. Raises `Unspliceable` where it is not what was meant."""
+    try:
+        trees = pgparse.parse(text)
+    except (pgparse.PGQueryError, RecursionError):
+        raise Unspliceable("its rewritten form cannot be read") from None
+    if len(trees) != count:
+        raise Unspliceable("its rewritten form is another statement")
+    reader = StatementReader()
+    for tree in trees:
+        reader.statement(tree["stmt"])
+    return reader.reader.reading

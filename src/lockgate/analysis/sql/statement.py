@@ -1,0 +1,91 @@
+"""What a statement says about itself: the value that policy, record and protocol share.
+
+No database is needed for it; what depends on a catalogue is `rewrite`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from lockgate.analysis.sql.reading import Reading
+
+VERBS: Final = frozenset({
+    "select", "insert", "update", "delete", "merge", "truncate", "drop", "create", "alter", "copy",
+    "grant", "revoke", "call", "do", "execute", "prepare", "deallocate", "explain", "set", "show",
+    "begin", "commit", "rollback", "savepoint", "declare", "fetch", "close", "listen", "notify",
+    "unlisten", "lock", "vacuum", "analyze", "comment", "refresh", "cluster", "reindex", "discard",
+    "checkpoint", "load", "import", "security", "other",
+})
+"""Every verb that a statement can have. A statement whose effect is unknown has all of them."""
+
+FACTS: Final[Mapping[str, str]] = {
+    "relations": "list of the relations named, as written (`schema.name` or `name`), CTEs excluded",
+    "columns_read": "list of the columns named in expressions, as written (`t.c` or `c`; `*` for a star)",
+    "columns_written": "list of the columns that INSERT, UPDATE, MERGE or COPY set (`relation.column`)",
+    "has_where": "true if every UPDATE and DELETE has a WHERE that depends on the row (false if unknown)",
+    "tautology": "true if the WHERE of an UPDATE, DELETE or MERGE is always true, as `1=1` or `id=id`",
+    "functions": "list of the functions called, as written",
+    "is_opaque": "true if the effect is unknown (DO, CALL, unknown functions): all verbs are reported then",
+    "statements": "number of statements in the string",
+    "copies_program": "true if COPY runs a program on the server",
+    "touches_files": "true if COPY or a function may read or write files of the server",
+    "sets": "list of the session parameters that are set or reset, in lower case",
+    "creates": "list of the relations that are created",
+    "changes_catalogue": "true for DDL and other statements that change definitions or rights",
+    "text_length": "length of the statement in bytes, without comments",
+}
+"""Fact name → one line of documentation. Verbs are added by the policy engine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement string (it may hold several statements) as read by PostgreSQL's own grammar.
+
+    `text` is free of comments and otherwise byte for byte what came; it is what is judged,
+    recorded and, where nothing is masked, forwarded. `forbidden` is a reason to refuse it whatever
+    the policy says: it would change what this analysis depends on, or the identity of the session.
+    """
+
+    text: str
+    key: bytes
+    verbs: frozenset[str]
+    facts: Mapping[str, object]
+    objects: tuple[str, ...]
+    count: int
+    is_empty: bool
+    is_opaque: bool
+    changes_catalogue: bool
+    prepares: tuple[tuple[str, Statement], ...] = ()
+    executes: tuple[str, ...] = ()
+    deallocates: tuple[str | None, ...] = ()
+    cursors_declared: tuple[str, ...] = ()
+    cursors_fetched: tuple[str, ...] = ()
+    cursors_closed: tuple[str | None, ...] = ()
+    sets: tuple[str, ...] = ()
+    copy: str | None = None
+    transaction: tuple[str, ...] = ()
+    returns_rows_maybe: bool = False
+    created: tuple[str, ...] = ()
+    forbidden: str | None = None
+    reading: Reading | None = field(default=None, repr=False, compare=False)
+    """What `rewrite` works on: positions and names, in the order of the text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """A statement that may go on under the masks in force.
+
+    `labelled` holds the (relation OID, attribute number) pairs that must not show up in a
+    RowDescription: the second, independent witness.
+    """
+
+    text: str
+    touches_labelled: bool
+    digest: str
+    labelled: frozenset[tuple[int, int]]
+    masks_digest: str = ""
+    """Of the labels in force, whether or not the statement touches one: what `SessionNames` keeps with
+    prepared statements and cursors, so that they are refused once the labels have changed."""

@@ -1,0 +1,66 @@
+"""A small catalogue without a server, in the form that `Catalogue.QUERIES` gives."""
+
+from __future__ import annotations
+
+from lockgate.analysis.sql import Analyzer, Catalogue, Masked, SessionNames
+from lockgate.model import ColumnMask, MaskMethod, Refusal
+
+Cell = str | None
+
+
+class Database:
+    """Collects relations; `catalogue()` makes the snapshot."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, list[tuple[Cell, ...]]] = {
+            name: [] for name in ("relations", "columns", "inherits", "functions", "operators", "casts")}
+        self.oid = 16_400
+
+    def relation(self, name: str, columns: str, kind: str = "r", definition: str | None = None,
+                 schema: str = "p", generated: dict[str, str] | None = None, rules: bool = False) -> int:
+        """`columns` are names, each with an optional `:type` (text)."""
+        self.oid += 1
+        self.rows["relations"].append((str(self.oid), schema, name, kind, definition, "true" if rules else "false"))
+        for number, word in enumerate(columns.split(), 1):
+            column, _, base = word.partition(":")
+            base = base or "text"
+            self.rows["columns"].append((str(self.oid), str(number), column, base, base, "b",
+                                         (generated or {}).get(column), base))
+        return self.oid
+
+    def inherit(self, child: int, parent: int) -> None:
+        self.rows["inherits"].append((str(child), str(parent)))
+
+    def function(self, name: str, pure: bool, schema: str = "p", takes_row: bool = False) -> None:
+        self.rows["functions"].append((schema, name, str(pure).lower(), str(takes_row).lower()))
+
+    def catalogue(self, version: int = 1) -> Catalogue:
+        return Catalogue.from_rows(self.rows, version, f"f{version}")
+
+
+def standard() -> Database:
+    """A protected table, an open one, views, a system relation."""
+    database = Database()
+    database.relation("t", "id:int4 name ssn")
+    database.relation("u", "id:int4 note")
+    database.relation("v", "id:int4 s", "v", " SELECT t.id, t.ssn AS s FROM p.t;")
+    database.relation("pg_class", "", schema="pg_catalog")
+    database.relation("pg_stats", "", "v", schema="pg_catalog")
+    return database
+
+
+MASKS = (ColumnMask(("*.ssn",), MaskMethod.REDACT),)
+
+
+def plan(text: str, database: Database | None = None, masks: tuple[ColumnMask, ...] = MASKS,
+         session: SessionNames | None = None) -> Masked | Refusal:
+    """What becomes of a statement."""
+    analyzer = Analyzer()
+    return analyzer.mask(analyzer.statement(text), masks, (database or standard()).catalogue(),
+                         session or SessionNames())
+
+
+def text_of(planned: Masked | Refusal) -> str:
+    """The text to forward; fails on a refusal."""
+    assert isinstance(planned, Masked), planned
+    return planned.text

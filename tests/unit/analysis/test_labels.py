@@ -1,0 +1,147 @@
+"""Which columns are protected: globs, closure, lineage of views, what is closed as a whole."""
+
+from __future__ import annotations
+
+import pgparse
+import pytest
+
+from lockgate.analysis.sql import enforce_masks
+from lockgate.analysis.sql.labels import Reach, labels_for
+from lockgate.analysis.sql.lineage import tainted_outputs
+from lockgate.model import ColumnMask, MaskMethod
+from tests.unit.analysis.database import MASKS, Database, standard
+
+
+def protected(database: Database, *globs: str, method: MaskMethod = MaskMethod.REDACT) -> set[str]:
+    catalogue = database.catalogue()
+    labels = labels_for((ColumnMask(globs, method),), catalogue)
+    return {f"{relation.name}.{name}" for relation in catalogue.relations for name in labels.protected_names(relation)}
+
+
+@pytest.mark.parametrize(("glob", "expected"), [
+    ("ssn", {"t.ssn", "s.ssn"}), ("*.ssn", {"t.ssn", "s.ssn"}), ("t.ssn", {"t.ssn"}), ("p.t.ssn", {"t.ssn"}),
+    ("q.*.ssn", {"s.ssn"}), ("*.*.SSN", {"t.SSN"}), ("t.*", {"t.id", "t.ssn", "t.SSN"}), ("t.s?n", {"t.ssn"}),
+    ("T.ssn", set()), ("a.b.c.d", set()),
+])
+def test_globs(glob: str, expected: set[str]) -> None:
+    """A glob counts from the right and is case-sensitive, as names are stored."""
+    database = Database()
+    database.relation("t", "id ssn SSN")
+    database.relation("s", "ssn", schema="q")
+    assert protected(database, glob) == expected
+
+
+def test_inheritance_both_ways() -> None:
+    """A label on a partition is one on its parent and its siblings, and the other way round."""
+    database = Database()
+    parent, one, two = database.relation("parent", "id ssn", "p"), database.relation("one", "ssn id"), \
+        database.relation("two", "id ssn extra")
+    database.inherit(one, parent)
+    database.inherit(two, parent)
+    assert protected(database, "one.ssn") == {"one.ssn", "parent.ssn", "two.ssn"}
+
+
+def test_generated_columns() -> None:
+    """A generated column that reads a protected one is protected, through several steps."""
+    database = Database()
+    database.relation("t", "id ssn tail twice other", generated={
+        "tail": 'right("ssn", 4)', "twice": "(tail || tail)", "other": "(id + 1)"})
+    assert protected(database, "*.ssn") == {"t.ssn", "t.tail", "t.twice"}
+
+
+def test_stronger_mask_wins() -> None:
+    """Two masks on one column compose to the stronger, whatever their order."""
+    catalogue = standard().catalogue()
+    weak, strong = ColumnMask(("*.ssn",), MaskMethod.PARTIAL), ColumnMask(("t.*",), MaskMethod.NULL)
+    for masks in ((weak, strong), (strong, weak)):
+        assert labels_for(masks, catalogue).methods[16_401][3] is MaskMethod.NULL
+
+
+@pytest.mark.parametrize(("definition", "expected"), [
+    ("SELECT t.id, t.ssn AS s FROM p.t", [False, True]),
+    ("SELECT t.id AS a, upper(t.ssn) AS b FROM p.t", [False, True]),
+    ("SELECT t.id AS a, t.* FROM p.t", [False, True]),          # the caller sees that the width is wrong
+    ("SELECT DISTINCT t.id, t.ssn FROM p.t", None),
+    ("SELECT t.id AS a, t AS b FROM p.t", [False, True]),
+    ("SELECT (t.*)::text AS a, 1 AS b FROM p.t", [True, False]),
+    ("SELECT u.id, (SELECT max(t.ssn) FROM p.t) AS b FROM p.u", [False, True]),
+    ("SELECT u.id, (SELECT max(t.id) FROM p.t) AS b FROM p.u", [False, True]),
+    ("SELECT x.z, x.id FROM (SELECT t.ssn AS z, t.id FROM p.t) x", [True, False]),
+    ("SELECT x.b, x.a FROM (SELECT t.ssn, t.id FROM p.t) x(a, b)", [False, True]),
+    ("SELECT u.note, t.ssn FROM p.u JOIN p.t ON u.id = t.id", [False, True]),
+    ("SELECT u.note FROM p.u JOIN p.t ON u.note = t.ssn", None),
+    ("SELECT u.note FROM p.u JOIN p.t USING (ssn)", None),
+    ("SELECT t.id FROM p.t WHERE t.ssn = 'x'", None),
+    ("SELECT t.id FROM p.t ORDER BY t.ssn", None),
+    ("SELECT count(*) AS c FROM p.t GROUP BY t.ssn", None),
+    ("SELECT DISTINCT ON (t.ssn) t.id FROM p.t", None),
+    ("SELECT u.note AS a FROM p.u UNION ALL SELECT t.ssn FROM p.t", [True]),
+    ("SELECT u.note AS a, u.id FROM p.u UNION ALL SELECT t.name, t.id FROM p.t", [False, False]),
+    ("SELECT u.note FROM p.u EXCEPT SELECT t.ssn FROM p.t", None),
+    ("SELECT u.note FROM p.u UNION SELECT t.ssn FROM p.t", None),
+    ("WITH c AS (SELECT t.ssn AS a, t.id AS b FROM p.t) SELECT c.b, c.a FROM c", [False, True]),
+    ("WITH c(x, y) AS (SELECT t.ssn, t.id FROM p.t) SELECT c.y, c.x FROM c", [False, True]),
+    ("WITH RECURSIVE c AS (SELECT t.ssn FROM p.t UNION ALL SELECT c.ssn FROM c) SELECT c.ssn FROM c", None),
+    ("SELECT g.g FROM p.t, LATERAL generate_series(1, length(t.ssn)) g(g)", None),
+    ("SELECT l.z, t.id FROM p.t, LATERAL (SELECT t.ssn AS z) l", [True, False]),
+    ("SELECT t.id FROM p.t t(id, name, x)", None),
+    ("VALUES (1)", [False]),
+    ("SELECT u.id FROM p.u WHERE u.id IN (SELECT t.id FROM p.t)", None),
+    ("SELECT u.id FROM p.nowhere u", None),
+])
+def test_lineage(definition: str, expected: list[bool] | None) -> None:
+    """An output is clean only if no protected column can reach it; what decides the rows taints them all."""
+    def names(schema: str | None, name: str) -> frozenset[str] | None:
+        return {"t": frozenset(("ssn",)), "u": frozenset[str]()}.get(name)
+    body = pgparse.parse(definition)[0]["stmt"]["SelectStmt"]
+    assert tainted_outputs(body, names) == expected
+
+
+def test_views_and_materialised_views() -> None:
+    """Views over protected columns are expanded, materialised ones masked, and both label what they show."""
+    database = standard()
+    database.relation("vv", "q k", "v", "SELECT v.s AS q, v.id AS k FROM p.v;")
+    database.relation("mv", "id tail", "m", "SELECT t.id, right(t.ssn, 4) AS tail FROM p.t;")
+    database.relation("clean", "id", "m", "SELECT t.id FROM p.t;")
+    database.relation("open", "id", "v", "SELECT u.id FROM p.u;")
+    catalogue = database.catalogue()
+    labels = labels_for(MASKS, catalogue)
+    reach = {relation.name: labels.reach_of(relation) for relation in catalogue.relations}
+    assert reach == {"t": Reach.MASKED, "u": Reach.OPEN, "v": Reach.DERIVED, "pg_class": Reach.OPEN,
+                     "pg_stats": Reach.CLOSED, "vv": Reach.DERIVED, "mv": Reach.MASKED, "clean": Reach.OPEN,
+                     "open": Reach.OPEN}
+    assert protected(database, "*.ssn") == {"t.ssn", "v.s", "vv.q", "mv.tail"}
+
+
+def test_views_that_call_functions_are_closed() -> None:
+    """A view whose functions are unknown could show anything, and so could everything on top of it."""
+    database = standard()
+    database.function("f", pure=False)
+    database.relation("vf", "x", "v", "SELECT p.f() AS x;")
+    database.relation("vs", "x", "v", "SELECT pg_stats.x FROM pg_stats;")
+    database.relation("top", "x", "m", "SELECT vf.x FROM p.vf;")
+    database.relation("broken", "x", "v", "not SQL")
+    catalogue = database.catalogue()
+    labels = labels_for(MASKS, catalogue)
+    closed = {relation.name for relation in catalogue.relations if labels.reach_of(relation) is Reach.CLOSED}
+    assert closed == {"pg_stats", "vf", "vs", "top", "broken"}
+
+
+def test_toast_is_closed() -> None:
+    """Long values of a protected column lie in a TOAST table: none of them is readable."""
+    database = standard()
+    oid = database.relation("pg_toast_16401", "", "t", schema="pg_toast")
+    catalogue = database.catalogue()
+    assert labels_for(MASKS, catalogue).reach_of(catalogue.by_oid[oid]) is Reach.CLOSED
+
+
+def test_enforcement_rows() -> None:
+    """A glob that names nothing or cannot be held is a problem; weaker masks by type are said."""
+    database = standard()
+    database.relation("typed", "ssn:int4 box:box")
+    rows = {row[0]: row for row in enforce_masks((
+        ColumnMask(("*.ssn", "nothing", "a.b.c.d", "pg_catalog.pg_class.relname"), MaskMethod.PARTIAL),
+        ColumnMask(("typed.*",), MaskMethod.REDACT)), database.catalogue())}
+    assert rows["*.ssn"] == ("*.ssn", ["p.t.ssn", "p.typed.ssn (redact)"], None)
+    assert rows["typed.*"][1] == ["p.typed.ssn", "p.typed.box (null)"]
+    assert all(rows[glob][2] for glob in ("nothing", "a.b.c.d", "pg_catalog.pg_class.relname"))

@@ -1,0 +1,223 @@
+"""Masking at the source, on a small catalogue: what is spliced, what stays, what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from lockgate.analysis.sql import Analyzer, Masked, SessionNames
+from lockgate.model import ColumnMask, MaskMethod, Refusal, RefusalCode
+from tests.unit.analysis.database import MASKS, Database, plan, standard, text_of
+
+PROJECTION = """(SELECT "id", "name", 'xxxx'::text AS "ssn" FROM "p"."t")"""
+ONLY = PROJECTION.replace("FROM ", "FROM ONLY ")
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("SELECT * FROM t", f'SELECT * FROM {PROJECTION} AS "t"'),
+    ("SELECT x.ssn FROM p.t x", f"SELECT x.ssn FROM {PROJECTION} x"),
+    ("SELECT * FROM t AS x(a, b)", f"SELECT * FROM {PROJECTION} AS x(a, b)"),
+    ("TABLE t", f'SELECT * FROM {PROJECTION} AS "t"'),
+    ("SELECT p.t.ssn, p.t.* FROM p.t", f'SELECT t.ssn, t.* FROM {PROJECTION} AS "t"'),
+    ('SELECT "p" . "t" . ssn FROM t', f'SELECT "t" . ssn FROM {PROJECTION} AS "t"'),
+    ("SELECT * FROM ONLY (t)", f'SELECT * FROM {ONLY} AS "t"'),
+    ("SELECT * FROM t * q", f"SELECT * FROM {PROJECTION} q"),
+    ("COPY t TO STDOUT", f'COPY (SELECT "id", "name", "ssn" FROM {ONLY} AS t) TO STDOUT'),
+    ("COPY t (ssn) TO STDOUT (FORMAT csv)", f'COPY (SELECT "ssn" FROM {ONLY} AS t) TO STDOUT (FORMAT csv)'),
+    ("SELECT s FROM v",
+     f'SELECT s FROM (SELECT "id", "s" FROM (SELECT t.id, t.ssn AS s FROM {PROJECTION} AS "t") AS "v"("id", "s")) AS "v"'),
+    ("CREATE TABLE x AS TABLE t", f'CREATE TABLE x AS SELECT * FROM {PROJECTION} AS "t"'),
+    ("COPY (TABLE p.t ORDER BY 1) TO STDOUT", f'COPY (SELECT * FROM {PROJECTION} AS "t" ORDER BY 1) TO STDOUT'),
+    ("TABLE t UNION TABLE\nONLY t", f'SELECT * FROM {PROJECTION} AS "t" UNION SELECT * FROM {ONLY} AS "t"'),
+])
+def test_reads_are_spliced(text: str, expected: str) -> None:
+    """Every read of a protected relation becomes a masked projection; the rest stays byte for byte."""
+    planned = plan(text)
+    assert text_of(planned).replace("SELECT  ", "SELECT ").replace("( SELECT", "(SELECT") == expected
+    assert isinstance(planned, Masked)
+    assert planned.touches_labelled
+    assert len(planned.digest) == 64
+
+
+@pytest.mark.parametrize("text", [
+    "SELECT * FROM u", "SELECT 1", "INSERT INTO u VALUES (1, 'x') RETURNING *", "SELECT relname FROM pg_class",
+    "WITH t AS (SELECT 1 AS ssn) SELECT ssn FROM t", "BEGIN", "COPY u TO STDOUT", "SELECT 'FROM t'",
+])
+def test_what_touches_nothing_stays(text: str) -> None:
+    """A statement that names no protected relation goes on byte for byte."""
+    planned = plan(text)
+    assert text_of(planned) == text
+    assert isinstance(planned, Masked)
+    assert not planned.touches_labelled
+    assert planned.digest == ""
+
+
+@pytest.mark.parametrize("text", [
+    "UPDATE t SET name=$1 WHERE id=$2 RETURNING id", "INSERT INTO t (id, ssn) VALUES (1, 'x')",
+    "INSERT INTO t VALUES (1) ON CONFLICT (id) DO UPDATE SET name = excluded.name", "DELETE FROM t WHERE t.id = 1",
+    "UPDATE t SET ssn = 'x' WHERE id = 1", "COPY t FROM STDIN", "TRUNCATE t", "DROP TABLE t",
+    "DELETE FROM t WHERE EXISTS (SELECT * FROM u)", "UPDATE t SET name = u.note FROM u WHERE u.id = t.id RETURNING u.*",
+])
+def test_plain_dml_on_a_protected_relation(text: str) -> None:
+    """DML that reads no protected column of its target goes on; its errors are rebuilt."""
+    planned = plan(text)
+    assert text_of(planned) == text
+    assert isinstance(planned, Masked)
+    assert planned.touches_labelled
+
+
+@pytest.mark.parametrize("text", [
+    "UPDATE t SET name = ssn WHERE id = 1", "UPDATE t SET name = 'x' WHERE ssn = 'y'", "DELETE FROM t WHERE t.ssn = ''",
+    "DELETE FROM t RETURNING *", "DELETE FROM t x RETURNING x", "DELETE FROM t x RETURNING x.*", "DELETE FROM t RETURNING old",
+    "DELETE FROM t RETURNING (t).ssn", "DELETE FROM t RETURNING t.to_jsonb", "DELETE FROM t RETURNING p.t.ssn",
+    "UPDATE t SET name = (SELECT ssn) WHERE id=1", "INSERT INTO t VALUES (1) ON CONFLICT (ssn) DO NOTHING",
+    "INSERT INTO t VALUES (1) ON CONFLICT (id) DO UPDATE SET name = t.ssn",
+    "INSERT INTO t VALUES (1) ON CONFLICT (id) DO UPDATE SET name = excluded.ssn",
+    "INSERT INTO t VALUES (1) ON CONFLICT (lower(ssn)) DO NOTHING", "INSERT INTO t VALUES (1) RETURNING ssn",
+    "UPDATE v SET id = 1 WHERE s = 'x'", "MERGE INTO t USING u ON t.id = u.id WHEN MATCHED THEN DELETE",
+    "UPDATE t SET name = 'x' WHERE CURRENT OF c", "WITH d AS (DELETE FROM t RETURNING ssn) SELECT 1",
+    "SELECT * FROM t TABLESAMPLE SYSTEM (1)", "COPY t TO '/x'", "COPY t TO PROGRAM 'x'", "DO $$ $$", "SELECT f(1)",
+    "SELECT * FROM pg_stats", "ALTER TABLE t RENAME COLUMN ssn TO x", "CREATE TABLE x (LIKE t)", "CREATE TABLE x() INHERITS (t)",
+    "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS ''", "CREATE UNIQUE INDEX ON t (ssn)", "CREATE INDEX ON t (id) INCLUDE (ssn)", "CLUSTER t USING x", "CREATE INDEX ON t ((ssn || ''))",
+    "CREATE INDEX ON t (id) WHERE ssn = ''", "CREATE OR REPLACE VIEW v AS SELECT 1", "SET ROLE x", "ALTER SCHEMA p RENAME TO q",
+    "CREATE TABLE x(a text REFERENCES t(ssn))", "CREATE STATISTICS s ON ssn, name FROM t", "SELECT ssn(t) FROM t",
+    "CREATE TRIGGER x BEFORE INSERT ON u EXECUTE FUNCTION f()", "CREATE POLICY x ON u USING (true)",
+])
+def test_what_cannot_be_masked_is_refused(text: str) -> None:
+    """A shape that masking at the source cannot cover is refused, and the words name no column."""
+    planned = plan(text)
+    assert isinstance(planned, Refusal)
+    assert "ssn" not in planned.reason.replace("function ssn", "")
+    assert "ssn" not in (planned.hint or "")
+
+
+@pytest.mark.parametrize("text", ["SELECT * FROM nowhere", "SELECT * FROM q.t", "EXECUTE nothing", "FETCH nothing",
+                                  "INSERT INTO nowhere VALUES (1)", "SELECT * FROM pg_temp.t"])
+def test_unknown_names_are_refused(text: str) -> None:
+    """A name that neither the catalogue nor the session knows could be anything."""
+    planned = plan(text)
+    assert isinstance(planned, Refusal)
+    assert planned.code is RefusalCode.UNKNOWN_OBJECT
+
+
+def test_no_masks_no_change() -> None:
+    """Without masks on the connection nothing is analysed against a catalogue."""
+    assert plan("SELECT f(*) FROM nowhere -- c", masks=()) == Masked("SELECT f(*) FROM nowhere ", False, "", frozenset())
+
+
+def test_ambiguous_names() -> None:
+    """A name that may mean a protected and another relation is refused until it is qualified."""
+    database = standard()
+    database.relation("t", "id ssn2", schema="q")
+    assert isinstance(plan("SELECT * FROM t", database), Refusal)
+    assert PROJECTION in text_of(plan("SELECT * FROM p.t", database))
+    assert text_of(plan("SELECT * FROM q.t", database)) == "SELECT * FROM q.t"
+
+
+def test_session_relations() -> None:
+    """A relation of the session's own is readable; under a protected one's name only where it is qualified."""
+    session = SessionNames()
+    session.create("mine")
+    session.create("t")
+    assert text_of(plan("SELECT * FROM mine", session=session)) == "SELECT * FROM mine"
+    assert text_of(plan("SELECT * FROM pg_temp.mine", session=session)) == "SELECT * FROM pg_temp.mine"
+    assert isinstance(plan("SELECT * FROM t", session=session), Refusal)
+    assert PROJECTION in text_of(plan("SELECT * FROM p.t", session=session))
+
+
+def test_created_and_read_in_one_string() -> None:
+    """CREATE TABLE AS copies masks, and what it made may be read in the same string."""
+    text = text_of(plan("CREATE TEMP TABLE x AS SELECT * FROM t; SELECT * FROM x; DROP TABLE x"))
+    assert text == f'CREATE TEMP TABLE x AS SELECT * FROM {PROJECTION} AS "t"; SELECT * FROM x; DROP TABLE x'
+
+
+def test_prepared_under_other_masks() -> None:
+    """EXECUTE is refused once the labels are not those that the statement was prepared under."""
+    analyzer, session, catalogue = Analyzer(), SessionNames(), standard().catalogue()
+    prepare = analyzer.statement("PREPARE q AS SELECT * FROM t")
+    planned = analyzer.mask(prepare, MASKS, catalogue, session)
+    assert isinstance(planned, Masked)
+    session.succeeded(prepare, planned)
+    execute = analyzer.statement("EXECUTE q")
+    assert isinstance(analyzer.mask(execute, MASKS, catalogue, session), Masked)
+    more = (*MASKS, ColumnMask(("t.name",), MaskMethod.NULL))
+    assert isinstance(analyzer.mask(execute, more, catalogue, session), Refusal)
+    session.deallocate("q")
+    assert isinstance(analyzer.mask(execute, MASKS, catalogue, session), Refusal)
+
+
+def test_cursor_under_other_masks() -> None:
+    """FETCH is refused once the labels are not those that the cursor was opened under."""
+    analyzer, session, catalogue = Analyzer(), SessionNames(), standard().catalogue()
+    declare = analyzer.statement("DECLARE c CURSOR FOR SELECT * FROM t")
+    planned = analyzer.mask(declare, MASKS, catalogue, session)
+    assert isinstance(planned, Masked)
+    session.succeeded(declare, planned)
+    fetch = analyzer.mask(analyzer.statement("FETCH c"), MASKS, catalogue, session)
+    assert isinstance(fetch, Masked)
+    assert fetch.touches_labelled
+    more = (*MASKS, ColumnMask(("t.name",), MaskMethod.NULL))
+    assert isinstance(analyzer.mask(analyzer.statement("FETCH c"), more, catalogue, session), Refusal)
+
+
+def test_plans_are_cached_by_what_they_depend_on() -> None:
+    """Equal statements share a plan across sessions until a session, the masks or the catalogue differ."""
+    analyzer = Analyzer()
+    statement = analyzer.statement("SELECT * FROM t")
+    first, second = standard().catalogue(1), standard().catalogue(2)
+    planned = analyzer.mask(statement, MASKS, first, SessionNames())
+    assert analyzer.mask(statement, MASKS, first, SessionNames()) is planned
+    assert analyzer.mask(statement, MASKS, second, SessionNames()) is not planned
+    session = SessionNames()
+    session.create("t")
+    assert isinstance(analyzer.mask(statement, MASKS, first, session), Refusal)
+
+
+def test_rules_hide_effects() -> None:
+    """DML on a relation with rewrite rules is refused: a rule may do anything."""
+    database = standard()
+    database.relation("r", "a", rules=True)
+    assert isinstance(plan("INSERT INTO r VALUES ('x')", database), Refusal)
+    assert text_of(plan("SELECT * FROM r", database)) == "SELECT * FROM r"
+
+
+def test_functions_of_the_catalogue() -> None:
+    """An extension's pure function may be called; anything else, and any overload of a built-in, may not."""
+    database = standard()
+    database.function("similarity", pure=True)
+    database.function("upper", pure=False)
+    database.function("secret", pure=False, takes_row=True)
+    assert text_of(plan("SELECT similarity(note, 'x') FROM u", database)) == "SELECT similarity(note, 'x') FROM u"
+    assert isinstance(plan("SELECT upper(note) FROM u", database), Refusal)
+    assert text_of(plan("SELECT pg_catalog.upper(note) FROM u", database)) == "SELECT pg_catalog.upper(note) FROM u"
+    assert isinstance(plan("SELECT u.secret FROM u", database), Refusal)
+    assert isinstance(plan("SELECT (u).secret FROM u", database), Refusal)
+
+
+def test_witness_holds_every_protected_column() -> None:
+    """The second witness knows all protected columns of the database, whatever the statement names."""
+    planned = plan("SELECT 1")
+    assert isinstance(planned, Masked)
+    assert planned.labelled == {(16_401, 3), (16_403, 2)}
+
+
+def test_rewritten_text_is_bounded() -> None:
+    """Views that multiply themselves end in a refusal, not in memory."""
+    database = standard()
+    previous = "v"
+    for number in range(14):
+        name = f"w{number}"
+        database.relation(name, "s", "v", f"SELECT a.s FROM p.{previous} a, p.{previous} b, p.{previous} c, p.{previous} d;")
+        previous = name
+    assert isinstance(plan(f"SELECT * FROM {previous}", database), Refusal)
+
+
+def test_deep_views_are_refused() -> None:
+    """More than sixteen views on top of each other are not expanded."""
+    database = Database()
+    database.relation("t", "ssn")
+    previous = "t"
+    for number in range(20):
+        database.relation(f"w{number}", "ssn", "v", f"SELECT {previous}.ssn FROM p.{previous};")
+        previous = f"w{number}"
+    assert isinstance(plan("SELECT * FROM w19", database), Refusal)
+    assert isinstance(plan("SELECT * FROM w3", database), Masked)
