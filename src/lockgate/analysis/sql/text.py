@@ -70,8 +70,9 @@ def require_readable(text: str, limit: int) -> bytes:
 def strip_comments(text: str) -> str:
     """The same statement without comments; everything else stays byte for byte.
 
-    A block comment becomes one space. A line comment vanishes (its newline stays), so that two
-    literals that the newline joins are still joined.
+    A block comment and the blanks behind it become one space, or none where one stands before it:
+    the same statement with another comment is the same text. A line comment vanishes (its newline
+    stays), so that two literals that the newline joins are still joined.
     """
     if "--" not in text and "/*" not in text:
         return text
@@ -97,8 +98,13 @@ def strip_comments(text: str) -> str:
             continue
         if kind == "block":
             kept.append(text[start:position])
-            kept.append(" ")
-            position = start = _after_block(text, position)
+            before = next((piece for piece in reversed(kept) if piece), " ")
+            if not before[-1].isspace():
+                kept.append(" ")
+            position = _after_block(text, position)
+            while position < end and text[position] in " \t":
+                position += 1
+            start = position
             escaped = False
             continue
         if kind == "dollar":
