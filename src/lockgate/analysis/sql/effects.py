@@ -391,6 +391,8 @@ def _finish(whole: StatementReader, text: str, data: bytes, count: int,
     if reading.unknown:
         reading.opaque.extend(sorted(reading.unknown))
     is_opaque = bool(reading.opaque)
+    if not count:
+        whole.verbs.add("empty")        # drivers ping with it; no verb at all would mean every effect
     verbs = VERBS if is_opaque else frozenset(whole.verbs)
     changes = is_opaque or not _CATALOGUE_VERBS.isdisjoint(verbs)
     objects = tuple(dict.fromkeys(_dotted(use.schema, use.name) for use in reading.uses))

@@ -17,7 +17,7 @@ VERBS: Final = frozenset({
     "grant", "revoke", "call", "do", "execute", "prepare", "deallocate", "explain", "set", "show",
     "begin", "commit", "rollback", "savepoint", "declare", "fetch", "close", "listen", "notify",
     "unlisten", "lock", "vacuum", "analyze", "comment", "refresh", "cluster", "reindex", "discard",
-    "checkpoint", "load", "import", "security", "other",
+    "checkpoint", "load", "import", "security", "empty", "other",
 })
 """Every verb that a statement can have. A statement whose effect is unknown has all of them."""
 
