@@ -125,7 +125,7 @@ def pgbouncer(server: Server, folder: Path) -> Iterator[Target | None]:
         f"[databases]\nbench = host=127.0.0.1 port={server.port} dbname=bench user=postgres\n"
         f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nauth_type = trust\n"
         f"auth_file = {home}/users.txt\npool_mode = session\ndefault_pool_size = 150\nmax_client_conn = 500\n"
-        f"logfile = {home}/log\nmax_prepared_statements = 100\n")
+        f"logfile = {home}/log\n")
     folder.chmod(0o755)
     account: dict[str, object] = {}
     if os.geteuid() == 0:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import lockgate.app
+import lockgate.app.gateway
 from lockgate.cli.main import main
 from lockgate.model import Event, Intent, Outcome, SessionStart
 
@@ -55,5 +55,5 @@ class ForgetfulLog:
 
 
 if __name__ == "__main__":
-    lockgate.app.AuditLog = ForgetfulLog  # type: ignore[attr-defined, misc, assignment]
+    lockgate.app.gateway.AuditLog = ForgetfulLog  # type: ignore[misc, assignment]
     sys.exit(main())

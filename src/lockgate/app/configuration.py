@@ -1,0 +1,69 @@
+"""The configuration file, read with everything that this installation knows: protocols, detectors,
+the condition language. What `config` alone cannot check is checked here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from lockgate.config.checks import Known
+from lockgate.config.load import Loaded, load
+from lockgate.config.secrets import read_secret
+from lockgate.config.settings import Connection
+from lockgate.errors import ConfigError
+from lockgate.govern.masking.detectors import DETECTORS
+from lockgate.govern.policy import PolicySet, Vocabulary, problem
+from lockgate.model import Rule, Secret
+from lockgate.protocols import discover
+from lockgate.wire.spec import Enforcement, ProtocolSpec
+
+
+def vocabulary() -> Vocabulary:
+    """Every fact and verb that an installed protocol can report."""
+    specs = discover().values()
+    return Vocabulary(
+        facts=frozenset().union(*(spec.facts for spec in specs)),
+        verbs=frozenset().union(*(spec.verbs for spec in specs)),
+    )
+
+
+def load_configuration(path: Path) -> Loaded:
+    """Read and check a file with everything that this installation knows; `ConfigError` names lines."""
+    known = Known(
+        protocols={name: spec.settings for name, spec in discover().items()},
+        detectors=frozenset(DETECTORS),
+        condition=partial(problem, vocabulary=vocabulary()),
+    )
+    return load(path, known)
+
+
+def compile_policy(loaded: Loaded) -> PolicySet:
+    """The rules, compiled; `ConfigError` names the rule's line."""
+    return PolicySet.compile(loaded.rules, loaded.policy_hash, vocabulary())
+
+
+def credential_of(connection: Connection) -> Secret:
+    """The backend credential, read now; empty where none is configured."""
+    password = connection.credential.password
+    return Secret("") if password is None else read_secret(password)
+
+
+def rows_for(rules: Sequence[Rule], spec: ProtocolSpec, connection: Connection, catalogue: Any) -> list[Enforcement]:
+    """How each rule that can apply is held on a connection."""
+    applying = [rule for rule in rules if not rule.connections or connection.name in rule.connections]
+    return spec.enforce(connection.name, connection.options, applying, catalogue)
+
+
+def refuse_problems(loaded: Loaded, rows: Sequence[Enforcement]) -> None:
+    """`ConfigError` for rules that cannot be enforced (I5), by name, line and reason."""
+    origins = {rule.name: rule.origin for rule in loaded.rules}
+    found = [
+        f"{origins.get(row.rule, loaded.source)}: rule {row.rule} cannot be enforced on connection "
+        f"{row.connection}: {row.problem}"
+        for row in rows if row.problem is not None
+    ]
+    if found:
+        raise ConfigError("\n".join(found), advice="`lockgate check` shows how every rule is enforced.")

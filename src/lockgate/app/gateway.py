@@ -1,0 +1,300 @@
+"""One running gateway: start-up in order, serving, and the shut-down in reverse.
+
+Start-up stops at the first thing that is wrong: listeners' sockets and keys, audit log (recovered),
+runtime state, policy, connections (catalogue and enforcement), then the doors open. At the end the
+doors close, sessions end, and the audit log is closed last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import structlog
+import uvloop
+
+from lockgate.app.configuration import (
+    compile_policy,
+    credential_of,
+    load_configuration,
+    refuse_problems,
+    rows_for,
+)
+from lockgate.app.reload import Reloader
+from lockgate.app.status import Status
+from lockgate.audit.log import AuditLog
+from lockgate.config.load import Loaded
+from lockgate.config.settings import Connection, IdentitySettings
+from lockgate.control.api import create_api
+from lockgate.control.server import ControlServer, control_server
+from lockgate.errors import AuditError, LockgateError
+from lockgate.govern.pipeline import Pipeline
+from lockgate.govern.review import ReviewDesk
+from lockgate.model import AuditMode, Refusal, RefusalCode
+from lockgate.net.discovery import OidcProvider
+from lockgate.net.listen import open_listeners
+from lockgate.net.oidc import OidcVerifier
+from lockgate.protocols import discover
+from lockgate.proxy.catalogue import Check, Keeper
+from lockgate.proxy.counters import Counters
+from lockgate.proxy.driver import place
+from lockgate.proxy.host import Host, HostLimits
+from lockgate.proxy.listener import Door, Doorway
+from lockgate.store import SqlReviewStore, open_database
+from lockgate.wire.spec import Enforcement, ProtocolSpec
+
+log = structlog.get_logger("lockgate")
+_HEARTBEAT = 60.0
+_KEEP_TICKETS = 7 * 86_400.0
+_FIRST_KEYS = 5.0
+"""Seconds that start-up waits for the providers' keys; later log-ins wait by themselves."""
+_LOG_BROKEN = Refusal(
+    RefusalCode.AUDIT_UNAVAILABLE, "the gateway cannot write its audit log, so nothing is let through",
+    hint="Tell those who run the gateway, then try again later.",
+)
+
+
+class SystemClock:
+    """The machine's clocks (`govern.ports.Clock`)."""
+
+    def now(self) -> float:
+        """Unix seconds."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Seconds that never step."""
+        return time.monotonic()
+
+
+class Gateway:
+    """One gateway on the current event loop. `run` runs it to its end."""
+
+    host: Host
+    verifier: OidcVerifier
+    pipeline: Pipeline
+    reviews: ReviewDesk
+    audit: AuditLog
+
+    def __init__(self, loaded: Loaded, tasks: asyncio.TaskGroup) -> None:
+        self.loaded = loaded
+        self.tasks = tasks
+        self.clock = SystemClock()
+        self.counters = Counters()
+        self.check: Check = self.rows
+        self._stop = asyncio.Event()
+        self._keys: asyncio.Task[None] | None = None
+        self._doors: list[Door] = []
+        self._server: ControlServer | None = None
+        self._serving: asyncio.Task[None] | None = None
+        self._chores: list[asyncio.Task[None]] = []
+
+    # ------------------------------------------------------------ putting together
+
+    def open_state(self, folder: Path, stack: ExitStack) -> None:
+        """Audit log and runtime state in `folder`, closed by `stack`."""
+        loaded = self.loaded
+        audit = loaded.settings.audit
+        loop = asyncio.get_running_loop()
+
+        def dispatch(call: Callable[[], None]) -> None:
+            loop.call_soon_threadsafe(call)
+
+        self.audit = AuditLog.open(
+            folder / "audit", origin=audit.origin, dispatch=dispatch, queue=audit.queue, clock=self.clock,
+            facts={"config": loaded.config_hash, "policy": loaded.policy_hash, "mode": audit.mode},
+        )
+        stack.callback(self._close_audit)
+        engine = open_database(folder)
+        stack.callback(engine.dispose)
+        store = SqlReviewStore(engine)
+        self.reviews = ReviewDesk(store, self.audit, self.clock)
+        self.reviews.recover()
+        store.forget(self.clock.now() - _KEEP_TICKETS)
+        self.pipeline = Pipeline(compile_policy(loaded), self.audit, self.reviews, self.clock, self._faulted)
+
+    def _close_audit(self) -> None:
+        try:
+            self.audit.close()
+        except AuditError as error:
+            log.error("audit log not closed cleanly", code=error.code)
+
+    def _faulted(self, stage: str, fault: Exception) -> None:
+        """A stage of the pipeline raised: say where, never what."""
+        self.counters.errors[f"stage.{stage}"] += 1
+        log.error("stage failed", stage=stage, error=type(fault).__name__, place=place(fault))
+
+    def make_verifier(self, identity: IdentitySettings) -> OidcVerifier:
+        """The token verifier of these settings."""
+        return OidcVerifier(
+            [OidcProvider.of(provider) for provider in identity.providers], self.clock,
+            observe=lambda event, provider, detail: log.info(event, provider=provider, detail=detail),
+        )
+
+    def use_verifier(self, verifier: OidcVerifier) -> None:
+        """Verify with this one from here on; log-ins that wait for the one before are refused."""
+        if self._keys is not None:
+            self._keys.cancel()
+        self.verifier = verifier
+        self._keys = self.tasks.create_task(verifier.run())
+
+    def start_host(self, check: Check) -> None:
+        """The host and a keeper per connection; `check` says how rules are held."""
+        settings = self.loaded.settings
+        self.check = check
+        self.host = Host(
+            tasks=self.tasks, pipeline=self.pipeline, verifier=self.verifier, clock=self.clock,
+            limits=HostLimits.of(settings.limits), counters=self.counters, credential=credential_of,
+            audit=AuditMode(settings.audit.mode),
+        )
+        self.host.set_keepers({connection.name: self.keeper(connection) for connection in settings.connections})
+
+    def keeper(self, connection: Connection) -> Keeper:
+        """A keeper that checks with whatever `check` is in force when it looks."""
+
+        def check(spec: ProtocolSpec, asked: Connection, catalogue: Any) -> Sequence[Enforcement]:
+            return self.check(spec, asked, catalogue)
+
+        return Keeper(self.host, discover()[connection.protocol], connection, check)
+
+    def rows(self, spec: ProtocolSpec, connection: Connection, catalogue: Any) -> list[Enforcement]:
+        """How the rules in force are held on a connection."""
+        return rows_for(self.loaded.rules, spec, connection, catalogue)
+
+    async def first_looks(self, keepers: Iterable[Keeper]) -> None:
+        """Ask each backend once, all at the same time; bounded by the log-in deadline."""
+        missing = 0
+        done = asyncio.Event()
+
+        def landed(_: object) -> None:
+            nonlocal missing
+            missing -= 1
+            if missing == 0:
+                done.set()
+
+        for keeper in tuple(keepers):
+            missing += 1
+            keeper.refresh().then(landed)
+        if missing:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.host.limits.login_timeout + 1.0):
+                    await done.wait()
+
+    # ------------------------------------------------------------ running
+
+    async def run(self, announce: Callable[[str], None]) -> None:
+        """Serve until told to stop. `LockgateError` where it cannot start."""
+        with ExitStack() as stack:
+            control = self._bind(stack)
+            self.open_state(self.loaded.settings.state, stack)
+            self.use_verifier(self.make_verifier(self.loaded.settings.identity))
+            try:
+                await self._start(control, announce)
+                await self._stop.wait()
+                log.info("stopping", sessions=len(self.host.sessions))
+            finally:
+                await self._finish()
+        log.info("stopped")
+
+    def _bind(self, stack: ExitStack) -> list[socket.socket]:
+        """Every socket and key first: what is wrong with them is found before anything is written."""
+        for listener in self.loaded.settings.listeners:
+            door = Door(Doorway.of(listener, discover()[listener.protocol]))
+            stack.callback(door.close)
+            self._doors.append(door)
+        control = open_listeners(self.loaded.settings.control.address)
+        for listening in control:
+            stack.callback(listening.close)
+        return control
+
+    async def _start(self, control: list[socket.socket], announce: Callable[[str], None]) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FIRST_KEYS):
+                await self.verifier.wait_attempted()
+        self.start_host(self.rows)
+        await self.first_looks(self.host.keepers.values())
+        refuse_problems(self.loaded, [row for keeper in self.host.keepers.values() for row in keeper.problems])
+        reloader = Reloader(self)
+        self._on_signals(reloader)
+        for door in self._doors:
+            await door.open(self.host)
+            announce(f"{door.doorway.name}: {door.doorway.spec.title} on {_shown(door)}")
+        self._server = control_server(create_api(Status(self)))
+        self._serving = self.tasks.create_task(self._server.serve(sockets=control))
+        announce(f"control: http://{control[0].getsockname()[0]}:{control[0].getsockname()[1]}")
+        self._chores = [self.tasks.create_task(self._chore()), self.tasks.create_task(reloader.watch())]
+
+    def _on_signals(self, reloader: Reloader) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, reloader.ask)
+
+    def stop(self) -> None:
+        """Begin the shut-down."""
+        self._stop.set()
+
+    async def _finish(self) -> None:
+        """Doors, sessions, the gateway's own connections, the control API, the providers' keys."""
+        for door in self._doors:
+            door.close()
+        for chore in self._chores:
+            chore.cancel()
+        if hasattr(self, "host"):
+            await self.host.drain(self.host.limits.drain)
+            for keeper in self.host.keepers.values():
+                keeper.stop()
+            await self.host.drain(1.0)
+        if self._server is not None and self._serving is not None:
+            self._server.should_exit = True
+            await self._serving
+        if self._keys is not None:
+            self._keys.cancel()
+
+    async def _chore(self) -> None:
+        """What has to happen now and then: tickets expire, the log shows that it lives."""
+        beat = self.clock.monotonic()
+        while True:
+            await asyncio.sleep(1.0)
+            try:
+                self.reviews.expire_due()
+                if self.audit.is_writable and self.clock.monotonic() - beat >= _HEARTBEAT:
+                    beat = self.clock.monotonic()
+                    self.audit.heartbeat({"refusals": sum(
+                        count for (decision, _), count in self.counters.statements.items() if decision == "deny")})
+            except LockgateError as error:
+                log.error("chore failed", code=error.code, place=place(error))
+            if not self.audit.is_writable:
+                for session in tuple(self.host.sessions):
+                    session.end_when_idle(_LOG_BROKEN)
+
+
+def _shown(door: Door) -> str:
+    host = door.doorway.address.rpartition(":")[0]
+    how = "TLS" if door.doorway.certificate is not None else "plaintext, loopback only"
+    return f"{', '.join(f'{host}:{port}' for port in dict.fromkeys(door.ports))} ({how})"
+
+
+def serve(path: Path, announce: Callable[[str], None]) -> None:
+    """Run a gateway with this configuration until SIGTERM or SIGINT. `LockgateError` where it cannot."""
+    loaded = load_configuration(path)
+
+    async def run() -> LockgateError | None:
+        async with asyncio.TaskGroup() as tasks:
+            try:
+                await Gateway(loaded, tasks).run(announce)
+            except LockgateError as error:
+                return error
+        return None
+
+    error = uvloop.run(run())
+    if error is not None:
+        raise error
+
+
+

@@ -1,0 +1,98 @@
+"""The running gateway as the control API sees it (`control.ports.Controlled`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from lockgate.control.ports import LiveSession, Readiness
+from lockgate.govern.ports import Clock, TokenVerifier
+from lockgate.govern.review import ReviewDesk
+from lockgate.proxy.counters import BOUNDS, Counters
+
+if TYPE_CHECKING:
+    from lockgate.app.gateway import Gateway
+
+
+class Status:
+    """Reads; changes nothing."""
+
+    bounds: Sequence[float] = BOUNDS
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    @property
+    def counters(self) -> Counters:
+        """What was counted."""
+        return self._gateway.counters
+
+    @property
+    def reviews(self) -> ReviewDesk:
+        """The desk."""
+        return self._gateway.reviews
+
+    @property
+    def verifier(self) -> TokenVerifier:
+        """The verifier in force."""
+        return self._gateway.verifier
+
+    @property
+    def clock(self) -> Clock:
+        """The clock that tickets live by."""
+        return self._gateway.clock
+
+    def readiness(self) -> Readiness:
+        """Ready: the log takes records, some provider's keys are there, every connection was checked."""
+        gateway = self._gateway
+        parts = {"audit": "ok" if self.is_audit_writable() else "not writable"}
+        providers = gateway.verifier.status()
+        for provider in providers:
+            parts[f"provider {provider.name}"] = "ok" if provider.usable else "no usable keys"
+        for name, is_ready in self.ready_connections().items():
+            parts[f"connection {name}"] = "ok" if is_ready else self._why_not(name)
+        if gateway.host.is_draining:
+            parts["drain"] = "shutting down"
+        is_ready = (
+            self.is_audit_writable() and not gateway.host.is_draining
+            and any(provider.usable for provider in providers) and all(self.ready_connections().values())
+        )
+        return Readiness(is_ready, parts)
+
+    def _why_not(self, name: str) -> str:
+        keeper = self._gateway.host.keepers[name]
+        return "a policy cannot be enforced" if keeper.problems else "backend not reached yet"
+
+    def live_sessions(self) -> list[LiveSession]:
+        """Sessions that were admitted and are open."""
+        found = []
+        for session in self._gateway.host.sessions:
+            governor, identity = session.governor, session.identity
+            if governor is None or identity is None or session.mediator is None:
+                continue
+            found.append(LiveSession(
+                session=governor.session, connection=governor.connection, subject=identity.subject,
+                issuer=identity.issuer, agent=identity.agent, peer=session.peer, opened=session.opened,
+                statements=governor.statements, rows=governor.rows, is_idle=session.mediator.is_idle,
+            ))
+        return found
+
+    def audit_queue(self) -> int:
+        """Records that are accepted and not durable yet."""
+        return self._gateway.audit.queued
+
+    def is_audit_writable(self) -> bool:
+        """False once the log is poisoned."""
+        return self._gateway.audit.is_writable
+
+    def reviewer_groups(self) -> frozenset[str]:
+        """Every group that some rule names as reviewers."""
+        groups: set[str] = set()
+        for rule in self._gateway.loaded.rules:
+            if rule.review is not None:
+                groups |= rule.review.by
+        return frozenset(groups)
+
+    def ready_connections(self) -> Mapping[str, bool]:
+        """Connection → whether it takes sessions."""
+        return {name: keeper.is_ready for name, keeper in self._gateway.host.keepers.items()}

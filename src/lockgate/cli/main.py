@@ -1,0 +1,66 @@
+"""The `lockgate` command: one file per verb, put together here.
+
+Only the verb that is called is imported, because `lockgate review list` should not wait for what
+`lockgate serve` needs. An error that Lockgate raises on purpose is one line and what to do about
+it, never a traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, Final
+
+import typer
+
+from lockgate.errors import LockgateError
+
+_COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
+    "serve": ("serve", "serve"), "check": ("check", "check"), "version": ("version", "show_version"),
+}
+"""Verb → its module and function."""
+_GROUPS: Final = ("config", "review", "session", "audit", "issuer")
+"""Verbs with verbs of their own: the module's `app`."""
+
+
+def root() -> None:
+    """A gateway between AI agents and the systems they reach: identity, policy, review, record, masking."""
+
+
+def assemble(verb: str | None = None) -> typer.Typer:
+    """The command line: of `verb` alone where there is such a verb, else all of it."""
+    made = typer.Typer(
+        name="lockgate", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    )
+    made.callback()(root)
+    known = verb in _COMMANDS or verb in _GROUPS
+    for name, (module, function) in _COMMANDS.items():
+        if not known or name == verb:
+            made.command(name)(_imported(module, function))
+    for name in _GROUPS:
+        if not known or name == verb:
+            made.add_typer(_imported(name, "app"), name=name)
+    return made
+
+
+def _imported(module: str, name: str) -> Any:
+    return getattr(import_module(f"lockgate.cli.{module}"), name)
+
+
+def __getattr__(name: str) -> Any:
+    """`app`, the whole command line, for documentation and tests."""
+    if name == "app":
+        return assemble()
+    raise AttributeError(name)
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        assemble(sys.argv[1] if len(sys.argv) > 1 else None)()
+    except LockgateError as error:
+        print(f"error: {error}", file=sys.stderr)
+        if error.advice():
+            print(f" hint: {error.advice()}", file=sys.stderr)
+        sys.exit(1)

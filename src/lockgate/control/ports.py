@@ -1,0 +1,114 @@
+"""What the control API needs of the gateway, as interfaces. `app` plugs in the real things."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from lockgate.govern.ports import Clock, TokenVerifier
+from lockgate.govern.review import ReviewDesk
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether sessions are taken, and what is in the way: part → one word or a reason."""
+
+    is_ready: bool
+    parts: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSession:
+    """One open session, as a person may see it."""
+
+    session: str
+    connection: str
+    subject: str
+    issuer: str
+    agent: str | None
+    peer: str
+    opened: float
+    statements: int
+    rows: int
+    is_idle: bool
+
+
+class HistogramView(Protocol):
+    """Counts per bucket and the sum of all observations."""
+
+    @property
+    def counts(self) -> Sequence[int]: ...
+
+    @property
+    def total(self) -> float: ...
+
+
+class CountersView(Protocol):
+    """What was counted since the start of the process (see `proxy.counters`)."""
+
+    @property
+    def connections(self) -> int: ...
+    @property
+    def sessions(self) -> int: ...
+    @property
+    def held(self) -> int: ...
+    @property
+    def logins(self) -> Counter[str]: ...
+    @property
+    def statements(self) -> Counter[tuple[str, str]]: ...
+    @property
+    def outcomes(self) -> Counter[str]: ...
+    @property
+    def masked(self) -> Counter[str]: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def errors(self) -> Counter[str]: ...
+    @property
+    def to_server(self) -> int: ...
+    @property
+    def to_client(self) -> int: ...
+    @property
+    def durations(self) -> HistogramView: ...
+    @property
+    def waits(self) -> HistogramView: ...
+    @property
+    def cancels(self) -> Counter[str]: ...
+    @property
+    def catalogue_loads(self) -> Counter[str]: ...
+    @property
+    def config_reloads(self) -> int: ...
+    @property
+    def config_reload_failed(self) -> bool: ...
+
+
+class Controlled(Protocol):
+    """The running gateway."""
+
+    @property
+    def counters(self) -> CountersView: ...
+    @property
+    def bounds(self) -> Sequence[float]:
+        """Upper bounds of the histograms' buckets, in seconds."""
+    @property
+    def reviews(self) -> ReviewDesk: ...
+    @property
+    def verifier(self) -> TokenVerifier: ...
+    @property
+    def clock(self) -> Clock: ...
+
+    def readiness(self) -> Readiness: ...
+
+    def live_sessions(self) -> Sequence[LiveSession]: ...
+
+    def audit_queue(self) -> int:
+        """Records that are accepted and not durable yet."""
+
+    def is_audit_writable(self) -> bool: ...
+
+    def reviewer_groups(self) -> frozenset[str]:
+        """Every group that some rule names as reviewers."""
+
+    def ready_connections(self) -> Mapping[str, bool]: ...

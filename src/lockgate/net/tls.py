@@ -1,0 +1,239 @@
+"""TLS without a socket: ciphertext in, plaintext out, and the other way round.
+
+Stands apart from the endpoints because a session starts TLS in the middle of a plaintext
+conversation, on either side, and with bytes that already arrived. `ssl.MemoryBIO` gives exactly
+that; what is sent and when stays with the caller.
+
+Rules: TLS 1.2 at least, no renegotiation, no compression, no tickets; a certificate or key that
+cannot be used is a `ConfigError` at start-up that names the file, never a surprise at a handshake.
+"""
+
+from __future__ import annotations
+
+import ssl
+from functools import lru_cache
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.x509.oid import SignatureAlgorithmOID
+
+from lockgate.errors import BackendError, ConfigError
+
+_CHUNK = 65_536
+
+
+class TlsError(BackendError):
+    """A handshake failed or the record layer was broken. The message names the check, no content."""
+
+    code = "tls.failed"
+
+
+def _hardened(context: ssl.SSLContext, alpn: tuple[str, ...]) -> ssl.SSLContext:
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_NO_TICKET
+    if alpn:
+        context.set_alpn_protocols(list(alpn))
+    return context
+
+
+# ---------------------------------------------------------------- the listener's side
+
+
+def _capture_server_name(connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
+    connection.lockgate_server_name = name  # type: ignore[attr-defined]
+
+
+def _no_passphrase() -> str:
+    raise ValueError("the key is encrypted")
+
+
+class ServerCertificate:
+    """A listener's certificate and key, loaded once. Contexts are kept per ALPN list."""
+
+    def __init__(self, certificate: Path, key: Path) -> None:
+        self._certificate = certificate
+        self._key = key
+        self._contexts: dict[tuple[str, ...], ssl.SSLContext] = {}
+        self.context(())
+        self.end_point = server_end_point(x509.load_pem_x509_certificate(certificate.read_bytes()))
+
+    def context(self, alpn: tuple[str, ...]) -> ssl.SSLContext:
+        """The context that accepts these application protocols."""
+        found = self._contexts.get(alpn)
+        if found is None:
+            found = _hardened(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), alpn)
+            found.num_tickets = 0
+            # The callback is typed for sockets and objects alike; here it is only ever an object.
+            found.sni_callback = _capture_server_name
+            self._load(found)
+            self._contexts[alpn] = found
+        return found
+
+    def _load(self, context: ssl.SSLContext) -> None:
+        for path in (self._certificate, self._key):
+            try:
+                with path.open("rb"):
+                    pass
+            except OSError as error:
+                raise ConfigError(
+                    f"cannot read {path}: {error.strerror}",
+                    advice="Give the user that runs the gateway read access to the file, or correct the path.",
+                ) from None
+        try:
+            context.load_cert_chain(self._certificate, self._key, _no_passphrase)
+        except ValueError:
+            raise ConfigError(
+                f"{self._key} is encrypted", advice="Use a key without a passphrase, readable by the gateway only."
+            ) from None
+        except ssl.SSLError as error:
+            reason = error.reason or ""
+            if "MISMATCH" in reason:
+                raise ConfigError(
+                    f"{self._key} is not the key of {self._certificate}",
+                    advice="Point `certificate` and `key` at files that were made together.",
+                ) from None
+            raise ConfigError(
+                f"cannot use {self._certificate} with {self._key}: {reason.lower().replace('_', ' ') or 'not PEM'}",
+                advice="Both files have to be PEM; the certificate file starts with the server's own certificate.",
+            ) from None
+
+
+# ---------------------------------------------------------------- the backend's side
+
+
+def client_context(mode: str, ca: Path | None, alpn: tuple[str, ...]) -> ssl.SSLContext:
+    """A context for libpq's modes: ``require`` encrypts (and verifies the chain where `ca` is given,
+    as libpq does), ``verify-ca`` verifies the chain, ``verify-full`` the name as well.
+    """
+    stamp = 0
+    if ca is not None:
+        try:
+            stamp = ca.stat().st_mtime_ns
+        except OSError as error:
+            raise ConfigError(f"cannot read {ca}: {error.strerror}") from None
+    return _client_context(mode, ca, alpn, stamp)
+
+
+@lru_cache(maxsize=256)
+def _client_context(mode: str, ca: Path | None, alpn: tuple[str, ...], _stamp: int) -> ssl.SSLContext:
+    context = _hardened(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), alpn)
+    context.check_hostname = mode == "verify-full"
+    if mode == "require" and ca is None:
+        context.verify_mode = ssl.CERT_NONE
+        return context
+    context.verify_mode = ssl.CERT_REQUIRED
+    if ca is None:
+        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+        return context
+    try:
+        context.load_verify_locations(ca)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"cannot use {ca} as a certificate authority: {type(error).__name__}") from None
+    return context
+
+
+# ---------------------------------------------------------------- channel binding
+
+
+def server_end_point(certificate: x509.Certificate) -> bytes | None:
+    """RFC 5929 section 4.1: the certificate's hash, by its signature's hash function, with SHA-256 in
+    place of MD5 and SHA-1. None where that is undefined: Ed25519 names no hash function, and for
+    RSASSA-PSS implementations disagree.
+    """
+    if certificate.signature_algorithm_oid == SignatureAlgorithmOID.RSASSA_PSS:
+        return None
+    algorithm = certificate.signature_hash_algorithm
+    if algorithm is None:
+        return None
+    if isinstance(algorithm, hashes.MD5 | hashes.SHA1):
+        algorithm = hashes.SHA256()
+    return certificate.fingerprint(algorithm)
+
+
+# ---------------------------------------------------------------- one connection
+
+
+class TlsStream:
+    """One TLS connection. After a `TlsError` it refuses further use.
+
+    `outgoing()` has to be sent after every call of `handshake`, `unseal` and `close`.
+    """
+
+    __slots__ = ("_incoming", "_object", "_outgoing", "is_closed")
+
+    def __init__(self, context: ssl.SSLContext, *, server_side: bool, server_name: str | None = None) -> None:
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._object = context.wrap_bio(self._incoming, self._outgoing, server_side, server_name)
+        self.is_closed = False
+
+    def handshake(self, data: bytes = b"") -> bool:
+        """Go on with the handshake; True when it is done. `TlsError` when it failed."""
+        self._incoming.write(data)
+        try:
+            self._object.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        except ssl.SSLCertVerificationError as error:
+            raise TlsError(f"certificate not accepted: {error.verify_message}") from None
+        except (ssl.SSLError, ValueError) as error:
+            reason = getattr(error, "reason", None) or "handshake failure"
+            raise TlsError(reason.lower().replace("_", " ")) from None
+        return True
+
+    def unseal(self, data: bytes) -> bytes:
+        """Plaintext of what arrived; `is_closed` is set when the peer said close_notify."""
+        self._incoming.write(data)
+        pieces = []
+        try:
+            while True:
+                piece = self._object.read(_CHUNK)
+                if not piece:
+                    self.is_closed = True
+                    break
+                pieces.append(piece)
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:
+            self.is_closed = True
+        except ssl.SSLError as error:
+            raise TlsError((error.reason or "broken record").lower().replace("_", " ")) from None
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def seal(self, data: bytes) -> bytes:
+        """Ciphertext of `data`, together with whatever else waits to be sent."""
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[self._object.write(view):]
+        except ssl.SSLError as error:
+            raise TlsError((error.reason or "broken record").lower().replace("_", " ")) from None
+        return self._outgoing.read()
+
+    def outgoing(self) -> bytes:
+        """Bytes that wait to be sent."""
+        return self._outgoing.read()
+
+    def close(self) -> bytes:
+        """Say close_notify; returns what is to be sent."""
+        try:
+            self._object.unwrap()
+        except (ssl.SSLError, ValueError):
+            pass    # the peer's own close_notify is not waited for
+        return self._outgoing.read()
+
+    @property
+    def server_name(self) -> str | None:
+        """The SNI name that the client asked for (server side)."""
+        return getattr(self._object, "lockgate_server_name", None)
+
+    @property
+    def alpn(self) -> str | None:
+        """The application protocol that both sides agreed on."""
+        return self._object.selected_alpn_protocol()
+
+    def peer_end_point(self) -> bytes | None:
+        """RFC 5929 data of the certificate that the peer showed."""
+        shown = self._object.getpeercert(binary_form=True)
+        return server_end_point(x509.load_der_x509_certificate(shown)) if shown else None

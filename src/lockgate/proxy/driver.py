@@ -1,0 +1,367 @@
+"""The steps interpreter: runs generators of `wire.steps` and does their I/O.
+
+What every driven thing needs, with a client or without: lanes, the backend's end, credential, TLS
+towards the backend, permits. `proxy.session` adds the client's end and governance, `proxy.probe`
+the gateway's own connection.
+
+Rules: a generator runs inline from the event that brought its bytes, and is parked without a task
+when a step waits. `_run` is the one place that catches everything (the per-connection guard): it
+logs the exception's type and place, never a value, settles what is open and closes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import structlog
+
+from lockgate.errors import BackendError, ConfigError, LockgateError, ProtocolError
+from lockgate.govern.pending import Pending
+from lockgate.govern.permit import require_permit
+from lockgate.model import Refusal, RefusalCode
+from lockgate.net.address import split_address
+from lockgate.net.dial import dial
+from lockgate.net.tls import TlsError, TlsStream, client_context
+from lockgate.proxy.endpoint import Endpoint
+from lockgate.proxy.lane import PARKED, Lane
+from lockgate.wire.steps import (
+    Aside,
+    Close,
+    Compose,
+    Credential,
+    Dial,
+    Receive,
+    Side,
+    StartTls,
+    TlsInfo,
+    ToServer,
+)
+
+if TYPE_CHECKING:
+    from lockgate.config.settings import Connection
+    from lockgate.govern.pipeline import Governor
+    from lockgate.proxy.host import Host
+
+log = structlog.get_logger("lockgate.proxy")
+Handler = Callable[[Any, Lane, Any], Any]
+_EMPTY_READS = 8
+
+
+def place(fault: BaseException) -> str:
+    """Where an exception came from, as ``file:line in function``. Never its message: it may hold data."""
+    frames = traceback.extract_tb(fault.__traceback__)
+    if not frames:
+        return "unknown"
+    last = next((frame for frame in reversed(frames) if "lockgate" in frame.filename), frames[-1])
+    return f"{'/'.join(last.filename.split('/')[-3:])}:{last.lineno} in {last.name}"
+
+
+def unreachable(connection: str) -> Refusal:
+    """What a client reads when the backend cannot be used; the reason is in the log."""
+    return Refusal(
+        RefusalCode.BACKEND_UNAVAILABLE, f"the backend of connection {connection} cannot be reached",
+        hint="Nothing was executed. Try again later; if it stays so, tell those who run the gateway.",
+    )
+
+
+class Driver:
+    """Runs generators against a backend. Not reusable after `close`."""
+
+    __slots__ = (
+        "_empty_reads", "_tasks", "connection", "governor", "host", "is_closed", "loop", "server", "server_lane",
+    )
+    handlers: ClassVar[Mapping[type, Handler]]
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.loop = host.loop
+        self.server = Endpoint(Side.SERVER, self, host.gone)
+        self.server_lane = Lane(Side.SERVER)
+        self.connection: Connection | None = None
+        self.governor: Governor | None = None
+        self.is_closed = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._empty_reads = 0
+
+    # ------------------------------------------------------------ running
+
+    def _run(self, lane: Lane, value: Any = None) -> None:
+        """Go on with the lane's generator, and with what waits behind it, until it parks or is done."""
+        if lane.is_running:
+            raise RuntimeError("a lane runs one generator at a time")
+        lane.is_running = True
+        handlers = self.handlers
+        try:
+            while (generator := lane.generator) is not None:
+                try:
+                    send = generator.send
+                    while True:
+                        step = send(value)
+                        value = handlers[type(step)](self, lane, step)
+                        if value is PARKED or self.is_closed:
+                            return
+                except StopIteration as stop:
+                    lane.generator = None
+                    self._finished(lane, stop.value)
+                    if self.is_closed:
+                        return
+                    self._next(lane)
+                    value = None
+        except Exception as fault:  # noqa: BLE001 - the per-connection guard; see the module's docstring
+            self._failed(fault)
+        finally:
+            lane.is_running = False
+            if self.is_closed:
+                lane.drop()
+            else:
+                self._ran(lane)
+
+    def _resume(self, lane: Lane, awaited: object, value: Any) -> None:
+        """What a parked generator waited for is there."""
+        if self.is_closed or lane.waits_for is not awaited or lane.generator is None:
+            return
+        lane.waits_for = None
+        lane.at_deadline = None
+        self._run(lane, value)
+
+    def _park(self, lane: Lane, awaited: object, at_deadline: object = None) -> Any:
+        lane.waits_for = awaited
+        lane.at_deadline = at_deadline
+        return PARKED
+
+    def _wait(self, lane: Lane, pending: Pending[Any], at_deadline: object = None) -> Any:
+        """The pending's value now, or parked until it comes."""
+        if pending.is_done:
+            values: list[Any] = []
+            pending.then(values.append)
+            return values[0]
+        pending.then(partial(self._resume, lane, pending))
+        return self._park(lane, pending, at_deadline)
+
+    def _finished(self, lane: Lane, value: Any) -> None:
+        """A generator came to its end with `value`."""
+        raise NotImplementedError
+
+    def _next(self, lane: Lane) -> bool:
+        """Set the lane's next generator where something waits; True where there is one."""
+        return False
+
+    def _ran(self, lane: Lane) -> None:
+        """A run is over: send what it queued."""
+        self.server.flush()
+
+    def _failed(self, fault: Exception) -> None:
+        """A generator or a step raised: close, and say where, but not what."""
+        kind = fault.code if isinstance(fault, LockgateError) else "internal"
+        self.host.counters.errors[kind] += 1
+        if isinstance(fault, ProtocolError):
+            log.info("protocol error", error=kind, place=place(fault), **self._names())
+        else:
+            log.error("session failed", error=type(fault).__name__, place=place(fault), **self._names())
+        self.close(f"error: {kind}")
+
+    def _names(self) -> dict[str, object]:
+        """What a log line says of this driver."""
+        names: dict[str, object] = {}
+        if self.governor is not None:
+            names["session"] = self.governor.session
+        if self.connection is not None:
+            names["connection"] = self.connection.name
+        return names
+
+    def close(self, cause: str) -> None:
+        """End it: nothing runs on. Idempotent."""
+        raise NotImplementedError
+
+    def _release(self) -> None:
+        """Drop tasks and the backend's lane and end."""
+        for task in tuple(self._tasks):
+            task.cancel()
+        self._withdraw(self.server_lane)
+        self.server.close()
+
+    def _withdraw(self, lane: Lane) -> None:
+        """Forget what a lane does; who would have answered is told that nobody waits."""
+        awaited = lane.waits_for
+        if lane.is_running:
+            lane.waits_for = None
+            lane.inbox.clear()      # its generator ends with the run that closed the session
+        else:
+            lane.drop()
+        if isinstance(awaited, Pending):
+            awaited.withdraw()
+
+    def _spawn(self, work: Callable[[], Any]) -> None:
+        """A task of this driver; ends with it."""
+        task = self.host.tasks.create_task(work())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # ------------------------------------------------------------ what endpoints tell
+
+    def connected(self, side: Side) -> None:
+        """An end has its transport."""
+        raise NotImplementedError
+
+    def received(self, side: Side, data: bytes) -> None:
+        """Bytes of one side."""
+        raise NotImplementedError
+
+    def ended(self, side: Side) -> None:
+        """One side sends no more."""
+        raise NotImplementedError
+
+    def _lane(self, side: Side) -> Lane:
+        return self.server_lane
+
+    def _end_of(self, side: Side) -> Endpoint:
+        return self.server
+
+    def drained(self, side: Side) -> None:
+        """Resume whoever waited for a slow end."""
+        self._resume(self.server_lane, self._end_of(side), None)
+
+    # ------------------------------------------------------------ steps: bytes
+
+    def _to_server(self, lane: Lane, step: ToServer) -> Any:
+        payload = require_permit(step.permit)
+        self.host.counters.to_server += len(payload)
+        server = self.server
+        server.queue(payload)
+        if server.is_slow:
+            return self._park(lane, server)
+        return None
+
+    def _receive(self, lane: Lane, step: Receive) -> Any:
+        source = self._lane(step.side)
+        if source.inbox:
+            return self._taken(source)
+        end = self._end_of(step.side)
+        if source.has_ended or (step.side is Side.SERVER and not end.is_connected):
+            self._empty_reads += 1
+            if self._empty_reads > _EMPTY_READS:
+                raise BackendError("a login reads on after the end of the stream")
+            return b""
+        self._flush()
+        return self._park(lane, step.side, b"" if step.side is Side.SERVER else None)
+
+    def _taken(self, source: Lane) -> bytes:
+        """What waits from one side; reading goes on when it had been paused."""
+        data = source.take()
+        self._end_of(source.side).release()
+        return data
+
+    def _flush(self) -> None:
+        self.server.flush()
+
+    def _compose(self, lane: Lane, step: Compose) -> Any:
+        governor = self.governor
+        return (governor or self.host.pipeline).compose(step.payload)
+
+    def _close(self, lane: Lane, step: Close) -> Any:
+        self.close(step.cause)
+        return PARKED
+
+    # ------------------------------------------------------------ steps: the backend
+
+    def _dial(self, lane: Lane, step: Dial) -> Any:
+        connection = self._connection()
+        token = object()
+        self._spawn(partial(self._dialling, lane, token, connection))
+        return self._park(lane, token, unreachable(connection.name))
+
+    async def _dialling(self, lane: Lane, token: object, connection: Connection) -> None:
+        host, port = split_address(connection.address)
+        answer: Refusal | None = None
+        try:
+            await dial(host, port, lambda: self.server, self.host.dial_timeout)
+        except BackendError as error:
+            log.warning("backend unreachable", reason=error.args[0], connection=connection.name)
+            self.host.counters.errors["backend.unreachable"] += 1
+            answer = unreachable(connection.name)
+        self._resume(lane, token, answer)
+
+    def _credential(self, lane: Lane, step: Credential) -> Any:
+        connection = self._connection()
+        try:
+            return self.host.read_credential(connection)
+        except ConfigError as error:
+            log.error("credential unreadable", connection=connection.name, reason=error.args[0])
+            return Refusal(
+                RefusalCode.BACKEND_UNAVAILABLE,
+                f"the gateway has no usable credential for connection {connection.name}",
+                hint="Tell those who run the gateway; its log says what is missing.",
+            )
+
+    def _connection(self) -> Connection:
+        if self.connection is None:
+            raise BackendError("no connection has been admitted")
+        return self.connection
+
+    def _start_server_tls(self, lane: Lane, step: StartTls) -> Any:
+        connection = self._connection()
+        tls = connection.tls
+        refusal = Refusal(
+            RefusalCode.BACKEND_UNAVAILABLE, f"the backend of connection {connection.name} is not trusted",
+            hint="Tell those who run the gateway; its log says which check failed.",
+        )
+        if tls.mode == "disable":
+            return refusal
+        name = tls.server_name or split_address(connection.address)[0]
+        try:
+            stream = TlsStream(client_context(tls.mode, tls.ca, step.alpn), server_side=False, server_name=name)
+        except (ConfigError, ValueError) as error:
+            log.error("backend TLS unusable", connection=connection.name, reason=str(error.args[0]))
+            return refusal
+        return self._handshake(lane, self.server, stream, step.initial, refusal)
+
+    def _handshake(
+        self, lane: Lane, end: Endpoint, stream: TlsStream, initial: bytes, refusal: Refusal
+    ) -> Any:
+        """Start a handshake; bytes that arrived already and were not consumed belong to it."""
+        waiting: Pending[TlsInfo | Refusal] = Pending()
+        self._handshakes()[end.side] = (waiting, refusal)
+        end.secure(stream, initial + self._lane(end.side).take())
+        return self._wait(lane, waiting, refusal if end.side is Side.SERVER else None)
+
+    def _handshakes(self) -> dict[Side, tuple[Pending[TlsInfo | Refusal], Refusal]]:
+        raise NotImplementedError
+
+    def _end_point(self, side: Side, stream: TlsStream) -> bytes | None:
+        return stream.peer_end_point()
+
+    def secured(self, side: Side, error: TlsError | None) -> None:
+        """A handshake is over."""
+        found = self._handshakes().pop(side, None)
+        stream = self._end_of(side).tls
+        if found is None or stream is None:
+            return
+        waiting, refusal = found
+        if error is not None:
+            log.info("TLS handshake failed", side=side.value, reason=error.args[0], **self._names())
+            self.host.counters.errors[f"tls.{side.value}"] += 1
+            waiting.resolve(refusal)
+            return
+        waiting.resolve(TlsInfo(stream.server_name, stream.alpn, self._end_point(side, stream)))
+
+    # ------------------------------------------------------------ steps: aside
+
+    def _aside(self, lane: Lane, step: Aside) -> Any:
+        payload = require_permit(step.permit)
+        self.host.spawn_aside(self._connection(), payload)
+        return None
+
+
+BASE_HANDLERS: Mapping[type, Handler] = {
+    ToServer: Driver._to_server,
+    Receive: Driver._receive,
+    Compose: Driver._compose,
+    Close: Driver._close,
+    Dial: Driver._dial,
+    Credential: Driver._credential,
+    Aside: Driver._aside,
+}

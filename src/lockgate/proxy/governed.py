@@ -1,0 +1,345 @@
+"""The steps of a session that has a client: governance, identity, the client's end.
+
+Stands apart from the session's life (`proxy.session`): here is what each step means, there is when
+generators run and when it all ends. `_to_client` and the driver's `_to_server` are the only places
+that take bytes out of a clearance or a permit and write them (I1, I3).
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from lockgate.errors import IdentityError, Unpermitted
+from lockgate.govern.pending import Pending
+from lockgate.govern.permit import Permit, require_clearance
+from lockgate.govern.pipeline import Governor, Grant, Held
+from lockgate.model import Effect, Identity, OutcomeStatus, Refusal, RefusalCode, SessionStart
+from lockgate.net.tls import TlsStream
+from lockgate.proxy.driver import BASE_HANDLERS, Driver, Handler, log, place, unreachable
+from lockgate.proxy.endpoint import Endpoint
+from lockgate.proxy.lane import PARKED, Lane
+from lockgate.wire.steps import (
+    Admission,
+    Admit,
+    Authenticate,
+    Clear,
+    Interrupt,
+    Judge,
+    Record,
+    Settle,
+    Side,
+    Snapshot,
+    StartTls,
+    TlsInfo,
+    ToClient,
+)
+
+if TYPE_CHECKING:
+    from lockgate.proxy.host import Host
+    from lockgate.proxy.listener import Doorway
+
+KEEP_ALIVE = 12.0
+"""Seconds between two signs of life to a client whose request waits for a person."""
+_NOT_NOW = 1.0
+"""Seconds until the next try when the protocol cannot say anything at this moment."""
+
+
+class Governed(Driver):
+    """A driver with a client's end and a governor."""
+
+    __slots__ = (
+        "_open", "_securing", "client", "client_lane", "doorway", "identity", "peer",
+    )
+    handlers: ClassVar[Mapping[type, Handler]]
+
+    def __init__(self, host: Host, doorway: Doorway) -> None:
+        super().__init__(host)
+        self.doorway = doorway
+        self.client = Endpoint(Side.CLIENT, self, host.gone)
+        self.client_lane = Lane(Side.CLIENT)
+        self.identity: Identity | None = None
+        self.peer = "unknown"
+        self._open: dict[int, Grant] = {}
+        self._securing: dict[Side, tuple[Pending[TlsInfo | Refusal], Refusal]] = {}
+
+    # ------------------------------------------------------------ the two ends
+
+    def _lane(self, side: Side) -> Lane:
+        return self.client_lane if side is Side.CLIENT else self.server_lane
+
+    def _end_of(self, side: Side) -> Endpoint:
+        return self.client if side is Side.CLIENT else self.server
+
+    def _flush(self) -> None:
+        self.client.flush()
+        self.server.flush()
+
+    def _handshakes(self) -> dict[Side, tuple[Pending[TlsInfo | Refusal], Refusal]]:
+        return self._securing
+
+    def _end_point(self, side: Side, stream: TlsStream) -> bytes | None:
+        if side is Side.SERVER:
+            return stream.peer_end_point()
+        return self.doorway.certificate.end_point if self.doorway.certificate is not None else None
+
+    def _start_tls(self, lane: Lane, step: StartTls) -> Any:
+        if step.side is Side.SERVER:
+            return self._start_server_tls(lane, step)
+        refusal = Refusal(RefusalCode.UNAUTHENTICATED, "no TLS connection could be established")
+        certificate = self.doorway.certificate
+        if certificate is None:
+            return refusal
+        stream = TlsStream(certificate.context(step.alpn), server_side=True)
+        return self._handshake(lane, self.client, stream, step.initial, refusal)
+
+    def _to_client(self, lane: Lane, step: ToClient) -> Any:
+        payload = require_clearance(step.cleared)
+        self.host.counters.to_client += len(payload)
+        client = self.client
+        client.queue(payload)
+        if client.is_slow:
+            return self._park(lane, client)
+        return None
+
+    # ------------------------------------------------------------ identity and admission
+
+    def _authenticate(self, lane: Lane, step: Authenticate) -> Any:
+        waiting: Pending[Identity | Refusal] = Pending()
+        self.host.verifier.authenticate(step.token.reveal(), partial(self._authenticated, waiting))
+        return self._wait(lane, waiting)
+
+    def _authenticated(self, waiting: Pending[Identity | Refusal], answer: Identity | Exception) -> None:
+        if isinstance(answer, Identity):
+            self.identity = answer
+            waiting.resolve(answer)
+            return
+        if isinstance(answer, IdentityError):
+            code, reason, hint = answer.code, str(answer.args[0]), answer.advice()
+        else:
+            log.error("token verification failed", error=type(answer).__name__, place=place(answer))
+            code, reason, hint = "identity.unverifiable", "the token could not be verified", ""
+        self.host.counters.logins[code] += 1
+        log.info("token refused", code=code, peer=self.peer)
+        waiting.resolve(Refusal(
+            RefusalCode.UNAUTHENTICATED, f"{reason} ({code})",
+            hint=hint or "Send a valid token of a trusted provider as the password.",
+        ))
+
+    def _admit(self, lane: Lane, step: Admit) -> Any:
+        host = self.host
+        if host.is_draining:
+            return Refusal(RefusalCode.SHUTTING_DOWN, "the gateway is shutting down", hint="Connect again.")
+        if len(host.sessions) > host.limits.sessions:
+            host.counters.errors["sessions.limit"] += 1
+            return Refusal(
+                RefusalCode.BACKEND_UNAVAILABLE, "the gateway holds as many sessions as it may",
+                hint="Close sessions that are not needed, then connect again.",
+            )
+        if self.governor is not None or self.identity is None or step.identity is not self.identity:
+            raise Unpermitted("a session is admitted once, with the identity that was verified for it")
+        decision = host.pipeline.policy.may_connect(self.identity, step.connection, now=host.clock.now())
+        if decision.effect is not Effect.ALLOW:
+            return self._begin(step)        # the pipeline refuses, and records that it did
+        keeper = host.keepers.get(step.connection)
+        if keeper is None or keeper.spec is not self.doorway.spec:
+            return Refusal(RefusalCode.DENIED, f"there is no connection {step.connection[:80]!r} here")
+        answer: Pending[Any] = Pending()
+        keeper.usable().then(partial(self._usable, answer, step))
+        return self._wait(lane, answer, unreachable(step.connection))
+
+    def _usable(self, answer: Pending[Any], step: Admit, refusal: Refusal | None) -> None:
+        """The connection has been checked: begin the session, or hand on why not."""
+        if answer.is_done:
+            return      # nobody waits any more
+        if refusal is not None:
+            answer.resolve(refusal)
+            return
+        begun = self._begin(step)
+        if isinstance(begun, Pending):
+            answer.on_withdraw = begun.withdraw
+            begun.then(partial(self._begun, answer))
+        else:
+            self._begun(answer, begun)
+
+    def _begun(self, answer: Pending[Any], begun: Governor | Refusal) -> None:
+        if not answer.is_done:
+            answer.resolve(self._admitted(begun) if isinstance(begun, Governor) else begun)
+
+    def _begin(self, step: Admit) -> Governor | Refusal | Pending[Governor | Refusal]:
+        host, identity = self.host, self.identity
+        assert identity is not None
+        start = SessionStart(
+            session=secrets.token_hex(16), issuer=identity.issuer, subject=identity.subject, agent=identity.agent,
+            model=identity.model, client_id=identity.client_id, groups=tuple(sorted(identity.groups)),
+            token_hash=identity.token_hash, connection=step.connection, protocol=self.doorway.spec.name,
+            peer=self.peer, policy_hash=host.pipeline.policy.policy_hash, claims=dict(step.claims),
+        )
+        return host.pipeline.admit(identity, step.connection, start, host.audit_mode(step.connection))
+
+    def _admitted(self, governor: Governor) -> Admission | Refusal:
+        """The session is on record: it has a governor from here on."""
+        keeper = self.host.keepers.get(governor.connection)
+        self.governor = governor
+        if keeper is None:
+            return unreachable(governor.connection)
+        self.connection = keeper.connection
+        keeper.sessions.add(self)
+        self.host.counters.sessions += 1
+        return Admission(governor.session, keeper.connection, keeper.connection.credential.user)
+
+    # ------------------------------------------------------------ one request
+
+    def _governor(self) -> Governor:
+        if self.governor is None:
+            raise Unpermitted("nothing is judged or recorded before the session is admitted")
+        return self.governor
+
+    def _judge(self, lane: Lane, step: Judge) -> Any:
+        governor = self._governor()
+        if step.ask:
+            verdict = governor.judge(step.operation, step.plan)
+        else:
+            verdict = governor.judge(step.operation, step.plan, ask=False)
+        kind = type(verdict)
+        if kind is Grant:
+            if step.ask:
+                self._count(step, verdict.decision.effect.value)  # type: ignore[union-attr]
+            return verdict
+        if kind is not Held:
+            self._count(step, "deny")
+            return verdict
+        self._count(step, "held")
+        return self._hold(lane, step, verdict)  # type: ignore[arg-type]
+
+    def _count(self, step: Judge, decision: str) -> None:
+        statements = self.host.counters.statements
+        for verb in step.operation.verbs if len(step.operation.verbs) <= 4 else ("many",):
+            statements[decision, verb] += 1
+
+    def _hold(self, lane: Lane, step: Judge, held: Held) -> Any:
+        """The request waits for a person: say so now, and again every `KEEP_ALIVE` seconds."""
+        lane.since = self.host.clock.monotonic()
+        answer = self._wait(lane, held)
+        if answer is PARKED:
+            self.host.counters.held += 1
+            self.loop.call_soon(self._say_waiting, lane, step, held)
+        return answer
+
+    def _say_waiting(self, lane: Lane, step: Judge, held: Held) -> None:
+        if self.is_closed or lane.waits_for is not held or step.waiting is None:
+            return
+        payload = step.waiting(held.ticket)
+        if payload and not self.client.is_slow:
+            self.client.queue(require_clearance(self._governor().compose(payload)))
+            self.client.flush()
+        delay = KEEP_ALIVE if payload else _NOT_NOW
+        lane.keep_alive = self.loop.call_later(delay, self._say_waiting, lane, step, held)
+
+    def _heard(self, lane: Lane) -> None:
+        """A held request has its answer, or nobody waits for it any more."""
+        self.host.counters.held -= 1
+        self.host.counters.waits.observe(self.host.clock.monotonic() - lane.since)
+        if lane.keep_alive is not None:
+            lane.keep_alive.cancel()
+            lane.keep_alive = None
+
+    def _resume(self, lane: Lane, awaited: object, value: Any) -> None:
+        if self.is_closed or lane.waits_for is not awaited or lane.generator is None:
+            return
+        if type(awaited) is Held:
+            self._heard(lane)
+        elif type(value) is Permit and lane.grants:
+            value = self._recorded(lane.grants, value)
+            lane.grants = ()
+        super()._resume(lane, awaited, value)
+
+    def _record(self, lane: Lane, step: Record) -> Any:
+        answer = self._governor().record(step.grants, step.payload, step.under)
+        if not step.grants:
+            return answer
+        if type(answer) is Permit:
+            return self._recorded(step.grants, answer)
+        if isinstance(answer, Pending):
+            lane.grants = tuple(step.grants)
+            return self._wait(lane, answer)
+        return answer
+
+    def _recorded(self, grants: Any, permit: Permit) -> Permit:
+        """These requests are open until they are settled."""
+        for grant in grants:
+            self._open[grant.record] = grant
+        return permit
+
+    def _clear(self, lane: Lane, step: Any) -> Any:
+        answer = self._governor().clear(step.plan, step.chunk)
+        if type(answer) is Refusal:
+            self.host.counters.errors["mask"] += 1
+        return answer
+
+    def _settle(self, lane: Lane, step: Settle) -> Any:
+        grant = step.grant
+        if self._open.pop(grant.record, None) is not None:
+            counters = self.host.counters
+            counters.outcomes[step.status] += 1
+            counters.rows += step.rows
+            counters.durations.observe(self.host.clock.monotonic() - grant.started)
+            if grant.masked:
+                counters.masked.update(grant.masked)
+        self._governor().settle(grant, step.status, step.rows, step.sent, step.code)
+        return None
+
+    def _settle_open(self, code: str) -> None:
+        """The session ends: whatever is open may have been executed."""
+        governor = self.governor
+        if governor is None:
+            return
+        for grant in self._open.values():
+            self.host.counters.outcomes[OutcomeStatus.UNKNOWN] += 1
+            governor.settle(grant, OutcomeStatus.UNKNOWN, code=code)
+        self._open.clear()
+
+    # ------------------------------------------------------------ catalogue and cancel
+
+    def _snapshot(self, lane: Lane, step: Snapshot) -> Any:
+        keeper = self.host.keepers.get(self._connection().name)
+        if keeper is None:
+            return unreachable(self._connection().name)
+        answer = keeper.snapshot(step.newer_than)
+        if isinstance(answer, Pending):
+            return self._wait(lane, answer, unreachable(self._connection().name))
+        return answer
+
+    def end_when_idle(self, refusal: Refusal) -> None:
+        """End with a clear error as soon as nothing is owed to the client."""
+        raise NotImplementedError
+
+    def interrupted(self, peer: str) -> None:
+        """Somebody at `peer` holds this session's cancel key."""
+        raise NotImplementedError
+
+    def _interrupt(self, lane: Lane, step: Interrupt) -> Any:
+        host = self.host
+        target = host.cancels.find(step.key, self.peer.rpartition(":")[0])
+        host.counters.cancels["unknown" if target is None else "found"] += 1
+        if target is not None:
+            self.loop.call_soon(target.interrupted, self.peer)
+        return None
+
+
+GOVERNED_HANDLERS: Mapping[type, Handler] = {
+    **BASE_HANDLERS,
+    StartTls: Governed._start_tls,
+    ToClient: Governed._to_client,
+    Authenticate: Governed._authenticate,
+    Admit: Governed._admit,
+    Judge: Governed._judge,
+    Record: Governed._record,
+    Clear: Governed._clear,
+    Settle: Governed._settle,
+    Snapshot: Governed._snapshot,
+    Interrupt: Governed._interrupt,
+}
+Governed.handlers = GOVERNED_HANDLERS

@@ -1,0 +1,220 @@
+"""What all sessions of one process share: the pipeline, the connections, the limits, the registries.
+
+Made by `app`, which alone knows where each part comes from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from lockgate.config.duration import seconds
+from lockgate.config.settings import Connection, Limits
+from lockgate.errors import BackendError
+from lockgate.govern.pipeline import Pipeline
+from lockgate.govern.ports import Clock, TokenVerifier
+from lockgate.model import AuditMode, Secret
+from lockgate.net.address import split_address
+from lockgate.net.dial import dial
+from lockgate.proxy.cancel import CancelRegistry
+from lockgate.proxy.counters import Counters
+from lockgate.proxy.driver import log
+from lockgate.proxy.endpoint import Endpoint
+from lockgate.wire.spec import ProtocolSpec
+
+if TYPE_CHECKING:
+    from lockgate.proxy.catalogue import Keeper
+    from lockgate.proxy.governed import Governed
+    from lockgate.proxy.session import Session
+
+_ASIDE = 5.0
+"""Seconds that a backend has to take an aside (a cancel) and hang up."""
+_ASIDES = 64
+"""Asides in flight at once; more are dropped, as the backend would be busy with those."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostLimits:
+    """`config.settings.Limits` in seconds and numbers."""
+
+    login_timeout: float
+    drain: float
+    sessions: int
+    buffer: int
+    settings: Limits
+
+    @classmethod
+    def of(cls, limits: Limits) -> HostLimits:
+        """Read the settings."""
+        return cls(seconds(limits.login_timeout), seconds(limits.drain), limits.sessions, limits.buffer, limits)
+
+
+class Host:
+    """Mutable; lives as long as the process, on one event loop."""
+
+    def __init__(
+        self,
+        *,
+        tasks: asyncio.TaskGroup,
+        pipeline: Pipeline,
+        verifier: TokenVerifier,
+        clock: Clock,
+        limits: HostLimits,
+        counters: Counters,
+        credential: Callable[[Connection], Secret],
+        audit: AuditMode,
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.tasks = tasks
+        self.pipeline = pipeline
+        self.verifier = verifier
+        self.clock = clock
+        self.limits = limits
+        self.counters = counters
+        self.read_credential = credential
+        self.audit = audit
+        self.keepers: dict[str, Keeper] = {}
+        self.sessions: set[Session] = set()
+        self.cancels: CancelRegistry[Governed] = CancelRegistry(clock.monotonic)
+        self.is_draining = False
+        self._ends: set[Endpoint] = set()
+        self._quiet: asyncio.Event | None = None
+        self._server_names: dict[str, str] = {}
+        self._by_spec: dict[str, Mapping[str, Connection]] = {}
+        self._asides = 0
+
+    @property
+    def dial_timeout(self) -> float:
+        """Seconds to reach a backend: less than a log-in has, so that the client hears of it."""
+        return self.limits.login_timeout * 0.6
+
+    # ------------------------------------------------------------ connections
+
+    def set_keepers(self, keepers: Mapping[str, Keeper]) -> None:
+        """The connections from here on; sessions that are open keep the settings they began with."""
+        self.keepers = dict(keepers)
+        self._server_names = {
+            name.lower(): keeper.connection.name
+            for keeper in keepers.values() for name in keeper.connection.server_names
+        }
+        self._by_spec = {}
+
+    def connections_of(self, spec: ProtocolSpec) -> Mapping[str, Connection]:
+        """Connections of one protocol, by name."""
+        found = self._by_spec.get(spec.name)
+        if found is None:
+            found = self._by_spec[spec.name] = {
+                name: keeper.connection for name, keeper in self.keepers.items() if keeper.spec is spec
+            }
+        return found
+
+    def by_server_name(self, name: str) -> str | None:
+        """The connection that a TLS server name routes to."""
+        return self._server_names.get(name.lower().removesuffix("."))
+
+    def audit_mode(self, connection: str) -> AuditMode:
+        """The default audit mode of a connection."""
+        keeper = self.keepers.get(connection)
+        if keeper is None or keeper.connection.audit is None:
+            return self.audit
+        return AuditMode(keeper.connection.audit)
+
+    # ------------------------------------------------------------ sessions
+
+    def welcome(self, session: Session) -> bool:
+        """Count a client's connection in; False above twice the limit of sessions (log-ins included)."""
+        if self.is_draining or len(self.sessions) >= 2 * self.limits.sessions + 64:
+            return False
+        self.sessions.add(session)
+        return True
+
+    def left(self, session: Session) -> None:
+        """A session is over."""
+        self.sessions.discard(session)
+        if session.connection is not None:
+            keeper = self.keepers.get(session.connection.name)
+            if keeper is not None:
+                keeper.sessions.discard(session)
+        self._stir()
+
+    def opened(self, end: Endpoint) -> None:
+        """An end has a transport."""
+        self._ends.add(end)
+
+    def gone(self, end: Endpoint) -> None:
+        """An end has none any more."""
+        self._ends.discard(end)
+        self._stir()
+
+    def _stir(self) -> None:
+        if self._quiet is not None and not self.sessions and not self._ends:
+            self._quiet.set()
+
+    async def drain(self, deadline: float) -> None:
+        """No session is admitted any more; those that are open end when they owe nothing, or at the
+        deadline (seconds from now). When this returns no connection is left.
+        """
+        self.is_draining = True
+        self._quiet = asyncio.Event()
+        for session in tuple(self.sessions):
+            session.drain()
+        self._stir()
+        try:
+            async with asyncio.timeout(deadline):
+                await self._quiet.wait()
+                return
+        except TimeoutError:
+            log.warning("drain deadline reached", sessions=len(self.sessions))
+        for session in tuple(self.sessions):
+            session.close("drain deadline")
+        for end in tuple(self._ends):
+            end.abort()
+        try:
+            async with asyncio.timeout(5.0):
+                await self._quiet.wait()
+        except TimeoutError:
+            log.error("connections would not close", connections=len(self._ends))
+
+    # ------------------------------------------------------------ asides
+
+    def spawn_aside(self, connection: Connection, payload: bytes) -> None:
+        """Send bytes (taken out of a permit by the caller) over a fresh connection and hang up."""
+        if self._asides >= _ASIDES:
+            self.counters.errors["aside.busy"] += 1
+            return
+        self._asides += 1
+        self.tasks.create_task(self._aside(connection, payload))
+
+    async def _aside(self, connection: Connection, payload: bytes) -> None:
+        host, port = split_address(connection.address)
+        done = asyncio.Event()
+        try:
+            transport = await dial(host, port, partial(_Brief, payload, done), self.dial_timeout)
+            try:
+                async with asyncio.timeout(_ASIDE):
+                    await done.wait()
+            finally:
+                transport.abort()
+        except (BackendError, TimeoutError) as error:
+            log.warning("aside failed", connection=connection.name, error=type(error).__name__)
+            self.counters.errors["aside.failed"] += 1
+        finally:
+            self._asides -= 1
+
+
+class _Brief(asyncio.Protocol):
+    """Sends one thing and waits for the peer to hang up."""
+
+    def __init__(self, payload: bytes, done: asyncio.Event) -> None:
+        self._payload = payload
+        self._done = done
+
+    def connection_made(self, transport: Any) -> None:
+        transport.write(self._payload)
+        self._payload = b""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._done.set()
