@@ -6,11 +6,12 @@ Nothing outside `protocols/X/` names X: listeners, CLI help, the API and the doc
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pydantic import BaseModel
 
+from lockgate.config.settings import Connection, Limits
 from lockgate.model import Refusal, Rule
 from lockgate.wire.steps import Steps
 
@@ -39,6 +40,11 @@ class Mediator(Protocol):
     def end(self, refusal: Refusal) -> Steps[None]:
         """End the session between requests (expired identity, drain, broken log) with a clear error."""
 
+    @property
+    def is_stalled(self) -> bool:
+        """True while frames of the client wait for a reply of the backend: the driver need not read
+        more from the client (back-pressure); `server_data` goes on with them by itself."""
+
     def interrupt(self) -> Steps[None]:
         """Somebody holds this session's cancel key: forward it if a request is running."""
 
@@ -62,8 +68,25 @@ class LoginContext:
     route: Route
     connections: Mapping[str, Any]
     by_server_name: Callable[[str], str | None]
-    cancel_key: Callable[[], bytes]
-    """A new cancel key (32 bytes or as asked), unique in this process and registered for this session."""
+    cancel_key: Callable[[int], bytes]
+    """A new cancel key of so many random bytes, unique in this process and registered for this session.
+
+    `Interrupt(key)` later names the session by exactly these bytes.
+    """
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeContext:
+    """What a probe works with: the connection, the version that its catalogue shall bear, and the
+    catalogue it would replace (given back unchanged where the backend's fingerprint is the same;
+    None, or `fresh`, asks for a new one in any case).
+    """
+
+    connection: Connection
+    version: int
+    previous: Any = None
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +114,7 @@ class ProtocolSpec:
     """Protocol-specific keys of a connection (validated, frozen)."""
     login: Callable[[LoginContext], Steps[Mediator | None]]
     """From the first byte to a mediator, or None where the connection ended properly (cancel, refusal)."""
-    probe: Callable[[Any], Steps[Any]] | None
+    probe: Callable[[ProbeContext], Steps[Any]] | None
     """Runs on a connection that the gateway holds itself and returns a catalogue; sees no client."""
     enforce: Callable[[str, Any, Sequence[Rule], Any], list[Enforcement]]
     """(connection name, settings, rules that apply, catalogue or None) → rows for `lockgate check`."""

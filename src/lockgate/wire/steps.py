@@ -39,7 +39,10 @@ class Judge:
 
     operation: Operation
     plan: Callable[[Decision], Planned | Refusal]
-    waiting: Callable[[str], bytes] | None = None
+    waiting: Callable[[str], bytes | None] | None = None
+    ask: bool = True
+    """False: decide and plan, but put no review to anybody (a statement that is prepared now and
+    asked about when it is executed). The grant's decision may then still say REVIEW."""
 
 
 @dataclass(slots=True)

@@ -1,0 +1,24 @@
+"""PostgreSQL, wire protocol 3.0 and 3.2. See README.md for what is masked and what is refused."""
+
+from __future__ import annotations
+
+from lockgate.analysis.sql import FACTS, VERBS
+from lockgate.protocols.postgres.enforcement import enforce
+from lockgate.protocols.postgres.login import login
+from lockgate.protocols.postgres.probe import probe
+from lockgate.protocols.postgres.settings import PostgresSettings
+from lockgate.wire.spec import ProtocolSpec
+
+SPEC = ProtocolSpec(
+    name="postgres",
+    title="PostgreSQL",
+    default_port=5432,
+    settings=PostgresSettings,
+    login=login,
+    probe=probe,
+    enforce=enforce,
+    facts=FACTS,
+    verbs=VERBS,
+)
+
+__all__ = ["SPEC"]

@@ -1,0 +1,282 @@
+"""Bytes ↔ message parts, both ways. The only file that knows where a field lies.
+
+Apart from `messages` (facts) and `kernel.frames` (framing, any protocol). Readers check every
+length and raise `RemoteProtocolError`; writers check on encode too, for a length that wraps lets a
+value smuggle a message (CVE-2024-27304). Text is UTF-8 in both directions: the session is pinned.
+Source: PostgreSQL 18 manual, section 54.7 "Message Formats".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from struct import Struct, error
+
+from lockgate.errors import LocalProtocolError, RemoteProtocolError
+from lockgate.kernel.frames import frame
+from lockgate.protocols.postgres import messages as m
+
+_U32 = Struct("!I")
+_U16 = Struct("!H")
+_I32 = Struct("!i")
+_COLUMN = Struct("!IhIhih")     # table OID, attribute number, type OID, length, modifier, format
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a RowDescription. `table` and `attribute` are 0 where it is no plain column."""
+
+    name: bytes
+    table: int
+    attribute: int
+    type: int
+    format: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """A Bind message, its values as slices of the frame (None is NULL)."""
+
+    portal: bytes
+    statement: bytes
+    formats: tuple[int, ...]
+    values: tuple[bytes | None, ...]
+    result_formats: tuple[int, ...]
+
+
+def cstring(buffer: bytes, start: int, end: int) -> tuple[bytes, int]:
+    """The string at `start` without its NUL, and the offset behind it."""
+    stop = buffer.find(b"\0", start, end)
+    if stop < 0:
+        raise RemoteProtocolError("a string has no end")
+    return buffer[start:stop], stop + 1
+
+
+def whole_string(buffer: bytes, start: int, end: int) -> bytes:
+    """A body that is exactly one string; a NUL before the end is an error, not an end."""
+    found, position = cstring(buffer, start, end)
+    if position != end:
+        raise RemoteProtocolError("a message holds more than its string")
+    return found
+
+
+# ---------------------------------------------------------------- start-up
+
+
+def read_startup(body: bytes) -> dict[str, str]:
+    """The parameters of a StartupMessage, behind length and version. Refuses a repeated name."""
+    found: dict[str, str] = {}
+    position, end = 0, len(body)
+    while True:
+        name, position = cstring(body, position, end)
+        if not name:
+            break
+        value, position = cstring(body, position, end)
+        try:
+            key, text = name.decode(), value.decode()
+        except UnicodeDecodeError:
+            raise RemoteProtocolError("a start-up parameter is not UTF-8") from None
+        if key in found:
+            raise RemoteProtocolError("a start-up parameter is given twice")
+        found[key] = text
+    if position != end:
+        raise RemoteProtocolError("the start-up message holds more than its parameters")
+    return found
+
+
+def startup(version: int, parameters: Mapping[str, str]) -> bytes:
+    """A StartupMessage."""
+    body = b"".join(text(name) + text(value) for name, value in parameters.items()) + b"\0"
+    return _U32.pack(len(body) + 8) + _U32.pack(version) + body
+
+
+def request(code: int, body: bytes = b"") -> bytes:
+    """SSLRequest, GSSENCRequest or CancelRequest."""
+    return _U32.pack(8 + len(body)) + _U32.pack(code) + body
+
+
+def negotiate_version(minor: int, unknown: Sequence[str]) -> bytes:
+    """NegotiateProtocolVersion: our newest minor version and every option that we do not know."""
+    body = _U32.pack(m.PROTOCOL_3_0 + minor) + _U32.pack(len(unknown))
+    return frame(m.NEGOTIATE_VERSION, body + b"".join(text(name) for name in unknown))
+
+
+# ---------------------------------------------------------------- client messages
+
+
+def read_parse(buffer: bytes, start: int, end: int) -> tuple[bytes, bytes, bytes]:
+    """(statement name, statement, the rest: count and OIDs of parameter types) of a Parse frame."""
+    name, position = cstring(buffer, start + 5, end)
+    statement, position = cstring(buffer, position, end)
+    if position + 2 > end or position + 2 + 4 * _U16.unpack_from(buffer, position)[0] != end:
+        raise RemoteProtocolError("a Parse message does not add up")
+    return name, statement, buffer[position:end]
+
+
+def read_bind(buffer: bytes, start: int, end: int) -> Bind:
+    """The parts of a Bind frame; every count and length must add up to the frame."""
+    portal, position = cstring(buffer, start + 5, end)
+    statement, position = cstring(buffer, position, end)
+    try:
+        formats, position = _read_codes(buffer, position)
+        (count,) = _U16.unpack_from(buffer, position)
+        position += 2
+        values: list[bytes | None] = []
+        for _ in range(count):
+            (length,) = _I32.unpack_from(buffer, position)
+            position += 4
+            if length == -1:
+                values.append(None)
+                continue
+            if length < 0 or position + length > end:
+                raise RemoteProtocolError("a Bind message does not add up")
+            values.append(buffer[position:position + length])
+            position += length
+        result_formats, position = _read_codes(buffer, position)
+    except error:
+        raise RemoteProtocolError("a Bind message does not add up") from None
+    if position != end or len(formats) not in (0, 1, count):
+        raise RemoteProtocolError("a Bind message does not add up")
+    return Bind(portal, statement, formats, tuple(values), result_formats)
+
+
+def _read_codes(buffer: bytes, position: int) -> tuple[tuple[int, ...], int]:
+    """A count and so many format codes. Counts come from the frame: the caller checks the end."""
+    (count,) = _U16.unpack_from(buffer, position)
+    if count == 0:
+        return (), position + 2
+    stop = position + 2 + 2 * count
+    if stop > len(buffer):
+        raise RemoteProtocolError("a message does not add up")
+    codes = tuple(_U16.unpack_from(buffer, at)[0] for at in range(position + 2, stop, 2))
+    if any(code > 1 for code in codes):
+        raise RemoteProtocolError("a format code is neither text nor binary")
+    return codes, stop
+
+
+def read_execute(buffer: bytes, start: int, end: int) -> tuple[bytes, int]:
+    """(portal, row limit) of an Execute frame."""
+    portal, position = cstring(buffer, start + 5, end)
+    if position + 4 != end:
+        raise RemoteProtocolError("an Execute message does not add up")
+    return portal, _U32.unpack_from(buffer, position)[0]
+
+
+def read_target(buffer: bytes, start: int, end: int) -> tuple[int, bytes]:
+    """(``S`` or ``P``, name) of a Describe or Close frame."""
+    if end - start < 7 or buffer[start + 5] not in b"SP":
+        raise RemoteProtocolError("a Describe or Close message names no statement or portal")
+    return buffer[start + 5], whole_string(buffer, start + 6, end)
+
+
+def query(statement: str) -> bytes:
+    """A Query frame."""
+    return frame(m.QUERY, text(statement))
+
+
+def parse(name: bytes, statement: str, types: bytes = b"\0\0") -> bytes:
+    """A Parse frame; `types` is count and OIDs as they came."""
+    return frame(m.PARSE, name + b"\0" + text(statement) + types)
+
+
+def execute(portal: bytes, limit: int = 0) -> bytes:
+    """An Execute frame."""
+    return frame(m.EXECUTE, portal + b"\0" + _U32.pack(limit))
+
+
+def describe_portal(portal: bytes) -> bytes:
+    """A Describe frame for a portal."""
+    return frame(m.DESCRIBE, b"P" + portal + b"\0")
+
+
+# ---------------------------------------------------------------- backend messages
+
+
+def read_row_description(buffer: bytes, start: int, end: int) -> tuple[Column, ...]:
+    """The columns of a RowDescription frame."""
+    if start + 7 > end:
+        raise RemoteProtocolError("a RowDescription does not add up")
+    (count,) = _U16.unpack_from(buffer, start + 5)
+    position = start + 7
+    columns: list[Column] = []
+    for _ in range(count):
+        name, position = cstring(buffer, position, end)
+        if position + 18 > end:
+            raise RemoteProtocolError("a RowDescription does not add up")
+        table, attribute, type_, _, _, format_ = _COLUMN.unpack_from(buffer, position)
+        columns.append(Column(name, table, attribute, type_, format_))
+        position += 18
+    if position != end:
+        raise RemoteProtocolError("a RowDescription does not add up")
+    return tuple(columns)
+
+
+def read_copy_response(buffer: bytes, start: int, end: int) -> tuple[int, ...]:
+    """The column formats of a CopyInResponse or CopyOutResponse frame."""
+    if start + 8 > end or start + 8 + 2 * _U16.unpack_from(buffer, start + 6)[0] != end:
+        raise RemoteProtocolError("a COPY response does not add up")
+    return tuple(_U16.unpack_from(buffer, at)[0] for at in range(start + 8, end, 2))
+
+
+def read_fields(buffer: bytes, start: int, end: int) -> dict[str, str]:
+    """The fields of an ErrorResponse or NoticeResponse frame by their type letter.
+
+    A message without SQLSTATE is not an error here (CVE-2026-6666 was): the field is just missing.
+    """
+    found: dict[str, str] = {}
+    position = start + 5
+    while position < end:
+        kind = buffer[position]
+        if kind == 0:
+            break
+        value, position = cstring(buffer, position + 1, end)
+        found[chr(kind)] = value.decode("utf-8", "replace")
+    return found
+
+
+def fields(kind: int, values: Iterable[tuple[str, str]]) -> bytes:
+    """An ErrorResponse or NoticeResponse frame. A NUL inside a value is dropped."""
+    body = b"".join(
+        letter.encode("ascii") + value.replace("\0", "").encode("utf-8", "replace") + b"\0"
+        for letter, value in values
+    )
+    return frame(kind, body + b"\0")
+
+
+def read_parameter(buffer: bytes, start: int, end: int) -> tuple[str, str]:
+    """(name, value) of a ParameterStatus frame."""
+    name, position = cstring(buffer, start + 5, end)
+    value = whole_string(buffer, position, end)
+    return name.decode("utf-8", "replace"), value.decode("utf-8", "replace")
+
+
+def parameter_status(name: str, value: str) -> bytes:
+    """A ParameterStatus frame."""
+    return frame(m.PARAMETER_STATUS, text(name) + text(value))
+
+
+def silenced_notification(buffer: bytes, start: int, end: int) -> bytes:
+    """A NotificationResponse with its payload emptied; process id and channel stay."""
+    if start + 9 > end:
+        raise RemoteProtocolError("a NotificationResponse does not add up")
+    channel, _ = cstring(buffer, start + 9, end)
+    return frame(m.NOTIFICATION, buffer[start + 5:start + 9] + channel + b"\0\0")
+
+
+def ready(status: int) -> bytes:
+    """A ReadyForQuery frame."""
+    return frame(m.READY, bytes((status,)))
+
+
+def affected_rows(buffer: bytes, start: int, end: int) -> int:
+    """The row count at the end of a CommandComplete tag (``INSERT 0 5``), 0 where it has none."""
+    tail = buffer[start + 5:end - 1].rpartition(b" ")[2]
+    return int(tail) if tail.isdigit() and len(tail) < 20 else 0
+
+
+def text(value: str) -> bytes:
+    """A NUL-terminated string; a NUL inside would end it early and is an error of this side."""
+    raw = value.encode()
+    if b"\0" in raw:
+        raise LocalProtocolError("a string with a NUL cannot be sent")
+    return raw + b"\0"

@@ -1,0 +1,232 @@
+"""What every message of a client shares: judging, planning, sending, and how a refusal is answered.
+
+Apart from `client`, which reads the messages one by one: here is what becomes of them.
+
+How a refusal keeps both ends in agreement: where nothing is owed and no block is open, it is
+answered here and nothing is sent. Otherwise a message that is sure to fail goes in the refused
+one's place, and the backend's error for it is replaced: so the order of replies, the failed
+transaction block and the discarding until Sync are the backend's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Final
+
+from lockgate.analysis.sql import Masked
+from lockgate.govern.pipeline import Grant, Planned
+from lockgate.model import Decision, Operation, Refusal, RefusalCode
+from lockgate.protocols.postgres import codec
+from lockgate.protocols.postgres import messages as m
+from lockgate.protocols.postgres.operations import PLAN_CHANGED, Problem, Seen, held_notice, problem_of
+from lockgate.protocols.postgres.states import Owed, Prepared, Reply, SessionState
+from lockgate.wire.steps import Close, Compose, Judge, Record, Snapshot, Steps, ToClient, ToServer
+
+_FAILING_QUERY: Final = codec.query("lockgate refused a statement")
+_FAILING_EXECUTE: Final = codec.execute(b"lockgate refused a statement")
+_ENDING: Final = frozenset({RefusalCode.EXPIRED, RefusalCode.SHUTTING_DOWN})
+
+
+class Burst:
+    """What one read buffer may send on: payload, replies owed, grants to record."""
+
+    __slots__ = ("chunks", "grants", "has_catalogue", "parses", "replies", "under")
+
+    def __init__(self) -> None:
+        self.chunks: list[bytes] = []
+        self.replies: list[Reply] = []
+        self.grants: list[Grant] = []
+        self.parses: list[tuple[Prepared, Reply, Grant]] = []    # not executed yet in this burst
+        self.under = 0
+        self.has_catalogue = False
+
+
+class Stall(Enum):
+    """This frame and all behind it wait for a reply of the backend."""
+
+    STALL = 1
+
+
+STALL: Final = Stall.STALL
+Outcome = Stall | Problem | bytes | None
+"""What came of a message: nothing to say, wait, a refusal, or an answer that is in order now."""
+
+
+class Judging:
+    """The road of one message, up to the backend or back to the client."""
+
+    def __init__(self, state: SessionState) -> None:
+        self._state = state
+
+    def _send(self, burst: Burst) -> Steps[None]:
+        """One record wait, one write. Replies are owed from the moment the bytes leave."""
+        state = self._state
+        for _, reply, grant in burst.parses:
+            reply.grant = grant
+            burst.grants.append(grant)
+        payload = burst.chunks[0] if len(burst.chunks) == 1 else b"".join(burst.chunks)
+        permit = yield Record(burst.grants, payload, burst.under)
+        if type(permit) is Refusal:
+            yield from self.fail(problem_of(permit), "not recorded")
+            return
+        yield from state.queue.extend(burst.replies)
+        yield ToServer(permit)
+
+    def fail(self, problem: Problem, cause: str) -> Steps[None]:
+        """End the session with a FATAL error, unless half a frame stands in front of it."""
+        state = self._state
+        state.is_ended = True
+        if not state.is_mid_frame:
+            yield ToClient((yield Compose(problem.encode("FATAL"))))
+        yield Close(cause)
+
+    # ------------------------------------------------------------ judging
+
+    def _judge(self, burst: Burst, operation: Operation, plan: Callable[[Decision], Planned | Refusal],
+               ask: bool = True) -> Steps[Grant | Refusal]:
+        """One statement through the pipeline, with a catalogue that is as new as the last own DDL."""
+        if not burst.has_catalogue:
+            burst.has_catalogue = True
+            yield from self.refresh()
+        verdict: Grant | Refusal = yield Judge(operation, plan, self._waiting, ask)
+        return verdict
+
+    def refresh(self) -> Steps[None]:
+        """The newest catalogue; after own DDL one that was taken since."""
+        state = self._state
+        newer_than = None
+        if state.is_stale:
+            state.is_stale = False
+            newer_than = getattr(state.catalogue, "version", None)
+        found = yield Snapshot(newer_than)
+        # Without one, a mask that is due refuses (`_plan`); what needs no mask goes on.
+        state.catalogue = None if type(found) is Refusal else found
+
+    def _waiting(self, ticket: str) -> bytes | None:
+        return b"" if self._state.is_mid_frame else held_notice(ticket)
+
+    def _planner(self, seen: Seen, expected: str | None = None) -> Callable[[Decision], Planned | Refusal]:
+        """What `Judge` asks once policy has decided. `expected` is the text that Parse sent."""
+
+        def plan(decision: Decision) -> Planned | Refusal:
+            planned = self._plan(seen, decision)
+            if expected is not None and type(planned) is Planned:
+                carry = planned.carry
+                if not isinstance(carry, Masked) or carry.text != expected:
+                    return PLAN_CHANGED
+            return planned
+
+        return plan
+
+    def _plan(self, seen: Seen, decision: Decision) -> Planned | Refusal:
+        state = self._state
+        if decision.masks or decision.detects:
+            state.is_guarded = True
+        if seen.refusal is not None:
+            return seen.refusal
+        if not decision.masks:
+            return seen.plain
+        if state.catalogue is None or seen.statement is None:
+            return Refusal(
+                RefusalCode.NOT_ENFORCEABLE, "masks are due and the database's catalogue could not be read",
+                hint="Try again later; tell those who run the gateway if it stays so.",
+            )
+        masked = state.reader.analyzer.mask(seen.statement, decision.masks, state.catalogue, state.names)
+        return masked if isinstance(masked, Refusal) else seen.plan(masked)
+
+    def _answer(self, burst: Burst, outcome: Problem | bytes) -> Steps[None]:
+        if isinstance(outcome, Problem):
+            yield from self._refuse(burst, outcome, is_query=False)
+        else:
+            yield ToClient((yield Compose(outcome)))
+
+    def _refuse(self, burst: Burst, problem: Problem, *, is_query: bool) -> Steps[None]:
+        """One error in the refused message's place in the order of replies."""
+        state = self._state
+        is_clean = state.is_quiet and not burst.chunks and state.status != m.IN_BLOCK
+        if is_query:
+            if is_clean and not state.is_segment_open:
+                yield ToClient((yield Compose(problem.encode() + codec.ready(state.status))))
+                return
+            reply = state.reply(Owed.QUERY)
+            burst.chunks.append(_FAILING_QUERY)
+            self._next_segment()
+        else:
+            state.discarding = state.epoch
+            if is_clean and not state.is_segment_open:
+                state.has_local_sync = True
+                yield ToClient((yield Compose(problem.encode())))
+                return
+            reply = state.reply(Owed.FAILURE)
+            burst.chunks.append(_FAILING_EXECUTE)
+            state.is_segment_open = True
+        reply.problem = problem
+        burst.replies.append(reply)
+
+    def _next_segment(self) -> None:
+        self._state.segment += 1
+        self._state.is_segment_open = False
+
+    def _next_epoch(self) -> None:
+        self._state.epoch += 1
+        self._state.has_local_sync = False
+        self._next_segment()
+
+    def _is_discarding(self) -> bool:
+        state = self._state
+        return state.epoch in (state.discarding, state.queue.failed_epoch)
+
+    def _must_wait(self, burst: Burst) -> bool:
+        """Own DDL is on its way: nothing behind it is judged by the catalogue before it."""
+        state = self._state
+        if not state.barrier:
+            return False
+        if state.queue or burst.chunks or state.is_server_busy:
+            return not state.is_segment_open
+        state.barrier = False
+        return False
+
+    def _refused(self, burst: Burst, seen: Seen, refusal: Refusal, *, is_query: bool) -> Steps[None]:
+        if refusal.code in _ENDING:
+            yield from self.fail(problem_of(refusal), refusal.code.value)
+            return
+        problem = seen.problem if seen.problem is not None else problem_of(refusal)
+        yield from self._refuse(burst, problem, is_query=is_query)
+
+    def _reply(self, owed: Owed, seen: Seen, grant: Grant) -> Reply:
+        reply = self._state.reply(owed)
+        masked = grant.planned.carry
+        assert isinstance(masked, Masked)
+        reply.seen = seen
+        reply.masked = masked
+        reply.grant = grant
+        reply.is_rewritten = grant.planned is not seen.plain or seen.is_changed
+        reply.changes_catalogue = seen.statement is not None and seen.statement.changes_catalogue
+        return reply
+
+    def _note(self, seen: Seen, grant: Grant) -> None:
+        """A statement is about to run: names that SQL makes or drops, definitions that it changes."""
+        state, statement = self._state, seen.statement
+        if statement is None or not seen.is_noteworthy:
+            return
+        masked = grant.planned.carry
+        names, digest = state.names, masked.masks_digest if isinstance(masked, Masked) else ""
+        names.create_all(statement)
+        for name, inner in statement.prepares:
+            names.prepare(name, inner, digest)
+            state.prepared.forget(name.encode())
+        for cursor in statement.cursors_declared:
+            names.declare(cursor, digest)
+        # What SQL drops stays a candidate until the backend has dropped it; a message may not use it.
+        for dropped in statement.deallocates:
+            if dropped is None:
+                state.prepared.forget_all()
+            else:
+                state.prepared.forget(dropped.encode())
+        if statement.changes_catalogue and grant.decision.masks:
+            state.barrier = True
+
+    def _open(self, burst: Burst, reply: Reply) -> None:
+        burst.replies.append(reply)
+        self._state.is_segment_open = True

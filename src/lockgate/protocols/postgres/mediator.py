@@ -1,0 +1,88 @@
+"""One admitted session: the two sides put together, and how it ends.
+
+Apart from the sides because ending, interrupting and resuming need both.
+"""
+
+from __future__ import annotations
+
+from lockgate.model import Refusal, RefusalCode
+from lockgate.protocols.postgres import codec
+from lockgate.protocols.postgres import messages as m
+from lockgate.protocols.postgres.client import ClientSide
+from lockgate.protocols.postgres.operations import problem_of
+from lockgate.protocols.postgres.server import ServerSide
+from lockgate.protocols.postgres.states import SessionState
+from lockgate.wire.steps import Aside, Close, Compose, Record, Steps, ToClient, ToServer
+
+
+class PostgresMediator:
+    """`wire.spec.Mediator` for one client and its backend, after log-in."""
+
+    def __init__(self, state: SessionState) -> None:
+        self.state = state
+        self._client = ClientSide(state)
+        self._server = ServerSide(state)
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing is owed, nothing waits, and no message of the client is half there."""
+        state = self.state
+        return not (state.queue or state.inbox or state.is_client_busy or state.is_server_busy
+                    or state.copying is not None or state.is_mid_frame)
+
+    @property
+    def is_stalled(self) -> bool:
+        """Frames of the client wait for a reply."""
+        return self.state.is_stalled
+
+    def client_data(self, data: bytes) -> Steps[None]:
+        """Judge, record and forward what the client sent."""
+        return self._client.data(data)
+
+    def server_data(self, data: bytes) -> Steps[None]:
+        """Match, clear and deliver what the backend sent; then go on with frames that waited for it."""
+        state = self.state
+        if state.is_ended:
+            return
+        state.is_server_busy = True
+        yield from self._server.data(data)
+        state.is_server_busy = False
+        if state.is_stalled and not state.is_client_busy and not state.is_ended:
+            yield from self._client.go_on()
+
+    def client_closed(self) -> Steps[None]:
+        """What runs upstream may still finish: its outcome is unknown. The backend gets a Terminate."""
+        yield from self._server.abandon("client left")
+        yield from self._goodbye()
+        yield Close("client closed")
+
+    def server_closed(self) -> Steps[None]:
+        """The backend hung up."""
+        self.state.is_ended = True
+        return (yield from self._server.closed())
+
+    def end(self, refusal: Refusal) -> Steps[None]:
+        """FATAL between two requests: 57P05 expired, 57P01 drain, 58030 broken log."""
+        state = self.state
+        state.is_ended = True
+        if not state.is_mid_frame:
+            yield ToClient((yield Compose(problem_of(refusal).encode("FATAL"))))
+        if refusal.code is not RefusalCode.AUDIT_UNAVAILABLE:
+            yield from self._goodbye()
+        yield Close(refusal.code.value)
+
+    def _goodbye(self) -> Steps[None]:
+        permit = yield Record((), m.TERMINATE_FRAME)
+        if type(permit) is not Refusal:
+            yield ToServer(permit)
+
+    def interrupt(self) -> Steps[None]:
+        """Cancel what runs, with the backend's own key over a connection of its own."""
+        state = self.state
+        head = state.queue.head
+        if head is None or not state.backend_key:
+            return
+        under = head.grant.record if head.grant is not None and head.grant.record >= 0 else 0
+        permit = yield Record((), codec.request(m.CANCEL_REQUEST, state.backend_key), under)
+        if type(permit) is not Refusal:
+            yield Aside(permit)

@@ -1,0 +1,262 @@
+"""A message that carries a statement → `Operation`; a `Refusal` → the protocol's own error.
+
+Apart from the mediator because it is pure: the same bytes give the same operation, so all of it is
+cached by the bytes of the statement (a repeated statement costs one dictionary lookup).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from lockgate.analysis.sql import FACTS, VERBS, AnalysisLimits, Analyzer, Masked, NotUnderstood, Statement
+from lockgate.config.settings import Limits
+from lockgate.govern.pipeline import Planned
+from lockgate.model import Operation, Refusal, RefusalCode
+from lockgate.protocols.postgres import codec
+from lockgate.protocols.postgres import messages as m
+
+PROTOCOL: Final = "postgres"
+_CACHED_ENTRIES: Final = 2_048
+_CACHED_BYTES: Final = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An error as the client gets to read it."""
+
+    sqlstate: str
+    message: str
+    detail: str | None = None
+    hint: str | None = None
+    position: int | None = None
+    routine: str = ""
+    severity: str = "ERROR"
+
+    def encode(self, severity: str | None = None) -> bytes:
+        """The ErrorResponse (section 54.8 "Error and Notice Message Fields")."""
+        level = severity or self.severity
+        values = [("S", level), ("V", level), ("C", self.sqlstate), ("M", self.message)]
+        if self.detail:
+            values.append(("D", self.detail))
+        if self.hint:
+            values.append(("H", self.hint))
+        if self.position:
+            values.append(("P", str(self.position)))
+        if self.routine:
+            values.append(("R", self.routine))
+        return codec.fields(m.ERROR_RESPONSE, values)
+
+
+class Seen:
+    """One statement as it came, read once: its analysis, its operations, and what was planned last.
+
+    `problem` is set where it is refused whatever policy says (unreadable, too long, pinned state).
+    """
+
+    __slots__ = (
+        "execute",
+        "is_changed",
+        "is_noteworthy",
+        "plain",
+        "planned",
+        "planned_for",
+        "prepare",
+        "problem",
+        "query",
+        "raw",
+        "refusal",
+        "statement",
+    )
+
+    def __init__(self, raw: bytes, text: str, statement: Statement | None, problem: Problem | None) -> None:
+        self.raw = raw
+        self.statement = statement
+        self.problem = problem
+        self.refusal = None if problem is None else Refusal(_CODES.get(problem.sqlstate, _UNREAD), problem.message)
+        self.query = _operation("query", text, statement)
+        self.execute = _operation("execute", text, statement)
+        self.prepare = _operation("prepare", text, statement)
+        forward = text if statement is None else statement.text
+        self.plain = Planned(forward.encode("utf-8", "replace"), carry=Masked(forward, False, "", frozenset()))
+        self.is_changed = forward != text           # comments were taken out
+        self.is_noteworthy = statement is not None and bool(
+            statement.created or statement.prepares or statement.deallocates or statement.cursors_declared
+            or statement.cursors_closed
+            or statement.changes_catalogue
+        )
+        self.planned = self.plain
+        self.planned_for: Masked | None = None
+
+    def plan(self, masked: Masked) -> Planned:
+        """The plan for `masked`; the same object for the same mask result, which analysis caches."""
+        if self.planned_for is not masked:
+            self.planned = Planned(masked.text.encode(), masked.digest, masked)
+            self.planned_for = masked
+        return self.planned
+
+    def bound(self, values: tuple[str | None, ...]) -> Operation:
+        """The operation of an Execute with these parameters."""
+        if not values:
+            return self.execute
+        base = self.execute
+        return Operation(
+            base.protocol, base.kind, base.verbs, base.text, base.key, base.facts, values, base.objects
+        )
+
+
+class StatementReader:
+    """Statement bytes → `Seen`, cached. Shared by the sessions of one connection."""
+
+    def __init__(self, limit: int) -> None:
+        self.analyzer = Analyzer(AnalysisLimits(statement=limit))
+        self._limit = limit
+        self._seen: dict[bytes, Seen] = {}
+        self._bytes = 0
+
+    def read(self, raw: bytes) -> Seen:
+        """The statement in `raw` (without its NUL)."""
+        found = self._seen.get(raw)
+        if found is None:
+            found = self._read(raw)
+            self._keep(raw, found)
+        return found
+
+    def _read(self, raw: bytes) -> Seen:
+        if len(raw) > self._limit:
+            problem = Problem("54000", f"a statement may have {self._limit} bytes here, this one has {len(raw)}")
+            return Seen(raw[:0], "", None, problem)
+        try:
+            text = raw.decode()
+        except UnicodeDecodeError as error:
+            return Seen(raw, raw.decode("utf-8", "replace"), None, Problem(
+                "22021", f'invalid byte sequence for encoding "UTF8" at byte {error.start + 1}',
+                hint="The gateway pins client_encoding to UTF8.",
+            ))
+        if "\0" in text:
+            return Seen(raw, text.replace("\0", "\ufffd"), None,
+                        Problem("22021", 'invalid byte sequence for encoding "UTF8": 0x00'))
+        try:
+            statement = self.analyzer.statement(text)
+        except NotUnderstood as error:
+            return Seen(raw, text, None, Problem(error.sqlstate, error.message, position=error.position))
+        refused: Problem | None = None
+        if statement.forbidden is not None:
+            refused = Problem("42501", statement.forbidden, hint="Nothing was executed.")
+        return Seen(raw, text, statement, refused)
+
+    def _keep(self, raw: bytes, seen: Seen) -> None:
+        """Bounded by entries and bytes; the oldest go first (a dict keeps the order of insertion)."""
+        size = len(raw)
+        if size > _CACHED_BYTES // 16:
+            return
+        self._seen[raw] = seen
+        self._bytes += size
+        while len(self._seen) > _CACHED_ENTRIES or self._bytes > _CACHED_BYTES:
+            oldest = next(iter(self._seen))
+            del self._seen[oldest]
+            self._bytes -= len(oldest)
+
+
+@lru_cache(maxsize=256)
+def reader_for(connection: str, address: str, limits: Limits) -> StatementReader:  # noqa: ARG001 - the key
+    """The reader that the sessions of one connection share (mask plans are cached by its catalogue)."""
+    return StatementReader(limits.statement)
+
+
+def parameters(formats: tuple[int, ...], values: tuple[bytes | None, ...]) -> tuple[str | None, ...]:
+    """Bound values for policy, reviewer and record: text as it is, binary as hex, NULL as None."""
+    if not values:
+        return ()
+    if not formats:
+        return tuple(None if value is None else _shown(value) for value in values)
+    codes = formats * len(values) if len(formats) == 1 else formats
+    return tuple(
+        None if value is None else "\\x" + value.hex() if code else _shown(value)
+        for value, code in zip(values, codes, strict=True)
+    )
+
+
+def _shown(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return "\\x" + value.hex()
+
+
+def _operation(kind: str, text: str, statement: Statement | None) -> Operation:
+    """Facts of `statement`; one that could not be read has every effect (I4)."""
+    if statement is None:
+        return Operation(PROTOCOL, kind, VERBS, text, text, _UNREADABLE)
+    return Operation(
+        PROTOCOL, kind, statement.verbs, statement.text, statement.key, statement.facts, (),
+        statement.objects,
+    )
+
+
+def _fact_of_unreadable(name: str) -> object:
+    if name in ("is_opaque", "changes_catalogue", "copies_program", "touches_files", "tautology"):
+        return True
+    if name == "has_where":
+        return False
+    if name in ("statements", "text_length"):
+        return 0
+    return []
+
+
+_UNREADABLE: Final[dict[str, object]] = {name: _fact_of_unreadable(name) for name in FACTS}
+
+
+# ---------------------------------------------------------------- refusals
+
+_UNREAD: Final = RefusalCode.NOT_UNDERSTOOD
+_CODES: Final = {"54000": RefusalCode.TOO_LARGE, "42501": RefusalCode.UNSUPPORTED}
+
+_SQLSTATES: Final[dict[RefusalCode, str]] = {
+    RefusalCode.DENIED: "42501",
+    RefusalCode.REVIEW_PENDING: "42501",
+    RefusalCode.REVIEW_DENIED: "42501",
+    RefusalCode.REVIEW_EXPIRED: "42501",
+    RefusalCode.UNAUTHENTICATED: "28P01",
+    RefusalCode.EXPIRED: "57P05",
+    RefusalCode.NOT_UNDERSTOOD: "42601",
+    RefusalCode.NOT_ENFORCEABLE: "42501",
+    RefusalCode.UNKNOWN_OBJECT: "42P01",
+    RefusalCode.TOO_LARGE: "54000",
+    RefusalCode.UNSUPPORTED: "0A000",
+    RefusalCode.AUDIT_UNAVAILABLE: "58030",
+    RefusalCode.BACKEND_UNAVAILABLE: "08006",
+    RefusalCode.SHUTTING_DOWN: "57P01",
+    RefusalCode.INTERNAL: "XX000",
+}
+
+PLAN_CHANGED: Final = Refusal(
+    RefusalCode.NOT_ENFORCEABLE,
+    "cached plan must not change result type",
+    hint="The policy or the database's definitions changed since this statement was prepared. Prepare it again.",
+)
+
+
+def problem_of(refusal: Refusal) -> Problem:
+    """A refusal of an operation in this protocol's words: what happened, the rule, the way forward."""
+    if refusal is PLAN_CHANGED:
+        # With this routine name asyncpg and pgjdbc prepare again by themselves.
+        return Problem("0A000", refusal.reason, hint=refusal.hint, routine="RevalidateCachedQuery")
+    detail = None if refusal.rule is None else f"rule: {refusal.rule}"
+    if refusal.ticket is not None:
+        detail = f"ticket: {refusal.ticket}" if detail is None else f"{detail}; ticket: {refusal.ticket}"
+    return Problem(_SQLSTATES[refusal.code], refusal.reason, detail, refusal.hint)
+
+
+def held_notice(ticket: str) -> bytes:
+    """What the client reads while a person decides about its statement."""
+    return codec.fields(m.NOTICE_RESPONSE, [
+        ("S", "NOTICE"), ("V", "NOTICE"), ("C", "01000"),
+        ("M", f"this statement waits for a person's approval, ticket {ticket}"),
+        ("H", f"A reviewer can run: lockgate review approve {ticket}. Keep waiting, or cancel and send it again later."),
+    ])
+
+
+Waiting = Callable[[str], bytes | None]

@@ -1,0 +1,132 @@
+"""What a backend's words become before a client reads them: mask plans, witnesses, rebuilt errors.
+
+Apart from the server side, which decides *when*; here is decided *what*. Rules: a statement that
+touches a labelled relation has its errors rebuilt from SQLSTATE, severity, relation and constraint
+(masking design, "Every message that carries a value"); a column that mechanism A should have hidden
+and that shows up in a RowDescription is a disagreement, and the session ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal
+
+from lockgate.errors import RemoteProtocolError
+from lockgate.govern.masking.detection import DetectPlan, PassPlan, plan_for
+from lockgate.govern.pipeline import ClearPlan, Grant
+from lockgate.kernel.frames import frame
+from lockgate.model import DetectMask
+from lockgate.protocols.postgres import codec
+from lockgate.protocols.postgres import messages as m
+from lockgate.protocols.postgres.codec import Column
+from lockgate.protocols.postgres.sqlstates import PLAIN_TEXT, condition
+from lockgate.protocols.postgres.states import Owed, Reply
+
+PASS: Final = PassPlan()
+"""The plan of results in which nothing is looked for."""
+
+_TEXT_OID: Final = 25
+_PLACES: Final = ("s", "t", "n")        # schema, table, constraint
+
+
+def detects_of(grant: Grant | None) -> tuple[DetectMask, ...]:
+    """The detectors in force for a request."""
+    return () if grant is None else grant.decision.detects
+
+
+def row_plan(reply: Reply) -> ClearPlan:
+    """The plan for the rows of `reply`, from its columns; kept until the result is over."""
+    plan = reply.plan
+    if plan is None:
+        plan = reply.plan = _row_plan(reply)
+    return plan
+
+
+def _row_plan(reply: Reply) -> ClearPlan:
+    grant = reply.grant
+    if grant is None:
+        raise RemoteProtocolError("rows came for a message that asked for none")
+    detects = grant.decision.detects
+    if not detects:
+        return PASS
+    columns = reply.columns
+    if reply.owed is Owed.EXECUTE:
+        portal = reply.portal
+        if portal is None:
+            raise RemoteProtocolError("rows came for a message that asked for none")
+        columns = portal.columns or portal.prepared.columns or ()
+        formats = _spread(portal.result_formats, len(columns))
+    else:
+        formats = tuple(column.format for column in columns)
+    return plan_for(detects, tuple(column.type for column in columns), formats, "rows", m.DATA_ROW)
+
+
+def copy_plan(reply: Reply, formats: tuple[int, ...]) -> ClearPlan:
+    """The plan for the data of a COPY OUT; `formats` are those of its CopyOutResponse."""
+    grant = reply.grant
+    if grant is None:
+        raise RemoteProtocolError("COPY data came for a message that asked for none")
+    detects = grant.decision.detects
+    if not detects:
+        return PASS
+    return DetectPlan(detects, (), (), "copy-binary" if any(formats) else _copy_text_kind(reply), m.COPY_DATA)
+
+
+def _copy_text_kind(reply: Reply) -> Literal["copy-csv", "copy-text"]:
+    """CSV or text: the response does not say, the statement does. Where in doubt, CSV's quotes."""
+    text = "" if reply.masked is None else reply.masked.text.lower()
+    return "copy-csv" if "csv" in text else "copy-text"
+
+
+def _spread(codes: tuple[int, ...], count: int) -> tuple[int, ...]:
+    """Result formats of Bind: none is text for all, one is for all, else one each."""
+    if not codes:
+        return (0,) * count
+    return codes * count if len(codes) == 1 else codes
+
+
+def is_contradicted(reply: Reply, columns: tuple[Column, ...]) -> bool:
+    """Second witness: a column that should have been replaced at its source is there by itself."""
+    masked = reply.masked
+    if masked is None or not masked.labelled:
+        return False
+    return any((column.table, column.attribute) in masked.labelled for column in columns)
+
+
+# ---------------------------------------------------------------- errors and notices
+
+
+def rebuilt(kind: int, fields: Mapping[str, str]) -> bytes | None:
+    """An ErrorResponse or NoticeResponse without anything that could be a value of a row.
+
+    None for a notice of which nothing may be said.
+    """
+    code = fields.get("C", "")
+    speaks_plainly = code in PLAIN_TEXT and "W" not in fields
+    if kind == m.NOTICE_RESPONSE and not speaks_plainly:
+        return None
+    known, name = condition(code)
+    severity = fields.get("V", "ERROR")
+    values = [("S", severity), ("V", severity), ("C", known)]
+    values.append(("M", fields.get("M", name) if speaks_plainly else name.replace("_", " ")))
+    if not speaks_plainly:
+        values.append((
+            "H", "The server's own text is withheld: this statement touches data that is masked for you.",
+        ))
+    if known.startswith("23") and "W" not in fields:
+        values += [(letter, fields[letter]) for letter in _PLACES if letter in fields]
+    return codec.fields(kind, values)
+
+
+def without_position(kind: int, fields: Mapping[str, str]) -> bytes:
+    """The same message without the offset into a text that the client never saw."""
+    return codec.fields(kind, [(letter, value) for letter, value in fields.items() if letter != "P"])
+
+
+def holds_detected(detects: tuple[DetectMask, ...], fields: Mapping[str, str]) -> bool:
+    """True if a detector in force finds something in the text of an error or notice."""
+    if not detects:
+        return False
+    data = " \n".join(fields.values()).encode("utf-8", "replace")
+    row = frame(m.DATA_ROW, b"\0\1" + len(data).to_bytes(4, "big") + data)
+    return DetectPlan(detects, (_TEXT_OID,), (0,), "rows", m.DATA_ROW).apply(row) != row
