@@ -31,7 +31,7 @@ def command(*words: str) -> list[str]:
 
 def run(*words: str, env: Mapping[str, str] | None = None, expect: Sequence[int] = (0,)) -> str:
     """Run a `lockgate` command to its end; returns what it printed, raises with it when it failed."""
-    done = subprocess.run(command(*words), capture_output=True, text=True, timeout=60,  # noqa: S603
+    done = subprocess.run(command(*words), capture_output=True, text=True, timeout=60,
                           env={**os.environ, "COLUMNS": "110", **(env or {})})
     if done.returncode not in expect:
         raise RuntimeError(f"lockgate {' '.join(words)} exited {done.returncode}:\n{done.stdout}{done.stderr}")
@@ -53,7 +53,7 @@ class Issuer:
         """A token for `subject` in `groups`; `claims` are `agent`, `model`, `lifetime` (seconds)."""
         form = [("subject", subject), *(("groups", group) for group in groups), *claims.items()]
         request = urllib.request.Request(f"{self.url}/token", data=urllib.parse.urlencode(form).encode())
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=10) as answer:
             return str(json.load(answer)["access_token"])
 
 
@@ -102,7 +102,7 @@ def wait_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     pause = 0.02
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310
+            with urllib.request.urlopen(url, timeout=2) as answer:
                 if answer.status == _OK:
                     return
         except (urllib.error.URLError, ConnectionError):
@@ -113,7 +113,7 @@ def wait_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
 def spawn(words: list[str], log: Path, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
     """Start a process that writes to `log`."""
     with log.open("ab") as output:
-        return subprocess.Popen(words, stdout=output, stderr=output, env={**os.environ, **env})  # noqa: S603
+        return subprocess.Popen(words, stdout=output, stderr=output, env={**os.environ, **env})
 
 
 @contextmanager

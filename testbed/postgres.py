@@ -45,7 +45,7 @@ class Server:
     folder: Path
     pid: int
     bin: Path
-    password: str = "backend-secret"  # noqa: S105 - of a throw-away server
+    password: str = "backend-secret"
 
     def dsn(self, database: str = "postgres", **more: str) -> str:
         words = {"host": "127.0.0.1", "port": str(self.port), "user": "postgres",
@@ -60,7 +60,7 @@ def _account() -> dict[str, object]:
 
 
 def _run(command: list[str], **more: object) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, **_account(), **more)  # type: ignore[call-overload]  # noqa: S603
+    done = subprocess.run(command, capture_output=True, text=True, **_account(), **more)  # type: ignore[call-overload]
     if done.returncode:
         raise RuntimeError(f"{command[0]}: {done.stdout}{done.stderr}")
 
@@ -75,7 +75,7 @@ def _readable_copy(binaries: Path, parent: Path) -> Path:
     """Binaries that the unprivileged user can reach: a checkout under /root is closed to it."""
     if os.geteuid() != 0:
         return binaries
-    probe = subprocess.run([binaries / "postgres", "--version"], capture_output=True, **_account())  # type: ignore[call-overload]  # noqa: S603
+    probe = subprocess.run([binaries / "postgres", "--version"], capture_output=True, **_account())  # type: ignore[call-overload]
     if probe.returncode == 0:
         return binaries
     root = parent / "pginstall"
@@ -118,11 +118,11 @@ def _server(binaries: Path, settings: Mapping[str, str], hba: str | None,
                  "fsync": "off", "max_connections": "200", "shared_buffers": "64MB", **settings}
         options = [word for key, value in words.items() for word in ("-c", f"{key}={value}")]
         log = (parent / "log").open("wb")
-        process = subprocess.Popen([str(usable / "postgres"), "-D", str(data), *options],  # type: ignore[call-overload]  # noqa: S603
+        process = subprocess.Popen([str(usable / "postgres"), "-D", str(data), *options],  # type: ignore[call-overload]
                                    stdout=log, stderr=log, cwd=home, **_account())
         log.close()
         deadline = time.monotonic() + 30
-        while subprocess.run([usable / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]).returncode:  # noqa: S603
+        while subprocess.run([usable / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]).returncode:
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError("PostgreSQL did not start: " + (parent / "log").read_text())
         yield Server(port=port, folder=home, pid=process.pid, bin=usable)

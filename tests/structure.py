@@ -21,7 +21,7 @@ PLACES = {
     ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", ".import_linter_cache", "__pycache__",
 }
 LAYERS = {
-    "__init__.py", "__main__.py", "py.typed", "app.py", "errors.py", "analysis", "audit", "cli", "config", "control",
+    "__init__.py", "__main__.py", "py.typed", "errors.py", "analysis", "app", "audit", "cli", "config", "control",
     "govern", "kernel", "model", "net", "outpost", "protocols", "proxy", "store", "wire", "__pycache__",
 }
 PURE = ("protocols", "wire", "govern", "analysis", "kernel", "model")
@@ -29,6 +29,8 @@ VAGUE = {"utils", "util", "helpers", "helper", "common", "manager", "service", "
 LONGEST_FILE = 600
 PIPELINE = "govern/pipeline.py"
 PERMIT = "govern/permit.py"
+DRIVERS = ("proxy/", "wire/playbook.py")
+"""What takes proofs apart: the driver, and the playbook that stands in for it in tests without I/O."""
 
 
 def package(root: Path) -> Path:
@@ -188,7 +190,7 @@ def permit_uses(root: Path) -> list[str]:
             word = str(getattr(node, used)) if used else ""
             if word in {"issue_permit", "issue_clearance"} and name != PIPELINE:
                 found.append(f"{name}: {word} is for {PIPELINE} alone")
-            if word in {"require_permit", "require_clearance"} and not name.startswith("proxy/"):
+            if word in {"require_permit", "require_clearance"} and not name.startswith(DRIVERS):
                 found.append(f"{name}: {word} is for the driver alone")
             if word == "_SEAL" and not isinstance(node, ast.alias | ast.Name):
                 found.append(f"{name}: the seal stays in {PERMIT}")

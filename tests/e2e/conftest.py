@@ -11,7 +11,7 @@ import pytest
 from testbed.gateway import Gateway, Issuer, gateway, issuer
 from testbed.postgres import Server, embedded
 
-PASSWORD = "3f9c-backend-canary-e8"  # noqa: S105 - of a throw-away server; searched for in every output
+PASSWORD = "3f9c-backend-canary-e8"
 
 HEAD = """\
 state: {folder}/state

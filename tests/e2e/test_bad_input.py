@@ -171,8 +171,8 @@ def test_a_backend_that_is_down_and_comes_back(tokens: Issuer, agent: str, tmp_p
             with psycopg.connect(server.dsn(), autocommit=True) as admin:
                 connection.pgconn.send_query(b"SELECT n, repeat('x', 100) FROM generate_series(1, 100000000) n")
                 connection.pgconn.flush()
-                query = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%100000000%' AND state = 'active' " \
-                        "AND pid <> pg_backend_pid()"
+                query = ("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%100000000%' AND state = 'active'"
+                         " AND pid <> pg_backend_pid()")
                 while admin.execute(query).fetchone() != (1,):
                     pass
                 admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%100000000%'"

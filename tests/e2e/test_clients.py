@@ -20,7 +20,7 @@ from testbed.postgres import Server
 def run_tool(backend: Server, front: Gateway, agent: str, name: str, *words: str,
              database: str = "plain") -> subprocess.CompletedProcess[str]:
     """One of PostgreSQL's own programs, through the gateway."""
-    return subprocess.run([backend.bin / name, *words], capture_output=True, text=True, timeout=120,  # noqa: S603
+    return subprocess.run([backend.bin / name, *words], capture_output=True, text=True, timeout=120,
                           env={**os.environ, **front.environment(agent, database)})
 
 
@@ -28,7 +28,7 @@ def test_psql_runs_scripts_and_meta_commands(backend: Server, front: Gateway, ag
     """psql works: queries, several statements at once, \\d, \\copy, variables, errors."""
     script = ("SELECT 1 AS one; SELECT 2 AS two;\n\\d plain\n\\dt\n\\copy (SELECT id FROM plain LIMIT 3) TO STDOUT\n"
               "BEGIN;\nSELECT count(*) FROM plain;\nROLLBACK;\nSELECT 1/0;\nSELECT 'after';\n\\l\n\\conninfo\n")
-    done = subprocess.run([backend.bin / "psql", "-X", "-v", "VERBOSITY=verbose"], input=script, text=True,  # noqa: S603
+    done = subprocess.run([backend.bin / "psql", "-X", "-v", "VERBOSITY=verbose"], input=script, text=True,
                           capture_output=True, timeout=60,
                           env={**os.environ, **front.environment(agent, "plain")})
     assert "division by zero" in done.stderr
@@ -225,7 +225,7 @@ def test_pg_dump_of_an_unprotected_database(backend: Server, front: Gateway, age
     words = ("--no-owner", "--restrict-key=test", "-t", "plain", "-t", "notes")
     through = run_tool(backend, front, agent, "pg_dump", *words)
     assert through.returncode == 0, through.stderr
-    direct = subprocess.run([backend.bin / "pg_dump", *words, backend.dsn("plain")], capture_output=True, text=True)  # noqa: S603
+    direct = subprocess.run([backend.bin / "pg_dump", *words, backend.dsn("plain")], capture_output=True, text=True)
     assert direct.returncode == 0, direct.stderr
     assert through.stdout == direct.stdout
 
@@ -233,7 +233,7 @@ def test_pg_dump_of_an_unprotected_database(backend: Server, front: Gateway, age
 @pytest.mark.parametrize("mode", ["simple", "extended", "prepared"])
 def test_pgbench_in_all_protocol_modes(backend: Server, front: Gateway, agent: str, mode: str) -> None:
     """pgbench's own script runs in each protocol mode without a failed transaction."""
-    setup = subprocess.run([backend.bin / "pgbench", "-i", "-q", "-s", "1", backend.dsn("plain")],  # noqa: S603
+    setup = subprocess.run([backend.bin / "pgbench", "-i", "-q", "-s", "1", backend.dsn("plain")],
                            capture_output=True, text=True)
     assert setup.returncode == 0, setup.stderr
     with psycopg.connect(backend.dsn("plain"), autocommit=True) as admin:

@@ -20,8 +20,8 @@ import pytest
 
 from lockgate.analysis.sql import Catalogue, Masked
 from lockgate.model import ColumnMask, MaskMethod
+from testbed.postgres import Server, embedded
 from tests.e2e.direct import Direct, Outcome, snapshot
-from tests.servers import Server, embedded
 
 DATA = Path(__file__).parents[1] / "data"
 MASKS = (

@@ -14,7 +14,7 @@ from testbed.certificates import Certificate, make_certificate
 from testbed.gateway import Gateway, Issuer, gateway
 from testbed.postgres import Server, debian, debian_bin
 
-PASSWORD = "tls-backend-canary-77"  # noqa: S105 - of a throw-away server
+PASSWORD = "tls-backend-canary-77"
 
 HBA = """\
 hostssl scram all 127.0.0.1/32 scram-sha-256

@@ -1,0 +1,208 @@
+"""Attacks on every control other than masks: what runs is what was judged, reviewed and recorded."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import psycopg
+import pytest
+
+from testbed.gateway import Gateway, Issuer, gateway
+from testbed.postgres import Server
+from tests.e2e.conftest import HEAD, PASSWORD
+
+# No masks: what a mask would refuse anyway has to be held by the other controls here.
+RULES = """\
+  - name: deletes-need-a-person
+    when: op.verb == "delete"
+    review: {{by: [dba], expires: 5m}}
+  - name: updates-by-ticket
+    connections: [crm]
+    when: op.verb == "update"
+    review: {{by: [dba], expires: 5m, mode: ticket}}
+  - name: never-drop
+    when: op.verb == "drop"
+    deny: destructive DDL is not allowed through the gateway
+"""
+
+
+@pytest.fixture(scope="module")
+def front(backend: Server, tokens: Issuer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway with reviews and denials and no masks."""
+    with gateway(tmp_path_factory.mktemp("attacked"), HEAD + RULES, env={"CRM_PASSWORD": PASSWORD},
+                 backend=backend.port, issuer=tokens.url) as running:
+        yield running
+
+
+def message(kind: bytes, body: bytes = b"") -> bytes:
+    return kind + struct.pack(">I", len(body) + 4) + body
+
+
+def query(text: str) -> bytes:
+    return message(b"Q", text.encode() + b"\0")
+
+
+def parse(name: str, text: str, *types: int) -> bytes:
+    body = name.encode() + b"\0" + text.encode() + b"\0" + struct.pack(f">H{len(types)}I", len(types), *types)
+    return message(b"P", body)
+
+
+def bind(portal: str, statement: str, *values: bytes, binary: bool = False) -> bytes:
+    body = portal.encode() + b"\0" + statement.encode() + b"\0" + (b"\0\1\0\1" if binary else b"\0\0")
+    body += struct.pack(">H", len(values)) + b"".join(struct.pack(">I", len(value)) + value for value in values)
+    return message(b"B", body + b"\0\0")
+
+
+def execute(portal: str, limit: int = 0) -> bytes:
+    return message(b"E", portal.encode() + b"\0" + struct.pack(">I", limit))
+
+
+def close(kind: bytes, name: str) -> bytes:
+    return message(b"C", kind + name.encode() + b"\0")
+
+
+SYNC = message(b"S")
+FLUSH = message(b"H")
+
+
+class Raw:
+    """A logged-in client that speaks bytes."""
+
+    def __init__(self, front: Gateway, token: str, database: str = "crm", **options: str) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", front.port), timeout=10)
+        words = {"user": "agent", "database": database, **options}
+        body = b"".join(key.encode() + b"\0" + value.encode() + b"\0" for key, value in words.items()) + b"\0"
+        self.socket.sendall(struct.pack(">II", len(body) + 8, 196608) + body)
+        self.buffer = b""
+        self.read()
+        self.socket.sendall(message(b"p", token.encode() + b"\0"))
+        self.until_ready()
+
+    def read(self) -> tuple[bytes, bytes]:
+        """One message: (type, body); type b"" where the gateway hung up."""
+        while len(self.buffer) < 5 or len(self.buffer) < 1 + struct.unpack_from(">I", self.buffer, 1)[0]:
+            try:
+                piece = self.socket.recv(65536)
+            except (ConnectionError, TimeoutError):
+                piece = b""
+            if not piece:
+                return b"", self.buffer
+            self.buffer += piece
+        size = 1 + struct.unpack_from(">I", self.buffer, 1)[0]
+        frame, self.buffer = self.buffer[:size], self.buffer[size:]
+        return frame[:1], frame[5:]
+
+    def until_ready(self, count: int = 1) -> list[tuple[bytes, bytes]]:
+        """Everything up to `count` ReadyForQuery messages, or the end."""
+        found = []
+        while count:
+            kind, body = self.read()
+            found.append((kind, body))
+            count -= kind == b"Z"
+            if not kind:
+                break
+        return found
+
+    def send(self, *messages: bytes, ready: int = 1) -> list[tuple[bytes, bytes]]:
+        self.socket.sendall(b"".join(messages))
+        return self.until_ready(ready)
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+@contextmanager
+def watched(backend: Server, table: str, database: str = "crm") -> Iterator[psycopg.Connection]:
+    """A table of two rows that must still have them at the end."""
+    with psycopg.connect(backend.dsn(database), autocommit=True) as admin:
+        admin.execute("SET ROLE app")
+        admin.execute(f"CREATE TABLE {table} (id int, body text)")
+        admin.execute(f"INSERT INTO {table} VALUES (1, 'one'), (2, 'two')")
+        try:
+            yield admin
+            assert admin.execute(f"SELECT count(*) FROM {table}").fetchone() == (2,)
+        finally:
+            admin.execute(f"DROP TABLE IF EXISTS {table}")
+
+
+def kinds(replies: list[tuple[bytes, bytes]]) -> bytes:
+    return b"".join(kind for kind, _ in replies)
+
+
+def test_a_portal_named_as_the_gateways_own_failing_message(backend: Server, front: Gateway, agent: str) -> None:
+    """What stands in for a refused message fails whatever names the client has made."""
+    with watched(backend, "prey_portal"), closing(Raw(front, agent)) as raw:
+        raw.send(parse("s", "DELETE FROM prey_portal"), bind("lockgate refused a statement", "s"),
+                 parse("x", "DROP TABLE prey_portal"), SYNC)
+
+
+def test_names_that_differ_only_behind_63_bytes(backend: Server, front: Gateway, agent: str) -> None:
+    """The backend cuts names at 63 bytes: two names that it takes for one must not be two here."""
+    one, two = "n" * 63 + "1", "n" * 63 + "2"
+    with watched(backend, "prey_names"), closing(Raw(front, agent)) as raw:
+        raw.send(parse(one, "SELECT 1"), SYNC)
+        raw.send(close(b"S", two), SYNC)
+        raw.send(parse(two, "DELETE FROM prey_names"), SYNC)
+        raw.send(bind("", one), execute(""), SYNC)
+
+
+def test_sql_execute_before_a_prepare_of_the_same_string(backend: Server, front: Gateway, agent: str) -> None:
+    """EXECUTE is judged by a PREPARE of its own string only where that runs before it."""
+    with watched(backend, "prey_execute"), closing(Raw(front, agent)) as raw:
+        raw.send(parse("s", "DELETE FROM prey_execute"), SYNC)
+        raw.send(query("EXECUTE s; DEALLOCATE s; PREPARE s AS SELECT 1"))
+
+
+@pytest.mark.parametrize("verb", ["FETCH ALL FROM", "MOVE ALL FROM"])
+def test_sql_fetch_from_a_portal_that_was_never_executed(
+    backend: Server, front: Gateway, agent: str, verb: str,
+) -> None:
+    """FETCH runs a bound statement just as Execute does."""
+    with watched(backend, "prey_fetch"), closing(Raw(front, agent)) as raw:
+        raw.send(query("BEGIN"))
+        raw.send(parse("s", "DELETE FROM prey_fetch RETURNING id"), bind("p", "s"), FLUSH, SYNC)
+        raw.send(query(f'{verb} "p"'))
+        raw.send(query("COMMIT"))
+
+
+def test_settings_changed_through_the_view(backend: Server, front: Gateway, agent: str) -> None:
+    """UPDATE pg_settings is a SET by another name: what the analysis relies on stays."""
+    trick = r"SELECT '\', '; DELETE FROM prey_settings; --'"
+    change = "UPDATE pg_settings SET setting = 'off' WHERE name = 'standard_conforming_strings'"
+    for first in (change, f"CREATE TEMP VIEW v AS SELECT * FROM pg_settings; {change.replace('pg_settings', 'v')}"):
+        with watched(backend, "prey_settings", "plain"), closing(Raw(front, agent, "plain")) as raw:
+            raw.socket.sendall(query(first) + query(trick))
+            raw.until_ready(2)
+
+
+def test_code_that_hides_behind_the_name_of_a_builtin(backend: Server, front: Gateway, agent: str) -> None:
+    """An overload of a built-in function, an operator, a trigger: a definition of code is every effect."""
+    body = "LANGUAGE plpgsql AS $$ BEGIN EXECUTE 'DELETE FROM prey_code'; RETURN 1; END $$"
+    shapes = [
+        [f"CREATE FUNCTION lower(int) RETURNS int {body}", "SELECT lower(1)"],
+        [f"CREATE FUNCTION evil(int, int) RETURNS int {body}",
+         "CREATE OPERATOR === (LEFTARG = int, RIGHTARG = int, FUNCTION = evil)", "SELECT 1 === 1"],
+        [f"CREATE FUNCTION evilt() RETURNS trigger {body.replace('RETURN 1', 'RETURN NEW')}",
+         "CREATE TABLE bait (id int)",
+         "CREATE TRIGGER t BEFORE INSERT ON bait FOR EACH ROW EXECUTE FUNCTION evilt()", "INSERT INTO bait VALUES (1)"],
+    ]
+    for shape in shapes:
+        with watched(backend, "prey_code") as admin:
+            try:
+                with closing(Raw(front, agent)) as raw:
+                    for statement in shape:
+                        raw.send(query(statement))
+            finally:
+                admin.execute("DROP TABLE IF EXISTS bait; DROP OPERATOR IF EXISTS === (int, int); "
+                              "DROP FUNCTION IF EXISTS lower(int), evil(int, int), evilt()")
+
+
+def test_a_query_in_the_middle_of_a_copy(backend: Server, front: Gateway, agent: str) -> None:
+    """What the backend reads as a broken COPY is not taken for a statement that ran."""
+    with watched(backend, "prey_copy"), closing(Raw(front, agent, "plain")) as raw:
+        replies = raw.send(query("CREATE TEMP TABLE c (id int)"), query("COPY c FROM STDIN"), query("SELECT 'second'"),
+                           query("SELECT 'third'"), ready=4)
+        assert b"third" not in b"".join(body for _, body in replies) or kinds(replies).count(b"Z") == 4
