@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import socket
@@ -167,21 +168,18 @@ def test_a_backend_that_is_down_and_comes_back(tokens: Issuer, agent: str, tmp_p
             admin.execute("CREATE DATABASE plain OWNER app")
         with gateway(tmp_path, HEAD, env={"CRM_PASSWORD": PASSWORD}, backend=server.port,
                      issuer=tokens.url) as front:
-            connection = psycopg.connect(front.dsn(agent, "plain"), autocommit=True)
-            with psycopg.connect(server.dsn(), autocommit=True) as admin:
+            with contextlib.closing(psycopg.connect(front.dsn(agent, "plain"), autocommit=True)) as connection, \
+                    psycopg.connect(server.dsn(), autocommit=True) as admin:
                 connection.pgconn.send_query(b"SELECT n, repeat('x', 100) FROM generate_series(1, 100000000) n")
                 connection.pgconn.flush()
-                query = ("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%100000000%' AND state = 'active'"
-                         " AND pid <> pg_backend_pid()")
-                while admin.execute(query).fetchone() != (1,):
-                    pass
-                admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%100000000%'"
-                              " AND pid <> pg_backend_pid()")
-            with pytest.raises(psycopg.OperationalError):
-                while connection.pgconn.is_busy() or connection.pgconn.get_result() is not None:
-                    connection.pgconn.consume_input()
-                connection.execute("SELECT 1")
-            connection.close()
+                running = "FROM pg_stat_activity WHERE query LIKE '%100000000%' AND pid <> pg_backend_pid()"
+                while admin.execute(f"SELECT count(*) {running} AND state = 'active'").fetchone() != (1,):
+                    assert connection.pgconn.status == psycopg.pq.ConnStatus.OK
+                admin.execute(f"SELECT pg_terminate_backend(pid) {running}")
+                with pytest.raises(psycopg.OperationalError):
+                    while connection.pgconn.is_busy() or connection.pgconn.get_result() is not None:
+                        connection.pgconn.consume_input()
+                    connection.execute("SELECT 1")
             with psycopg.connect(front.dsn(agent, "plain")) as again:
                 assert again.execute("SELECT 1").fetchone() == (1,)
             os.kill(server.pid, 3)      # SIGQUIT: PostgreSQL's immediate shutdown

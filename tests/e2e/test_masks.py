@@ -24,7 +24,7 @@ def encodings(canary: str) -> set[bytes]:
     """The forms in which a value may come out and still be the value."""
     raw = canary.encode()
     forms = {raw, raw[::-1], base64.b64encode(raw), raw.hex().encode(), hashlib.md5(raw).hexdigest().encode(),
-             raw.translate(bytes.maketrans(b"0123456789", b"abcdefghij"))}
+             raw.translate(bytes.maketrans(b"0123456789", b"abcdefghij")), raw[:6]}
     return {form.lower() for form in forms if len(form) >= 6}
 
 

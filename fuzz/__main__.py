@@ -1,0 +1,151 @@
+"""`make fuzz`: random and mutated input against everything that reads what others wrote.
+
+Each target may end in an error of its own kind and in nothing else: no other exception, no hang.
+A failure prints the target, the seed and the input as hex, so that it becomes a test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from fuzz import corpus
+from lockgate.analysis.sql import AnalysisLimits, Analyzer
+from lockgate.audit import entry
+from lockgate.config import document
+from lockgate.errors import LockgateError
+from lockgate.govern.identity import read_token
+from lockgate.govern.masking import plan_for
+from lockgate.kernel import frames
+from lockgate.model import DetectMask, MaskMethod
+from lockgate.wire.playbook import CLIENT, SERVER, Bytes
+from tests.protocols.postgres.support import World
+
+_DETECTS = (DetectMask(("credit_card", "email", "ssn", "jwt"), MaskMethod.PARTIAL),)
+_FOLDER = Path(tempfile.mkdtemp(prefix="lockgate-fuzz-"))
+
+
+def statement(data: bytes) -> None:
+    """Any text through the SQL analysis."""
+    Analyzer(AnalysisLimits()).statement(data.decode("utf-8", "replace"))
+
+
+def client(data: bytes) -> None:
+    """Any bytes from a client, in two pieces, with a backend that answers noise."""
+    book = World().session()
+    half = len(data) // 2
+    for side, piece in ((CLIENT, data[:half]), (CLIENT, data[half:]), (SERVER, data[::-1])):
+        if piece:
+            book >> Bytes(side, piece)
+
+
+def server(data: bytes) -> None:
+    """Any bytes from a backend after a query."""
+    book = World().session()
+    book >> Bytes(CLIENT, corpus.QUERY) >> Bytes(SERVER, data)
+
+
+def framing(data: bytes) -> None:
+    """The framing loops."""
+    frames.split_frames(data, 0, 1 << 20)
+    frames.scan_replies(data, 0, ord("D"))
+
+
+def detection(data: bytes) -> None:
+    """Detectors over what claims to be rows or COPY data."""
+    types, formats = (25, 17, 114), (0, 1, 0)
+    plan_for(_DETECTS, types, formats, "rows", ord("D")).apply(data)
+    plan_for(_DETECTS, types, formats, "copy-text", ord("d")).apply(data)
+    plan_for(_DETECTS, types, formats, "copy-csv", ord("d")).apply(data)
+    plan_for(_DETECTS, types, formats, "copy-binary", ord("d")).apply(data)
+
+
+def token(data: bytes) -> None:
+    """Anything that claims to be a token."""
+    read_token(data.decode("latin-1"))
+
+
+def leaf(data: bytes) -> None:
+    """Anything that claims to be a log entry."""
+    entry.parse(data)
+
+
+def configuration(data: bytes) -> None:
+    """Anything that claims to be a configuration file."""
+    path = _FOLDER / "lockgate.yaml"
+    path.write_bytes(data)
+    document.read(path)
+
+
+TARGETS: dict[str, tuple[Callable[[bytes], None], Sequence[bytes]]] = {
+    "statement": (statement, corpus.STATEMENTS),
+    "client": (client, corpus.CLIENT_BYTES),
+    "server": (server, corpus.SERVER_BYTES),
+    "framing": (framing, corpus.SERVER_BYTES),
+    "detection": (detection, corpus.SERVER_BYTES),
+    "token": (token, corpus.TOKENS),
+    "leaf": (leaf, corpus.LEAVES),
+    "configuration": (configuration, corpus.CONFIGURATIONS),
+}
+
+
+def mutate(seeds: Sequence[bytes], dice: random.Random) -> bytes:
+    """Noise, or a seed with a few bytes changed, cut, doubled, or mixed with another."""
+    if dice.random() < 0.1:
+        return dice.randbytes(dice.randrange(400))
+    data = bytearray(dice.choice(seeds))
+    for _ in range(dice.randrange(1, 6)):
+        at = dice.randrange(len(data) + 1)
+        choice = dice.randrange(5)
+        if choice == 0 and data:
+            data[at % len(data)] ^= 1 << dice.randrange(8)
+        elif choice == 1:
+            data[at:at] = dice.randbytes(dice.randrange(1, 9))
+        elif choice == 2:
+            del data[at:at + dice.randrange(1, 20)]
+        elif choice == 3:
+            data[at:at] = data[at:at + dice.randrange(1, 40)] * dice.randrange(1, 4)
+        else:
+            other = dice.choice(seeds)
+            data[at:] = other[dice.randrange(len(other) + 1):]
+    return bytes(data[:100_000])
+
+
+def run(name: str, seconds: float, seed: int) -> int:
+    """Fuzz one target. Returns the number of inputs tried; raises SystemExit on a failure."""
+    target, seeds = TARGETS[name]
+    dice = random.Random(seed)
+    end = time.monotonic() + seconds
+    tried = 0
+    while time.monotonic() < end:
+        data = mutate(seeds, dice)
+        tried += 1
+        try:
+            target(data)
+        except LockgateError:
+            continue
+        except BaseException:
+            traceback.print_exc()
+            sys.exit(f"{name}: seed {seed}, input {tried}: {data.hex()}")
+    return tried
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m fuzz", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=30, help="per target")
+    parser.add_argument("--seed", type=int, default=time.time_ns() & 0xFFFFFFFF)
+    parser.add_argument("targets", nargs="*", metavar="target", help=", ".join(TARGETS))
+    options = parser.parse_args()
+    for name in options.targets or TARGETS:
+        print(f"{name:14s} {run(name, options.seconds, options.seed):9,d} inputs, seed {options.seed}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,35 @@
+"""What the fuzzer starts from: a few well-formed inputs of each kind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.protocols.postgres import support as s
+
+_DATA = Path(__file__).parents[1] / "tests" / "data"
+
+QUERY = s.query("SELECT 1")
+STATEMENTS = [shape["sql"].encode() for shape in json.loads((_DATA / "leak-shapes.json").read_text())["shapes"]]
+CLIENT_BYTES = [
+    QUERY + s.query("BEGIN; DROP TABLE x; COMMIT"),
+    s.parse("SELECT $1", "a") + s.bind("a", "p", [b"x", None]) + s.describe("P", "p") + s.execute("p", 5) + b"S\0\0\0\x04",
+    s.parse("DELETE FROM t") + s.bind() + s.execute() + b"H\0\0\0\x04" + s.close("S", "a") + b"S\0\0\0\x04",
+    s.query("COPY t FROM STDIN") + b"d\0\0\0\x08abc\n" + b"c\0\0\0\x04",
+    b"F\0\0\0\x10" + bytes(12) + b"X\0\0\0\x04",
+]
+SERVER_BYTES = [
+    s.columns("a", "b") + s.row(b"4111 1111 1111 1111", None) * 3 + b"C\0\0\0\x0dSELECT 3\0" + s.ready(),
+    b"E\0\0\0\x1eSERROR\0C22P02\0Mboom\0\0" + s.ready("E"),
+    b"G\0\0\0\x09\0\0\x01\0\0" + b"H\0\0\0\x09\0\0\x01\0\0" + b"d\0\0\0\x08abc\n" + b"c\0\0\0\x04",
+    b"N\0\0\0\x0cSNOTICE\0\0" + b"A\0\0\0\x0c\0\0\0\x01c\0p\0" + b"S\0\0\0\x0ba\0bbbb\0" + b"1\0\0\0\x04" + b"2\0\0\0\x04",
+]
+TOKENS = [
+    b"eyJhbGciOiJFUzI1NiIsImtpZCI6IjEifQ.eyJpc3MiOiJodHRwczovL2EiLCJzdWIiOiJiIiwiZXhwIjoxfQ." + b"A" * 86,
+    b"eyJhbGciOiJub25lIn0.e30.",
+]
+LEAVES = [b'{"type":"heartbeat","v":1}', b'{"a":[1,{"b":null}],"c":"\\u00e9"}']
+CONFIGURATIONS = [
+    b"state: s\nlisteners:\n  - {name: a, protocol: p, address: \"127.0.0.1:1\"}\n",
+    b"a: &x [1, 2]\nb: *x\nc: {d: !!str e, f: |\n  text\n}\n", b"? x\n: - y\n  - 'z'\n",
+]
