@@ -168,10 +168,28 @@ def lockgate(variant: Variant, server: Server, issuer_url: str, token: str, fold
         process.wait(20)
 
 
+def processor_time(target: Target) -> float:
+    """Seconds of processor time that the target's process and its children have used (0: not measured)."""
+    if target.pid is None:
+        return 0.0
+    family = [target.pid]
+    for task in Path(f"/proc/{target.pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            family += map(int, (task / "children").read_text().split())
+    ticks = 0
+    for pid in family:
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])      # utime, stime: proc(5)
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def pgbench(server: Server, target: Target, clients: int, mode: str, seconds: float,
             folder: Path) -> dict[str, float]:
-    """One run of `pgbench -S`: transactions per second, p50 and p99 of latency in ms."""
+    """One run of `pgbench -S`: transactions per second, p50 and p99 of latency in ms, and microseconds of the
+    target's processor time per transaction, which says more than a clock on a machine with two cores."""
     logs = Path(tempfile.mkdtemp(dir=folder))
+    before = processor_time(target)
     done = subprocess.run(  # noqa: S603
         [server.bin / "pgbench", "-n", "-S", "-M", mode, "-c", str(clients), "-j", "1", "-T", str(int(seconds)),
          "-l", f"--log-prefix={logs}/t", "-h", "127.0.0.1", "-p", str(target.port), "-U", target.user, "bench"],
@@ -181,8 +199,9 @@ def pgbench(server: Server, target: Target, clients: int, mode: str, seconds: fl
         raise RuntimeError(f"{target.name}: {done.stdout}{done.stderr}")
     delays = sorted(int(line.split()[2]) for path in logs.iterdir() for line in path.open())
     shutil.rmtree(logs)
+    spent = processor_time(target) - before
     return {"tps": float(match[1]), "p50_ms": delays[len(delays) // 2] / 1000,
-            "p99_ms": delays[int(len(delays) * 0.99)] / 1000}
+            "p99_ms": delays[int(len(delays) * 0.99)] / 1000, "cpu_us": spent / len(delays) * 1e6}
 
 
 def bulk(target: Target, rounds: int) -> dict[str, float]:
@@ -196,16 +215,19 @@ def bulk(target: Target, rounds: int) -> dict[str, float]:
 
 
 def idle_memory(target: Target) -> float:
-    """Bytes of resident memory that one idle session costs the gateway (its main process)."""
+    """Bytes of resident memory that one idle session costs the gateway (its main process).
+
+    Of a gateway that has seen no load: memory that a load has left free would hide what sessions take.
+    """
     def resident() -> int:
         pages = int(Path(f"/proc/{target.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
 
     warm = [rawclient.connect(target.port, user=target.user, database="bench", password=target.password)
-            for _ in range(20)]
+            for _ in range(2)]      # what every session shares is loaded with the first
     before = resident()
     more = [rawclient.connect(target.port, user=target.user, database="bench", password=target.password)
-            for _ in range(IDLE_SESSIONS - len(warm))]
+            for _ in range(IDLE_SESSIONS)]
     grown = resident() - before
     for raw in (*warm, *more):
         raw.close()
@@ -224,8 +246,10 @@ def measure(options: argparse.Namespace, folder: Path, console: Console) -> dict
             console.print("PgBouncer is not installed (scripts/install-test-packages): ratios to it are left out")
         else:
             targets.append(bouncer)
-        targets += [stack.enter_context(lockgate(variant, server, tokens.url, token, folder))
-                    for variant in VARIANTS]
+        for variant in VARIANTS:
+            target = stack.enter_context(lockgate(variant, server, tokens.url, token, folder))
+            results[target.name] = {"idle_bytes": idle_memory(target)}
+            targets.append(target)
         samples: dict[tuple[str, str], list[dict[str, float]]] = {}
         for mode in ("simple", "extended"):
             for clients in (1, 8, 64):
@@ -240,9 +264,7 @@ def measure(options: argparse.Namespace, folder: Path, console: Console) -> dict
                 key: statistics.median(run[key] for run in runs) for key in runs[0]}
         for target in targets:
             results[target.name]["bulk"] = bulk(target, options.rounds)
-            if target.name.startswith("lockgate"):
-                results[target.name]["idle_bytes"] = idle_memory(target)
-    return results
+    return {target.name: results[target.name] for target in targets}
 
 
 def show(results: dict[str, dict[str, object]], console: Console) -> None:
@@ -250,13 +272,18 @@ def show(results: dict[str, dict[str, object]], console: Console) -> None:
     base = results.get("pgbouncer") or results["direct"]
     cases = [case for case in results["direct"] if case != "bulk"]
     table = Table(title="pgbench -S: transactions per second, as a ratio to "
-                        + ("PgBouncer" if "pgbouncer" in results else "direct") + " (p50 / p99 in ms)")
+                        + ("PgBouncer" if "pgbouncer" in results else "direct")
+                        + " (p50 / p99 in ms; µs of its processor time per transaction)")
     table.add_column("")
     for case in cases:
         table.add_column(case, justify="right")
     for name, row in results.items():
-        table.add_row(name, *(f"{row[c]['tps'] / base[c]['tps']:.2f} ({row[c]['p50_ms']:.2f}/{row[c]['p99_ms']:.2f})"
-                              for c in cases))  # type: ignore[index]
+        cells = []
+        for case in cases:
+            one: dict[str, float] = row[case]  # type: ignore[assignment]
+            ratio = one["tps"] / base[case]["tps"]  # type: ignore[index]
+            cells.append(f"{ratio:.2f} ({one['p50_ms']:.2f}/{one['p99_ms']:.2f}; {one['cpu_us']:.0f})")
+        table.add_row(name, *cells)
     console.print(table)
     table = Table(title=f"{BULK_ROWS:,} rows, as a ratio to direct")
     for head in ("", "ratio", "rows/s", "MB/s", "kB per idle session"):

@@ -1,6 +1,9 @@
 """How fast the audit log takes records: durable (somebody waits for each) and queued (nobody does).
 
-    python bench/audit_append.py [folder]
+    python bench/audit_append.py [--here] [folder]
+
+The writer runs in a process of its own, as in the gateway, or in a thread of this one (``--here``).
+CPU is that of both processes together, benchmark included.
 
 Durable: so many sessions each append an intent, wait until it is on the disk, append its outcome and
 the next intent. Queued: intents and outcomes as fast as the queue takes them. Admission is the time
@@ -9,6 +12,7 @@ that a call takes on the caller's thread, which is what a statement pays in ``au
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
@@ -25,6 +29,19 @@ from lockgate.model import Intent, Outcome, OutcomeStatus, SessionStart
 
 TEXT = "SELECT id, name, email FROM customers WHERE id = $1 AND region = 'emea'"
 Turns = SimpleQueue[Callable[[], None]]
+
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def processor_time() -> float:
+    """Seconds that this process and its children have used."""
+    total = time.process_time()
+    for task in Path("/proc/self/task").iterdir():
+        for child in (task / "children").read_text().split():
+            fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
+            total += (int(fields[11]) + int(fields[12])) / TICKS
+    return total
 
 
 def begin(log: AuditLog, turns: Turns, session: str) -> None:
@@ -62,19 +79,19 @@ def durable(log: AuditLog, turns: Turns, concurrent: int, total: int) -> None:
 
         record = log.intent(intent(session), done)
 
-    begun = time.perf_counter()
+    begun, used = time.perf_counter(), processor_time()
     for number in range(concurrent):
         statement(f"d{concurrent}-{number}")
     while len(waits) < total:
         turns.get()()
-    report(f"durable, {concurrent} concurrent", total, time.perf_counter() - begun, waits)
+    report(f"durable, {concurrent} concurrent", total, time.perf_counter() - begun, processor_time() - used, waits)
 
 
 def queued(log: AuditLog, turns: Turns, total: int) -> None:
     """`audit: async` at saturation: the queue is always as full as it may be."""
     waits: list[float] = []
     begin(log, turns, "queued")
-    begun = time.perf_counter()
+    begun, used = time.perf_counter(), processor_time()
     while len(waits) < total:
         started = time.perf_counter()
         try:
@@ -86,22 +103,24 @@ def queued(log: AuditLog, turns: Turns, total: int) -> None:
         log.outcome(Outcome("queued", record, OutcomeStatus.OK, 1, 90, {}, 0.001))
     while log.queued:
         time.sleep(0.001)
-    report("queued, admission", total, time.perf_counter() - begun, waits)
+    report("queued, admission", total, time.perf_counter() - begun, processor_time() - used, waits)
 
 
-def report(name: str, statements: int, seconds: float, waits: list[float]) -> None:
+def report(name: str, statements: int, seconds: float, used: float, waits: list[float]) -> None:
     """One line: two records a statement."""
     waits.sort()
     p50, p99 = (waits[int(len(waits) * share)] * 1e6 for share in (0.5, 0.99))
-    print(f"{name:<26} {2 * statements / seconds:>9,.0f} records/s   p50 {p50:>8,.1f} µs   p99 {p99:>8,.1f} µs")
+    print(f"{name:<26} {2 * statements / seconds:>9,.0f} records/s   p50 {p50:>8,.1f} µs   p99 {p99:>8,.1f} µs"
+          f"   CPU {used / (2 * statements) * 1e6:>6.1f} µs/record")
 
 
 def main() -> None:
     """Run all, verify what was written, and remove it."""
-    given = Path(sys.argv[1]) if len(sys.argv) > 1 else None
+    apart = "--here" not in sys.argv
+    given = next((Path(word) for word in sys.argv[1:] if word != "--here"), None)
     folder = Path(tempfile.mkdtemp(dir=given))
     turns: Turns = SimpleQueue()
-    log = AuditLog.open(folder, origin="bench/log", dispatch=turns.put, queue=100_000)
+    log = AuditLog.open(folder, origin="bench/log", dispatch=turns.put, queue=100_000, apart=apart)
     try:
         durable(log, turns, 1, 2_000)
         durable(log, turns, 8, 8_000)

@@ -19,6 +19,7 @@ class ForgetfulLog:
     """Answers like the audit log and keeps nothing."""
 
     is_writable = True
+    is_congested = False
 
     def __init__(self, dispatch: Callable[[Callable[[], None]], None]) -> None:
         self._dispatch = dispatch

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 import psycopg
 import pytest
 
+from lockgate.analysis.sql import Analyzer, NotUnderstood
 from testbed.gateway import Gateway, Issuer, gateway
 from testbed.postgres import Server
 from tests.e2e.conftest import HEAD, PASSWORD
+from tests.e2e.test_review import call, wait_pending
 
 # No masks: what a mask would refuse anyway has to be held by the other controls here.
 RULES = """\
@@ -24,6 +27,7 @@ RULES = """\
     when: op.verb == "update"
     review: {{by: [dba], expires: 5m, mode: ticket}}
   - name: never-drop
+    connections: [crm]
     when: op.verb == "drop"
     deny: destructive DDL is not allowed through the gateway
 """
@@ -206,3 +210,57 @@ def test_a_query_in_the_middle_of_a_copy(backend: Server, front: Gateway, agent:
         replies = raw.send(query("CREATE TEMP TABLE c (id int)"), query("COPY c FROM STDIN"), query("SELECT 'second'"),
                            query("SELECT 'third'"), ready=4)
         assert b"third" not in b"".join(body for _, body in replies) or kinds(replies).count(b"Z") == 4
+
+
+def test_an_approval_is_bound_to_how_parameters_are_read(
+    backend: Server, front: Gateway, agent: str, dba: str,
+) -> None:
+    """A text that spells bytes and those bytes, an int8 and a float8: each needs its own approval."""
+    with watched(backend, "prey_binding") as admin, closing(Raw(front, agent)) as raw:
+        text = "UPDATE prey_binding SET body = 'changed' WHERE body = $1"
+        raw.send(parse("u", text), SYNC)
+        assert b"E" in kinds(raw.send(bind("", "u", rb"\x6f6e65"), execute(""), SYNC))
+        ticket = wait_pending(front, dba, "prey_binding")["ticket"]
+        assert call(front, f"/v1/reviews/{ticket}/approve", dba, {})[0] == 200
+        assert b"E" in kinds(raw.send(bind("", "u", b"one", binary=True), execute(""), SYNC))
+        raw.send(parse("v", text, 17), SYNC)
+        assert b"E" in kinds(raw.send(bind("", "v", rb"\x6f6e65"), execute(""), SYNC))
+        assert admin.execute("SELECT count(*) FROM prey_binding WHERE body = 'changed'").fetchone() == (0,)
+        assert b"C" in kinds(raw.send(bind("", "u", rb"\x6f6e65"), execute(""), SYNC))
+
+
+def test_execute_is_not_put_to_a_reviewer(backend: Server, front: Gateway, agent: str) -> None:
+    """A reviewer would approve a name, and the name could stand for something else by then."""
+    with watched(backend, "prey_shown", "plain"), closing(Raw(front, agent, "plain")) as raw:
+        raw.send(parse("s", "DELETE FROM prey_shown"), SYNC)
+        assert b"E" in kinds(raw.send(query("EXECUTE s")))
+
+
+def test_a_cursor_in_the_place_of_a_portal(front: Gateway, agent: str) -> None:
+    """What Execute runs is what is on record for it, not the cursor that SQL put under its name."""
+    with closing(Raw(front, agent)) as raw:
+        raw.send(query("BEGIN"))
+        raw.send(parse("s", "SELECT 1"), bind("p", "s"), SYNC)
+        raw.send(query('CLOSE "p"'))
+        raw.send(query('DECLARE "p" CURSOR FOR SELECT \'another\''))
+        replies = raw.send(execute("p"), SYNC)
+        assert b"another" not in b"".join(body for _, body in replies)
+
+
+@pytest.mark.parametrize("text", [
+    "DELETE FROM t WHERE " + " OR ".join(f"x{number} = 1" for number in range(4000)),
+    "PREPARE a AS SELECT 1;" * 8000 + "EXECUTE a;" * 8000,
+    "SELECT " + "/**/" * 200_000 + "1",
+    "SELECT 1 --\n" + "$a$ $b$ " * 100_000,
+    "SELECT " + "/*" * 400_000,
+    "WITH " + ",".join(f"a{number} AS (SELECT 1)" for number in range(30_000)) + " SELECT 1",
+    "SELECT " + "CASE WHEN " * 200 + "true" + " THEN 1 END" * 200,
+], ids=["or", "prepare", "comments", "dollars", "nested", "with", "case"])
+def test_no_statement_takes_the_process_for_itself(text: str) -> None:
+    """Reading grows with the length of a statement, not with its square: one session cannot stop the others."""
+    began = time.process_time()
+    try:
+        Analyzer().statement(text)
+    except NotUnderstood:
+        pass
+    assert time.process_time() - began < 5

@@ -186,7 +186,7 @@ def test_a_backend_that_is_down_and_comes_back(tokens: Issuer, agent: str, tmp_p
             while True:
                 try:
                     socket.create_connection(("127.0.0.1", server.port), timeout=1).close()
-                except ConnectionResetError:
+                except (ConnectionResetError, TimeoutError):     # it goes down, and accepts nobody meanwhile
                     continue
                 except ConnectionRefusedError:
                     break

@@ -61,7 +61,7 @@ async def _ask_backends(loaded: Loaded) -> list[Enforcement]:
                 await gateway.first_looks(keepers)
                 rows += [
                     Enforcement(keeper.connection.name, "*", "connect", "",
-                                "its backend cannot be reached, or does not let its catalogue be read")
+                                keeper.complaint or "its backend does not let its catalogue be read")
                     for keeper in keepers if not keeper.is_checked
                 ]
                 for keeper in keepers:

@@ -29,9 +29,7 @@ _NONCE: Final = bytes(12)
 
 def commit(salt: bytes, payload: bytes) -> str:
     r"""Hex of ``SHA-256("lockgate/commit/v1\0" ‖ salt ‖ u64be(len) ‖ payload)``."""
-    digest = sha256(_DOMAIN + salt + len(payload).to_bytes(8, "big"))
-    digest.update(payload)
-    return digest.hexdigest()
+    return sha256(b"%b%b%b%b" % (_DOMAIN, salt, len(payload).to_bytes(8, "big"), payload)).hexdigest()
 
 
 def fresh_secrets(count: int) -> list[bytes]:

@@ -23,6 +23,8 @@ LEAF_LIMIT: Final = 4096
 MAX_INTEGER: Final = 2**53 - 1
 NO_PREVIOUS: Final = "0" * 64
 _DEPTH: Final = 6
+_OPTIONS: Final = (orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
+                   | orjson.OPT_PASSTHROUGH_SUBCLASS)
 
 _TYPE = re.compile(r"[a-z][a-z0-9_]{0,39}", re.ASCII)
 _HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -46,8 +48,7 @@ def canonical(value: object) -> bytes:
     Strings that are not Unicode (lone surrogates) are outside it: see `leaves.text`.
     """
     try:
-        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATETIME
-                            | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_SUBCLASS)
+        return orjson.dumps(value, option=_OPTIONS)
     except (TypeError, orjson.JSONEncodeError) as error:
         raise MalformedEntry(f"a record holds what canonical JSON cannot: {error}") from None
 

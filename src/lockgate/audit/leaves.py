@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import hmac
 from base64 import b64encode
+from binascii import b2a_base64
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, cast
 
 import orjson
 
@@ -35,9 +35,12 @@ _DATA: Final = 1500                                               # bytes that a
 Fields = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A record before it has a place in the log: the leaf's own fields, and its payload or None."""
+class Draft(NamedTuple):
+    """A record before it has a place in the log: the leaf's own fields, and its payload or None.
+
+    Whoever takes a draft owns its `fields`: the writer adds the record's place to them. A tuple,
+    because two of them are made for every statement.
+    """
 
     fields: Fields
     payload: Fields | None = None
@@ -77,7 +80,7 @@ def intent(value: Intent) -> Draft:
         fields["refusal"] = value.refusal
     return Draft(fields, {
         "text": value.text, "parameters": list(value.parameters),
-        "forwarded": b64encode(value.forwarded).decode(),
+        "forwarded": b2a_base64(value.forwarded, newline=False).decode(),
     })
 
 
@@ -89,8 +92,8 @@ def is_refused(intent: Mapping[str, Any]) -> bool:
 def outcome(value: Outcome) -> Draft:
     """`outcome`: how a forwarded request ended. The duration becomes whole microseconds."""
     fields: Fields = {
-        "type": "outcome", "record": value.record, "status": str(value.status), "rows": _count(value.rows),
-        "sent": _count(value.sent), "masked": {}, "duration": _count(int(value.duration * 1_000_000)),
+        "type": "outcome", "record": value.record, "status": value.status.value, "rows": _count(value.rows),
+        "sent": _count(value.sent), "masked": {}, "duration": _count(value.duration * 1_000_000),
     }
     if value.masked:
         names = sorted(value.masked)[:_MASKED]
@@ -104,6 +107,23 @@ def unknown_outcome(record: int, reason: str) -> Draft:
     """The outcome of an intent that nobody will report on: the backend may have executed it."""
     return Draft({"type": "outcome", "record": record, "status": "unknown", "reason": reason, "rows": 0,
                   "sent": 0, "masked": {}, "duration": 0})
+
+
+def draft(value: object, key: bytes) -> Draft:
+    """The draft of any value of `model` that is a record; a draft is returned as it is.
+
+    `key` is the log's key for principals.
+    """
+    kind = type(value)
+    if kind is Intent:
+        return intent(cast(Intent, value))
+    if kind is Outcome:
+        return outcome(cast(Outcome, value))
+    if kind is SessionStart:
+        return begin(cast(SessionStart, value), key)
+    if kind is Event:
+        return event(cast(Event, value), key)
+    return cast(Draft, value)
 
 
 def event(value: Event, key: bytes) -> Draft:
@@ -143,6 +163,13 @@ def _body(payload: bytes) -> Fields:
         return {"body": payload.decode()}
     except UnicodeDecodeError:
         return {"bytes": b64encode(payload).decode()}
+
+
+def weight(value: object) -> int:
+    """About how many bytes of somebody else's a record holds."""
+    if type(value) is Intent:
+        return len(value.text) + len(value.forwarded) + sum(map(len, filter(None, value.parameters)))
+    return len(value.payload) if type(value) is Event else 0
 
 
 def encode_payload(payload: Fields) -> bytes:
@@ -206,17 +233,17 @@ def _encode(value: object) -> bytes:
     try:
         return canonical(value)
     except MalformedEntry:
-        return canonical(_unicode(value))
+        return canonical(unicode_only(value))
 
 
-def _unicode(value: object) -> object:
+def unicode_only(value: object) -> object:
     """The same value with lone surrogates, which UTF-8 cannot carry, as question marks."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, dict):
-        return {_unicode(name): _unicode(item) for name, item in value.items()}
+        return {unicode_only(name): unicode_only(item) for name, item in value.items()}
     if isinstance(value, Iterable) and not isinstance(value, (bytes, bytearray)):
-        return [_unicode(item) for item in value]
+        return [unicode_only(item) for item in value]
     return value
 
 
@@ -224,5 +251,6 @@ def _ascii(name: str) -> str:
     return name if name.isascii() else name.encode("ascii", "backslashreplace").decode()
 
 
-def _count(number: int) -> int:
-    return min(max(int(number), 0), MAX_INTEGER)
+def _count(number: float) -> int:
+    whole = int(number)
+    return whole if 0 <= whole <= MAX_INTEGER else min(max(whole, 0), MAX_INTEGER)

@@ -1,7 +1,7 @@
 """The audit log as the gateway uses it: admission, the writer's thread, and failing closed.
 
     caller : admit (bounded, a few microseconds) → queue
-    writer : take what queued while the last fsync ran → leaves, tree, signature → one COMMIT
+    thread : take what queued while the last fsync ran → leaves, tree, signature → one COMMIT
              → one `dispatch` per batch, which tells every caller
     error  : tell all of them, poisoned: nothing is accepted until a restart with recovery
 
@@ -13,26 +13,24 @@ commit each. Matches `govern.ports.Recorder`, which this layer may not import.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from importlib import metadata
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final, Protocol
 
 from lockgate.audit import keys, leaves
+from lockgate.audit.apart.link import Link
 from lockgate.audit.entry import is_opaque, require_type
-from lockgate.audit.failures import Locked, Overload, Poisoned, UnknownSession
+from lockgate.audit.failures import Overload, Poisoned, UnknownSession
 from lockgate.audit.leaves import Draft
-from lockgate.audit.ledger import Session
-from lockgate.audit.storage.checkpointer import Checkpointer
+from lockgate.audit.opening import lock_folder, published, reopening
 from lockgate.audit.storage.sqlite import FILE, SqliteStore
-from lockgate.audit.writer import PAYLOAD_LIMIT, Item, Writer
+from lockgate.audit.writer import PAYLOAD_LIMIT, Writer
 from lockgate.errors import AuditError
 from lockgate.model import Event, Intent, Outcome, SessionStart
 
@@ -52,12 +50,44 @@ class Clock(Protocol):
     def now(self) -> float: ...
 
 
+class _Committer(Protocol):
+    """A `Writer`, here or at the other end of a `Link`."""
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def note(self) -> str: ...
+
+    def prepare(self, sid: str | None, number: int, now: float, value: object) -> tuple[Any, int]: ...
+
+    def commit(self, items: Sequence[Any]) -> None: ...
+
+
+class _Files(Protocol):
+    """What a clean end finishes, and every end closes: a store, or the link to the process that has it."""
+
+    def finish(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class SystemClock:
     """The machine's clock."""
 
     def now(self) -> float:
         """Unix seconds."""
         return time.time()
+
+
+class _Open:
+    """A session as admission knows it: its next number, and the intents that wait for an outcome."""
+
+    __slots__ = ("next", "open")
+
+    def __init__(self) -> None:
+        self.next = 1       # 0 is `session_begin`
+        self.open: set[int] = set()
 
 
 class AuditLog:
@@ -67,8 +97,8 @@ class AuditLog:
     """
 
     def __init__(
-        self, writer: Writer, store: SqliteStore, folder: Path, lock: int, *,
-        dispatch: Dispatch, queue: int, clock: Clock, vfs: str | None,
+        self, writer: _Committer, store: _Files, folder: Path, lock: int, *,
+        dispatch: Dispatch, queue: int, clock: Clock,
     ) -> None:
         self._writer = writer
         self._store = store
@@ -77,16 +107,15 @@ class AuditLog:
         self._dispatch = dispatch
         self._bound = queue
         self._clock = clock
-        self._sessions: dict[str, Session] = {}
+        self._sessions: dict[str, _Open] = {}
         self._failure: AuditError | None = None
         self._closing = False
-        self._items: deque[tuple[Item, Done | None, int]] = deque()
-        self._in_flight: list[tuple[Item, Done | None, int]] = []
+        self._items: deque[tuple[Any, Done | None, int]] = deque()
+        self._in_flight: list[tuple[Any, Done | None, int]] = []
         self._wake: SimpleQueue[None] = SimpleQueue()
         self._idle = self._urgent = self._signalled = self._publish_due = False
         self._admitted = self._finished = 0
         self._admitted_bytes = self._finished_bytes = 0
-        self._checkpointer = Checkpointer(store.path, store.connection, vfs)
         self._thread = threading.Thread(target=self._run, name="audit-writer", daemon=True)
         self._thread.start()
 
@@ -103,17 +132,19 @@ class AuditLog:
         clock: Clock | None = None,
         facts: Mapping[str, str | int | bool | None] | None = None,
         payload_limit: int = PAYLOAD_LIMIT,
+        apart: bool = False,
         vfs: str | None = None,
     ) -> AuditLog:
         """Check the whole log, close what a crash left open, and accept records.
 
+        With `apart` a process of its own writes; `vfs` is for a log that is written by this one.
         `facts` go into `node_start` (configuration and policy hash, audit mode). Raises `AuditError`
         where the log is locked, unreadable or has been altered (`Tampered` names the first bad entry).
         """
         clock = clock or SystemClock()
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = _lock(folder / "lock")
+            lock = lock_folder(folder / "lock")
         except OSError as error:
             raise AuditError(f"{folder}: {error.strerror}", advice="make the state folder writable") from None
         store: SqliteStore | None = None
@@ -121,14 +152,19 @@ class AuditLog:
             signer = keys.load_or_create(folder, origin, may_create=not (folder / FILE).exists())
             store = SqliteStore.open(folder / FILE, origin=origin, fresh_key=secrets.token_bytes(32), vfs=vfs)
             writer = Writer(store, signer, secrets.token_hex(8), payload_limit)
-            crashed = writer.recover(_published(folder / keys.CHECKPOINT_FILE))
-            writer.commit(_reopening(crashed, clock.now(), writer.epoch, facts or {}))
+            crashed = writer.recover(published(folder / keys.CHECKPOINT_FILE))
+            writer.commit(reopening(crashed, clock.now(), writer.epoch, facts or {}))
+            if apart:
+                store.close()
+                link = Link.start(writer.terms(folder), store.pseudonyms, lock)
+                return cls(link, link, folder, lock, dispatch=dispatch, queue=queue, clock=clock)
+            store.checkpoint_apart(vfs)
         except AuditError:
             if store is not None:
                 store.close()
             os.close(lock)
             raise
-        return cls(writer, store, folder, lock, dispatch=dispatch, queue=queue, clock=clock, vfs=vfs)
+        return cls(writer, store, folder, lock, dispatch=dispatch, queue=queue, clock=clock)
 
     def close(self) -> None:
         """End every session, append `node_stop`, wait until all of it is durable. Idempotent.
@@ -140,11 +176,10 @@ class AuditLog:
         if self._failure is None:
             for sid in list(self._sessions):
                 self.end_session(sid, "shutdown")
-            self._admit((None, 0, self._clock.now(), Draft({"type": "node_stop"})), None, 0)
+            self._admit(None, 0, Draft({"type": "node_stop"}), None)
         self._closing = True
         self._wake.put(None)
         self._thread.join()
-        self._checkpointer.stop()
         try:
             if self._failure is None:
                 self._publish()
@@ -157,8 +192,7 @@ class AuditLog:
         """Append a sign of life (call it every 60 s) and put the newest checkpoint beside the log."""
         self._require_writable()
         data = {name: leaves.plain(count) for name, count in (counts or {}).items()}
-        self._admit((None, 0, self._clock.now(), Draft(
-            {"type": "heartbeat", "sessions": len(self._sessions), "data": data})), None, 0)
+        self._admit(None, 0, Draft({"type": "heartbeat", "sessions": len(self._sessions), "data": data}), None)
         self._publish_due = True
 
     # ------------------------------------------------------------ the Recorder
@@ -167,6 +201,15 @@ class AuditLog:
     def is_writable(self) -> bool:
         """False once the log is poisoned or closed: nothing may be forwarded."""
         return self._failure is None and not self._closing
+
+    @property
+    def is_congested(self) -> bool:
+        """True while more than half of what may wait does: who comes now should wait for durability.
+
+        That slows senders down to what the disk takes, long before `Overload` turns them away.
+        """
+        return (2 * (self._admitted - self._finished) > self._bound
+                or 2 * (self._admitted_bytes - self._finished_bytes) > _BYTES)
 
     @property
     def queued(self) -> int:
@@ -183,9 +226,8 @@ class AuditLog:
         self._require_room()
         if start.session in self._sessions or not is_opaque(start.session):
             raise UnknownSession("a session's id is opaque and used once")
-        session = self._sessions[start.session] = Session(start.session)
-        session.next = 1
-        self._admit((session, 0, self._clock.now(), start), done, 0)
+        self._admit(start.session, 0, start, done)
+        self._sessions[start.session] = _Open()
 
     def intent(self, intent: Intent, done: Done | None) -> int:
         """Queue an intent; with `done` the caller is told when it is durable. Returns its number."""
@@ -193,15 +235,9 @@ class AuditLog:
         session = self._sessions.get(intent.session)
         if session is None:
             raise UnknownSession("the session has not begun, or has ended")
-        size = len(intent.text) + len(intent.forwarded)
-        for parameter in intent.parameters:
-            if parameter is not None:
-                size += len(parameter)
-        number = session.next
-        session.next = number + 1
+        number = self._next(intent.session, session, intent, done)
         if intent.refusal is None and intent.decision != "deny":
             session.open.add(number)
-        self._admit((session, number, self._clock.now(), intent), done, size)
         return number
 
     def outcome(self, outcome: Outcome) -> None:
@@ -210,8 +246,8 @@ class AuditLog:
         session = self._sessions.get(outcome.session)
         if session is None or outcome.record not in session.open:
             raise UnknownSession("no intent of an open session waits for this outcome")
+        self._next(outcome.session, session, outcome, None)
         session.open.discard(outcome.record)
-        self._next(session, outcome, None)
 
     def event(self, event: Event, done: Done | None = None) -> None:
         """Queue any other record, of a session or of the gateway itself."""
@@ -220,12 +256,12 @@ class AuditLog:
         if event.type in leaves.RESERVED:
             raise UnknownSession(f"{event.type} is not an event")
         if event.session is None:
-            self._admit((None, 0, self._clock.now(), event), done, len(event.payload))
+            self._admit(None, 0, event, done)
             return
         session = self._sessions.get(event.session)
         if session is None:
             raise UnknownSession("the session has not begun, or has ended")
-        self._next(session, event, done, len(event.payload))
+        self._next(event.session, session, event, done)
 
     def end_session(self, session: str, cause: str) -> None:
         """Queue `session_end`. Intents that are still open get the outcome ``unknown`` first."""
@@ -234,16 +270,17 @@ class AuditLog:
         if ending is None:
             return
         for record in sorted(ending.open):
-            self._next(ending, leaves.unknown_outcome(record, "session ended"), None)
+            self._next(session, ending, leaves.unknown_outcome(record, "session ended"), None)
         ending.open.clear()
-        self._next(ending, Draft({"type": "session_end", "cause": cause[:200]}), None)
+        self._next(session, ending, Draft({"type": "session_end", "cause": cause[:200]}), None)
 
     # ------------------------------------------------------------ admission
 
-    def _next(self, session: Session, value: object, done: Done | None, size: int = 0) -> None:
+    def _next(self, sid: str, session: _Open, value: object, done: Done | None) -> int:
         number = session.next
+        self._admit(sid, number, value, done)
         session.next = number + 1
-        self._admit((session, number, self._clock.now(), value), done, size)
+        return number
 
     def _require_writable(self) -> None:
         if self._failure is not None:
@@ -259,7 +296,8 @@ class AuditLog:
         if self._admitted_bytes - self._finished_bytes >= _BYTES:
             raise Overload("the audit queue holds too many bytes")
 
-    def _admit(self, item: Item, done: Done | None, size: int) -> None:
+    def _admit(self, sid: str | None, number: int, value: object, done: Done | None) -> None:
+        item, size = self._writer.prepare(sid, number, self._clock.now(), value)
         self._admitted += 1
         self._admitted_bytes += size
         self._items.append((item, done, size))
@@ -286,7 +324,7 @@ class AuditLog:
             if not clean:    # a fault in this program: fail closed, then let the thread's hook report it
                 self._poison(AuditError("the audit writer failed"))
 
-    def _gather(self) -> list[tuple[Item, Done | None, int]]:
+    def _gather(self) -> list[tuple[Any, Done | None, int]]:
         """What queued meanwhile; empty when the log is closing and nothing is left."""
         while True:
             if not self._items:
@@ -310,7 +348,7 @@ class AuditLog:
                     self._urgent = True
                 return batch
 
-    def _write(self, batch: list[tuple[Item, Done | None, int]]) -> None:
+    def _write(self, batch: list[tuple[Any, Done | None, int]]) -> None:
         self._in_flight = batch
         self._writer.commit([item for item, _, _ in batch])
         self._in_flight = []
@@ -352,46 +390,3 @@ class AuditLog:
         """
         with contextlib.suppress(AuditError):
             keys.write_durably(self._folder / keys.CHECKPOINT_FILE, self._writer.note.encode(), 0o644)
-
-
-def _reopening(
-    crashed: Mapping[str, Session], now: float, epoch: int, facts: Mapping[str, Any]
-) -> list[Item]:
-    """What a start appends: that it happened, and an end to whatever the last process left open."""
-    said = {name: leaves.plain(value) for name, value in facts.items()}
-    items: list[Item] = [(None, 0, now, Draft(
-        {"type": "node_start", "epoch": epoch, "version": _version(), "data": said}))]
-    for session in crashed.values():
-        for record in sorted(session.open):
-            items.append((session, session.next, now, leaves.unknown_outcome(record, "crash")))
-            session.next += 1
-        items.append((session, session.next, now, Draft({"type": "session_end", "cause": "crash"})))
-    return items
-
-
-def _version() -> str:
-    try:
-        return metadata.version("lockgate")
-    except metadata.PackageNotFoundError:
-        return "source"
-
-
-def _published(path: Path) -> str | None:
-    try:
-        return path.read_bytes()[:4096].decode()
-    except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError):
-        raise AuditError(f"{path}: unreadable", advice="keep it as evidence and find out who changed it") from None
-
-
-def _lock(path: Path) -> int:
-    """Hold the folder for this process; the kernel lets go of it when the process ends."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise Locked(f"{path.parent}: another gateway uses this audit log",
-                     advice="stop it, or give each gateway a state folder of its own") from None
-    return descriptor

@@ -8,7 +8,8 @@ longer that of the disk: it must not be used again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import apsw
@@ -17,21 +18,25 @@ from lockgate.audit import leaves
 from lockgate.audit.checkpoint import Checkpoint, Signer, open_note
 from lockgate.audit.commitment import KEY_SIZE, commit, fresh_secrets, seal
 from lockgate.audit.entry import VERSION, parse
-from lockgate.audit.failures import MalformedEntry, Tampered, UntrustedNote
+from lockgate.audit.failures import MalformedEntry, Poisoned, Tampered, UntrustedNote
 from lockgate.audit.leaves import Draft
 from lockgate.audit.ledger import Ledger, Session
 from lockgate.audit.storage.sqlite import Batch, Head, SqliteStore
 from lockgate.audit.tree import Frontier, leaf_hash
 from lockgate.errors import AuditError
-from lockgate.model import Event, Intent, Outcome, SessionStart
 
 PAYLOAD_LIMIT: Final = 4 * 1024 * 1024
 """Longer payloads are committed to but not kept; their leaf says so (``kept: false``)."""
 _BEHIND_MS: Final = 1_000
 
-Item = tuple[Session | None, int, float, Any]
-"""Session or None, number in the session, Unix seconds, and what to record: a value of `model` or a
-`Draft`."""
+Item = tuple[str | None, int, float, Any]
+"""Session id or None, number in the session, Unix seconds, and what to record: a value of `model` or
+a `Draft`."""
+Row = tuple[str | None, int, float, leaves.Fields, leaves.Fields | None]
+"""The same with the draft's fields and payload."""
+
+_NODE: Final = frozenset({"node_start", "node_stop", "heartbeat"})
+_PLACE: Final = frozenset({"v", "node", "index", "time", "clock", "sid", "sseq", "prev", "payload"})
 
 
 class Writer:
@@ -46,6 +51,7 @@ class Writer:
         self._epoch = self._head.epoch
         self._frontier = Frontier()
         self._last_ms = 0
+        self._sessions: dict[str, Session] = {}
 
     @property
     def size(self) -> int:
@@ -92,7 +98,29 @@ class Writer:
         self._last_ms = ledger.last_time
         self._epoch = head.epoch + 1
         self._store.resume_history()
+        self._sessions = dict(ledger.open)
         return ledger.open
+
+    def terms(self, folder: Path) -> dict[str, Any]:
+        """What a writer in another process has to know to `take_over` after this one's last commit."""
+        return {"folder": str(folder.resolve()), "origin": self._signer.verifier.name, "node": self._node,
+                "payload_limit": self._payload_limit, "size": self._head.size, "epoch": self._epoch,
+                "last_ms": self._last_ms}
+
+    def take_over(self, terms: Mapping[str, Any]) -> None:
+        """Continue where a writer that has just recovered the whole log left off, and nowhere else."""
+        head = self._head
+        if (head.size, head.epoch) != (terms["size"], terms["epoch"]):
+            raise Poisoned("another process wrote to this log")
+        try:
+            self._frontier = Frontier.from_bytes(head.frontier)
+        except ValueError:
+            raise Poisoned("another process wrote to this log") from None
+        note = self._open_note(head.note, head.size)
+        if (note.size, note.root) != (self._frontier.size, self._frontier.root()):
+            raise Poisoned("another process wrote to this log")
+        self._last_ms = terms["last_ms"]
+        self._store.resume_history()
 
     def _open_note(self, note: str, index: int) -> Checkpoint:
         try:
@@ -102,11 +130,20 @@ class Writer:
 
     # ------------------------------------------------------------ appending
 
+    def prepare(self, sid: str | None, number: int, now: float, value: object) -> tuple[Item, int]:
+        """A record as `commit` takes it, and about how many bytes it keeps waiting. Called at admission."""
+        return (sid, number, now, value), leaves.weight(value)
+
     def commit(self, items: Sequence[Item]) -> None:
         """Make all of `items` durable, in order. Raises `AuditError`; nothing may be retried then."""
+        key = self._store.pseudonyms
+        self.commit_drafts([(sid, number, now, *leaves.draft(value, key)) for sid, number, now, value in items])
+
+    def commit_drafts(self, rows: Sequence[Row]) -> None:
+        """As `commit`, for records that are drafts already. Their fields are used up."""
         batch = Batch()
-        for secret, item in zip(fresh_secrets(len(items)), items, strict=True):
-            self._append(batch, item, secret)
+        for secret, (sid, number, now, fields, payload) in zip(fresh_secrets(len(rows)), rows, strict=True):
+            self._append(batch, sid, number, now, fields, payload, secret)
         frontier = self._frontier
         checkpoint = Checkpoint(self._signer.verifier.name, frontier.size, frontier.root())
         head = Head(frontier.size, self._epoch, frontier.to_bytes(), self._signer.sign(checkpoint))
@@ -116,36 +153,41 @@ class Writer:
             raise AuditError(f"the audit log cannot be written: {error}") from None
         self._head = head
 
-    def _append(self, batch: Batch, item: Item, secret: bytes) -> None:
-        session, number, now, value = item
-        draft = self._draft(value)
+    def _append(
+        self, batch: Batch, sid: str | None, number: int, now: float, fields: leaves.Fields,
+        payload: leaves.Fields | None, secret: bytes,
+    ) -> None:
+        """Twice for every statement: `fields` becomes the leaf in place, and is serialised once."""
         frontier = self._frontier
         index = frontier.size
-        fields = draft.fields
-        payload = None if draft.payload is None else leaves.encode_payload(draft.payload)
-        common = self._common(index, now)
         kind = fields["type"]
-        if session is not None:
-            common["sid"] = session.sid
-            common["sseq"] = number
-            common["prev"] = session.prev
+        session: Session | None = None
+        fields["v"] = VERSION
+        fields["node"] = self._node
+        fields["index"] = index
+        if sid is not None:
+            session = self._session(sid, kind)
+            fields["sid"] = sid
+            fields["sseq"] = number
+            fields["prev"] = session.prev
             if kind == "session_end":
                 fields["count"] = number
                 fields["root"] = session.frontier.root().hex()
-        elif kind in ("node_start", "node_stop", "heartbeat"):
+        elif kind in _NODE:
             fields["size"] = index
             fields["root"] = frontier.root().hex()
-        leaf = leaves.encode_leaf({**common, **fields, **self._commitment(payload, secret)})
+        self._stamp(fields, now)
+        sealed = None
+        if payload is not None:
+            sealed = leaves.encode_payload(payload)
+            fields["payload"] = self._commitment(sealed, secret)
+        leaf = leaves.encode_leaf(fields)
         if leaf is None:
-            draft = leaves.cut(draft)
-            payload = leaves.encode_payload(draft.payload or {})
-            leaf = leaves.encode_leaf({**common, **draft.fields, **self._commitment(payload, secret)})
-            if leaf is None:
-                raise MalformedEntry("a record does not fit into a leaf")
+            leaf, sealed = self._cut(fields, payload, secret)
         digest = leaf_hash(leaf)
         batch.entries.append((index, digest, leaf))
-        if payload is not None:
-            self._keep(batch, index, payload, secret)
+        if sealed is not None:
+            self._keep(batch, index, sealed, secret)
         frontier.append(digest)
         if session is not None:
             session.prev = digest.hex()
@@ -155,38 +197,43 @@ class Writer:
             elif kind == "session_end":
                 batch.ended.append((index, session.sid))
 
-    def _draft(self, value: Any) -> Draft:
-        kind = type(value)
-        if kind is Intent:
-            return leaves.intent(value)
-        if kind is Outcome:
-            return leaves.outcome(value)
-        if kind is SessionStart:
-            return leaves.begin(value, self._store.pseudonyms)
-        if kind is Event:
-            return leaves.event(value, self._store.pseudonyms)
-        draft: Draft = value
-        return draft
+    def _session(self, sid: str, kind: str) -> Session:
+        """The chain of a session. One that ends is forgotten: the last use of it is this record."""
+        if kind == "session_begin":
+            session = self._sessions[sid] = Session(sid)
+            return session
+        if kind == "session_end":
+            return self._sessions.pop(sid)
+        return self._sessions[sid]
 
-    def _common(self, index: int, now: float) -> leaves.Fields:
+    def _cut(
+        self, fields: leaves.Fields, payload: leaves.Fields | None, secret: bytes
+    ) -> tuple[bytes, bytes]:
+        """The leaf and the payload of a record that is too long for a leaf."""
+        place = {name: value for name, value in fields.items() if name in _PLACE}
+        own = {name: value for name, value in fields.items() if name not in _PLACE}
+        draft = leaves.cut(Draft(own, payload))
+        sealed = leaves.encode_payload(draft.payload or {})
+        leaf = leaves.encode_leaf({**place, **draft.fields, "payload": self._commitment(sealed, secret)})
+        if leaf is None:
+            raise MalformedEntry("a record does not fit into a leaf")
+        return leaf, sealed
+
+    def _stamp(self, fields: leaves.Fields, now: float) -> None:
         """Time never runs backwards in the log; where the clock did, the leaf says what it showed."""
         clock = int(now * 1000)
-        common: leaves.Fields = {"v": VERSION, "node": self._node, "index": index}
         if clock < self._last_ms:
             if self._last_ms - clock > _BEHIND_MS:
-                common["clock"] = max(clock, 0)
+                fields["clock"] = max(clock, 0)
         else:
             self._last_ms = clock
-        common["time"] = self._last_ms
-        return common
+        fields["time"] = self._last_ms
 
-    def _commitment(self, payload: bytes | None, secret: bytes) -> leaves.Fields:
-        if payload is None:
-            return {}
+    def _commitment(self, payload: bytes, secret: bytes) -> leaves.Fields:
         said: leaves.Fields = {"commitment": commit(secret[KEY_SIZE:], payload), "size": len(payload)}
         if len(payload) > self._payload_limit:
             said["kept"] = False
-        return {"payload": said}
+        return said
 
     def _keep(self, batch: Batch, index: int, payload: bytes, secret: bytes) -> None:
         """The salt is kept in any case, so that who has the payload elsewhere can show it is the one."""

@@ -108,14 +108,16 @@ def list_reviews(
         typer.echo("nothing waits" if state == "pending" else f"nothing is {state}")
         return
     table = Table(box=None, header_style="bold")
-    for column in ("ticket", "state", "who", "connection", "age", "left", "statement"):
-        table.add_column(column, overflow="ellipsis", no_wrap=True)
+    for column in ("ticket", "state", "who", "connection", "age", "left"):
+        table.add_column(column, no_wrap=True)
+    # The one column that gives way on a narrow terminal: a ticket that is cut off cannot be typed.
+    table.add_column("statement")
     for entry in found:
+        statement = clean(entry["statement"]).replace("\n", " ")
         table.add_row(*map(Text, (
             entry["ticket"], entry["state"], clean(entry["requester"]["subject"]), entry["connection"],
             _span(entry["age"]), _span(entry["expires_in"]) if entry["state"] == "pending" else "",
-            clean(entry["statement"]).replace("\n", " "),
-        )))
+        )), Text(statement, no_wrap=True, overflow="ellipsis"))
     Console(highlight=False).print(table)
 
 

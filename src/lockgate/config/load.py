@@ -127,8 +127,12 @@ def _with_options(
 def _explained(
     error: ValidationError, model: type[BaseModel], prefix: Location, document: Document
 ) -> Iterable[tuple[int, str]]:
-    for entry in error.errors(include_url=False):
-        inner: Location = tuple(entry["loc"])
+    found = error.errors(include_url=False)
+    places = [tuple(entry["loc"]) for entry in found]
+    for entry, inner in zip(found, places, strict=True):
+        # pydantic also calls a list too short when its items are wrong: that is told at the items
+        if entry["type"] == "too_short" and any(place[:len(inner)] == inner != place for place in places):
+            continue
         at = prefix + inner
         line = document.keys.get(at) or document.line(at)
         yield line, explain(entry, model, inner)

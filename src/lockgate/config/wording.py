@@ -44,6 +44,10 @@ def explain(error: Mapping[str, Any], model: type[BaseModel], location: Location
     value = error.get("input")
     if kind in _EXPECTED:
         return f"`{_name(location)}` must be {_EXPECTED[kind]}, not {_KINDS.get(type(value), 'this')}"
+    if kind == "too_short":
+        return f"`{_name(location)}` is empty; write at least one entry"
+    if kind == "string_too_short":
+        return f"`{_name(location)}` is empty; write something"
     if kind == "string_pattern_mismatch":
         wanted = _PATTERNS.get(str(context.get("pattern")), f"text like {context.get('pattern')}")
         return f"`{_name(location)}` must be {wanted}"

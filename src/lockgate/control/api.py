@@ -65,7 +65,7 @@ def shown(review: Review, now: float) -> dict[str, Any]:
     """A ticket as reviewers see it: enough to decide, nothing else of the session."""
     return {
         "ticket": review.ticket, "state": review.state.value, "statement": review.text,
-        "parameters": list(review.parameters), "connection": review.connection,
+        "parameters": list(review.parameters), "context": list(review.context), "connection": review.connection,
         "requester": {"issuer": review.requester_issuer, "subject": review.requester_subject,
                       "agent": review.requester_agent},
         "session": review.session, "rules": list(review.rules),

@@ -184,19 +184,21 @@ class Governor:
     # ------------------------------------------------------------ (1)–(3)
 
     def judge(
-        self, operation: Operation, plan: Callable[[Decision], Planned | Refusal], ask: bool = True
+        self, operation: Operation, plan: Callable[[Decision], Planned | Refusal], ask: bool = True,
+        counts: bool | None = None,
     ) -> Grant | Refusal | Held:
         """Stages 1 to 3. `plan` is called once policy has decided, before anybody is asked.
 
         A refusal is on record when it comes back. A `Held` resolves to the grant or the refusal;
         withdrawing it withdraws the review. Without `ask` a review is put to nobody (a statement that
         is prepared now and asked about when it runs): the grant's decision then still says review.
+        `counts` says whether it is one of the session's statements (None: if `ask`).
         """
-        decided = self._decide(operation, ask)
+        decided = self._decide(operation, ask if counts is None else counts)
         if isinstance(decided, Refusal):
             return self._refuse(operation, decided, None)
         if decided.effect is Effect.DENY:
-            return self._refuse(operation, denial(decided), decided)
+            return self._refuse(operation, denial(decided, operation), decided)
         planned = self._plan(plan, decided)
         if isinstance(planned, Refusal):
             return self._refuse(operation, planned, decided)
@@ -234,7 +236,7 @@ class Governor:
             return _INTERNAL
         answer = self._pipeline.reviews.request(Ask(
             self.identity, self.connection, self.session, operation.text, operation.parameters,
-            decision.rules, decision.review, decision.policy_hash,
+            decision.rules, decision.review, decision.policy_hash, operation.reading, operation.context,
         ))
         if isinstance(answer, Approval):
             return Grant(operation, decision, planned, answer.ticket)
@@ -287,20 +289,23 @@ class Governor:
     ) -> Permit | Refusal | Pending[Permit | Refusal]:
         """(4) the intents of `grants` are durable or queued, then (5) the permit for `payload`.
 
-        One grant whose decision says `audit: full` makes all of them wait. With no grants the bytes
-        carry no request and go `under` a record that exists. After a refusal nothing may be
-        forwarded and the grants are spent.
+        One grant whose decision says `audit: full` makes all of them wait; so does a log that cannot
+        keep up, which slows senders down instead of turning them away. With no grants the bytes carry
+        no request and go `under` a record that exists. After a refusal nothing may be forwarded and
+        the grants are spent.
         """
         if self._ended or not self._recorder.is_writable:
             return _AUDIT_UNAVAILABLE
         if not grants:
             return issue_permit(self.session, (), under, payload)
         started = self._pipeline.clock.monotonic()
+        waits = self._recorder.is_congested
         for grant in grants:
             if grant.record >= 0 or grant.is_settled:
                 raise ValueError("a grant is recorded once")
-            if grant.decision.audit is AuditMode.FULL:
-                return self._record_durably(grants, payload, under, started)
+            waits = waits or grant.decision.audit is AuditMode.FULL
+        if waits:
+            return self._record_durably(grants, payload, under, started)
         try:
             for grant in grants:
                 grant.started = started
@@ -314,7 +319,7 @@ class Governor:
     def _record_durably(
         self, grants: Sequence[Grant], payload: bytes, under: int, started: float
     ) -> Pending[Permit | Refusal]:
-        """`audit: full`: the permit comes when the last of the intents is durable (I2)."""
+        """`audit: full`, or a congested log: the permit comes when the last of the intents is durable (I2)."""
         waiting: Pending[Permit | Refusal] = Pending(lambda: self._abandon(grants, "withdrawn"))
         missing = len(grants)
 
@@ -426,13 +431,17 @@ class Governor:
         return self._pipeline.fault(name, fault)
 
 
-def denial(decision: Decision) -> Refusal:
-    """A policy's `deny`, worded for the client."""
+def denial(decision: Decision, operation: Operation | None = None) -> Refusal:
+    """A policy's `deny`, worded for the client. An effect that cannot be known counts as every effect:
+    whoever reads another rule's reason for it is told so.
+    """
+    is_opaque = operation is not None and bool(operation.facts.get("is_opaque"))
     return Refusal(
         RefusalCode.DENIED,
         decision.reason,
         rule=decision.rules[0] if decision.rules else None,
-        hint="This is a decision of the gateway's policy; sending it again does not help. "
+        hint=("What this would do cannot be known beforehand, so it counts as doing everything. "
+              if is_opaque else "") + "This is a decision of the gateway's policy; sending it again does not help. "
              "Ask those who own the policy, or do the task another way.",
     )
 

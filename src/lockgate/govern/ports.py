@@ -23,6 +23,10 @@ class Recorder(Protocol):
     def is_writable(self) -> bool:
         """False once the log is poisoned or its disk is full: nothing may be forwarded."""
 
+    @property
+    def is_congested(self) -> bool:
+        """True while more than half of the queue is taken: new senders should wait for durability."""
+
     def begin_session(self, start: SessionStart, done: Done) -> None:
         """Append `session_begin`; the session's sequence starts at 0 with it."""
 

@@ -36,7 +36,7 @@ from lockgate.model import (
 )
 
 _ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"   # 32 signs; no 0/O, 1/I
-_BINDING = "lockgate/review-binding/v1"
+_BINDING = "lockgate/review-binding/v2"
 
 
 class ReviewError(LockgateError):
@@ -60,6 +60,8 @@ class Ask:
     rules: tuple[str, ...]
     terms: ReviewTerms
     policy_hash: str
+    reading: str = ""
+    context: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ def binding(ask: Ask) -> str:
     """The hex SHA-256 of what an approval is good for."""
     identity = ask.identity
     bound = [_BINDING, identity.issuer, identity.subject, ask.connection, ask.policy_hash, ask.text,
-             list(ask.parameters)]
+             list(ask.parameters), ask.reading, list(ask.context)]
     return hashlib.sha256(_canonical(bound)).hexdigest()
 
 
@@ -178,7 +180,7 @@ class ReviewDesk:
             requester_agent=identity.agent, connection=ask.connection, session=ask.session, text=ask.text,
             parameters=ask.parameters, rules=ask.rules, reviewer_groups=tuple(sorted(terms.by)),
             policy_hash=ask.policy_hash, created_at=now, expires_at=now + terms.expires,
-            also_groups=tuple(tuple(sorted(groups)) for groups in terms.also),
+            also_groups=tuple(tuple(sorted(groups)) for groups in terms.also), context=ask.context,
         )
         self._store.create(review)
         held = _Open(review)

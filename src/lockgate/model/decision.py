@@ -40,18 +40,18 @@ class RefusalCode(StrEnum):
 
     DENIED = "denied"                          # policy
     REVIEW_PENDING = "review_pending"          # mode: ticket; ask, then retry
-    REVIEW_DENIED = "review_denied"
-    REVIEW_EXPIRED = "review_expired"
-    UNAUTHENTICATED = "unauthenticated"
+    REVIEW_DENIED = "review_denied"            # a person said no
+    REVIEW_EXPIRED = "review_expired"          # nobody decided in time, or the request was withdrawn
+    UNAUTHENTICATED = "unauthenticated"        # the token was not accepted
     EXPIRED = "expired"                        # the identity's token ran out
     NOT_UNDERSTOOD = "not_understood"          # cannot be parsed or resolved (I4)
     NOT_ENFORCEABLE = "not_enforceable"        # a mask is due that this statement shape cannot carry
     UNKNOWN_OBJECT = "unknown_object"          # the backend has no such relation
-    TOO_LARGE = "too_large"
-    UNSUPPORTED = "unsupported"
-    AUDIT_UNAVAILABLE = "audit_unavailable"
-    BACKEND_UNAVAILABLE = "backend_unavailable"
-    SHUTTING_DOWN = "shutting_down"
+    TOO_LARGE = "too_large"                    # a statement or row beyond `limits`
+    UNSUPPORTED = "unsupported"                # refused whatever the policy says
+    AUDIT_UNAVAILABLE = "audit_unavailable"    # the log cannot be written
+    BACKEND_UNAVAILABLE = "backend_unavailable"  # not reached, or it refused the gateway
+    SHUTTING_DOWN = "shutting_down"            # the gateway ends, or this connection was changed
     INTERNAL = "internal"                      # a stage raised; fail closed
 
 

@@ -15,7 +15,11 @@ class Operation:
     `facts` are plain values (str, int, bool, None, list, dict) that conditions see as `op.<name>`;
     `op.verb` and `op.verbs` are added by the policy engine. `text` is what a reviewer reads and
     what a ticket is bound to, without comments. `parameters` are bound values as text (None for
-    NULL, a hex form for binary). `objects` are the names touched, for the record.
+    NULL, a hex form for bytes of an unknown type). `objects` are the names touched, for the record.
+    `reading` says how the parameters are to be read where their text alone does not (formats and
+    types): a ticket is bound to it too. `context` are the things that the session did before and that may
+    change what the text means (a search path, temporary relations), in words for the reviewer: a ticket
+    is bound to them as well.
     Two operations with an equal `key` have equal verbs and facts (the key does not cover
     parameters), so a decision may be cached by it.
     """
@@ -28,3 +32,5 @@ class Operation:
     facts: Mapping[str, object] = field(default_factory=dict)
     parameters: tuple[str | None, ...] = ()
     objects: tuple[str, ...] = ()
+    reading: str = ""
+    context: tuple[str, ...] = ()

@@ -44,3 +44,5 @@ class Review:
     decided_at: float | None = None
     comment: str | None = None
     also_groups: tuple[tuple[str, ...], ...] = ()
+    context: tuple[str, ...] = ()
+    """What the session did before that may change what `text` means; part of the binding."""

@@ -6,7 +6,8 @@ again, so that what somebody else changed is seen in about a second. Rules:
 - one probe at a time; who asks meanwhile waits for it, or for the next where it must be newer;
 - a catalogue that could not be confirmed for a while counts as none: fail closed;
 - a connection takes no session before its first catalogue was there and every rule that applies to
-  it was found enforceable with it (I5).
+  it was found enforceable with it (I5). The same is asked of every changed catalogue: where a masked
+  column was renamed behind the gateway's back, the connection stops instead of showing it.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ class Keeper:
         self._timer: asyncio.TimerHandle | None = None
         self._governor: Governor | None = None
         self._is_stopped = False
+        self.complaint = ""
 
     # ------------------------------------------------------------ asking
 
@@ -106,6 +108,8 @@ class Keeper:
         """
         if self.spec.probe is None:
             return None
+        if self.problems:
+            return self._objection()
         catalogue = self.catalogue
         if newer_than is not None and (catalogue is None or catalogue.version <= newer_than):
             return self.refresh(join=False)
@@ -179,8 +183,11 @@ class Keeper:
         self._flight = None
         if isinstance(value, Refusal):
             self._host.counters.catalogue_loads["failed"] += 1
+            self._complain(value.reason)
         else:
             self._take(value)
+            self._complain("")
+            value = self._objection() or value
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             waiter.resolve(value)
@@ -201,10 +208,8 @@ class Keeper:
             self._version = max(self._version + 1, getattr(catalogue, "version", 0))
             self.catalogue = catalogue
         self._host.counters.catalogue_loads["changed" if is_new else "same"] += 1
-        if not self.is_checked:
+        if is_new or not self.is_checked:
             self.recheck()
-        elif is_new:
-            self._warn(self._check(self.spec, self.connection, catalogue))
 
     def recheck(self) -> None:
         """Ask again whether every rule that applies can be enforced; before the first look: nothing."""
@@ -212,6 +217,12 @@ class Keeper:
             return
         self.problems = tuple(self._warn(self._check(self.spec, self.connection, self.catalogue)))
         self.is_checked = True
+
+    def _complain(self, reason: str) -> None:
+        """Say once why the backend cannot be used; "" when it can."""
+        if reason and reason != self.complaint:
+            log.warning("backend cannot be used", connection=self.connection.name, reason=reason)
+        self.complaint = reason
 
     def _warn(self, rows: Sequence[Enforcement]) -> list[Enforcement]:
         found = [row for row in rows if row.problem is not None]
@@ -228,7 +239,7 @@ class Keeper:
 
     def _tick(self) -> None:
         self._timer = None
-        if self.sessions or not self.is_checked:
+        if self.sessions or not self.is_ready:
             self._launch()
         else:
             self._schedule()

@@ -28,6 +28,7 @@ from lockgate.wire.steps import (
     Clear,
     Interrupt,
     Judge,
+    Note,
     Record,
     Settle,
     Side,
@@ -199,14 +200,15 @@ class Governed(Driver):
 
     def _judge(self, lane: Lane, step: Judge) -> Any:
         governor = self._governor()
-        if step.ask:
+        if step.ask and step.counts is None:
             verdict = governor.judge(step.operation, step.plan)
         else:
-            verdict = governor.judge(step.operation, step.plan, ask=False)
+            verdict = governor.judge(step.operation, step.plan, step.ask, step.counts)
         kind = type(verdict)
         if kind is Grant:
-            if step.ask:
-                self._count(step, verdict.decision.effect.value)  # type: ignore[union-attr]
+            effect = verdict.decision.effect  # type: ignore[union-attr]
+            if step.ask or (step.counts and effect is not Effect.REVIEW):
+                self._count(step, effect.value)
             return verdict
         if kind is not Held:
             self._count(step, "deny")
@@ -291,6 +293,10 @@ class Governed(Driver):
         self._governor().settle(grant, step.status, step.rows, step.sent, step.code)
         return None
 
+    def _note(self, lane: Lane, step: Note) -> Any:
+        self._governor().event(step.type, step.fields)
+        return None
+
     def _settle_open(self, code: str) -> None:
         """The session ends: whatever is open may have been executed."""
         governor = self.governor
@@ -339,6 +345,7 @@ GOVERNED_HANDLERS: Mapping[type, Handler] = {
     Record: Governed._record,
     Clear: Governed._clear,
     Settle: Governed._settle,
+    Note: Governed._note,
     Snapshot: Governed._snapshot,
     Interrupt: Governed._interrupt,
 }

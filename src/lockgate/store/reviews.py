@@ -90,7 +90,7 @@ class SqlReviewStore:
 
 
 _READ: dict[str, Callable[[Any], Any]] = {
-    "state": ReviewState, "parameters": tuple, "rules": tuple, "reviewer_groups": tuple,
+    "state": ReviewState, "parameters": tuple, "rules": tuple, "context": tuple, "reviewer_groups": tuple,
     "also_groups": lambda sets: tuple(tuple(groups) for groups in sets),
 }
 

@@ -29,6 +29,7 @@ reviews = Table(
     Column("reviewer_subject", Text),
     Column("decided_at", Float),
     Column("comment", Text),
+    Column("context", JSON, nullable=False),
     Index("reviews_by_binding", "binding", "state"),
     Index("reviews_by_state", "state", "created_at"),
 )

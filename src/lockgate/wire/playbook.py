@@ -24,6 +24,7 @@ from lockgate.wire.steps import (
     Close,
     Compose,
     Judge,
+    Note,
     Receive,
     Record,
     Settle,
@@ -140,7 +141,7 @@ class Performer:
             return answer(step)
         if isinstance(step, Judge):
             self.judged.append(step)
-            return self.governor.judge(step.operation, step.plan, step.ask)
+            return self.governor.judge(step.operation, step.plan, step.ask, step.counts)
         if isinstance(step, Record):
             return self.governor.record(step.grants, step.payload, step.under)
         if isinstance(step, Clear):
@@ -150,7 +151,9 @@ class Performer:
         if isinstance(step, Settle):
             self.settled.append(step)
             return self.governor.settle(step.grant, step.status, step.rows, step.sent, step.code)
-        if isinstance(step, ToServer):
+        if isinstance(step, Note):
+            self.governor.event(step.type, step.fields)
+        elif isinstance(step, ToServer):
             self._saw(SERVER, require_permit(step.permit))
         elif isinstance(step, ToClient):
             self._saw(CLIENT, require_clearance(step.cleared))

@@ -43,6 +43,9 @@ class Judge:
     ask: bool = True
     """False: decide and plan, but put no review to anybody (a statement that is prepared now and
     asked about when it is executed). The grant's decision may then still say REVIEW."""
+    counts: bool | None = None
+    """Whether it counts as one of the session's statements; None: if `ask`. A request that is judged twice
+    before it goes on counts once."""
 
 
 @dataclass(slots=True)
@@ -83,6 +86,14 @@ class Settle:
     rows: int = 0
     sent: int = 0
     code: str = ""
+
+
+@dataclass(slots=True)
+class Note:
+    """Put something else of this session on record: an event of this `type` (a cancel, for one). → None."""
+
+    type: str
+    fields: dict[str, object] = field(default_factory=dict)
 
 
 # ---------------------------------------------------------------- bytes
@@ -218,7 +229,7 @@ class Aside:
 
 
 Step = (
-    Judge | Record | Clear | Compose | Settle | ToServer | ToClient | Close | Receive | StartTls
+    Judge | Record | Clear | Compose | Settle | Note | ToServer | ToClient | Close | Receive | StartTls
     | Authenticate | Admit | Dial | Credential | Snapshot | Interrupt | Aside
 )
 

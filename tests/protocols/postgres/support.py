@@ -31,8 +31,10 @@ class Log:
 
     def __init__(self) -> None:
         self.is_writable = True
+        self.is_congested = False
         self.intents: list[Intent] = []
         self.outcomes: list[Outcome] = []
+        self.events: list[Event] = []
         self.hold = False
         self.waiting: list[Callable[[AuditError | None], None]] = []
 
@@ -52,6 +54,7 @@ class Log:
         self.outcomes.append(outcome)
 
     def event(self, event: Event, done: Callable[[AuditError | None], None] | None = None) -> None:
+        self.events.append(event)
         if done is not None:
             done(None)
 

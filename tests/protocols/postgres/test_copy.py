@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from lockgate.kernel.frames import frame
 from lockgate.model import DetectMask, MaskMethod, OutcomeStatus, Rule
 from lockgate.wire.playbook import CLIENT, SERVER, Bytes
@@ -62,6 +64,17 @@ def test_copy_that_fails_drops_what_follows() -> None:
     assert [(o.status, o.code) for o in world.log.outcomes] == [(OutcomeStatus.ERROR, "22P02")]
 
 
+@pytest.mark.parametrize("message", [s.query("select 1"), s.parse("select 1"), s.close()])
+def test_another_message_inside_copy_data_ends_the_session(message: bytes) -> None:
+    """The copying backend takes such a message for an error: nothing may be owed for it (and answered as another)."""
+    world = World()
+    book = world.session()
+    book >> Bytes(CLIENT, s.query("copy t from stdin")) >> Bytes(SERVER, COPY_IN) >> Bytes(CLIENT, message)
+    assert s.errors(book.sent(CLIENT))[0]["C"] == "08P01"
+    assert book.is_closed
+    assert s.kinds(book.sent(SERVER)) == "Q"
+
+
 def test_copy_fail_is_forwarded() -> None:
     """The client may give up."""
     book = World().session()
@@ -105,3 +118,60 @@ def test_copy_data_out_of_place_is_dropped() -> None:
     book = World().session()
     book >> Bytes(CLIENT, data(b"x") + DONE)
     assert book.seen == []
+
+
+CARDS = (s.ALLOW, Rule(name="cards", detects=(DetectMask(("credit_card",), MaskMethod.REDACT),)))
+CARD = b"4111111111111111"
+
+
+def copied(world: World, text: str, *pieces: bytes) -> bytes:
+    """What the client gets of a COPY's data."""
+    book = world.session()
+    book >> Bytes(CLIENT, s.query(text))
+    book >> Bytes(SERVER, COPY_OUT + b"".join(data(piece) for piece in pieces) + DONE + s.complete("COPY 1") + s.ready())
+    return b"".join(body for kind, body in s.messages(book.sent(CLIENT)) if kind == "d")
+
+
+def test_copy_is_read_as_its_statement_says() -> None:
+    """The format comes from the options, not from a word in the text: quotes are content in FORMAT text."""
+    found = copied(World(rules=CARDS), "copy csv to stdout", b'"1\t' + CARD + b"\n")
+    assert found.startswith(b'"1\t')
+    assert CARD not in found
+
+
+def test_quotes_and_nulls_of_the_statement_count() -> None:
+    """Rows are put together by the quote, delimiter and null string that the statement gives."""
+    found = copied(World(rules=CARDS), "copy t to stdout (format csv, quote '''', delimiter ';', null 'none')",
+                   b"'it''s\n" + CARD[:8], CARD[8:] + b"';none;\"\n")
+    assert CARD not in found
+    assert found.endswith(b";none;\"\n")
+
+
+def test_each_copy_of_a_string_is_read_by_its_own_options() -> None:
+    """The second COPY of a string has other options than the first."""
+    book = World(rules=CARDS).session()
+    book >> Bytes(CLIENT, s.query("copy a to stdout csv; copy b to stdout"))
+    book >> Bytes(SERVER, COPY_OUT + data(b'"x,y"\n') + DONE + s.complete("COPY 1"))
+    book >> Bytes(SERVER, COPY_OUT + data(b'"1\t' + CARD + b"\n") + DONE + s.complete("COPY 1") + s.ready())
+    rows = [body for kind, body in s.messages(book.sent(CLIENT)) if kind == "d"]
+    assert rows[0] == b'"x,y"\n'
+    assert CARD not in rows[1]
+    assert not book.is_closed
+
+
+def test_a_copy_that_cannot_be_looked_at_is_refused() -> None:
+    """Where a detector is in force, options that hide where a value ends are refused; without one they pass."""
+    text = "copy t to stdout (format csv, escape 'x')"
+    book = World(rules=CARDS).session()
+    book >> Bytes(CLIENT, s.query(text))
+    assert book.sent(SERVER) == b""
+    assert s.errors(book.sent(CLIENT))[0]["C"] == "42501"
+    assert copied(World(), text, b"1\n") == b"1\n"
+
+
+def test_a_copy_in_another_format_than_stated_ends_the_session() -> None:
+    """A backend whose COPY is binary where the statement says text is not understood."""
+    book = World(rules=CARDS).session()
+    book >> Bytes(CLIENT, s.query("copy t to stdout")) >> Bytes(SERVER, b"H\0\0\0\x09\1\0\1\0\1" + data(CARD))
+    assert CARD not in book.sent(CLIENT)
+    assert book.is_closed

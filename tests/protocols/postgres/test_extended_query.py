@@ -52,7 +52,7 @@ def test_a_refusal_behind_work_of_its_segment_rolls_it_back() -> None:
     book >> Bytes(CLIENT, good + s.parse("drop table t") + s.bind() + s.execute() + s.SYNC)
     sent = book.sent(SERVER)
     assert sent.startswith(good)
-    assert s.kinds(sent) == "PBEES"
+    assert s.kinds(sent) == "PBEPS"
     assert b"drop" not in sent
     book >> Bytes(SERVER, s.PARSED + s.BOUND + s.complete("INSERT 0 1") + s.error("34000", "portal does not exist") + s.ready())
     assert s.kinds(book.sent(CLIENT)) == "12CEZ"
@@ -210,3 +210,18 @@ def test_what_waits_for_its_record_while_its_segment_fails_is_taken_back() -> No
         (OutcomeStatus.ERROR, "42P05"), (OutcomeStatus.ERROR, "25P02")]
     book >> Bytes(CLIENT, s.bind("b") + s.SYNC)
     assert s.errors(book.sent(CLIENT))[-1]["C"] == "26000"
+
+
+def test_a_portal_whose_bind_is_not_answered_yet_is_not_executed() -> None:
+    """A Bind that fails leaves the portal before it: what is judged must be what the backend will run."""
+    world = World(rules=(s.ALLOW, REVIEW))
+    book = world.session()
+    book >> Bytes(CLIENT, s.query("begin")) >> Bytes(SERVER, s.complete("BEGIN") + s.ready("T"))
+    book >> Bytes(CLIENT, s.parse("delete from t", "s1") + s.parse("select 1", "s2") + s.bind("s1", "p1") + s.SYNC)
+    book >> Bytes(SERVER, s.PARSED + s.PARSED + s.BOUND + s.ready("T"))
+    before = len(book.sent(SERVER))
+    book >> Bytes(CLIENT, s.bind("s2", "p1") + s.SYNC + s.execute("p1") + s.SYNC)
+    assert s.kinds(book.sent(SERVER)[before:]) == "BS"
+    book >> Bytes(SERVER, s.error("42P03", "cursor exists") + s.ready("E"))
+    assert [ask.text for ask in world.desk.asked] == ["delete from t"]
+    assert s.kinds(book.sent(SERVER)[before:]) == "BS"

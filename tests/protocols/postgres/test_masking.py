@@ -21,8 +21,16 @@ CARD = b"4111111111111111"
 
 
 class FakeCatalogue:
-    version = 1
+    """What a probe found: a version, and the names it knows."""
+
     fingerprint = "f"
+
+    def __init__(self, version: int = 1, *known: str) -> None:
+        self.version = version
+        self.known = known
+
+    def candidates(self, schema: str | None, name: str) -> tuple[str, ...]:
+        return tuple(known for known in self.known if known == name)
 
 
 def masking(book: Playbook, mask: Callable[[str], Masked | Refusal] | None = None) -> Playbook:
@@ -102,6 +110,38 @@ def test_the_second_witness_ends_the_session(extended: bool) -> None:
     assert book.is_closed
     assert all(o.status in (OutcomeStatus.REFUSED, OutcomeStatus.UNKNOWN) for o in world.log.outcomes)
     assert len(world.log.outcomes) == 1
+
+
+SHOWN = s.columns("id", "ssn", table=16400)
+
+
+def test_the_second_witness_sees_a_cursor_that_sql_declared() -> None:
+    """Describe of a cursor names no statement: the labels in force are held against its columns."""
+    _, book = session(MASK)
+    book >> Bytes(CLIENT, s.query("begin; declare c cursor for select ssn from customers"))
+    book >> Bytes(SERVER, s.complete("BEGIN") + s.complete("DECLARE CURSOR") + s.ready("T"))
+    book >> Bytes(CLIENT, s.describe("P", "c") + s.SYNC) >> Bytes(SERVER, SHOWN + s.ready("T"))
+    assert s.errors(book.sent(CLIENT))[-1]["S"] == "FATAL"
+    assert book.is_closed
+
+
+@pytest.mark.parametrize("text", ["fetch all from c", "execute p", "select id from customers"])
+def test_rows_without_a_describe_have_a_witness_too(text: str) -> None:
+    """A client that executes and never asks for columns: the gateway asks, and keeps the answer to itself."""
+    _, book = session(MASK)
+    book >> Bytes(CLIENT, s.parse(text) + s.bind() + s.execute() + s.SYNC)
+    assert s.kinds(book.sent(SERVER)) == "PBDES"
+    book >> Bytes(SERVER, s.PARSED + s.BOUND + SHOWN + s.row(b"1", SSN.encode()) + s.complete() + s.ready())
+    assert SSN.encode() not in book.sent(CLIENT)
+    assert "T" not in s.kinds(book.sent(CLIENT))
+    assert book.is_closed
+
+
+def test_nothing_is_asked_where_no_rows_can_come() -> None:
+    """A statement without rows costs no question of the gateway's own."""
+    _, book = session(MASK)
+    book >> Bytes(CLIENT, s.parse("insert into customers values (1)") + s.bind() + s.execute() + s.SYNC)
+    assert s.kinds(book.sent(SERVER)) == "PBES"
 
 
 LEAKS = [
@@ -255,6 +295,57 @@ def test_own_ddl_asks_for_a_new_catalogue() -> None:
     assert asked == [None, 1]
 
 
+def test_names_of_own_ddl_are_forgotten_once_the_catalogue_knows_them() -> None:
+    """A relation that the session made and committed is like any other's; temporary ones stay its own."""
+    known = iter([FakeCatalogue(1), FakeCatalogue(2), FakeCatalogue(3, "v", "w")])
+    world = World(rules=(s.ALLOW, MASK), snapshot=lambda step: next(known))
+    book = masking(world.session())
+    names = s.state_of(book).names
+    book >> Bytes(CLIENT, s.query("create view v as select 1")) >> Bytes(SERVER, s.complete() + s.ready())
+    book >> Bytes(CLIENT, s.query("create temp table w (a int)"))
+    assert names.has_relation(None, "v")
+    book >> Bytes(SERVER, s.complete() + s.ready())
+    book >> Bytes(CLIENT, s.query("select 1"))
+    assert not names.has_relation(None, "v")
+    assert names.has_relation(None, "w")
+    assert not names.has_relation("p", "w")
+
+
+def test_names_stay_until_the_transaction_is_over() -> None:
+    """Inside an open block no catalogue can know what it made."""
+    asked: list[int | None] = []
+
+    def snapshot(step: Any) -> FakeCatalogue:
+        asked.append(step.newer_than)
+        return FakeCatalogue(len(asked), "v")
+
+    book = masking(World(rules=(s.ALLOW, MASK), snapshot=snapshot).session())
+    names = s.state_of(book).names
+    for text, status in (("begin", "T"), ("create table v ()", "T"), ("select 1", "T")):
+        book >> Bytes(CLIENT, s.query(text)) >> Bytes(SERVER, s.complete() + s.ready(status))
+        assert names.has_relation(None, "v") == (text != "begin")
+    book >> Bytes(CLIENT, s.query("commit")) >> Bytes(SERVER, s.complete() + s.ready())
+    book >> Bytes(CLIENT, s.query("select 1"))
+    assert not names.has_relation(None, "v")
+    assert asked == [None, None, None, None, 4]
+
+
+def test_a_catalogue_that_cannot_be_read_after_own_ddl_is_asked_for_again() -> None:
+    """A probe that failed leaves the catalogue as old as it was."""
+    asked: list[int | None] = []
+    answers = [FakeCatalogue(7), Refusal(RefusalCode.BACKEND_UNAVAILABLE, "gone"), FakeCatalogue(8)]
+
+    def snapshot(step: Any) -> Any:
+        asked.append(step.newer_than)
+        return answers[len(asked) - 1]
+
+    book = masking(World(rules=(s.ALLOW, MASK), snapshot=snapshot).session())
+    book >> Bytes(CLIENT, s.query("create table a (b int)")) >> Bytes(SERVER, s.complete() + s.ready())
+    book >> Bytes(CLIENT, s.query("select 1"))
+    book >> Bytes(CLIENT, s.query("select 1"))
+    assert asked == [None, 7, 7]
+
+
 def test_a_refusal_of_the_mask_plan_names_what_to_do() -> None:
     """A mask that this statement's shape cannot carry is 42501 with a hint."""
     world = World(rules=(s.ALLOW, MASK), snapshot=lambda step: FakeCatalogue())
@@ -262,3 +353,17 @@ def test_a_refusal_of_the_mask_plan_names_what_to_do() -> None:
     book >> Bytes(CLIENT, s.query("select id from customers"))
     [found] = s.errors(book.sent(CLIENT))
     assert (found["C"], found["H"]) == ("42501", "write it so")
+
+
+def test_names_are_confirmed_between_transactions_only() -> None:
+    """While a block is open or something is on its way, a catalogue may know another relation of that name."""
+    book = masking(World(rules=(s.ALLOW, MASK), snapshot=lambda step: FakeCatalogue(2, "v")).session())
+    state = s.state_of(book)
+    book >> Bytes(CLIENT, s.query("begin")) >> Bytes(SERVER, s.complete("BEGIN") + s.ready("T"))
+    state.is_unconfirmed = True
+    state.names.create("v")
+    book >> Bytes(CLIENT, s.query("select 1")) >> Bytes(SERVER, s.complete() + s.ready("T"))
+    assert state.names.has_relation(None, "v")
+    book >> Bytes(CLIENT, s.query("commit")) >> Bytes(SERVER, s.complete("COMMIT") + s.ready())
+    book >> Bytes(CLIENT, s.query("select 1"))
+    assert not state.names.has_relation(None, "v")

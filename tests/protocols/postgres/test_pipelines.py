@@ -78,7 +78,7 @@ def through(script: list[bytes], dice: Random) -> tuple[list[tuple[str, object]]
                 book >> Bytes(CLIENT, piece)
         if dice.random() < 0.5:
             pump(everything=False)
-        if b"copy" in message or any(b"copy" in text.encode() for text in server.statements.values()):
+        if b"copy" in message or "copy" in str((server.statements, server.portals)):
             pump(everything=True)
             while server.copying is not None:
                 book >> Bytes(CLIENT, COPY_END)

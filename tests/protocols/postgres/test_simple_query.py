@@ -186,6 +186,27 @@ def test_interrupt_uses_the_backends_key_while_something_runs() -> None:
     assert apart.data[8:] == state_of(book).backend_key
 
 
+def test_a_client_that_leaves_has_its_statement_cancelled() -> None:
+    """What runs for nobody is cancelled with the backend's own key, on record, before the goodbye."""
+    world = World()
+    book = world.session()
+    book >> Bytes(CLIENT, query("select pg_sleep(600)")) >> Hangup(CLIENT)
+    [apart] = [seen for seen in book.seen if isinstance(seen, Apart)]
+    assert apart.data[8:] == state_of(book).backend_key
+    assert [(e.type, e.fields) for e in world.log.events] == [("cancel", {"reason": "client left"})]
+    assert [o.status for o in world.log.outcomes] == [OutcomeStatus.UNKNOWN]
+    assert book.is_closed
+
+
+def test_a_client_that_leaves_idle_cancels_nothing() -> None:
+    """Between statements there is nothing to cancel."""
+    world = World()
+    book = world.session()
+    book >> Bytes(CLIENT, query("select 1")) >> Bytes(SERVER, complete() + ready()) >> Hangup(CLIENT)
+    assert not [seen for seen in book.seen if isinstance(seen, Apart)]
+    assert world.log.events == []
+
+
 def test_pinned_parameter_that_changes_ends_the_session() -> None:
     """The analysis depends on client_encoding and standard_conforming_strings: a change is FATAL."""
     book = World().session()

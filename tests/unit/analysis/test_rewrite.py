@@ -71,7 +71,7 @@ def test_plain_dml_on_a_protected_relation(text: str) -> None:
     "DELETE FROM t RETURNING (t).ssn", "DELETE FROM t RETURNING t.to_jsonb", "DELETE FROM t RETURNING p.t.ssn",
     "UPDATE t SET name = (SELECT ssn) WHERE id=1", "INSERT INTO t VALUES (1) ON CONFLICT (ssn) DO NOTHING",
     "INSERT INTO t VALUES (1) ON CONFLICT (id) DO UPDATE SET name = t.ssn",
-    "INSERT INTO t VALUES (1) ON CONFLICT (id) DO UPDATE SET name = excluded.ssn",
+    "INSERT INTO t VALUES (1) ON CONFLICT (id) DO UPDATE SET name = excluded::text",
     "INSERT INTO t VALUES (1) ON CONFLICT (lower(ssn)) DO NOTHING", "INSERT INTO t VALUES (1) RETURNING ssn",
     "UPDATE v SET id = 1 WHERE s = 'x'", "MERGE INTO t USING u ON t.id = u.id WHEN MATCHED THEN DELETE",
     "UPDATE t SET name = 'x' WHERE CURRENT OF c", "WITH d AS (DELETE FROM t RETURNING ssn) SELECT 1",

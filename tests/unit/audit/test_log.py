@@ -177,6 +177,25 @@ def test_a_full_queue_refuses_and_recovers(tmp_path: Path) -> None:
     assert verify_log(tmp_path).verdict is Verdict.VERIFIED
 
 
+def test_a_queue_that_fills_up_is_congested_before_it_refuses(tmp_path: Path) -> None:
+    """From half of the bound on senders are asked to wait for durability, and not any more when it drained."""
+    driven = Driven(tmp_path, queue=10)
+    driven.begin("s")
+    writer = driven.log._writer
+    gate, commit = threading.Event(), writer.commit
+    writer.commit = lambda items: (gate.wait(20), commit(items))[1]  # type: ignore[method-assign]
+    seen = []
+    for _ in range(10):
+        seen.append(driven.log.is_congested)
+        driven.log.intent(intent("s"), None)
+    assert seen == [False] * 6 + [True] * 4
+    gate.set()
+    while driven.log.queued:
+        driven.log._thread.join(0.01)
+    assert not driven.log.is_congested
+    driven.log.close()
+
+
 @pytest.mark.parametrize("fault", ["write", "sync"])
 def test_a_failed_write_poisons_until_restart(tmp_path: Path, faults: Faults, fault: str) -> None:
     """Disk full or a failed fsync: all waiters hear of it, nothing is accepted, a restart recovers."""

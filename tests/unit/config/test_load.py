@@ -129,7 +129,7 @@ def test_the_policy_hash_covers_what_decides_and_nothing_else(tmp_path: Path) ->
     ("15m", "15", "lockgate.yaml:24: `expires` must be text, not a number"),
     ("15m", "15 minutes", "lockgate.yaml:24: `expires` must be a duration: a number and ms, s, m, h or d"),
     ("15m", "0s", "lockgate.yaml:24: `expires` must be longer than nothing"),
-    ("by: [dba]", "by: []", "lockgate.yaml:24: `by`: tuple should have at least 1 item"),
+    ("by: [dba]", "by: []", "lockgate.yaml:24: `by` is empty; write at least one entry"),
     ("by: [dba]", "by: dba", "lockgate.yaml:24: `by` must be a list, like [a, b], not text"),
     ("by: [dba]", 'by: [" "]', "lockgate.yaml:24: a reviewers' group has no name"),
     ("with: partial", "with: hide", "lockgate.yaml:21: `with` must be 'partial', 'redact' or 'null'"),

@@ -44,6 +44,7 @@ class FakeRecorder:
 
     is_instant: bool = True
     is_writable: bool = True
+    is_congested: bool = False
     raises: Exception | None = None
     intents: list[Intent] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)

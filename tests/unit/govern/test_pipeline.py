@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from lockgate.errors import AuditError, Unpermitted
+from lockgate.govern.pending import Pending
 from lockgate.govern.permit import Cleared, Permit
 from lockgate.govern.pipeline import Governor, Grant, Planned
 from lockgate.govern.policy import PolicySet
@@ -256,6 +257,23 @@ def test_a_record_that_fails_later_forwards_nothing() -> None:
     assert grant.is_settled
 
 
+def test_a_congested_log_slows_senders_down() -> None:
+    """A log that cannot keep up makes `audit: async` wait for durability instead of refusing; then not."""
+    made = world(ALLOW)
+    session, grant = ready(made, AuditMode.ASYNC)
+    made.recorder.is_instant = False
+    made.recorder.is_congested = True
+    waiting = session.record([grant], b"bytes")
+    assert isinstance(waiting, Pending)
+    assert not waiting.is_done
+    permits: list[object] = []
+    waiting.then(permits.append)
+    made.recorder.flush()
+    assert isinstance(permits[0], Permit)
+    made.recorder.is_congested = False
+    assert isinstance(session.record([granted(session.judge(operation("select"), plan))], b"bytes"), Permit)
+
+
 def test_an_unwritable_log_stops_bytes_without_a_request_too() -> None:
     """Once poisoned, not even the data of a running COPY goes on."""
     made = world(ALLOW)
@@ -409,3 +427,16 @@ def test_a_ticket_refuses_at_once_and_serves_the_retry() -> None:
     made.reviews.approve(first.ticket, DBA)
     assert granted(made.session(session="0ther").judge(operation("delete"), plan)).ticket == first.ticket
     assert refused(made.session().judge(operation("delete"), plan)).ticket != first.ticket
+
+
+def test_an_unknown_effect_is_named_as_the_reason() -> None:
+    """Who reads a rule about DROP for a DO block is told why that rule speaks of it."""
+    made = world(ALLOW, Rule("never-drop", when='op.verb == "drop"', deny="no drops"))
+    session, _ = ready(made)
+    opaque = replace(operation("drop", "select"), facts={"is_opaque": True})
+    known = session.judge(operation("drop"), plan)
+    unknown = session.judge(opaque, plan)
+    assert isinstance(known, Refusal)
+    assert isinstance(unknown, Refusal)
+    assert "cannot be known" in (unknown.hint or "")
+    assert "cannot be known" not in (known.hint or "")

@@ -1,7 +1,8 @@
 """The entrance: `Analyzer` parses, caches, and plans masks. Pure: no socket, no clock, no database.
 
-A statement string is parsed once; a repeated one costs a dictionary look-up. Both caches are bounded
-by entries, the first also by bytes, so that an agent that never repeats itself costs no memory.
+A statement string is parsed once; a repeated one costs a dictionary look-up, and one that differs from
+earlier ones only in literals on which nothing depends is known by its shape (`shape`). All caches are
+bounded by entries, the first also by bytes, so that an agent that never repeats itself costs no memory.
 """
 
 from __future__ import annotations
@@ -18,12 +19,19 @@ from lockgate.analysis.sql.effects import read
 from lockgate.analysis.sql.errors import SYNTAX_ERROR, TOO_COMPLEX, NotUnderstood
 from lockgate.analysis.sql.rewrite import plan
 from lockgate.analysis.sql.session import SessionNames
+from lockgate.analysis.sql.shape import Pieces, Shape, learn, split
 from lockgate.analysis.sql.statement import Masked, Statement
 from lockgate.analysis.sql.text import require_flat, require_readable, strip_comments
 from lockgate.model import ColumnMask, Refusal
 
 LONGEST_CACHED: Final = 65_536
 """Characters of a text that is worth keeping; a longer one is hardly sent twice."""
+
+LONGEST_SHAPE: Final = 16_384
+"""Bytes that a text of `shape.LONGEST` characters may have: a smaller limit is left to `require_readable`."""
+
+_SEEN_ONCE: Final = object()
+_NONE: Final = object()
 
 _UNMASKED: Final[frozenset[tuple[int, int]]] = frozenset()
 
@@ -36,6 +44,7 @@ class AnalysisLimits:
     entries: int = 4_096
     bytes: int = 16_777_216
     plans: int = 4_096
+    shapes: int = 1_024
 
 
 class Analyzer:
@@ -46,6 +55,7 @@ class Analyzer:
         self._statements: OrderedDict[str, Statement] = OrderedDict()
         self._bytes = 0
         self._plans: OrderedDict[tuple[object, ...], Masked | Refusal] = OrderedDict()
+        self._shapes: OrderedDict[Pieces, Shape | object] = OrderedDict()
 
     def statement(self, text: str) -> Statement:
         """Reads the statement or statements of a string. Raises `NotUnderstood`; nothing is cached then."""
@@ -53,6 +63,10 @@ class Analyzer:
         if found is not None:
             self._statements.move_to_end(text)
             return found
+        if self._limits.statement >= LONGEST_SHAPE:
+            known = self._by_shape(text)
+            if known is not None:
+                return known
         require_readable(text, self._limits.statement)
         bare = strip_comments(text)
         statement = parse(bare, self._limits.statement)
@@ -65,11 +79,41 @@ class Analyzer:
             self._bytes -= len(dropped)
         return statement
 
+    def _by_shape(self, text: str) -> Statement | None:
+        """The statement, if its shape is known. A shape is learned when it comes for the second time."""
+        parts = split(text)
+        if parts is None:
+            return None
+        pieces, literals = parts
+        shapes = self._shapes
+        shape = shapes.get(pieces)
+        if shape is None:
+            shapes[pieces] = _SEEN_ONCE
+            if len(shapes) > self._limits.shapes:
+                shapes.popitem(last=False)
+            return None
+        if shape is _SEEN_ONCE:
+            shape = learn(pieces) or _NONE
+            if isinstance(shape, Shape) and not _agrees(shape.filled(text, literals), parse(strip_comments(text))):
+                shape = _NONE
+            shapes[pieces] = shape
+        shapes.move_to_end(pieces)
+        return shape.filled(text, literals) if isinstance(shape, Shape) else None
+
     def mask(self, statement: Statement, masks: tuple[ColumnMask, ...], catalogue: Catalogue,
              session: SessionNames) -> Masked | Refusal:
         """Plans what to forward so that no labelled column can be read, or why there is none."""
         if not masks:
             return Masked(statement.text, False, "", _UNMASKED)
+        shape = statement.shape
+        if shape is not None:
+            whole = self.mask(shape.statement, masks, catalogue, session)
+            if isinstance(whole, Refusal):
+                return whole
+            made = shape.masked(whole, statement)
+            if made is not None:
+                return made
+            statement = parse(statement.text, self._limits.statement)
         key = (statement.text, statement.key, masks, catalogue.version, catalogue.fingerprint, session.stamp(statement))
         found = self._plans.get(key)
         if found is None:
@@ -111,6 +155,11 @@ class Analyzer:
         key = hashlib.blake2b(statement.key + repr(sorted(verbs)).encode() + repr(facts).encode(), digest_size=16)
         return replace(statement, key=key.digest(), verbs=frozenset(verbs), facts=facts, is_opaque=False,
                        changes_catalogue=changes)
+
+
+def _agrees(filled: Statement, parsed: Statement) -> bool:
+    """A last witness, once a shape: what it says of the text that taught it is what the parser says."""
+    return replace(parsed, key=filled.key) == filled
 
 
 def parse(bare: str, limit: int = 1_048_576) -> Statement:

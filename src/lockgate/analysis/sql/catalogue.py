@@ -10,7 +10,7 @@ known to `SessionNames`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
@@ -25,29 +25,47 @@ _RELATIONS: Final = f"""
 select c.oid::text, n.nspname::text, c.relname::text, c.relkind::text,
        case when c.relkind in ('v', 'm') and n.nspname not in ('pg_catalog', 'information_schema')
             then pg_catalog.pg_get_viewdef(c.oid) end,
-       (c.relhasrules and c.relkind not in ('v', 'm'))::text
+       (c.relhasrules and exists (select from pg_catalog.pg_rewrite r where r.ev_class = c.oid and r.ev_type <> '1'))::text
 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where (c.relkind in ('r', 'p', 'v', 'm', 'f', 't', 'S', 'c')
        or c.relkind in ('i', 'I') and n.nspname not in ('pg_catalog', 'pg_toast')) and {_NOT_TEMPORARY}
 order by c.oid
 """  # noqa: S608 - constants of this file
+_ROW_OF: Final = """(with recursive part(oid, depth) as (
+           select t.oid, 0 union all
+           select case when y.typtype = 'd' then y.typbasetype else y.typelem end, depth + 1
+           from part join pg_catalog.pg_type y on y.oid = part.oid
+           where depth < 8 and (y.typtype = 'd' or y.typelem <> 0))
+         select max(y.typrelid::bigint)::text from part join pg_catalog.pg_type y on y.oid = part.oid
+         where y.typrelid <> 0)"""
+# The type of a domain is given as its base type: it is what goes over the wire, and a domain may forbid
+# the NULL that stands for a protected value.
 _COLUMNS: Final = f"""
-select a.attrelid::text, a.attnum::text, a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod),
+select a.attrelid::text, a.attnum::text, a.attname::text,
+       coalesce(pg_catalog.format_type(bt.oid, t.typtypmod), pg_catalog.format_type(a.atttypid, a.atttypmod)),
        case when tn.nspname = 'pg_catalog' then t.typname::text end, t.typtype::text,
-       case when a.attgenerated <> '' then pg_catalog.pg_get_expr(d.adbin, d.adrelid) end, t.typname::text
+       case when a.attgenerated <> '' then pg_catalog.pg_get_expr(d.adbin, d.adrelid) end, t.typname::text,
+       case when tn.nspname <> 'pg_catalog' then {_ROW_OF} end
 from pg_catalog.pg_attribute a
 join pg_catalog.pg_class c on c.oid = a.attrelid
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 join pg_catalog.pg_type t on t.oid = a.atttypid
 join pg_catalog.pg_namespace tn on tn.oid = t.typnamespace
+left join pg_catalog.pg_type bt on t.typtype = 'd' and bt.oid = t.typbasetype and bt.typtype = 'b'
 left join pg_catalog.pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
-where a.attnum > 0 and not a.attisdropped and c.relkind in ('r', 'p', 'v', 'm', 'f')
+where a.attnum > 0 and not a.attisdropped and c.relkind in ('r', 'p', 'v', 'm', 'f', 'c')
   and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast') and {_NOT_TEMPORARY}
 order by a.attrelid, a.attnum
 """  # noqa: S608 - constants of this file
 _INHERITS: Final = """
 select i.inhrelid::text, i.inhparent::text from pg_catalog.pg_inherits i
 join pg_catalog.pg_class c on c.oid = i.inhrelid where c.relkind in ('r', 'p', 'f')
+"""
+# What a write sets in motion: the relation with a foreign key to this one, or 0 for a trigger's function.
+_REACTIONS: Final = """
+select k.confrelid::text, k.conrelid::text from pg_catalog.pg_constraint k where k.contype = 'f'
+union all
+select g.tgrelid::text, '0' from pg_catalog.pg_trigger g where not g.tgisinternal
 """
 _IS_EXTENSION: Final = """exists (select from pg_catalog.pg_depend x where x.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass
         and x.objid = p.oid and x.deptype = 'e')"""
@@ -103,7 +121,9 @@ _FINGERPRINT: Final = "select " + " || '/' || ".join((
     _stamp("pg_class", "where x.relpersistence <> 't'"),
     _stamp("pg_attribute", "where x.attnum > 0",
            f"join pg_catalog.pg_class c on c.oid = x.attrelid and c.oid >= {_FIRST_USER_OID}"
-           " and c.relpersistence <> 't' and c.relkind in ('r', 'p', 'v', 'm', 'f')"),
+           " and c.relpersistence <> 't' and c.relkind in ('r', 'p', 'v', 'm', 'f', 'c')"),
+    _stamp("pg_constraint", "where x.contype = 'f'"),
+    _stamp("pg_trigger", "where not x.tgisinternal"),
     _stamp("pg_rewrite", f"where x.oid >= {_FIRST_USER_OID}"),
     _stamp("pg_attrdef"),
     _stamp("pg_proc", f"where x.oid >= {_FIRST_USER_OID}"),
@@ -128,6 +148,7 @@ class Column:
     kind: str
     generated: str | None = None
     type_name: str = ""
+    row_of: int = 0             # the relation or composite type whose rows it holds, also in arrays and domains
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,18 +184,20 @@ class Catalogue:
 
     QUERIES: ClassVar[Mapping[str, str]] = {
         "relations": _RELATIONS, "columns": _COLUMNS, "inherits": _INHERITS, "functions": _FUNCTIONS,
-        "operators": _OPERATORS, "casts": _CASTS,
+        "operators": _OPERATORS, "casts": _CASTS, "reactions": _REACTIONS,
+        "encoding": "select pg_catalog.getdatabaseencoding()::text",
     }
     """Name → SQL. Run them with `search_path = ''` in one REPEATABLE READ transaction."""
 
     FINGERPRINT: ClassVar[str] = _FINGERPRINT
     """One text value that changes with any DDL on user objects, whoever does it: row counts and summed
-    transaction ids of ten system catalogues. Not covered: changes to built-in objects (superuser
+    transaction ids of twelve system catalogues. Not covered: changes to built-in objects (superuser
     only) and a rewritten row whose transaction id sums up to the old total."""
 
     def __init__(self, relations: Sequence[Relation], inherits: Sequence[tuple[int, int]],
                  functions: Sequence[Routine], operators: Sequence[Routine], casts: frozenset[str],
-                 version: int, fingerprint: str) -> None:
+                 version: int, fingerprint: str,
+                 reactions: Sequence[tuple[int, int]] = (), is_utf8: bool = True) -> None:
         self.version = version
         self.fingerprint = fingerprint
         self.relations = tuple(relations)
@@ -183,6 +206,11 @@ class Catalogue:
         for relation in relations:
             self.by_name[relation.name] = (*self.by_name.get(relation.name, ()), relation)
         self.inherits = tuple(inherits)
+        self.is_utf8 = is_utf8
+        """Otherwise the server's scanner folds and cuts names outside ASCII in another way than ours."""
+        self.children = _targets_of((parent, child) for child, parent in inherits)
+        self.reactions = _targets_of(reactions)
+        """Relation → relations whose foreign keys follow a change of it; 0 stands for a trigger's function."""
         self.functions = _by_name(functions)
         self.operators = _by_name(operators)
         self.impure_casts = casts
@@ -200,7 +228,7 @@ class Catalogue:
         for row in rows["columns"]:
             columns.setdefault(_number(row[0]), []).append(
                 Column(_number(row[1]), row[2] or "", row[3] or "", row[4], row[5] or "", row[6],
-                       row[7] or ""))
+                       row[7] or "", _number(row[8]) if len(row) > 8 else 0))
         relations = [
             Relation(_number(row[0]), row[1] or "", row[2] or "", row[3] or "",
                      tuple(columns.get(_number(row[0]), ())), row[4], _is_true(row[5]))
@@ -211,7 +239,9 @@ class Catalogue:
                      for row in rows["functions"]]
         operators = [Routine(row[0] or "", row[1] or "", _is_true(row[2])) for row in rows["operators"]]
         casts = frozenset(name for row in rows["casts"] if not _is_true(row[2]) for name in _cast_types(row))
-        return cls(relations, inherits, functions, operators, casts, version, fingerprint)
+        reactions = [(_number(row[0]), _number(row[1])) for row in rows.get("reactions", ())]
+        return cls(relations, inherits, functions, operators, casts, version, fingerprint, reactions,
+                   all(row[0] == "UTF8" for row in rows.get("encoding", ())))
 
     def candidates(self, schema: str | None, name: str) -> tuple[Relation, ...]:
         """Every relation that the name could mean, whatever the search path is."""
@@ -219,6 +249,13 @@ class Catalogue:
         if schema is None:
             return found
         return tuple(relation for relation in found if relation.schema == schema)
+
+
+def _targets_of(pairs: Iterable[tuple[int, int]]) -> dict[int, tuple[int, ...]]:
+    found: dict[int, list[int]] = {}
+    for source, target in pairs:
+        found.setdefault(source, []).append(target)
+    return {source: tuple(targets) for source, targets in found.items()}
 
 
 def _cast_types(row: Row) -> list[str]:

@@ -6,6 +6,7 @@ the side of calling a condition a tautology: one that names no column cannot res
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final
 
 Node = dict[str, Any]
@@ -88,6 +89,7 @@ def _fold_boolean(body: Node) -> bool | None:
 def _complementary(parts: list[Node]) -> bool:
     """`x OR NOT x`, `x IS NULL OR x IS NOT NULL`, `a = 1 OR a <> 1`."""
     bare = [_bare(part) for part in parts]
+    known = {_written(part) for part in bare}       # looked up by text: a list would make this quadratic
     for part in bare:
         kind, body = _opened(part)
         if kind == "BoolExpr" and body.get("boolop") == "NOT_EXPR":
@@ -99,9 +101,14 @@ def _complementary(parts: list[Node]) -> bool:
             opposite = {kind: {**body, "name": [{"String": {"sval": "<>"}}]}}
         else:
             continue
-        if opposite in bare:
+        if _written(opposite) in known:
             return True
     return False
+
+
+def _written(part: Node) -> str:
+    """One text for equal trees."""
+    return json.dumps(part, sort_keys=True)
 
 
 def _fold_boolean_test(body: Node) -> bool | None:

@@ -12,9 +12,10 @@ from typing import Any, Final
 
 import pgparse
 
+from lockgate.analysis.sql.copying import CopyOut, copy_out
 from lockgate.analysis.sql.reading import Node, Reader, Use, qualified, reads_files, strings
 from lockgate.analysis.sql.settings import refusal_of
-from lockgate.analysis.sql.statement import VERBS, Statement
+from lockgate.analysis.sql.statement import VERBS, Naming, Statement
 
 _QUERIES: Final = frozenset(("SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"))
 _ROWS: Final = frozenset(("SelectStmt", "VariableShowStmt", "ExplainStmt", "ExecuteStmt", "FetchStmt", "CallStmt"))
@@ -38,6 +39,9 @@ _TRANSACTION: Final = {
 _NAMED_RELATIONS: Final = frozenset((
     "OBJECT_TABLE", "OBJECT_VIEW", "OBJECT_MATVIEW", "OBJECT_SEQUENCE", "OBJECT_FOREIGN_TABLE", "OBJECT_INDEX",
 ))
+_CODE: Final = frozenset((
+    "OBJECT_FUNCTION", "OBJECT_PROCEDURE", "OBJECT_ROUTINE", "OBJECT_AGGREGATE", "OBJECT_OPERATOR", "OBJECT_TYPE",
+))
 _FALSE: Final = frozenset(("false", "off", "no", "0", "f", "n"))
 
 
@@ -49,6 +53,8 @@ class StatementReader:
         self.verbs = self.reader.reading.verbs
         self.copies_program = self.touches_files = self.returns_rows = False
         self.copy: str | None = None
+        self.copies_out: list[CopyOut] = []
+        self.application: Naming | None = None
         self.prepared: list[str] = []
         self.executes: list[str] = []
         self.deallocates: list[str | None] = []
@@ -56,6 +62,7 @@ class StatementReader:
         self.fetched: list[str] = []
         self.closed: list[str | None] = []
         self.sets: list[str] = []
+        self.has_unknown_execute = False
         self.transaction: list[str] = []
         self.copied: list[str] = []         # columns that COPY FROM sets
         self.forbidden: str | None = None
@@ -99,6 +106,8 @@ class StatementReader:
             self.touches_files = True
         else:
             self.copy = "in" if is_in else "out"
+            if not is_in:
+                self.copies_out.append(copy_out(body.get("options")))
         relation = body.get("relation")
         if relation is not None:
             self.verbs.add("insert" if is_in else "select")
@@ -166,8 +175,22 @@ class StatementReader:
         for element in body.get("schemaElts", ()):
             self._nested(element)
 
-    def _create_function(self, body: Node) -> None:
-        self.verbs.add("create")                        # its body runs when it is called: opaque then
+    def _code(self, body: Node) -> None:
+        """A function, trigger, operator, cast …: code that later statements run without showing it (an overload of
+        a built-in's name, `===`, an INSERT on the table), so its effect counts here."""
+        self.opaque("definition of code")
+
+    def _define(self, body: Node) -> None:
+        if body.get("kind") in _CODE:
+            self.opaque("definition of code")
+        self.verbs.add("create")
+        self.reader.walk(body, "DefineStmt", "utility")
+
+    def _rename(self, body: Node) -> None:
+        if body.get("renameType", body.get("objectType")) in _CODE:
+            self.opaque("definition of code")
+        self.verbs.add("alter")
+        self.reader.walk(body, "RenameStmt" if "renameType" in body else "AlterObjectSchemaStmt", "utility")
 
     def _rule(self, body: Node) -> None:
         self.verbs.add("create")
@@ -230,7 +253,10 @@ class StatementReader:
 
     def _execute(self, body: Node) -> None:
         self.verbs.add("execute")
-        self.executes.append(body.get("name", ""))
+        name = body.get("name", "")
+        self.executes.append(name)
+        if name not in self.prepared:                   # what it stands for was made before this string
+            self.has_unknown_execute = True
         self.reader.walk(body.get("params"), "ExecuteStmt")
 
     def _deallocate(self, body: Node) -> None:
@@ -267,6 +293,8 @@ class StatementReader:
             return
         values = [_constant(item) for item in body.get("args", ())]
         value = "default" if kind == "VAR_SET_DEFAULT" else (values[0] if len(values) == 1 else None)
+        if name == "application_name" and kind == "VAR_SET_VALUE":
+            self.application = Naming(value, bool(body.get("is_local")))
         self.setting(name, value, kind == "VAR_RESET")
 
     def setting(self, name: str, value: str | None, is_reset: bool = False) -> None:
@@ -276,9 +304,10 @@ class StatementReader:
     def _alter_setting(self, body: Node) -> None:
         self.verbs.add("alter")
         inner = body.get("setstmt", {})
-        verbs = set(self.verbs)
+        verbs, application = set(self.verbs), self.application     # of later sessions: their start-up goes first
         self._set(inner)
         self.verbs.intersection_update(verbs)
+        self.application = application
 
     def _discard(self, body: Node) -> None:
         self.verbs.add("discard")
@@ -324,7 +353,22 @@ _HANDLERS: Final[dict[str, Callable[[StatementReader, Node], None]]] = {
     "CreateSeqStmt": StatementReader._create_sequence,
     "CompositeTypeStmt": StatementReader._create_sequence,
     "CreateSchemaStmt": StatementReader._create_schema,
-    "CreateFunctionStmt": StatementReader._create_function,
+    "CreateFunctionStmt": StatementReader._code,
+    "AlterFunctionStmt": StatementReader._code,
+    "CreateTrigStmt": StatementReader._code,
+    "CreateEventTrigStmt": StatementReader._code,
+    "CreateCastStmt": StatementReader._code,
+    "CreateOpClassStmt": StatementReader._code,
+    "AlterOpFamilyStmt": StatementReader._code,
+    "AlterOperatorStmt": StatementReader._code,
+    "AlterTypeStmt": StatementReader._code,
+    "CreateTransformStmt": StatementReader._code,
+    "CreateConversionStmt": StatementReader._code,
+    "CreatePLangStmt": StatementReader._code,
+    "CreateRangeStmt": StatementReader._code,
+    "DefineStmt": StatementReader._define,
+    "RenameStmt": StatementReader._rename,
+    "AlterObjectSchemaStmt": StatementReader._rename,
     "CreateExtensionStmt": StatementReader._extension,
     "RuleStmt": StatementReader._rule,
     "AlterTableStmt": StatementReader._alter_table,
@@ -361,12 +405,13 @@ def read(trees: list[Any], text: str, data: bytes) -> Statement:
         whole.statement(node)
         while len(prepares) < len(whole.prepared):
             prepares.append((whole.prepared[len(prepares)], _inner(tree, data)))
-    for name in whole.executes:
-        candidates = [inner for prepared, inner in prepares if prepared == name]
-        for inner in candidates:
-            whole.verbs.update(inner.verbs)
+    if whole.executes:
+        executed = frozenset(whole.executes)
+        for prepared, inner in prepares:
+            if prepared in executed:
+                whole.verbs.update(inner.verbs)
         whole.returns_rows = True
-        if not candidates:
+        if whole.has_unknown_execute:
             whole.opaque("EXECUTE")
     return _finish(whole, text, data, len(trees), tuple(prepares))
 
@@ -388,6 +433,12 @@ def _finish(whole: StatementReader, text: str, data: bytes, count: int,
     reading = whole.reader.reading
     for name, value in reading.settings:
         whole.setting(name, value)
+        if name == "application_name":
+            whole.application = Naming(None, False)
+    if whole.application is not None and count > 1:
+        whole.application = Naming(None, False)
+    if _writes_settings(whole):
+        whole.forbidden = whole.forbidden or "pg_settings can only be read here; use SET"
     if reading.unknown:
         reading.opaque.extend(sorted(reading.unknown))
     is_opaque = bool(reading.opaque)
@@ -420,9 +471,19 @@ def _finish(whole: StatementReader, text: str, data: bytes, count: int,
         count=count, is_empty=count == 0, is_opaque=is_opaque, changes_catalogue=changes, prepares=prepares,
         executes=tuple(whole.executes), deallocates=tuple(whole.deallocates), cursors_declared=tuple(whole.declared),
         cursors_fetched=tuple(whole.fetched), cursors_closed=tuple(whole.closed), sets=tuple(dict.fromkeys(whole.sets)),
-        copy=whole.copy, transaction=tuple(whole.transaction), returns_rows_maybe=whole.returns_rows,
+        copy=whole.copy, copies_out=tuple(whole.copies_out), application=whole.application,
+        transaction=tuple(whole.transaction), returns_rows_maybe=whole.returns_rows,
         created=created, forbidden=whole.forbidden, reading=reading,
     )
+
+
+def _writes_settings(whole: StatementReader) -> bool:
+    """UPDATE of the view pg_settings is a SET (its rule calls set_config), through a view of it as well."""
+    reading = whole.reader.reading
+    if any(target.use.name == "pg_settings" for target in reading.targets):
+        return True
+    makes_view = any(name in ("ViewStmt", "RuleStmt") for name, _ in reading.utilities)
+    return makes_view and any(use.name == "pg_settings" for use in reading.uses)
 
 
 def _dotted(schema: str | None, name: str) -> str:

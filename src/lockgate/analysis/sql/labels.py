@@ -161,7 +161,7 @@ class _Closure:
             self._read_view(view)
         changed = True
         while changed:
-            changed = self._inherit() | self._generate() | self._all_views(views)
+            changed = self._inherit() | self._generate() | self._compose() | self._all_views(views)
         for oid in labels.methods:
             labels.reach.setdefault(oid, Reach.MASKED)
         labels.pairs = frozenset((oid, number) for oid, found in labels.protected.items() for number in found)
@@ -203,6 +203,17 @@ class _Closure:
                 if not names.isdisjoint(self._references(relation, column)):
                     method = max(found.values())
                     changed |= self._add(oid, column.number, max(method, MaskMethod.REDACT), True)
+        return changed
+
+    def _compose(self) -> bool:
+        """Columns that hold whole rows of a protected relation or values of a type with a protected part."""
+        changed = False
+        for relation in self.catalogue.relations:
+            if relation.kind == "v":
+                continue                        # what a view shows is known from its definition
+            for column in relation.columns:
+                if column.row_of and self.labels.protected.get(column.row_of):
+                    changed |= self._add(relation.oid, column.number, MaskMethod.REDACT, True)
         return changed
 
     def _references(self, relation: Relation, column: Column) -> frozenset[str]:
@@ -285,6 +296,8 @@ def _is_closed(relation: Relation) -> bool:
         return True                             # TOAST tables hold the long values of others
     if relation.schema == "pg_catalog":
         return bool(_CLOSED.match(relation.name))
+    if relation.schema == "information_schema":
+        return relation.name in ("user_mapping_options", "_pg_user_mappings")
     return relation.name == "pg_stat_statements"
 
 

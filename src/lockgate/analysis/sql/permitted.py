@@ -9,26 +9,28 @@ from __future__ import annotations
 
 from typing import Final
 
-from lockgate.analysis.sql.catalogue import Relation
+from lockgate.analysis.sql.catalogue import Catalogue, Relation
 from lockgate.analysis.sql.labels import Labels, Reach
+from lockgate.analysis.sql.reactions import has_protected_child, reacts_by_rule, runs_triggers
 from lockgate.analysis.sql.reading import Node, Target, Use
 
 _OPEN_UTILITIES: Final = frozenset((
-    "AlterCollationStmt", "AlterDatabaseRefreshCollStmt", "AlterDatabaseSetStmt", "AlterDatabaseStmt",
-    "AlterDefaultPrivilegesStmt", "AlterDomainStmt", "AlterEnumStmt", "AlterOwnerStmt", "AlterRoleSetStmt",
-    "AlterRoleStmt", "AlterSeqStmt", "AlterStatsStmt", "AlterSystemStmt", "AlterTableSpaceOptionsStmt",
+    "AlterCollationStmt", "AlterDatabaseRefreshCollStmt", "AlterDatabaseStmt",
+    "AlterDefaultPrivilegesStmt", "AlterDomainStmt", "AlterEnumStmt", "AlterOwnerStmt",
+    "AlterSeqStmt", "AlterStatsStmt", "AlterTableSpaceOptionsStmt",
     "AlterTableStmt", "AlterTableMoveAllStmt", "AlterTypeStmt", "CheckPointStmt", "ClosePortalStmt", "ClusterStmt",
     "CommentStmt", "CompositeTypeStmt", "ConstraintsSetStmt", "CopyStmt", "CreateDomainStmt", "CreateEnumStmt",
-    "CreateRoleStmt", "CreateSchemaStmt", "CreateSeqStmt", "CreateStmt", "CreateStatsStmt", "CreateTableAsStmt",
-    "CreateTableSpaceStmt", "CreatedbStmt", "DeallocateStmt", "DeclareCursorStmt", "DiscardStmt", "DropOwnedStmt",
-    "DropRoleStmt", "DropStmt", "DropTableSpaceStmt", "DropdbStmt", "ExecuteStmt", "ExplainStmt", "FetchStmt",
-    "GrantRoleStmt", "GrantStmt", "IndexStmt", "ListenStmt", "LockStmt", "NotifyStmt", "PrepareStmt",
+    "CreateSchemaStmt", "CreateSeqStmt", "CreateStmt", "CreateStatsStmt", "CreateTableAsStmt",
+    "DeallocateStmt", "DeclareCursorStmt", "DiscardStmt", "DropOwnedStmt",
+    "DropStmt", "DropTableSpaceStmt", "DropdbStmt", "ExecuteStmt", "ExplainStmt", "FetchStmt",
+    "GrantStmt", "IndexStmt", "ListenStmt", "LockStmt", "NotifyStmt", "PrepareStmt",
     "ReassignOwnedStmt", "RefreshMatViewStmt", "ReindexStmt", "RenameStmt", "AlterObjectSchemaStmt",
     "TransactionStmt", "TruncateStmt", "UnlistenStmt", "VacuumStmt", "VariableSetStmt", "VariableShowStmt",
     "ViewStmt",
 ))
 """Utility statements that are not refused as such. Whatever makes a function, operator, cast, rule,
-trigger, policy, foreign object, publication or extension is: it could carry values past the masks."""
+trigger, policy, foreign object, publication or extension is: it could carry values past the masks. So is
+what changes accounts: the gateway's own could be locked out, or another let in beside it."""
 
 # CLUSTER is not among them: the order of the rows would be that of an index on a protected column.
 _ON_PROTECTED: Final = frozenset((
@@ -37,8 +39,9 @@ _ON_PROTECTED: Final = frozenset((
 ))
 _RENAMED: Final = frozenset((
     "OBJECT_TABLE", "OBJECT_COLUMN", "OBJECT_INDEX", "OBJECT_SEQUENCE", "OBJECT_VIEW", "OBJECT_MATVIEW",
-    "OBJECT_TABCONSTRAINT", "OBJECT_ROLE", "OBJECT_DATABASE",
+    "OBJECT_TABCONSTRAINT",
 ))
+_TAME_DOMAIN: Final = frozenset(("T", "N", "X"))     # default, DROP NOT NULL, DROP CONSTRAINT
 _SYSTEM_COLUMNS: Final = frozenset(("ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"))
 _ROW_NAMES: Final = frozenset(("old", "new", "excluded"))
 
@@ -51,6 +54,13 @@ def utility_reason(name: str, body: Node) -> str | None:
         kind = body.get("renameType") or body.get("objectType")
         if kind not in _RENAMED:
             return "renaming this kind of object is not possible here"
+    if name == "AlterDomainStmt" and body.get("subtype") not in _TAME_DOMAIN:
+        # it is checked against the rows of every table, and its expression tells which values there are
+        return "a constraint on a domain would be checked against protected columns"
+    if name == "AlterTableStmt" and body.get("objtype") == "OBJECT_TYPE":
+        return "changing a composite type would change the tables that are made of it"
+    if name == "CopyStmt" and ("filename" in body or body.get("is_program")):
+        return "COPY with a file or program of the server is not possible here"
     return None
 
 
@@ -78,19 +88,25 @@ def _index_reason(relation: Relation, labels: Labels, bodies: list[tuple[str, No
     return None
 
 
-def target_reason(target: Target, relation: Relation, labels: Labels) -> str | None:
+def target_reason(target: Target, relation: Relation, labels: Labels, catalogue: Catalogue) -> str | None:
     """Why this INSERT, UPDATE or DELETE on a protected relation could read what is protected."""
     if labels.reach_of(relation) is Reach.CLOSED:
         return "this relation is closed on connections with masks"
     if target.kind == "merge":
         return "MERGE into a protected relation is not possible here"
+    if target.names_constraint:
+        return "ON CONFLICT ON CONSTRAINT may stand for a protected column: name the columns"
     names = labels.protected_names(relation)
     known = {column.name for column in relation.columns} | _SYSTEM_COLUMNS
     if not names.isdisjoint(target.infer):
         return "ON CONFLICT may not name a protected column"
     rows = {target.use.alias or target.use.name, target.use.name} | _ROW_NAMES
+    # the row that INSERT proposes is the client's own, unless a trigger has put something into it
+    proposes = "excluded" not in (target.use.name, target.use.alias) and not runs_triggers(relation, catalogue)
     for reference in target.references:
         last = reference[-1]
+        if proposes and len(reference) == 2 and reference[0] == "excluded" and last in known:
+            continue
         if len(reference) == 1:
             if last == "*" or last in names or (last in rows and (last not in _ROW_NAMES or last not in known)):
                 return "a condition, expression or RETURNING list may not use protected columns of the target"
@@ -99,9 +115,20 @@ def target_reason(target: Target, relation: Relation, labels: Labels) -> str | N
     return None
 
 
-def rules_reason(relation: Relation) -> str | None:
-    """A rewrite rule may run anything in place of the statement."""
-    return "the relation has rewrite rules, whose effect is not known here" if relation.has_rules else None
+def rules_reason(relation: Relation, labels: Labels, catalogue: Catalogue) -> str | None:
+    """A rewrite rule may run anything in place of the statement; so may one below an updatable view."""
+    if relation.is_system and not relation.has_rules:
+        return "system catalogues cannot be changed here"
+    if reacts_by_rule(relation, labels, catalogue):
+        return "the relation has rewrite rules, whose effect is not known here"
+    return None
+
+
+def definition_reason(use: Use, relation: Relation, labels: Labels, catalogue: Catalogue) -> str | None:
+    """A new definition reaches the children, and what they hold would show under names that nobody labelled."""
+    if use.context in ("AlterTableStmt", "RenameStmt") and has_protected_child(relation, labels, catalogue):
+        return "this statement would change the definition of a protected relation"
+    return None
 
 
 def created_reason(use: Use, relations: tuple[Relation, ...], labels: Labels) -> str | None:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from lockgate.analysis.sql.conditions import is_tautology
+from lockgate.analysis.sql.errors import TOO_COMPLEX, NotUnderstood
 from lockgate.analysis.sql.functions import FILES, is_admitted
 
 Node = dict[str, Any]
@@ -21,6 +22,8 @@ Stack = list[tuple[Any, Scope, int]]
 
 NO_TARGET: Final = -1
 NOTHING: Final[Scope] = frozenset()
+_MOST_CTES: Final = 1_000
+"""Each query of a WITH has a scope of its own: their number squared is what they cost."""
 
 
 class Use(NamedTuple):
@@ -43,13 +46,14 @@ class Use(NamedTuple):
 class Target:
     """The relation that one INSERT, UPDATE, DELETE or MERGE changes, and what could read it."""
 
-    __slots__ = ("columns", "infer", "kind", "references", "use")
+    __slots__ = ("columns", "infer", "kind", "names_constraint", "references", "use")
 
     def __init__(self, kind: str, use: Use) -> None:
         self.kind = kind
         self.use = use
         self.references: list[tuple[str, ...]] = []     # column references in scope of the target
         self.infer: list[str] = []                      # ON CONFLICT (columns)
+        self.names_constraint = False                   # ON CONFLICT ON CONSTRAINT
         self.columns: list[str] = []                    # columns set
 
 
@@ -67,6 +71,7 @@ class Reading:
         "qualified",
         "settings",
         "targets",
+        "temporary",
         "types",
         "unbounded",
         "unknown",
@@ -88,6 +93,7 @@ class Reading:
         self.unknown: set[str] = set()
         self.verbs: set[str] = set()
         self.created: list[tuple[str | None, str]] = []
+        self.temporary: set[int] = set()            # which of them are TEMPORARY
         self.opaque: list[str] = []                 # why the effect is unknown
         self.settings: list[tuple[str, str | None]] = []           # set_config(name, …) with constants
         self.utilities: list[tuple[str, Node]] = []
@@ -290,6 +296,8 @@ class Reader:
     def _with(self, clause: Node, scope: Scope, target: int, stack: Stack) -> Scope:
         """Visits the WITH's queries; returns what is in scope after it."""
         ctes = [item.get("CommonTableExpr", {}) for item in clause.get("ctes", ())]
+        if len(ctes) > _MOST_CTES:
+            raise NotUnderstood(TOO_COMPLEX, f"a WITH has more than {_MOST_CTES} queries")
         if clause.get("recursive"):
             scope = scope | {cte.get("ctename", "") for cte in ctes}
         for cte in ctes:
@@ -337,6 +345,8 @@ class Reader:
     def created(self, relation: Node) -> None:
         """Notes a relation that the statement makes."""
         schema = relation.get("schemaname")
+        if relation.get("relpersistence") == "t":
+            self.reading.temporary.add(len(self.reading.created))
         self.reading.created.append((schema, relation.get("relname", "")))
         self.reading.uses.append(self._use(relation, "create"))
 
@@ -374,6 +384,8 @@ class Reader:
                 self.reading.verbs.add("update")
             self._assigned(index, conflict.get("targetList"))
             infer = conflict.get("infer", {})
+            if "conname" in infer:
+                self.reading.targets[index].names_constraint = True
             for element in infer.get("indexElems", ()):
                 name = element.get("IndexElem", {}).get("name")
                 if name is not None:

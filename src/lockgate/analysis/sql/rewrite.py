@@ -19,11 +19,13 @@ from lockgate.analysis.sql.labels import Labels, Reach, labels_for, opaque_reaso
 from lockgate.analysis.sql.masks import expression, quote_name
 from lockgate.analysis.sql.permitted import (
     created_reason,
+    definition_reason,
     rules_reason,
     target_reason,
     use_reason,
     utility_reason,
 )
+from lockgate.analysis.sql.reactions import may_speak_of_protected
 from lockgate.analysis.sql.reading import Reading, Use
 from lockgate.analysis.sql.session import SessionNames
 from lockgate.analysis.sql.splice import Splices, Unspliceable, reparse
@@ -75,6 +77,9 @@ class _Plan:
             raise _refuse(statement.forbidden, code=RefusalCode.UNSUPPORTED)
         if reading is None:
             raise _refuse("the statement was not read", code=RefusalCode.INTERNAL)
+        if not self.catalogue.is_utf8 and not statement.text.isascii():
+            raise _refuse("names outside ASCII mean something else on a database whose encoding is not UTF8",
+                          "write text outside ASCII as U&'…' or as a parameter")
         self._session_names(statement)
         reason = opaque_reason(reading, self.catalogue)
         if reason is not None:
@@ -130,6 +135,8 @@ class _Plan:
             self.touched = True
 
     def _prepared(self, inner: Statement, digest: str) -> None:
+        if inner.shape is not None:     # only whether it is refused or touches a label is asked here
+            inner = inner.shape.statement
         planned = plan(inner, self.masks, self.catalogue, self.session)
         if isinstance(planned, Refusal):
             raise _Refused(planned)
@@ -169,9 +176,11 @@ class _Plan:
             protected = [relation for relation in found if self.labels.reach_of(relation) is not Reach.OPEN]
             if use.kind == "target":
                 for relation in found:
-                    why = rules_reason(relation)
+                    why = rules_reason(relation, self.labels, self.catalogue)
                     if why is not None:
                         raise _refuse(why)
+            if use.kind in ("target", "utility") or (use.kind == "copy" and self.statement.copy == "in"):
+                self._set_in_motion(use, found)
             if not protected:
                 continue
             self.touched = True
@@ -184,6 +193,17 @@ class _Plan:
             if use.kind == "read" and use.alias is None:
                 replaced.add((protected[0].schema, use.name))
         return replaced
+
+    def _set_in_motion(self, use: Use, found: tuple[Relation, ...]) -> None:
+        """What a change of these relations does to others: refused, or their errors are rebuilt."""
+        for relation in found:
+            if use.kind == "copy" and relation.is_system:
+                raise _refuse("system catalogues cannot be changed here")
+            why = definition_reason(use, relation, self.labels, self.catalogue)
+            if why is not None:
+                raise _refuse(why)
+            if not self.touched and may_speak_of_protected(relation, self.labels, self.catalogue):
+                self.touched = True
 
     def _protected_use(self, use: Use, relation: Relation, reading: Reading, splices: Splices) -> None:
         if use.kind == "utility":
@@ -276,6 +296,6 @@ class _Plan:
             for relation in self._candidates(target.use)[0]:
                 if self.labels.reach_of(relation) is Reach.OPEN:
                     continue
-                why = target_reason(target, relation, self.labels)
+                why = target_reason(target, relation, self.labels, self.catalogue)
                 if why is not None:
                     raise _refuse(why, "name only columns that are not protected, or ask for access to them")

@@ -8,17 +8,22 @@ unqualified name ambiguous, and ambiguity is refused.
 from __future__ import annotations
 
 from itertools import count
+from typing import TYPE_CHECKING
 
 from lockgate.analysis.sql.statement import Masked, Statement
 
+if TYPE_CHECKING:
+    from lockgate.analysis.sql.catalogue import Catalogue
+
 _LIMIT = 4096
+_CANDIDATES = 64
 _SERIALS = count(1)
 
 
 class SessionNames:
     """Relations created, statements prepared by SQL or by message, and cursors declared."""
 
-    __slots__ = ("_cursors", "_prepared", "_relations", "_serial", "relations_version", "version")
+    __slots__ = ("_cursors", "_prepared", "_relations", "_serial", "_unclear", "relations_version", "version")
 
     def __init__(self) -> None:
         self._serial = next(_SERIALS)
@@ -26,13 +31,14 @@ class SessionNames:
         self.relations_version = 0
         self._relations: set[tuple[str | None, str]] = set()
         self._prepared: dict[str, dict[bytes, tuple[Statement, str]]] = {}
+        self._unclear: set[str] = set()             # names with more candidates than are kept
         self._cursors: dict[str, set[str]] = {}
 
     def stamp(self, statement: Statement) -> tuple[int, int, int]:
         """What a plan for the statement depends on: equal stamps, equal plans. Sessions that made no
         relation share their plans."""
         by_name = self.version if statement.executes or statement.cursors_fetched else 0
-        if by_name == 0 and self.relations_version == 0:
+        if by_name == 0 and not self._relations:
             return (0, 0, 0)
         return (self._serial, self.relations_version, by_name)
 
@@ -57,8 +63,20 @@ class SessionNames:
     def create_all(self, statement: Statement) -> None:
         """All relations that a statement creates."""
         if statement.reading is not None:
-            for schema, name in statement.reading.created:
-                self._add_relation((schema, name))
+            temporary = statement.reading.temporary
+            for index, (schema, name) in enumerate(statement.reading.created):
+                self._add_relation(("pg_temp" if index in temporary else schema, name))
+
+    def confirm(self, catalogue: Catalogue) -> None:
+        """Forget relations that the catalogue knows by now: they are like any other's. Call it with one
+        that was taken after they were committed. Temporary ones stay, no catalogue shows them.
+        """
+        known = {(schema, name) for schema, name in self._relations
+                 if schema != "pg_temp" and catalogue.candidates(schema, name)}
+        if known:
+            self._relations -= known
+            self.relations_version += 1
+            self.version += 1
 
     def _add_relation(self, key: tuple[str | None, str]) -> None:
         if key not in self._relations and len(self._relations) < _LIMIT:
@@ -78,17 +96,23 @@ class SessionNames:
 
     def prepare(self, name: str, statement: Statement, digest: str = "") -> None:
         """A statement was prepared under labels with this `masks_digest`; a candidate besides earlier ones."""
-        if name not in self._prepared and len(self._prepared) >= _LIMIT:
+        if name in self._unclear or (name not in self._prepared and len(self._prepared) >= _LIMIT):
             return
-        self._prepared.setdefault(name, {})[statement.key + digest.encode()] = (statement, digest)
+        candidates = self._prepared.setdefault(name, {})
+        candidates[statement.key + digest.encode()] = (statement, digest)
+        if len(candidates) > _CANDIDATES:           # too much to keep: the name is unknown from now on
+            del self._prepared[name]
+            self._unclear.add(name)
         self.version += 1
 
     def deallocate(self, name: str | None) -> None:
         """DEALLOCATE (None: ALL). Call it only once the server has said so."""
         if name is None:
             self._prepared.clear()
+            self._unclear.clear()
         else:
             self._prepared.pop(name, None)
+            self._unclear.discard(name)
         self.version += 1
 
     def prepared(self, name: str) -> tuple[tuple[Statement, str], ...]:

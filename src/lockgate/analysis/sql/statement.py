@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
+    from lockgate.analysis.sql.copying import CopyOut
     from lockgate.analysis.sql.reading import Reading
+    from lockgate.analysis.sql.shape import Shape
 
 VERBS: Final = frozenset({
     "select", "insert", "update", "delete", "merge", "truncate", "drop", "create", "alter", "copy",
@@ -40,12 +42,21 @@ FACTS: Final[Mapping[str, str]] = {
 """Fact name → one line of documentation. Verbs are added by the policy engine."""
 
 
+class Naming(NamedTuple):
+    """A statement sets `application_name`. `value` is None where it is not a constant, or where the
+    string does something else too: then the statement cannot be written anew."""
+
+    value: str | None
+    is_local: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Statement:
     """One statement string (it may hold several statements) as read by PostgreSQL's own grammar.
 
     `text` is free of comments and otherwise byte for byte what came; it is what is judged,
-    recorded and, where nothing is masked, forwarded. `forbidden` is a reason to refuse it whatever
+    recorded and, where nothing is masked, forwarded. Statements with an equal `key` have equal verbs and
+    facts; they may differ in literals on which nothing depends. `forbidden` is a reason to refuse it whatever
     the policy says: it would change what this analysis depends on, or the identity of the session.
     """
 
@@ -66,12 +77,18 @@ class Statement:
     cursors_closed: tuple[str | None, ...] = ()
     sets: tuple[str, ...] = ()
     copy: str | None = None
+    copies_out: tuple[CopyOut, ...] = ()
+    """One for each COPY … TO STDOUT of the string, in its order."""
+    application: Naming | None = None
     transaction: tuple[str, ...] = ()
     returns_rows_maybe: bool = False
     created: tuple[str, ...] = ()
     forbidden: str | None = None
     reading: Reading | None = field(default=None, repr=False, compare=False)
     """What `rewrite` works on: positions and names, in the order of the text."""
+    shape: Shape | None = field(default=None, repr=False, compare=False)
+    """Set where the statement was known by its shape; its masks are planned on `shape.statement`."""
+    literals: list[str] = field(default_factory=list, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,13 +93,14 @@ def strip_comments(text: str) -> str:
         if kind == "tag":
             kind = "dollar"
         if kind == "line":
-            kept.append(text[start:position])
+            if position > start:
+                kept.append(text[start:position])
             position = start = match.end()
             continue
         if kind == "block":
-            kept.append(text[start:position])
-            before = next((piece for piece in reversed(kept) if piece), " ")
-            if not before[-1].isspace():
+            if position > start:                        # no empty piece is kept: `kept[-1]` ends what stands before
+                kept.append(text[start:position])
+            if kept and not kept[-1][-1].isspace():
                 kept.append(" ")
             position = _after_block(text, position)
             while position < end and text[position] in " \t":

@@ -19,6 +19,7 @@ from typing import Any, Final
 import apsw
 
 from lockgate.audit.failures import Poisoned
+from lockgate.audit.storage.checkpointer import Checkpointer
 from lockgate.errors import AuditError
 
 FILE: Final = "log.db"
@@ -71,6 +72,7 @@ class SqliteStore:
         """The key of the principals in this log's leaves."""
         self.connection = connection
         self._kept = 0
+        self._checkpointer: Checkpointer | None = None
 
     @classmethod
     def open(cls, path: Path, *, origin: str, fresh_key: bytes, vfs: str | None = None) -> SqliteStore:
@@ -135,8 +137,13 @@ class SqliteStore:
         """Continue the spacing of kept checkpoints where the file left off."""
         self._kept = self.connection.execute("SELECT coalesce(max(size), 0) FROM checkpoints").get
 
+    def checkpoint_apart(self, vfs: str | None = None) -> None:
+        """From here on the write-ahead log is copied into the file by a thread of its own."""
+        self._checkpointer = Checkpointer(self.path, self.connection, vfs)
+
     def finish(self) -> None:
         """Copy the write-ahead log into the file and empty it, so that the file alone is the log."""
+        self._stop_checkpoints()
         try:
             self.connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         except apsw.Error:
@@ -144,7 +151,13 @@ class SqliteStore:
 
     def close(self) -> None:
         """Let go of the file. What was not committed is not in it."""
+        self._stop_checkpoints()
         self.connection.close(True)
+
+    def _stop_checkpoints(self) -> None:
+        if self._checkpointer is not None:
+            self._checkpointer.stop()
+            self._checkpointer = None
 
 
 def _create(connection: apsw.Connection, origin: str, pseudonyms: bytes) -> None:

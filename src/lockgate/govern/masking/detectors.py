@@ -264,7 +264,7 @@ _ALL = (
     ),
     Detector(
         "github_token",
-        r"gh[pousr]_[A-Za-z0-9]{8}|github_pat_[A-Za-z0-9]",
+        r"gh[pousr]_[A-Za-z0-9]{8}|github_pat_[A-Za-z0-9_]",
         _matches(r"(?<![A-Za-z0-9])(?:gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{22,255})"),
         lambda found: (found[:11] if found.startswith(b"github_pat_") else found[:4]) + REDACTED,
     ),

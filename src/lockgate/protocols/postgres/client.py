@@ -12,11 +12,12 @@ from typing import Final
 from lockgate.errors import RemoteProtocolError
 from lockgate.kernel.frames import split_frames
 from lockgate.model import Refusal
-from lockgate.protocols.postgres import codec
+from lockgate.protocols.postgres import codec, results
 from lockgate.protocols.postgres import messages as m
 from lockgate.protocols.postgres.judging import STALL, Burst, Judging, Outcome
-from lockgate.protocols.postgres.operations import Problem, parameters
-from lockgate.protocols.postgres.states import Gone, Owed, Portal, Prepared, SessionState
+from lockgate.protocols.postgres.operations import Problem, reading_of
+from lockgate.protocols.postgres.states import Gone, Owed, Portal, Prepared, Reply, SessionState
+from lockgate.protocols.postgres.values import read_values
 from lockgate.wire.steps import Close, Steps
 
 
@@ -39,8 +40,13 @@ class ClientSide(Judging):
         state = self._state
         state.is_client_busy = True
         size = -1
-        while size != len(state.inbox) and not state.is_ended:
+        while not state.is_ended:
+            if state.is_full and state.copying is None and len(state.queue) > _MOST_OWED // 2:
+                break
+            if size == len(state.inbox) and not (state.is_woken or state.is_full):
+                break
             size = len(state.inbox)
+            state.is_woken = state.is_full = False
             if size >= 5:
                 yield from self._burst()
         state.is_client_busy = False
@@ -50,8 +56,20 @@ class ClientSide(Judging):
         buffer, burst = state.inbox, Burst()
         state.is_stalled = False
         try:
-            frames, position = split_frames(buffer, 0, self._limit)
+            window = buffer if len(buffer) <= _WINDOW else buffer[:_WINDOW]
+            frames, position = split_frames(window, 0, self._limit)
+            if not frames and window is not buffer:
+                frames, position = split_frames(buffer, 0, self._limit)
+            room = _MOST_OWED - len(state.queue)
             for kind, start, end in frames:
+                if len(burst.replies) >= room and state.copying is None:
+                    if state.is_segment_open:
+                        burst.chunks.append(m.FLUSH_FRAME)
+                    state.is_stalled = state.is_full = True
+                    position = start
+                    break
+                if state.copying is not None and kind not in _DURING_COPY:
+                    raise RemoteProtocolError("a message came that has no place in COPY data")
                 plain = _PLAIN.get(kind)
                 if plain is not None:
                     outcome = plain(self, burst, buffer, start, end)
@@ -83,8 +101,12 @@ class ClientSide(Judging):
             return STALL
         if buffer[end - 1] != 0:
             raise RemoteProtocolError("a string has no end")
-        seen = state.reader.read(buffer[start + 5:end - 1])
-        verdict = yield from self._judge(burst, seen.query, self._planner(seen))
+        raw = buffer[start + 5:end - 1]
+        if self._may_be_misread(raw):
+            yield from self._refuse(burst, _SYNC_FIRST, is_query=True)
+            return None
+        seen = state.reader.read(raw)
+        verdict = yield from self._judge(burst, seen.asked(state.surroundings), self._planner(seen))
         if isinstance(verdict, Refusal):
             yield from self._refused(burst, seen, verdict, is_query=True)
             return None
@@ -95,9 +117,15 @@ class ClientSide(Judging):
             burst.chunks.append(buffer[start:end])
         burst.grants.append(verdict)
         burst.replies.append(reply)
-        self._note(seen, verdict)
+        yield from self._note(seen, verdict)
         self._next_segment()
         return None
+
+    def _may_be_misread(self, raw: bytes) -> bool:
+        """Code of unknown effect ran in this segment. If it has changed `standard_conforming_strings` or
+        `client_encoding`, the backend says so with its ReadyForQuery only (ReportChangedGUCOptions in
+        postgres.c): until then a text must read the same under every value of the two."""
+        return self._state.opaque_segment == self._state.segment and (b"\\" in raw or not raw.isascii())
 
     def _parse(self, burst: Burst, buffer: bytes, start: int, end: int) -> Steps[Outcome]:
         state = self._state
@@ -106,11 +134,15 @@ class ClientSide(Judging):
         if self._must_wait(burst):
             return STALL
         name, raw, types = codec.read_parse(buffer, start, end)
+        if self._may_be_misread(raw):
+            yield from self._refuse(burst, _SYNC_FIRST, is_query=False)
+            return None
         seen = state.reader.read(raw)
         verdict = yield from self._judge(burst, seen.prepare, self._planner(seen), ask=False)
         if isinstance(verdict, Refusal):
             yield from self._refused(burst, seen, verdict, is_query=False)
             return None
+        state.prepared.prune(state.acknowledged)
         if state.prepared.is_full:
             yield from self._refuse(burst, _TOO_MANY, is_query=False)
             return None
@@ -118,7 +150,10 @@ class ClientSide(Judging):
         reply.grant = None
         masked = reply.masked
         assert masked is not None
-        prepared = Prepared(seen, masked, state.segment)
+        prepared = Prepared(seen, masked, state.segment, types)
+        if prepared.weight > _HEAVY and state.prepared.holds_more_than(state.limits.inspect):
+            yield from self._refuse(burst, _TOO_MUCH, is_query=False)
+            return None
         reply.undo = state.prepared.set(name, prepared)
         if name and seen.statement is not None:
             state.names.prepare(name.decode("utf-8", "replace"), seen.statement, masked.masks_digest)
@@ -140,14 +175,18 @@ class ClientSide(Judging):
             return STALL
         if prepared is None or isinstance(prepared, Gone):
             return _unknown_statement(bind.statement)
+        state.portals.prune(state.acknowledged)
         if state.portals.is_full:
             return _TOO_MANY
         reply = state.reply(Owed.BIND)
         before = state.portals.get(bind.portal)
         reply.portal = before if isinstance(before, Portal) else None
         reply.masked = prepared.masked
-        values = parameters(bind.formats, bind.values)
-        reply.undo = state.portals.set(bind.portal, Portal(prepared, values, bind.result_formats, state.segment))
+        values = read_values(bind.formats, bind.values, prepared.types, prepared.described)
+        portal = Portal(prepared, values, bind.result_formats, state.segment, reading_of(bind.formats, prepared.types))
+        if portal.weight > _HEAVY and state.portals.holds_more_than(state.limits.inspect):
+            return _TOO_MUCH
+        reply.undo = state.portals.set(bind.portal, portal)
         if bind.portal:
             state.names.declare(bind.portal.decode("utf-8", "replace"), prepared.masked.masks_digest)
         burst.chunks.append(buffer[start:end])
@@ -191,7 +230,8 @@ class ClientSide(Judging):
         seen, grant = portal.prepared.seen, portal.grant
         if grant is None or grant.is_settled:
             verdict = yield from self._judge(
-                burst, seen.bound(portal.values), self._planner(seen, portal.prepared.masked.text)
+                burst, seen.bound(portal.values, portal.reading, state.surroundings),
+                self._planner(seen, portal.prepared.masked.text)
             )
             if isinstance(verdict, Refusal):
                 yield from self._refused(burst, seen, verdict, is_query=False)
@@ -199,19 +239,27 @@ class ClientSide(Judging):
             grant = portal.grant = verdict
             burst.grants.append(grant)
             burst.parses = [item for item in burst.parses if item[0] is not portal.prepared]
-            self._note(seen, grant)
+            yield from self._note(seen, grant)
         else:
             burst.under = grant.record               # more rows of an execution that is on record
         reply = self._reply(Owed.EXECUTE, seen, grant)
         reply.portal = portal
-        if grant.decision.detects and not state.knows_columns(portal):
+        if self._needs_columns(reply) and not state.knows_columns(portal):
             self._ask_columns(burst, name, portal)
         burst.chunks.append(buffer[start:end])
         self._open(burst, reply)
         return None
 
+    def _needs_columns(self, reply: Reply) -> bool:
+        """True for rows that are looked at, or whose columns must not be labelled ones."""
+        if results.detects_of(reply.grant):
+            return True
+        statement = None if reply.seen is None else reply.seen.statement
+        return reply.masked is not None and bool(reply.masked.labelled) and (
+            statement is None or statement.returns_rows_maybe)
+
     def _ask_columns(self, burst: Burst, name: bytes, portal: Portal) -> None:
-        """Detectors need the columns' types, and this client never asked for them."""
+        """Detectors and the second witness need the columns, and this client never asked for them."""
         reply = self._state.reply(Owed.DESCRIBE)
         reply.portal, reply.masked, reply.is_hidden = portal, portal.prepared.masked, True
         portal.asked = self._state.segment
@@ -244,6 +292,7 @@ class ClientSide(Judging):
             self._next_epoch()
             state.acknowledged = max(state.acknowledged, state.segment) if state.is_quiet else state.acknowledged
             return codec.ready(state.status)
+        burst.has_end = True
         burst.chunks.append(m.SYNC_FRAME)
         burst.replies.append(state.reply(Owed.SYNC))
         self._next_epoch()
@@ -285,6 +334,21 @@ class ClientSide(Judging):
         return None
 
 
+_HEAVY: Final = 16_384
+_WINDOW: Final = 65_536
+"""Bytes of frames that are taken apart at a time."""
+_MOST_OWED: Final = 4_096
+"""Replies owed above which frames wait, until half of them have come: a client that does not read makes the
+gateway keep no more than this."""
+_SYNC_FIRST: Final = Problem(
+    "0A000", "a statement with a backslash or a character beyond ASCII cannot follow here before a Sync",
+    hint="Code whose effect the gateway cannot see ran in this pipeline. Send Sync (or end the pipeline) first.",
+)
+_TOO_MUCH: Final = Problem("53400", "the prepared statements or portals of this session hold too much text",
+                           hint="Close those that are not used.")
+_DURING_COPY: Final = frozenset({m.COPY_DATA, m.COPY_DONE, m.COPY_FAIL, m.SYNC, m.FLUSH, m.TERMINATE})
+"""What may come while the backend reads COPY data. It ends its session over anything else, for it does
+not read the message that it complains about (copyfromparse.c, CopyGetData); so does the gateway."""
 _TOO_MANY: Final = Problem("53400", "too many prepared statements or portals in this session")
 _NO_FUNCTION_CALL: Final = Problem(
     "0A000", "function calls by protocol message are refused by the gateway", hint="Use SELECT function(...)."

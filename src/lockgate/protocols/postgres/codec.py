@@ -9,8 +9,9 @@ Source: PostgreSQL 18 manual, section 54.7 "Message Formats".
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from struct import Struct, error
+from functools import lru_cache
+from struct import Struct, error, unpack_from
+from typing import Final, NamedTuple
 
 from lockgate.errors import LocalProtocolError, RemoteProtocolError
 from lockgate.kernel.frames import frame
@@ -22,8 +23,7 @@ _I32 = Struct("!i")
 _COLUMN = Struct("!IhIhih")     # table OID, attribute number, type OID, length, modifier, format
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(NamedTuple):
     """One column of a RowDescription. `table` and `attribute` are 0 where it is no plain column."""
 
     name: bytes
@@ -33,8 +33,7 @@ class Column:
     format: int
 
 
-@dataclass(frozen=True, slots=True)
-class Bind:
+class Bind(NamedTuple):
     """A Bind message, its values as slices of the frame (None is NULL)."""
 
     portal: bytes
@@ -44,12 +43,25 @@ class Bind:
     result_formats: tuple[int, ...]
 
 
+_LONGEST_NAME: Final = 63
+_REMEMBERED: Final = 1_024           # bytes of a RowDescription that is worth keeping
+
+
 def cstring(buffer: bytes, start: int, end: int) -> tuple[bytes, int]:
     """The string at `start` without its NUL, and the offset behind it."""
     stop = buffer.find(b"\0", start, end)
     if stop < 0:
         raise RemoteProtocolError("a string has no end")
     return buffer[start:stop], stop + 1
+
+
+def _name(buffer: bytes, start: int, end: int) -> tuple[bytes, int]:
+    """A statement's or portal's name, as `cstring`. The backend compares 63 bytes of one (dynahash.c, string_compare):
+    two longer ones could be two here and one there."""
+    name, position = cstring(buffer, start, end)
+    if len(name) > _LONGEST_NAME:
+        raise RemoteProtocolError("a name of a prepared statement or portal is longer than 63 bytes")
+    return name, position
 
 
 def whole_string(buffer: bytes, start: int, end: int) -> bytes:
@@ -106,17 +118,24 @@ def negotiate_version(minor: int, unknown: Sequence[str]) -> bytes:
 
 def read_parse(buffer: bytes, start: int, end: int) -> tuple[bytes, bytes, bytes]:
     """(statement name, statement, the rest: count and OIDs of parameter types) of a Parse frame."""
-    name, position = cstring(buffer, start + 5, end)
+    name, position = _name(buffer, start + 5, end)
     statement, position = cstring(buffer, position, end)
     if position + 2 > end or position + 2 + 4 * _U16.unpack_from(buffer, position)[0] != end:
         raise RemoteProtocolError("a Parse message does not add up")
     return name, statement, buffer[position:end]
 
 
+def read_oids(raw: bytes) -> tuple[int, ...]:
+    """A count and so many OIDs, as the end of a Parse frame and the body of a ParameterDescription hold."""
+    if len(raw) < 2 or len(raw) != 2 + 4 * _U16.unpack_from(raw)[0]:
+        raise RemoteProtocolError("a list of parameter types does not add up")
+    return tuple(oid for (oid,) in _U32.iter_unpack(raw[2:]))
+
+
 def read_bind(buffer: bytes, start: int, end: int) -> Bind:
     """The parts of a Bind frame; every count and length must add up to the frame."""
-    portal, position = cstring(buffer, start + 5, end)
-    statement, position = cstring(buffer, position, end)
+    portal, position = _name(buffer, start + 5, end)
+    statement, position = _name(buffer, position, end)
     try:
         formats, position = _read_codes(buffer, position)
         (count,) = _U16.unpack_from(buffer, position)
@@ -148,15 +167,15 @@ def _read_codes(buffer: bytes, position: int) -> tuple[tuple[int, ...], int]:
     stop = position + 2 + 2 * count
     if stop > len(buffer):
         raise RemoteProtocolError("a message does not add up")
-    codes = tuple(_U16.unpack_from(buffer, at)[0] for at in range(position + 2, stop, 2))
-    if any(code > 1 for code in codes):
+    codes = _U16.unpack_from(buffer, position + 2) if count == 1 else unpack_from(f"!{count}H", buffer, position + 2)
+    if max(codes) > 1:
         raise RemoteProtocolError("a format code is neither text nor binary")
     return codes, stop
 
 
 def read_execute(buffer: bytes, start: int, end: int) -> tuple[bytes, int]:
     """(portal, row limit) of an Execute frame."""
-    portal, position = cstring(buffer, start + 5, end)
+    portal, position = _name(buffer, start + 5, end)
     if position + 4 != end:
         raise RemoteProtocolError("an Execute message does not add up")
     return portal, _U32.unpack_from(buffer, position)[0]
@@ -166,7 +185,10 @@ def read_target(buffer: bytes, start: int, end: int) -> tuple[int, bytes]:
     """(``S`` or ``P``, name) of a Describe or Close frame."""
     if end - start < 7 or buffer[start + 5] not in b"SP":
         raise RemoteProtocolError("a Describe or Close message names no statement or portal")
-    return buffer[start + 5], whole_string(buffer, start + 6, end)
+    name, position = _name(buffer, start + 6, end)
+    if position != end:
+        raise RemoteProtocolError("a message holds more than its string")
+    return buffer[start + 5], name
 
 
 def query(statement: str) -> bytes:
@@ -194,6 +216,17 @@ def describe_portal(portal: bytes) -> bytes:
 
 def read_row_description(buffer: bytes, start: int, end: int) -> tuple[Column, ...]:
     """The columns of a RowDescription frame."""
+    if end - start <= _REMEMBERED:
+        return _known_columns(buffer[start:end])    # the same statements give the same columns
+    return _columns(buffer, start, end)
+
+
+@lru_cache(maxsize=1_024)
+def _known_columns(raw: bytes) -> tuple[Column, ...]:
+    return _columns(raw, 0, len(raw))
+
+
+def _columns(buffer: bytes, start: int, end: int) -> tuple[Column, ...]:
     if start + 7 > end:
         raise RemoteProtocolError("a RowDescription does not add up")
     (count,) = _U16.unpack_from(buffer, start + 5)

@@ -14,24 +14,37 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Final
 
-from lockgate.analysis.sql import Masked
+from lockgate.analysis.sql import Masked, Naming, Statement
 from lockgate.govern.pipeline import Grant, Planned
-from lockgate.model import Decision, Operation, Refusal, RefusalCode
+from lockgate.model import Decision, Effect, Operation, OutcomeStatus, Refusal, RefusalCode
 from lockgate.protocols.postgres import codec
 from lockgate.protocols.postgres import messages as m
+from lockgate.protocols.postgres.naming import REFUSED, Tag
 from lockgate.protocols.postgres.operations import PLAN_CHANGED, Problem, Seen, held_notice, problem_of
-from lockgate.protocols.postgres.states import Owed, Prepared, Reply, SessionState
-from lockgate.wire.steps import Close, Compose, Judge, Record, Snapshot, Steps, ToClient, ToServer
+from lockgate.protocols.postgres.states import Owed, Portal, Prepared, Reply, SessionState
+from lockgate.protocols.postgres.surroundings import matters
+from lockgate.wire.steps import Close, Compose, Judge, Record, Settle, Snapshot, Steps, ToClient, ToServer
 
 _FAILING_QUERY: Final = codec.query("lockgate refused a statement")
-_FAILING_EXECUTE: Final = codec.execute(b"lockgate refused a statement")
+# A syntax error is found before any name is looked up: no name that the client has made can let it run.
+_FAILING_PARSE: Final = codec.parse(b"lockgate", "lockgate refused a statement")
 _ENDING: Final = frozenset({RefusalCode.EXPIRED, RefusalCode.SHUTTING_DOWN})
+
+_NOT_EXECUTED: Final = Refusal(
+    RefusalCode.UNSUPPORTED, "FETCH from a portal that was bound by message and not executed",
+    hint="Execute the portal by message, or DECLARE a cursor.",
+)
+
+_NOT_SHOWN: Final = Refusal(
+    RefusalCode.UNSUPPORTED, "a person has to approve this, and EXECUTE does not show them what would run",
+    hint="Send the statement itself.",
+)
 
 
 class Burst:
     """What one read buffer may send on: payload, replies owed, grants to record."""
 
-    __slots__ = ("chunks", "grants", "has_catalogue", "parses", "replies", "under")
+    __slots__ = ("chunks", "grants", "has_catalogue", "has_end", "parses", "replies", "under")
 
     def __init__(self) -> None:
         self.chunks: list[bytes] = []
@@ -40,6 +53,14 @@ class Burst:
         self.parses: list[tuple[Prepared, Reply, Grant]] = []    # not executed yet in this burst
         self.under = 0
         self.has_catalogue = False
+        self.has_end = False            # a Sync or a failing message: replies that do not wait for what follows
+
+
+    def sent(self) -> None:
+        """Everything in it has left: what comes next is judged by what is known then."""
+        self.chunks, self.grants, self.replies, self.parses = [], [], [], []
+        self.under = 0
+        self.has_catalogue = self.has_end = False
 
 
 class Stall(Enum):
@@ -89,19 +110,38 @@ class Judging:
         if not burst.has_catalogue:
             burst.has_catalogue = True
             yield from self.refresh()
-        verdict: Grant | Refusal = yield Judge(operation, plan, self._waiting, ask)
-        return verdict
+        if not ask or not (burst.grants or burst.has_end):
+            verdict: Grant | Refusal = yield Judge(operation, plan, self._waiting, ask)
+            return verdict
+        # Nothing that was judged may wait for a person behind it: who is asked is asked alone.
+        first: Grant | Refusal = yield Judge(operation, plan, self._waiting, ask=False, counts=True)
+        if isinstance(first, Refusal) or first.decision.effect is not Effect.REVIEW:
+            return first
+        yield from self._send(burst)
+        burst.sent()
+        yield from self.refresh()
+        burst.has_catalogue = True
+        answer: Grant | Refusal = yield Judge(operation, plan, self._waiting, counts=False)
+        return answer
 
     def refresh(self) -> Steps[None]:
-        """The newest catalogue; after own DDL one that was taken since."""
+        """The newest catalogue; after own DDL one that was taken since, which then knows what it made."""
         state = self._state
-        newer_than = None
-        if state.is_stale:
-            state.is_stale = False
-            newer_than = getattr(state.catalogue, "version", None)
-        found = yield Snapshot(newer_than)
-        # Without one, a mask that is due refuses (`_plan`); what needs no mask goes on.
-        state.catalogue = None if type(found) is Refusal else found
+        was_stale, state.is_stale = state.is_stale, False       # set anew if more DDL ends meanwhile
+        found = yield Snapshot(state.version if was_stale else None)
+        if type(found) is Refusal:
+            # Without one, a mask that is due refuses (`_plan`); what needs no mask goes on.
+            state.catalogue = None
+            state.is_stale = state.is_stale or was_stale
+            return
+        state.catalogue = found
+        if found is None:
+            return
+        state.version = found.version
+        state.is_unconfirmed = state.is_unconfirmed or was_stale
+        if state.is_unconfirmed and not state.queue and state.status == m.IDLE:
+            state.is_unconfirmed = False
+            state.names.confirm(found)
 
     def _waiting(self, ticket: str) -> bytes | None:
         return b"" if self._state.is_mid_frame else held_notice(ticket)
@@ -125,6 +165,18 @@ class Judging:
             state.is_guarded = True
         if seen.refusal is not None:
             return seen.refusal
+        if seen.statement is not None and seen.statement.cursors_fetched and self._fetches_unexecuted(seen.statement):
+            return _NOT_EXECUTED
+        if decision.effect is Effect.REVIEW and seen.statement is not None and seen.statement.executes \
+                and seen.statement.is_opaque:
+            return _NOT_SHOWN
+        if decision.detects and seen.statement is not None and seen.statement.copies_out:
+            problem = next((copy.problem for copy in seen.statement.copies_out if copy.problem is not None), None)
+            if problem is not None:
+                return Refusal(RefusalCode.NOT_ENFORCEABLE, f"values in this COPY cannot be looked at: {problem}",
+                               hint="Use FORMAT text, binary or csv with plain options, or SELECT.")
+        if seen.statement is not None and seen.statement.application is not None and state.tag is not None:
+            return self._named(seen, seen.statement.application, state.tag)
         if not decision.masks:
             return seen.plain
         if state.catalogue is None or seen.statement is None:
@@ -133,7 +185,23 @@ class Judging:
                 hint="Try again later; tell those who run the gateway if it stays so.",
             )
         masked = state.reader.analyzer.mask(seen.statement, decision.masks, state.catalogue, state.names)
-        return masked if isinstance(masked, Refusal) else seen.plan(masked)
+        if isinstance(masked, Refusal):
+            return masked
+        state.labelled = masked.labelled
+        return seen.plan(masked)
+
+    def _named(self, seen: Seen, naming: Naming, tag: Tag) -> Planned | Refusal:
+        """A SET of application_name goes on with the session's tag in front of the client's name."""
+        text = tag.statement(naming)
+        return REFUSED if text is None else seen.plan(Masked(text, False, "", frozenset()))
+
+    def _fetches_unexecuted(self, statement: Statement) -> bool:
+        """FETCH and MOVE run a portal that Bind has made, and nobody has judged its execution (portalcmds.c)."""
+        for name in statement.cursors_fetched:
+            portal = self._state.portals.get(name.encode())
+            if isinstance(portal, Portal) and (portal.grant is None or portal.grant.is_settled):
+                return True
+        return False
 
     def _answer(self, burst: Burst, outcome: Problem | bytes) -> Steps[None]:
         if isinstance(outcome, Problem):
@@ -159,7 +227,7 @@ class Judging:
                 yield ToClient((yield Compose(problem.encode())))
                 return
             reply = state.reply(Owed.FAILURE)
-            burst.chunks.append(_FAILING_EXECUTE)
+            burst.chunks.append(_FAILING_PARSE)
             state.is_segment_open = True
         reply.problem = problem
         burst.replies.append(reply)
@@ -178,12 +246,16 @@ class Judging:
         return state.epoch in (state.discarding, state.queue.failed_epoch)
 
     def _must_wait(self, burst: Burst) -> bool:
-        """Own DDL is on its way: nothing behind it is judged by the catalogue before it."""
+        """Own DDL, code of unknown effect or a SET is on its way: nothing behind it is judged by what was
+        known before it. It ends when replies or an error have come (`PostgresMediator.server_data`)."""
         state = self._state
         if not state.barrier:
             return False
         if state.queue or burst.chunks or state.is_server_busy:
-            return not state.is_segment_open
+            if state.is_segment_open and state.is_flush_due:
+                state.is_flush_due = False
+                burst.chunks.append(m.FLUSH_FRAME)       # no Sync is there yet that would bring the replies
+            return True
         state.barrier = False
         return False
 
@@ -205,7 +277,7 @@ class Judging:
         reply.changes_catalogue = seen.statement is not None and seen.statement.changes_catalogue
         return reply
 
-    def _note(self, seen: Seen, grant: Grant) -> None:
+    def _note(self, seen: Seen, grant: Grant) -> Steps[None]:
         """A statement is about to run: names that SQL makes or drops, definitions that it changes."""
         state, statement = self._state, seen.statement
         if statement is None or not seen.is_noteworthy:
@@ -218,14 +290,26 @@ class Judging:
             state.prepared.forget(name.encode())
         for cursor in statement.cursors_declared:
             names.declare(cursor, digest)
+        for closed in (*statement.cursors_closed, *statement.cursors_declared):
+            yield from self._forget_portals(closed)
         # What SQL drops stays a candidate until the backend has dropped it; a message may not use it.
         for dropped in statement.deallocates:
             if dropped is None:
                 state.prepared.forget_all()
             else:
                 state.prepared.forget(dropped.encode())
-        if statement.changes_catalogue and grant.decision.masks:
-            state.barrier = True
+        state.surroundings.note(statement, names)
+        if statement.is_opaque:
+            state.opaque_segment = state.segment
+        if (statement.changes_catalogue and grant.decision.masks) or matters(statement):
+            state.barrier = state.is_flush_due = True
+
+    def _forget_portals(self, name: str | None) -> Steps[None]:
+        """SQL closes a portal (None: all), or gives its name to a cursor: no Execute may take one for the other."""
+        portals = self._state.portals
+        for portal in portals.forget_all() if name is None else portals.forget(name.encode()):
+            if portal.grant is not None:
+                yield Settle(portal.grant, OutcomeStatus.OK, portal.rows, portal.sent)
 
     def _open(self, burst: Burst, reply: Reply) -> None:
         burst.replies.append(reply)

@@ -18,7 +18,7 @@ from lockgate.config.settings import Connection
 from lockgate.errors import RemoteProtocolError
 from lockgate.kernel.frames import frame
 from lockgate.model import Identity, Refusal, RefusalCode, Secret
-from lockgate.protocols.postgres import codec
+from lockgate.protocols.postgres import codec, oauth
 from lockgate.protocols.postgres import messages as m
 from lockgate.protocols.postgres.mediator import PostgresMediator
 from lockgate.protocols.postgres.operations import Problem, problem_of, reader_for
@@ -50,6 +50,9 @@ _NO_SUCH: Final = Problem(
     "3D000", "there is no connection of this name here", severity="FATAL",
     hint="The database name of the client's configuration selects the connection.",
 )
+
+
+_SASL_AROUND: Final = 256            # bytes of a SASL response beside its token
 
 
 class _Gone(Exception):
@@ -116,7 +119,7 @@ def _login(context: LoginContext, client: _Client) -> Steps[PostgresMediator | N
     if opening is None:
         return None
     minor, wishes = opening
-    identity = yield from _identify(context, client)
+    identity = yield from _identify(context, client, wishes)
     admission = yield from _admit(context, client, wishes, identity)
     connection: Connection = admission.connection
     settings = settings_of(connection.options)
@@ -124,7 +127,7 @@ def _login(context: LoginContext, client: _Client) -> Steps[PostgresMediator | N
     _, ready = yield from log_in(
         connection, settings.database or connection.name, {**wishes.forward, "application_name": application}
     )
-    return (yield from _hand_over(context, client, connection, wishes, ready, minor))
+    return (yield from _hand_over(context, client, connection, wishes, ready, minor, application))
 
 
 # ---------------------------------------------------------------- 1. opening
@@ -213,32 +216,63 @@ def _start_up(client: _Client, minor: int, body: bytes) -> Steps[tuple[int, Wish
 # ---------------------------------------------------------------- 2. identity
 
 
-def _identify(context: LoginContext, client: _Client) -> Steps[Identity]:
+def _identify(context: LoginContext, client: _Client, wishes: Wishes) -> Steps[Identity]:
     """Ask for the token and have it verified."""
     route = context.route
     if client.tls is None and not (route.is_loopback and route.allow_plaintext):
         raise _Refused(_NO_TLS)
-    yield from client.say(m.ASK_PASSWORD)
-    head = yield from client.read(5)
-    length = int.from_bytes(head[1:], "big")
-    if head[0] != m.PASSWORD:
-        raise RemoteProtocolError("a password message was expected")
-    if not 4 < length <= m.MAX_TOKEN + 5:
-        raise _Refused(Problem("28P01", "the token is empty or too long", severity="FATAL",
-                               hint=f"Send a token of at most {m.MAX_TOKEN} bytes as the password."))
-    body = yield from client.read(length - 4)
-    try:
-        token = Secret(codec.whole_string(body, 0, len(body)).decode("ascii"))
-    except UnicodeDecodeError:
-        token = Secret("")
+    is_sasl = wishes.claims.get("auth", "").lower() == oauth.CHOICE
+    token = yield from (_bearer(client) if is_sasl else _password(client))
     if not token:
+        if is_sasl:
+            yield from _fail_sasl(client)
         raise _Refused(Problem("28P01", "the password is not a token", severity="FATAL",
                                hint="Send a token of a trusted provider as the password."))
     identity = yield Authenticate(token)
     if type(identity) is Refusal:
+        if is_sasl:
+            yield from _fail_sasl(client)
         code = "28000" if identity.code is RefusalCode.EXPIRED else "28P01"
         raise _Refused(Problem(code, identity.reason, hint=identity.hint, severity="FATAL"))
     return identity  # type: ignore[no-any-return]
+
+
+def _response(client: _Client, limit: int) -> Steps[bytes]:
+    """The body of a message with a secret in it, bounded before it is waited for."""
+    head = yield from client.read(5)
+    length = int.from_bytes(head[1:], "big")
+    if head[0] != m.PASSWORD:
+        raise RemoteProtocolError("a password message was expected")
+    if not 4 < length <= limit + 5:
+        raise _Refused(Problem("28P01", "the token is empty or too long", severity="FATAL",
+                               hint=f"Send a token of at most {m.MAX_TOKEN} bytes as the password."))
+    return (yield from client.read(length - 4))
+
+
+def _password(client: _Client) -> Steps[Secret]:
+    yield from client.say(m.ASK_PASSWORD)
+    body = yield from _response(client, m.MAX_TOKEN)
+    try:
+        return Secret(codec.whole_string(body, 0, len(body)).decode("ascii"))
+    except UnicodeDecodeError:
+        return Secret("")
+
+
+def _bearer(client: _Client) -> Steps[Secret]:
+    """OAUTHBEARER: the token is in the initial response, or in the one after it."""
+    yield from client.say(oauth.ASK)
+    response = oauth.read_choice((yield from _response(client, m.MAX_TOKEN + _SASL_AROUND)))
+    if response is None:
+        yield from client.say(oauth.GO_ON)
+        response = yield from _response(client, m.MAX_TOKEN + _SASL_AROUND)
+    return oauth.read_response(response)
+
+
+def _fail_sasl(client: _Client) -> Steps[None]:
+    """RFC 7628, section 3.2.3: the failure is a challenge, which the client acknowledges."""
+    yield from client.say(oauth.FAILED)
+    if (yield from _response(client, 16)) != oauth.LAST_WORD:
+        raise RemoteProtocolError("an OAUTHBEARER exchange went on after it had failed")
 
 
 # ---------------------------------------------------------------- 3. admission
@@ -279,11 +313,12 @@ def route(context: LoginContext, tls: TlsInfo | None, database: str) -> str | No
 
 
 def _hand_over(
-    context: LoginContext, client: _Client, connection: Connection, wishes: Wishes, ready: Ready, minor: int
+    context: LoginContext, client: _Client, connection: Connection, wishes: Wishes, ready: Ready, minor: int,
+    tag: str,
 ) -> Steps[PostgresMediator]:
     """The client's session begins: filtered parameters, a key of our own, ReadyForQuery."""
     reader = reader_for(connection.name, connection.address, context.limits)
-    state = SessionState(reader, context.limits, wishes.application, ready.key)
+    state = SessionState(reader, context.limits, wishes.application, ready.key, tag, wishes.forward)
     mediator = PostgresMediator(state)
     key = context.cancel_key(8 if minor < 2 else 36)
     shown = {name: value for name, value in ready.parameters.items() if name in m.REPORTED}

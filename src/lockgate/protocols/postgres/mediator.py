@@ -12,7 +12,7 @@ from lockgate.protocols.postgres.client import ClientSide
 from lockgate.protocols.postgres.operations import problem_of
 from lockgate.protocols.postgres.server import ServerSide
 from lockgate.protocols.postgres.states import SessionState
-from lockgate.wire.steps import Aside, Close, Compose, Record, Steps, ToClient, ToServer
+from lockgate.wire.steps import Aside, Close, Compose, Note, Record, Steps, ToClient, ToServer
 
 
 class PostgresMediator:
@@ -47,11 +47,18 @@ class PostgresMediator:
         state.is_server_busy = True
         yield from self._server.data(data)
         state.is_server_busy = False
-        if state.is_stalled and not state.is_client_busy and not state.is_ended:
-            yield from self._client.go_on()
+        if state.is_stalled and not state.is_ended:
+            if state.is_client_busy:
+                state.is_woken = True           # it looks again before it stops
+            else:
+                yield from self._client.go_on()
 
     def client_closed(self) -> Steps[None]:
-        """What runs upstream may still finish: its outcome is unknown. The backend gets a Terminate."""
+        """What runs upstream is cancelled, for nobody reads its result, and its outcome is unknown. The
+        backend gets a Terminate."""
+        if self.state.queue.head is not None:
+            yield Note("cancel", {"reason": "client left"})
+            yield from self.interrupt()
         yield from self._server.abandon("client left")
         yield from self._goodbye()
         yield Close("client closed")

@@ -77,6 +77,7 @@ AUTH_SASL_FINAL: Final = 12
 
 # Messages that never differ.
 SYNC_FRAME: Final = b"S\x00\x00\x00\x04"
+FLUSH_FRAME: Final = b"H\0\0\0\4"
 TERMINATE_FRAME: Final = b"X\x00\x00\x00\x04"
 AUTHENTICATION_OK: Final = b"R\x00\x00\x00\x08\x00\x00\x00\x00"
 ASK_PASSWORD: Final = b"R\x00\x00\x00\x08\x00\x00\x00\x03"

@@ -6,6 +6,7 @@ cached by the bytes of the statement (a repeated statement costs one dictionary 
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,10 +18,12 @@ from lockgate.govern.pipeline import Planned
 from lockgate.model import Operation, Refusal, RefusalCode
 from lockgate.protocols.postgres import codec
 from lockgate.protocols.postgres import messages as m
+from lockgate.protocols.postgres.surroundings import Surroundings, matters
 
 PROTOCOL: Final = "postgres"
 _CACHED_ENTRIES: Final = 2_048
 _CACHED_BYTES: Final = 8 << 20
+_NO_LABELS: Final[frozenset[tuple[int, int]]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,26 +72,38 @@ class Seen:
         "raw",
         "refusal",
         "statement",
+        "text",
     )
+    query: Operation
+    execute: Operation
+    prepare: Operation
 
     def __init__(self, raw: bytes, text: str, statement: Statement | None, problem: Problem | None) -> None:
         self.raw = raw
         self.statement = statement
         self.problem = problem
         self.refusal = None if problem is None else Refusal(_CODES.get(problem.sqlstate, _UNREAD), problem.message)
-        self.query = _operation("query", text, statement)
-        self.execute = _operation("execute", text, statement)
-        self.prepare = _operation("prepare", text, statement)
+        self.text = text
         forward = text if statement is None else statement.text
-        self.plain = Planned(forward.encode("utf-8", "replace"), carry=Masked(forward, False, "", frozenset()))
         self.is_changed = forward != text           # comments were taken out
+        is_same = statement is not None and not self.is_changed
+        self.plain = Planned(raw if is_same else forward.encode("utf-8", "replace"),
+                             carry=Masked(forward, False, "", _NO_LABELS))
         self.is_noteworthy = statement is not None and bool(
             statement.created or statement.prepares or statement.deallocates or statement.cursors_declared
             or statement.cursors_closed
-            or statement.changes_catalogue
+            or statement.changes_catalogue or "rollback" in statement.verbs or matters(statement)
         )
         self.planned = self.plain
         self.planned_for: Masked | None = None
+
+    def __getattr__(self, name: str) -> Operation:
+        """An operation when it is first asked for: most statements come by one kind of message only."""
+        if name not in ("query", "execute", "prepare"):
+            raise AttributeError(name)
+        made = _operation(name, self.text, self.statement)
+        setattr(self, name, made)
+        return made
 
     def plan(self, masked: Masked) -> Planned:
         """The plan for `masked`; the same object for the same mask result, which analysis caches."""
@@ -97,14 +112,13 @@ class Seen:
             self.planned_for = masked
         return self.planned
 
-    def bound(self, values: tuple[str | None, ...]) -> Operation:
+    def bound(self, values: tuple[str | None, ...], reading: str, surroundings: Surroundings) -> Operation:
         """The operation of an Execute with these parameters."""
-        if not values:
-            return self.execute
-        base = self.execute
-        return Operation(
-            base.protocol, base.kind, base.verbs, base.text, base.key, base.facts, values, base.objects
-        )
+        return _within(self.execute, values, reading, surroundings.of(self.statement))
+
+    def asked(self, surroundings: Surroundings) -> Operation:
+        """The operation of a Query."""
+        return _within(self.query, (), "", surroundings.of(self.statement))
 
 
 class StatementReader:
@@ -113,7 +127,7 @@ class StatementReader:
     def __init__(self, limit: int) -> None:
         self.analyzer = Analyzer(AnalysisLimits(statement=limit))
         self._limit = limit
-        self._seen: dict[bytes, Seen] = {}
+        self._seen: OrderedDict[bytes, Seen] = OrderedDict()
         self._bytes = 0
 
     def read(self, raw: bytes) -> Seen:
@@ -148,15 +162,14 @@ class StatementReader:
         return Seen(raw, text, statement, refused)
 
     def _keep(self, raw: bytes, seen: Seen) -> None:
-        """Bounded by entries and bytes; the oldest go first (a dict keeps the order of insertion)."""
+        """Bounded by entries and bytes; the oldest go first."""
         size = len(raw)
         if size > _CACHED_BYTES // 16:
             return
         self._seen[raw] = seen
         self._bytes += size
         while len(self._seen) > _CACHED_ENTRIES or self._bytes > _CACHED_BYTES:
-            oldest = next(iter(self._seen))
-            del self._seen[oldest]
+            oldest, _ = self._seen.popitem(last=False)
             self._bytes -= len(oldest)
 
 
@@ -166,24 +179,20 @@ def reader_for(connection: str, address: str, limits: Limits) -> StatementReader
     return StatementReader(limits.statement)
 
 
-def parameters(formats: tuple[int, ...], values: tuple[bytes | None, ...]) -> tuple[str | None, ...]:
-    """Bound values for policy, reviewer and record: text as it is, binary as hex, NULL as None."""
-    if not values:
-        return ()
-    if not formats:
-        return tuple(None if value is None else _shown(value) for value in values)
-    codes = formats * len(values) if len(formats) == 1 else formats
-    return tuple(
-        None if value is None else "\\x" + value.hex() if code else _shown(value)
-        for value, code in zip(values, codes, strict=True)
+def reading_of(formats: tuple[int, ...], types: bytes) -> str:
+    r"""What decides how the bytes of parameters are read: the text ``\\x64`` and the byte 0x64 look the same, and
+    eight bytes are another number as int8 than as float8. Empty where all are text of types that the backend infers."""
+    if not any(formats) and not any(types[2:]):
+        return ""
+    return f"{types[2:].hex()}:{''.join(map(str, formats))}"
+
+
+def _within(base: Operation, values: tuple[str | None, ...], reading: str, context: tuple[str, ...]) -> Operation:
+    if not values and not context:
+        return base
+    return Operation(
+        base.protocol, base.kind, base.verbs, base.text, base.key, base.facts, values, base.objects, reading, context
     )
-
-
-def _shown(value: bytes) -> str:
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return "\\x" + value.hex()
 
 
 def _operation(kind: str, text: str, statement: Statement | None) -> Operation:

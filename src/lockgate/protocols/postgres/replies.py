@@ -14,6 +14,7 @@ from lockgate.errors import RemoteProtocolError
 from lockgate.model import OutcomeStatus
 from lockgate.protocols.postgres import codec, results
 from lockgate.protocols.postgres import messages as m
+from lockgate.protocols.postgres.naming import LOST
 from lockgate.protocols.postgres.operations import Problem
 from lockgate.protocols.postgres.states import Owed, Reply, SessionState
 from lockgate.wire.steps import Settle
@@ -86,15 +87,19 @@ class Replies:
             portal.grant = None
 
     def _parameter_description(self, start: int, end: int) -> bytes | None:
-        self._expect(Owed.DESCRIBE)
+        head = self._expect(Owed.DESCRIBE)
+        if head.prepared is not None:
+            head.prepared.described = codec.read_oids(self._buffer[start + 5:end])
         return None
 
     def _row_description(self, start: int, end: int) -> bytes | None:
         head = self._expect(Owed.DESCRIBE, Owed.QUERY)
         needs_columns = head.owed is Owed.DESCRIBE or results.detects_of(head.grant)
-        if needs_columns or (head.masked is not None and head.masked.labelled):
+        # A cursor that SQL declared is described without a statement of its own: the labels in force count.
+        labelled = self._state.labelled if head.masked is None else head.masked.labelled
+        if needs_columns or labelled:
             columns = codec.read_row_description(self._buffer, start, end)
-            if results.is_contradicted(head, columns):
+            if results.is_contradicted(labelled, columns):
                 self._fatal = _CONTRADICTED
                 return _DROP
             if head.owed is Owed.QUERY:
@@ -189,6 +194,8 @@ class Replies:
     def _transaction_over(self, segment: int) -> None:
         state = self._state
         state.is_transaction_labelled = False
+        if not state.queue:
+            state.surroundings.settled()
         for portal in state.portals.drop_until(segment):
             if portal.grant is not None:
                 self._settles.append(Settle(portal.grant, OutcomeStatus.OK, portal.rows, portal.sent))
@@ -227,6 +234,7 @@ class Replies:
         state, queue = self._state, self._state.queue
         found = codec.read_fields(self._buffer, start, end)
         code = found.get("C", "") or "XX000"
+        state.surroundings.failed()
         head = queue.head
         out = self._worded(m.ERROR_RESPONSE, found, head)
         if found.get("V", found.get("S")) in ("FATAL", "PANIC"):
@@ -279,6 +287,7 @@ class Replies:
 
     def _parameter_status(self, start: int, end: int) -> bytes | None:
         name, value = codec.read_parameter(self._buffer, start, end)
+        state = self._state
         pinned = m.PINNED.get(name)
         if pinned is not None and value != pinned:
             self._fatal = Problem(
@@ -287,4 +296,10 @@ class Replies:
                 severity="FATAL",
             )
             return _DROP
+        if name == "application_name" and state.tag is not None:
+            shown = state.tag.shown(value)
+            if shown is None:
+                self._fatal = LOST
+                return _DROP
+            return codec.parameter_status(name, shown)
         return None if name in m.REPORTED else _DROP

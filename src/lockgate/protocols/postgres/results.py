@@ -9,9 +9,11 @@ and that shows up in a RowDescription is a disagreement, and the session ends.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Final
 
+from lockgate.analysis.sql import CopyOut
 from lockgate.errors import RemoteProtocolError
+from lockgate.govern.masking.copying import CopyFormat
 from lockgate.govern.masking.detection import DetectPlan, PassPlan, plan_for
 from lockgate.govern.pipeline import ClearPlan, Grant
 from lockgate.kernel.frames import frame
@@ -69,13 +71,23 @@ def copy_plan(reply: Reply, formats: tuple[int, ...]) -> ClearPlan:
     detects = grant.decision.detects
     if not detects:
         return PASS
-    return DetectPlan(detects, (), (), "copy-binary" if any(formats) else _copy_text_kind(reply), m.COPY_DATA)
+    stated = _stated(reply)
+    if (stated.format == "binary") != any(formats):
+        raise RemoteProtocolError("a COPY runs in another format than its statement says")
+    if stated.format == "binary":
+        return DetectPlan(detects, (), (), "copy-binary", m.COPY_DATA)
+    options = CopyFormat(*(mark.encode() for mark in (stated.delimiter, stated.null, stated.quote, stated.escape)))
+    return DetectPlan(detects, (), (), "copy-csv" if stated.format == "csv" else "copy-text", m.COPY_DATA, options)
 
 
-def _copy_text_kind(reply: Reply) -> Literal["copy-csv", "copy-text"]:
-    """CSV or text: the response does not say, the statement does. Where in doubt, CSV's quotes."""
-    text = "" if reply.masked is None else reply.masked.text.lower()
-    return "copy-csv" if "csv" in text else "copy-text"
+def _stated(reply: Reply) -> CopyOut:
+    """What the statement says of this COPY (its string may hold several): the response only tells binary."""
+    statement = None if reply.seen is None else reply.seen.statement
+    stated = () if statement is None else statement.copies_out
+    if reply.copies >= len(stated) or stated[reply.copies].problem is not None:
+        raise RemoteProtocolError("a COPY runs that its statement does not describe")
+    reply.copies += 1
+    return stated[reply.copies - 1]
 
 
 def _spread(codes: tuple[int, ...], count: int) -> tuple[int, ...]:
@@ -85,12 +97,9 @@ def _spread(codes: tuple[int, ...], count: int) -> tuple[int, ...]:
     return codes * count if len(codes) == 1 else codes
 
 
-def is_contradicted(reply: Reply, columns: tuple[Column, ...]) -> bool:
+def is_contradicted(labelled: frozenset[tuple[int, int]], columns: tuple[Column, ...]) -> bool:
     """Second witness: a column that should have been replaced at its source is there by itself."""
-    masked = reply.masked
-    if masked is None or not masked.labelled:
-        return False
-    return any((column.table, column.attribute) in masked.labelled for column in columns)
+    return any((column.table, column.attribute) in labelled for column in columns)
 
 
 # ---------------------------------------------------------------- errors and notices

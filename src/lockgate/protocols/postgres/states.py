@@ -15,6 +15,7 @@ Source: PostgreSQL 18 manual, section 54.2 "Message Flow".
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Generic, TypeVar
@@ -25,7 +26,9 @@ from lockgate.govern.pipeline import ClearPlan, Grant
 from lockgate.model import OutcomeStatus
 from lockgate.protocols.postgres import messages as m
 from lockgate.protocols.postgres.codec import Column
+from lockgate.protocols.postgres.naming import Tag
 from lockgate.protocols.postgres.operations import Problem, Seen, StatementReader
+from lockgate.protocols.postgres.surroundings import Surroundings
 from lockgate.wire.steps import Settle
 
 
@@ -45,25 +48,32 @@ class Owed(IntEnum):
 class Prepared:
     """A prepared statement: what was judged at Parse is what every Execute of it runs."""
 
-    __slots__ = ("asked", "columns", "masked", "seen", "segment")
+    __slots__ = ("asked", "columns", "described", "masked", "seen", "segment", "types", "weight")
 
-    def __init__(self, seen: Seen, masked: Masked, segment: int) -> None:
+    def __init__(self, seen: Seen, masked: Masked, segment: int, types: bytes = b"\0\0") -> None:
         self.seen = seen
         self.masked = masked
         self.segment = segment
+        self.types = types                         # of the parameters, as Parse declared them
+        self.described: tuple[int, ...] = ()       # … and as the backend did
         self.columns: tuple[Column, ...] | None = None
+        self.weight = len(seen.raw)
         self.asked = -1                            # segment of the last Describe
 
 
 class Portal:
     """A bound statement. `grant` is open from its first Execute until its last row."""
 
-    __slots__ = ("asked", "columns", "grant", "prepared", "result_formats", "rows", "segment", "sent", "values")
+    __slots__ = ("asked", "columns", "grant", "prepared", "reading", "result_formats", "rows", "segment", "sent",
+                 "values", "weight")
 
     def __init__(
-        self, prepared: Prepared, values: tuple[str | None, ...], result_formats: tuple[int, ...], segment: int
+        self, prepared: Prepared, values: tuple[str | None, ...], result_formats: tuple[int, ...], segment: int,
+        reading: str = "",
     ) -> None:
         self.prepared = prepared
+        self.weight = sum(len(value) for value in values if value is not None)
+        self.reading = reading                     # formats and types of `values`
         self.values = values
         self.result_formats = result_formats
         self.segment = segment
@@ -101,21 +111,37 @@ class Names(Generic[Named]):
     def set(self, name: bytes, value: Named | Gone) -> Undo:
         """Let `name` stand for `value`; the result takes it back."""
         before = self._items.get(name)
-        self._items[name] = value
+        if before is not None or not isinstance(value, Gone):      # closing what is not there takes no memory
+            self._items[name] = value
         return Undo(self._items, name, before, value)  # type: ignore[arg-type]
+
+    def holds_more_than(self, limit: int) -> bool:
+        """True if texts or values of all names together are longer than `limit` bytes: the number of names alone
+        does not bound the memory of a session."""
+        return sum(item.weight for item in self._items.values() if not isinstance(item, Gone)) > limit
 
     @property
     def is_full(self) -> bool:
         """True when no further name may be made."""
         return len(self._items) >= self.LIMIT
 
-    def forget(self, name: bytes) -> None:
-        """Drop a name that another way of speaking (SQL) has changed."""
-        self._items.pop(name, None)
+    def prune(self, acknowledged: int) -> None:
+        """When full: drop what was closed and is over, so that a long session can go on making names."""
+        if self.is_full:
+            for name in [name for name, item in self._items.items()
+                         if isinstance(item, Gone) and item.segment < acknowledged]:
+                del self._items[name]
 
-    def forget_all(self) -> None:
-        """Drop every name."""
+    def forget(self, name: bytes) -> list[Named]:
+        """Drop a name that another way of speaking (SQL) has changed; returns what was there."""
+        item = self._items.pop(name, None)
+        return [] if item is None or isinstance(item, Gone) else [item]
+
+    def forget_all(self) -> list[Named]:
+        """Drop every name; returns what was there."""
+        items = [item for item in self._items.values() if not isinstance(item, Gone)]
         self._items.clear()
+        return items
 
     def drop_until(self, segment: int) -> list[Named]:
         """Drop what `segment` or an earlier one made; returns what was there."""
@@ -150,8 +176,8 @@ class Undo:
 class Reply:
     """One client message that owes replies, and what to do with them."""
 
-    __slots__ = ("affected", "changes_catalogue", "code", "columns", "epoch", "grant", "is_copying_out", "is_hidden",
-                 "is_rewritten", "masked", "owed", "plan", "portal", "prepared", "problem", "rows", "seen",
+    __slots__ = ("affected", "changes_catalogue", "code", "columns", "copies", "epoch", "grant", "is_copying_out",
+                 "is_hidden", "is_rewritten", "masked", "owed", "plan", "portal", "prepared", "problem", "rows", "seen",
                  "segment", "sent", "undo")
 
     def __init__(self, owed: Owed, segment: int, epoch: int) -> None:
@@ -170,6 +196,7 @@ class Reply:
         self.is_hidden = False                       # asked by the gateway: the client sees no reply
         self.is_rewritten = False                    # positions in errors would mislead
         self.is_copying_out = False
+        self.copies = 0                              # COPY … TO STDOUT begun, of those in the string
         self.changes_catalogue = False
         self.rows = 0                                # delivered
         self.sent = 0                                # their bytes
@@ -269,22 +296,58 @@ class SessionState:
     """One admitted session, as both sides see it."""
 
     __slots__ = (
-        "acknowledged", "application", "backend_key", "barrier", "catalogue", "copying", "discarding", "epoch",
-        "has_changed_catalogue", "has_local_sync", "inbox", "is_client_busy", "is_ended", "is_guarded",
-        "is_mid_frame", "is_segment_open", "is_server_busy", "is_stale", "is_stalled",
-        "is_transaction_labelled", "limits", "names", "portals", "prepared", "queue", "reader", "segment",
+        "acknowledged",
+        "backend_key",
+        "barrier",
+        "catalogue",
+        "copying",
+        "discarding",
+        "epoch",
+        "has_changed_catalogue",
+        "has_local_sync",
+        "inbox",
+        "is_client_busy",
+        "is_ended",
+        "is_flush_due",
+        "is_full",
+        "is_guarded",
+        "is_mid_frame",
+        "is_segment_open",
+        "is_server_busy",
+        "is_stale",
+        "is_stalled",
+        "is_transaction_labelled",
+        "is_unconfirmed",
+        "is_woken",
+        "labelled",
+        "limits",
+        "names",
+        "opaque_segment",
+        "portals",
+        "prepared",
+        "queue",
+        "reader",
+        "segment",
         "status",
+        "surroundings",
+        "tag",
+        "version",
     )
 
-    def __init__(self, reader: StatementReader, limits: Limits, application: str, backend_key: bytes) -> None:
+    def __init__(self, reader: StatementReader, limits: Limits, application: str, backend_key: bytes,
+                 tag: str = "", start_up: Mapping[str, str] | None = None) -> None:
         self.reader = reader
+        self.surroundings = Surroundings(start_up or {})
         self.limits = limits
-        self.application = application
+        self.tag = None if not tag else Tag(tag, application)
         self.backend_key = backend_key
         self.names = SessionNames()
         self.catalogue: Catalogue | None = None
         self.has_changed_catalogue = False         # own DDL ran in the open transaction
         self.is_stale = False                      # … and is committed: the catalogue is old
+        self.is_unconfirmed = False                # … and `names` has yet to hear what the new one knows
+        self.labelled: frozenset[tuple[int, int]] = frozenset()     # columns masked for this session, as last planned
+        self.version: int | None = None            # of the newest catalogue seen
         self.is_transaction_labelled = False       # a labelled relation was touched in it
         self.queue = ReplyQueue()
         self.prepared: Names[Prepared] = Names()
@@ -297,7 +360,11 @@ class SessionState:
         self.discarding = -1                       # epoch whose messages are dropped until its Sync
         self.has_local_sync = False                # that Sync is answered here: nothing was sent
         self.copying: Reply | None = None
-        self.barrier = False                       # own DDL is on its way: judge nothing behind it
+        self.barrier = False                       # own DDL or code is on its way: judge nothing behind it
+        self.is_flush_due = False                  # … in an open segment: its replies have to be asked for
+        self.opaque_segment = -1                   # the last one in which code of unknown effect ran
+        self.is_full = False                       # too many replies are owed: frames wait
+        self.is_woken = False                      # replies came while the client's side could not go on
         self.inbox = b""
         self.is_stalled = False
         self.is_client_busy = False

@@ -1,0 +1,72 @@
+"""How a COPY … TO STDOUT writes its rows: the options that decide where a value begins and ends.
+
+Apart from `effects` because it is a small grammar of its own (manual, "COPY"; ProcessCopyOptions in
+copy.c): option names and values as the parser gives them, for the old and the new syntax alike. What
+this reading is not sure of is a `problem`, never a guess.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+_IGNORED: Final = frozenset({
+    "header", "freeze", "force_not_null", "force_null", "force_quote", "default", "on_error", "log_verbosity",
+    "reject_limit",
+})
+"""Options that leave the shape of a row as it is (a forced quote is a quote; a header is a row)."""
+_STRINGS: Final = frozenset({"delimiter", "null", "quote", "escape"})
+_UTF8: Final = frozenset({"utf8", "utf-8", "unicode"})
+
+
+@dataclass(frozen=True, slots=True)
+class CopyOut:
+    """One COPY … TO STDOUT. `problem` says why its rows cannot be told apart, None if they can."""
+
+    format: str = "text"
+    delimiter: str = "\t"
+    null: str = "\\N"
+    quote: str = '"'
+    escape: str = '"'
+    problem: str | None = None
+
+
+def copy_out(options: list[dict[str, Any]] | None) -> CopyOut:
+    """The options of one statement, with the defaults of its format."""
+    given: dict[str, str] = {}
+    for item in options or ():
+        element = item.get("DefElem", {})
+        name = str(element.get("defname", ""))
+        if name in _IGNORED:
+            continue
+        value = element.get("arg", {}).get("String", {}).get("sval")
+        if name not in _STRINGS and name not in ("format", "encoding"):
+            return CopyOut(problem=f"the COPY option {name[:40]} is not known here")
+        if name in given:
+            return CopyOut(problem=f"the COPY option {name} is given twice")
+        if "arg" in element and "String" not in element["arg"]:
+            return CopyOut(problem=f"the COPY option {name} has a value that is no string")
+        given[name] = str(value or "")
+    return _with_defaults(given)
+
+
+def _with_defaults(given: dict[str, str]) -> CopyOut:
+    kind = given.get("format", "text")
+    if kind not in ("text", "csv", "binary"):
+        return CopyOut(problem="the COPY format is not known here")
+    if kind == "binary":
+        return CopyOut("binary")
+    if given.get("encoding", "utf8").lower() not in _UTF8:
+        return CopyOut(kind, problem="the COPY encoding is not UTF8")
+    is_csv = kind == "csv"
+    quote = given.get("quote", '"')
+    found = CopyOut(
+        kind, given.get("delimiter", "," if is_csv else "\t"), given.get("null", "" if is_csv else "\\N"),
+        quote, given.get("escape", quote),
+    )
+    if any(len(mark.encode()) != 1 for mark in (found.delimiter, found.quote, found.escape)):
+        return replace(found, problem="a COPY delimiter, quote or escape is not one byte")
+    if is_csv and found.escape != found.quote:
+        # An escaped quote would count as the end of the quotes where lines are put together.
+        return replace(found, problem="the COPY escape is another character than its quote")
+    return found

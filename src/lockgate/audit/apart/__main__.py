@@ -1,0 +1,70 @@
+"""The writer's process: ``python -m lockgate.audit.apart <descriptor>``, started by `link` only.
+
+It ends when the gateway's end of the socket closes, whether the gateway closed it or was killed, and
+not before: what reached it by then is committed first. Signals that are meant for the gateway
+(a terminal's Ctrl-C and a supervisor's SIGTERM go to the whole group) are left to the gateway, which
+drains and then closes the socket.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from lockgate.audit import keys
+from lockgate.audit.apart import frames
+from lockgate.audit.storage.sqlite import FILE, SqliteStore
+from lockgate.audit.writer import Writer
+from lockgate.errors import AuditError
+
+
+def serve(connection: socket.socket) -> int:
+    """Take the log over, then commit batch by batch."""
+    terms = frames.receive(connection)
+    if terms is None:
+        return 1
+    store: SqliteStore | None = None
+    try:
+        folder = Path(terms["folder"])
+        store = SqliteStore.open(folder / FILE, origin=terms["origin"], fresh_key=b"")
+        writer = Writer(store, keys.load_or_create(folder, terms["origin"], may_create=False),
+                        terms["node"], terms["payload_limit"])
+        writer.take_over(terms)
+        store.checkpoint_apart()
+        _answer(connection, {"size": writer.size, "note": writer.note})
+        while (rows := frames.receive(connection)) is not None:
+            writer.commit_drafts(rows)
+            _answer(connection, {"size": writer.size, "note": writer.note})
+    except AuditError as error:
+        _answer(connection, {"error": str(error)})
+        return 1
+    else:
+        store.finish()
+        return 0
+    finally:
+        if store is not None:
+            store.close()
+
+
+def _answer(connection: socket.socket, answer: dict[str, Any]) -> None:
+    try:
+        frames.send(connection, orjson.dumps(answer))
+    except OSError:
+        pass    # the gateway was killed; what it sent before is still to be committed
+
+
+def main() -> int:
+    """Run until the gateway is gone."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    with socket.socket(fileno=int(sys.argv[1])) as connection:
+        return serve(connection)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""What an opening log does before it accepts records: hold the folder, find what was published, and
+say in the log itself that it was opened and what a crash had left open.
+
+Apart from `log` because none of it is needed once the log is open.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+from lockgate.audit import leaves
+from lockgate.audit.failures import Locked
+from lockgate.audit.leaves import Draft
+from lockgate.audit.ledger import Session
+from lockgate.audit.writer import Item
+from lockgate.errors import AuditError
+
+_PATIENCE: Final = 2.0      # seconds for a killed gateway's writer to finish
+_RETRY: Final = 0.02
+
+
+def reopening(
+    crashed: Mapping[str, Session], now: float, epoch: int, facts: Mapping[str, Any]
+) -> list[Item]:
+    """What a start appends: that it happened, and an end to whatever the last process left open."""
+    said = {name: leaves.plain(value) for name, value in facts.items()}
+    items: list[Item] = [(None, 0, now, Draft(
+        {"type": "node_start", "epoch": epoch, "version": _version(), "data": said}))]
+    for sid, session in crashed.items():
+        number = session.next
+        for record in sorted(session.open):
+            items.append((sid, number, now, leaves.unknown_outcome(record, "crash")))
+            number += 1
+        items.append((sid, number, now, Draft({"type": "session_end", "cause": "crash"})))
+    return items
+
+
+def _version() -> str:
+    try:
+        return metadata.version("lockgate")
+    except metadata.PackageNotFoundError:
+        return "source"
+
+
+def published(path: Path) -> str | None:
+    """The checkpoint that was last put beside the log, or None before the first one."""
+    try:
+        return path.read_bytes()[:4096].decode()
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError):
+        raise AuditError(f"{path}: unreadable", advice="keep it as evidence and find out who changed it") from None
+
+
+def lock_folder(path: Path) -> int:
+    """Hold the folder for this process; the kernel lets go of it when the process ends.
+
+    So does a writer's process that was given the descriptor. It may outlive a killed gateway by a
+    commit, for which this waits a moment before it gives up.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + _PATIENCE
+    pause = threading.Event()
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() < deadline:
+                pause.wait(_RETRY)      # nothing is served yet: opening reads the whole log and blocks anyway
+                continue
+            os.close(descriptor)
+            raise Locked(f"{path.parent}: another gateway uses this audit log",
+                         advice="stop it, or give each gateway a state folder of its own") from None
+        return descriptor

@@ -1,0 +1,285 @@
+"""Attacks on the masks: sequences of statements that once delivered a value, or that were tried and did not.
+
+Each runs as one session of an agent whose role owns the database, so that it may create what it likes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from psycopg import pq
+from psycopg.pq.abc import PGconn, PGresult
+
+from testbed.gateway import Issuer, gateway
+from testbed.postgres import Server
+from tests.e2e.conftest import HEAD, PASSWORD
+from tests.e2e.test_masks import NEEDLES
+
+SSN = "219-09-9999"
+SETUP = f"""
+CREATE TABLE people (id int PRIMARY KEY, name text, ssn text);
+INSERT INTO people VALUES (1, 'ann', '{SSN}'), (2, 'bob', '219-09-9998');
+CREATE TABLE notes (id int PRIMARY KEY, body text);
+INSERT INTO notes VALUES (1, 'nothing here');
+
+CREATE DOMAIN code AS text;
+CREATE DOMAIN code_given AS text NOT NULL;
+CREATE TABLE coded (id int, ssn code, other code_given);
+INSERT INTO coded VALUES (1, '{SSN}', 'x');
+CREATE TABLE given (id int, ssn code_given);
+INSERT INTO given VALUES (1, '{SSN}');
+
+CREATE TABLE regions (id int PRIMARY KEY, label text);
+INSERT INTO regions VALUES (1, 'north');
+CREATE TABLE residents (id int, region int NOT NULL REFERENCES regions ON DELETE SET NULL ON UPDATE CASCADE,
+                        ssn text, CHECK (region < 100));
+INSERT INTO residents VALUES (1, 1, '{SSN}');
+CREATE TABLE areas (id int PRIMARY KEY);
+INSERT INTO areas VALUES (1);
+ALTER TABLE regions ADD area int REFERENCES areas ON DELETE CASCADE;
+UPDATE regions SET area = 1;
+
+CREATE TYPE person AS (name text, ssn text);
+CREATE DOMAIN row_domain AS people;
+CREATE TABLE history (id int, was people, crowd people[], boxed row_domain, composite person);
+INSERT INTO history SELECT p.id, p, ARRAY[p], p, ROW(p.name, p.ssn)::person FROM people p;
+CREATE TYPE wrapped AS (inside person);
+CREATE TABLE deep (id int, w wrapped);
+INSERT INTO deep SELECT 1, ROW(ROW('ann', '{SSN}')::person)::wrapped;
+CREATE TABLE typed OF person;
+INSERT INTO typed VALUES ('ann', '{SSN}');
+
+CREATE TABLE parent (id int, n int);
+CREATE TABLE child (ssn text, CHECK (n < 100)) INHERITS (parent);
+INSERT INTO child VALUES (1, 1, '{SSN}');
+
+CREATE TABLE accounts (id int PRIMARY KEY, ssn text CONSTRAINT accounts_ssn UNIQUE, hit text);
+INSERT INTO accounts VALUES (1, '{SSN}');
+
+CREATE VIEW ruled AS SELECT 1 AS x;
+CREATE RULE r AS ON INSERT TO ruled DO INSTEAD
+  INSERT INTO people (id) VALUES (new.x) RETURNING (SELECT max(ssn)::int FROM people);
+CREATE VIEW over_ruled AS SELECT x FROM ruled;
+CREATE FUNCTION shout() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+  RAISE NOTICE 'x %', (SELECT max(ssn) FROM people);
+  RAISE EXCEPTION 'x %', (SELECT max(ssn) FROM people) USING ERRCODE = '42P01'; END $$;
+CREATE TABLE shouting (id int);
+CREATE TRIGGER t BEFORE INSERT ON shouting FOR EACH ROW EXECUTE FUNCTION shout();
+CREATE TABLE filled (id int PRIMARY KEY, ssn text);
+CREATE TRIGGER t BEFORE INSERT ON filled FOR EACH ROW EXECUTE FUNCTION shout();
+CREATE VIEW over_shouting AS SELECT id FROM shouting;
+CREATE TABLE shouted (id int PRIMARY KEY);
+INSERT INTO shouted VALUES (1);
+CREATE TABLE listening (id int REFERENCES shouted ON DELETE SET NULL);
+INSERT INTO listening VALUES (1);
+CREATE TRIGGER t BEFORE UPDATE ON listening FOR EACH ROW EXECUTE FUNCTION shout();
+"""
+
+LEAKS = [
+    # once leaked: parameters that change what the server's scanner reads, by an UPDATE
+    ("UPDATE pg_settings SET setting = 'off' WHERE name = 'standard_conforming_strings'",
+     r"SELECT '\' || ' || ssn FROM people -- '"),
+    ("CREATE VIEW params AS SELECT * FROM pg_settings",
+     "UPDATE params SET setting = 'off' WHERE name = 'standard_conforming_strings'",
+     r"SELECT '\' || ' || ssn FROM people -- '"),
+    # once leaked: values inside of rows, arrays of rows, domains over rows, composites
+    ("SELECT (was).ssn FROM history",), ("SELECT was FROM history",), ("SELECT crowd FROM history",),
+    ("SELECT (boxed).ssn FROM history",), ("SELECT (composite).ssn FROM history",), ("SELECT * FROM deep",),
+    ("SELECT ((w).inside).ssn FROM deep",), ("COPY history TO STDOUT",), ("SELECT * FROM typed",),
+    ("SELECT to_jsonb(h) FROM history h",), ("SELECT p.* FROM history, unnest(crowd) p",),
+    # once leaked: texts of errors that arise in a relation which the statement does not name
+    ("DELETE FROM regions WHERE id = 1",), ("UPDATE regions SET id = 500 WHERE id = 1",),
+    ("DELETE FROM areas",), ("UPDATE parent SET n = 500",), ("INSERT INTO shouting VALUES (1)",),
+    ("INSERT INTO over_shouting VALUES (1)",), ("DELETE FROM shouted",), ("COPY shouting FROM STDIN",),
+    ("INSERT INTO ruled VALUES (7) RETURNING x",), ("INSERT INTO over_ruled VALUES (7) RETURNING x",),
+    ("PREPARE d AS DELETE FROM regions", "EXECUTE d"),
+    ("ALTER DOMAIN code ADD CHECK (VALUE::int > 5)",),
+    ("ALTER TYPE person ALTER ATTRIBUTE ssn TYPE code CASCADE",),
+    # once leaked: a column that appears in the parent while the catalogue does not know it yet
+    ("BEGIN; ALTER TABLE parent ADD COLUMN ssn text; SELECT ssn FROM parent",),
+    ("BEGIN", "ALTER TABLE parent ADD COLUMN ssn text", "SELECT ssn FROM parent", "SELECT * FROM parent"),
+    # tried and found tight
+    ('SELECT * FROM U&"\\0070eople"',), ("SELECT * FROM U&\"!0070eople\" UESCAPE '!'",), ("SELECT * FROM PEOPLE",),
+    ("SELECT p.* FROM ONLY ( public . people ) p",), ("SELECT * FROM public.people*",), ("TABLE people",),
+    ("SELECT * FROM ONLY/**/people",), ("COPY (TABLE people) TO STDOUT",), ("COPY people (ssn) TO STDOUT (FORMAT csv)",),
+    ("COPY people TO STDOUT (FORMAT binary)",), ("SELECT (people).ssn, people, people.ssn FROM people",),
+    ("WITH people AS (SELECT * FROM people) SELECT * FROM people",),
+    ("SELECT (WITH people AS (SELECT 'x' AS ssn) SELECT ssn FROM people), (SELECT max(ssn) FROM people)",),
+    ("(WITH people AS (SELECT 'x' AS ssn) SELECT ssn FROM people) UNION SELECT ssn FROM people",),
+    (("WITH RECURSIVE r(s) AS (SELECT ssn FROM people UNION ALL SELECT s FROM r WHERE false)"
+     " SEARCH DEPTH FIRST BY s SET o SELECT * FROM r"),),
+    (("INSERT INTO notes WITH people AS (SELECT 9 AS id, 'x' AS body) SELECT * FROM people"
+     " RETURNING (SELECT max(ssn) FROM people)"),),
+    ("SELECT * FROM JSON_TABLE((SELECT json_agg(p) FROM people p), '$[*]' COLUMNS (s text PATH '$.ssn')) j",),
+    ("SELECT JSON_ARRAYAGG(ssn), JSON_OBJECT('a': max(ssn)) FROM people",),
+    ("SELECT max(ssn::int) FROM people",), ("SELECT query_to_xml('SELECT ssn FROM people', true, true, '')",),
+    ("SELECT * FROM people TABLESAMPLE system (100)",),
+    ("SELECT first_value(ssn) OVER w FROM people WINDOW w AS (ORDER BY ssn)",),
+    ("SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY ssn) FROM people",),
+    ("SELECT * FROM ROWS FROM (unnest(ARRAY(SELECT ssn FROM people))) AS t(x)",),
+    ("CREATE SCHEMA s1 CREATE VIEW v AS SELECT ssn AS x FROM people", "SELECT * FROM s1.v"),
+    ("CREATE MATERIALIZED VIEW m1 AS SELECT ssn AS x FROM people", "SELECT * FROM m1", "REFRESH MATERIALIZED VIEW m1",
+     "TABLE m1"),
+    ("BEGIN", "DECLARE c CURSOR WITH HOLD FOR SELECT ssn FROM people", "COMMIT", "FETCH ALL c"),
+    ("PREPARE p AS SELECT ssn FROM people", "CREATE TEMP TABLE e AS EXECUTE p", "TABLE e", "EXPLAIN ANALYZE EXECUTE p"),
+    ("SET client_min_messages = debug1", "SET debug_print_plan = on", "SELECT ssn FROM people"),
+    ("SELECT set_config('a.b', max(ssn), false) FROM people", "SELECT current_setting('a.b')"),
+    ("CREATE DOMAIN text AS pg_catalog.text CHECK (VALUE::int > 0)", "SET search_path = public, pg_catalog",
+     "SELECT ssn FROM people", "DROP DOMAIN public.text"),
+    ("SAVEPOINT a",), ("BEGIN", "SAVEPOINT a", "CREATE VIEW sv AS TABLE people", "ROLLBACK TO a", "TABLE sv"),
+    ("BEGIN", "CREATE VIEW sw AS TABLE people", "SELECT * FROM sw", "ROLLBACK"),
+]
+REFUSED = [
+    # once told whether a value exists
+    "ALTER DOMAIN code ADD CHECK (VALUE <> '219-09-9999')", "ALTER DOMAIN code SET NOT NULL",
+    "INSERT INTO accounts VALUES (5, '219-09-9999') ON CONFLICT ON CONSTRAINT accounts_ssn DO UPDATE SET hit = 'y'",
+    # once possible, where the role's rights allow it
+    "COPY notes FROM '/etc/passwd'", "ALTER SYSTEM SET work_mem = '4MB'", "CREATE DATABASE other TEMPLATE attacks",
+    "ALTER DATABASE plain RENAME TO other", "UPDATE pg_catalog.pg_class SET relname = 'x' WHERE relname = 'people'",
+    "ALTER ROLE app PASSWORD 'x'", "ALTER ROLE app SET statement_timeout = 1", "ALTER ROLE app RENAME TO y",
+    "ALTER DATABASE attacks SET search_path = ''", "CREATE ROLE y LOGIN",
+    "ALTER TYPE person ADD ATTRIBUTE z int CASCADE",
+    "COPY pg_catalog.pg_proc FROM STDIN", "SELECT * FROM information_schema.user_mapping_options",
+    # tried and found tight
+    "UPDATE people SET name = 'x' WHERE ssn = '219-09-9999'", "DELETE FROM people p WHERE p.ssn LIKE '2%'",
+    "UPDATE people p SET name = 'x' WHERE p::text LIKE '%219%'", "UPDATE people p SET name = name WHERE (p).ssn > '2'",
+    "UPDATE people SET name = 'x' WHERE ROW(people.*) = ROW(1)", "UPDATE people SET name = ssn RETURNING name",
+    "UPDATE people SET name = 'x' WHERE EXISTS (SELECT FROM (VALUES ('219-09-9999')) v(g) WHERE g = ssn)",
+    "WITH people AS (SELECT 1 AS ssn) DELETE FROM people WHERE ssn = '219-09-9999'",
+    "INSERT INTO people AS p VALUES (1) ON CONFLICT (id) DO UPDATE SET name = p.ssn RETURNING name",
+    "INSERT INTO accounts VALUES (5, '219-09-9999') ON CONFLICT (ssn) DO NOTHING",
+    "INSERT INTO filled (id) VALUES (1) ON CONFLICT (id) DO UPDATE SET ssn = excluded.ssn",
+    "INSERT INTO people VALUES (1) ON CONFLICT (id) DO UPDATE SET name = excluded::text RETURNING name",
+    "MERGE INTO people p USING notes n ON p.ssn = '219-09-9999' WHEN MATCHED THEN DO NOTHING",
+    "UPDATE people SET name = 'x' RETURNING old.ssn", "EXPLAIN ANALYZE DELETE FROM people WHERE ssn = '219-09-9999'",
+    "CREATE UNIQUE INDEX ON people (ssn)", "CREATE INDEX ON people ((ssn::int))", "CREATE STATISTICS ON id, ssn FROM people",
+    "CLUSTER people USING people_pkey", "ALTER TABLE people RENAME TO q", "ALTER INDEX people RENAME TO q",
+    "ALTER TYPE people RENAME TO q", "ALTER SCHEMA public RENAME TO q", "ALTER TABLE people SET SCHEMA pg_catalog",
+    "ALTER TABLE people ALTER ssn TYPE int USING ssn::int", "ALTER TABLE people ADD CHECK (ssn > '3')",
+    "ALTER TABLE people ADD g text GENERATED ALWAYS AS (ssn) STORED", "CREATE TABLE kid () INHERITS (people)",
+    "CREATE TABLE kin (x text REFERENCES accounts (ssn))", "ALTER TABLE notes ADD FOREIGN KEY (body) REFERENCES accounts (ssn)",
+    "CREATE RULE r2 AS ON INSERT TO notes DO ALSO SELECT * FROM people", "DO $$ BEGIN PERFORM 1; END $$",
+    "CREATE FUNCTION f() RETURNS text LANGUAGE sql AS 'SELECT ssn FROM people'", "SELECT * FROM pg_stats",
+    "SELECT set_config(setting_name => 'standard_conforming_strings', new_value => 'off', is_local => false)",
+    "ALTER ROLE app SET standard_conforming_strings = off", "SELECT stavalues1 FROM pg_statistic", "SELECT lo_get(1)",
+]
+ALLOWED = [
+    ("SELECT id, other, ssn FROM coded", [("1", "x", None)]),
+    ("SELECT id, ssn FROM given", [("1", None)]),
+    ("SELECT id, was FROM history WHERE id = 1", [("1", None)]),
+    ("ALTER DOMAIN code SET DEFAULT 'x'", []),
+    ("SELECT count(*) FROM pg_settings WHERE name = 'work_mem'", [("1",)]),
+    ("INSERT INTO people (id, name) VALUES (1, 'ann') ON CONFLICT (id) DO UPDATE SET name = 'ann' RETURNING id", [("1",)]),
+    ("INSERT INTO people VALUES (3, 'c', '333') ON CONFLICT (id) DO UPDATE SET ssn = excluded.ssn RETURNING id", [("3",)]),
+    ("GRANT SELECT ON notes TO PUBLIC", []),
+    ("REVOKE ALL ON people FROM PUBLIC", []),
+    ("ALTER TABLE notes ADD COLUMN IF NOT EXISTS more int", []),
+]
+
+
+@pytest.fixture(scope="module")
+def attacked(backend: Server, tokens: Issuer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The DSN of a gateway before a database with the structures that invite leaks."""
+    with psycopg.connect(backend.dsn(), autocommit=True) as admin:
+        admin.execute("CREATE DATABASE attacks OWNER app")
+    with psycopg.connect(backend.dsn("attacks"), autocommit=True) as admin:
+        admin.execute("ALTER SCHEMA public OWNER TO app")
+        admin.execute("SET ROLE app")
+        admin.execute(SETUP)
+    config = HEAD.replace("name: crm", "name: attacks", 1) + (
+        '  - {{name: hide, connections: [attacks], mask: [{{columns: ["*.ssn"], with: redact}}]}}\n')
+    with gateway(tmp_path_factory.mktemp("attacks"), config, env={"CRM_PASSWORD": PASSWORD},
+                 backend=backend.port, issuer=tokens.url) as running:
+        yield running.dsn(tokens.token("agent-1", "agents"), "attacks")
+
+
+def said(result: PGresult) -> list[bytes]:
+    """Every byte string of one result."""
+    found = [result.error_field(field) for field in pq.DiagnosticField] + [result.command_status]
+    found += [result.get_value(row, column) for row in range(result.ntuples) for column in range(result.nfields)]
+    return [part for part in found if part is not None]
+
+
+def results(connection: PGconn) -> Iterator[list[bytes]]:
+    """What the server says until nothing more is owed, results and COPY data."""
+    while (result := connection.get_result()) is not None:
+        if result.status == pq.ExecStatus.COPY_OUT:
+            while (piece := connection.get_copy_data(0))[0] > 0:
+                yield [bytes(piece[1])]
+        elif result.status == pq.ExecStatus.COPY_IN:
+            connection.put_copy_data(b"1\n")
+            connection.put_copy_end()
+        else:
+            yield said(result)
+
+
+def run(dsn: str, steps: tuple[str, ...]) -> bytes:
+    """All that a session of these statements delivers, by any message."""
+    seen: list[bytes] = []
+    with psycopg.connect(dsn, autocommit=True) as opened:
+        connection = opened.pgconn
+        connection.notice_handler = lambda notice: seen.extend(said(notice))
+        for step in steps:
+            if connection.status != pq.ConnStatus.OK:
+                break
+            connection.send_query(step.encode())
+            for parts in results(connection):
+                seen += parts
+    return b"\n".join(seen).lower()
+
+
+def leaked(text: bytes) -> list[bytes]:
+    return [needle for needle in NEEDLES if needle in text]
+
+
+@pytest.mark.parametrize("steps", LEAKS, ids=lambda steps: steps[-1][:60])
+def test_no_sequence_delivers_a_value(attacked: str, steps: tuple[str, ...]) -> None:
+    """No statements of one session bring a protected value to the client, whatever message carries it."""
+    assert leaked(run(attacked, steps)) == []
+
+
+@pytest.mark.parametrize("statement", REFUSED, ids=lambda statement: statement[:60])
+def test_no_statement_answers_questions_about_a_value(attacked: str, statement: str) -> None:
+    """What would tell whether a value exists, or take the labels off, is refused by the gateway itself."""
+    text = run(attacked, (statement,))
+    assert leaked(text.replace(SSN.encode(), b"") if SSN in statement else text) == []
+    assert b"42501" in text or b"42601" in text, text
+    assert b"permission denied" not in text, text
+
+
+@pytest.mark.parametrize(("statement", "rows"), ALLOWED, ids=lambda value: str(value)[:60])
+def test_what_stands_close_to_an_attack_is_allowed(attacked: str, statement: str, rows: list[tuple[str | None, ...]]) -> None:
+    """The refusals above do not take ordinary statements with them."""
+    with psycopg.connect(attacked, autocommit=True) as connection:
+        cursor = connection.pgconn.exec_(statement.encode())
+        assert not cursor.error_message
+        found = [tuple(None if (value := cursor.get_value(row, column)) is None else value.decode()
+                       for column in range(cursor.nfields)) for row in range(cursor.ntuples)]
+        assert found == rows
+
+
+def test_a_pipeline_cannot_outrun_a_changed_parameter(attacked: str) -> None:
+    """A parameter that moves where literals end is not changed in one message and used in the next."""
+    seen: list[bytes] = []
+    with psycopg.connect(attacked, autocommit=True) as opened:
+        connection = opened.pgconn
+        connection.notice_handler = lambda notice: seen.extend(said(notice))
+        connection.enter_pipeline_mode()
+        connection.send_query_params(
+            b"UPDATE pg_settings SET setting = 'off' WHERE name = 'standard_conforming_strings'", [])
+        connection.send_query_params(rb"SELECT '\' || ' || ssn FROM people -- '", [])
+        connection.pipeline_sync()
+        for _ in range(6):
+            result = connection.get_result()
+            if result is not None:
+                seen += said(result)
+    assert leaked(b"\n".join(seen).lower()) == []
+
+
+def test_the_direct_connection_does_leak(backend: Server, attacked: str) -> None:
+    """The same search finds values where no gateway is in between, so an empty result means something."""
+    assert attacked
+    found = [steps for steps in LEAKS if leaked(run(backend.dsn("attacks"), (f"BEGIN; SET LOCAL ROLE app; {steps[0]}",)))]
+    assert len(found) > len(LEAKS) // 2
