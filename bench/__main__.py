@@ -29,7 +29,7 @@ from bench import rawclient
 from testbed.gateway import gateway, issuer, run, spawn, wait_ready
 from testbed.postgres import Server, embedded, free_port
 
-PASSWORD = "bench"  # noqa: S105 - of a throw-away server
+PASSWORD = "bench"
 HBA = "host all all 127.0.0.1/32 trust\n"
 BULK_ROWS = 1_000_000
 IDLE_SESSIONS = 300
@@ -101,7 +101,7 @@ def prepare(server: Server) -> None:
     """pgbench's tables and one million rows of 127 bytes with a column to mask."""
     with psycopg.connect(server.dsn(), autocommit=True) as admin:
         admin.execute("CREATE DATABASE bench")
-    subprocess.run([server.bin / "pgbench", "-i", "-q", "-s", "10", server.dsn("bench")],  # noqa: S603
+    subprocess.run([server.bin / "pgbench", "-i", "-q", "-s", "10", server.dsn("bench")],
                    check=True, capture_output=True)
     with psycopg.connect(server.dsn("bench"), autocommit=True) as admin:
         admin.execute(f"""CREATE UNLOGGED TABLE bulk AS SELECT n AS id, 'customer number ' || n AS name,
@@ -131,11 +131,11 @@ def pgbouncer(server: Server, folder: Path) -> Iterator[Target | None]:
     if os.geteuid() == 0:
         shutil.chown(home, "nobody", "nogroup")
         account = {"user": "nobody", "group": "nogroup", "extra_groups": []}
-    process = subprocess.Popen([program, "-q", str(home / "pgbouncer.ini")],  # type: ignore[call-overload]  # noqa: S603
+    process = subprocess.Popen([program, "-q", str(home / "pgbouncer.ini")],  # type: ignore[call-overload]
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **account)
     try:
         probe = [server.bin / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
-        while subprocess.run(probe).returncode:  # noqa: S603
+        while subprocess.run(probe).returncode:
             if process.poll() is not None:
                 raise RuntimeError("PgBouncer did not start: " + (home / "log").read_text())
         yield Target("pgbouncer", port, "postgres", "", process.pid)
@@ -190,7 +190,7 @@ def pgbench(server: Server, target: Target, clients: int, mode: str, seconds: fl
     target's processor time per transaction, which says more than a clock on a machine with two cores."""
     logs = Path(tempfile.mkdtemp(dir=folder))
     before = processor_time(target)
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         [server.bin / "pgbench", "-n", "-S", "-M", mode, "-c", str(clients), "-j", "1", "-T", str(int(seconds)),
          "-l", f"--log-prefix={logs}/t", "-h", "127.0.0.1", "-p", str(target.port), "-U", target.user, "bench"],
         capture_output=True, text=True, check=False, env={**os.environ, "PGPASSWORD": target.password})
@@ -301,7 +301,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="short runs, one round")
     options = parser.parse_args()
-    options.seconds, options.rounds = (2, 1) if options.quick else (5, 3)
+    options.seconds, options.rounds = (2, 1) if options.quick else (4, 2)
     console = Console(width=150)
     folder = Path(tempfile.mkdtemp(prefix="lockgate-bench-"))
     try:
@@ -319,7 +319,7 @@ def main() -> int:
     console.print(f"written to {target.relative_to(Path.cwd()) if target.is_relative_to(Path.cwd()) else target}")
     for script in ("bench.analysis", "bench.kernel", "bench.audit_append"):
         console.rule(script)
-        subprocess.run([sys.executable, "-m", script], check=True)  # noqa: S603
+        subprocess.run([sys.executable, "-m", script], check=True)
     return 0
 
 

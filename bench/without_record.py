@@ -26,7 +26,7 @@ class ForgetfulLog:
         self._next = 0
 
     @classmethod
-    def open(cls, folder: Path, *, dispatch: Callable[[Callable[[], None]], None], **_: object) -> ForgetfulLog:
+    def open(cls, _folder: Path, *, dispatch: Callable[[Callable[[], None]], None], **_: object) -> ForgetfulLog:
         return cls(dispatch)
 
     def begin_session(self, start: SessionStart, done: Callable[[None], None]) -> None:

@@ -109,7 +109,7 @@ def flip_one_bit(copy: Path) -> int:
     """Change one bit of one stored leaf, as root could. Returns the record's index."""
     database = sqlite3.connect(next(copy.glob("*.db")))
     index, leaf = database.execute(
-        "SELECT idx, leaf FROM entries WHERE CAST(leaf AS text) LIKE '%\"intent\"%' ORDER BY idx LIMIT 1").fetchone()
+        "SELECT idx, leaf FROM entries WHERE CAST(leaf AS text) LIKE '%\"delete\"%' ORDER BY idx LIMIT 1").fetchone()
     at = leaf.index(b"intent") + 2
     changed = leaf[:at] + bytes([leaf[at] ^ 1]) + leaf[at + 1:]
     database.execute("UPDATE entries SET leaf = ? WHERE idx = ?", (changed, index))
@@ -119,11 +119,13 @@ def flip_one_bit(copy: Path) -> int:
 
 
 def agents_environment(world: World) -> dict[str, str]:
-    """All that changes for the agents: the address, and the token as the password."""
+    """All that changes for the agents: the address, and the token as the password. (The last two are
+    what any program may say of itself; they end up in the record as claims.)
+    """
     token = world.token("agent-analyst", "autogen-analysts", "--agent", "analyst", "--model", "replay")
     return {"PGHOST": "127.0.0.1", "PGPORT": str(world.gateway.port), "PGDATABASE": "crm",
             "PGUSER": "agent", "PGPASSWORD": token, "PGSSLMODE": "disable",
-            "PGAPPNAME": "ticket-clean-up"}
+            "PGAPPNAME": "support-team", "PGOPTIONS": "-c lockgate.task=ticket-clean-up"}
 
 
 def stay(world: World) -> None:
