@@ -7,6 +7,7 @@ import struct
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -264,3 +265,89 @@ def test_no_statement_takes_the_process_for_itself(text: str) -> None:
     except NotUnderstood:
         pass
     assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize("is_simple", [True, False])
+def test_code_that_changes_how_the_next_statement_is_read(
+    backend: Server, front: Gateway, agent: str, dba: str, is_simple: bool,
+) -> None:
+    """What stands behind approved code is not judged under settings that the code has changed."""
+    code = "DO $$ BEGIN PERFORM set_config('standard_conforming_strings', 'off', false); END $$"
+    with watched(backend, "prey_read", "plain") as admin, closing(Raw(front, agent, "plain")) as raw:
+        if is_simple:
+            raw.socket.sendall(query(code) + query(r"SELECT '\', '; DELETE FROM prey_read; --'"))
+        else:
+            raw.socket.sendall(parse("", code) + bind("", "") + execute("") + parse(
+                "", r"SELECT '\', ' , body FROM prey_read --'") + bind("", "") + execute("") + SYNC)
+        ticket = wait_pending(front, dba, "standard_conforming_strings")["ticket"]
+        assert call(front, f"/v1/reviews/{ticket}/approve", dba, {})[0] == 200
+        replies = raw.until_ready(2 if is_simple else 1)
+        assert b"one" not in b"".join(body for _, body in replies)
+        assert admin.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_an_approval_is_bound_to_the_search_path(backend: Server, front: Gateway, agent: str, dba: str) -> None:
+    """An approved statement does not run where its names mean something else; in a fresh session it does."""
+    text = "UPDATE prey_path SET body = 'changed'"
+    with watched(backend, "prey_path") as admin:
+        admin.execute("CREATE SCHEMA evil; CREATE TABLE evil.prey_path AS SELECT * FROM prey_path")
+        try:
+            with closing(Raw(front, agent)) as raw:
+                assert b"E" in kinds(raw.send(query(text)))
+            ticket = wait_pending(front, dba, "prey_path")["ticket"]
+            assert call(front, f"/v1/reviews/{ticket}/approve", dba, {})[0] == 200
+            for shape in (["SET search_path = evil, public"], ["SELECT set_config('search_path', 'evil', false)"],
+                          ["CREATE TEMP TABLE prey_path (id int, body text)"]):
+                with closing(Raw(front, agent)) as raw:
+                    raw.send(*(query(statement) for statement in shape), ready=len(shape))
+                    assert b"E" in kinds(raw.send(query(text)))
+            with closing(Raw(front, agent, search_path="evil")) as raw:
+                assert b"E" in kinds(raw.send(query(text)))
+            shown = [entry["context"] for entry in call(front, "/v1/reviews?state=pending", dba)[1]]
+            assert ["set: SET search_path = evil, public"] in shown
+            with closing(Raw(front, agent)) as raw:
+                assert b"E" not in kinds(raw.send(query(text)))
+            assert admin.execute("SELECT count(*) FROM evil.prey_path WHERE body = 'changed'").fetchone() == (0,)
+            assert admin.execute("SELECT count(*) FROM prey_path WHERE body = 'changed'").fetchone() == (2,)
+        finally:
+            admin.execute("DROP SCHEMA evil CASCADE")
+
+
+def test_what_was_judged_runs_before_a_person_is_asked(
+    backend: Server, front: Gateway, agent: str, dba: str,
+) -> None:
+    """One packet, an allowed statement and one that is held: the first has run while the second waits."""
+    with watched(backend, "prey_packet") as admin, closing(Raw(front, agent)) as raw:
+        raw.socket.sendall(query("CREATE TABLE packet_ran (id int)") + query("DELETE FROM prey_packet"))
+        try:
+            ticket = wait_pending(front, dba, "prey_packet")["ticket"]
+            assert kinds(raw.until_ready())[-2:] == b"CZ"
+            assert admin.execute("SELECT count(*) FROM packet_ran").fetchone() == (0,)
+            assert call(front, f"/v1/reviews/{ticket}/deny", dba, {})[0] == 200
+            assert b"E" in kinds(raw.until_ready())
+        finally:
+            admin.execute("DROP TABLE IF EXISTS packet_ran")
+
+
+def test_a_client_that_sends_and_does_not_read(front: Gateway, agent: str) -> None:
+    """It is stopped: the gateway keeps little for it, and others are served meanwhile."""
+    def resident() -> int:
+        status = Path(f"/proc/{front.process.pid}/status").read_text()
+        return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
+
+    before = resident()
+    flood = close(b"S", "x") * 10_000
+    with closing(Raw(front, agent)) as raw, closing(Raw(front, agent)) as other:
+        raw.socket.setblocking(False)
+        slowest = sent = 0.0
+        for _ in range(110):
+            try:
+                sent += raw.socket.send(flood)
+            except BlockingIOError:
+                pass
+            began = time.monotonic()
+            assert b"D" in kinds(other.send(query("SELECT 1")))
+            slowest = max(slowest, time.monotonic() - began)
+        assert sent > 100_000
+        assert resident() - before < 60_000
+        assert slowest < 2

@@ -29,7 +29,7 @@ def test_the_log_answers_who_caused_a_write(own: object, agent: str) -> None:
     """Session, subject, agent, statement, decision, rule and outcome are there, and the log verifies."""
     with own() as front:  # type: ignore[operator]
         with psycopg.connect(front.dsn(agent, application_name="task-42"), autocommit=True) as connection:
-            connection.execute("UPDATE notes SET body = 'changed' WHERE id = %s", (2,))
+            connection.execute("UPDATE notes SET body = 'changed' WHERE id = %s", (61,))
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute("DROP TABLE notes")
         live = run("audit", "verify", str(front.state / "audit"))

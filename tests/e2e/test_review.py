@@ -148,6 +148,6 @@ def test_ticket_mode_refuses_at_once_and_serves_one_retry(front: Gateway, agent:
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute("TRUNCATE scratch, notes")
     with psycopg.connect(front.dsn(agent), autocommit=True) as connection:
-        connection.execute("TRUNCATE /* again */ scratch")
+        connection.execute("TRUNCATE /* again */ scratch;")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute("TRUNCATE scratch")

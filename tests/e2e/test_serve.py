@@ -223,3 +223,10 @@ def test_an_idle_session_is_cheap(own: Gateway, agent: str) -> None:
     for connection in connections:
         connection.close()
     assert each < 100_000
+
+
+def test_a_crash_leaves_no_core_dump(own: Gateway) -> None:
+    """A core dump would hold tokens and the backend's password: the process may not write one."""
+    limits = Path(f"/proc/{own.process.pid}/limits").read_text()
+    line = next(line for line in limits.splitlines() if line.startswith("Max core file size"))
+    assert line.split()[4:6] == ["0", "0"]

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lockgate.cli.shown import clean, framed, one_line, valued, width_of
 from lockgate.errors import ConfigError, LockgateError
 from lockgate.model import Secret
 
@@ -37,13 +38,6 @@ class ApiError(LockgateError):
     """The control API said no, or could not be reached."""
 
     code = "api"
-
-
-def clean(value: object) -> str:
-    """Text that is safe on a terminal."""
-    return "".join(
-        char if char.isprintable() or char == "\n" else f"\\x{ord(char):02x}" for char in str(value)
-    )
 
 
 def token_of(file: Path | None) -> Secret:
@@ -134,25 +128,28 @@ def show_review(ticket: Ticket, url: Url = _LOCAL, token_file: TokenFile = None,
 def show(console: Console, entry: dict[str, Any]) -> None:
     """Print one ticket."""
     requester = entry["requester"]
-    who = clean(requester["subject"]) + (f" (agent {clean(requester['agent'])})" if requester["agent"] else "")
+    who = one_line(requester["subject"]) + (f" (agent {one_line(requester['agent'])})" if requester["agent"] else "")
     groups = " and ".join(" or ".join(names) for names in entry["reviewer_groups"])
     lines = [
-        ("ticket", f"{entry['ticket']}  {entry['state']}"), ("who", f"{who}  {clean(requester['issuer'])}"),
-        ("connection", entry["connection"]), ("rules", ", ".join(entry["rules"])), ("may decide", clean(groups)),
+        ("ticket", f"{entry['ticket']}  {entry['state']}"), ("who", f"{who}  {one_line(requester['issuer'])}"),
+        ("connection", entry["connection"]), ("rules", ", ".join(entry["rules"])), ("may decide", one_line(groups)),
         ("asked", f"{_span(entry['age'])} ago" + (
             f", expires in {_span(entry['expires_in'])}" if entry["state"] == "pending" else "")),
     ]
     if entry["reviewer"]:
-        lines.append(("decided by", clean(entry["reviewer"])))
+        lines.append(("decided by", one_line(entry["reviewer"])))
     if entry["comment"]:
-        lines.append(("comment", clean(entry["comment"])))
+        lines.append(("comment", one_line(entry["comment"])))
+    lines += [("before it", one_line(line)) for line in entry.get("context", ())]
     for name, value in lines:
         console.print(Text.assemble((f"{name:<11}", "bold"), value), soft_wrap=True)
     console.print()
-    console.print(Text(clean(entry["statement"]), style="yellow"), soft_wrap=True)
+    width = width_of(console)
+    for row in framed(entry["statement"], width):
+        console.print(Text(row, style="yellow"), soft_wrap=True)
     for number, value in enumerate(entry["parameters"], 1):
-        shown = "NULL" if value is None else clean(value)
-        console.print(Text.assemble((f"${number} ", "bold"), shown), soft_wrap=True)
+        for row in valued(f"${number} ", value, width):
+            console.print(Text(row), soft_wrap=True)
 
 
 @app.command("approve")

@@ -19,6 +19,7 @@ from rich.text import Text
 
 from lockgate.audit.reader import Payload, Reader, SessionView, StatementView, Wanted, reviewer
 from lockgate.cli.audit import fail, log_folder
+from lockgate.cli.shown import clean, framed, one_line, valued, width_of
 from lockgate.errors import AuditError
 
 app = typer.Typer(no_args_is_help=True, help="List, show and replay recorded sessions.")
@@ -29,13 +30,6 @@ Sid = Annotated[str, typer.Argument(help="The session's id, or the beginning of 
 
 _SHOWN = 8      # matching entries named in a list
 _COLOURS = {"allow": "green", "deny": "red", "review": "yellow"}
-
-
-def clean(value: object) -> str:
-    """Text that is safe on a terminal: control characters and line separators are made visible."""
-    return "".join(
-        char if char.isprintable() or char == "\n" else f"\\x{ord(char):02x}" for char in str(value)
-    )
 
 
 @app.command("list")
@@ -149,7 +143,7 @@ def _head(console: Console, view: SessionView) -> None:
     ]
     for name, value in rows:
         if value:
-            console.print(Text.assemble((f"{name:>11}  ", "bold"), clean(value)))
+            console.print(Text.assemble((f"{name:>11}  ", "bold"), one_line(value)))
 
 
 def _replay(console: Console, index: int, statement: StatementView, view: SessionView) -> None:
@@ -159,20 +153,19 @@ def _replay(console: Console, index: int, statement: StatementView, view: Sessio
     line.append(decision, style=f"bold {_COLOURS.get(decision, '')}")
     line.append(clean(f"  {' '.join(record['verbs'])}  by {_who(view.who)}"))
     console.print(line)
-    console.print(Text(_indent(_text(statement)), style="cyan"))
+    width = width_of(console)
+    for row in framed(_text(statement), width - 4):
+        console.print(Text(f"    {row}", style="cyan"))
     parameters = statement.payload.content.get("parameters") or []
     for number, value in enumerate(parameters, 1):
-        console.print(Text(f"    ${number} = {'NULL' if value is None else clean(repr(value))}"))
+        for row in valued(f"    ${number} = ", None if value is None else repr(value), width):
+            console.print(Text(row))
     for name, value in (
         ("rules", ", ".join(record["rules"])), ("objects", _objects(record)),
         ("refused", record.get("refusal")), ("review", _review(statement)), ("result", _result(statement)),
     ):
         if value:
-            console.print(Text(f"    {name:<8} {clean(value)}"))
-
-
-def _indent(text: str) -> str:
-    return "\n".join(f"    {line}" for line in text.split("\n"))
+            console.print(Text(f"    {name:<8} {one_line(value)}"))
 
 
 def _text(statement: StatementView) -> str:

@@ -167,7 +167,10 @@ class Limits(Strict):
     login_timeout: Duration = Field(default="15s", description="From the first byte to an open session.")
     drain: Duration = Field(default="30s", description="How long running requests may finish at shutdown.")
     sessions: int = Field(default=10_000, ge=1, strict=True, description="Sessions at a time.")
-    statement: int = Field(default=1_048_576, ge=1024, strict=True, description="Bytes of one statement.")
+    statement: int = Field(
+        default=262_144, ge=1024, strict=True,
+        description="Bytes of one statement. Reading one takes up to a few seconds of CPU per MiB, in which no "
+                    "other session is served; bulk data belongs into parameters or COPY.")
     inspect: int = Field(
         default=16_777_216, ge=65_536, strict=True, description="Bytes of the largest row that is inspected.")
     buffer: int = Field(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random  # noqa: TID251 - test data
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lockgate.wire.playbook import CLIENT, SERVER, Bytes
@@ -94,6 +94,8 @@ def through(script: list[bytes], dice: Random) -> tuple[list[tuple[str, object]]
 
 
 @settings(max_examples=300)
+@example([s.parse("copy t from stdin") + s.bind() + s.execute(), s.SYNC, s.close("S"), s.execute()], 0)
+@example([s.parse("copy t from stdin"), s.bind(), s.execute(), s.SYNC, s.close("S"), s.execute()], 1)
 @given(st.lists(st.one_of(MESSAGE, CALLS), min_size=1, max_size=14), st.integers(0, 1 << 32))
 def test_replies_are_those_of_a_direct_connection(script: list[bytes], seed: int) -> None:
     """Replies, their order, discarding until Sync and the transaction status equal a direct server's."""

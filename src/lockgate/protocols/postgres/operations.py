@@ -132,6 +132,8 @@ class StatementReader:
 
     def read(self, raw: bytes) -> Seen:
         """The statement in `raw` (without its NUL)."""
+        if len(raw) > self._limit:                  # before it is hashed, decoded or parsed
+            return self._read(raw)
         found = self._seen.get(raw)
         if found is None:
             found = self._read(raw)
@@ -195,12 +197,19 @@ def _within(base: Operation, values: tuple[str | None, ...], reading: str, conte
     )
 
 
+_ENDS: Final = "; \t\r\n"
+
+
 def _operation(kind: str, text: str, statement: Statement | None) -> Operation:
-    """Facts of `statement`; one that could not be read has every effect (I4)."""
+    """Facts of `statement`; one that could not be read has every effect (I4).
+
+    Its text is what an approval is bound to, so a terminator at its end, which some clients send and
+    some do not, is left out. (What was read has its comments out and its literals closed.)
+    """
     if statement is None:
         return Operation(PROTOCOL, kind, VERBS, text, text, _UNREADABLE)
     return Operation(
-        PROTOCOL, kind, statement.verbs, statement.text, statement.key, statement.facts, (),
+        PROTOCOL, kind, statement.verbs, statement.text.strip(_ENDS), statement.key, statement.facts, (),
         statement.objects,
     )
 
