@@ -48,7 +48,7 @@ class ForgetfulLog:
     def end_session(self, session: str, cause: str) -> None:
         pass
 
-    def heartbeat(self) -> None:
+    def heartbeat(self, counts: object = None) -> None:
         pass
 
     def close(self) -> None:
