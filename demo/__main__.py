@@ -23,7 +23,6 @@ from autogen_agentchat.messages import (
     ToolCallRequestEvent,
 )
 from rich.console import Console
-from rich.panel import Panel
 from rich.syntax import Syntax
 from rich.text import Text
 
@@ -129,15 +128,21 @@ def agents_environment(world: World) -> dict[str, str]:
 
 
 def stay(world: World) -> None:
-    token_file = world.folder / "token"
-    token_file.write_text(os.environ["PGPASSWORD"])
-    token_file.chmod(0o600)
-    console.print(Panel(
-        f"PGPASSWORD=$(cat {token_file}) psql -h 127.0.0.1 -p {world.gateway.port} -U agent crm\n\n"
-        f"configuration  {world.folder}/lockgate.yaml\n"
-        f"health         curl {world.gateway.control_url}/readyz\n"
-        f"metrics        curl {world.gateway.control_url}/metrics\n\nCtrl-C ends everything.",
-        title="still running"))
+    """Keep everything up until Ctrl-C or SIGTERM, and say how to reach it."""
+    tokens = {"agent": os.environ["PGPASSWORD"], "reviewer": world.token("dora.dba", "dba")}
+    for name, token in tokens.items():
+        file = world.folder / f"{name}.token"
+        file.touch(mode=0o600)
+        file.write_text(token)
+    url = world.gateway.control_url
+    console.rule("still running", align="left")
+    for line in (
+        f"PGPASSWORD=$(cat {world.folder}/agent.token) psql -h 127.0.0.1 -p {world.gateway.port} -U agent crm",
+        f"{Path(sys.executable).parent}/lockgate review list --url {url} --token-file {world.folder}/reviewer.token",
+        f"curl {url}/readyz", f"curl {url}/metrics", f"$EDITOR {world.folder}/lockgate.yaml    # taken over as it is saved",
+    ):
+        console.print("  " + line, soft_wrap=True)
+    console.print("Ctrl-C ends everything.")
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     try:
