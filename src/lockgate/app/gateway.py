@@ -133,7 +133,8 @@ class Gateway:
         """The token verifier of these settings."""
         return OidcVerifier(
             [OidcProvider.of(provider) for provider in identity.providers], self.clock,
-            observe=lambda event, provider, detail: log.info(event, provider=provider, detail=detail),
+            observe=lambda event, provider, detail: (log.warning if event == "keys_failed" else log.info)(
+                event, provider=provider, detail=detail),
         )
 
     def use_verifier(self, verifier: OidcVerifier) -> None:

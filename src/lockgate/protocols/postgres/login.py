@@ -110,7 +110,7 @@ def login(context: LoginContext) -> Steps[PostgresMediator | None]:
         problem = Problem("08P01", error.args[0], severity="FATAL")
     if problem is not None:
         yield from client.say(problem.encode("FATAL"))
-    yield Close("log-in refused")
+    yield Close("log-in refused" if problem is None else f"log-in refused with {problem.sqlstate}")
     return None
 
 
