@@ -6,71 +6,54 @@ the way may quote a whole row of a relation that the statement never named.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+
 from lockgate.analysis.sql.catalogue import Catalogue, Relation
 from lockgate.analysis.sql.labels import Labels
 
 
 def may_speak_of_protected(relation: Relation, labels: Labels, catalogue: Catalogue) -> bool:
     """Whether a change of the relation reaches a protected one, or a function that could say anything."""
-    seen: set[int] = set()
-    stack = [relation.oid]
-    while stack:
-        oid = stack.pop()
-        if oid in seen:
-            continue
-        seen.add(oid)
-        if oid == 0 or labels.protected.get(oid):
-            return True
-        stack += catalogue.reactions.get(oid, ())
-        stack += catalogue.children.get(oid, ())
-        stack += _below(oid, labels, catalogue)
-    return False
+    def onwards(oid: int) -> Iterator[int]:
+        yield from catalogue.reactions.get(oid, ())
+        yield from catalogue.children.get(oid, ())
+        yield from _below(oid, labels, catalogue)
+
+    return any(oid == 0 or labels.protected.get(oid) for oid in _reached([relation.oid], onwards))
 
 
 def has_protected_child(relation: Relation, labels: Labels, catalogue: Catalogue) -> bool:
     """Whether a partition or child, at any depth, has protected columns."""
-    seen: set[int] = set()
-    stack = list(catalogue.children.get(relation.oid, ()))
-    while stack:
-        oid = stack.pop()
-        if oid in seen:
-            continue
-        seen.add(oid)
-        if labels.protected.get(oid):
-            return True
-        stack += catalogue.children.get(oid, ())
-    return False
+    def children(oid: int) -> Iterable[int]:
+        return catalogue.children.get(oid, ())
+
+    return any(labels.protected.get(oid) for oid in _reached(children(relation.oid), children))
 
 
 def runs_triggers(relation: Relation, catalogue: Catalogue) -> bool:
     """Whether a function of a trigger sees rows on their way into the relation or its children."""
-    seen: set[int] = set()
-    stack = [relation.oid]
-    while stack:
-        oid = stack.pop()
-        if oid in seen:
-            continue
-        seen.add(oid)
-        if 0 in catalogue.reactions.get(oid, ()):
-            return True
-        stack += catalogue.children.get(oid, ())
-    return False
+    return any(
+        0 in catalogue.reactions.get(oid, ())
+        for oid in _reached([relation.oid], lambda oid: catalogue.children.get(oid, ()))
+    )
 
 
 def reacts_by_rule(relation: Relation, labels: Labels, catalogue: Catalogue) -> bool:
     """Whether rewrite rules stand in the way of DML, on the relation or below it as an updatable view."""
+    found = map(catalogue.by_oid.get, _reached([relation.oid], lambda oid: _below(oid, labels, catalogue)))
+    return any(reached is not None and reached.has_rules for reached in found)
+
+
+def _reached(start: Iterable[int], onwards: Callable[[int], Iterable[int]]) -> Iterator[int]:
+    """The relations (OIDs) that `onwards` leads to from `start`, those included, each once."""
     seen: set[int] = set()
-    stack = [relation.oid]
+    stack = list(start)
     while stack:
         oid = stack.pop()
-        if oid in seen:
-            continue
-        seen.add(oid)
-        found = catalogue.by_oid.get(oid)
-        if found is not None and found.has_rules:
-            return True
-        stack += _below(oid, labels, catalogue)
-    return False
+        if oid not in seen:
+            seen.add(oid)
+            yield oid
+            stack += onwards(oid)
 
 
 def _below(oid: int, labels: Labels, catalogue: Catalogue) -> list[int]:

@@ -66,7 +66,7 @@ class DetectPlan:
     exception the plan must not be used again.
     """
 
-    __slots__ = ("_bulk", "_columns", "_concealer", "_copy", "_prefilter", "_read", "_width", "masked")
+    __slots__ = ("_bulk", "_columns", "_copy", "_prefilter", "_read", "_width", "masked")
 
     def __init__(
         self,
@@ -86,7 +86,6 @@ class DetectPlan:
         codes = formats if is_rows else (int(binary),) * len(types)
         if any(code not in (0, 1) for code in codes):
             raise RemoteProtocolError("a result has an unknown format")
-        self._concealer = concealer
         self.masked = concealer.masked
         self._bulk = bulk
         self._width = len(types)

@@ -7,7 +7,6 @@ cached by the bytes of the statement (a repeated statement costs one dictionary 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -276,5 +275,3 @@ def held_notice(ticket: str) -> bytes:
         ("H", f"A reviewer can run: lockgate review approve {ticket}. Keep waiting, or cancel and send it again later."),
     ])
 
-
-Waiting = Callable[[str], bytes | None]
