@@ -54,7 +54,7 @@ def test_stronger_mask_wins() -> None:
     catalogue = standard().catalogue()
     weak, strong = ColumnMask(("*.ssn",), MaskMethod.PARTIAL), ColumnMask(("t.*",), MaskMethod.NULL)
     for masks in ((weak, strong), (strong, weak)):
-        assert labels_for(masks, catalogue).methods[16_401][3] is MaskMethod.NULL
+        assert labels_for(masks, catalogue).covers[16_401][3].method is MaskMethod.NULL
 
 
 @pytest.mark.parametrize(("definition", "expected"), [

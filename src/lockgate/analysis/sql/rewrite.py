@@ -242,12 +242,12 @@ class _Plan:
 
     def _projection(self, relation: Relation, inherit: bool, depth: int) -> str:
         """A parenthesised SELECT with the relation's columns, protected ones replaced by their masks."""
-        methods = self.labels.methods.get(relation.oid, {})
+        covers = self.labels.covers.get(relation.oid, {})
         columns = []
         for column in relation.columns:
             name = quote_name(column.name)
-            method = methods.get(column.number)
-            columns.append(name if method is None else f"{expression(column, method)} AS {name}")
+            cover = covers.get(column.number)
+            columns.append(name if cover is None else f"{expression(column, cover)} AS {name}")
         source = f"{quote_name(relation.schema)}.{quote_name(relation.name)}"
         if self.labels.reach_of(relation) is Reach.DERIVED:
             inner = self._definition(relation, depth + 1)
