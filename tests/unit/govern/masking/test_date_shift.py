@@ -37,7 +37,7 @@ def test_dates_keep_their_distance(one: date, two: date) -> None:
     assert first - one == timedelta(days=DAYS)
 
 
-@given(moment=st.datetimes(datetime.min + timedelta(366), datetime.max - timedelta(366)), zone=st.sampled_from(["", "+00", "-03:30", "+05:45:10"]))
+@given(moment=st.datetimes().filter(lambda moment: 2 <= moment.year <= 9998), zone=st.sampled_from(["", "+00", "-03:30", "+05:45:10"]))
 def test_a_timestamp_keeps_its_time_and_zone(moment: datetime, zone: str) -> None:
     """Only the day moves."""
     text = moment.isoformat(" ") + zone
