@@ -261,8 +261,8 @@ def test_a_name_of_several_relations_is_refused_without_a_path(path: tuple[str, 
     ("SELECT ssn FROM t TABLESAMPLE SYSTEM (10)",
      'SELECT ssn FROM (SELECT "id", "name", \'xxxx\'::text AS "ssn" FROM "p"."t" TABLESAMPLE SYSTEM (10)) AS "t" '),
     ("SELECT ssn FROM ONLY t AS q TABLESAMPLE bernoulli((2+3) * 2) REPEATABLE ( 7 ) WHERE id = 1",
-     'SELECT ssn FROM (SELECT "id", "name", \'xxxx\'::text AS "ssn" FROM ONLY "p"."t" TABLESAMPLE bernoulli((2+3) * 2)'
-     " REPEATABLE ( 7 )) AS q  WHERE id = 1"),
+     ('SELECT ssn FROM (SELECT "id", "name", \'xxxx\'::text AS "ssn" FROM ONLY "p"."t" TABLESAMPLE bernoulli((2+3) * 2)'
+      " REPEATABLE ( 7 )) AS q  WHERE id = 1")),
     ("SELECT ctid, xmin, id FROM t",
      'SELECT ctid, xmin, id FROM (SELECT "id", "name", \'xxxx\'::text AS "ssn", ctid, xmin FROM "p"."t") AS "t"'),
 ])

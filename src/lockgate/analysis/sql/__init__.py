@@ -13,7 +13,7 @@ from lockgate.analysis.sql.analyzer import AnalysisLimits, Analyzer
 from lockgate.analysis.sql.catalogue import Catalogue
 from lockgate.analysis.sql.copying import CopyOut
 from lockgate.analysis.sql.covers import KnownColumns
-from lockgate.analysis.sql.enforcement import enforce_masks
+from lockgate.analysis.sql.enforcement import column_names, enforce_masks
 from lockgate.analysis.sql.errors import NotUnderstood
 from lockgate.analysis.sql.masks import redacted
 from lockgate.analysis.sql.session import SessionNames
@@ -21,5 +21,5 @@ from lockgate.analysis.sql.statement import FACTS, VERBS, Masked, Naming, Statem
 
 __all__ = [
     "FACTS", "VERBS", "AnalysisLimits", "Analyzer", "Catalogue", "CopyOut", "KnownColumns", "Masked", "Naming", "NotUnderstood", "SessionNames",
-    "Statement", "enforce_masks", "redacted",
+    "Statement", "column_names", "enforce_masks", "redacted",
 ]
