@@ -23,7 +23,7 @@ from lockgate.analysis.sql.permitted import (
     use_reason,
     utility_reason,
 )
-from lockgate.analysis.sql.predicates import NOTHING, Predication, ShownColumn, is_plain_query
+from lockgate.analysis.sql.predicates import NOTHING, Lookup, Predication, ShownColumn, is_plain_query
 from lockgate.analysis.sql.projection import MAX_LENGTH, Projections, Refused, refuse, system_columns
 from lockgate.analysis.sql.reactions import may_speak_of_protected
 from lockgate.analysis.sql.reading import Node, Reading, Target, Use
@@ -68,6 +68,7 @@ class _Plan:
         self.projections = Projections(masks, self.labels, catalogue)
         self.trees = trees
         self.verdict = NOTHING
+        self.lookups: tuple[Lookup, ...] = ()
         self.shown: tuple[ShownColumn, ...] = ()
         self.touched = False
         self.pins: dict[int, Relation] = {}         # names that the search path decided, by their position
@@ -102,7 +103,7 @@ class _Plan:
     def _masked(self, text: str, digest: str) -> Masked:
         verdict = self.verdict
         return Masked(text, self.touched or bool(digest), digest, self.labels.pairs, self.labels.digest, verdict.results,
-                      verdict.lookups, self.shown)
+                      self.lookups, self.shown)
 
     def _finish(self, splices: Splices) -> Masked:
         data, intervals = splices.apply()
@@ -289,6 +290,7 @@ class _Plan:
             self._writes(reading, taint, judge)
             self._returning(reading, tree["stmt"], taint, splices)
             self.shown += judge.shown(taint)
+        self.lookups = tuple(judge.lookups)
         if len(verdicts) == 1:
             self.verdict = verdicts[0]
         elif any(verdict.raw for verdict in verdicts):
