@@ -82,7 +82,8 @@ _IS_PURE: Final = f"""(p.provolatile = 'i' and l.lanname in ('internal', 'c') an
         or p.proname in ({_EXTENSION_ADMITTED}) and l.lanname = 'c' and {_IS_EXTENSION})"""
 _FUNCTIONS: Final = f"""
 select n.nspname::text, p.proname::text, {_IS_PURE}::text,
-       (p.pronargs - p.pronargdefaults <= 1 and p.pronargs >= 1 and t.typtype in ('c', 'p', 'd'))::text
+       (p.pronargs - p.pronargdefaults <= 1 and p.pronargs >= 1 and t.typtype in ('c', 'p', 'd'))::text,
+       p.proretset::text
 from pg_catalog.pg_proc p
 join pg_catalog.pg_namespace n on n.oid = p.pronamespace
 join pg_catalog.pg_language l on l.oid = p.prolang
@@ -171,12 +172,14 @@ class Relation:
 @dataclass(frozen=True, slots=True)
 class Routine:
     """A function or operator that somebody added. `is_pure`: a function of its arguments alone, as far
-    as its declaration and its origin (an extension's C code) can vouch for it."""
+    as its declaration and its origin (an extension's C code) can vouch for it. `returns_set`: a call may give more
+    or fewer rows than one."""
 
     schema: str
     name: str
     is_pure: bool
     takes_row: bool = False
+    returns_set: bool = True
 
 
 class Catalogue:
@@ -235,7 +238,8 @@ class Catalogue:
             for row in rows["relations"]
         ]
         inherits = [(_number(row[0]), _number(row[1])) for row in rows["inherits"]]
-        functions = [Routine(row[0] or "", row[1] or "", _is_true(row[2]), _is_true(row[3]))
+        functions = [Routine(row[0] or "", row[1] or "", _is_true(row[2]), _is_true(row[3]),
+                             len(row) < 5 or _is_true(row[4]))
                      for row in rows["functions"]]
         operators = [Routine(row[0] or "", row[1] or "", _is_true(row[2])) for row in rows["operators"]]
         casts = frozenset(name for row in rows["casts"] if not _is_true(row[2]) for name in _cast_types(row))
