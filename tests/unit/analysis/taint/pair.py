@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psycopg
@@ -16,10 +14,10 @@ ONE = ("'219-09-0001'", "'219-09-0001'", "'219-09-0002'", "NULL", "'a'", "'x'", 
 TWO = ("'481-77-1001'", "'219-09-0001'", "NULL", "'481-77-1002'", "'b'", "'481-77-1001'", "'x'", "'a'")
 
 
-def fill(values: tuple[str, ...]) -> str:
-    """Rows whose labelled columns hold the values, in other columns the same for all."""
+def fill(values: tuple[str, ...], modulus: int) -> str:
+    """Rows whose labelled columns hold the values, or numbers made of them; other columns are always the same."""
     rows = range(8)
-    n = [sum(map(ord, value)) % 7 for value in values]
+    n = [sum(map(ord, value)) % modulus for value in values]
     parts = [
         "INSERT INTO t VALUES " + ", ".join(f"({i + 1}, 'n{i % 3}', {values[i]}, {n[i]})" for i in rows),
         "INSERT INTO u VALUES " + ", ".join(f"({i + 1}, {('NULL', chr(39) + 'a' + chr(39), chr(39) + 'x' + chr(39))[i % 3]}, {i % 5})"
@@ -57,12 +55,12 @@ class Pair:
     def __init__(self, server: Server) -> None:
         self.server = server
         self.connections: list[psycopg.Connection] = []
-        for name, values in (("one", ONE), ("two", TWO)):
+        for name, values, modulus in (("one", ONE, 7), ("two", TWO, 5)):
             with psycopg.connect(server.dsn(), autocommit=True) as admin:
                 admin.execute(f"CREATE DATABASE {name}")
             connection = psycopg.connect(server.dsn(name), autocommit=True)
             connection.execute(SETUP)
-            connection.execute(fill(values))
+            connection.execute(fill(values, modulus))
             connection.execute("SET search_path = p; SET statement_timeout = '5s'; SET jit = off")
             self.connections.append(connection)
 
@@ -75,7 +73,6 @@ class Pair:
         connection.execute("BEGIN")
         try:
             cursor = connection.cursor()
-            cursor.adapters.register_loader("jsonb", psycopg.types.string.TextLoader)
             cursor.execute(text.encode())
             if cursor.description is None:
                 return Result((), ((str(cursor.rowcount),),))
@@ -89,12 +86,3 @@ class Pair:
     def close(self) -> None:
         for connection in self.connections:
             connection.close()
-
-
-@contextmanager
-def pair(server: Server) -> Iterator[Pair]:
-    made = Pair(server)
-    try:
-        yield made
-    finally:
-        made.close()

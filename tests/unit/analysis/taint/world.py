@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pgparse
 
@@ -77,6 +78,14 @@ def catalogue() -> Catalogue:
     return database.catalogue()
 
 
+def parsed(text: str) -> dict[str, Any]:
+    """The tree of a text's only statement."""
+    trees = pgparse.parse(text)
+    assert len(trees) == 1, text
+    tree: dict[str, Any] = trees[0]["stmt"]
+    return tree
+
+
 class World:
     """A catalogue with labels, and the words for what the analysis says."""
 
@@ -95,9 +104,7 @@ class World:
 
     def taint(self, text: str) -> Taint:
         """The analysis of the only statement of a text."""
-        trees = pgparse.parse(text)
-        assert len(trees) == 1, text
-        return taint_of(trees[0]["stmt"], self.catalogue, self.labelled, self.in_session)
+        return taint_of(parsed(text), self.catalogue, self.labelled, self.in_session)
 
     def sources(self, sources: frozenset[Source], direct: Source | None = None) -> str:
         """The names of sources, the one whose value it is with a `!`."""

@@ -201,6 +201,7 @@ class Expressions(Names):
         since = len(self.mentions)
         sources, direct = self.column(left["ColumnRef"], scope)
         if direct is not None:
+            self.spend(10 + 8 * len(right.get("List", {}).get("items", ())))
             constants = constants_of(right, kind)
             if constants is not None:
                 for source in sources:
