@@ -10,9 +10,8 @@ import hashlib
 from collections.abc import Callable
 from typing import Any, Final
 
-import pgparse
-
 from lockgate.analysis.sql.copying import CopyOut, copy_out
+from lockgate.analysis.sql.parser import parse_trees
 from lockgate.analysis.sql.reading import Node, Reader, Use, qualified, reads_files, strings
 from lockgate.analysis.sql.settings import refusal_of
 from lockgate.analysis.sql.statement import VERBS, Naming, Statement
@@ -423,7 +422,7 @@ def _inner(tree: Node, data: bytes) -> Statement:
     piece = data[start:start + length].strip(b" \t\n\r\f\v")
     text = piece.decode()
     reader = StatementReader()
-    reader.statement(pgparse.parse(text)[0]["stmt"])
+    reader.statement(parse_trees(text)[0]["stmt"])
     reader.verbs.discard("prepare")
     return _finish(reader, text, piece, 1, ())
 

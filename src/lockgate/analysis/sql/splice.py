@@ -14,6 +14,7 @@ import pgparse
 
 from lockgate.analysis.sql.effects import StatementReader
 from lockgate.analysis.sql.masks import quote_name
+from lockgate.analysis.sql.parser import parse_trees
 from lockgate.analysis.sql.reading import Reading, Use
 from lockgate.analysis.sql.text import name_end, skip_space
 
@@ -143,7 +144,7 @@ class Splices:
 def reparse(text: str, count: int) -> Reading:
     """Reads the rewritten text again. Raises `Unspliceable` where it is not what was meant."""
     try:
-        trees = pgparse.parse(text)
+        trees = parse_trees(text)
     except (pgparse.PGQueryError, RecursionError):
         raise Unspliceable("its rewritten form cannot be read") from None
     if len(trees) != count:
