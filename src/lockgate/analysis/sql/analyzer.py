@@ -22,7 +22,7 @@ from lockgate.analysis.sql.rewrite import plan
 from lockgate.analysis.sql.session import SessionNames
 from lockgate.analysis.sql.shape import Pieces, Shape, learn, split
 from lockgate.analysis.sql.statement import Masked, Statement
-from lockgate.analysis.sql.text import BYTES_PER_TOKEN, require_parsable, require_readable, strip_comments
+from lockgate.analysis.sql.text import most_work, require_parsable, require_readable, strip_comments
 from lockgate.model import ColumnMask, Refusal
 
 LONGEST_CACHED: Final = 65_536
@@ -69,7 +69,7 @@ class Analyzer:
             if known is not None:
                 return known
         require_readable(text, self._limits.statement)
-        bare = strip_comments(text, self._limits.statement // BYTES_PER_TOKEN)
+        bare = strip_comments(text, most_work(self._limits.statement))
         statement = parse(bare, self._limits.statement)
         if len(text) > LONGEST_CACHED:
             return statement

@@ -34,7 +34,7 @@ from lockgate.analysis.sql.parser import parse_trees
 from lockgate.analysis.sql.statement import Masked, Statement
 
 LONGEST: Final = 4_096
-"""Characters of a text that is looked at. Below `text.SAFE_LENGTH`: no nesting needs to be estimated."""
+"""Characters of a text that is looked at. Too short for a nesting that the parser's stack could not hold (`text.MAX_CHAIN`)."""
 LONGEST_MASKED: Final = 1_048_576
 MOST_LITERALS: Final = 128
 

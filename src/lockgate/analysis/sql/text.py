@@ -20,17 +20,15 @@ from lockgate.analysis.sql.errors import (
     NotUnderstood,
 )
 
-BYTES_PER_TOKEN: Final = 6
-"""A text of so many bytes for each token is as dense as what applications send in bulk, rows of casts and
-parameters; the limit on bytes then limits the tokens, each of which costs about a microsecond to read."""
+MOST_WORK: Final = 45_875
+"""Units of work that reading one text may cost, a microsecond each or less: a word, a bracket or an operator
+is two, a value and a comma are one. A thousand rows of ten parameters with casts are 44,000."""
 
-MAX_CHAIN: Final = 20_000
-"""Largest nesting that is handed to the parser: its printer overflows the C stack (8 MiB) at about 85,000
-levels, Bison's own limit of 10,000 guards where the grammar recurses on the right. The tree is refused
-far earlier (`parser`)."""
-
-SAFE_LENGTH: Final = 2 * MAX_CHAIN
-"""Bytes below which nothing can nest deeper: a level needs two bytes where the grammar recurses on the left."""
+MAX_CHAIN: Final = 50_000
+"""Steps that may depend on each other in a row. Where the grammar recurses on the left, the printer of the
+tree overflows a C stack of 8 MiB at 65,000 levels of two steps (`a || b`) and 130,000 of one (`NOTNULL`).
+Where it recurses on the right, Bison's own limit of 10,000 guards. A tree that comes out is refused far
+earlier (`parser`)."""
 
 _HINT: Final = "Bulk data belongs into parameters or COPY. The limits are set by limits.statement of the gateway."
 
@@ -62,8 +60,8 @@ _OUTLINE: Final = re.compile(
     rf"""
       ({_RUN} | -- | /\*)
     | [eE]'(?:[^'\\]++|\\.|'(?:[ \t\f\v]*+[\n\r][ \t\n\r\f\v]*+)?')*+(?:'|\Z)
-    | '[^']*+(?:'|\Z) | "[^"]*+(?:"|\Z)
-    | \${_TAG}\$ (?:.*?\$\2\$ | .*+)
+    | '[^']*+(?:'|\Z) | (")[^"]*+(?:"|\Z)
+    | \${_TAG}\$ (?:.*?\$\3\$ | .*+)
     """,
     re.VERBOSE | re.DOTALL,
 )
@@ -82,12 +80,21 @@ _NESTING: Final = re.compile(
 
 
 def _class_of(byte: int) -> int:
-    if byte >= 0x80 or chr(byte).isalnum() or byte in b"_$":
+    char = chr(byte)
+    if byte >= 0x80 or char.isalpha() or char == "_":
         return ord("a")
-    return ord(" ") if chr(byte) in _BLANKS else ord(".")
+    if char.isdigit() or char == "$":
+        return ord("0")
+    return byte if char in ".'" else ord(" ")
 
 
 _CLASSES: Final = bytes(map(_class_of, range(256)))
+_NO_SIGNS: Final = bytes(byte for byte in range(256) if chr(_class_of(byte)) in "a0'" or chr(byte) in f"{_BLANKS},")
+
+
+def most_work(limit: int) -> int:
+    """The bound on work that goes with a limit on bytes: as much more as somebody has raised the limit."""
+    return max(MOST_WORK, limit * 7 // 40)
 
 
 def require_readable(text: str, limit: int) -> bytes:
@@ -103,7 +110,7 @@ def require_readable(text: str, limit: int) -> bytes:
     return data
 
 
-def strip_comments(text: str, most: int = 1_048_576) -> str:
+def strip_comments(text: str, most: int = MOST_WORK) -> str:
     """The same statement without comments; everything else stays byte for byte.
 
     A block comment and the blanks behind it become one space, or none where one stands before it:
@@ -177,32 +184,32 @@ def _after_block(text: str, start: int, most: int) -> int:
 def require_parsable(text: str, data: bytes, limit: int) -> None:
     """Refuses, before it is parsed, what would cost too much or could overflow the parser's C stack.
 
-    `data` is the text as UTF-8, without comments. The number of tokens is what reading costs; `limit`
-    is the limit on bytes that it follows from. First all of it is counted as if nothing were inside a
-    literal, which is fast and too much; only if that is more than is allowed, literals are told apart.
+    `data` is the text as UTF-8, without comments; `limit` is the limit on bytes. First all of it is
+    weighed as if nothing were inside a literal, which is fast and too much; only if that is more than
+    is allowed, literals are told apart.
     """
-    most = limit // BYTES_PER_TOKEN
-    if len(data) <= min(most, SAFE_LENGTH):
+    most = most_work(limit)
+    if len(data) * 4 <= most or _work(data, data.translate(_CLASSES)) <= min(most, MAX_CHAIN):
         return
-    tokens = _tokens(data)
-    if tokens <= min(most, MAX_CHAIN):
-        return
-    text = "".join([run or "'" for run, _ in _OUTLINE.findall(text)])
+    text = "".join([run or ("'" if not quote else " q ") for run, quote, _ in _OUTLINE.findall(text)])
     if "--" in text or "/*" in text:
         raise NotUnderstood(SYNTAX_ERROR, "a comment in this statement is not understood")
-    data = text.encode()
-    tokens = _tokens(data)
-    if tokens > most:
-        raise NotUnderstood(TOO_LARGE, f"statement has more than {most} words, values and signs", hint=_HINT)
-    if tokens - data.count(b",") > MAX_CHAIN:
+    data = b" ".join(text.encode().split())
+    classes = data.translate(_CLASSES)
+    casts = classes.count(b"a'") + classes.count(b"a '")        # DATE '…' is more than a value
+    work = _work(data, classes) - data.count(b"'") + 2 * casts
+    if work > most:
+        raise NotUnderstood(TOO_LARGE, f"statement has too many words, values and signs: {work} of {most}", hint=_HINT)
+    if work - data.count(b",") > MAX_CHAIN:
         _require_flat(text)
 
 
-def _tokens(data: bytes) -> int:
-    """Words, numbers and signs; never less than what the scanner finds in what is outside of literals."""
-    classes = data.translate(_CLASSES)
-    words = classes.count(b" a") + classes.count(b".a") + classes.startswith(b"a")
-    return words + classes.count(b".") - data.count(b"::")
+def _work(data: bytes, classes: bytes) -> int:
+    """What it costs to read a text, never less than for what is outside of literals; a quote is two."""
+    words = classes.count(b" a") + classes.count(b".a") + classes.count(b"'a") + classes.startswith(b"a")
+    values = classes.count(b" 0") + classes.count(b".0") + classes.count(b"'0") - 3 * classes.count(b"0.0")
+    signs = len(data.translate(None, _NO_SIGNS)) + data.count(b";") - 2 * data.count(b"::")
+    return 2 * (words + signs + data.count(b"'")) + values + data.count(b",")
 
 
 def _require_flat(text: str) -> None:
