@@ -41,7 +41,7 @@ _UNMASKED: Final[frozenset[tuple[int, int]]] = frozenset()
 class AnalysisLimits:
     """Bounds: bytes of one statement, entries and bytes of text that are cached."""
 
-    statement: int = 1_048_576
+    statement: int = 262_144
     entries: int = 4_096
     bytes: int = 16_777_216
     plans: int = 4_096
@@ -163,7 +163,7 @@ def _agrees(filled: Statement, parsed: Statement) -> bool:
     return replace(parsed, key=filled.key) == filled
 
 
-def parse(bare: str, limit: int = 1_048_576) -> Statement:
+def parse(bare: str, limit: int = 262_144) -> Statement:
     """Parses a string without comments. Raises `NotUnderstood` with PostgreSQL's message."""
     data = require_readable(bare, limit)
     require_parsable(bare, data, limit)

@@ -189,7 +189,8 @@ def require_parsable(text: str, data: bytes, limit: int) -> None:
     is allowed, literals are told apart.
     """
     most = most_work(limit)
-    if len(data) * 4 <= most or _work(data, data.translate(_CLASSES)) <= min(most, MAX_CHAIN):
+    at_once = min(most, MAX_CHAIN)
+    if len(data) * 4 <= at_once or _work(data, data.translate(_CLASSES)) <= at_once:
         return
     text = "".join([run or ("'" if not quote else " q ") for run, quote, _ in _OUTLINE.findall(text)])
     if "--" in text or "/*" in text:
