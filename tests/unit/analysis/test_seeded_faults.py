@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from lockgate.analysis.sql import Masked
+from lockgate.analysis.sql import covers as covers_module
 from lockgate.analysis.sql import labels as labels_module
 from lockgate.analysis.sql import reading as reading_module
 from lockgate.analysis.sql.reading import Reader
-from lockgate.model import ColumnMask, MaskMethod
+from lockgate.model import ColumnMask, MaskMethod, Predicates
 from tests.unit.analysis.database import plan, standard
 
 READS = {
@@ -27,7 +28,7 @@ READS = {
     "sample": ["SELECT ssn FROM t TABLESAMPLE SYSTEM (100)"],
     "window": ["SELECT sum(1) OVER (ORDER BY (SELECT max(ssn) FROM t)) FROM u"],
 }
-MASKS = (ColumnMask(("*.ssn", "*.SSN"), MaskMethod.REDACT),)
+MASKS = (ColumnMask(("*.ssn", "*.SSN"), MaskMethod.REDACT, Predicates.MASKED),)
 
 
 def missed() -> set[str]:
@@ -60,7 +61,7 @@ def _scope_blind(patch: pytest.MonkeyPatch) -> None:
 
 
 def _case_blind(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(labels_module, "fnmatchcase", lambda name, glob: fnmatchcase(name, glob.lower()))
+    patch.setattr(covers_module, "fnmatchcase", lambda name, glob: fnmatchcase(name, glob.lower()))
 
 
 def _set_blind(patch: pytest.MonkeyPatch) -> None:

@@ -37,23 +37,21 @@ class Use(NamedTuple):
     location: int
     inherit: bool = True
     alias: str | None = None
-    is_sample: bool = False
+    sample: int = -1
+    """Byte offset of the method's name in TABLESAMPLE; -1 where there is none."""
     is_table_command: bool = False
     statement: int = 0
     catalog: str | None = None
 
 
 class Target:
-    """The relation that one INSERT, UPDATE, DELETE or MERGE changes, and what could read it."""
+    """The relation that one INSERT, UPDATE, DELETE or MERGE changes, and the columns that it sets."""
 
-    __slots__ = ("columns", "infer", "kind", "names_constraint", "references", "use")
+    __slots__ = ("columns", "kind", "use")
 
     def __init__(self, kind: str, use: Use) -> None:
         self.kind = kind
         self.use = use
-        self.references: list[tuple[str, ...]] = []     # column references in scope of the target
-        self.infer: list[str] = []                      # ON CONFLICT (columns)
-        self.names_constraint = False                   # ON CONFLICT ON CONSTRAINT
         self.columns: list[str] = []                    # columns set
 
 
@@ -102,7 +100,7 @@ class Reading:
 
 _LEAVES: Final = frozenset((
     "A_Const", "ParamRef", "String", "Integer", "Float", "Boolean", "BitString", "SetToDefault",
-    "SQLValueFunction", "A_Star", "LockingClause", "MergeSupportFunc", "alias", "Alias", "join_using_alias",
+    "SQLValueFunction", "A_Star", "CurrentOfExpr", "LockingClause", "MergeSupportFunc", "alias", "Alias", "join_using_alias",
 ))
 _PLAIN: Final = frozenset((
     "A_ArrayExpr", "A_Indices", "BoolExpr", "BooleanTest", "CaseExpr", "CaseWhen", "CoalesceExpr",
@@ -209,8 +207,6 @@ class Reader:
             names = strings(fields)
         reading = self.reading
         reading.columns.append(names)
-        if target >= 0:
-            reading.targets[target].references.append(names)
         if len(names) > 1:
             reading.attributes.add(names[-1])
             if len(names) > 2:
@@ -286,10 +282,6 @@ class Reader:
     def _type(self, node: Node, scope: Scope, target: int, stack: Stack) -> None:
         self.reading.types.add(qualified(node.get("names")))
 
-    def _current_of(self, node: Node, scope: Scope, target: int, stack: Stack) -> None:
-        if target >= 0:
-            self.reading.targets[target].references.append(("*",))
-
     # ---------------------------------------------------------------- relations
 
     def _range_var(self, node: Node, scope: Scope, target: int, stack: Stack) -> None:
@@ -311,7 +303,7 @@ class Reader:
             self.reading.unknown.add("RangeTableSample")
             return
         if relation.get("schemaname") is not None or relation.get("relname") not in scope:
-            self.reading.uses.append(self._use(relation, "read", is_sample=True))
+            self.reading.uses.append(self._use(relation, "read", sample=node.get("location", 0)))
         method = qualified(node.get("method"))
         if method not in ((None, "system"), (None, "bernoulli"), ("pg_catalog", "system"), ("pg_catalog", "bernoulli")):
             self.reading.opaque.append(f"function {method[1]}")
@@ -411,13 +403,6 @@ class Reader:
             if conflict.get("action") == "ONCONFLICT_UPDATE":
                 self.reading.verbs.add("update")
             self._assigned(index, conflict.get("targetList"))
-            infer = conflict.get("infer", {})
-            if "conname" in infer:
-                self.reading.targets[index].names_constraint = True
-            for element in infer.get("indexElems", ()):
-                name = element.get("IndexElem", {}).get("name")
-                if name is not None:
-                    self.reading.targets[index].infer.append(name)
             stack.append((conflict, scope, index))
 
     def _restricted(self, condition: Node | None) -> None:
@@ -479,7 +464,6 @@ _HANDLERS: Final[dict[str, _Handler]] = {
     "ResTarget": Reader._result,
     "typeName": Reader._type,
     "TypeName": Reader._type,
-    "CurrentOfExpr": Reader._current_of,
     "RangeVar": Reader._range_var,
     "RangeTableSample": Reader._sample,
     "SelectStmt": Reader._select,

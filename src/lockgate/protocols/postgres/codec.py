@@ -31,6 +31,7 @@ class Column(NamedTuple):
     attribute: int
     type: int
     format: int
+    modifier: int = -1
 
 
 class Bind(NamedTuple):
@@ -236,8 +237,8 @@ def _columns(buffer: bytes, start: int, end: int) -> tuple[Column, ...]:
         name, position = cstring(buffer, position, end)
         if position + 18 > end:
             raise RemoteProtocolError("a RowDescription does not add up")
-        table, attribute, type_, _, _, format_ = _COLUMN.unpack_from(buffer, position)
-        columns.append(Column(name, table, attribute, type_, format_))
+        table, attribute, type_, _, modifier, format_ = _COLUMN.unpack_from(buffer, position)
+        columns.append(Column(name, table, attribute, type_, format_, modifier))
         position += 18
     if position != end:
         raise RemoteProtocolError("a RowDescription does not add up")

@@ -28,6 +28,7 @@ from lockgate.protocols.postgres import messages as m
 from lockgate.protocols.postgres.codec import Column
 from lockgate.protocols.postgres.naming import Tag
 from lockgate.protocols.postgres.operations import Problem, Seen, StatementReader
+from lockgate.protocols.postgres.sessionmasks import SessionMasks
 from lockgate.protocols.postgres.surroundings import Surroundings
 from lockgate.wire.steps import Settle
 
@@ -177,7 +178,7 @@ class Reply:
     """One client message that owes replies, and what to do with them."""
 
     __slots__ = ("affected", "changes_catalogue", "code", "columns", "copies", "epoch", "grant", "is_copying_out",
-                 "is_hidden", "is_rewritten", "masked", "owed", "plan", "portal", "prepared", "problem", "rows", "seen",
+                 "is_hidden", "is_noticed", "is_rewritten", "masked", "owed", "plan", "portal", "prepared", "problem", "rows", "seen",
                  "segment", "sent", "undo")
 
     def __init__(self, owed: Owed, segment: int, epoch: int) -> None:
@@ -194,6 +195,7 @@ class Reply:
         self.plan: ClearPlan | None = None           # of the result that is running
         self.columns: tuple[Column, ...] = ()
         self.is_hidden = False                       # asked by the gateway: the client sees no reply
+        self.is_noticed = False                      # the client was told which columns are masks
         self.is_rewritten = False                    # positions in errors would mislead
         self.is_copying_out = False
         self.copies = 0                              # COPY … TO STDOUT begun, of those in the string
@@ -321,6 +323,7 @@ class SessionState:
         "is_woken",
         "labelled",
         "limits",
+        "masks",
         "names",
         "opaque_segment",
         "portals",
@@ -331,6 +334,7 @@ class SessionState:
         "status",
         "surroundings",
         "tag",
+        "user",
         "version",
     )
 
@@ -341,6 +345,8 @@ class SessionState:
         self.limits = limits
         self.tag = None if not tag else Tag(tag, application)
         self.backend_key = backend_key
+        self.masks: SessionMasks | None = None     # keys of result masks
+        self.user = ""                             # the account behind the session
         self.names = SessionNames()
         self.catalogue: Catalogue | None = None
         self.has_changed_catalogue = False         # own DDL ran in the open transaction
