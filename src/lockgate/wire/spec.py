@@ -122,3 +122,5 @@ class ProtocolSpec:
     """Fact name → one line of documentation, for conditions (`op.<name>`) and the generated docs."""
     verbs: frozenset[str]
     """Every verb that this protocol can report."""
+    columns: Callable[[Any], list[str]] | None = None
+    """(catalogue) → the name of everything that a label can name, in order; None where there is no such thing."""

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from lockgate.analysis.sql import Masked
+from lockgate.analysis.sql import covers as covers_module
 from lockgate.analysis.sql import labels as labels_module
 from lockgate.analysis.sql import reading as reading_module
 from lockgate.analysis.sql.reading import Reader
@@ -60,7 +61,7 @@ def _scope_blind(patch: pytest.MonkeyPatch) -> None:
 
 
 def _case_blind(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(labels_module, "fnmatchcase", lambda name, glob: fnmatchcase(name, glob.lower()))
+    patch.setattr(covers_module, "fnmatchcase", lambda name, glob: fnmatchcase(name, glob.lower()))
 
 
 def _set_blind(patch: pytest.MonkeyPatch) -> None:

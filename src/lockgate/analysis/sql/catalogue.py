@@ -12,7 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
+
+if TYPE_CHECKING:
+    from lockgate.analysis.sql.covers import KnownColumns
 
 Row = Sequence[str | None]
 
@@ -197,7 +200,8 @@ class Catalogue:
     def __init__(self, relations: Sequence[Relation], inherits: Sequence[tuple[int, int]],
                  functions: Sequence[Routine], operators: Sequence[Routine], casts: frozenset[str],
                  version: int, fingerprint: str,
-                 reactions: Sequence[tuple[int, int]] = (), is_utf8: bool = True) -> None:
+                 reactions: Sequence[tuple[int, int]] = (), is_utf8: bool = True,
+                 known: KnownColumns | None = None) -> None:
         self.version = version
         self.fingerprint = fingerprint
         self.relations = tuple(relations)
@@ -219,10 +223,13 @@ class Catalogue:
             relation.oid for relation in relations
             if any(column.type_name.lstrip("_") in casts and column.base is None for column in relation.columns))
         """Relations with a column of such a type: reading it may run the cast without naming the type."""
+        self.known = known
+        """The columns that somebody has classified; None where the connection keeps no list of them."""
         self.derived: dict[object, object] = {}
 
     @classmethod
-    def from_rows(cls, rows: Mapping[str, Sequence[Row]], version: int, fingerprint: str) -> Catalogue:
+    def from_rows(cls, rows: Mapping[str, Sequence[Row]], version: int, fingerprint: str,
+                  known: KnownColumns | None = None) -> Catalogue:
         """A snapshot from the results of `QUERIES`."""
         columns: dict[int, list[Column]] = {}
         for row in rows["columns"]:
@@ -241,7 +248,7 @@ class Catalogue:
         casts = frozenset(name for row in rows["casts"] if not _is_true(row[2]) for name in _cast_types(row))
         reactions = [(_number(row[0]), _number(row[1])) for row in rows.get("reactions", ())]
         return cls(relations, inherits, functions, operators, casts, version, fingerprint, reactions,
-                   all(row[0] == "UTF8" for row in rows.get("encoding", ())))
+                   all(row[0] == "UTF8" for row in rows.get("encoding", ())), known)
 
     def candidates(self, schema: str | None, name: str) -> tuple[Relation, ...]:
         """Every relation that the name could mean, whatever the search path is."""

@@ -62,6 +62,7 @@ class StatementReader:
         self.fetched: list[str] = []
         self.closed: list[str | None] = []
         self.sets: list[str] = []
+        self.search_path: tuple[str, ...] | None = None
         self.has_unknown_execute = False
         self.transaction: list[str] = []
         self.copied: list[str] = []         # columns that COPY FROM sets
@@ -292,6 +293,10 @@ class StatementReader:
             self.sets.append("all")
             return
         values = [_constant(item) for item in body.get("args", ())]
+        if name == "search_path":
+            names = tuple(value for value in values if value is not None)
+            is_whole = kind == "VAR_SET_VALUE" and len(names) == len(values) and not body.get("is_local")
+            self.search_path = names if is_whole else None
         value = "default" if kind == "VAR_SET_DEFAULT" else (values[0] if len(values) == 1 else None)
         if name == "application_name" and kind == "VAR_SET_VALUE":
             self.application = Naming(value, bool(body.get("is_local")))
@@ -471,7 +476,7 @@ def _finish(whole: StatementReader, text: str, data: bytes, count: int,
         count=count, is_empty=count == 0, is_opaque=is_opaque, changes_catalogue=changes, prepares=prepares,
         executes=tuple(whole.executes), deallocates=tuple(whole.deallocates), cursors_declared=tuple(whole.declared),
         cursors_fetched=tuple(whole.fetched), cursors_closed=tuple(whole.closed), sets=tuple(dict.fromkeys(whole.sets)),
-        copy=whole.copy, copies_out=tuple(whole.copies_out), application=whole.application,
+        search_path=whole.search_path if count == 1 else None, copy=whole.copy, copies_out=tuple(whole.copies_out), application=whole.application,
         transaction=tuple(whole.transaction), returns_rows_maybe=whole.returns_rows,
         created=created, forbidden=whole.forbidden, reading=reading,
     )

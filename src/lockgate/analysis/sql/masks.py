@@ -11,6 +11,7 @@ import re
 from typing import Final
 
 from lockgate.analysis.sql.catalogue import Column
+from lockgate.analysis.sql.covers import Cover
 from lockgate.model import MaskMethod
 
 REDACTED: Final = "xxxx"
@@ -25,6 +26,7 @@ _CONSTANTS: Final = {
     "macaddr8": "00:00:00:00:00:00:00:00", "xml": "xxxx", "tsvector": "", "tsquery": "", "point": "(0,0)",
     "text": REDACTED, "varchar": REDACTED, "name": REDACTED, "bpchar": REDACTED, "char": "x",
 }
+_KEYS: Final = re.compile(r"\$(?:\.[A-Za-z_][A-Za-z0-9_]*)+")
 _LENGTH: Final = re.compile(r"^character(?: varying)?\((\d+)\)$")
 
 
@@ -33,8 +35,16 @@ def quote_name(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def expression(column: Column, method: MaskMethod) -> str:
-    """The SQL expression that stands for the column, cast to its type."""
+def expression(column: Column, cover: Cover) -> str:
+    """The SQL expression that stands for the column, cast to its type.
+
+    A method that needs a key is no matter of the text (keys never enter it): the column is redacted here.
+    """
+    method = cover.method
+    if cover.paths and column.base == "jsonb":
+        parts = [keys for path in sorted(cover.paths) if (keys := plain_keys(path)) is not None]
+        if len(parts) == len(cover.paths):
+            return _paths(column, parts, method)
     if method is MaskMethod.PARTIAL and column.kind == "b" and column.base in TEXTUAL:
         return _partial(column)
     if method is not MaskMethod.NULL and column.kind == "b":
@@ -42,6 +52,36 @@ def expression(column: Column, method: MaskMethod) -> str:
         if constant is not None:
             return f"'{constant}'::{column.type}"
     return f"NULL::{column.type}"
+
+
+def plain_keys(path: str) -> list[str] | None:
+    """The keys of a JSON path that only goes from key to key (`$.a.b`), None for any other."""
+    if not _KEYS.fullmatch(path):
+        return None
+    return path[2:].split(".")
+
+
+def _paths(column: Column, parts: list[list[str]], method: MaskMethod) -> str:
+    """The value with a constant at each path that it has; one that is no object has none of them.
+
+    `jsonb_set` leaves a value without the path as it is; an array on the way is an error for a key, so such a
+    value is hidden as a whole.
+    """
+    name = quote_name(column.name)
+    constant = "null" if method is MaskMethod.NULL else f'"{REDACTED}"'
+    value = name
+    guards: list[str] = [f"pg_catalog.jsonb_typeof({name}) OPERATOR(pg_catalog.=) 'object'"]
+    for keys in parts:
+        path = "ARRAY[" + ", ".join(f"'{key}'" for key in keys) + "]::pg_catalog.text[]"
+        value = f"pg_catalog.jsonb_set({value}, {path}, '{constant}', false)"
+        for length in range(1, len(keys)):
+            above = "ARRAY[" + ", ".join(f"'{key}'" for key in keys[:length]) + "]::pg_catalog.text[]"
+            guards.append(
+                f"COALESCE(pg_catalog.jsonb_typeof(pg_catalog.jsonb_extract_path({name}, VARIADIC {above})), 'object')"
+                " OPERATOR(pg_catalog.=) 'object'")
+    test = " AND ".join(dict.fromkeys(guards))
+    return (f"(CASE WHEN {name} IS NULL THEN NULL WHEN {test} THEN {value}"
+            f" ELSE '\"{REDACTED}\"'::pg_catalog.jsonb END)::{column.type}")
 
 
 def redacted(column: Column) -> str | None:

@@ -37,7 +37,8 @@ class Use(NamedTuple):
     location: int
     inherit: bool = True
     alias: str | None = None
-    is_sample: bool = False
+    sample: int = -1
+    """Byte offset of the method's name in TABLESAMPLE; -1 where there is none."""
     is_table_command: bool = False
     statement: int = 0
     catalog: str | None = None
@@ -284,7 +285,7 @@ class Reader:
             self.reading.unknown.add("RangeTableSample")
             return
         if relation.get("schemaname") is not None or relation.get("relname") not in scope:
-            self.reading.uses.append(self._use(relation, "read", is_sample=True))
+            self.reading.uses.append(self._use(relation, "read", sample=node.get("location", 0)))
         method = qualified(node.get("method"))
         if method not in ((None, "system"), (None, "bernoulli"), ("pg_catalog", "system"), ("pg_catalog", "bernoulli")):
             self.reading.opaque.append(f"function {method[1]}")

@@ -76,6 +76,8 @@ class Statement:
     cursors_fetched: tuple[str, ...] = ()
     cursors_closed: tuple[str | None, ...] = ()
     sets: tuple[str, ...] = ()
+    search_path: tuple[str, ...] | None = None
+    """What it sets the search path to, for as long as the session lasts; None where it does not or one cannot tell."""
     copy: str | None = None
     copies_out: tuple[CopyOut, ...] = ()
     """One for each COPY … TO STDOUT of the string, in its order."""

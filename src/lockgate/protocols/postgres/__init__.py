@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lockgate.analysis.sql import FACTS, VERBS
+from lockgate.analysis.sql import FACTS, VERBS, column_names
 from lockgate.protocols.postgres.enforcement import enforce
 from lockgate.protocols.postgres.login import login
 from lockgate.protocols.postgres.probe import probe
@@ -19,6 +19,7 @@ SPEC = ProtocolSpec(
     enforce=enforce,
     facts=FACTS,
     verbs=VERBS,
+    columns=column_names,
 )
 
 __all__ = ["SPEC"]

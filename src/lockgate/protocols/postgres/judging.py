@@ -299,6 +299,8 @@ class Judging:
             else:
                 state.prepared.forget(dropped.encode())
         state.surroundings.note(statement, names)
+        if "rollback" in statement.verbs or statement.is_opaque:
+            names.path_may_move()
         if statement.is_opaque:
             state.opaque_segment = state.segment
         if (statement.changes_catalogue and grant.decision.masks) or matters(statement):

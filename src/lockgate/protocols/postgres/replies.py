@@ -17,6 +17,7 @@ from lockgate.protocols.postgres import messages as m
 from lockgate.protocols.postgres.naming import LOST
 from lockgate.protocols.postgres.operations import Problem
 from lockgate.protocols.postgres.states import Owed, Reply, SessionState
+from lockgate.protocols.postgres.upstream import schemas
 from lockgate.wire.steps import Settle
 
 _DROP: Final = b""
@@ -296,6 +297,8 @@ class Replies:
                 severity="FATAL",
             )
             return _DROP
+        if name == "search_path":
+            state.names.path = schemas(value, state.user)
         if name == "application_name" and state.tag is not None:
             shown = state.tag.shown(value)
             if shown is None:

@@ -331,6 +331,7 @@ class SessionState:
         "status",
         "surroundings",
         "tag",
+        "user",
         "version",
     )
 
@@ -341,6 +342,7 @@ class SessionState:
         self.limits = limits
         self.tag = None if not tag else Tag(tag, application)
         self.backend_key = backend_key
+        self.user = ""                             # the account behind the session
         self.names = SessionNames()
         self.catalogue: Catalogue | None = None
         self.has_changed_catalogue = False         # own DDL ran in the open transaction
