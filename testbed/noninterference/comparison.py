@@ -32,7 +32,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """All runs of one statement: on `one` and its copy, on `two` and its copy."""
+    """All runs of one statement: on `one` and on `two`."""
 
     one: Sequence[Outcome]
     two: Sequence[Outcome]

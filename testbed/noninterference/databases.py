@@ -1,11 +1,15 @@
-"""The databases of one model on a real server: `one` and `two`, and an identical copy of each.
+"""The two sides of a model: the same database on two servers that have done the same things.
 
-The copies tell what differs by itself (clocks, random numbers, the database's own name) from what differs
-by the labelled values. Each is made from a template and can be made anew.
+Two servers, because object and transaction ids count through a whole server: done in the same order on
+both, they are the same on both, and so are the database's names. What still differs by itself (clocks,
+random numbers) differs between two runs on one side as well. Each side is made from a template and can be
+made anew.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,10 +18,7 @@ from psycopg import sql
 
 from lockgate.analysis.sql import Catalogue
 from testbed.noninterference.models import SIDES, Model
-from testbed.postgres import Server
-
-DATABASES: Final = {"one": "one", "two": "two", "one_copy": "one", "two_copy": "two"}
-"""Name and side."""
+from testbed.postgres import Server, embedded
 
 _REFRESHED: Final = "select oid::regclass::text from pg_class where relkind = 'm' order by oid"
 _COLUMNS: Final = """
@@ -58,55 +59,42 @@ def snapshot(connection: psycopg.Connection, version: int = 1) -> Catalogue:
 
 
 class Databases:
-    """The databases of `model`. Needs a server with `autovacuum` off, or the sides drift apart by chance."""
+    """`model` on two servers, one for each side, that have had nothing else to do than the other."""
 
-    def __init__(self, server: Server, model: Model) -> None:
-        self.server = server
+    def __init__(self, servers: Sequence[Server], model: Model) -> None:
         self.model = model
-        with self._admin() as admin:
-            self._create(admin, self._base("empty"), "template0")
-        with self._inside("empty") as connection:
-            for script in model.setup:
-                connection.execute(script.encode())
-            connection.execute(sql.SQL("alter database {} set search_path = {}").format(
-                sql.Identifier(self._base("empty")), sql.SQL(model.path)))
+        self._servers = dict(zip(SIDES, servers, strict=True))
+        self._base = f"{model.name}_base"
         for side in SIDES:
-            with self._admin() as admin:
-                self._create(admin, self._base(side), self._base("empty"))
-            with self._inside(side) as connection:
-                connection.execute(model.sides[side].encode())
-                for (name,) in connection.execute(_REFRESHED.encode()).fetchall():
-                    connection.execute(f"refresh materialized view {name}".encode())
-                connection.execute("vacuum full")       # the rows at the same places on both sides
-        with self._inside("one") as connection:
+            self._make(side)
+        with self._template("one") as connection:
             self.catalogue = snapshot(connection)
-        for database in DATABASES:
-            self.restore(database)
 
-    def name(self, database: str) -> str:
-        """The name on the server of one of `DATABASES`."""
-        return f"{self.model.name}_{database}"
+    def server(self, side: str) -> Server:
+        return self._servers[side]
 
-    def dsn(self, database: str) -> str:
-        return self.server.dsn(self.name(database))
+    def dsn(self, side: str) -> str:
+        return self._servers[side].dsn(self.model.name)
 
-    def restore(self, database: str) -> None:
+    def restore(self, side: str) -> None:
         """Makes the database anew; whoever is connected to it is thrown out."""
-        with self._admin() as admin:
-            admin.execute(sql.SQL("drop database if exists {} with (force)").format(
-                sql.Identifier(self.name(database))))
-            self._create(admin, self.name(database), self._base(DATABASES[database]))
-            admin.execute(sql.SQL("alter database {} set search_path = {}").format(
-                sql.Identifier(self.name(database)), sql.SQL(self.model.path)))
+        name, path = sql.Identifier(self.model.name), sql.SQL(self.model.path)
+        with self._admin(side) as admin:
+            admin.execute(sql.SQL("drop database if exists {} with (force)").format(name))
+            admin.execute(sql.SQL("create database {} template {}").format(name, sql.Identifier(self._base)))
+            admin.execute(sql.SQL("alter database {} set search_path = {}").format(name, path))
 
-    def base(self) -> str:
-        """A dsn of the template of `one`, for reading only: a connection to it blocks `restore`."""
-        return self.server.dsn(self._base("one"))
+    def copy(self, name: str, side: str) -> str:
+        """One more database like that of `side`; returns its dsn."""
+        with self._admin(side) as admin:
+            admin.execute(sql.SQL("create database {} template {}").format(
+                sql.Identifier(name), sql.Identifier(self._base)))
+        return self._servers[side].dsn(name)
 
     def differing(self) -> dict[tuple[int, int], Differing]:
         """The stored columns in which the two sides differ, found by looking, whatever the masks say."""
         found = {}
-        with self._inside("one") as one, self._inside("two") as two:
+        with self._template("one") as one, self._template("two") as two:
             for oid, number, relation, column in one.execute(_COLUMNS.encode()).fetchall():
                 # format() asks the type itself: a cast to text may be somebody's own
                 query = f"select case when {column} is null then '' else format('=%s', {column}) end" \
@@ -119,20 +107,37 @@ class Databases:
     def constraints(self) -> frozenset[str]:
         """Names of the constraints and unique indexes that speak of a differing column (class 23 tells of them)."""
         labelled = self.differing()
-        with self._inside("one") as connection:
+        with self._template("one") as connection:
             return frozenset(
                 name for name, relation, columns, other, others in connection.execute(_CONSTRAINTS).fetchall()
                 if any((relation, number) in labelled for number in columns)
                 or any((other, number) in labelled for number in others))
 
-    def _base(self, side: str) -> str:
-        return f"{self.model.name}_base_{side}"
+    def _make(self, side: str) -> None:
+        path = sql.SQL(self.model.path)
+        with self._admin(side) as admin:
+            admin.execute(sql.SQL("create database {}").format(sql.Identifier(self._base)))
+        with self._template(side) as connection:
+            for script in (*self.model.setup, self.model.sides[side]):
+                connection.execute(script.encode())
+            for (name,) in connection.execute(_REFRESHED.encode()).fetchall():
+                connection.execute(f"refresh materialized view {name}".encode())
+            connection.execute("vacuum full")       # the rows at the same places on both sides
+            connection.execute(sql.SQL("alter database {} set search_path = {}").format(
+                sql.Identifier(self._base), path))
+        self.restore(side)
 
-    def _admin(self) -> psycopg.Connection:
-        return psycopg.connect(self.server.dsn(), autocommit=True)
+    def _admin(self, side: str) -> psycopg.Connection:
+        return psycopg.connect(self._servers[side].dsn(), autocommit=True)
 
-    def _inside(self, side: str) -> psycopg.Connection:
-        return psycopg.connect(self.server.dsn(self._base(side)), autocommit=True)
+    def _template(self, side: str) -> psycopg.Connection:
+        return psycopg.connect(self._servers[side].dsn(self._base), autocommit=True)
 
-    def _create(self, admin: psycopg.Connection, name: str, template: str) -> None:
-        admin.execute(sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template)))
+
+@contextmanager
+def compared(*models: Model) -> Iterator[list[Databases]]:
+    """The databases of each model, on two servers of their own, until the block ends."""
+    with ExitStack() as stack:
+        # autovacuum would move rows and take transaction ids on one side at another time than on the other
+        servers = [stack.enter_context(embedded({"autovacuum": "off"})) for _ in SIDES]
+        yield [Databases(servers, model) for model in models]

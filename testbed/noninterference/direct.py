@@ -20,7 +20,6 @@ from testbed.noninterference.outcome import CANCELLED, Message, Outcome
 MOST_ROWS: Final = 20_000
 """Of one result; a longer one is cancelled there and compared as far as it came."""
 
-_FIRST_USER_OID: Final = 16_384
 _FIELDS: Final = tuple(pq.DiagnosticField)
 _STATUSES: Final = (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.SINGLE_TUPLE)
 
@@ -146,11 +145,8 @@ class Direct:
         """RowDescription: names, types, modifiers, formats, and where the server says a column comes from."""
         cells: list[bytes | None] = []
         for column in range(result.nfields):
-            table = result.ftable(column)
-            place = table, result.ftablecol(column)
+            place = result.ftable(column), result.ftablecol(column)
             outcome.witnessed |= place in labelled
-            if table not in self.catalogue.by_oid and table >= _FIRST_USER_OID:
-                place = 0, place[1]         # made just now: OIDs are given out by the whole server
             numbers = result.ftype(column), result.fmod(column), int(result.fformat(column)), *place
             cells += [result.fname(column), repr(numbers).encode()]
         outcome.messages.append(Message("T", tuple(cells)))

@@ -1,4 +1,4 @@
-"""The comparison of many statements: each on both sides, again on copies where they differ, with figures.
+"""The comparison of many statements: each on both sides, several times where they differ, with figures.
 
 A statement runs in a transaction that is rolled back afterwards, so that the next one finds the databases
 as they were; one that has transactions of its own has the databases made anew. After a change, what the
@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from testbed.noninterference.comparison import Runs, Verdict, are_equal, judge
-from testbed.noninterference.databases import DATABASES, Databases
+from testbed.noninterference.databases import Databases
+from testbed.noninterference.models import SIDES
 from testbed.noninterference.outcome import Kind, Message, Outcome
 from testbed.noninterference.statements import Statement
 
@@ -43,10 +44,10 @@ class Session(Protocol):
 
 
 class Side:
-    """One of the databases, with a session that is opened when it is needed."""
+    """One of the two, with a session that is opened when it is needed."""
 
-    def __init__(self, database: str, databases: Databases, connect: Callable[[str], Session]) -> None:
-        self.database = database
+    def __init__(self, name: str, databases: Databases, connect: Callable[[str], Session]) -> None:
+        self.name = name
         self.databases = databases
         self.connect = connect
         self.session: Session | None = None
@@ -56,7 +57,7 @@ class Side:
         """What the statement delivers on this database, as it was in the beginning."""
         if self.is_dirty:
             self.restore()
-        session = self.session = self.session or self.connect(self.database)
+        session = self.session = self.session or self.connect(self.name)
         is_own = statement.has_own_transaction
         session.begin(is_transaction=not is_own)
         outcome = session.run(statement.sql, statement.parameters, binary=statement.is_binary)
@@ -72,7 +73,7 @@ class Side:
     def restore(self) -> None:
         """The database as it was in the beginning."""
         self.close()
-        self.databases.restore(self.database)
+        self.databases.restore(self.name)
         self.is_dirty = False
 
     def close(self) -> None:
@@ -134,10 +135,10 @@ class Report:
 
 
 class Harness:
-    """Compares statements on the databases of one model. `connect` opens a session on one of `DATABASES`."""
+    """Compares statements on the databases of one model. `connect` opens a session on one of `SIDES`."""
 
     def __init__(self, databases: Databases, connect: Callable[[str], Session]) -> None:
-        self.sides = {database: Side(database, databases, connect) for database in DATABASES}
+        self.sides = {name: Side(name, databases, connect) for name in SIDES}
         self.constraints = databases.constraints()
         labelled = databases.differing().values()
         self.values_one = frozenset(value[1:].encode() for column in labelled for value in column.one)
@@ -172,13 +173,13 @@ class Harness:
         return self.report
 
     def _again(self, statement: Statement, one: Outcome, two: Outcome) -> Verdict:
-        """The sides differ: once more on fresh databases, and on their copies, until it is clear why."""
+        """The sides differ: once more on fresh databases, until it is clear why."""
         runs: dict[str, list[Outcome]] = {"one": [one], "two": [two]}
         verdict, reason = Verdict.DIFFERENT, ""
         for _ in range(ROUNDS):
-            for database, side in self.sides.items():
+            for name, side in self.sides.items():
                 side.restore()
-                runs[DATABASES[database]].append(side.observe(statement))
+                runs[name].append(side.observe(statement))
             verdict, reason = judge(Runs(runs["one"], runs["two"]), self.values_one, self.values_two)
             if verdict is not Verdict.DIFFERENT:
                 break

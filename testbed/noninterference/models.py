@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from lockgate.model import ColumnMask, MaskMethod
+from lockgate.model import ColumnMask, MaskMethod, Predicates
 
 SIDES: Final = ("one", "two")
 _HERE: Final = Path(__file__).parent
@@ -28,6 +28,11 @@ class Model:
     sides: Mapping[str, str]
     masks: tuple[ColumnMask, ...]
     path: str
+
+
+def _mask(method: MaskMethod, *columns: str) -> ColumnMask:
+    """Predicates compare with masks: what refuses fewer statements has more to prove."""
+    return ColumnMask(columns, method, Predicates.MASKED)
 
 
 def _shapes(*names: str) -> tuple[str, ...]:
@@ -53,7 +58,7 @@ SHAPES: Final = Model(
     "shapes", _shapes("leak-shapes.json", "adversarial-shapes.json"),
     {"one": _FILL.format(canaries=CANARIES, values=CANARIES, shift=0, email="email"),
      "two": _FILL.format(canaries=CANARIES, values=_OTHERS, shift=262672235, email="'abc@example.com'")},
-    (ColumnMask(("*.ssn", "*.SSN", "t.n"), MaskMethod.REDACT), ColumnMask(("contacts.email",), MaskMethod.PARTIAL)),
+    (_mask(MaskMethod.REDACT, "*.ssn", "*.SSN", "t.n"), _mask(MaskMethod.PARTIAL, "contacts.email")),
     "p",
 )
 """The schema of the leak shapes: `one` holds the canaries."""
@@ -70,8 +75,8 @@ _REDACTED: Final = (
 CRM: Final = Model(
     "crm", ((_HERE / "crm.sql").read_text(),),
     {side: (_HERE / f"crm-{side}.sql").read_text() for side in SIDES},
-    (ColumnMask(_REDACTED, MaskMethod.REDACT), ColumnMask(("people.email",), MaskMethod.PARTIAL),
-     ColumnMask(("people.nick", "accounts.limit_of"), MaskMethod.NULL)),
+    (_mask(MaskMethod.REDACT, *_REDACTED), _mask(MaskMethod.PARTIAL, "people.email"),
+     _mask(MaskMethod.NULL, "people.nick", "accounts.limit_of")),
     "crm",
 )
 """A shop with labelled columns of many types: the schema that statements are generated for."""

@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from typing import Final
 
 import psycopg
-from psycopg import sql
 
 from testbed.noninterference.databases import Databases
 from testbed.noninterference.statements import Statement
@@ -55,18 +54,14 @@ class Smith:
     """`sqlsmith` over the schema of `databases`' model."""
 
     def __init__(self, databases: Databases) -> None:
-        self.databases = databases
-        self.name = f"{databases.model.name}_smith"
-        with psycopg.connect(databases.server.dsn(), autocommit=True) as admin:
-            admin.execute(sql.SQL("create database {} template {}").format(
-                sql.Identifier(self.name), sql.Identifier(f"{databases.model.name}_base_one")))
-        with psycopg.connect(databases.server.dsn(self.name), autocommit=True) as connection:
+        self.dsn = databases.copy(f"{databases.model.name}_smith", "one")
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
             connection.execute(_STEER.encode())
 
     def statements(self, seed: int, count: int) -> Iterator[Statement]:
         """`count` statements; the same seed gives the same ones as long as sqlsmith and the schema stay."""
         done = subprocess.run(
-            ["sqlsmith", f"--target={self.databases.server.dsn(self.name)}", "--exclude-catalog", "--dry-run",
+            ["sqlsmith", f"--target={self.dsn}", "--exclude-catalog", "--dry-run",
              f"--max-queries={count}", f"--seed={seed}"],
             capture_output=True, text=True, timeout=600)
         if done.returncode:
