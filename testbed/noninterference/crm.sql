@@ -64,6 +64,7 @@ insert into "Mixed Case" ("Id", "Open Word") values (1, 'apple'), (2, 'pear');
 create table items (name text primary key, price numeric, stock int);
 insert into items values ('pen', 1.5, 100), ('ink', 7, 0), ('pad', 3.25, 12);
 create table audit_log (entry int generated always as identity, word text);
+insert into audit_log (word) values ('begin'), ('pen'), (null);
 create table orders (id int primary key, person int, item text, quantity int, placed date, extra jsonb);
 insert into orders values (1, 1, 'pen', 3, '2026-01-01', '{"gift": true}'), (2, 1, 'ink', 1, '2026-01-02', null),
     (3, 2, 'pad', 10, null, '[1, 2]'), (4, 5, 'pen', null, '2026-03-03', '{"gift": false, "to": "eve"}');
@@ -87,4 +88,5 @@ create materialized view mv_people as select id, name, ssn, right(ssn, 4) as las
 create materialized view mv_names as select id, name from people;
 create materialized view mv_rich as select id, name from people where salary > 1000;
 create materialized view mv_levels as select level, count(*) as many from people group by level;
+create materialized view mv_many as select count(*) as many from v_rich;
 create view v_over as select last, id from mv_people;

@@ -92,6 +92,8 @@ def target_reason(target: Target, relation: Relation, labels: Labels, catalogue:
     """Why this INSERT, UPDATE or DELETE on a protected relation could read what is protected."""
     if labels.reach_of(relation) is Reach.CLOSED:
         return "this relation is closed on connections with masks"
+    if relation.oid in labels.filtered:
+        return "which rows this view has depends on protected columns"
     if target.kind == "merge":
         return "MERGE into a protected relation is not possible here"
     if target.names_constraint:
