@@ -90,9 +90,10 @@ def _cells(runs: Sequence[Outcome]) -> list[tuple[Cell, ...]]:
 
 
 def _searched(runs: Runs, values_one: frozenset[bytes], values_two: frozenset[bytes], why: str) -> tuple[Verdict, str]:
-    """Nothing of one side's own values may be in what cannot be compared."""
-    for outcomes, own in ((runs.one, values_one - values_two), (runs.two, values_two - values_one)):
+    """Nothing of one side's own values may be in what cannot be compared, unless the other side shows it too."""
+    one, two = (b"\n".join(outcome.seen for outcome in outcomes) for outcomes in (runs.one, runs.two))
+    for here, there, own in ((one, two, values_one - values_two), (two, one, values_two - values_one)):
         for value in own:
-            if len(value) >= SHORTEST and any(value in outcome.seen for outcome in outcomes):
+            if len(value) >= SHORTEST and value in here and value not in there:
                 return Verdict.DIFFERENT, f"{why}, and {value!r} is in them"
     return Verdict.UNSETTLED, why

@@ -20,6 +20,9 @@ from lockgate.analysis.sql import Catalogue
 from testbed.noninterference.models import SIDES, Model
 from testbed.postgres import Server, embedded
 
+_SETTINGS: Final = {"autovacuum": "off", "max_parallel_workers_per_gather": "0", "jit": "off"}
+"""Autovacuum would move rows and take transaction ids on one side at another time than on the other, and rows
+from several workers come in any order."""
 _REFRESHED: Final = "select oid::regclass::text from pg_class where relkind = 'm' order by oid"
 _COLUMNS: Final = """
 select c.oid::int8, a.attnum::int, c.oid::regclass::text, quote_ident(a.attname)
@@ -138,6 +141,5 @@ class Databases:
 def compared(*models: Model) -> Iterator[list[Databases]]:
     """The databases of each model, on two servers of their own, until the block ends."""
     with ExitStack() as stack:
-        # autovacuum would move rows and take transaction ids on one side at another time than on the other
-        servers = [stack.enter_context(embedded({"autovacuum": "off"})) for _ in SIDES]
+        servers = [stack.enter_context(embedded(_SETTINGS)) for _ in SIDES]
         yield [Databases(servers, model) for model in models]
