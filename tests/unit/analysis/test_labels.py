@@ -161,12 +161,12 @@ def test_toast_is_closed() -> None:
 def test_enforcement_rows() -> None:
     """A glob that names nothing or cannot be held is a problem; weaker masks by type are said."""
     database = standard()
-    database.relation("typed", "ssn:int4 box:box")
+    database.relation("typed", "ssn:int4 rights:aclitem")
     rows = {row[0]: row for row in enforce_masks((
         ColumnMask(("*.ssn", "nothing", "a.b.c.d", "pg_catalog.pg_class.relname"), MaskMethod.PARTIAL),
         ColumnMask(("typed.*",), MaskMethod.REDACT)), database.catalogue())}
     assert rows["*.ssn"] == ("*.ssn", ["p.t.ssn", "p.typed.ssn (redact)"], None)
-    assert rows["typed.*"][1] == ["p.typed.ssn", "p.typed.box (null)"]
+    assert rows["typed.*"][1] == ["p.typed.ssn", "p.typed.rights (null)"]
     assert all(rows[glob][2] for glob in ("nothing", "a.b.c.d", "pg_catalog.pg_class.relname"))
 
 

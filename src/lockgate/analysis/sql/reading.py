@@ -45,16 +45,13 @@ class Use(NamedTuple):
 
 
 class Target:
-    """The relation that one INSERT, UPDATE, DELETE or MERGE changes, and what could read it."""
+    """The relation that one INSERT, UPDATE, DELETE or MERGE changes, and the columns that it sets."""
 
-    __slots__ = ("columns", "infer", "kind", "names_constraint", "references", "use")
+    __slots__ = ("columns", "kind", "use")
 
     def __init__(self, kind: str, use: Use) -> None:
         self.kind = kind
         self.use = use
-        self.references: list[tuple[str, ...]] = []     # column references in scope of the target
-        self.infer: list[str] = []                      # ON CONFLICT (columns)
-        self.names_constraint = False                   # ON CONFLICT ON CONSTRAINT
         self.columns: list[str] = []                    # columns set
 
 
@@ -103,7 +100,7 @@ class Reading:
 
 _LEAVES: Final = frozenset((
     "A_Const", "ParamRef", "String", "Integer", "Float", "Boolean", "BitString", "SetToDefault",
-    "SQLValueFunction", "A_Star", "LockingClause", "MergeSupportFunc", "alias", "Alias", "join_using_alias",
+    "SQLValueFunction", "A_Star", "CurrentOfExpr", "LockingClause", "MergeSupportFunc", "alias", "Alias", "join_using_alias",
 ))
 _PLAIN: Final = frozenset((
     "A_ArrayExpr", "A_Indices", "BoolExpr", "BooleanTest", "CaseExpr", "CaseWhen", "CoalesceExpr",
@@ -193,8 +190,6 @@ class Reader:
         names = strings(node.get("fields"))
         reading = self.reading
         reading.columns.append(names)
-        if target >= 0:
-            reading.targets[target].references.append(names)
         if len(names) > 1:
             reading.attributes.add(names[-1])
             if len(names) > 2:
@@ -259,10 +254,6 @@ class Reader:
 
     def _type(self, node: Node, scope: Scope, target: int, stack: Stack) -> None:
         self.reading.types.add(qualified(node.get("names")))
-
-    def _current_of(self, node: Node, scope: Scope, target: int, stack: Stack) -> None:
-        if target >= 0:
-            self.reading.targets[target].references.append(("*",))
 
     # ---------------------------------------------------------------- relations
 
@@ -384,13 +375,6 @@ class Reader:
             if conflict.get("action") == "ONCONFLICT_UPDATE":
                 self.reading.verbs.add("update")
             self._assigned(index, conflict.get("targetList"))
-            infer = conflict.get("infer", {})
-            if "conname" in infer:
-                self.reading.targets[index].names_constraint = True
-            for element in infer.get("indexElems", ()):
-                name = element.get("IndexElem", {}).get("name")
-                if name is not None:
-                    self.reading.targets[index].infer.append(name)
             stack.append((conflict, scope, index))
 
     def _restricted(self, condition: Node | None) -> None:
@@ -449,7 +433,6 @@ _HANDLERS: Final[dict[str, _Handler]] = {
     "TypeCast": Reader._cast,
     "typeName": Reader._type,
     "TypeName": Reader._type,
-    "CurrentOfExpr": Reader._current_of,
     "RangeVar": Reader._range_var,
     "RangeTableSample": Reader._sample,
     "SelectStmt": Reader._select,

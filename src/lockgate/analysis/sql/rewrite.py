@@ -10,6 +10,8 @@ the result is parsed once more to verify that no protected relation is read outs
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from typing import Final
 
 from lockgate.analysis.sql.catalogue import Catalogue, Relation
 from lockgate.analysis.sql.labels import Labels, Reach, labels_for, opaque_reason
@@ -18,24 +20,35 @@ from lockgate.analysis.sql.permitted import (
     created_reason,
     definition_reason,
     rules_reason,
-    target_reason,
     use_reason,
     utility_reason,
 )
+from lockgate.analysis.sql.predicates import NOTHING, Predication, ShownColumn, is_plain_query
 from lockgate.analysis.sql.projection import MAX_LENGTH, Projections, Refused, refuse, system_columns
 from lockgate.analysis.sql.reactions import may_speak_of_protected
-from lockgate.analysis.sql.reading import Reading, Use
+from lockgate.analysis.sql.reading import Node, Reading, Target, Use
+from lockgate.analysis.sql.returning import Returning, is_alone_in
 from lockgate.analysis.sql.session import SessionNames
-from lockgate.analysis.sql.splice import Splices, Unspliceable, reparse
+from lockgate.analysis.sql.splice import Splices, Unspliceable, parsed, reparse
 from lockgate.analysis.sql.statement import Masked, Statement
+from lockgate.analysis.sql.taint import Taint, taint_of
 from lockgate.model import ColumnMask, Refusal, RefusalCode
+
+_LOOKED_INTO: Final = frozenset((
+    "SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt", "CopyStmt", "ExplainStmt", "PrepareStmt",
+    "DeclareCursorStmt", "CreateTableAsStmt", "ViewStmt",
+))
+"""Statements that evaluate something."""
 
 
 def plan(statement: Statement, masks: tuple[ColumnMask, ...], catalogue: Catalogue,
-         session: SessionNames) -> Masked | Refusal:
-    """The masked statement, or why there is none. Raises nothing on any input that parsed."""
+         session: SessionNames, trees: Sequence[Node] | None = None) -> Masked | Refusal:
+    """The masked statement, or why there is none. Raises nothing on any input that parsed.
+
+    `trees` are those of the statement's text, where they are at hand.
+    """
     try:
-        return _Plan(statement, masks, catalogue, session).run()
+        return _Plan(statement, masks, catalogue, session, trees).run()
     except Refused as refused:
         return refused.refusal
     except Unspliceable as error:
@@ -46,13 +59,16 @@ def plan(statement: Statement, masks: tuple[ColumnMask, ...], catalogue: Catalog
 
 class _Plan:
     def __init__(self, statement: Statement, masks: tuple[ColumnMask, ...], catalogue: Catalogue,
-                 session: SessionNames) -> None:
+                 session: SessionNames, trees: Sequence[Node] | None) -> None:
         self.statement = statement
         self.masks = masks
         self.catalogue = catalogue
         self.session = session
         self.labels: Labels = labels_for(masks, catalogue)
         self.projections = Projections(masks, self.labels, catalogue)
+        self.trees = trees
+        self.verdict = NOTHING
+        self.shown: tuple[ShownColumn, ...] = ()
         self.touched = False
         self.pins: dict[int, Relation] = {}         # names that the search path decided, by their position
 
@@ -75,12 +91,18 @@ class _Plan:
             if why is not None:
                 raise refuse(why)
         splices = Splices(statement.text.encode())
+        if self._reads_protected(reading):
+            self._predicates(reading, splices)
         replaced = self._uses(reading, splices)
-        self._targets(reading)
         splices.unqualify_all(reading, replaced)
         if not splices:
-            return Masked(statement.text, self.touched, "", self.labels.pairs, self.labels.digest)
+            return self._masked(statement.text, "")
         return self._finish(splices)
+
+    def _masked(self, text: str, digest: str) -> Masked:
+        verdict = self.verdict
+        return Masked(text, self.touched or bool(digest), digest, self.labels.pairs, self.labels.digest, verdict.results,
+                      verdict.lookups, self.shown)
 
     def _finish(self, splices: Splices) -> Masked:
         data, intervals = splices.apply()
@@ -95,7 +117,7 @@ class _Plan:
                         use.kind == "copy" and self.statement.copy == "in"):
                     raise refuse("a mask is due that this statement cannot carry")
         digest = hashlib.sha256(self.labels.digest.encode() + data)
-        return Masked(text, True, digest.hexdigest(), self.labels.pairs, self.labels.digest)
+        return self._masked(text, digest.hexdigest())
 
     # ---------------------------------------------------------------- names
 
@@ -129,15 +151,16 @@ class _Plan:
 
     def _candidates(self, use: Use) -> tuple[tuple[Relation, ...], bool]:
         """Relations that the name may mean, and whether the session may have made one of that name."""
-        in_session = self.session.has_relation(use.schema, use.name)
-        reading = self.statement.reading
-        if reading is not None and not in_session:
-            in_session = any(
-                name == use.name and (use.schema in (None, schema) or schema is None)
-                for schema, name in reading.created)
+        in_session = self._in_session(use.schema, use.name)
         if use.schema == "pg_temp":
             return (), in_session
         return self.catalogue.candidates(use.schema, use.name), in_session
+
+    def _in_session(self, schema: str | None, name: str) -> bool:
+        """Whether the session has made a relation of that name, or this string does."""
+        reading = self.statement.reading
+        return self.session.has_relation(schema, name) or (reading is not None and any(
+            made == name and (schema in (None, where) or where is None) for where, made in reading.created))
 
     # ---------------------------------------------------------------- uses
 
@@ -238,14 +261,68 @@ class _Plan:
         listed = ", ".join(quote_name(column) for column in columns)
         splices.copy(use, bool(body.get("attlist")), f"(SELECT {listed} FROM {projection} AS t)")  # noqa: S608 - quoted names
 
-    # ---------------------------------------------------------------- targets
+    # ---------------------------------------------------------------- what depends on protected columns
 
-    def _targets(self, reading: Reading) -> None:
+    def _reads_protected(self, reading: Reading) -> bool:
+        """Whether any relation that the text names is protected; else there is nothing to look into."""
+        return any(
+            self.labels.reach_of(relation) is not Reach.OPEN
+            for use in reading.uses for relation in self.catalogue.candidates(use.schema, use.name))
+
+    def _predicates(self, reading: Reading, splices: Splices) -> None:
+        """Conditions on protected columns, as the policy has them; writes that would carry values or masks off;
+        and the names in RETURNING."""
+        statement = self.statement
+        trees = parsed(statement.text) if self.trees is None else self.trees
+        judge = Predication(self.labels.protected, splices.data, self.catalogue)
+        changes = not statement.verbs.isdisjoint(("update", "delete", "merge"))
+        verdicts = []
+        for tree in trees:
+            if next(iter(tree["stmt"])) not in _LOOKED_INTO:
+                continue                            # `permitted` has judged it
+            taint = taint_of(tree["stmt"], self.catalogue, self.labels.pairs, self._in_session)
+            if taint.is_top:
+                raise refuse(f"it cannot be told which masked columns it depends on ({taint.reason})",
+                             "Write a simpler statement, or send its parts one by one.")
+            is_shown = statement.count == 1 and is_plain_query(tree["stmt"])
+            verdicts.append(judge.judge(taint, is_shown=is_shown, changes=changes))
+            self._writes(reading, taint, judge)
+            self._returning(reading, tree["stmt"], taint, splices)
+            self.shown += judge.shown(taint)
+        if len(verdicts) == 1:
+            self.verdict = verdicts[0]
+        elif any(verdict.raw for verdict in verdicts):
+            raise refuse("a condition on a masked column can use real values in a statement of its own only",
+                         "Send the statements one by one.")
+        self.projections = Projections(self.masks, self.labels, self.catalogue, self.verdict.raw)
+
+    def _writes(self, reading: Reading, taint: Taint, judge: Predication) -> None:
+        """Values that leave their label, and masks that would take the place of data."""
         for target in reading.targets:
-            pinned = self.pins.get(target.use.location)
-            for relation in self._candidates(target.use)[0] if pinned is None else (pinned,):
-                if self.labels.reach_of(relation) is Reach.OPEN:
-                    continue
-                why = target_reason(target, relation, self.labels, self.catalogue)
-                if why is not None:
-                    raise refuse(why, "name only columns that are not protected, or ask for access to them")
+            if any(self.labels.reach_of(relation) is Reach.CLOSED for relation in self._meant(target)):
+                raise refuse("this relation is closed on connections with masks")
+        changes = any(target.kind in ("update", "merge") for target in reading.targets) or "update" in reading.verbs
+        real = judge.real_sources(taint)
+        for write in taint.writes:
+            if not write.sources or (write.keeps and write.sources <= real):
+                continue
+            if not real.isdisjoint(write.sources) and not judge.may_compute(write):
+                raise refuse("a masked column may not be written into another, nor be computed with",
+                             "Set it to a value of your own, or leave it as it is.")
+            if real.isdisjoint(write.sources) and (changes or write.target in self.labels.pairs):
+                raise refuse("this would write masks in the place of data",
+                             "Leave the masked columns out, or set them to values of your own.")
+
+    def _meant(self, target: Target) -> tuple[Relation, ...]:
+        pinned = self.pins.get(target.use.location)
+        return self._candidates(target.use)[0] if pinned is None else (pinned,)
+
+    def _returning(self, reading: Reading, tree: Node, taint: Taint, splices: Splices) -> None:
+        wanted = [one for one in taint.references if one.is_target and one.in_returning]
+        if not wanted:
+            return
+        self.touched = True
+        targets = [(target, relation) for target in reading.targets for relation in self._meant(target)]
+        returning = Returning(splices, self.labels.protected)
+        for reference in wanted:
+            returning.replace(reference, targets, is_alone_in(tree))

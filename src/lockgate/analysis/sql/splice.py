@@ -14,7 +14,7 @@ import pgparse
 
 from lockgate.analysis.sql.effects import StatementReader
 from lockgate.analysis.sql.masks import quote_name
-from lockgate.analysis.sql.reading import Reading, Use
+from lockgate.analysis.sql.reading import Node, Reading, Use
 from lockgate.analysis.sql.text import name_end, skip_space
 
 _ONLY: Final = re.compile(rb"\bONLY\s*(\(\s*)?\Z", re.IGNORECASE)
@@ -49,6 +49,11 @@ class Splices:
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._edits: dict[tuple[int, int], tuple[bytes, bool]] = {}
+
+    @property
+    def data(self) -> bytes:
+        """The text that is replaced in."""
+        return self._data
 
     def __bool__(self) -> bool:
         return bool(self._edits)
@@ -92,6 +97,20 @@ class Splices:
         if name_end(self._data, start, 1) < 0:
             raise Unspliceable("a relation's name")
         self._edits[(start, start)] = (quote_name(schema).encode() + b".", True)
+
+    def replace_name(self, location: int, parts: int, text: str) -> None:
+        """Another expression in the place of a dotted name, or of a star behind one."""
+        data = self._data
+        end = name_end(data, location, parts)
+        if end < 0:                                 # `t.*`, `*`
+            end = location if parts == 1 else name_end(data, location, parts - 1)
+            if parts > 1:
+                dot = _PART.match(data, end) if end >= 0 else None
+                end = -1 if dot is None else dot.end()
+            if end < 0 or data[end:end + 1] != b"*":
+                raise Unspliceable("a name in RETURNING")
+            end += 1
+        self._edits[(location, end)] = (text.encode(), False)
 
     def unqualify_all(self, reading: Reading, replaced: set[tuple[str, str]]) -> None:
         """Every `schema.t.column` whose relation was replaced under its own name."""
@@ -192,6 +211,14 @@ class Splices:
             position = end
         pieces.append(self._data[position:])
         return b"".join(pieces), Intervals(ranges)
+
+
+def parsed(text: str) -> list[Node]:
+    """The trees of a text that has been read before."""
+    try:
+        return list(pgparse.parse(text))
+    except (pgparse.PGQueryError, RecursionError):
+        raise Unspliceable("it cannot be read again") from None
 
 
 def reparse(text: str, count: int) -> Reading:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from lockgate.analysis.sql.copying import CopyOut
+    from lockgate.analysis.sql.predicates import Lookup, ResultMask, ShownColumn
     from lockgate.analysis.sql.reading import Reading
     from lockgate.analysis.sql.shape import Shape
 
@@ -108,3 +109,9 @@ class Masked:
     masks_digest: str = ""
     """Of the labels in force, whether or not the statement touches one: what `SessionNames` keeps with
     prepared statements and cursors, so that they are refused once the labels have changed."""
+    results: tuple[ResultMask, ...] = ()
+    """Columns of the result that hold real values and are masked on their way out, by their position."""
+    lookups: tuple[Lookup, ...] = ()
+    """Comparisons with protected columns that the policy counts."""
+    shown: tuple[ShownColumn, ...] = ()
+    """Columns of the result that are not what they seem."""

@@ -126,13 +126,21 @@ class Replies:
 
     def _command_complete(self, start: int, end: int) -> bytes | None:
         head = self._expect(Owed.EXECUTE, Owed.QUERY)
+        self._completed(head, start, end)
+        grant, masked = head.grant, head.masked
+        if masked is None or not masked.shown or grant is None or not grant.decision.notice or head.is_noticed:
+            return None
+        head.is_noticed = True
+        return results.honesty(masked.shown) + self._buffer[start:end]
+
+    def _completed(self, head: Reply, start: int, end: int) -> None:
         head.is_copying_out = False
         if head.owed is Owed.QUERY:
             head.affected += codec.affected_rows(self._buffer, start, end)
             head.plan = None
             if self._state.copying is head:
                 self._state.copying = None
-            return None
+            return
         state = self._state
         state.queue.pop()
         if state.copying is head:
@@ -146,7 +154,6 @@ class Replies:
             rows = rows or codec.affected_rows(self._buffer, start, end)
             self._settles.append(Settle(grant, OutcomeStatus.OK, rows, sent))
         self._executed(head)
-        return None
 
     def _executed(self, head: Reply) -> None:
         """A statement ran to its end: what it did to names and definitions counts from now on."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from lockgate.analysis.sql import CopyOut
+from lockgate.analysis.sql import CopyOut, ShownColumn
 from lockgate.errors import RemoteProtocolError
 from lockgate.govern.masking.copying import CopyFormat
 from lockgate.govern.masking.detection import DetectPlan, PassPlan, plan_for
@@ -27,6 +27,7 @@ from lockgate.protocols.postgres.states import Owed, Reply
 PASS: Final = PassPlan()
 """The plan of results in which nothing is looked for."""
 
+_MOST_NAMED: Final = 32
 _TEXT_OID: Final = 25
 _PLACES: Final = ("s", "t", "n")        # schema, table, constraint
 
@@ -125,6 +126,18 @@ def rebuilt(kind: int, fields: Mapping[str, str]) -> bytes | None:
     if known.startswith("23") and "W" not in fields:
         values += [(letter, fields[letter]) for letter in _PLACES if letter in fields]
     return codec.fields(kind, values)
+
+
+def honesty(shown: tuple[ShownColumn, ...]) -> bytes:
+    """The NoticeResponse that says which columns of a result are masks, so that nobody takes them for facts."""
+    names = [f"{column.name} ({', '.join(sorted(column.labels))})" for column in shown[:_MOST_NAMED]]
+    more = f" and {len(shown) - _MOST_NAMED} more" if len(shown) > _MOST_NAMED else ""
+    rules = sorted(frozenset().union(*(column.rules for column in shown)))
+    values = [("S", "NOTICE"), ("V", "NOTICE"), ("C", "01000"), ("M", f"masked columns: {', '.join(names)}{more}")]
+    if rules:
+        values.append(("D", f"rules: {', '.join(rules)}"))
+    values.append(("H", "What these columns show are masks and not the data."))
+    return codec.fields(m.NOTICE_RESPONSE, values)
 
 
 def without_position(kind: int, fields: Mapping[str, str]) -> bytes:

@@ -177,7 +177,7 @@ class Reply:
     """One client message that owes replies, and what to do with them."""
 
     __slots__ = ("affected", "changes_catalogue", "code", "columns", "copies", "epoch", "grant", "is_copying_out",
-                 "is_hidden", "is_rewritten", "masked", "owed", "plan", "portal", "prepared", "problem", "rows", "seen",
+                 "is_hidden", "is_noticed", "is_rewritten", "masked", "owed", "plan", "portal", "prepared", "problem", "rows", "seen",
                  "segment", "sent", "undo")
 
     def __init__(self, owed: Owed, segment: int, epoch: int) -> None:
@@ -194,6 +194,7 @@ class Reply:
         self.plan: ClearPlan | None = None           # of the result that is running
         self.columns: tuple[Column, ...] = ()
         self.is_hidden = False                       # asked by the gateway: the client sees no reply
+        self.is_noticed = False                      # the client was told which columns are masks
         self.is_rewritten = False                    # positions in errors would mislead
         self.is_copying_out = False
         self.copies = 0                              # COPY … TO STDOUT begun, of those in the string
