@@ -116,6 +116,26 @@ def test_views_and_materialised_views() -> None:
     assert protected(database, "*.ssn") == {"t.ssn", "v.s", "vv.q", "mv.tail"}
 
 
+def test_rows_that_come_and_go_with_a_value_are_not_counted() -> None:
+    """How many rows a stored view has, or one on top of a filtering view, tells of the values that filtered it."""
+    database = standard()
+    database.relation("vrich", "id", "v", "SELECT t.id FROM p.t WHERE (t.ssn = 'x'::text);")
+    database.relation("mrich", "id", "m", "SELECT t.id FROM p.t WHERE (t.ssn = 'x'::text);")
+    database.relation("mlevels", "level", "m", "SELECT count(*) AS level FROM p.t GROUP BY t.ssn;")
+    database.relation("mmany", "many", "m", "SELECT count(*) AS many FROM p.vrich;")
+    database.relation("mtwice", "note", "m", "SELECT u.note FROM p.u, p.vrich;")
+    database.relation("vmany", "many", "v", "SELECT count(*) AS many FROM p.vrich;")
+    database.relation("clean", "many", "m", "SELECT count(*) AS many FROM p.t;")
+    catalogue = database.catalogue()
+    labels = labels_for(MASKS, catalogue)
+    reach = {relation.name: labels.reach_of(relation) for relation in catalogue.relations}
+    assert {name for name, found in reach.items() if found is Reach.CLOSED} == {
+        "pg_stats", "mrich", "mlevels", "mmany", "mtwice"}
+    assert reach["vrich"] is reach["vmany"] is Reach.DERIVED
+    assert reach["clean"] is Reach.OPEN
+    assert {"vrich.id", "vmany.many"} <= protected(database, "*.ssn")
+
+
 def test_views_that_call_functions_are_closed() -> None:
     """A view whose functions are unknown could show anything, and so could everything on top of it."""
     database = standard()

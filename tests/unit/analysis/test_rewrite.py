@@ -276,3 +276,15 @@ def test_a_system_column_beside_a_star_is_refused() -> None:
     planned = plan("SELECT *, ctid FROM t")
     assert isinstance(planned, Refusal)
     assert "system column" in planned.reason
+
+
+@pytest.mark.parametrize("text", [
+    "UPDATE vrich SET id = 7", "DELETE FROM vrich", "INSERT INTO vrich (id) VALUES (1)",
+    "MERGE INTO vrich USING u ON false WHEN NOT MATCHED THEN DO NOTHING", "UPDATE vabove SET id = 7",
+])
+def test_changes_through_a_filtering_view_are_refused(text: str) -> None:
+    """A view that filters by a protected column changes the rows whose values it finds, and its check option tells of them."""
+    database = standard()
+    database.relation("vrich", "id:int4", "v", " SELECT t.id FROM p.t WHERE (t.ssn = 'x'::text);")
+    database.relation("vabove", "id:int4", "v", " SELECT vrich.id FROM p.vrich;")
+    assert isinstance(plan(text, database), Refusal)

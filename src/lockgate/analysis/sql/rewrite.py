@@ -308,6 +308,9 @@ class _Plan:
         for target in reading.targets:
             if any(self.labels.reach_of(relation) is Reach.CLOSED for relation in self._meant(target)):
                 raise refuse("this relation is closed on connections with masks")
+            if target.kind == "insert" and any(relation.oid in self.labels.filtered for relation in self._meant(target)):
+                # WITH CHECK OPTION would say whether the new row is one of the view's
+                raise refuse("which rows this view has depends on masked columns", "Insert into its table.")
         changes = any(target.kind in ("update", "merge") for target in reading.targets) or "update" in reading.verbs
         real = judge.real_sources(taint)
         for write in taint.writes:
