@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from lockgate.config.settings import Connection, Limits
 from lockgate.model import Refusal, Rule
+from lockgate.wire.leaktest import LeakSuite
 from lockgate.wire.steps import Steps
 
 
@@ -122,3 +123,5 @@ class ProtocolSpec:
     """Fact name → one line of documentation, for conditions (`op.<name>`) and the generated docs."""
     verbs: frozenset[str]
     """Every verb that this protocol can report."""
+    leaktest: LeakSuite | None = None
+    """What `lockgate leaktest` fires at a gateway for this protocol; None where there is no such test."""
