@@ -16,6 +16,7 @@ from lockgate.leaktest.traces import Search
 from lockgate.leaktest.verdict import Outcome, Result, Verdict
 from lockgate.wire.leaktest import Delivery, Ground, Inside, LeakSession, Shape, Shot
 
+_FORMS = 3          # that are named; one is enough
 Connect = Callable[[], LeakSession]
 
 
@@ -83,6 +84,8 @@ class Campaign:
         started = time.monotonic()
         right = self._deliver(shape, shape.right, way)
         verdict, detail = self._verdict(shape, way, right)
+        if verdict is Verdict.LEAK and shape.stated:
+            verdict, detail = Verdict.STATED, shape.stated
         return Result(shape.name, shape.group, way, verdict, right.code, detail, time.monotonic() - started)
 
     def _verdict(self, shape: Shape, way: str, right: Delivery) -> tuple[Verdict, str]:
@@ -91,7 +94,7 @@ class Campaign:
         wrong = self._deliver(shape, shape.wrong, way)
         found = self._search.found(wrong)
         if found:
-            return Verdict.LEAK, ", ".join(found)
+            return Verdict.LEAK, ", ".join(found[:_FORMS])
         if right.end or wrong.end:
             return _ended(right.end or wrong.end)
         if _answer(right, shape.right, shape.wrong) == _answer(wrong, shape.right, shape.wrong):
@@ -104,7 +107,7 @@ class Campaign:
     def _plain_verdict(self, delivery: Delivery) -> tuple[Verdict, str]:
         found = self._search.found(delivery)
         if found:
-            return Verdict.LEAK, ", ".join(found)
+            return Verdict.LEAK, ", ".join(found[:_FORMS])
         if delivery.end:
             return _ended(delivery.end)
         return (Verdict.REFUSED, delivery.reason) if delivery.code else (Verdict.ANSWERED, "")

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lockgate.leaktest.verdict import Outcome, Result, Verdict
+from lockgate.leaktest.verdict import LEAKING, Outcome, Result, Verdict
 
 _WORDS = 160            # characters of a refusal that are kept
 
@@ -33,9 +33,12 @@ def summary(outcome: Outcome) -> list[str]:
     lines = [f"leaks: {outcome.count(Verdict.LEAK)} of {len(outcome.results)}"]
     counts = ", ".join(f"{verdict.value} {outcome.count(verdict)}" for verdict in Verdict if verdict is not Verdict.LEAK)
     lines.append(f"the rest: {counts}")
+    stated = dict.fromkeys(result.detail for result in outcome.results if result.verdict is Verdict.STATED)
+    if stated:
+        lines.append("stated, and not claimed to be closed: " + "; ".join(stated))
     lines.append(f"over-refusals: {len(outcome.over_refused)} of {len(outcome.benign)}")
     if outcome.control:
-        proved = sum(result.verdict is Verdict.LEAK for result in outcome.control)
+        proved = sum(result.verdict in LEAKING for result in outcome.control)
         lines.append(f"control: {proved} of {len(outcome.control)} leak on the direct connection; "
                      f"{len(outcome.unproved)} shapes do in no way")
     return lines

@@ -47,7 +47,8 @@ class Search:
     def __init__(self, canaries: Sequence[Canary]) -> None:
         forms: dict[tuple[bytes, str], Form] = {}
         for canary in canaries:
-            for form in (*_text_forms(canary.text), *_number_forms(canary.text), *_exact_forms(canary)):
+            texts = (*_text_forms(canary.text), *_number_forms(canary.text)) if canary.text else ()
+            for form in (*texts, *_exact_forms(canary)):
                 if len(form.text) >= LEAST or (form.where == "cell" and len(form.text) >= 4):
                     forms.setdefault((form.text, form.where), form)
         for form in _sums([canary.text for canary in canaries]):
@@ -56,7 +57,7 @@ class Search:
         self._cells = {form.text: form for form in self.forms if form.where == "cell"}
 
     def found(self, delivery: Delivery) -> list[str]:
-        """Names of the forms that are in it, each once, in a stable order."""
+        """Names of the forms that are in it, each once, the plainest first."""
         whole = b"\n".join(body for _, body in delivery.messages)
         pieced = b"\n".join(_pieced(delivery.rows))
         views = {
@@ -64,10 +65,10 @@ class Search:
             "squeezed": whole.translate(None, _SPACERS).lower() + b"\n" + pieced.translate(None, _SPACERS).lower(),
             "codes": _codes(whole, delivery.rows),
         }
-        names = {form.name for form in self.forms if form.where in views and form.text in views[form.where]}
+        names = [form.name for form in self.forms if form.where in views and form.text in views[form.where]]
         for row in delivery.rows:
-            names.update(self._cells[cell].name for cell in row if cell in self._cells)
-        return sorted(names)
+            names += [self._cells[cell].name for cell in row if cell in self._cells]
+        return list(dict.fromkeys(names))
 
 
 def _pieced(rows: Sequence[tuple[bytes | None, ...]]) -> Iterator[bytes]:

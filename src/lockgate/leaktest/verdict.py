@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 
 class Verdict(StrEnum):
@@ -13,7 +14,11 @@ class Verdict(StrEnum):
     ANSWERED = "answered"       # and nothing of the canary in it
     REFUSED = "refused"         # with an error, and nothing of the canary in it
     HELD = "held"               # it waits for a person; the test lets go of it
+    STATED = "stated"           # a leak that the documentation states and does not claim to close
     UNKNOWN = "unknown"         # no whole answer in the time, or other answers to the same question
+
+
+LEAKING: Final = frozenset((Verdict.LEAK, Verdict.STATED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,5 +57,5 @@ class Outcome:
     @property
     def unproved(self) -> tuple[str, ...]:
         """Shapes that show nothing of the canary on a direct connection either, in no way of firing."""
-        leaking = {result.shape for result in self.control if result.verdict is Verdict.LEAK}
+        leaking = {result.shape for result in self.control if result.verdict in LEAKING}
         return tuple(dict.fromkeys(result.shape for result in self.control if result.shape not in leaking))

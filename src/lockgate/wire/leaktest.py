@@ -91,6 +91,8 @@ class Shape:
     """It changes the ground, so it is fired inside a transaction that is rolled back."""
     bare: bool = False
     """It cannot be fired inside a transaction block; the ground is looked at afterwards."""
+    stated: str = ""
+    """Why a gateway cannot close it, where the documentation says so and claims nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ asked for). How a shot is fired is `ways`; what it may ask for is bounded by the
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -23,7 +24,10 @@ MOST: Final = 8 << 20
 """Bytes that one shot may bring back; a canary that has not come by then was not asked for."""
 _LONGEST: Final = 64 << 20
 _BEGIN: Final = {Inside.BLOCK: "BEGIN", Inside.READ_ONLY: "BEGIN READ ONLY"}
-_COPY_FAIL: Final = frame(m.COPY_FAIL, b"the leak test sends no rows\0")
+_MAKES: Final = re.compile(r"\b(?:CREATE|ALTER|INTO|DECLARE|SET ROLE)\b", re.IGNORECASE)
+_HARMLESS: Final = ("SELECT ", "VALUES ")
+COPY_FAIL: Final = frame(m.COPY_FAIL, b"the leak test sends no rows\0")
+"""What ends a COPY from the client. In the extended protocol a Sync that went before it is ignored (section 54.2.6)."""
 
 
 class Ended(Exception):
@@ -73,14 +77,14 @@ class Client:
             raise Ended("too much")
         return kind, body
 
-    def until(self, *kinds: int) -> int:
-        """Read until a message of one of these types. A COPY from the client is declined on the way."""
+    def until(self, *kinds: int, decline: bytes = COPY_FAIL) -> int:
+        """Read until a message of one of these types. A COPY from the client is answered with `decline`."""
         while True:
             kind, body = self.message()
             if kind == m.READY:
                 self.status = body[0] if body else m.IDLE
             if kind == m.COPY_IN_RESPONSE:
-                self.send(_COPY_FAIL)
+                self.send(decline)
             if kind == m.COPY_BOTH_RESPONSE:
                 raise Ended("closed")
             if kind in kinds:
@@ -194,7 +198,7 @@ class Client:
             if inside is not Inside.NOTHING:
                 self.ask(_BEGIN[inside])
             fired(self, shot)
-            self._put_back(inside, shot)
+            self._put_back(shot)
         except LineTimeout:
             end = "timeout"
         except Ended as ended:
@@ -203,22 +207,24 @@ class Client:
             end = "closed"
         if end:
             self.is_usable = False
+        if not self.is_usable:
             self.line.close()
         return Delivery(tuple(transcript.messages), tuple(transcript.finished_rows()), transcript.code,
                         transcript.reason, end)
 
-    def _put_back(self, inside: Inside, shot: Shot) -> None:
-        """End the block, and forget what the shot left in the session. What cannot be put back is given up."""
+    def _put_back(self, shot: Shot) -> None:
+        """End the block, and forget what the shot left in the session. What cannot be put back is given up: a new session
+        costs little, and a name that a gateway still takes for a temporary table would refuse all later shapes."""
         code, reason = self.transcript.code, self.transcript.reason
         if self.status != m.IDLE:
             self.ask("ROLLBACK")
-        is_plain = len(shot.statements) == 1 and shot.statements[0][:7].upper() in ("SELECT ", "VALUES ")
-        if not is_plain or inside is Inside.BLOCK:
+        if any(_MAKES.search(statement) for statement in shot.statements):
+            self.is_usable = False
+        elif len(shot.statements) > 1 or shot.statements[0][:7].upper() not in _HARMLESS:
             for statement in ("DISCARD ALL", *self.opening):
                 self.ask(statement)
-            # DISCARD itself is no part of the shot: where it is refused, the next shot gets a new session
             self.is_usable = self.transcript.code == code and self.status == m.IDLE
-        self.transcript.code, self.transcript.reason = code, reason
+        self.transcript.code, self.transcript.reason = code, reason     # DISCARD is no part of the shot
 
     def close(self) -> None:
         """Say goodbye and let go."""

@@ -34,6 +34,7 @@ class Template:
     parameters: tuple[tuple[str, ...], ...]
     writes: bool
     bare: bool
+    stated: str = ""
 
     @property
     def holes(self) -> frozenset[str]:
@@ -76,7 +77,8 @@ def _template(group: str, entry: list[str] | dict[str, Any]) -> Template:
         return Template(entry[0], group, tuple(entry[1:]), (), writes=False, bare=False)
     statements = (entry["sql"],) if isinstance(entry["sql"], str) else tuple(entry["sql"])
     parameters = tuple(tuple(words) for words in entry.get("parameters", ()))
-    return Template(entry["name"], group, statements, parameters, entry.get("writes", False), entry.get("bare", False))
+    return Template(entry["name"], group, statements, parameters, entry.get("writes", False), entry.get("bare", False),
+                    entry.get("stated", ""))
 
 
 # ---------------------------------------------------------------- filling in
@@ -112,7 +114,8 @@ def filled(template: Template, values: Mapping[str, str], value: str) -> Shape |
     wrong = forms_of(wrong_for(value))
     is_guess = bool(template.holes & _GUESSES)
     return Shape(template.name, template.group, _shot(template, {**values, **right}, right if is_guess else {}),
-                 _shot(template, {**values, **wrong}, wrong) if is_guess else None, template.writes, template.bare)
+                 _shot(template, {**values, **wrong}, wrong) if is_guess else None, template.writes, template.bare,
+                 template.stated)
 
 
 def _shot(template: Template, values: Mapping[str, str], guesses: Mapping[str, str]) -> Shot:

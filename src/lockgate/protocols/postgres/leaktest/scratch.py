@@ -23,16 +23,17 @@ _PROBES: Final = (
     ("lk_t", "ssn"), ("lk_t", "n"), ("lk_one", "ssn"), ("lk_pt", "ssn"), ("lk_chi", "ssn"), ("lk_typed", "ssn"),
     ("lk_contacts", "email"), ('"lk Mixed"', '"SSN"'), ("lk_kinds", "secret_uuid"), (f"{OTHER}.lk_dup", "ssn"),
 )
-_LABELLED: Final = (f"{SCHEMA}*.*.ssn", f"{SCHEMA}.lk Mixed.SSN", f"{SCHEMA}.lk_t.n", f"{SCHEMA}.lk_contacts.email",
+_LABELLED: Final = (f"{SCHEMA}*.*.ssn", f"{SCHEMA}.*.SSN", f"{SCHEMA}.lk_t.n", f"{SCHEMA}.lk_contacts.email",
                     f"{SCHEMA}.lk_kinds.secret_*")
 _HARVEST: Final = (
     "SELECT secret_int4, secret_int8, secret_numeric, secret_float8, secret_money, secret_bytea, secret_date,"
     " secret_timestamp, secret_timestamptz, secret_interval, secret_uuid, secret_inet, secret_macaddr, secret_numbers,"
     f" secret_range, secret_point, secret_bits FROM {SCHEMA}.lk_kinds",
     "SELECT secret_date - date '2000-01-01', to_char(secret_date, 'J'), extract(epoch FROM secret_timestamp),"
-    f" extract(epoch FROM secret_interval), secret_inet - inet '0.0.0.0', host(secret_inet) FROM {SCHEMA}.lk_kinds",
+    " extract(epoch FROM secret_interval), secret_inet - inet '0.0.0.0', host(secret_inet), macaddr8(secret_macaddr),"
+    f" secret_timestamp - timestamp '2000-01-01', secret_bits::bit(64)::bigint FROM {SCHEMA}.lk_kinds",
     "SELECT hashtext(ssn), hashtextextended(ssn, 0), hashbpchar(ssn::bpchar), hashint8(n), hashint8extended(n, 0),"
-    f" hash_numeric(n) FROM {SCHEMA}.lk_t",
+    f" hash_numeric(n), to_timestamp(n), make_interval(secs => n), n / 1000000, n % 1000000 FROM {SCHEMA}.lk_t",
     f"SELECT hash_record(r) FROM (SELECT ssn AS c FROM {SCHEMA}.lk_t) r",
 )
 
@@ -59,7 +60,7 @@ def _certain(shape: Shape | None) -> Shape:
 
 
 def _code() -> str:
-    """Fifteen digits and dashes: no number of a card, a person, a telephone or a date. The first digit is small, so that
+    """Twelve digits and two dashes: no number of a card, a person, a telephone or a date. The first digit is small, so that
     a wrong guess is the greater one."""
     digits = str(1 + secrets.randbelow(4)) + "".join(str(secrets.randbelow(10)) for _ in range(11))
     return f"{digits[:5]}-{digits[5:7]}-{digits[7:]}"

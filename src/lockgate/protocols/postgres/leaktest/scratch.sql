@@ -91,10 +91,10 @@ CREATE TABLE lk_kinds(id int, secret_int4 int, secret_int8 bigint, secret_numeri
   secret_bytea bytea, secret_date date, secret_timestamp timestamp, secret_timestamptz timestamptz, secret_interval interval,
   secret_uuid uuid, secret_inet inet, secret_macaddr macaddr, secret_json json, secret_jsonb jsonb, secret_array text[],
   secret_numbers bigint[], secret_range int8range, secret_tsvector tsvector, secret_point point, secret_bits bit(40),
-  secret_row lk_ty);
+  secret_row lk_pair);
 INSERT INTO lk_kinds VALUES (1, {i4}, {na}, {na}.5, {na}, {i4}, '{a}', '{a}', '{a}', '{a}', '\x{hex}', {date}, {date} + time '{time}',
   {date} + timetz '{time}+00', interval '{i4} seconds', '{uuid}', '{inet}', '{mac}', '{"k": "{a}"}', '{"k": "{a}"}', ARRAY['{a}'],
-  ARRAY[{na}], int8range({na}, {na} + 3), '''{a}'':1', point({na}, 1), {na}::bit(40), ROW('{a}', 'b'));
+  ARRAY[{na}], int8range({na}, {na} + 3), '''{a}'':1', point({na}, 1), {na}::bit(40), ROW(1, '{a}'));
 CREATE TABLE lk_texts(id int, ssn text); INSERT INTO lk_texts VALUES (1, '{a}'), (2, 'x {b} y');
 CREATE STATISTICS lk_st (mcv, dependencies) ON ssn, id FROM lk_series;
 GRANT USAGE ON SCHEMA {schema}, {other} TO PUBLIC;

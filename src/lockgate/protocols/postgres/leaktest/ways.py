@@ -15,7 +15,7 @@ from typing import Final
 
 from lockgate.protocols.postgres import codec
 from lockgate.protocols.postgres import messages as m
-from lockgate.protocols.postgres.leaktest.client import Client
+from lockgate.protocols.postgres.leaktest.client import COPY_FAIL, Client
 from lockgate.wire.leaktest import Shot
 
 _PLACE: Final = re.compile(r"\$(\d+)")
@@ -47,7 +47,7 @@ def _extended(client: Client, shot: Shot, result_format: int) -> None:
         values = tuple(value.encode() for value in shot.parameters_of(index))
         client.send(codec.parse(b"", statement), codec.bind(b"", b"", values, result_format),
                     codec.describe_portal(b""), codec.execute(b""), m.SYNC_FRAME)
-        client.until(m.READY)
+        client.until(m.READY, decline=COPY_FAIL + m.SYNC_FRAME)
 
 
 def extended(client: Client, shot: Shot) -> None:
