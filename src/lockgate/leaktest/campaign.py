@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from lockgate.leaktest.traces import Search
-from lockgate.leaktest.verdict import Outcome, Result, Verdict
+from lockgate.leaktest.verdict import Result, Verdict
 from lockgate.wire.leaktest import Delivery, Ground, Inside, LeakSession, Shape, Shot
 
 _FORMS = 3          # that are named; one is enough
@@ -33,7 +33,7 @@ class Campaign:
     """One ground, one side of it (a gateway, or directly)."""
 
     def __init__(self, ground: Ground, connect: Connect, options: Options, restore: Callable[[], None] | None = None,
-                 tell: Callable[[int, int], None] = lambda done, of: None) -> None:
+                 tell: Callable[[int, int], None] | None = None) -> None:
         self._ground = ground
         self._connect = connect
         self._options = options
@@ -56,7 +56,8 @@ class Campaign:
         results = []
         for number, (shape, way) in enumerate(shots):
             results.append(self._judge(shape, way))
-            self._tell(number + 1, len(shots))
+            if self._tell is not None:
+                self._tell(number + 1, len(shots))
             if shape.bare and self._restore is not None:
                 self._restore()
         return tuple(results)
@@ -140,19 +141,3 @@ def _answer(delivery: Delivery, right: Shot, wrong: Shot) -> list[tuple[int, byt
             body = body.replace(echo.encode(), b"?")
         answer.append((kind, body))
     return answer
-
-
-def outcome(campaign: Campaign, control: Campaign | None, unmasked: tuple[str, ...]) -> Outcome:
-    """A whole run: shapes, ordinary statements, and the same shapes on a direct connection where asked for."""
-    try:
-        results = campaign.fire()
-        benign = campaign.fire_benign()
-    finally:
-        campaign.close()
-    proved: tuple[Result, ...] = ()
-    if control is not None:
-        try:
-            proved = control.fire()
-        finally:
-            control.close()
-    return Outcome(results, benign, proved, unmasked)

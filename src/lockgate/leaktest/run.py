@@ -17,8 +17,6 @@ from lockgate.leaktest.verdict import Outcome, Result
 from lockgate.model import Secret
 from lockgate.wire.leaktest import Ground, LeakSession, LeakSuite, Login
 
-_SETUP_SECONDS = 60.0
-
 Tell = Callable[[str], None]
 
 
@@ -70,12 +68,10 @@ def connect(suite: LeakSuite, side: Side, opening: tuple[str, ...]) -> Callable[
         address = side.address
         line = dial(address)
         try:
-            made = suite.log_in(line, Login(address.user, address.database, side.secret, address.tls), opening)
+            return suite.log_in(line, Login(address.user, address.database, side.secret, address.tls), opening)
         except BackendError as error:
             line.close()
             raise BackendError(f"{address}: {error}", advice=error.advice()) from None
-        line.within(_SETUP_SECONDS)
-        return made
 
     return session
 

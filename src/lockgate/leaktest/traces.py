@@ -189,7 +189,7 @@ def _number_forms(text: str) -> Iterator[Form]:
         yield Form("the number, changed a little", str(near).encode(), "squeezed")
     yield Form("the number in hexadecimal", b"%x" % number, "squeezed")
     yield Form("the number in octal", b"%o" % number, "squeezed")
-    yield Form("the number in binary digits", bin(number)[2:].encode(), "squeezed")
+    yield Form("the number in binary digits", f"{number:b}".encode(), "squeezed")
     yield Form("int8", struct.pack("!q", number), "bytes")
     yield Form("int8", struct.pack("!q", -number), "bytes")
     yield Form("float8", struct.pack("!d", float(number)), "bytes")

@@ -22,6 +22,8 @@ from lockgate.wire.leaktest import Delivery, Inside, Line, LineTimeout, Login, S
 
 MOST: Final = 8 << 20
 """Bytes that one shot may bring back; a canary that has not come by then was not asked for."""
+OWN_SECONDS: Final = 60.0
+"""For a statement of the test itself: to make and to drop the ground."""
 _LONGEST: Final = 64 << 20
 _BEGIN: Final = {Inside.BLOCK: "BEGIN", Inside.READ_ONLY: "BEGIN READ ONLY"}
 _MAKES: Final = re.compile(r"\b(?:CREATE|ALTER|INTO|DECLARE|SET ROLE)\b", re.IGNORECASE)
@@ -167,6 +169,7 @@ class Client:
     def run(self, statement: str) -> tuple[tuple[bytes | None, ...], ...]:
         """Rows of a statement. Raises `BackendError` with the server's words."""
         self.transcript = Transcript()
+        self.line.within(OWN_SECONDS)
         try:
             self.ask(statement)
         except LineTimeout:
