@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from lockgate.config.settings import Connection, Limits
 from lockgate.govern.masking.keys import MaskKeys
 from lockgate.model import Refusal, Rule
+from lockgate.wire.leaktest import LeakSuite
 from lockgate.wire.steps import Steps
 
 
@@ -127,3 +128,5 @@ class ProtocolSpec:
     """Every verb that this protocol can report."""
     columns: Callable[[Any], list[str]] | None = None
     """(catalogue) → the name of everything that a label can name, in order; None where there is no such thing."""
+    leaktest: LeakSuite | None = None
+    """What `lockgate leaktest` fires at a gateway for this protocol; None where there is no such test."""
