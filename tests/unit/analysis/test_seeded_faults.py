@@ -13,7 +13,7 @@ from lockgate.analysis.sql import covers as covers_module
 from lockgate.analysis.sql import labels as labels_module
 from lockgate.analysis.sql import reading as reading_module
 from lockgate.analysis.sql.reading import Reader
-from lockgate.model import ColumnMask, MaskMethod
+from lockgate.model import ColumnMask, MaskMethod, Predicates
 from tests.unit.analysis.database import plan, standard
 
 READS = {
@@ -28,7 +28,7 @@ READS = {
     "sample": ["SELECT ssn FROM t TABLESAMPLE SYSTEM (100)"],
     "window": ["SELECT sum(1) OVER (ORDER BY (SELECT max(ssn) FROM t)) FROM u"],
 }
-MASKS = (ColumnMask(("*.ssn", "*.SSN"), MaskMethod.REDACT),)
+MASKS = (ColumnMask(("*.ssn", "*.SSN"), MaskMethod.REDACT, Predicates.MASKED),)
 
 
 def missed() -> set[str]:

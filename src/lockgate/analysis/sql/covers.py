@@ -37,11 +37,10 @@ class Cover:
 
     def __or__(self, other: Cover) -> Cover:
         """The cover that is as strict as both."""
-        if self == other:
-            return self
-        bounds = [cover.lookups for cover in (self, other) if cover.predicates is Predicates.EQUALITY]
+        predicates = max(self.predicates, other.predicates)
+        bounds = [cover.lookups for cover in (self, other) if cover.predicates is predicates is Predicates.EQUALITY]
         return Cover(
-            max(self.method, other.method), max(self.predicates, other.predicates), self.labels | other.labels,
+            max(self.method, other.method), predicates, self.labels | other.labels,
             self.rules | other.rules,
             self.paths | other.paths if self.paths and other.paths else frozenset(),
             max(self.scope, other.scope), min(bounds, default=0), self.returns and other.returns,

@@ -29,6 +29,15 @@ def enforce_masks(masks: tuple[ColumnMask, ...], catalogue: Catalogue) -> list[R
     return rows
 
 
+def column_names(catalogue: Catalogue) -> list[str]:
+    """Every column that a label can name, as `schema.relation.column`, in order."""
+    return sorted(
+        f"{relation.schema}.{relation.name}.{column.name}"
+        for relation in catalogue.relations if not relation.is_system and relation.kind not in ("i", "I", "c")
+        for column in relation.columns
+    )
+
+
 def _ways(mask: ColumnMask) -> Iterator[tuple[str, ColumnMask]]:
     """The mask for each of its globs, patterns and types alone, with a word for it."""
     bare = replace(mask, columns=(), names=(), types=(), is_new=False)

@@ -52,6 +52,7 @@ class Labels:
     protected: dict[int, dict[int, Cover]] = field(default_factory=dict)         # with lineage of views
     reach: dict[int, Reach] = field(default_factory=dict)
     readings: dict[int, Reading] = field(default_factory=dict)                   # of view definitions
+    filtered: set[int] = field(default_factory=set)     # views whose rows come and go with protected values
     pairs: frozenset[tuple[int, int]] = frozenset()
     digest: str = ""                                                             # of masks and pairs
 
@@ -260,6 +261,11 @@ class _Closure:
             self.labels.reach[view.oid] = Reach.DERIVED
             changed = True
         taints = tainted_outputs(self.trees[view.oid], self._protected)
+        if taints is None and view.kind == "m":
+            return self._close(view)            # its columns can be masked, the number of its rows cannot
+        if taints is None and view.oid not in self.labels.filtered:
+            self.labels.filtered.add(view.oid)
+            changed = True
         for index, column in enumerate(view.columns):
             if taints is None or len(taints) != len(view.columns) or taints[index]:
                 changed |= self._add(view.oid, column.number, cover or _CLOSED_COVER, view.kind == "m")
@@ -271,7 +277,7 @@ class _Closure:
             return None
         names: frozenset[str] = frozenset()
         for relation in found:
-            if self.labels.reach.get(relation.oid) is Reach.CLOSED:
+            if self.labels.reach.get(relation.oid) is Reach.CLOSED or relation.oid in self.labels.filtered:
                 return None
             names |= self.labels.protected_names(relation)
         return names

@@ -27,18 +27,20 @@ def quote_name(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def expression(column: Column, cover: Cover) -> str:
-    """The SQL expression that stands for the column, cast to its type.
+def expression(column: Column, cover: Cover, prefix: str = "") -> str:
+    """The SQL expression that stands for the column, cast to its type. `prefix` is the relation's quoted name,
+    where the column's alone could mean another's.
 
     A method that needs a key is no matter of the text (keys never enter it): the column is redacted here.
     """
     method = cover.method
+    name = f"{prefix}.{quote_name(column.name)}" if prefix else quote_name(column.name)
     if cover.paths and column.base == "jsonb":
         parts = [keys for path in sorted(cover.paths) if (keys := plain_keys(path)) is not None]
         if len(parts) == len(cover.paths):
-            return _paths(column, parts, method)
+            return _paths(column, name, parts, method)
     if method is MaskMethod.PARTIAL and column.kind == "b" and column.base in TEXTUAL:
-        return _partial(column)
+        return _partial(column, name)
     if method is not MaskMethod.NULL:
         constant = redacted(column)
         if constant is not None:
@@ -54,13 +56,12 @@ def plain_keys(path: str) -> list[str] | None:
     return path[2:].split(".")
 
 
-def _paths(column: Column, parts: list[list[str]], method: MaskMethod) -> str:
+def _paths(column: Column, name: str, parts: list[list[str]], method: MaskMethod) -> str:
     """The value with a constant at each path that it has; one that is no object has none of them.
 
     `jsonb_set` leaves a value without the path as it is; an array on the way is an error for a key, so such a
     value is hidden as a whole.
     """
-    name = quote_name(column.name)
     constant = "null" if method is MaskMethod.NULL else f'"{REDACTED}"'
     value = name
     guards: list[str] = [f"pg_catalog.jsonb_typeof({name}) OPERATOR(pg_catalog.=) 'object'"]
@@ -97,12 +98,12 @@ def redacted(column: Column) -> str | None:
     return found.text
 
 
-def _partial(column: Column) -> str:
+def _partial(column: Column, name: str) -> str:
     """An e-mail keeps first letter and domain, a text of 8 and more its last four, the rest nothing."""
     # everything is qualified: a domain named `text` with a CHECK would otherwise see the value
-    value = f"{quote_name(column.name)}::pg_catalog.text"
+    value = f"{name}::pg_catalog.text"
     masked = (
-        f"CASE WHEN {quote_name(column.name)} IS NULL THEN NULL"
+        f"CASE WHEN {name} IS NULL THEN NULL"
         f" WHEN pg_catalog.strpos({value}, '@') OPERATOR(pg_catalog.>) 1"
         f" THEN pg_catalog.concat(pg_catalog.left({value}, 1), 'xxx@', pg_catalog.split_part({value}, '@', 2))"
         f" WHEN pg_catalog.length({value}) OPERATOR(pg_catalog.>=) 8"

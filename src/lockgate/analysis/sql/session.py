@@ -23,7 +23,7 @@ _SERIALS = count(1)
 class SessionNames:
     """Relations created, statements prepared by SQL or by message, and cursors declared."""
 
-    __slots__ = ("_cursors", "_prepared", "_relations", "_serial", "_unclear", "relations_version", "version")
+    __slots__ = ("_cursors", "_prepared", "_relations", "_serial", "_unclear", "is_path_reported", "path", "relations_version", "version")
 
     def __init__(self) -> None:
         self._serial = next(_SERIALS)
@@ -33,18 +33,24 @@ class SessionNames:
         self._prepared: dict[str, dict[bytes, tuple[Statement, str]]] = {}
         self._unclear: set[str] = set()             # names with more candidates than are kept
         self._cursors: dict[str, set[str]] = {}
+        self.path: tuple[str, ...] | None = None
+        """The schemas of the search path, None where they are not known. Nothing rests on it but which of several
+        relations of one name is meant: the one that is chosen is named with its schema in what goes on."""
+        self.is_path_reported = False               # the backend says it when it changes (PostgreSQL 18)
 
-    def stamp(self, statement: Statement) -> tuple[int, int, int]:
+    def stamp(self, statement: Statement) -> tuple[object, ...]:
         """What a plan for the statement depends on: equal stamps, equal plans. Sessions that made no
         relation share their plans."""
         by_name = self.version if statement.executes or statement.cursors_fetched else 0
         if by_name == 0 and not self._relations:
-            return (0, 0, 0)
-        return (self._serial, self.relations_version, by_name)
+            return (0, 0, 0, self.path)
+        return (self._serial, self.relations_version, by_name, self.path)
 
     def succeeded(self, statement: Statement, masked: Masked) -> None:
         """The server has carried out the whole string: its names are known from now on."""
         self.create_all(statement)
+        if not self.is_path_reported and ("search_path" in statement.sets or "all" in statement.sets):
+            self.path = statement.search_path
         for name in statement.deallocates:
             self.deallocate(name)
         for prepared, inner in statement.prepares:
@@ -53,6 +59,11 @@ class SessionNames:
             self.close(name)
         for cursor in statement.cursors_declared:
             self.declare(cursor, masked.masks_digest)
+
+    def path_may_move(self) -> None:
+        """Code of unknown effect or a ROLLBACK is about to run: the path is unknown, unless the backend reports it."""
+        if not self.is_path_reported:
+            self.path = None
 
     # ---------------------------------------------------------------- relations
 

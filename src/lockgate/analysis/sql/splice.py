@@ -14,11 +14,17 @@ import pgparse
 
 from lockgate.analysis.sql.effects import StatementReader
 from lockgate.analysis.sql.masks import quote_name
-from lockgate.analysis.sql.reading import Reading, Use
+from lockgate.analysis.sql.parser import parse_trees
+from lockgate.analysis.sql.reading import Node, Reading, Use
 from lockgate.analysis.sql.text import name_end, skip_space
 
 _ONLY: Final = re.compile(rb"\bONLY\s*(\(\s*)?\Z", re.IGNORECASE)
 _TABLE: Final = re.compile(rb"\bTABLE\s+\Z", re.IGNORECASE)
+_TABLESAMPLE: Final = re.compile(rb"\bTABLESAMPLE\s+\Z", re.IGNORECASE)
+_REPEATABLE: Final = re.compile(rb"\s*REPEATABLE\s*(?=\()", re.IGNORECASE)
+_ARGUMENT: Final = re.compile(rb"""[(]|[)]|'[^']*'|"[^"]*"|[^()'"]+""", re.DOTALL)
+"""Arguments of a sampling method are numbers; what a backslash or a dollar quote could hide fails to add up and is
+refused when the new text is parsed."""
 _PART: Final = re.compile(rb"\s*\.\s*")
 
 
@@ -45,6 +51,11 @@ class Splices:
         self._data = data
         self._edits: dict[tuple[int, int], tuple[bytes, bool]] = {}
 
+    @property
+    def data(self) -> bytes:
+        """The text that is replaced in."""
+        return self._data
+
     def __bool__(self) -> bool:
         return bool(self._edits)
 
@@ -59,6 +70,54 @@ class Splices:
             start = match.start()
             replacement = f"SELECT * FROM {replacement}"  # noqa: S608 - the gateway's own projection
         self._edits[(start, end)] = (replacement.encode(), True)
+
+    def take_sample(self, use: Use) -> str:
+        """Cuts the TABLESAMPLE clause behind a relation out of the text; it belongs into the projection."""
+        if use.sample < 0:
+            return ""
+        match = _TABLESAMPLE.search(self._data, 0, use.sample)
+        if match is None:
+            raise Unspliceable("TABLESAMPLE")
+        end = name_end(self._data, use.sample, 1)
+        dot = _PART.match(self._data, end)
+        if end >= 0 and dot is not None:
+            end = name_end(self._data, use.sample, 2)
+        end = self._arguments_end(end)
+        repeatable = _REPEATABLE.match(self._data, end)
+        if repeatable is not None:
+            end = self._arguments_end(repeatable.end())
+        clause = self._data[match.start():end].decode()
+        if any(match.start() < start < end for start, _ in self._edits):
+            raise Unspliceable("a sub-select in TABLESAMPLE")
+        self._edits[(match.start(), end)] = (b"", False)
+        return f" {clause}"
+
+    def pin(self, use: Use, schema: str) -> None:
+        """Writes the schema in front of a bare name."""
+        start = use.location
+        if name_end(self._data, start, 1) < 0:
+            raise Unspliceable("a relation's name")
+        self._edits[(start, start)] = (quote_name(schema).encode() + b".", True)
+
+    def replace_name(self, location: int, parts: int, text: str) -> None:
+        """Another expression in the place of a dotted name, or of a star behind one."""
+        data = self._data
+        end = name_end(data, location, parts)
+        if end < 0:                                 # `t.*`, `*`
+            end = location if parts == 1 else name_end(data, location, parts - 1)
+            if parts > 1:
+                dot = _PART.match(data, end) if end >= 0 else None
+                end = -1 if dot is None else dot.end()
+            if end < 0 or data[end:end + 1] != b"*":
+                raise Unspliceable("a name in RETURNING")
+            end += 1
+        self._edits[(location, end)] = (text.encode(), False)
+
+    def unqualify_all(self, reading: Reading, replaced: set[tuple[str, str]]) -> None:
+        """Every `schema.t.column` whose relation was replaced under its own name."""
+        for location, names in reading.qualified:
+            if (names[-3], names[-2]) in replaced:
+                self.unqualify(location, len(names))
 
     def copy(self, use: Use, has_columns: bool, query: str) -> None:
         """Replaces `name [(columns)]` of a COPY by a query."""
@@ -103,6 +162,21 @@ class Splices:
                 end = after + 1
         return start, end
 
+    def _arguments_end(self, position: int) -> int:
+        """The byte after the parenthesis that closes the arguments which begin behind `position`."""
+        if position < 0:
+            raise Unspliceable("TABLESAMPLE")
+        position = skip_space(self._data, position)
+        depth = 0
+        for token in _ARGUMENT.finditer(self._data, position):
+            if token.group() == b"(":
+                depth += 1
+            elif token.group() == b")":
+                depth -= 1
+            if depth == 0:
+                return token.end() if token.group() == b")" else -1
+        raise Unspliceable("TABLESAMPLE")
+
     def _closing(self, opening: int) -> int:
         """The byte after the parenthesis that closes a plain list of names."""
         position = opening + 1
@@ -140,10 +214,18 @@ class Splices:
         return b"".join(pieces), Intervals(ranges)
 
 
+def parsed(text: str) -> list[Node]:
+    """The trees of a text that has been read before."""
+    try:
+        return parse_trees(text)
+    except (pgparse.PGQueryError, RecursionError):
+        raise Unspliceable("it cannot be read again") from None
+
+
 def reparse(text: str, count: int) -> Reading:
     """Reads the rewritten text again. Raises `Unspliceable` where it is not what was meant."""
     try:
-        trees = pgparse.parse(text)
+        trees = parse_trees(text)
     except (pgparse.PGQueryError, RecursionError):
         raise Unspliceable("its rewritten form cannot be read") from None
     if len(trees) != count:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from lockgate.analysis.sql import FACTS, VERBS
+from lockgate.analysis.sql import FACTS, VERBS, column_names
 from lockgate.protocols.postgres.enforcement import enforce
+from lockgate.protocols.postgres.leaktest import SUITE
 from lockgate.protocols.postgres.login import login
 from lockgate.protocols.postgres.probe import probe
 from lockgate.protocols.postgres.settings import PostgresSettings
@@ -19,6 +20,8 @@ SPEC = ProtocolSpec(
     enforce=enforce,
     facts=FACTS,
     verbs=VERBS,
+    columns=column_names,
+    leaktest=SUITE,
 )
 
 __all__ = ["SPEC"]
