@@ -475,5 +475,9 @@ CASES: dict[str, list[tuple[str, str]]] = {
         ("SELECT (SELECT l.z FROM t, LATERAL (SELECT ssn AS z) l LIMIT 1) FROM (SELECT 'x' AS ssn) o", "z=t.ssn!"),
         ("SELECT (SELECT l.z FROM (SELECT 'x' AS ssn) k, (SELECT ssn AS z) l LIMIT 1) FROM t", "z=t.ssn!"),
         ("SELECT (SELECT x.id FROM (SELECT id FROM u) x JOIN u y ON y.note = ssn LIMIT 1) FROM t", "id join:t.ssn"),
+        ("UPDATE p.t SET name = 'x', ssn = 'y' WHERE p.t.id = 7 RETURNING p.t.ssn", "ssn=t.ssn! >t.ssn="),
+        ("DELETE FROM p.t WHERE p.t.ssn = 'a'", "eq:t.ssn"),
+        ("INSERT INTO p.t(id, ssn) VALUES (1, 'z') ON CONFLICT (id) DO UPDATE SET name = p.t.ssn",
+         ">t.name=t.ssn! >t.ssn="),
     ],
 }

@@ -239,8 +239,10 @@ class Names:
             found = row.named.get(name)
             if found is None and name in SYSTEM_COLUMNS and row.has_system:
                 found = CLEAN
-            elif found is None or name in row.maybe:
+            elif found is None:
                 found = (row.whole, None)
+            elif name in row.maybe:
+                found = (found[0] | row.maybe[name], None)
             value = found if value is None else merged(value, found)
             self._meant_target |= item.is_target
         return value or CLEAN

@@ -22,9 +22,10 @@ from lockgate.analysis.sql.taint.scope import Item, Node, Scope, Top
 _CHANGES: Final = frozenset(("InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"))
 _VALUELESS: Final = frozenset((
     "TruncateStmt", "LockStmt", "VacuumStmt", "GrantStmt", "ReindexStmt", "CommentStmt", "DropStmt",
+    "RefreshMatViewStmt",
 ))
 """Utility statements that name relations and evaluate nothing on their rows that a client could see."""
-_MALFORMED: Final = (KeyError, IndexError, TypeError, AttributeError)
+_MALFORMED: Final = (KeyError, IndexError, TypeError, AttributeError, StopIteration)
 
 
 def taint_of(statement: Node, catalogue: Catalogue, labelled: frozenset[Source],
