@@ -479,5 +479,13 @@ CASES: dict[str, list[tuple[str, str]]] = {
         ("DELETE FROM p.t WHERE p.t.ssn = 'a'", "eq:t.ssn"),
         ("INSERT INTO p.t(id, ssn) VALUES (1, 'z') ON CONFLICT (id) DO UPDATE SET name = p.t.ssn",
          ">t.name=t.ssn! >t.ssn="),
+        ("SELECT id, name INTO z FROM t UNION ALL SELECT id, ssn FROM t", "+id +name=t.ssn"),
+        ("INSERT INTO u(id, note) VALUES (77, 'x') LIMIT (SELECT max(n) FROM t)", "limit:t.n ~t.n"),
+        ("INSERT INTO u(id, note) VALUES (77, 'x'), (78, (SELECT max(ssn) FROM t)) RETURNING note",
+         "note=t.ssn >u.note=t.ssn ~t.ssn"),
+        ("SELECT JSON_ARRAYAGG(id ORDER BY ssn), JSON_OBJECTAGG(id: name) FROM t",
+         "json_arrayagg=t.ssn json_objectagg order:t.ssn ~t.ssn"),
+        ("SELECT JSON_OBJECTAGG(id: name) FILTER (WHERE ssn > 'a') OVER w FROM t WINDOW w AS (PARTITION BY n)",
+         "json_objectagg=t.n,t.ssn filter:t.ssn window:t.n ~t.n ~t.ssn"),
     ],
 }

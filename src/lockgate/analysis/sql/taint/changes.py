@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from lockgate.analysis.sql.catalogue import Relation
-from lockgate.analysis.sql.taint.queries import Queries
+from lockgate.analysis.sql.taint.queries import Queries, is_bare
 from lockgate.analysis.sql.taint.result import NOTHING, Source, Sources, Write
 from lockgate.analysis.sql.taint.rows import CLEAN, Column, Row, Value, union
 from lockgate.analysis.sql.taint.scope import Item, Node, Scope, Top
@@ -143,7 +143,7 @@ class Changes(Queries):
         if select is None:
             return []
         lists = select.get("valuesLists", ())
-        if len(lists) == 1 and "withClause" not in select and "sortClause" not in select:
+        if len(lists) == 1 and is_bare(select):
             return self._values_of(lists[0]["List"]["items"], Scope([], scope.parent, scope.ctes))
         return self.query(select, scope.parent, scope.ctes)
 
