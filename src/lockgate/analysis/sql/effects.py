@@ -10,9 +10,8 @@ import hashlib
 from collections.abc import Callable
 from typing import Any, Final
 
-import pgparse
-
 from lockgate.analysis.sql.copying import CopyOut, copy_out
+from lockgate.analysis.sql.parser import parse_trees
 from lockgate.analysis.sql.reading import Node, Reader, Use, qualified, reads_files, strings
 from lockgate.analysis.sql.settings import refusal_of
 from lockgate.analysis.sql.statement import VERBS, Naming, Statement
@@ -428,7 +427,7 @@ def _inner(tree: Node, data: bytes) -> Statement:
     piece = data[start:start + length].strip(b" \t\n\r\f\v")
     text = piece.decode()
     reader = StatementReader()
-    reader.statement(pgparse.parse(text)[0]["stmt"])
+    reader.statement(parse_trees(text)[0]["stmt"])
     reader.verbs.discard("prepare")
     return _finish(reader, text, piece, 1, ())
 
@@ -451,13 +450,13 @@ def _finish(whole: StatementReader, text: str, data: bytes, count: int,
         whole.verbs.add("empty")        # drivers ping with it; no verb at all would mean every effect
     verbs = VERBS if is_opaque else frozenset(whole.verbs)
     changes = is_opaque or not _CATALOGUE_VERBS.isdisjoint(verbs)
-    objects = tuple(dict.fromkeys(_dotted(use.schema, use.name) for use in reading.uses))
+    objects = tuple(dict.fromkeys([_dotted(use.schema, use.name) for use in reading.uses]))
     created = tuple(dict.fromkeys(_dotted(schema, name) for schema, name in reading.created))
     written = [f"{target.use.name}.{column}" for target in reading.targets for column in target.columns]
-    functions = list(dict.fromkeys(_dotted(schema, name) for schema, name in reading.functions))
+    functions = [_dotted(schema, name) for schema, name in dict.fromkeys(reading.functions)]
     facts: dict[str, object] = {
         "relations": list(objects),
-        "columns_read": list(dict.fromkeys(".".join(names) for names in reading.columns)),
+        "columns_read": [".".join(names) for names in dict.fromkeys(reading.columns)],
         "columns_written": list(dict.fromkeys(written + whole.copied)),
         "has_where": not (reading.unbounded or is_opaque),
         "tautology": whole.reader.is_tautology,

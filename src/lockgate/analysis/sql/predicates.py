@@ -70,7 +70,7 @@ class ShownColumn:
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """An equality with a protected column that was let through: its label and how many an hour may hold."""
+    """A comparison with a protected column that was let through: its label and how many an hour may hold (0: any)."""
 
     label: str
     per_hour: int
@@ -82,7 +82,6 @@ class Verdict:
 
     raw: Sources = frozenset()
     results: tuple[ResultMask, ...] = ()
-    lookups: tuple[Lookup, ...] = ()
 
 
 NOTHING: Final = Verdict()
@@ -97,7 +96,8 @@ class Predication:
         self._covers = covers
         self._text = text
         self._catalogue = catalogue
-        self._lookups: dict[Lookup, None] = {}
+        self.lookups: list[Lookup] = []
+        """The comparisons that were let through, of everything judged."""
 
     def cover(self, source: Source) -> Cover:
         """What hides a labelled column; one that is closed as a whole has the strictest of all."""
@@ -128,10 +128,10 @@ class Predication:
         if is_shown and taint.outputs is not None:
             raw |= self._keyed(taint, taint.outputs)
         if not raw:
-            return Verdict(lookups=tuple(self._lookups)) if self._lookups else NOTHING
+            return NOTHING
         whole = frozenset(raw)
         results = () if taint.outputs is None else tuple(self._results(taint.outputs, whole))
-        return Verdict(whole, results, tuple(self._lookups))
+        return Verdict(whole, results)
 
     def real_sources(self, taint: Taint) -> Sources:
         """What conditions and assignments of DML read of the very row that they change: no mask is there."""
@@ -164,8 +164,10 @@ class Predication:
 
     def _control(self, control: Control, *, changes: bool) -> bool:
         """Whether the condition uses the real value; refused where it may not be there at all."""
-        mode = self.cover(control.source).predicates
+        cover = self.cover(control.source)
+        mode = cover.predicates
         if mode is Predicates.ALLOW:
+            self.lookups.append(Lookup(", ".join(sorted(cover.labels)), 0))
             return True
         if mode is Predicates.MASKED and not (changes or control.where in _REAL):
             return False
@@ -173,15 +175,14 @@ class Predication:
 
     def _equality(self, equality: Equality, *, changes: bool) -> bool:
         cover = self.cover(equality.source)
+        label = ", ".join(sorted(cover.labels))
         if cover.predicates is Predicates.ALLOW:
+            self.lookups.append(Lookup(label, 0))
             return True
         if cover.predicates is Predicates.EQUALITY:
-            label = ", ".join(sorted(cover.labels))
-            count = max(1, len(equality.constants))
             if any(constant.is_array for constant in equality.constants):
                 raise refuse("a masked column can be compared with single constants here, not with an array", _EQUAL_ONLY)
-            for _ in range(count):
-                self._lookups[Lookup(label, cover.lookups)] = None
+            self.lookups += [Lookup(label, cover.lookups)] * max(1, len(equality.constants))
             return True
         return self._control(Control(equality.source, "where", equality.column), changes=changes)
 

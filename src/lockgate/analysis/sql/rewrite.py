@@ -10,12 +10,13 @@ the result is parsed once more to verify that no protected relation is read outs
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from lockgate.analysis.sql.catalogue import Catalogue, Relation
 from lockgate.analysis.sql.labels import Labels, Reach, labels_for, opaque_reason
-from lockgate.analysis.sql.masks import quote_name
+from lockgate.analysis.sql.literals import literals
+from lockgate.analysis.sql.masks import quote_name, redacted
 from lockgate.analysis.sql.permitted import (
     created_reason,
     definition_reason,
@@ -23,7 +24,8 @@ from lockgate.analysis.sql.permitted import (
     use_reason,
     utility_reason,
 )
-from lockgate.analysis.sql.predicates import NOTHING, Predication, ShownColumn, is_plain_query
+from lockgate.analysis.sql.placement import Placed, constants, parameter_uses
+from lockgate.analysis.sql.predicates import NOTHING, Lookup, Predication, ShownColumn, is_plain_query
 from lockgate.analysis.sql.projection import MAX_LENGTH, Projections, Refused, refuse, system_columns
 from lockgate.analysis.sql.reactions import may_speak_of_protected
 from lockgate.analysis.sql.reading import Node, Reading, Target, Use
@@ -68,6 +70,8 @@ class _Plan:
         self.projections = Projections(masks, self.labels, catalogue)
         self.trees = trees
         self.verdict = NOTHING
+        self.lookups: tuple[Lookup, ...] = ()
+        self.placed: tuple[Placed, ...] = ()
         self.shown: tuple[ShownColumn, ...] = ()
         self.touched = False
         self.pins: dict[int, Relation] = {}         # names that the search path decided, by their position
@@ -102,7 +106,7 @@ class _Plan:
     def _masked(self, text: str, digest: str) -> Masked:
         verdict = self.verdict
         return Masked(text, self.touched or bool(digest), digest, self.labels.pairs, self.labels.digest, verdict.results,
-                      verdict.lookups, self.shown)
+                      self.lookups, self.placed, self.shown)
 
     def _finish(self, splices: Splices) -> Masked:
         data, intervals = splices.apply()
@@ -276,7 +280,7 @@ class _Plan:
         trees = parsed(statement.text) if self.trees is None else self.trees
         judge = Predication(self.labels.protected, splices.data, self.catalogue)
         changes = not statement.verbs.isdisjoint(("update", "delete", "merge"))
-        verdicts = []
+        verdicts, taints = [], []
         for tree in trees:
             if next(iter(tree["stmt"])) not in _LOOKED_INTO:
                 continue                            # `permitted` has judged it
@@ -284,11 +288,14 @@ class _Plan:
             if taint.is_top:
                 raise refuse(f"it cannot be told which masked columns it depends on ({taint.reason})",
                              "Write a simpler statement, or send its parts one by one.")
+            taints.append(taint)
             is_shown = statement.count == 1 and is_plain_query(tree["stmt"])
             verdicts.append(judge.judge(taint, is_shown=is_shown, changes=changes))
             self._writes(reading, taint, judge)
             self._returning(reading, tree["stmt"], taint, splices)
             self.shown += judge.shown(taint)
+        self.lookups = tuple(judge.lookups)
+        self.placed = tuple(self._placed(trees, taints, judge))
         if len(verdicts) == 1:
             self.verdict = verdicts[0]
         elif any(verdict.raw for verdict in verdicts):
@@ -315,6 +322,29 @@ class _Plan:
             if real.isdisjoint(write.sources) and (changes or write.target in self.labels.pairs):
                 raise refuse("this would write masks in the place of data",
                              "Leave the masked columns out, or set them to values of your own.")
+
+    def _placed(self, trees: Sequence[Node], taints: list[Taint], judge: Predication) -> Iterator[Placed]:
+        """The constants that go into protected columns or are compared with them. A parameter that is named more
+        than once is not among them: its other place could show it."""
+        found = constants(trees, taints, self._targeted, self.labels.pairs)
+        if not found:
+            return
+        uses = parameter_uses(trees)
+        places = {len(self.statement.text[:literal.start].encode()): index
+                  for index, literal in enumerate(literals(self.statement.text))}
+        for constant in found:
+            if constant.number and uses.get(constant.number) != 1:
+                continue
+            literal = -1 if constant.number else places.get(constant.location, -1)
+            if constant.number or literal >= 0:
+                relation = self.catalogue.by_oid.get(constant.source[0])
+                column = None if relation is None else next(
+                    (one for one in relation.columns if one.number == constant.source[1]), None)
+                yield Placed(literal, constant.number, judge.cover(constant.source), constant.is_written,
+                             None if column is None else redacted(column))
+
+    def _targeted(self, schema: str | None, name: str) -> tuple[Relation, ...]:
+        return () if schema == "pg_temp" else self.catalogue.candidates(schema, name)
 
     def _meant(self, target: Target) -> tuple[Relation, ...]:
         pinned = self.pins.get(target.use.location)

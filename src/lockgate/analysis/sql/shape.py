@@ -30,10 +30,11 @@ from typing import Any, Final
 import pgparse
 
 from lockgate.analysis.sql.effects import read
+from lockgate.analysis.sql.parser import parse_trees
 from lockgate.analysis.sql.statement import Masked, Statement
 
 LONGEST: Final = 4_096
-"""Characters of a text that is looked at. Below `text.SAFE_LENGTH`: no nesting needs to be estimated."""
+"""Characters of a text that is looked at. Too short for a nesting that the parser's stack could not hold (`text.MAX_CHAIN`)."""
 LONGEST_MASKED: Final = 1_048_576
 MOST_LITERALS: Final = 128
 
@@ -118,7 +119,7 @@ def learn(pieces: Pieces) -> Shape | None:
                   for number, is_string in enumerate(are_strings))
     text = _join(list(texts), list(marks))
     try:
-        trees = pgparse.parse(text)
+        trees = parse_trees(text)
     except (pgparse.PGQueryError, RecursionError):
         return None
     if len(trees) != 1 or next(iter(trees[0]["stmt"])) not in _QUERIES:

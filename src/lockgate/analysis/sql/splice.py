@@ -14,6 +14,7 @@ import pgparse
 
 from lockgate.analysis.sql.effects import StatementReader
 from lockgate.analysis.sql.masks import quote_name
+from lockgate.analysis.sql.parser import parse_trees
 from lockgate.analysis.sql.reading import Node, Reading, Use
 from lockgate.analysis.sql.text import name_end, skip_space
 
@@ -216,7 +217,7 @@ class Splices:
 def parsed(text: str) -> list[Node]:
     """The trees of a text that has been read before."""
     try:
-        return list(pgparse.parse(text))
+        return parse_trees(text)
     except (pgparse.PGQueryError, RecursionError):
         raise Unspliceable("it cannot be read again") from None
 
@@ -224,7 +225,7 @@ def parsed(text: str) -> list[Node]:
 def reparse(text: str, count: int) -> Reading:
     """Reads the rewritten text again. Raises `Unspliceable` where it is not what was meant."""
     try:
-        trees = pgparse.parse(text)
+        trees = parse_trees(text)
     except (pgparse.PGQueryError, RecursionError):
         raise Unspliceable("its rewritten form cannot be read") from None
     if len(trees) != count:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from lockgate.analysis.sql.copying import CopyOut
+    from lockgate.analysis.sql.placement import Placed
     from lockgate.analysis.sql.predicates import Lookup, ResultMask, ShownColumn
     from lockgate.analysis.sql.reading import Reading
     from lockgate.analysis.sql.shape import Shape
@@ -113,5 +114,7 @@ class Masked:
     """Columns of the result that hold real values and are masked on their way out, by their position."""
     lookups: tuple[Lookup, ...] = ()
     """Comparisons with protected columns that the policy counts."""
+    placed: tuple[Placed, ...] = ()
+    """Constants that go straight into a comparison with a protected column, or into one."""
     shown: tuple[ShownColumn, ...] = ()
     """Columns of the result that are not what they seem."""

@@ -100,7 +100,8 @@ class Replies:
         labelled = self._state.labelled if head.masked is None else head.masked.labelled
         if needs_columns or labelled:
             columns = codec.read_row_description(self._buffer, start, end)
-            if results.is_contradicted(labelled, columns):
+            due = () if head.masked is None else head.masked.results
+            if results.is_contradicted(labelled, columns, due):
                 self._fatal = _CONTRADICTED
                 return _DROP
             if head.owed is Owed.QUERY:

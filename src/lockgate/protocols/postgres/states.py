@@ -28,6 +28,7 @@ from lockgate.protocols.postgres import messages as m
 from lockgate.protocols.postgres.codec import Column
 from lockgate.protocols.postgres.naming import Tag
 from lockgate.protocols.postgres.operations import Problem, Seen, StatementReader
+from lockgate.protocols.postgres.sessionmasks import SessionMasks
 from lockgate.protocols.postgres.surroundings import Surroundings
 from lockgate.wire.steps import Settle
 
@@ -322,6 +323,7 @@ class SessionState:
         "is_woken",
         "labelled",
         "limits",
+        "masks",
         "names",
         "opaque_segment",
         "portals",
@@ -343,6 +345,7 @@ class SessionState:
         self.limits = limits
         self.tag = None if not tag else Tag(tag, application)
         self.backend_key = backend_key
+        self.masks: SessionMasks | None = None     # keys of result masks
         self.user = ""                             # the account behind the session
         self.names = SessionNames()
         self.catalogue: Catalogue | None = None

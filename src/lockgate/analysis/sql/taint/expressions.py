@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from lockgate.analysis.sql.builtin_names import VOLATILE
 from lockgate.analysis.sql.taint.equality import constants_of, is_equality
 from lockgate.analysis.sql.taint.relations import InSession, Relations
 from lockgate.analysis.sql.taint.result import NOTHING, Equality, Sources
@@ -48,8 +49,8 @@ class Expressions(Names):
         while "CollateClause" in node:
             node = node["CollateClause"]["arg"]
         if "ColumnRef" in node:
-            return self.column(node["ColumnRef"], scope)
-        if "SubLink" in node:
+            found = self.column(node["ColumnRef"], scope)
+        elif "SubLink" in node:
             found = self.sublink(node["SubLink"], scope)
         elif "A_Indirection" in node:
             found = self._part(node["A_Indirection"], scope)
@@ -97,17 +98,22 @@ class Expressions(Names):
     def _call(self, node: Node, scope: Scope, stack: list[Any]) -> Sources:
         name = node["funcname"][-1]["String"]["sval"]
         arguments = node.get("args", [])
-        is_set = self.relations.may_return_set(name)
-        if not is_set and "agg_filter" not in node and "over" not in node and "agg_order" not in node:
+        is_set, has_effect = self.relations.may_return_set(name), name in VOLATILE
+        if not is_set and not has_effect and "agg_filter" not in node and "over" not in node and "agg_order" not in node:
             stack.append(arguments)
             return NOTHING
         since = len(self.mentions)
         found = self.sources(arguments, scope)
         if found and is_set:
             self.control("rows", found, since, node.get("location", 0))
-        for key, where in (("agg_order", "order"), ("agg_filter", "filter")):
-            if key in node:
-                found |= self.decides(where, node[key], scope)
+        if found and has_effect:                        # advisory locks, sequences, sleeping: others can tell
+            self.control("effect", found, since, node.get("location", 0))
+        if "agg_within_group" in node:
+            found |= self.sources(node["agg_order"], scope)         # the aggregate's argument
+        elif "agg_order" in node:
+            found |= self.decides("order", node["agg_order"], scope)
+        if "agg_filter" in node:
+            found |= self.decides("filter", node["agg_filter"], scope)
         if "over" in node:
             found |= self.window(node["over"], scope)
         return found
@@ -195,6 +201,7 @@ class Expressions(Names):
         since = len(self.mentions)
         sources, direct = self.column(left["ColumnRef"], scope)
         if direct is not None:
+            self.spend(10 + 8 * len(right.get("List", {}).get("items", ())))
             constants = constants_of(right, kind)
             if constants is not None:
                 for source in sources:

@@ -117,7 +117,7 @@ class Queries(Ranges):
                     self._star_target(reference, scope, columns)
                     continue
                 known = len(self.mentions)
-                sources, direct = self.column(reference, scope)
+                sources, direct = self.value(node, scope)
                 if name is None:
                     name = reference["fields"][-1]["String"]["sval"]
                     if len(self.mentions) > known:
@@ -133,7 +133,7 @@ class Queries(Ranges):
 
     def _star_target(self, reference: Node, scope: Scope, columns: list[Column]) -> None:
         for item in self.star_items([field["String"]["sval"] for field in reference["fields"][:-1]], scope):
-            self.spend(len(item.row.columns))
+            self.spend(4 * len(item.row.columns))
             columns += item.row.columns
         if self.column(reference, scope)[0]:
             self.outputs.add(reference.get("location", 0))
@@ -296,6 +296,7 @@ class Queries(Ranges):
             reach = self.with_clause(select["withClause"], cte.parent, reach)
         columns = self.query(select["larg"], cte.parent, reach)
         while True:
+            self.spend(4 * len(columns))
             cte.columns = renamed(columns, names)
             self._search_and_cycle(cte)
             grown = self._combined(select, columns, self.query(select["rarg"], cte.parent, reach))

@@ -7,7 +7,7 @@ that return sets; what an outer join leaves empty is still the column's value.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from lockgate.analysis.sql.taint.expressions import Expressions
@@ -226,7 +226,7 @@ def _column(items: list[Item], name: str) -> Value:
 
 
 _Handler = Callable[[Ranges, Node, Scope], list[Item]]
-_HANDLERS: Final[Mapping[str, _Handler]] = {
+_HANDLERS: Final[dict[str, _Handler]] = {
     "RangeSubselect": Ranges._subselect,
     "RangeFunction": Ranges._function,
     "RangeTableSample": Ranges._sample,

@@ -101,7 +101,7 @@ class Relations:
         oid, schemas = relation.oid, frozenset((relation.schema,))
         if (oid, 0) in self.labelled:
             return Found(Row([(None, frozenset(((oid, 0),)), None)]), schemas, (relation,))
-        if relation.kind == "v" and relation.definition is not None:
+        if relation.kind in "vm" and relation.definition is not None and not relation.is_system:
             return self._view(relation, schemas)
         if relation.is_system or relation.kind not in "rpmvf":
             return Found(UNKNOWN, schemas, (relation,))
@@ -113,6 +113,7 @@ class Relations:
         return Found(Row(columns, relation.kind != "v"), schemas, (relation,))
 
     def _view(self, view: Relation, schemas: frozenset[str]) -> Found:
+        """A view as its definition. A materialised one has stored what it says: a label of its own replaces it."""
         if view.oid in self._open or len(self._open) > MAX_DEPTH:
             raise Top(f'view "{view.name}" is nested too deeply')
         self._open.append(view.oid)
@@ -122,16 +123,18 @@ class Relations:
             self._open.pop()
         if len(expansion.columns) != len(view.columns):
             raise Top(f'view "{view.name}" cannot be looked through')
+        is_stored = view.kind == "m"
         columns: list[Column] = []
         for column, (name, sources, direct) in zip(view.columns, expansion.columns, strict=True):
             if name is None:
                 raise Top(f'view "{view.name}" cannot be looked through')
             own = (view.oid, column.number)
             if own in self.labelled:
-                sources, direct = sources | {own}, direct or (own if not sources else None)
-            columns.append((column.name, sources, direct))
+                replaced = is_stored or not sources
+                sources, direct = frozenset((own,)) | (NOTHING if is_stored else sources), own if replaced else direct
+            columns.append((column.name, sources, None if is_stored and direct != own else direct))
         controls = tuple(Control(source, where, -1, view.oid) for source, where in sorted(expansion.controls))
-        return Found(Row(columns), schemas, (view,), controls, expansion.computed)
+        return Found(Row(columns, is_stored), schemas, (view,), controls, NOTHING if is_stored else expansion.computed)
 
     # ---------------------------------------------------------------- functions
 

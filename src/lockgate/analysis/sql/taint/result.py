@@ -36,8 +36,9 @@ class Control:
     """A labelled column on which depends which rows there are, how often or in which order.
 
     `where` names the clause: where, join, using, having, group, order, distinct, limit, window, setop, in,
-    filter, rows (a set-returning function), sample, cycle, when (of MERGE), conflict (ON CONFLICT names the
-    column), constraint (ON CONFLICT may stand for any). `view` is the OID of the view inside of whose
+    filter, rows (a set-returning function), effect (the argument of a function that others can tell the call of),
+    sample, cycle, when (of MERGE), conflict (ON CONFLICT names the column), constraint (ON CONFLICT may stand for
+    any). `view` is the OID of the view inside of whose
     definition it happens, at the `location` of the view's name.
     """
 
