@@ -147,7 +147,7 @@ class Harness:
     def __init__(self, databases: Databases, connect: Callable[[str], Session]) -> None:
         self.sides = {name: Side(name, databases, connect) for name in SIDES}
         self.constraints = databases.constraints()
-        labelled = databases.differing().values()
+        labelled = databases.differing.values()
         self.values_one = frozenset(value[1:].encode() for column in labelled for value in column.one)
         self.values_two = frozenset(value[1:].encode() for column in labelled for value in column.two)
         self.report = Report()
