@@ -19,14 +19,14 @@ import psycopg
 import pytest
 
 from lockgate.analysis.sql import Catalogue, Masked
-from lockgate.model import ColumnMask, MaskMethod
+from lockgate.model import ColumnMask, MaskMethod, Predicates
 from testbed.postgres import Server, embedded
 from tests.e2e.direct import Direct, Outcome, snapshot
 
 DATA = Path(__file__).parents[1] / "data"
 MASKS = (
-    ColumnMask(("*.ssn", "*.SSN", "t.n"), MaskMethod.REDACT),
-    ColumnMask(("contacts.email",), MaskMethod.PARTIAL),
+    ColumnMask(("*.ssn", "*.SSN", "t.n"), MaskMethod.REDACT, Predicates.MASKED),
+    ColumnMask(("contacts.email",), MaskMethod.PARTIAL, Predicates.MASKED),
 )
 CANARIES = ("219-09-9999", "219-09-9998")
 OTHER = ("481-77-1234", "481-77-1235")

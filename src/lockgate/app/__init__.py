@@ -6,7 +6,9 @@ file, `status` shows it to the control API.
 """
 
 from lockgate.app.configuration import compile_policy, load_configuration, vocabulary
-from lockgate.app.enforcement import enforcement_table
+from lockgate.app.enforcement import columns_of, enforcement_table
 from lockgate.app.gateway import Gateway, serve
 
-__all__ = ["Gateway", "compile_policy", "enforcement_table", "load_configuration", "serve", "vocabulary"]
+__all__ = [
+    "Gateway", "columns_of", "compile_policy", "enforcement_table", "load_configuration", "serve", "vocabulary",
+]

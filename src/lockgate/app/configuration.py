@@ -9,13 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lockgate.config.checks import Known
 from lockgate.config.load import Loaded, load
+from lockgate.config.policy_checks import Known
 from lockgate.config.secrets import read_secret
 from lockgate.config.settings import Connection
 from lockgate.errors import ConfigError
 from lockgate.govern.masking.detectors import DETECTORS
-from lockgate.govern.policy import PolicySet, Vocabulary, problem
+from lockgate.govern.policy import PolicySet, Vocabulary, on_connection, problem
 from lockgate.model import Rule, Secret
 from lockgate.protocols import discover
 from lockgate.wire.spec import Enforcement, ProtocolSpec
@@ -53,7 +53,8 @@ def credential_of(connection: Connection) -> Secret:
 
 def rows_for(rules: Sequence[Rule], spec: ProtocolSpec, connection: Connection, catalogue: Any) -> list[Enforcement]:
     """How each rule that can apply is held on a connection."""
-    applying = [rule for rule in rules if not rule.connections or connection.name in rule.connections]
+    applying = [on_connection(rule, connection.name) for rule in rules
+                if not rule.connections or connection.name in rule.connections]
     return spec.enforce(connection.name, connection.options, applying, catalogue)
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,11 @@ from lockgate.app.configuration import compile_policy, rows_for
 from lockgate.app.gateway import Gateway
 from lockgate.config.load import Loaded
 from lockgate.config.settings import Connection
+from lockgate.errors import ConfigError
 from lockgate.protocols import discover
 from lockgate.wire.spec import Enforcement, ProtocolSpec
+
+Check = Callable[[ProtocolSpec, Connection, Any], list[Enforcement]]
 
 
 def enforcement_table(loaded: Loaded, *, offline: bool) -> list[Enforcement]:
@@ -28,7 +33,7 @@ def enforcement_table(loaded: Loaded, *, offline: bool) -> list[Enforcement]:
     """
     compile_policy(loaded)
     if not offline:
-        return uvloop.run(_ask_backends(loaded))
+        return uvloop.run(_ask_backends(loaded, partial(rows_for, loaded.rules)))
     rows: list[Enforcement] = []
     plain = [replace(rule, masks=()) for rule in loaded.rules]
     for connection in loaded.settings.connections:
@@ -41,12 +46,39 @@ def enforcement_table(loaded: Loaded, *, offline: bool) -> list[Enforcement]:
     return rows
 
 
-async def _ask_backends(loaded: Loaded) -> list[Enforcement]:
+def columns_of(loaded: Loaded, name: str) -> list[str]:
+    """Every column of one connection's backend, as `schema.relation.column` in order, for `lockgate columns`.
+
+    Raises `ConfigError` where there is no such connection, its protocol knows no columns, or the backend cannot
+    be asked.
+    """
+    connection = next((one for one in loaded.settings.connections if one.name == name), None)
+    if connection is None:
+        known = ", ".join(one.name for one in loaded.settings.connections)
+        raise ConfigError(f"there is no connection {name}", advice=f"Write one of: {known}")
+    spec = discover()[connection.protocol]
+    if spec.columns is None:
+        raise ConfigError(f"connection {name} speaks {connection.protocol}, which has no columns")
+    found: list[list[str]] = []
+
+    def look(_: ProtocolSpec, asked: Connection, catalogue: Any) -> list[Enforcement]:
+        if catalogue is not None and spec.columns is not None:
+            found.append(spec.columns(catalogue))
+        return [Enforcement(asked.name, "*", "columns", "")]
+
+    only = replace(loaded, settings=loaded.settings.model_copy(update={"connections": (connection,)}), rules=())
+    rows = uvloop.run(_ask_backends(only, look))
+    if not found:
+        raise ConfigError(f"connection {name}: " + next((row.problem for row in rows if row.problem), "no catalogue"))
+    return found[0]
+
+
+async def _ask_backends(loaded: Loaded, look: Check) -> list[Enforcement]:
     """Ask every backend. What is sent is recorded first, in a log of its own that is not kept."""
     rows: list[Enforcement] = []
 
     def check(spec: ProtocolSpec, connection: Connection, catalogue: Any) -> list[Enforcement]:
-        found = rows_for(loaded.rules, spec, connection, catalogue)
+        found = look(spec, connection, catalogue)
         rows.extend(found)
         return found
 

@@ -17,7 +17,8 @@ import typer
 from lockgate.errors import LockgateError
 
 _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
-    "serve": ("serve", "serve"), "check": ("check", "check"), "leaktest": ("leaktest", "leaktest"),
+    "serve": ("serve", "serve"), "check": ("check", "check"), "columns": ("columns", "columns"),
+    "leaktest": ("leaktest", "leaktest"),
     "version": ("version", "show_version"),
 }
 """Verb → its module and function."""

@@ -7,37 +7,19 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import re
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel
-
 from lockgate.config.document import Location
 from lockgate.config.duration import seconds
-from lockgate.config.settings import Connection, Listener, PolicySettings, Provider, SecretReference, Settings
+from lockgate.config.policy_checks import Known, Problem, check_policies, no_connection
+from lockgate.config.settings import Connection, Listener, Provider, SecretReference, Settings
 from lockgate.config.wording import closest
 from lockgate.errors import ConfigError
 
-Problem = tuple[Location, str]
 ALGORITHMS = frozenset({*(f"{family}{size}" for family in ("RS", "PS", "ES") for size in (256, 384, 512)), "EdDSA"})
 _MAX_PORT = 65_535
-_GLOB = re.compile(r"[^.\s]+(\.[^.\s]+){0,2}")
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What the rest of the gateway knows, for names in the file. None: not checked.
-
-    `protocols` maps a protocol's name to the model of its `options`; `condition` says what is wrong
-    with a rule's `when`, or None.
-    """
-
-    protocols: Mapping[str, type[BaseModel]] | None = None
-    detectors: Collection[str] | None = None
-    condition: Callable[[str], str | None] | None = None
 
 
 def check(settings: Settings, known: Known) -> Iterator[Problem]:
@@ -57,8 +39,7 @@ def check(settings: Settings, known: Known) -> Iterator[Problem]:
     yield from _server_names(settings)
     for index, connection in enumerate(settings.connections):
         yield from _connection(("connections", index), connection, known)
-    for index, policy in enumerate(settings.policies):
-        yield from _policy(("policies", index), policy, settings, known)
+    yield from check_policies(settings, known)
     yield from _port(("control", "address"), settings.control.address, least=0)
 
 
@@ -119,7 +100,7 @@ def _listener(at: Location, listener: Listener, settings: Settings, known: Known
         return
     connection = next((item for item in settings.connections if item.name == listener.connection), None)
     if connection is None:
-        yield (*at, "connection"), _no_connection(listener.connection, settings)
+        yield (*at, "connection"), no_connection(listener.connection, settings)
     elif connection.protocol != listener.protocol:
         yield (*at, "connection"), (
             f"connection `{connection.name}` speaks {connection.protocol}, this listener {listener.protocol}")
@@ -165,51 +146,6 @@ def _connection(at: Location, connection: Connection, known: Known) -> Iterator[
 def _secret(at: Location, reference: SecretReference) -> Iterator[Problem]:
     if (reference.env is None) == (reference.file is None):
         yield at, "a secret has one place; write `{env: NAME}` or `{file: path}`"
-
-
-def _policy(at: Location, policy: PolicySettings, settings: Settings, known: Known) -> Iterator[Problem]:
-    names = {connection.name for connection in settings.connections}
-    for index, name in enumerate(policy.connections):
-        if name not in names:
-            yield (*at, "connections", index), _no_connection(name, settings)
-    yield from _effects(at, policy)
-    if policy.when is not None and known.condition is not None:
-        trouble = known.condition(policy.when)
-        if trouble is not None:
-            yield (*at, "when"), trouble
-    if policy.review is not None and not all(group.strip() for group in policy.review.by):
-        yield (*at, "review", "by"), "a reviewers' group has no name; write the group as the token names it"
-    for index, mask in enumerate(policy.mask):
-        here = (*at, "mask", index)
-        if bool(mask.columns) == bool(mask.detect):
-            yield here, "a mask is for `columns` or for `detect`, one of them; write two masks where you need both"
-        for place, glob in enumerate(mask.columns):
-            if not _GLOB.fullmatch(glob):
-                yield (*here, "columns", place), (
-                    f"`{glob}` is not a column glob; write schema.relation.column, relation.column or *.column")
-        for place, name in enumerate(mask.detect):
-            if known.detectors is not None and name not in known.detectors:
-                yield (*here, "detect", place), f"unknown detector `{name}`; {closest(name, known.detectors)}"
-
-
-def _effects(at: Location, policy: PolicySettings) -> Iterator[Problem]:
-    restricts = policy.deny is not None or policy.review is not None or policy.mask
-    if not restricts and policy.allow is None and policy.audit is None:
-        yield at, f"rule `{policy.name}` does nothing; give it allow, deny, review, mask or audit"
-    elif not restricts and policy.allow is None and policy.audit == "async":
-        yield (*at, "audit"), ("a rule can only raise the audit mode to `full`; for `async` write audit.mode, "
-                               "or `audit` of the connection")
-    if policy.deny is not None:
-        if not policy.deny.strip():
-            yield (*at, "deny"), "`deny` is the reason that the client reads; write one"
-        if policy.allow is not None or policy.review is not None:
-            yield (*at, "deny"), "`deny` always wins over `allow` and `review`; write them as rules of their own"
-    if policy.when is not None and not policy.when.strip():
-        yield (*at, "when"), "`when` is empty; write a condition or leave it out"
-
-
-def _no_connection(name: str, settings: Settings) -> str:
-    return f"unknown connection `{name}`; {closest(name, [item.name for item in settings.connections])}"
 
 
 def _port(at: Location, address: str, least: int) -> Iterator[Problem]:

@@ -16,23 +16,23 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from lockgate.config.checks import Known, check
+from lockgate.config.checks import check
 from lockgate.config.document import Document, Location, read
-from lockgate.config.duration import seconds
-from lockgate.config.settings import PolicySettings, Settings
+from lockgate.config.policy_checks import Known
+from lockgate.config.rules import rule_of
+from lockgate.config.settings import Settings
 from lockgate.config.wording import explain
 from lockgate.errors import ConfigError
-from lockgate.model import AuditMode, ColumnMask, DetectMask, MaskMethod, ReviewMode, ReviewTerms, Rule, Who
+from lockgate.model import Rule
 
 M = TypeVar("M", bound=BaseModel)
-_METHODS = {"partial": MaskMethod.PARTIAL, "redact": MaskMethod.REDACT, "null": MaskMethod.NULL}
 _NOTHING_KNOWN = Known()
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """A valid configuration. Paths in `settings` are absolute or relative to the file's folder;
-    `policy_hash` is the hex SHA-256 of policies, identity and connections (`config_hash`: of all).
+    `policy_hash` is the hex SHA-256 of policies, labels, identity and connections (`config_hash`: of all).
     """
 
     settings: Settings
@@ -56,7 +56,7 @@ def load(path: Path, known: Known = _NOTHING_KNOWN) -> Loaded:
     if problems:
         raise _error(path, problems)
     rules = tuple(
-        rule_of(policy, f"{path}:{document.line(('policies', index))}")
+        rule_of(policy, settings.labels, f"{path}:{document.line(('policies', index))}")
         for index, policy in enumerate(settings.policies)
     )
     return Loaded(settings, rules, policy_hash(written), _digest(_dumped(written)), path)
@@ -69,27 +69,8 @@ def policy_hash(settings: Settings) -> str:
         "policies": sorted(whole["policies"], key=_name_of),
         "connections": sorted(whole["connections"], key=_name_of),
         "identity": whole["identity"],
+        "labels": whole["labels"],
     })
-
-
-def rule_of(policy: PolicySettings, origin: str) -> Rule:
-    """The rule that one entry of `policies` states."""
-    review = policy.review
-    return Rule(
-        name=policy.name,
-        who=Who(frozenset(policy.who.groups), frozenset(policy.who.subjects), frozenset(policy.who.clients),
-                frozenset(policy.who.agents)),
-        connections=policy.connections,
-        when=policy.when,
-        allow=policy.allow is not None,
-        deny=policy.deny,
-        review=None if review is None else ReviewTerms(
-            frozenset(review.by), seconds(review.expires), ReviewMode(review.mode)),
-        masks=tuple(ColumnMask(mask.columns, _METHODS[mask.method]) for mask in policy.mask if mask.columns),
-        detects=tuple(DetectMask(mask.detect, _METHODS[mask.method]) for mask in policy.mask if mask.detect),
-        audit=None if policy.audit is None else AuditMode(policy.audit),
-        origin=origin,
-    )
 
 
 # ---------------------------------------------------------------- passes

@@ -1,5 +1,7 @@
 """What `lockgate.yaml` may hold, as typed and frozen settings. Unknown keys are errors.
 
+Labels and policies are in `policies`.
+
 Only shapes and their own validity live here. Reading files and naming lines is `config.load`;
 what a rule *means* is `govern.policy`; a protocol's own keys come from its `ProtocolSpec`.
 """
@@ -7,19 +9,12 @@ what a rule *means* is `govern.policy`; a protocol's own keys come from its `Pro
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
-Address = Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$")]
-Duration = Annotated[str, Field(pattern=r"^\d+(ms|s|m|h|d)$")]
-
-
-class Strict(BaseModel):
-    """Base of all settings: frozen, unknown keys refused, no coercion surprises."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+from lockgate.config.policies import LabelName, LabelSettings, PolicySettings
+from lockgate.config.strict import Address, Duration, Name, Strict
 
 
 class SecretReference(Strict):
@@ -102,50 +97,6 @@ class Connection(Strict):
     options: Any = Field(default=None, description="Keys of the protocol.")
 
 
-class WhoSettings(Strict):
-    """Whom a rule speaks of; nothing given means everyone."""
-
-    groups: tuple[str, ...] = ()
-    subjects: tuple[str, ...] = ()
-    clients: tuple[str, ...] = ()
-    agents: tuple[str, ...] = ()
-
-
-class MaskSettings(Strict):
-    """One mask: either columns by glob, or detectors by name."""
-
-    columns: tuple[str, ...] = Field(
-        default=(), description="Globs over schema.relation.column, from the right: `*.ssn`, `customers.ssn`.")
-    detect: tuple[str, ...] = Field(default=(), description="Detectors, wherever they find something.")
-    method: Literal["partial", "redact", "null"] = Field(
-        alias="with", description="How it is hidden; `null` is the strongest, `partial` the weakest.")
-
-
-class ReviewSettings(Strict):
-    """Who decides, how long a ticket lives, and whether the client waits."""
-
-    by: tuple[str, ...] = Field(min_length=1, description="Groups; a reviewer is in one of them.")
-    expires: Duration = Field(default="15m", description="How long a ticket lives.")
-    mode: Literal["hold", "ticket"] = Field(
-        default="hold", description="Let the client wait, or refuse at once with a ticket to retry with.")
-
-
-class PolicySettings(Strict):
-    """One rule. At least one of allow, deny, review, mask, audit must be there."""
-
-    name: Name
-    who: WhoSettings = WhoSettings()
-    connections: tuple[str, ...] = Field(default=(), description="Names of connections; none means all.")
-    when: str | None = Field(default=None, description="A CEL condition over op, identity, connection, "
-                                                       "session and time.")
-    allow: Literal["connect"] | None = Field(default=None, description="Let sessions and requests in.")
-    deny: str | None = Field(default=None, description="Refuse, with this reason for the client.")
-    review: ReviewSettings | None = Field(default=None, description="A person has to approve.")
-    mask: tuple[MaskSettings, ...] = Field(default=(), description="What results must not show.")
-    audit: Literal["full", "async"] | None = Field(
-        default=None, description="`full`: the record is durable before the request is forwarded.")
-
-
 class AuditSettings(Strict):
     """The log: default mode, its name, and the bound of the queue in front of it."""
 
@@ -187,4 +138,6 @@ class Settings(Strict):
     limits: Limits = Limits()
     identity: IdentitySettings
     connections: tuple[Connection, ...] = Field(min_length=1)
+    labels: dict[LabelName, LabelSettings] = Field(
+        default={}, description="What is sensitive, by name (`pii.ssn`), for masks on every connection.")
     policies: tuple[PolicySettings, ...] = ()

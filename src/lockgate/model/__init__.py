@@ -4,12 +4,18 @@ from lockgate.model.decision import Decision, Effect, Refusal, RefusalCode
 from lockgate.model.identity import Identity
 from lockgate.model.operation import Operation
 from lockgate.model.policy import (
+    UNLIMITED,
     AuditMode,
     ColumnMask,
     DetectMask,
+    KeyScope,
     MaskMethod,
+    Predicates,
+    RequestAction,
+    RequestCheck,
     ReviewMode,
     ReviewTerms,
+    RowLimits,
     Rule,
     Who,
 )
@@ -18,7 +24,8 @@ from lockgate.model.review import Review, ReviewState
 from lockgate.model.secret import Secret
 
 __all__ = [
-    "AuditMode", "ColumnMask", "Decision", "DetectMask", "Effect", "Event", "Identity", "Intent",
-    "MaskMethod", "Operation", "Outcome", "OutcomeStatus", "Refusal", "RefusalCode", "Review",
-    "ReviewMode", "ReviewState", "ReviewTerms", "Rule", "Secret", "SessionStart", "Who",
+    "UNLIMITED", "AuditMode", "ColumnMask", "Decision", "DetectMask", "Effect", "Event", "Identity", "Intent",
+    "KeyScope", "MaskMethod", "Operation", "Outcome", "OutcomeStatus", "Predicates", "Refusal", "RefusalCode",
+    "RequestAction", "RequestCheck", "Review", "ReviewMode", "ReviewState", "ReviewTerms", "RowLimits", "Rule", "Secret",
+    "SessionStart", "Who",
 ]

@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lockgate.model.policy import AuditMode, ColumnMask, DetectMask, ReviewTerms
+from lockgate.model.policy import (
+    UNLIMITED,
+    AuditMode,
+    ColumnMask,
+    DetectMask,
+    RequestCheck,
+    ReviewTerms,
+    RowLimits,
+)
 
 
 class Effect(StrEnum):
@@ -31,6 +39,9 @@ class Decision:
     masks: tuple[ColumnMask, ...] = ()
     detects: tuple[DetectMask, ...] = ()
     mask_rules: tuple[str, ...] = ()
+    requests: tuple[RequestCheck, ...] = ()
+    limits: RowLimits = UNLIMITED
+    notice: bool = False
     review: ReviewTerms | None = None
     audit: AuditMode = AuditMode.FULL
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from typing import Final
 
 
 class AuditMode(StrEnum):
@@ -18,11 +19,47 @@ class AuditMode(StrEnum):
 
 
 class MaskMethod(IntEnum):
-    """How a value is hidden; the order is strength, so `max()` composes two masks."""
+    """How a value is hidden; the order is strength, so `max()` composes two masks.
+
+    `PARTIAL`, `REDACT` and `NULL` need no key. The others do: the same value gives the same mask
+    under one key, so that masked values can still be counted, grouped and joined by the agent.
+    """
 
     PARTIAL = 1
-    REDACT = 2
-    NULL = 3
+    DATE_SHIFT = 2
+    FPE = 3
+    TOKEN = 4
+    HASH = 5
+    FAKE = 6
+    REDACT = 7
+    NULL = 8
+
+
+class Predicates(IntEnum):
+    """What a statement may do with a masked column besides showing it (WHERE, JOIN, ORDER BY …).
+
+    The order is strictness, so `max()` composes two masks.
+    """
+
+    ALLOW = 1           # compare with the real values; on record
+    EQUALITY = 2        # with constants only, counted and limited in rate
+    MASKED = 3          # compare with the masks, as if they were the values
+    REFUSE = 4          # a clear error, so that nobody takes "no rows" for a fact
+
+
+class KeyScope(IntEnum):
+    """How far one key of a deterministic mask reaches; the order is strictness."""
+
+    CONNECTION = 1      # the same mask in every task: joinable across them
+    TASK = 2            # another one in every task: no frequency can be gathered over time
+
+
+class RequestAction(IntEnum):
+    """What happens when a detector finds something in what an agent *sends*; the order is strength."""
+
+    RECORD = 1
+    MASK = 2
+    BLOCK = 3
 
 
 class ReviewMode(StrEnum):
@@ -44,12 +81,30 @@ class Who:
 
 @dataclass(frozen=True, slots=True)
 class ColumnMask:
-    """Columns to hide, by glob over ``schema.relation.column`` from the right: ``*.ssn`` is every
-    column ssn, ``customers.ssn`` that of any schema's customers, ``crm.*.ssn`` one schema's.
+    """Columns to hide: those that one of `columns`, `names`, `types` names, or new ones.
+
+    `columns` are globs over ``schema.relation.column`` from the right: ``*.ssn`` is every column ssn,
+    ``customers.ssn`` that of any schema's customers, ``crm.*.ssn`` one schema's; with four parts the
+    first is the connection's name. `names` are regular expressions (RE2, searched) over a column's
+    name, `types` globs over its type's name. With `is_new` it names every column that the
+    connection's list of known columns does not hold. `paths` (JSON paths) hide parts of json and
+    jsonb values and leave the rest. `label` is what the column is called in notices and records.
+    `lookups` bounds equality predicates per hour and identity (0: none). `returns` lets tokens that
+    the gateway has given out come back as the values that they stand for.
     """
 
     columns: tuple[str, ...]
     method: MaskMethod
+    predicates: Predicates = Predicates.REFUSE
+    label: str = ""
+    names: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    scope: KeyScope = KeyScope.TASK
+    is_new: bool = False
+    lookups: int = 0
+    returns: bool = False
+    rule: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +113,34 @@ class DetectMask:
 
     detectors: tuple[str, ...]
     method: MaskMethod
+
+
+@dataclass(frozen=True, slots=True)
+class RequestCheck:
+    """Content to look for in what an agent sends (statements, parameters, COPY data), by detector name."""
+
+    detectors: tuple[str, ...]
+    action: RequestAction
+
+
+@dataclass(frozen=True, slots=True)
+class RowLimits:
+    """Bounds on rows; None is no bound. The smallest of all rules counts.
+
+    `rows`: delivered by one statement. `task_rows`: delivered to one task (an identity's agent on a
+    connection) over all its sessions, while the gateway runs. `changed`: inserted, updated or deleted
+    by one statement.
+    """
+
+    rows: int | None = None
+    task_rows: int | None = None
+    changed: int | None = None
+
+    def __bool__(self) -> bool:
+        return not (self.rows is None and self.task_rows is None and self.changed is None)
+
+
+UNLIMITED: Final = RowLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +162,8 @@ class Rule:
     """One entry of `policies`. Exactly what it names is in force; the rest is None or empty.
 
     `allow` admits sessions to the connections and the operations that satisfy `when`; `deny` is
-    the reason shown; `when` is a CEL condition; `origin` is ``file:line`` for messages.
+    the reason shown; `when` is a CEL condition; `notice` tells the client which columns of a result
+    are masked; `origin` is ``file:line`` for messages.
     """
 
     name: str
@@ -91,5 +175,14 @@ class Rule:
     review: ReviewTerms | None = None
     masks: tuple[ColumnMask, ...] = ()
     detects: tuple[DetectMask, ...] = ()
+    requests: tuple[RequestCheck, ...] = ()
+    limits: RowLimits = UNLIMITED
+    notice: bool = False
     audit: AuditMode | None = None
     origin: str = ""
+
+    @property
+    def restricts(self) -> bool:
+        """Whether it says anything besides `allow`."""
+        return bool(self.deny is not None or self.review or self.masks or self.detects or self.requests
+                    or self.limits or self.notice or self.audit)

@@ -50,7 +50,7 @@ def auth(code: int, data: bytes = b"") -> bytes:
 
 GREETING = (
     auth(0) + s.parameter("client_encoding", "UTF8") + s.parameter("standard_conforming_strings", "on")
-    + s.parameter("application_name", "lockgate:5e55") + s.parameter("session_authorization", "crm_app")
+    + s.parameter("search_path", '"$user", public') + s.parameter("application_name", "lockgate:5e55") + s.parameter("session_authorization", "crm_app")
     + s.parameter("weird.extension", "x") + frame(ord("K"), b"\0\0\0\7real") + s.ready()
 )
 
@@ -152,10 +152,10 @@ def test_the_whole_road() -> None:
     scene.server(GREETING)
     assert isinstance(scene.mediator, PostgresMediator)
     greeting = s.messages(scene.to_client[1 + 9:])
-    assert [kind for kind, _ in greeting] == list("RSSSSKZ")
+    assert [kind for kind, _ in greeting] == list("RSSSSSKZ")
     shown = dict(body.rstrip(b"\0").split(b"\0") for kind, body in greeting if kind == "S")
     assert shown == {b"client_encoding": b"UTF8", b"standard_conforming_strings": b"on",
-                     b"application_name": b"agent-7", b"session_authorization": b"me"}
+                     b"search_path": b'"$user", public', b"application_name": b"agent-7", b"session_authorization": b"me"}
     assert scene.keys == [b"k" * 8]
     assert SECRET.encode() not in scene.to_client
     assert b"real" not in scene.to_client

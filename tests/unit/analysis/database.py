@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lockgate.analysis.sql import Analyzer, Catalogue, Masked, SessionNames
-from lockgate.model import ColumnMask, MaskMethod, Refusal
+from lockgate.model import ColumnMask, MaskMethod, Predicates, Refusal
 
 Cell = str | None
 
@@ -49,7 +49,7 @@ def standard() -> Database:
     return database
 
 
-MASKS = (ColumnMask(("*.ssn",), MaskMethod.REDACT),)
+MASKS = (ColumnMask(("*.ssn",), MaskMethod.REDACT, Predicates.MASKED),)
 
 
 def plan(text: str, database: Database | None = None, masks: tuple[ColumnMask, ...] = MASKS,

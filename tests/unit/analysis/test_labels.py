@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pgparse
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from lockgate.analysis.sql import enforce_masks
+from lockgate.analysis.sql import Catalogue, KnownColumns, enforce_masks
+from lockgate.analysis.sql.covers import Cover
 from lockgate.analysis.sql.labels import Reach, labels_for
 from lockgate.analysis.sql.lineage import tainted_outputs
-from lockgate.model import ColumnMask, MaskMethod
+from lockgate.model import ColumnMask, KeyScope, MaskMethod, Predicates
 from tests.unit.analysis.database import MASKS, Database, standard
 
 
@@ -54,7 +57,7 @@ def test_stronger_mask_wins() -> None:
     catalogue = standard().catalogue()
     weak, strong = ColumnMask(("*.ssn",), MaskMethod.PARTIAL), ColumnMask(("t.*",), MaskMethod.NULL)
     for masks in ((weak, strong), (strong, weak)):
-        assert labels_for(masks, catalogue).methods[16_401][3] is MaskMethod.NULL
+        assert labels_for(masks, catalogue).covers[16_401][3].method is MaskMethod.NULL
 
 
 @pytest.mark.parametrize(("definition", "expected"), [
@@ -113,6 +116,26 @@ def test_views_and_materialised_views() -> None:
     assert protected(database, "*.ssn") == {"t.ssn", "v.s", "vv.q", "mv.tail"}
 
 
+def test_rows_that_come_and_go_with_a_value_are_not_counted() -> None:
+    """How many rows a stored view has, or one on top of a filtering view, tells of the values that filtered it."""
+    database = standard()
+    database.relation("vrich", "id", "v", "SELECT t.id FROM p.t WHERE (t.ssn = 'x'::text);")
+    database.relation("mrich", "id", "m", "SELECT t.id FROM p.t WHERE (t.ssn = 'x'::text);")
+    database.relation("mlevels", "level", "m", "SELECT count(*) AS level FROM p.t GROUP BY t.ssn;")
+    database.relation("mmany", "many", "m", "SELECT count(*) AS many FROM p.vrich;")
+    database.relation("mtwice", "note", "m", "SELECT u.note FROM p.u, p.vrich;")
+    database.relation("vmany", "many", "v", "SELECT count(*) AS many FROM p.vrich;")
+    database.relation("clean", "many", "m", "SELECT count(*) AS many FROM p.t;")
+    catalogue = database.catalogue()
+    labels = labels_for(MASKS, catalogue)
+    reach = {relation.name: labels.reach_of(relation) for relation in catalogue.relations}
+    assert {name for name, found in reach.items() if found is Reach.CLOSED} == {
+        "pg_stats", "mrich", "mlevels", "mmany", "mtwice"}
+    assert reach["vrich"] is reach["vmany"] is Reach.DERIVED
+    assert reach["clean"] is Reach.OPEN
+    assert {"vrich.id", "vmany.many"} <= protected(database, "*.ssn")
+
+
 def test_views_that_call_functions_are_closed() -> None:
     """A view whose functions are unknown could show anything, and so could everything on top of it."""
     database = standard()
@@ -138,10 +161,68 @@ def test_toast_is_closed() -> None:
 def test_enforcement_rows() -> None:
     """A glob that names nothing or cannot be held is a problem; weaker masks by type are said."""
     database = standard()
-    database.relation("typed", "ssn:int4 box:box")
+    database.relation("typed", "ssn:int4 rights:aclitem")
     rows = {row[0]: row for row in enforce_masks((
         ColumnMask(("*.ssn", "nothing", "a.b.c.d", "pg_catalog.pg_class.relname"), MaskMethod.PARTIAL),
         ColumnMask(("typed.*",), MaskMethod.REDACT)), database.catalogue())}
     assert rows["*.ssn"] == ("*.ssn", ["p.t.ssn", "p.typed.ssn (redact)"], None)
-    assert rows["typed.*"][1] == ["p.typed.ssn", "p.typed.box (null)"]
+    assert rows["typed.*"][1] == ["p.typed.ssn", "p.typed.rights (null)"]
     assert all(rows[glob][2] for glob in ("nothing", "a.b.c.d", "pg_catalog.pg_class.relname"))
+
+
+def _covers(database: Database, *masks: ColumnMask, known: tuple[str, ...] | None = None) -> dict[str, Cover]:
+    catalogue = Catalogue.from_rows(database.rows, 1, "f", None if known is None else KnownColumns(known))
+    labels = labels_for(masks, catalogue)
+    return {f"{relation.name}.{column.name}": cover for relation in catalogue.relations for column in relation.columns
+            if (cover := labels.covers.get(relation.oid, {}).get(column.number)) is not None}
+
+
+def test_columns_by_pattern_and_by_type() -> None:
+    """A pattern is searched in the name, a type is matched with a glob."""
+    database = Database()
+    database.relation("t", "id:int4 social_security_no:text ip:inet home_ip:inet")
+    by_name = ColumnMask((), MaskMethod.REDACT, names=("(?i)SOCIAL",), label="pii.ssn")
+    by_type = ColumnMask((), MaskMethod.NULL, types=("inet*",), label="net.address")
+    found = _covers(database, by_name, by_type)
+    assert {name: cover.labels for name, cover in found.items()} == {
+        "t.social_security_no": {"pii.ssn"}, "t.ip": {"net.address"}, "t.home_ip": {"net.address"}}
+
+
+def test_new_columns_are_masked_until_somebody_lists_them() -> None:
+    """What the list of known columns does not hold is new; a glob in it stands for what is there and what comes."""
+    database = Database()
+    database.relation("t", "id name added")
+    database.relation("u", "id later")
+    mask = ColumnMask((), MaskMethod.REDACT, is_new=True)
+    assert set(_covers(database, mask, known=("p.t.id", "p.t.name", "p.u.*"))) == {"t.added"}
+    assert set(_covers(database, mask, known=())) == {"t.id", "t.name", "t.added", "u.id", "u.later"}
+    assert _covers(database, mask) == {}            # no list: `enforce_masks` does not let the connection start
+    rows = enforce_masks((mask,), database.catalogue())
+    assert rows[0][2] is not None
+    assert "known_columns" in rows[0][2]
+
+
+COVERS = st.builds(
+    Cover, st.sampled_from(MaskMethod), st.sampled_from(Predicates), st.frozensets(st.sampled_from("ab")),
+    st.frozensets(st.sampled_from("xy")), st.frozensets(st.sampled_from(["$.a", "$.b"])), st.sampled_from(KeyScope),
+    st.integers(0, 3), st.booleans(),
+)
+
+
+@given(COVERS, COVERS, COVERS)
+def test_covers_compose_without_order(one: Cover, two: Cover, three: Cover) -> None:
+    """However masks for one column are put together, the result is the same and at least as strict as each."""
+    assert one | two == two | one
+    assert (one | two) | three == one | (two | three)
+    assert (one | two).method >= max(one.method, two.method)
+    assert (one | two).predicates >= max(one.predicates, two.predicates)
+    assert not ((one | two).paths and not (one.paths and two.paths))
+
+
+def test_a_label_may_name_nothing_on_one_of_its_connections() -> None:
+    """Of a label's globs one has to name something; a glob that a rule itself holds always has to."""
+    catalogue = standard().catalogue()
+    assert [row[2] for row in enforce_masks((ColumnMask(("*.ssn", "*.iban"), MaskMethod.NULL, label="pii"),), catalogue)
+            ] == [None]
+    assert enforce_masks((ColumnMask(("*.iban",), MaskMethod.NULL, label="pii"),), catalogue)[0][2] is not None
+    assert enforce_masks((ColumnMask(("*.ssn", "*.iban"), MaskMethod.NULL),), catalogue)[1][2] is not None

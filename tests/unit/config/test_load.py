@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, ConfigDict
 
-from lockgate.config.checks import Known
 from lockgate.config.load import Loaded, load
+from lockgate.config.policy_checks import Known
 from lockgate.errors import ConfigError
 from lockgate.model import AuditMode, ColumnMask, DetectMask, MaskMethod, ReviewMode, ReviewTerms, Rule, Who
 
@@ -132,12 +132,12 @@ def test_the_policy_hash_covers_what_decides_and_nothing_else(tmp_path: Path) ->
     ("by: [dba]", "by: []", "lockgate.yaml:24: `by` is empty; write at least one entry"),
     ("by: [dba]", "by: dba", "lockgate.yaml:24: `by` must be a list, like [a, b], not text"),
     ("by: [dba]", 'by: [" "]', "lockgate.yaml:24: a reviewers' group has no name"),
-    ("with: partial", "with: hide", "lockgate.yaml:21: `with` must be 'partial', 'redact' or 'null'"),
+    ("with: partial", "with: hide", "lockgate.yaml:21: `with` must be 'partial', 'date_shift', 'fpe', 'token', 'hash', 'fake', 'redact' or 'null'"),
     (", with: partial", "", "lockgate.yaml:21: `with` is missing; add it"),
     ("detect: [credit_card", "detect: [credit_crad", "unknown detector `credit_crad`; write `credit_card`"),
-    ("{detect: ", '{columns: ["*.a"], detect: ', "lockgate.yaml:21: a mask is for `columns` or for `detect`"),
-    ('["*.ssn"]', "[]", "lockgate.yaml:20: a mask is for `columns` or for `detect`"),
-    ('["*.ssn"]', '["a.b.c.d"]', "lockgate.yaml:20: `a.b.c.d` is not a column glob"),
+    ("{detect: ", '{columns: ["*.a"], detect: ', "lockgate.yaml:21: a mask is for `columns`, for `labels` or for `detect`"),
+    ('["*.ssn"]', "[]", "lockgate.yaml:20: a mask is for `columns`, for `labels` or for `detect`"),
+    ('["*.ssn"]', '["a.b.c.d.e"]', "lockgate.yaml:20: `a.b.c.d.e` is not a column glob"),
     ("connections: [crm]\n    mask", "connections: [crn]\n    mask", "lockgate.yaml:18: unknown connection `crn`; write `crm`"),
     ("name: hide-ssn", "name: never-drop", "lockgate.yaml:25: name `never-drop` is taken by another of the policies"),
     ("name: hide-ssn", "name: Hide SSN", "lockgate.yaml:17: `name` must be a name"),

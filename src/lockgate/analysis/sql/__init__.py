@@ -3,8 +3,9 @@
 Pure. `Analyzer.statement` needs the text alone; `Analyzer.mask` needs a `Catalogue`, the masks in
 force and the names that exist only in the session. Files, from the text inwards: `text` (comments,
 limits), `reading` (one walk over PostgreSQL's own parse tree), `conditions`, `copying`, `effects` (→ `Statement`),
-`catalogue`, `labels` and `lineage` (what is protected), `masks`, `permitted`, `splice`, `rewrite`
-(→ `Masked` or a refusal), `analyzer` (caches).
+`catalogue`, `covers`, `labels` and `lineage` (what is protected), `taint/` (what depends on it), `predicates` (what
+policy lets it do), `masks`, `projection`, `returning`, `permitted`, `splice`, `rewrite` (→ `Masked` or a refusal),
+`analyzer` (caches).
 """
 
 from __future__ import annotations
@@ -12,13 +13,17 @@ from __future__ import annotations
 from lockgate.analysis.sql.analyzer import AnalysisLimits, Analyzer
 from lockgate.analysis.sql.catalogue import Catalogue
 from lockgate.analysis.sql.copying import CopyOut
-from lockgate.analysis.sql.enforcement import enforce_masks
+from lockgate.analysis.sql.covers import Cover, KnownColumns
+from lockgate.analysis.sql.enforcement import column_names, enforce_masks
 from lockgate.analysis.sql.errors import NotUnderstood
+from lockgate.analysis.sql.literals import Literal, literals, replaced
 from lockgate.analysis.sql.masks import redacted
+from lockgate.analysis.sql.placement import Placed
+from lockgate.analysis.sql.predicates import Lookup, ResultMask, ShownColumn
 from lockgate.analysis.sql.session import SessionNames
 from lockgate.analysis.sql.statement import FACTS, VERBS, Masked, Naming, Statement
 
 __all__ = [
-    "FACTS", "VERBS", "AnalysisLimits", "Analyzer", "Catalogue", "CopyOut", "Masked", "Naming", "NotUnderstood", "SessionNames",
-    "Statement", "enforce_masks", "redacted",
+    "FACTS", "VERBS", "AnalysisLimits", "Analyzer", "Catalogue", "CopyOut", "Cover", "KnownColumns", "Literal", "Lookup", "Masked", "Naming", "NotUnderstood",
+    "Placed", "ResultMask", "SessionNames", "ShownColumn", "Statement", "column_names", "enforce_masks", "literals", "redacted", "replaced",
 ]

@@ -17,11 +17,12 @@ import pgparse
 from lockgate.analysis.sql.catalogue import Catalogue
 from lockgate.analysis.sql.effects import read
 from lockgate.analysis.sql.errors import SYNTAX_ERROR, TOO_COMPLEX, NotUnderstood
+from lockgate.analysis.sql.parser import CollectorRests, parse_trees
 from lockgate.analysis.sql.rewrite import plan
 from lockgate.analysis.sql.session import SessionNames
 from lockgate.analysis.sql.shape import Pieces, Shape, learn, split
 from lockgate.analysis.sql.statement import Masked, Statement
-from lockgate.analysis.sql.text import require_flat, require_readable, strip_comments
+from lockgate.analysis.sql.text import most_work, require_parsable, require_readable, strip_comments
 from lockgate.model import ColumnMask, Refusal
 
 LONGEST_CACHED: Final = 65_536
@@ -40,7 +41,7 @@ _UNMASKED: Final[frozenset[tuple[int, int]]] = frozenset()
 class AnalysisLimits:
     """Bounds: bytes of one statement, entries and bytes of text that are cached."""
 
-    statement: int = 1_048_576
+    statement: int = 262_144
     entries: int = 4_096
     bytes: int = 16_777_216
     plans: int = 4_096
@@ -68,7 +69,7 @@ class Analyzer:
             if known is not None:
                 return known
         require_readable(text, self._limits.statement)
-        bare = strip_comments(text)
+        bare = strip_comments(text, most_work(self._limits.statement))
         statement = parse(bare, self._limits.statement)
         if len(text) > LONGEST_CACHED:
             return statement
@@ -162,13 +163,13 @@ def _agrees(filled: Statement, parsed: Statement) -> bool:
     return replace(parsed, key=filled.key) == filled
 
 
-def parse(bare: str, limit: int = 1_048_576) -> Statement:
+def parse(bare: str, limit: int = 262_144) -> Statement:
     """Parses a string without comments. Raises `NotUnderstood` with PostgreSQL's message."""
     data = require_readable(bare, limit)
-    require_flat(bare, len(data))
+    require_parsable(bare, data, limit)
     try:
-        trees = pgparse.parse(bare)
-        return read(trees, bare, data)
+        with CollectorRests():
+            return read(parse_trees(bare), bare, data)
     except pgparse.PGQueryError as error:
         message = str(error.args[0]) if error.args else "syntax error"
         position = error.args[1] if len(error.args) > 1 and isinstance(error.args[1], int) else None

@@ -12,7 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
+
+if TYPE_CHECKING:
+    from lockgate.analysis.sql.covers import KnownColumns
 
 Row = Sequence[str | None]
 
@@ -67,6 +70,12 @@ select k.confrelid::text, k.conrelid::text from pg_catalog.pg_constraint k where
 union all
 select g.tgrelid::text, '0' from pg_catalog.pg_trigger g where not g.tgisinternal
 """
+# Columns that a unique or exclusion constraint or index holds; 0 stands for an expression over any of them.
+_UNIQUES: Final = f"""
+select i.indrelid::text, k.number::text from pg_catalog.pg_index i
+cross join lateral pg_catalog.unnest(i.indkey::int2[]) as k(number)
+where (i.indisunique or i.indisexclusion) and i.indrelid >= {_FIRST_USER_OID}
+"""  # noqa: S608 - constants of this file
 _IS_EXTENSION: Final = """exists (select from pg_catalog.pg_depend x where x.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass
         and x.objid = p.oid and x.deptype = 'e')"""
 _EXTENSION_ADMITTED: Final = ", ".join(f"'{name}'" for name in (
@@ -82,7 +91,8 @@ _IS_PURE: Final = f"""(p.provolatile = 'i' and l.lanname in ('internal', 'c') an
         or p.proname in ({_EXTENSION_ADMITTED}) and l.lanname = 'c' and {_IS_EXTENSION})"""
 _FUNCTIONS: Final = f"""
 select n.nspname::text, p.proname::text, {_IS_PURE}::text,
-       (p.pronargs - p.pronargdefaults <= 1 and p.pronargs >= 1 and t.typtype in ('c', 'p', 'd'))::text
+       (p.pronargs - p.pronargdefaults <= 1 and p.pronargs >= 1 and t.typtype in ('c', 'p', 'd'))::text,
+       p.proretset::text
 from pg_catalog.pg_proc p
 join pg_catalog.pg_namespace n on n.oid = p.pronamespace
 join pg_catalog.pg_language l on l.oid = p.prolang
@@ -171,12 +181,14 @@ class Relation:
 @dataclass(frozen=True, slots=True)
 class Routine:
     """A function or operator that somebody added. `is_pure`: a function of its arguments alone, as far
-    as its declaration and its origin (an extension's C code) can vouch for it."""
+    as its declaration and its origin (an extension's C code) can vouch for it. `returns_set`: a call may give more
+    or fewer rows than one."""
 
     schema: str
     name: str
     is_pure: bool
     takes_row: bool = False
+    returns_set: bool = True
 
 
 class Catalogue:
@@ -184,7 +196,7 @@ class Catalogue:
 
     QUERIES: ClassVar[Mapping[str, str]] = {
         "relations": _RELATIONS, "columns": _COLUMNS, "inherits": _INHERITS, "functions": _FUNCTIONS,
-        "operators": _OPERATORS, "casts": _CASTS, "reactions": _REACTIONS,
+        "operators": _OPERATORS, "casts": _CASTS, "reactions": _REACTIONS, "uniques": _UNIQUES,
         "encoding": "select pg_catalog.getdatabaseencoding()::text",
     }
     """Name → SQL. Run them with `search_path = ''` in one REPEATABLE READ transaction."""
@@ -197,7 +209,8 @@ class Catalogue:
     def __init__(self, relations: Sequence[Relation], inherits: Sequence[tuple[int, int]],
                  functions: Sequence[Routine], operators: Sequence[Routine], casts: frozenset[str],
                  version: int, fingerprint: str,
-                 reactions: Sequence[tuple[int, int]] = (), is_utf8: bool = True) -> None:
+                 reactions: Sequence[tuple[int, int]] = (), is_utf8: bool = True,
+                 known: KnownColumns | None = None, uniques: Sequence[tuple[int, int]] | None = None) -> None:
         self.version = version
         self.fingerprint = fingerprint
         self.relations = tuple(relations)
@@ -219,10 +232,16 @@ class Catalogue:
             relation.oid for relation in relations
             if any(column.type_name.lstrip("_") in casts and column.base is None for column in relation.columns))
         """Relations with a column of such a type: reading it may run the cast without naming the type."""
+        self.uniques = None if uniques is None else {
+            oid: frozenset(numbers) for oid, numbers in _targets_of(uniques).items()}
+        """Relation → attribute numbers whose values a constraint or index keeps apart; None where that is not known."""
+        self.known = known
+        """The columns that somebody has classified; None where the connection keeps no list of them."""
         self.derived: dict[object, object] = {}
 
     @classmethod
-    def from_rows(cls, rows: Mapping[str, Sequence[Row]], version: int, fingerprint: str) -> Catalogue:
+    def from_rows(cls, rows: Mapping[str, Sequence[Row]], version: int, fingerprint: str,
+                  known: KnownColumns | None = None) -> Catalogue:
         """A snapshot from the results of `QUERIES`."""
         columns: dict[int, list[Column]] = {}
         for row in rows["columns"]:
@@ -235,13 +254,32 @@ class Catalogue:
             for row in rows["relations"]
         ]
         inherits = [(_number(row[0]), _number(row[1])) for row in rows["inherits"]]
-        functions = [Routine(row[0] or "", row[1] or "", _is_true(row[2]), _is_true(row[3]))
+        functions = [Routine(row[0] or "", row[1] or "", _is_true(row[2]), _is_true(row[3]),
+                             len(row) < 5 or _is_true(row[4]))
                      for row in rows["functions"]]
         operators = [Routine(row[0] or "", row[1] or "", _is_true(row[2])) for row in rows["operators"]]
         casts = frozenset(name for row in rows["casts"] if not _is_true(row[2]) for name in _cast_types(row))
         reactions = [(_number(row[0]), _number(row[1])) for row in rows.get("reactions", ())]
         return cls(relations, inherits, functions, operators, casts, version, fingerprint, reactions,
-                   all(row[0] == "UTF8" for row in rows.get("encoding", ())))
+                   all(row[0] == "UTF8" for row in rows.get("encoding", ())), known,
+                   [(_number(row[0]), _number(row[1])) for row in rows["uniques"]] if "uniques" in rows else None)
+
+    def is_unique(self, oid: int, number: int) -> bool:
+        """Whether a constraint may tell that a value of the column is there already."""
+        if self.uniques is None:
+            return True
+        seen: set[int] = set()
+        stack = [oid]
+        while stack:
+            relation = stack.pop()
+            if relation in seen:
+                continue
+            seen.add(relation)
+            numbers = self.uniques.get(relation, frozenset())
+            if 0 in numbers or number in numbers or (relation != oid and numbers):
+                return True
+            stack += self.children.get(relation, ())
+        return False
 
     def candidates(self, schema: str | None, name: str) -> tuple[Relation, ...]:
         """Every relation that the name could mean, whatever the search path is."""

@@ -10,9 +10,8 @@ import hashlib
 from collections.abc import Callable
 from typing import Any, Final
 
-import pgparse
-
 from lockgate.analysis.sql.copying import CopyOut, copy_out
+from lockgate.analysis.sql.parser import parse_trees
 from lockgate.analysis.sql.reading import Node, Reader, Use, qualified, reads_files, strings
 from lockgate.analysis.sql.settings import refusal_of
 from lockgate.analysis.sql.statement import VERBS, Naming, Statement
@@ -62,6 +61,7 @@ class StatementReader:
         self.fetched: list[str] = []
         self.closed: list[str | None] = []
         self.sets: list[str] = []
+        self.search_path: tuple[str, ...] | None = None
         self.has_unknown_execute = False
         self.transaction: list[str] = []
         self.copied: list[str] = []         # columns that COPY FROM sets
@@ -292,6 +292,10 @@ class StatementReader:
             self.sets.append("all")
             return
         values = [_constant(item) for item in body.get("args", ())]
+        if name == "search_path":
+            names = tuple(value for value in values if value is not None)
+            is_whole = kind == "VAR_SET_VALUE" and len(names) == len(values) and not body.get("is_local")
+            self.search_path = names if is_whole else None
         value = "default" if kind == "VAR_SET_DEFAULT" else (values[0] if len(values) == 1 else None)
         if name == "application_name" and kind == "VAR_SET_VALUE":
             self.application = Naming(value, bool(body.get("is_local")))
@@ -423,7 +427,7 @@ def _inner(tree: Node, data: bytes) -> Statement:
     piece = data[start:start + length].strip(b" \t\n\r\f\v")
     text = piece.decode()
     reader = StatementReader()
-    reader.statement(pgparse.parse(text)[0]["stmt"])
+    reader.statement(parse_trees(text)[0]["stmt"])
     reader.verbs.discard("prepare")
     return _finish(reader, text, piece, 1, ())
 
@@ -446,13 +450,13 @@ def _finish(whole: StatementReader, text: str, data: bytes, count: int,
         whole.verbs.add("empty")        # drivers ping with it; no verb at all would mean every effect
     verbs = VERBS if is_opaque else frozenset(whole.verbs)
     changes = is_opaque or not _CATALOGUE_VERBS.isdisjoint(verbs)
-    objects = tuple(dict.fromkeys(_dotted(use.schema, use.name) for use in reading.uses))
+    objects = tuple(dict.fromkeys([_dotted(use.schema, use.name) for use in reading.uses]))
     created = tuple(dict.fromkeys(_dotted(schema, name) for schema, name in reading.created))
     written = [f"{target.use.name}.{column}" for target in reading.targets for column in target.columns]
-    functions = list(dict.fromkeys(_dotted(schema, name) for schema, name in reading.functions))
+    functions = [_dotted(schema, name) for schema, name in dict.fromkeys(reading.functions)]
     facts: dict[str, object] = {
         "relations": list(objects),
-        "columns_read": list(dict.fromkeys(".".join(names) for names in reading.columns)),
+        "columns_read": [".".join(names) for names in dict.fromkeys(reading.columns)],
         "columns_written": list(dict.fromkeys(written + whole.copied)),
         "has_where": not (reading.unbounded or is_opaque),
         "tautology": whole.reader.is_tautology,
@@ -471,7 +475,7 @@ def _finish(whole: StatementReader, text: str, data: bytes, count: int,
         count=count, is_empty=count == 0, is_opaque=is_opaque, changes_catalogue=changes, prepares=prepares,
         executes=tuple(whole.executes), deallocates=tuple(whole.deallocates), cursors_declared=tuple(whole.declared),
         cursors_fetched=tuple(whole.fetched), cursors_closed=tuple(whole.closed), sets=tuple(dict.fromkeys(whole.sets)),
-        copy=whole.copy, copies_out=tuple(whole.copies_out), application=whole.application,
+        search_path=whole.search_path if count == 1 else None, copy=whole.copy, copies_out=tuple(whole.copies_out), application=whole.application,
         transaction=tuple(whole.transaction), returns_rows_maybe=whole.returns_rows,
         created=created, forbidden=whole.forbidden, reading=reading,
     )

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
-from fnmatch import fnmatchcase
+from functools import reduce
+from operator import or_
 from typing import Any, Final
 
 import pgparse
 
 from lockgate.analysis.sql.catalogue import Catalogue, Column, Relation
+from lockgate.analysis.sql.covers import Cover, direct_covers
 from lockgate.analysis.sql.functions import is_admitted
 from lockgate.analysis.sql.lineage import tainted_outputs
 from lockgate.analysis.sql.reading import Reader, Reading
@@ -47,10 +48,12 @@ class Reach(Enum):
 class Labels:
     """The result for one tuple of masks and one catalogue."""
 
-    methods: dict[int, dict[int, MaskMethod]] = field(default_factory=dict)      # what reads splice
-    protected: dict[int, dict[int, MaskMethod]] = field(default_factory=dict)    # with lineage of views
+    covers: dict[int, dict[int, Cover]] = field(default_factory=dict)            # what reads splice
+    protected: dict[int, dict[int, Cover]] = field(default_factory=dict)         # with lineage of views
     reach: dict[int, Reach] = field(default_factory=dict)
     readings: dict[int, Reading] = field(default_factory=dict)                   # of view definitions
+    projections: dict[tuple[object, ...], str] = field(default_factory=dict)     # made so far: `projection`
+    filtered: set[int] = field(default_factory=set)     # views whose rows come and go with protected values
     pairs: frozenset[tuple[int, int]] = frozenset()
     digest: str = ""                                                             # of masks and pairs
 
@@ -73,26 +76,6 @@ def labels_for(masks: tuple[ColumnMask, ...], catalogue: Catalogue) -> Labels:
         catalogue.derived.clear()
     catalogue.derived[key] = labels
     return labels
-
-
-def matches(glob: str, relation: Relation, column: Column) -> bool:
-    """`[[schema.]relation.]column` from the right, each part a case-sensitive glob over the stored name."""
-    parts = glob.split(".")
-    names = (relation.schema, relation.name, column.name)[-len(parts):]
-    return len(parts) <= 3 and all(fnmatchcase(name, part) for name, part in zip(names, parts, strict=True))
-
-
-def direct_labels(masks: Iterable[ColumnMask], relation: Relation) -> dict[int, MaskMethod]:
-    """The columns of one relation that the globs name, with the strongest method."""
-    found: dict[int, MaskMethod] = {}
-    if relation.is_system:
-        return found
-    for mask in masks:
-        for glob in mask.columns:
-            for column in relation.columns:
-                if matches(glob, relation, column):
-                    found[column.number] = max(mask.method, found.get(column.number, mask.method))
-    return found
 
 
 def is_opaque_call(catalogue: Catalogue, schema: str | None, name: str) -> bool:
@@ -152,9 +135,9 @@ class _Closure:
         for relation in catalogue.relations:
             if _is_closed(relation):
                 labels.reach[relation.oid] = Reach.CLOSED
-            found = direct_labels(self.masks, relation)
+            found = direct_covers(self.masks, relation, catalogue.known)
             if found:
-                labels.methods[relation.oid] = found
+                labels.covers[relation.oid] = found
                 labels.protected[relation.oid] = dict(found)
         views = [relation for relation in catalogue.relations if relation.definition is not None]
         for view in views:
@@ -162,19 +145,20 @@ class _Closure:
         changed = True
         while changed:
             changed = self._inherit() | self._generate() | self._compose() | self._all_views(views)
-        for oid in labels.methods:
+        for oid in labels.covers:
             labels.reach.setdefault(oid, Reach.MASKED)
         labels.pairs = frozenset((oid, number) for oid, found in labels.protected.items() for number in found)
-        content = [(mask.columns, int(mask.method)) for mask in self.masks], sorted(labels.pairs)
-        labels.digest = hashlib.sha256(repr(content).encode()).hexdigest()
+        labels.digest = hashlib.sha256(repr((self.masks, sorted(labels.pairs))).encode()).hexdigest()
         return labels
 
-    def _add(self, oid: int, number: int, method: MaskMethod, spliced: bool) -> bool:
+    def _add(self, oid: int, number: int, cover: Cover, spliced: bool) -> bool:
         changed = False
-        for table in (self.labels.protected, self.labels.methods) if spliced else (self.labels.protected,):
+        for table in (self.labels.protected, self.labels.covers) if spliced else (self.labels.protected,):
             found = table.setdefault(oid, {})
-            if found.get(number, 0) < method:
-                found[number] = method
+            before = found.get(number)
+            after = cover if before is None else before | cover
+            if after != before:
+                found[number] = after
                 changed = True
         return changed
 
@@ -187,22 +171,21 @@ class _Closure:
             for source, target in ((one, two), (two, one)):
                 names = {column.name: column.number for column in target.columns}
                 for column in source.columns:
-                    method = self.labels.methods.get(source.oid, {}).get(column.number)
-                    if method is not None and column.name in names:
-                        changed |= self._add(target.oid, names[column.name], method, True)
+                    cover = self.labels.covers.get(source.oid, {}).get(column.number)
+                    if cover is not None and column.name in names:
+                        changed |= self._add(target.oid, names[column.name], cover, True)
         return changed
 
     def _generate(self) -> bool:
         changed = False
-        for oid, found in list(self.labels.methods.items()):
+        for oid, found in list(self.labels.covers.items()):
             relation = self.by_oid[oid]
             names = self.labels.protected_names(relation)
             for column in relation.columns:
                 if column.generated is None or column.number in found:
                     continue
                 if not names.isdisjoint(self._references(relation, column)):
-                    method = max(found.values())
-                    changed |= self._add(oid, column.number, max(method, MaskMethod.REDACT), True)
+                    changed |= self._add(oid, column.number, _whole(found), True)
         return changed
 
     def _compose(self) -> bool:
@@ -212,8 +195,9 @@ class _Closure:
             if relation.kind == "v":
                 continue                        # what a view shows is known from its definition
             for column in relation.columns:
-                if column.row_of and self.labels.protected.get(column.row_of):
-                    changed |= self._add(relation.oid, column.number, MaskMethod.REDACT, True)
+                found = self.labels.protected.get(column.row_of) if column.row_of else None
+                if found:
+                    changed |= self._add(relation.oid, column.number, _whole(found), True)
         return changed
 
     def _references(self, relation: Relation, column: Column) -> frozenset[str]:
@@ -247,7 +231,7 @@ class _Closure:
             return False
         self.labels.reach[view.oid] = Reach.CLOSED
         for column in view.columns:
-            self._add(view.oid, column.number, MaskMethod.REDACT, False)
+            self._add(view.oid, column.number, _CLOSED_COVER, False)
         return True
 
     def _all_views(self, views: list[Relation]) -> bool:
@@ -261,12 +245,16 @@ class _Closure:
         if reading is None or self.labels.reach.get(view.oid) is Reach.CLOSED:
             return False
         touched = False
+        cover: Cover | None = None
         for use in reading.uses:
             for relation in self.catalogue.candidates(use.schema, use.name):
                 reach = self.labels.reach.get(relation.oid)
                 if reach is Reach.CLOSED:
                     return self._close(view)
-                touched |= reach is Reach.DERIVED or relation.oid in self.labels.protected
+                found = self.labels.protected.get(relation.oid)
+                touched |= reach is Reach.DERIVED or found is not None
+                if found:
+                    cover = _whole(found) if cover is None else cover | _whole(found)
         if not touched:
             return False
         changed = False
@@ -274,9 +262,14 @@ class _Closure:
             self.labels.reach[view.oid] = Reach.DERIVED
             changed = True
         taints = tainted_outputs(self.trees[view.oid], self._protected)
+        if taints is None and view.kind == "m":
+            return self._close(view)            # its columns can be masked, the number of its rows cannot
+        if taints is None and view.oid not in self.labels.filtered:
+            self.labels.filtered.add(view.oid)
+            changed = True
         for index, column in enumerate(view.columns):
             if taints is None or len(taints) != len(view.columns) or taints[index]:
-                changed |= self._add(view.oid, column.number, MaskMethod.REDACT, view.kind == "m")
+                changed |= self._add(view.oid, column.number, cover or _CLOSED_COVER, view.kind == "m")
         return changed
 
     def _protected(self, schema: str | None, name: str) -> frozenset[str] | None:
@@ -285,10 +278,18 @@ class _Closure:
             return None
         names: frozenset[str] = frozenset()
         for relation in found:
-            if self.labels.reach.get(relation.oid) is Reach.CLOSED:
+            if self.labels.reach.get(relation.oid) is Reach.CLOSED or relation.oid in self.labels.filtered:
                 return None
             names |= self.labels.protected_names(relation)
         return names
+
+
+_CLOSED_COVER: Final = Cover(MaskMethod.REDACT)
+
+
+def _whole(found: dict[int, Cover]) -> Cover:
+    """The cover of what may depend on any of these columns."""
+    return reduce(or_, found.values()).derived()
 
 
 def _is_closed(relation: Relation) -> bool:

@@ -30,14 +30,6 @@ def has_protected_child(relation: Relation, labels: Labels, catalogue: Catalogue
     return any(labels.protected.get(oid) for oid in _reached(children(relation.oid), children))
 
 
-def runs_triggers(relation: Relation, catalogue: Catalogue) -> bool:
-    """Whether a function of a trigger sees rows on their way into the relation or its children."""
-    return any(
-        0 in catalogue.reactions.get(oid, ())
-        for oid in _reached([relation.oid], lambda oid: catalogue.children.get(oid, ()))
-    )
-
-
 def reacts_by_rule(relation: Relation, labels: Labels, catalogue: Catalogue) -> bool:
     """Whether rewrite rules stand in the way of DML, on the relation or below it as an updatable view."""
     found = map(catalogue.by_oid.get, _reached([relation.oid], lambda oid: _below(oid, labels, catalogue)))

@@ -23,28 +23,35 @@ _SERIALS = count(1)
 class SessionNames:
     """Relations created, statements prepared by SQL or by message, and cursors declared."""
 
-    __slots__ = ("_cursors", "_prepared", "_relations", "_serial", "_unclear", "relations_version", "version")
+    __slots__ = ("_cursors", "_made", "_prepared", "_relations", "_serial", "_unclear", "is_path_reported", "path", "relations_version", "version")
 
     def __init__(self) -> None:
         self._serial = next(_SERIALS)
         self.version = 0
         self.relations_version = 0
-        self._relations: set[tuple[str | None, str]] = set()
+        self._relations: dict[str, set[str | None]] = {}       # name → schemas
+        self._made = 0
         self._prepared: dict[str, dict[bytes, tuple[Statement, str]]] = {}
         self._unclear: set[str] = set()             # names with more candidates than are kept
         self._cursors: dict[str, set[str]] = {}
+        self.path: tuple[str, ...] | None = None
+        """The schemas of the search path, None where they are not known. Nothing rests on it but which of several
+        relations of one name is meant: the one that is chosen is named with its schema in what goes on."""
+        self.is_path_reported = False               # the backend says it when it changes (PostgreSQL 18)
 
-    def stamp(self, statement: Statement) -> tuple[int, int, int]:
+    def stamp(self, statement: Statement) -> tuple[object, ...]:
         """What a plan for the statement depends on: equal stamps, equal plans. Sessions that made no
         relation share their plans."""
         by_name = self.version if statement.executes or statement.cursors_fetched else 0
         if by_name == 0 and not self._relations:
-            return (0, 0, 0)
-        return (self._serial, self.relations_version, by_name)
+            return (0, 0, 0, self.path)
+        return (self._serial, self.relations_version, by_name, self.path)
 
     def succeeded(self, statement: Statement, masked: Masked) -> None:
         """The server has carried out the whole string: its names are known from now on."""
         self.create_all(statement)
+        if not self.is_path_reported and ("search_path" in statement.sets or "all" in statement.sets):
+            self.path = statement.search_path
         for name in statement.deallocates:
             self.deallocate(name)
         for prepared, inner in statement.prepares:
@@ -53,6 +60,11 @@ class SessionNames:
             self.close(name)
         for cursor in statement.cursors_declared:
             self.declare(cursor, masked.masks_digest)
+
+    def path_may_move(self) -> None:
+        """Code of unknown effect or a ROLLBACK is about to run: the path is unknown, unless the backend reports it."""
+        if not self.is_path_reported:
+            self.path = None
 
     # ---------------------------------------------------------------- relations
 
@@ -71,26 +83,29 @@ class SessionNames:
         """Forget relations that the catalogue knows by now: they are like any other's. Call it with one
         that was taken after they were committed. Temporary ones stay, no catalogue shows them.
         """
-        known = {(schema, name) for schema, name in self._relations
-                 if schema != "pg_temp" and catalogue.candidates(schema, name)}
+        known = [(name, schema) for name, schemas in self._relations.items() for schema in schemas
+                 if schema != "pg_temp" and catalogue.candidates(schema, name)]
+        for name, schema in known:
+            self._relations[name].discard(schema)
+            if not self._relations[name]:
+                del self._relations[name]
         if known:
-            self._relations -= known
+            self._made -= len(known)
             self.relations_version += 1
             self.version += 1
 
     def _add_relation(self, key: tuple[str | None, str]) -> None:
-        if key not in self._relations and len(self._relations) < _LIMIT:
-            self._relations.add(key)
+        schema, name = key
+        if self._made < _LIMIT and schema not in self._relations.get(name, ()):
+            self._relations.setdefault(name, set()).add(schema)
+            self._made += 1
             self.relations_version += 1
             self.version += 1
 
     def has_relation(self, schema: str | None, name: str) -> bool:
         """Whether this session made a relation that the name could mean."""
-        if schema is None:
-            return any(other == name for _, other in self._relations)
-        if schema == "pg_temp":
-            return (None, name) in self._relations or (schema, name) in self._relations
-        return (schema, name) in self._relations or (None, name) in self._relations
+        made = self._relations.get(name)
+        return made is not None and (schema is None or schema in made or None in made)
 
     # ---------------------------------------------------------------- prepared statements
 

@@ -13,7 +13,7 @@ whatever fails one takes the full road.
    reads a value (type modifiers, the sign of a constant, counts of FETCH …) leave no plain constant
    with that value at the literal's own position; each literal must be found as one.
 3. **Meaning.** Of the values of constants, the analysis reads those in conditions of UPDATE and DELETE
-   (`conditions`), of `set_config` and of utility statements. So there is one query and nothing else,
+   (`conditions`), of `set_config` and of utility statements, and positions in ORDER BY and GROUP BY. So there is one query and nothing else,
    without settings; and where it changes or deletes rows, literals stand beside a bare column, in a
    condition without OR and NOT.
 
@@ -24,16 +24,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from typing import Any, Final
 
 import pgparse
 
 from lockgate.analysis.sql.effects import read
+from lockgate.analysis.sql.parser import parse_trees
 from lockgate.analysis.sql.statement import Masked, Statement
 
 LONGEST: Final = 4_096
-"""Characters of a text that is looked at. Below `text.SAFE_LENGTH`: no nesting needs to be estimated."""
+"""Characters of a text that is looked at. Too short for a nesting that the parser's stack could not hold (`text.MAX_CHAIN`)."""
 LONGEST_MASKED: Final = 1_048_576
 MOST_LITERALS: Final = 128
 
@@ -43,6 +44,9 @@ _LITERAL: Final = re.compile(
 _BETWEEN: Final = re.compile(r"[A-Za-z0-9_ \t\n\r(),.;*=<>!+\-/%|:\[\]]*")
 _QUERIES: Final = frozenset(("SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt"))
 _BESIDE_COLUMN: Final = frozenset(("AEXPR_OP", "AEXPR_IN", "AEXPR_BETWEEN"))
+
+_READ: Final = frozenset(("typmods", "sortClause", "groupClause", "distinctClause"))
+"""Parts whose constants mean something: the grammar reads FLOAT(24) and INTERVAL(3), and `ORDER BY 2` is a column."""
 
 _CARRIED: Final = frozenset(("returns_rows_maybe", "reading", "shape", "literals"))
 _DEFAULTS: Final = tuple(
@@ -79,7 +83,7 @@ class Shape:
     def masked(self, masked: Masked, statement: Statement) -> Masked | None:
         """What the mask plan of `self.statement` is for a statement of this shape, or None."""
         if not masked.digest:
-            return Masked(statement.text, masked.touches_labelled, "", masked.labelled, masked.masks_digest)
+            return replace(masked, text=statement.text)
         if self._masked is not masked:
             self._masked = masked
             self._masked_pieces = _cut(masked.text, self._marks)
@@ -90,7 +94,7 @@ class Shape:
         if len(text) > LONGEST_MASKED:
             return None
         digest = hashlib.sha256(masked.masks_digest.encode() + text.encode()).hexdigest()
-        return Masked(text, masked.touches_labelled, digest, masked.labelled, masked.masks_digest)
+        return replace(masked, text=text, digest=digest)
 
 
 def split(text: str) -> tuple[Pieces, list[str]] | None:
@@ -115,7 +119,7 @@ def learn(pieces: Pieces) -> Shape | None:
                   for number, is_string in enumerate(are_strings))
     text = _join(list(texts), list(marks))
     try:
-        trees = pgparse.parse(text)
+        trees = parse_trees(text)
     except (pgparse.PGQueryError, RecursionError):
         return None
     if len(trees) != 1 or next(iter(trees[0]["stmt"])) not in _QUERIES:
@@ -165,8 +169,8 @@ def _constants(statement: dict[str, Any]) -> dict[int, str] | None:
             if key == "A_Const":
                 if is_free:
                     _note(child, found)
-            elif key == "typmods":
-                continue                            # the grammar reads these: FLOAT(24), INTERVAL(3)
+            elif key in _READ:
+                continue                            # their constants stay unfound
             elif not changes_rows:
                 stack.append((child, True))
             elif key == "MergeStmt" or (key == "BoolExpr" and child.get("boolop") != "AND_EXPR"):

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from lockgate.analysis.sql.copying import CopyOut
+    from lockgate.analysis.sql.placement import Placed
+    from lockgate.analysis.sql.predicates import Lookup, ResultMask, ShownColumn
     from lockgate.analysis.sql.reading import Reading
     from lockgate.analysis.sql.shape import Shape
 
@@ -76,6 +78,8 @@ class Statement:
     cursors_fetched: tuple[str, ...] = ()
     cursors_closed: tuple[str | None, ...] = ()
     sets: tuple[str, ...] = ()
+    search_path: tuple[str, ...] | None = None
+    """What it sets the search path to, for as long as the session lasts; None where it does not or one cannot tell."""
     copy: str | None = None
     copies_out: tuple[CopyOut, ...] = ()
     """One for each COPY … TO STDOUT of the string, in its order."""
@@ -106,3 +110,11 @@ class Masked:
     masks_digest: str = ""
     """Of the labels in force, whether or not the statement touches one: what `SessionNames` keeps with
     prepared statements and cursors, so that they are refused once the labels have changed."""
+    results: tuple[ResultMask, ...] = ()
+    """Columns of the result that hold real values and are masked on their way out, by their position."""
+    lookups: tuple[Lookup, ...] = ()
+    """Comparisons with protected columns that the policy counts."""
+    placed: tuple[Placed, ...] = ()
+    """Constants that go straight into a comparison with a protected column, or into one."""
+    shown: tuple[ShownColumn, ...] = ()
+    """Columns of the result that are not what they seem."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from lockgate.errors import RemoteProtocolError
@@ -31,6 +31,7 @@ Hits = list[tuple[int, int]]
 _SIGNATURE = b"PGCOPY\n\xff\r\n\x00"
 _HEADER = 19
 _DONE = 0x63
+_SURE_NULL = b"\\N"            # no value is written like this; one may well be written like another null string
 _PLAIN_DELIMITERS = b"\t|,;"
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 _UNESCAPE = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
@@ -40,12 +41,16 @@ _ESCAPE = {value: b"\\" + key for key, value in _UNESCAPE.items()} | {b"\\": b"\
 
 @dataclass(frozen=True, slots=True)
 class CopyFormat:
-    """The options of a COPY that decide how its values are written. All but `null` are one byte."""
+    """The options of a COPY that decide how its values are written. All marks but `null` are one byte.
+
+    `has_header` says that the first row holds the columns' names.
+    """
 
     delimiter: bytes = b"\t"
     null: bytes = b"\\N"
     quote: bytes = b'"'
     escape: bytes = b'"'
+    has_header: bool = False
 
     @staticmethod
     def of(kind: str) -> CopyFormat:
@@ -58,7 +63,7 @@ class CopyMask:
 
     __slots__ = (
         "_bulk", "_carry", "_columns", "_default", "_format", "_header_due", "_kind", "_limit", "_must_read",
-        "_quote", "_row",
+        "_names_due", "_nulls", "_quote", "_row",
     )  # fmt: skip
 
     def __init__(
@@ -70,7 +75,9 @@ class CopyMask:
         bulk: int,
         limit: int,
         must_read: bool,
+        nulls: Mapping[int, bytes | None] | None = None,
     ) -> None:
+        """`nulls` holds the columns that are masked whatever is in them, with what NULL becomes there."""
         for option in (options.delimiter, options.quote, options.escape):
             if len(option) != 1:
                 raise RemoteProtocolError("a COPY option is not one byte")
@@ -81,13 +88,15 @@ class CopyMask:
         self._bulk = bulk
         self._limit = limit
         self._carry = b""
+        self._nulls = nulls or {}
         self._header_due = kind == "copy-binary"
+        self._names_due = options.has_header and kind != "copy-binary"
         self._quote = options.quote if kind == "copy-csv" else b""
         self._row: Callable[[bytes], bytes] = {
             "copy-text": self._text_row, "copy-csv": self._csv_row, "copy-binary": self._binary_row,
         }[kind]  # fmt: skip
         # An option that puts bytes into the middle of a value would hide it from a raw search.
-        self._must_read = must_read or (
+        self._must_read = must_read or self._names_due or (
             (kind == "copy-text" and options.delimiter not in _PLAIN_DELIMITERS)
             or (kind == "copy-csv" and (options.quote != b'"' or options.escape != b'"'))
         )
@@ -178,18 +187,35 @@ class CopyMask:
     def _conceal(self, index: int, width: int, value: bytes) -> bytes | None:
         if not self._columns:
             return self._default(value)
+        self._require_width(width)
+        return self._columns[index](value)
+
+    def _filled(self, index: int, width: int) -> bytes | None:
+        """What NULL becomes in a column."""
+        if index not in self._nulls:
+            return None
+        self._require_width(width)
+        return self._nulls[index]
+
+    def _require_width(self, width: int) -> None:
         if width != len(self._columns):
             raise RemoteProtocolError("a COPY row has another width than its description")
-        return self._columns[index](value)
+
+    def _is_no_data(self, line: bytes) -> bool:
+        """Whether a line holds no values: the end mark of old protocols, or the columns' names."""
+        is_names, self._names_due = self._names_due, False
+        return is_names or line == b"\\."
 
     def _text_row(self, row: bytes) -> bytes:
         line = row.rstrip(b"\r\n")
         ending = row[len(line) :]
-        if line == b"\\.":
+        if self._is_no_data(line):
             return row
         parts = split_text(line, self._format.delimiter)
         for index, raw in enumerate(parts):
-            if raw == self._format.null:
+            if raw == self._format.null and (raw == _SURE_NULL or index not in self._nulls):
+                filled = self._filled(index, len(parts))
+                parts[index] = raw if filled is None else self._escaped(filled)
                 continue
             value = _ESCAPED.sub(_unescaped, raw) if b"\\" in raw else raw
             new = self._conceal(index, len(parts), value)
@@ -205,12 +231,14 @@ class CopyMask:
     def _csv_row(self, row: bytes) -> bytes:
         line = row.rstrip(b"\r\n")
         ending = row[len(line) :]
-        if line == b"\\.":
+        if self._is_no_data(line):
             return row
         quote, escape = self._format.quote, self._format.escape
         parts = split_csv(line, self._format.delimiter, quote)
         for index, raw in enumerate(parts):
             if raw == self._format.null:
+                filled = self._filled(index, len(parts))
+                parts[index] = raw if filled is None else quote + _doubled(filled, quote, escape) + quote
                 continue
             value = _unquoted(raw, quote, escape) if quote in raw else raw
             new = self._conceal(index, len(parts), value)
@@ -232,6 +260,9 @@ class CopyMask:
                 value = row[start:end]
                 new = self._conceal(index, len(spans), value)
                 changed = changed or new is not value
+            else:
+                new = self._filled(index, len(spans))
+                changed = changed or new is not None
             out.append(b"\xff\xff\xff\xff" if new is None else struct.pack("!i", len(new)) + new)
         return b"".join(out) if changed else row
 

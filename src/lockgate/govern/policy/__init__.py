@@ -1,11 +1,11 @@
 """Policy: rules compiled once, and one decision per request, independent of the rules' order."""
 
-from lockgate.govern.policy.compiled import CompiledRule
+from lockgate.govern.policy.compiled import CompiledRule, on_connection
 from lockgate.govern.policy.composition import compose
 from lockgate.govern.policy.condition import Condition, Vocabulary, compile_condition, problem
 from lockgate.govern.policy.policyset import PolicySet, SessionFacts, View
 
 __all__ = [
     "CompiledRule", "Condition", "PolicySet", "SessionFacts", "View", "Vocabulary", "compile_condition",
-    "compose", "problem",
+    "compose", "on_connection", "problem",
 ]

@@ -12,9 +12,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 
 from lockgate.govern.policy.condition import Condition
 from lockgate.model import Identity, Operation, Rule, Who
+
+_WITH_CONNECTION = 3
+"""Dots of a glob whose first part is the connection's name."""
 
 Context = Mapping[str, Mapping[str, object]]
 """What conditions see: ``op``, ``identity`` … and their names."""
@@ -37,6 +41,11 @@ class CompiledRule:
         """Whether it speaks of this caller on this connection at all."""
         connections = self.rule.connections
         return (not connections or connection in connections) and speaks_of(self.rule.who, identity)
+
+    def on(self, connection: str) -> CompiledRule:
+        """The rule as it is on one connection."""
+        rule = on_connection(self.rule, connection)
+        return self if rule is self.rule else replace(self, rule=rule)
 
     def matches(self, context: Context, verbs: list[str]) -> bool:
         """Whether its condition holds for a request with these verbs (see the module's docstring)."""
@@ -70,11 +79,30 @@ def parts(rule: Rule, condition: Condition | None) -> list[CompiledRule]:
     """The parts of a rule: what it allows, and what it restricts."""
     found = []
     if rule.allow:
-        allowing = replace(rule, deny=None, review=None, masks=(), detects=(), audit=None)
+        allowing = Rule(rule.name, rule.who, rule.connections, rule.when, allow=True, origin=rule.origin)
         found.append(CompiledRule(allowing, condition, restricts=False))
-    if rule.deny is not None or rule.review or rule.masks or rule.detects or rule.audit:
+    if rule.restricts:
         found.append(CompiledRule(replace(rule, allow=False), condition, restricts=True))
     return found
+
+
+def on_connection(rule: Rule, connection: str) -> Rule:
+    """The rule as it is on one connection: globs of four parts name the connection first."""
+    if not any(glob.count(".") == _WITH_CONNECTION for mask in rule.masks for glob in mask.columns):
+        return rule
+    masks = []
+    for mask in rule.masks:
+        globs = tuple(here for glob in mask.columns if (here := _glob_here(glob, connection)) is not None)
+        if globs or mask.names or mask.types or mask.is_new:
+            masks.append(replace(mask, columns=globs))
+    return replace(rule, masks=tuple(masks))
+
+
+def _glob_here(glob: str, connection: str) -> str | None:
+    if glob.count(".") != _WITH_CONNECTION:
+        return glob
+    first, _, rest = glob.partition(".")
+    return rest if fnmatchcase(connection, first) else None
 
 
 def speaks_of(who: Who, identity: Identity) -> bool:

@@ -2,7 +2,9 @@
 
 - no `allow` → denied
 - any `deny` wins over any `review`, which wins over `allow`
-- masks add up; of two masks for the same columns or detector the stronger wins
+- masks add up; of two masks for the same column or detector the stronger wins (for columns that is
+  found out where the catalogue is known, see `analysis.sql.labels`)
+- row limits: the smallest wins; request checks add up, the stronger action wins
 - `audit: full` wins over `async`
 - several reviews: one person must satisfy all of them, in the shortest of their times
 
@@ -13,6 +15,9 @@ rules; rules are taken in the order of their names so that the words of the answ
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
+from enum import IntEnum
+from typing import TypeVar
 
 from lockgate.model import (
     AuditMode,
@@ -20,11 +25,14 @@ from lockgate.model import (
     Decision,
     DetectMask,
     Effect,
-    MaskMethod,
+    RequestCheck,
     ReviewMode,
     ReviewTerms,
+    RowLimits,
     Rule,
 )
+
+Strength = TypeVar("Strength", bound=IntEnum)
 
 NOT_ALLOWED = "no policy allows this"
 
@@ -50,28 +58,35 @@ def compose(matching: Iterable[Rule], policy_hash: str, audit: AuditMode) -> Dec
         effect=effect, rules=tuple(rule.name for rule in deciding), reason=reason, policy_hash=policy_hash,
         masks=column_masks(masking), detects=detect_masks(masking),
         mask_rules=tuple(rule.name for rule in masking),
+        requests=request_checks(rules), limits=row_limits(rules), notice=any(rule.notice for rule in rules),
         review=review_terms(reviewing) if effect is Effect.REVIEW else None, audit=audit,
     )
 
 
 def column_masks(rules: Iterable[Rule]) -> tuple[ColumnMask, ...]:
-    """Every glob once, with its strongest method; equal for equal sets of rules."""
-    strongest: dict[str, MaskMethod] = {}
-    for rule in rules:
-        for mask in rule.masks:
-            for glob in mask.columns:
-                strongest[glob] = max(mask.method, strongest.get(glob, mask.method))
-    return tuple(ColumnMask(found, method) for method, found in _by_method(strongest))
+    """Every mask once; equal for equal sets of rules."""
+    return tuple(sorted({replace(mask, rule=rule.name) for rule in rules for mask in rule.masks}, key=repr))
 
 
 def detect_masks(rules: Iterable[Rule]) -> tuple[DetectMask, ...]:
     """Every detector once, with its strongest method; equal for equal sets of rules."""
-    strongest: dict[str, MaskMethod] = {}
-    for rule in rules:
-        for mask in rule.detects:
-            for name in mask.detectors:
-                strongest[name] = max(mask.method, strongest.get(name, mask.method))
-    return tuple(DetectMask(found, method) for method, found in _by_method(strongest))
+    named = ((name, mask.method) for rule in rules for mask in rule.detects for name in mask.detectors)
+    return tuple(DetectMask(names, method) for method, names in _strongest(named))
+
+
+def request_checks(rules: Iterable[Rule]) -> tuple[RequestCheck, ...]:
+    """Every detector once, with its strongest action; equal for equal sets of rules."""
+    named = ((name, check.action) for rule in rules for check in rule.requests for name in check.detectors)
+    return tuple(RequestCheck(names, action) for action, names in _strongest(named))
+
+
+def row_limits(rules: Iterable[Rule]) -> RowLimits:
+    """The smallest of each bound."""
+    limits = [rule.limits for rule in rules]
+    return RowLimits(
+        _least(limit.rows for limit in limits), _least(limit.task_rows for limit in limits),
+        _least(limit.changed for limit in limits),
+    )
 
 
 def review_terms(rules: Iterable[Rule]) -> ReviewTerms | None:
@@ -87,8 +102,16 @@ def review_terms(rules: Iterable[Rule]) -> ReviewTerms | None:
     )
 
 
-def _by_method(strongest: dict[str, MaskMethod]) -> list[tuple[MaskMethod, tuple[str, ...]]]:
+def _least(bounds: Iterable[int | None]) -> int | None:
+    return min((bound for bound in bounds if bound is not None), default=None)
+
+
+def _strongest(named: Iterable[tuple[str, Strength]]) -> list[tuple[Strength, tuple[str, ...]]]:
+    """Each name under the strongest of its values, strongest first."""
+    strongest: dict[str, Strength] = {}
+    for name, value in named:
+        strongest[name] = max(value, strongest.get(name, value))
     return [
-        (method, tuple(sorted(name for name, found in strongest.items() if found is method)))
-        for method in sorted(set(strongest.values()), reverse=True)
+        (value, tuple(sorted(name for name, found in strongest.items() if found is value)))
+        for value in sorted(set(strongest.values()), reverse=True)
     ]

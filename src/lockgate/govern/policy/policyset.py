@@ -18,6 +18,7 @@ from lockgate.govern.policy.compiled import (
     CompiledRule,
     Context,
     identity_facts,
+    on_connection,
     operation_facts,
     parts,
     time_facts,
@@ -82,7 +83,7 @@ class PolicySet:
                 raise ConfigError(f"{where}: {error}") from None
             made = parts(rule, condition)
             if not made:
-                raise ConfigError(f"{where} does nothing; give it allow, deny, review, mask or audit")
+                raise ConfigError(f"{where} does nothing; give it allow, deny, review, mask, requests, limit or audit")
             compiled.extend(made)
         return cls(tuple(named.values()), tuple(compiled), policy_hash)
 
@@ -96,7 +97,7 @@ class PolicySet:
             return view
         self._serial += 1
         view = View(
-            self._serial, tuple(rule for rule in self._compiled if rule.applies_to(identity, connection)),
+            self._serial, tuple(rule.on(connection) for rule in self._compiled if rule.applies_to(identity, connection)),
             self.policy_hash, identity, connection, audit, self._decisions,
         )
         self._views[key] = view
@@ -118,14 +119,15 @@ class PolicySet:
     def rules_for(self, connection: str) -> tuple[Rule, ...]:
         """Every rule that can apply on a connection, whoever asks, in the order of the file."""
         return tuple(
-            rule for rule in self.rules if not rule.connections or connection in rule.connections
+            on_connection(rule, connection) for rule in self.rules
+            if not rule.connections or connection in rule.connections
         )
 
     def masks_for(
         self, identity: Identity, connection: str
     ) -> tuple[tuple[ColumnMask, ...], tuple[DetectMask, ...]]:
         """Every mask that can be due for this caller, with conditions taken as true."""
-        rules = [rule.rule for rule in self._compiled if rule.applies_to(identity, connection)]
+        rules = [rule.on(connection).rule for rule in self._compiled if rule.applies_to(identity, connection)]
         return column_masks(rules), detect_masks(rules)
 
 

@@ -22,10 +22,11 @@ from lockgate.protocols.postgres import codec, oauth
 from lockgate.protocols.postgres import messages as m
 from lockgate.protocols.postgres.mediator import PostgresMediator
 from lockgate.protocols.postgres.operations import Problem, problem_of, reader_for
+from lockgate.protocols.postgres.sessionmasks import SessionMasks
 from lockgate.protocols.postgres.settings import settings_of
 from lockgate.protocols.postgres.startup import Wishes, sort_wishes
 from lockgate.protocols.postgres.states import SessionState
-from lockgate.protocols.postgres.upstream import Failure, Ready, log_in
+from lockgate.protocols.postgres.upstream import Failure, Ready, log_in, search_path
 from lockgate.wire.spec import LoginContext
 from lockgate.wire.steps import (
     Admission,
@@ -124,10 +125,16 @@ def _login(context: LoginContext, client: _Client) -> Steps[PostgresMediator | N
     connection: Connection = admission.connection
     settings = settings_of(connection.options)
     application = f"{settings.application_name}:{admission.session}"[:63]
-    _, ready = yield from log_in(
+    link, ready = yield from log_in(
         connection, settings.database or connection.name, {**wishes.forward, "application_name": application}
     )
-    return (yield from _hand_over(context, client, connection, wishes, ready, minor, application))
+    path = yield from search_path(link, ready)
+    mediator = yield from _hand_over(context, client, connection, wishes, ready, minor, application, path)
+    if context.keys is not None:
+        mediator.state.masks = SessionMasks(
+            context.keys, connection.name, identity, admission.session, wishes.claims.get("task"))
+    yield from _begin(client, ready, mediator)
+    return mediator
 
 
 # ---------------------------------------------------------------- 1. opening
@@ -314,11 +321,13 @@ def route(context: LoginContext, tls: TlsInfo | None, database: str) -> str | No
 
 def _hand_over(
     context: LoginContext, client: _Client, connection: Connection, wishes: Wishes, ready: Ready, minor: int,
-    tag: str,
+    tag: str, path: tuple[str, ...] | None,
 ) -> Steps[PostgresMediator]:
     """The client's session begins: filtered parameters, a key of our own, ReadyForQuery."""
     reader = reader_for(connection.name, connection.address, context.limits)
     state = SessionState(reader, context.limits, wishes.application, ready.key, tag, wishes.forward)
+    state.names.path, state.names.is_path_reported = path, "search_path" in ready.parameters
+    state.user = connection.credential.user
     mediator = PostgresMediator(state)
     key = context.cancel_key(8 if minor < 2 else 36)
     shown = {name: value for name, value in ready.parameters.items() if name in m.REPORTED}
@@ -330,8 +339,12 @@ def _hand_over(
         + frame(m.BACKEND_KEY_DATA, key)
         + codec.ready(m.IDLE)
     )
+    return mediator
+
+
+def _begin(client: _Client, ready: Ready, mediator: PostgresMediator) -> Steps[None]:
+    """What came with the last bytes of the log-in belongs to the session."""
     if ready.rest:
         yield from mediator.server_data(ready.rest)
     if client.rest:
         yield from mediator.client_data(client.rest)
-    return mediator

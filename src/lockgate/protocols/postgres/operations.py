@@ -107,7 +107,8 @@ class Seen:
     def plan(self, masked: Masked) -> Planned:
         """The plan for `masked`; the same object for the same mask result, which analysis caches."""
         if self.planned_for is not masked:
-            self.planned = Planned(masked.text.encode(), masked.digest, masked)
+            self.planned = Planned(
+                masked.text.encode(), masked.digest, masked, tuple((one.label, one.per_hour) for one in masked.lookups))
             self.planned_for = masked
         return self.planned
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lockgate.analysis.sql import Catalogue
+from lockgate.analysis.sql import Catalogue, KnownColumns
 from lockgate.errors import RemoteProtocolError
 from lockgate.kernel.frames import frame
 from lockgate.kernel.rows import fields
@@ -42,7 +42,8 @@ def probe(context: ProbeContext) -> Steps[Catalogue | Refusal]:
         for name, statement in Catalogue.QUERIES.items():
             found[name] = yield from _rows(link, statement)
         yield from link.send(m.TERMINATE_FRAME)
-        return Catalogue.from_rows(found, context.version, fingerprint)
+        known = settings_of(connection.options).known_columns
+        return Catalogue.from_rows(found, context.version, fingerprint, None if known is None else KnownColumns(known))
     except Failure as failure:
         return Refusal(RefusalCode.BACKEND_UNAVAILABLE, failure.problem.message, hint=failure.problem.hint)
     except RemoteProtocolError:

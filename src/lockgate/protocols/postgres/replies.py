@@ -17,6 +17,7 @@ from lockgate.protocols.postgres import messages as m
 from lockgate.protocols.postgres.naming import LOST
 from lockgate.protocols.postgres.operations import Problem
 from lockgate.protocols.postgres.states import Owed, Reply, SessionState
+from lockgate.protocols.postgres.upstream import schemas
 from lockgate.wire.steps import Settle
 
 _DROP: Final = b""
@@ -99,7 +100,8 @@ class Replies:
         labelled = self._state.labelled if head.masked is None else head.masked.labelled
         if needs_columns or labelled:
             columns = codec.read_row_description(self._buffer, start, end)
-            if results.is_contradicted(labelled, columns):
+            due = () if head.masked is None else head.masked.results
+            if results.is_contradicted(labelled, columns, due):
                 self._fatal = _CONTRADICTED
                 return _DROP
             if head.owed is Owed.QUERY:
@@ -125,13 +127,21 @@ class Replies:
 
     def _command_complete(self, start: int, end: int) -> bytes | None:
         head = self._expect(Owed.EXECUTE, Owed.QUERY)
+        self._completed(head, start, end)
+        grant, masked = head.grant, head.masked
+        if masked is None or not masked.shown or grant is None or not grant.decision.notice or head.is_noticed:
+            return None
+        head.is_noticed = True
+        return results.honesty(masked.shown) + self._buffer[start:end]
+
+    def _completed(self, head: Reply, start: int, end: int) -> None:
         head.is_copying_out = False
         if head.owed is Owed.QUERY:
             head.affected += codec.affected_rows(self._buffer, start, end)
             head.plan = None
             if self._state.copying is head:
                 self._state.copying = None
-            return None
+            return
         state = self._state
         state.queue.pop()
         if state.copying is head:
@@ -145,13 +155,12 @@ class Replies:
             rows = rows or codec.affected_rows(self._buffer, start, end)
             self._settles.append(Settle(grant, OutcomeStatus.OK, rows, sent))
         self._executed(head)
-        return None
 
     def _executed(self, head: Reply) -> None:
         """A statement ran to its end: what it did to names and definitions counts from now on."""
         state = self._state
         if head.is_labelled:
-            state.is_transaction_labelled = True
+            state.is_transaction_labelled = state.has_shown_masks = True
         if head.changes_catalogue:
             state.has_changed_catalogue = True
         seen, masked = head.seen, head.masked
@@ -296,6 +305,8 @@ class Replies:
                 severity="FATAL",
             )
             return _DROP
+        if name == "search_path":
+            state.names.path = schemas(value, state.user)
         if name == "application_name" and state.tag is not None:
             shown = state.tag.shown(value)
             if shown is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from lockgate.config.settings import Strict
+from lockgate.config.strict import Strict
 
 
 class PostgresSettings(Strict):
@@ -17,6 +17,11 @@ class PostgresSettings(Strict):
     application_name: str = Field(
         default="lockgate", pattern=r"^[A-Za-z0-9_.-]{1,24}$",
         description="Shown in pg_stat_activity in front of the session's id.",
+    )
+    known_columns: tuple[str, ...] | None = Field(
+        default=None, max_length=100_000,
+        description="Columns that somebody has classified, as globs over schema.relation.column, for rules with "
+                    "`new_columns: mask`. `lockgate columns` prints the list of a database.",
     )
 
 

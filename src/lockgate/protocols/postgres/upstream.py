@@ -9,6 +9,7 @@ never its address, its account or what the backend said about them.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -16,6 +17,7 @@ from typing import Final
 from lockgate.config.settings import Connection
 from lockgate.errors import BackendError, RemoteProtocolError
 from lockgate.kernel.frames import frame, split_frames
+from lockgate.kernel.rows import fields
 from lockgate.model import Refusal, Secret
 from lockgate.protocols.postgres import codec
 from lockgate.protocols.postgres import messages as m
@@ -25,6 +27,7 @@ from lockgate.wire.steps import Credential, Dial, Receive, Record, Side, StartTl
 
 _CLIENTS_FAULT: Final = frozenset({"22023", "42704"})
 """A start-up parameter of the client was wrong: the backend's text names only what the client sent."""
+_SCHEMA: Final = re.compile(r'"((?:[^"]|"")+)"|([^\s,"]+)')
 _PASSED_ON: Final = frozenset({"53300", "57P03", "57P01", "57P02"})
 
 
@@ -116,6 +119,34 @@ def log_in(connection: Connection, database: str, parameters: Mapping[str, str])
     except RemoteProtocolError:
         raise link.failure("answered in a way that the gateway does not understand") from None
     return link, ready
+
+
+def search_path(link: Upstream, ready: Ready) -> Steps[tuple[str, ...] | None]:
+    """The schemas of the session's search path. A backend that does not report it (before PostgreSQL 18) is asked;
+    None where it does not say."""
+    told = ready.parameters.get("search_path")
+    if told is None and not ready.rest:
+        yield from link.send(codec.query("SHOW search_path"))
+        for _ in range(100):
+            kind, body = yield from link.message()
+            if kind == m.DATA_ROW:
+                (start, end), = fields(body, 0, len(body))
+                told = body[max(start, 0):max(end, 0)].decode("utf-8", "replace")
+            elif kind == m.READY:
+                ready.rest = link.leave()
+                break
+        else:
+            raise link.failure("does not say what its search path is")
+    return None if told is None else schemas(told, link.connection.credential.user)
+
+
+def schemas(path: str, user: str) -> tuple[str, ...]:
+    """The names in a `search_path` as the server writes it (`"$user", public`); `$user` is the gateway's account."""
+    found = []
+    for quoted, bare in _SCHEMA.findall(path):
+        name = quoted.replace('""', '"') if quoted else bare.lower()
+        found.append(user if name == "$user" else name)
+    return tuple(found)
 
 
 def _start_tls(link: Upstream) -> Steps[None]:

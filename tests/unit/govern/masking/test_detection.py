@@ -92,7 +92,8 @@ def test_a_value_is_found_whatever_its_length_byte(pad: int) -> None:
 
 def test_the_strongest_mask_wins() -> None:
     """A detector named twice hides with the stronger method; one NULL makes the field NULL."""
-    partial, redact, null = (DetectMask(("email",), method) for method in MaskMethod)
+    partial, redact, null = (DetectMask(("email",), method)
+                             for method in (MaskMethod.PARTIAL, MaskMethod.REDACT, MaskMethod.NULL))
     value = b"jane@example.org"
 
     def shown(*detects: DetectMask) -> bytes | None:

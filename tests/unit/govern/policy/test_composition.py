@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,8 +15,11 @@ from lockgate.model import (
     DetectMask,
     Effect,
     MaskMethod,
+    RequestAction,
+    RequestCheck,
     ReviewMode,
     ReviewTerms,
+    RowLimits,
     Rule,
     Who,
 )
@@ -65,7 +70,10 @@ def decide(rules: list[Rule], op: object, audit: AuditMode = AuditMode.ASYNC) ->
 
 
 def strengths(decision: Decision) -> dict[str, MaskMethod]:
-    columns = {f"column {glob}": mask.method for mask in decision.masks for glob in mask.columns}
+    columns: dict[str, MaskMethod] = {}
+    for mask in decision.masks:             # of several for one column the strongest counts (`analysis.sql.covers`)
+        for glob in mask.columns:
+            columns[f"column {glob}"] = max(mask.method, columns.get(f"column {glob}", mask.method))
     return columns | {f"detector {name}": mask.method for mask in decision.detects for name in mask.detectors}
 
 
@@ -121,14 +129,23 @@ def test_deny_wins_over_review_wins_over_allow() -> None:
     assert decide([deny, allow], operation("select")).reason == "no"
 
 
-def test_the_strongest_mask_wins_per_column() -> None:
-    """Two masks for one glob become one, the stronger; others stay as they are."""
-    weak = ColumnMask(("*.ssn", "*.email"), MaskMethod.PARTIAL)
-    strong = ColumnMask(("*.ssn",), MaskMethod.NULL)
-    for one, other in ((weak, strong), (strong, weak)):
-        rules = [Rule("a", allow=True, masks=(one,)), Rule("b", masks=(other,))]
-        assert decide(rules, operation("select")).masks == (
-            ColumnMask(("*.ssn",), MaskMethod.NULL), ColumnMask(("*.email",), MaskMethod.PARTIAL))
+def test_masks_add_up_whatever_the_order() -> None:
+    """Every mask of every matching rule is there once, with its rule's name; which wins is found per column."""
+    one = ColumnMask(("*.ssn", "*.email"), MaskMethod.PARTIAL)
+    other = ColumnMask(("*.ssn",), MaskMethod.NULL)
+    rules = [Rule("a", allow=True, masks=(one,)), Rule("b", masks=(other, other))]
+    found = decide(rules, operation("select")).masks
+    assert sorted(found, key=repr) == sorted((replace(one, rule="a"), replace(other, rule="b")), key=repr)
+    assert decide(rules[::-1], operation("select")).masks == found
+
+
+def test_row_limits_and_request_checks_compose() -> None:
+    """The smallest bound and the strongest action count."""
+    rules = [Rule("a", allow=True, limits=RowLimits(rows=10), requests=(RequestCheck(("jwt",), RequestAction.RECORD),)),
+             Rule("b", limits=RowLimits(rows=5, changed=1), requests=(RequestCheck(("jwt",), RequestAction.BLOCK),))]
+    decision = decide(rules, operation("select"))
+    assert decision.limits == RowLimits(rows=5, changed=1)
+    assert decision.requests == (RequestCheck(("jwt",), RequestAction.BLOCK),)
 
 
 def test_the_strongest_mask_wins_per_detector() -> None:

@@ -159,7 +159,7 @@ def test_masks_for_takes_conditions_as_true() -> None:
     rules = [ALLOW, Rule("m", when='op.verb == "select"', masks=(ColumnMask(("*.ssn",), MaskMethod.NULL),),
                          detects=(DetectMask(("jwt",), MaskMethod.PARTIAL),))]
     assert PolicySet.compile(rules, "h").masks_for(identity(), "crm") == (
-        (ColumnMask(("*.ssn",), MaskMethod.NULL),), (DetectMask(("jwt",), MaskMethod.PARTIAL),))
+        (ColumnMask(("*.ssn",), MaskMethod.NULL, rule="m"),), (DetectMask(("jwt",), MaskMethod.PARTIAL),))
 
 
 @pytest.mark.parametrize(("rules", "says"), [

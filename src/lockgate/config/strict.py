@@ -1,0 +1,17 @@
+"""What every settings model shares: strictness, and the forms of names, addresses and durations."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+Address = Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$")]
+Duration = Annotated[str, Field(pattern=r"^\d+(ms|s|m|h|d)$")]
+
+
+class Strict(BaseModel):
+    """Base of all settings: frozen, unknown keys refused, no coercion surprises."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
