@@ -126,9 +126,9 @@ class Databases:
         with self._template("one") as one, self._template("two") as two:
             for oid, number, relation, column in one.execute(_COLUMNS.encode()).fetchall():
                 # format() asks the type itself: a cast to text may be somebody's own
-                query = f"select case when {column} is null then '' else format('=%s', {column}) end" \
-                        f" from only {relation} order by ctid".encode()
-                left, right = ([row[0] for row in side.execute(query).fetchall()] for side in (one, two))
+                query = f"select case when {column} is null then '' else format('=%s', {column}) end"
+                query += f" from only {relation} order by ctid"
+                left, right = ([row[0] for row in side.execute(query.encode()).fetchall()] for side in (one, two))
                 if left != right:
                     found[oid, number] = Differing(f"{relation}.{column}", frozenset(left), frozenset(right))
         return found
