@@ -445,10 +445,9 @@ class Governor:
 
 
 def _grant(operation: Operation, decision: Decision, planned: Planned, ticket: str | None = None) -> Grant:
-    """The grant; comparisons with protected columns go on record with its outcome."""
+    """The grant; comparisons with protected columns and finds in the request go on record with its outcome."""
     grant = Grant(operation, decision, planned, ticket)
-    for label, _ in planned.lookups:
-        name = f"compared: {label}"
+    for name in (*(f"compared: {label}" for label, _ in planned.lookups), *planned.noted):
         grant.masked[name] = grant.masked.get(name, 0) + 1
     return grant
 

@@ -13,15 +13,17 @@ from __future__ import annotations
 from lockgate.analysis.sql.analyzer import AnalysisLimits, Analyzer
 from lockgate.analysis.sql.catalogue import Catalogue
 from lockgate.analysis.sql.copying import CopyOut
-from lockgate.analysis.sql.covers import KnownColumns
+from lockgate.analysis.sql.covers import Cover, KnownColumns
 from lockgate.analysis.sql.enforcement import column_names, enforce_masks
 from lockgate.analysis.sql.errors import NotUnderstood
+from lockgate.analysis.sql.literals import Literal, literals, replaced
 from lockgate.analysis.sql.masks import redacted
+from lockgate.analysis.sql.placement import Placed
 from lockgate.analysis.sql.predicates import Lookup, ResultMask, ShownColumn
 from lockgate.analysis.sql.session import SessionNames
 from lockgate.analysis.sql.statement import FACTS, VERBS, Masked, Naming, Statement
 
 __all__ = [
-    "FACTS", "VERBS", "AnalysisLimits", "Analyzer", "Catalogue", "CopyOut", "KnownColumns", "Lookup", "Masked", "Naming", "NotUnderstood",
-    "ResultMask", "SessionNames", "ShownColumn", "Statement", "column_names", "enforce_masks", "redacted",
+    "FACTS", "VERBS", "AnalysisLimits", "Analyzer", "Catalogue", "CopyOut", "Cover", "KnownColumns", "Literal", "Lookup", "Masked", "Naming", "NotUnderstood",
+    "Placed", "ResultMask", "SessionNames", "ShownColumn", "Statement", "column_names", "enforce_masks", "literals", "redacted", "replaced",
 ]

@@ -52,6 +52,7 @@ class Labels:
     protected: dict[int, dict[int, Cover]] = field(default_factory=dict)         # with lineage of views
     reach: dict[int, Reach] = field(default_factory=dict)
     readings: dict[int, Reading] = field(default_factory=dict)                   # of view definitions
+    projections: dict[tuple[object, ...], str] = field(default_factory=dict)     # made so far: `projection`
     filtered: set[int] = field(default_factory=set)     # views whose rows come and go with protected values
     pairs: frozenset[tuple[int, int]] = frozenset()
     digest: str = ""                                                             # of masks and pairs

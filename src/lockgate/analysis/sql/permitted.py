@@ -7,7 +7,7 @@ column's name, or None.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from lockgate.analysis.sql.catalogue import Catalogue, Relation
 from lockgate.analysis.sql.labels import Labels, Reach
@@ -62,27 +62,37 @@ def utility_reason(name: str, body: Node) -> str | None:
     return None
 
 
-def use_reason(use: Use, relation: Relation, labels: Labels, bodies: list[tuple[str, Node]]) -> str | None:
+class Indexed(NamedTuple):
+    """What the indexes that a string makes are made of."""
+
+    has_expression: bool
+    names: frozenset[str]
+
+
+def indexed(bodies: list[tuple[str, Node]]) -> Indexed:
+    """Of all CREATE INDEX of a string."""
+    has_expression = False
+    names: set[str] = set()
+    for name, body in bodies:
+        if name == "IndexStmt":
+            elements = [item.get("IndexElem", {}) for item in body.get("indexParams", ())]
+            included = [item.get("IndexElem", {}) for item in body.get("indexIncludingParams", ())]
+            has_expression |= "whereClause" in body or any("expr" in element for element in elements)
+            names.update(element.get("name", "") for element in elements + included)
+    return Indexed(has_expression, frozenset(names))
+
+
+def use_reason(use: Use, relation: Relation, labels: Labels, indexes: Indexed) -> str | None:
     """Why a protected relation may not be named like this in a utility statement."""
     if use.context in _ON_PROTECTED:
         return None
-    if use.context == "IndexStmt":
-        return _index_reason(relation, labels, bodies)
-    return "this statement would change or copy the definition of a protected relation"
-
-
-def _index_reason(relation: Relation, labels: Labels, bodies: list[tuple[str, Node]]) -> str | None:
-    names = labels.protected_names(relation)
-    for name, body in bodies:
-        if name != "IndexStmt":
-            continue
-        elements = [item.get("IndexElem", {}) for item in body.get("indexParams", ())]
-        if "whereClause" in body or any("expr" in element for element in elements):
-            return "an index with an expression or a condition on a protected relation is not possible here"
-        included = [item.get("IndexElem", {}) for item in body.get("indexIncludingParams", ())]
-        if not names.isdisjoint(element.get("name", "") for element in elements + included):
-            # a unique one tells which values exist, and a scan of any tells their order
-            return "an index on a protected column is not possible here"
+    if use.context != "IndexStmt":
+        return "this statement would change or copy the definition of a protected relation"
+    if indexes.has_expression:
+        return "an index with an expression or a condition on a protected relation is not possible here"
+    if not labels.protected_names(relation).isdisjoint(indexes.names):
+        # a unique one tells which values exist, and a scan of any tells their order
+        return "an index on a protected column is not possible here"
     return None
 
 

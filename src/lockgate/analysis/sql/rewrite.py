@@ -18,8 +18,10 @@ from lockgate.analysis.sql.labels import Labels, Reach, labels_for, opaque_reaso
 from lockgate.analysis.sql.literals import literals
 from lockgate.analysis.sql.masks import quote_name, redacted
 from lockgate.analysis.sql.permitted import (
+    Indexed,
     created_reason,
     definition_reason,
+    indexed,
     rules_reason,
     use_reason,
     utility_reason,
@@ -31,7 +33,7 @@ from lockgate.analysis.sql.reactions import may_speak_of_protected
 from lockgate.analysis.sql.reading import Node, Reading, Target, Use
 from lockgate.analysis.sql.returning import Returning, is_alone_in
 from lockgate.analysis.sql.session import SessionNames
-from lockgate.analysis.sql.splice import Splices, Unspliceable, parsed, reparse
+from lockgate.analysis.sql.splice import STAND_IN, Splices, Unspliceable, parsed, reparse
 from lockgate.analysis.sql.statement import Masked, Statement
 from lockgate.analysis.sql.taint import Taint, taint_of
 from lockgate.model import ColumnMask, Refusal, RefusalCode
@@ -41,6 +43,12 @@ _LOOKED_INTO: Final = frozenset((
     "DeclareCursorStmt", "CreateTableAsStmt", "ViewStmt",
 ))
 """Statements that evaluate something."""
+
+_MOST_PLACES: Final = 1_000
+"""Each place where a protected relation is named grows by the whole projection."""
+
+_MOST_TARGETS: Final = 64
+"""Each name in RETURNING is looked for in each of them."""
 
 
 def plan(statement: Statement, masks: tuple[ColumnMask, ...], catalogue: Catalogue,
@@ -74,6 +82,16 @@ class _Plan:
         self.placed: tuple[Placed, ...] = ()
         self.shown: tuple[ShownColumn, ...] = ()
         self.touched = False
+        self.system: frozenset[str] | None = None   # system columns that the text names
+        self.made: dict[str, set[str | None]] = {}  # relations that the text makes: name → schemas
+        if statement.reading is not None:
+            for where, name in statement.reading.created:
+                self.made.setdefault(name, set()).add(where)
+        self.judged: set[tuple[str, int]] = set()   # changes of relations: context, OID
+        self.places = 0                             # where protected relations are named
+        self.indexes: Indexed | None = None
+        self.copies: dict[int, Node] | None = None  # COPY statements by the position of their relation
+        self.targets: dict[int, list[tuple[Target, Relation]]] = {}     # what DML changes, by statement
         self.pins: dict[int, Relation] = {}         # names that the search path decided, by their position
 
     def run(self) -> Masked:
@@ -109,11 +127,11 @@ class _Plan:
                       self.lookups, self.placed, self.shown)
 
     def _finish(self, splices: Splices) -> Masked:
-        data, intervals = splices.apply()
+        data = splices.apply()
         if len(data) > MAX_LENGTH:
             raise refuse("the statement would become too long under the masks", code=RefusalCode.TOO_LARGE)
-        text = data.decode()
-        again = reparse(text, self.statement.count)
+        outline, intervals = splices.outline()
+        again = reparse(outline, self.statement.count)
         for use in again.uses:
             if use.kind in ("read", "copy") and not intervals.covers(use.location):
                 found, _ = self._candidates(use)
@@ -121,7 +139,7 @@ class _Plan:
                         use.kind == "copy" and self.statement.copy == "in"):
                     raise refuse("a mask is due that this statement cannot carry")
         digest = hashlib.sha256(self.labels.digest.encode() + data)
-        return self._masked(text, digest.hexdigest())
+        return self._masked(data.decode(), digest.hexdigest())
 
     # ---------------------------------------------------------------- names
 
@@ -162,9 +180,9 @@ class _Plan:
 
     def _in_session(self, schema: str | None, name: str) -> bool:
         """Whether the session has made a relation of that name, or this string does."""
-        reading = self.statement.reading
-        return self.session.has_relation(schema, name) or (reading is not None and any(
-            made == name and (schema in (None, where) or where is None) for where, made in reading.created))
+        made = self.made.get(name)
+        return self.session.has_relation(schema, name) or (
+            made is not None and (schema is None or schema in made or None in made))
 
     # ---------------------------------------------------------------- uses
 
@@ -188,7 +206,7 @@ class _Plan:
             protected = [relation for relation in found if self.labels.reach_of(relation) is not Reach.OPEN]
             if use.kind == "target":
                 for relation in found:
-                    why = rules_reason(relation, self.labels, self.catalogue)
+                    why = rules_reason(relation, self.labels, self.catalogue) if self._is_new("", relation) else None
                     if why is not None:
                         raise refuse(why)
             if use.kind in ("target", "utility") or (use.kind == "copy" and self.statement.copy == "in"):
@@ -224,6 +242,8 @@ class _Plan:
     def _set_in_motion(self, use: Use, found: tuple[Relation, ...]) -> None:
         """What a change of these relations does to others: refused, or their errors are rebuilt."""
         for relation in found:
+            if not self._is_new(use.context, relation):
+                continue
             if use.kind == "copy" and relation.is_system:
                 raise refuse("system catalogues cannot be changed here")
             why = definition_reason(use, relation, self.labels, self.catalogue)
@@ -232,9 +252,23 @@ class _Plan:
             if not self.touched and may_speak_of_protected(relation, self.labels, self.catalogue):
                 self.touched = True
 
+    def _is_new(self, context: str, relation: Relation) -> bool:
+        """False where the same kind of change of a relation has been judged: a string can hold thousands of them."""
+        key = (context, relation.oid)
+        if key in self.judged:
+            return False
+        self.judged.add(key)
+        return True
+
     def _protected_use(self, use: Use, relation: Relation, reading: Reading, splices: Splices) -> None:
+        self.places += 1
+        if self.places > _MOST_PLACES:
+            raise refuse(f"it names relations with protected columns in more than {_MOST_PLACES} places",
+                         "Send it in parts.", RefusalCode.TOO_LARGE)
         if use.kind == "utility":
-            why = use_reason(use, relation, self.labels, reading.utilities)
+            if self.indexes is None:
+                self.indexes = indexed(reading.utilities)
+            why = use_reason(use, relation, self.labels, self.indexes)
             if why is not None:
                 raise refuse(why)
             return
@@ -246,11 +280,19 @@ class _Plan:
             self._copy(use, relation, reading, splices)
             return
         sample = splices.take_sample(use)
-        splices.relation(use, self.projections.of(relation, use.inherit, system_columns(reading), sample))
+        projection = self.projections.of(relation, use.inherit, self._system_columns(reading), sample)
+        splices.relation(use, projection, projection if sample else STAND_IN)
+
+    def _system_columns(self, reading: Reading) -> frozenset[str]:
+        if self.system is None:
+            self.system = system_columns(reading)
+        return self.system
 
     def _copy(self, use: Use, relation: Relation, reading: Reading, splices: Splices) -> None:
-        body = next((body for name, body in reading.utilities if name == "CopyStmt"
-                     and body.get("relation", {}).get("location", 0) == use.location), None)
+        if self.copies is None:
+            self.copies = {body.get("relation", {}).get("location", 0): body
+                           for name, body in reading.utilities if name == "CopyStmt"}
+        body = self.copies.get(use.location)
         if body is None:
             raise refuse("a mask is due that this COPY cannot carry")
         if body.get("is_from"):
@@ -278,10 +320,12 @@ class _Plan:
         and the names in RETURNING."""
         statement = self.statement
         trees = parsed(statement.text) if self.trees is None else self.trees
+        self._targets(reading)
         judge = Predication(self.labels.protected, splices.data, self.catalogue)
         changes = not statement.verbs.isdisjoint(("update", "delete", "merge"))
+        writes_over = any(target.kind in ("update", "merge") for target in reading.targets) or "update" in reading.verbs
         verdicts, taints = [], []
-        for tree in trees:
+        for number, tree in enumerate(trees):
             if next(iter(tree["stmt"])) not in _LOOKED_INTO:
                 continue                            # `permitted` has judged it
             taint = taint_of(tree["stmt"], self.catalogue, self.labels.pairs, self._in_session)
@@ -291,8 +335,8 @@ class _Plan:
             taints.append(taint)
             is_shown = statement.count == 1 and is_plain_query(tree["stmt"])
             verdicts.append(judge.judge(taint, is_shown=is_shown, changes=changes))
-            self._writes(reading, taint, judge)
-            self._returning(reading, tree["stmt"], taint, splices)
+            self._writes(taint, judge, writes_over)
+            self._returning(self.targets.get(number, []), tree["stmt"], taint, splices)
             self.shown += judge.shown(taint)
         self.lookups = tuple(judge.lookups)
         self.placed = tuple(self._placed(trees, taints, judge))
@@ -303,15 +347,19 @@ class _Plan:
                          "Send the statements one by one.")
         self.projections = Projections(self.masks, self.labels, self.catalogue, self.verdict.raw)
 
-    def _writes(self, reading: Reading, taint: Taint, judge: Predication) -> None:
-        """Values that leave their label, and masks that would take the place of data."""
+    def _targets(self, reading: Reading) -> None:
+        """Notes what each statement changes; refused where it may not be changed at all."""
         for target in reading.targets:
-            if any(self.labels.reach_of(relation) is Reach.CLOSED for relation in self._meant(target)):
+            meant = self._meant(target)
+            if any(self.labels.reach_of(relation) is Reach.CLOSED for relation in meant):
                 raise refuse("this relation is closed on connections with masks")
-            if target.kind == "insert" and any(relation.oid in self.labels.filtered for relation in self._meant(target)):
+            if target.kind == "insert" and any(relation.oid in self.labels.filtered for relation in meant):
                 # WITH CHECK OPTION would say whether the new row is one of the view's
                 raise refuse("which rows this view has depends on masked columns", "Insert into its table.")
-        changes = any(target.kind in ("update", "merge") for target in reading.targets) or "update" in reading.verbs
+            self.targets.setdefault(target.use.statement, []).extend((target, relation) for relation in meant)
+
+    def _writes(self, taint: Taint, judge: Predication, writes_over: bool) -> None:
+        """Values that leave their label, and masks that would take the place of data."""
         real = judge.real_sources(taint)
         for write in taint.writes:
             if not write.sources or (write.keeps and write.sources <= real):
@@ -319,7 +367,7 @@ class _Plan:
             if not real.isdisjoint(write.sources) and not judge.may_compute(write):
                 raise refuse("a masked column may not be written into another, nor be computed with",
                              "Set it to a value of your own, or leave it as it is.")
-            if real.isdisjoint(write.sources) and (changes or write.target in self.labels.pairs):
+            if real.isdisjoint(write.sources) and (writes_over or write.target in self.labels.pairs):
                 raise refuse("this would write masks in the place of data",
                              "Leave the masked columns out, or set them to values of your own.")
 
@@ -330,8 +378,7 @@ class _Plan:
         if not found:
             return
         uses = parameter_uses(trees)
-        places = {len(self.statement.text[:literal.start].encode()): index
-                  for index, literal in enumerate(literals(self.statement.text))}
+        places = _byte_offsets(self.statement.text)
         for constant in found:
             if constant.number and uses.get(constant.number) != 1:
                 continue
@@ -350,12 +397,25 @@ class _Plan:
         pinned = self.pins.get(target.use.location)
         return self._candidates(target.use)[0] if pinned is None else (pinned,)
 
-    def _returning(self, reading: Reading, tree: Node, taint: Taint, splices: Splices) -> None:
+    def _returning(self, targets: list[tuple[Target, Relation]], tree: Node, taint: Taint, splices: Splices) -> None:
         wanted = [one for one in taint.references if one.is_target and one.in_returning]
         if not wanted:
             return
         self.touched = True
-        targets = [(target, relation) for target in reading.targets for relation in self._meant(target)]
+        if len(targets) > _MOST_TARGETS:
+            raise refuse(f"it changes more than {_MOST_TARGETS} relations and gives back masked columns of them",
+                         "Send it in parts.", RefusalCode.TOO_LARGE)
         returning = Returning(splices, self.labels.protected)
         for reference in wanted:
             returning.replace(reference, targets, is_alone_in(tree))
+
+
+def _byte_offsets(text: str) -> dict[int, int]:
+    """Where in the UTF-8 of a text its literals begin → which literal it is."""
+    found: dict[int, int] = {}
+    start = offset = 0
+    for index, literal in enumerate(literals(text)):
+        offset += literal.start - start if text.isascii() else len(text[start:literal.start].encode())
+        start = literal.start
+        found[offset] = index
+    return found

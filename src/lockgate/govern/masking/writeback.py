@@ -30,7 +30,8 @@ def is_mask(value: bytes, tokens: Tokens | None) -> bool:
         return False
     if _is_one(value) or (tokens is not None and tokens.find(value)):
         return True
-    return value[:1] in (b"{", b"[", b'"') and any(_is_one(found[1]) for found in _STRING.finditer(value))
+    start = 1 if value[:1] == b"\1" else 0          # jsonb in binary begins with its version
+    return value[start:start + 1] in (b"{", b"[", b'"') and any(_is_one(found[1]) for found in _STRING.finditer(value))
 
 
 def _is_one(value: bytes) -> bool:

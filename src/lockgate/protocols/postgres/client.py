@@ -16,6 +16,7 @@ from lockgate.protocols.postgres import codec, results
 from lockgate.protocols.postgres import messages as m
 from lockgate.protocols.postgres.judging import STALL, Burst, Judging, Outcome
 from lockgate.protocols.postgres.operations import Problem, reading_of
+from lockgate.protocols.postgres.requests import Intake
 from lockgate.protocols.postgres.states import Gone, Owed, Portal, Prepared, Reply, SessionState
 from lockgate.protocols.postgres.values import read_values
 from lockgate.wire.steps import Close, Steps
@@ -150,7 +151,7 @@ class ClientSide(Judging):
         reply.grant = None
         masked = reply.masked
         assert masked is not None
-        prepared = Prepared(seen, masked, state.segment, types)
+        prepared = Prepared(seen, masked, state.segment, verdict.decision, types)
         if prepared.weight > _HEAVY and state.prepared.holds_more_than(state.limits.inspect):
             yield from self._refuse(burst, _TOO_MUCH, is_query=False)
             return None
@@ -189,9 +190,24 @@ class ClientSide(Judging):
         reply.undo = state.portals.set(bind.portal, portal)
         if bind.portal:
             state.names.declare(bind.portal.decode("utf-8", "replace"), prepared.masked.masks_digest)
-        burst.chunks.append(buffer[start:end])
+        burst.chunks.append(self._taken_in(bind, portal, buffer[start:end]))
         self._open(burst, reply)
         return None
+
+    def _taken_in(self, bind: codec.Bind, portal: Portal, raw: bytes) -> bytes:
+        """The Bind as it goes on: its values are looked at before they leave. What came of it is told at Execute,
+        which is judged."""
+        prepared, decision = portal.prepared, portal.prepared.decision
+        if not (bind.values and (decision.requests or decision.masks or decision.detects)):
+            return raw
+        intake = Intake(prepared.seen, prepared.masked, decision, self._state.masks,
+                        saw_masks=self._state.has_shown_masks)
+        types = prepared.described or codec.read_oids(prepared.types)
+        values = intake.parameters(bind.values, bind.formats, types, portal.values)
+        portal.refusal, portal.noted = intake.refusal, intake.noted
+        if all(new is old for new, old in zip(values, bind.values, strict=True)):
+            return raw
+        return codec.bind(bind._replace(values=values))
 
     def _describe(self, burst: Burst, buffer: bytes, start: int, end: int) -> Outcome:
         state = self._state
@@ -231,7 +247,7 @@ class ClientSide(Judging):
         if grant is None or grant.is_settled:
             verdict = yield from self._judge(
                 burst, seen.bound(portal.values, portal.reading, state.surroundings),
-                self._planner(seen, portal.prepared.masked.text)
+                self._planner(seen, portal)
             )
             if isinstance(verdict, Refusal):
                 yield from self._refused(burst, seen, verdict, is_query=False)

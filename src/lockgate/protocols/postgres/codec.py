@@ -14,7 +14,7 @@ from struct import Struct, error, unpack_from
 from typing import Final, NamedTuple
 
 from lockgate.errors import LocalProtocolError, RemoteProtocolError
-from lockgate.kernel.frames import checked_length, frame
+from lockgate.kernel.frames import frame
 from lockgate.protocols.postgres import messages as m
 
 _U32 = Struct("!I")
@@ -202,12 +202,17 @@ def parse(name: bytes, statement: str, types: bytes = b"\0\0") -> bytes:
     return frame(m.PARSE, name + b"\0" + text(statement) + types)
 
 
-def bind(portal: bytes, statement: bytes, values: Sequence[bytes | None], result_format: int) -> bytes:
-    """A Bind frame; `values` in text format (None is NULL), all results in one format."""
-    body = portal + b"\0" + statement + b"\0" + _U16.pack(0) + _U16.pack(len(values))
-    for value in values:
-        body += _I32.pack(-1) if value is None else checked_length(len(value)) + value
-    return frame(m.BIND, body + _U16.pack(1) + _U16.pack(result_format))
+def bind(message: Bind) -> bytes:
+    """A Bind frame with these parts."""
+    body = [message.portal, b"\0", message.statement, b"\0", _codes(message.formats), _U16.pack(len(message.values))]
+    for value in message.values:
+        body += [_I32.pack(-1)] if value is None else [_I32.pack(len(value)), value]
+    body.append(_codes(message.result_formats))
+    return frame(m.BIND, b"".join(body))
+
+
+def _codes(codes: tuple[int, ...]) -> bytes:
+    return _U16.pack(len(codes)) + b"".join(map(_U16.pack, codes))
 
 
 def execute(portal: bytes, limit: int = 0) -> bytes:

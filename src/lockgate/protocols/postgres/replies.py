@@ -160,7 +160,7 @@ class Replies:
         """A statement ran to its end: what it did to names and definitions counts from now on."""
         state = self._state
         if head.is_labelled:
-            state.is_transaction_labelled = True
+            state.is_transaction_labelled = state.has_shown_masks = True
         if head.changes_catalogue:
             state.has_changed_catalogue = True
         seen, masked = head.seen, head.masked

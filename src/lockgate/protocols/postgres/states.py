@@ -23,7 +23,7 @@ from typing import Generic, TypeVar
 from lockgate.analysis.sql import Catalogue, Masked, SessionNames
 from lockgate.config.settings import Limits
 from lockgate.govern.pipeline import ClearPlan, Grant
-from lockgate.model import OutcomeStatus
+from lockgate.model import Decision, OutcomeStatus, Refusal
 from lockgate.protocols.postgres import messages as m
 from lockgate.protocols.postgres.codec import Column
 from lockgate.protocols.postgres.naming import Tag
@@ -49,11 +49,12 @@ class Owed(IntEnum):
 class Prepared:
     """A prepared statement: what was judged at Parse is what every Execute of it runs."""
 
-    __slots__ = ("asked", "columns", "described", "masked", "seen", "segment", "types", "weight")
+    __slots__ = ("asked", "columns", "decision", "described", "masked", "seen", "segment", "types", "weight")
 
-    def __init__(self, seen: Seen, masked: Masked, segment: int, types: bytes = b"\0\0") -> None:
+    def __init__(self, seen: Seen, masked: Masked, segment: int, decision: Decision, types: bytes = b"\0\0") -> None:
         self.seen = seen
         self.masked = masked
+        self.decision = decision
         self.segment = segment
         self.types = types                         # of the parameters, as Parse declared them
         self.described: tuple[int, ...] = ()       # … and as the backend did
@@ -65,7 +66,7 @@ class Prepared:
 class Portal:
     """A bound statement. `grant` is open from its first Execute until its last row."""
 
-    __slots__ = ("asked", "columns", "grant", "prepared", "reading", "result_formats", "rows", "segment", "sent",
+    __slots__ = ("asked", "columns", "grant", "noted", "prepared", "reading", "refusal", "result_formats", "rows", "segment", "sent",
                  "values", "weight")
 
     def __init__(
@@ -81,6 +82,8 @@ class Portal:
         self.columns: tuple[Column, ...] | None = None
         self.asked = -1
         self.grant: Grant | None = None
+        self.refusal: Refusal | None = None        # of what its values hold; it is told when it is to run
+        self.noted: tuple[str, ...] = ()           # what its values hold, for the record
         self.rows = 0
         self.sent = 0
 
@@ -307,6 +310,7 @@ class SessionState:
         "epoch",
         "has_changed_catalogue",
         "has_local_sync",
+        "has_shown_masks",
         "inbox",
         "is_client_busy",
         "is_ended",
@@ -350,6 +354,7 @@ class SessionState:
         self.names = SessionNames()
         self.catalogue: Catalogue | None = None
         self.has_changed_catalogue = False         # own DDL ran in the open transaction
+        self.has_shown_masks = False               # a statement that touches a labelled relation has run
         self.is_stale = False                      # … and is committed: the catalogue is old
         self.is_unconfirmed = False                # … and `names` has yet to hear what the new one knows
         self.labelled: frozenset[tuple[int, int]] = frozenset()     # columns masked for this session, as last planned

@@ -186,7 +186,7 @@ class Client:
         """Every cell of the result, in text and in binary form."""
         found = [cell for row in self.run(statement) for cell in row if cell is not None]
         self.transcript = Transcript()
-        self.send(codec.parse(b"", statement), codec.bind(b"", b"", (), 1), codec.execute(b""), m.SYNC_FRAME)
+        self.send(codec.parse(b"", statement), codec.bind(codec.Bind(b"", b"", (), (), (1,))), codec.execute(b""), m.SYNC_FRAME)
         self.until(m.READY)
         return frozenset(found) | {cell for row in self.transcript.rows for cell in row if cell is not None}
 

@@ -45,7 +45,7 @@ def _filled(statement: str, values: tuple[str, ...]) -> str:
 def _extended(client: Client, shot: Shot, result_format: int) -> None:
     for index, statement in enumerate(shot.statements):
         values = tuple(value.encode() for value in shot.parameters_of(index))
-        client.send(codec.parse(b"", statement), codec.bind(b"", b"", values, result_format),
+        client.send(codec.parse(b"", statement), codec.bind(codec.Bind(b"", b"", (), tuple(values), (result_format,))),
                     codec.describe_portal(b""), codec.execute(b""), m.SYNC_FRAME)
         client.until(m.READY, decline=COPY_FAIL + m.SYNC_FRAME)
 
@@ -79,7 +79,7 @@ def _in_pieces(client: Client, statement: str, values: tuple[bytes, ...], result
         (codec.target(m.CLOSE, b"S", _STATEMENT), (m.CLOSE_COMPLETE,)),
         (codec.parse(_STATEMENT, statement), (m.PARSE_COMPLETE,)),
         (codec.target(m.DESCRIBE, b"S", _STATEMENT), (m.ROW_DESCRIPTION, m.NO_DATA)),
-        (codec.bind(_PORTAL, _STATEMENT, values, result_format), (m.BIND_COMPLETE,)),
+        (codec.bind(codec.Bind(_PORTAL, _STATEMENT, (), tuple(values), (result_format,))), (m.BIND_COMPLETE,)),
         (codec.target(m.DESCRIBE, b"P", _PORTAL), (m.ROW_DESCRIPTION, m.NO_DATA)),
     )
     for data, kinds in steps:
