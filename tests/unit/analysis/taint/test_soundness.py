@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import pytest
 
 from lockgate.analysis.sql import Catalogue
-from tests.e2e.direct import snapshot
+from testbed.noninterference.databases import snapshot
 from tests.unit.analysis.taint.cases import CASES
 from tests.unit.analysis.taint.faults import FAULTS
 from tests.unit.analysis.taint.generator import Generator
