@@ -44,8 +44,9 @@ from lockgate.analysis.sql.taint.result import (
     Taint,
     Write,
 )
+from lockgate.analysis.sql.taint.scope import Budget
 from lockgate.analysis.sql.taint.statement import taint_of
 
 __all__ = [
-    "Constant", "Control", "Equality", "InSession", "Output", "Reference", "Source", "Sources", "Taint", "Write", "taint_of",
+    "Budget", "Constant", "Control", "Equality", "InSession", "Output", "Reference", "Source", "Sources", "Taint", "Write", "taint_of",
 ]
