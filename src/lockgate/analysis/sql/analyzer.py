@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Final
 
 import pgparse
@@ -35,6 +36,7 @@ _SEEN_ONCE: Final = object()
 _NONE: Final = object()
 _PIECES_WEIGHT: Final = 500
 _PLAN_WEIGHT: Final = 2_000
+_MOST_MASKS: Final = 1_024
 
 _UNMASKED: Final[frozenset[tuple[int, int]]] = frozenset()
 
@@ -59,6 +61,10 @@ class Analyzer:
         self._plans: Recent[tuple[object, ...], Masked | Refusal] = Recent(limits.plans, limits.bytes)
         self._shapes: Recent[Pieces, Shape | object] = Recent(limits.shapes, limits.bytes)
         self._last: tuple[Statement, list[Tree]] | None = None
+        self._masks: tuple[ColumnMask, ...] = ()
+        self._numbers: dict[tuple[ColumnMask, ...], int] = {}
+        self._count = count(1)
+        self._number = 0
 
     def statement(self, text: str) -> Statement:
         """Reads the statement or statements of a string. Raises `NotUnderstood`; nothing is cached then."""
@@ -109,7 +115,8 @@ class Analyzer:
             if made is not None:
                 return made
             statement = parse(statement.text, self._limits.statement)[0]
-        key = (statement.text, statement.key, masks, catalogue.version, catalogue.fingerprint, session.stamp(statement))
+        key = (statement.text, statement.key, self._known(masks), catalogue.version, catalogue.fingerprint,
+               session.stamp(statement))
         found = self._plans.get(key)
         if found is None:
             last, self._last = self._last, None
@@ -119,6 +126,16 @@ class Analyzer:
             size = len(statement.text) + (len(found.text) if isinstance(found, Masked) else 0)
             self._plans.put(key, found, _PLAN_WEIGHT + 2 * size)
         return found
+
+    def _known(self, masks: tuple[ColumnMask, ...]) -> int:
+        """A number for these masks. Equal ones are mostly made of the same objects, so comparing them with the last
+        ones costs less than their hash."""
+        if masks != self._masks:
+            self._masks = masks
+            if len(self._numbers) >= _MOST_MASKS and masks not in self._numbers:
+                self._numbers.clear()               # the count goes on, so no number means two things
+            self._number = self._numbers.setdefault(masks, next(self._count))
+        return self._number
 
     def in_session(self, statement: Statement, session: SessionNames) -> Statement:
         """The statement with the effects of what it EXECUTEs, where the session knows the name.
