@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from fuzz import corpus
+from fuzz import corpus, noninterference
 from lockgate.analysis.sql import AnalysisLimits, Analyzer
 from lockgate.audit import entry
 from lockgate.config import document
@@ -93,6 +93,8 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], Sequence[bytes]]] = {
     "leaf": (leaf, corpus.LEAVES),
     "configuration": (configuration, corpus.CONFIGURATIONS),
 }
+NONINTERFERENCE = "noninterference"
+"""Not one of the targets above: it takes statements instead of bytes, and servers to run them on."""
 
 
 def mutate(seeds: Sequence[bytes], dice: random.Random) -> bytes:
@@ -140,11 +142,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m fuzz", description=__doc__)
     parser.add_argument("--seconds", type=float, default=30, help="per target")
     parser.add_argument("--seed", type=int, default=time.time_ns() & 0xFFFFFFFF)
-    parser.add_argument("targets", nargs="*", metavar="target", help=", ".join(TARGETS))
+    parser.add_argument("--statements", type=int, help="noninterference: compare so many, however long it takes")
+    parser.add_argument("--record", type=Path, help="noninterference: write a recording of sqlsmith to this file")
+    parser.add_argument("targets", nargs="*", metavar="target", help=", ".join([*TARGETS, NONINTERFERENCE]))
     options = parser.parse_args()
-    for name in options.targets or TARGETS:
-        print(f"{name:14s} {run(name, options.seconds, options.seed):9,d} inputs, seed {options.seed}", flush=True)
-    return 0
+    if options.record is not None:
+        noninterference.record(options.record, options.seed)
+        return 0
+    code = 0
+    for name in options.targets or [*TARGETS, NONINTERFERENCE]:
+        if name == NONINTERFERENCE:
+            code = noninterference.run(options.seconds, options.statements, options.seed)
+        else:
+            print(f"{name:14s} {run(name, options.seconds, options.seed):9,d} inputs, seed {options.seed}", flush=True)
+    return code
 
 
 if __name__ == "__main__":

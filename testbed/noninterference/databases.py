@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import psycopg
@@ -87,13 +88,15 @@ class Databases:
             admin.execute(sql.SQL("create database {} template {}").format(name, sql.Identifier(self._base)))
             admin.execute(sql.SQL("alter database {} set search_path = {}").format(name, path))
 
-    def copy(self, name: str, side: str) -> str:
-        """One more database like that of `side`; returns its dsn."""
-        with self._admin(side) as admin:
-            admin.execute(sql.SQL("create database {} template {}").format(
-                sql.Identifier(name), sql.Identifier(self._base)))
-        return self._servers[side].dsn(name)
+    def copy(self, name: str) -> str:
+        """One more database like that of `one`; returns its dsn. The other server makes one too, to stay in step."""
+        for side in SIDES:
+            with self._admin(side) as admin:
+                admin.execute(sql.SQL("create database {} template {}").format(
+                    sql.Identifier(name), sql.Identifier(self._base)))
+        return self._servers["one"].dsn(name)
 
+    @cached_property
     def differing(self) -> dict[tuple[int, int], Differing]:
         """The stored columns in which the two sides differ, found by looking, whatever the masks say."""
         found = {}
@@ -109,7 +112,7 @@ class Databases:
 
     def constraints(self) -> frozenset[str]:
         """Names of the constraints and unique indexes that speak of a differing column (class 23 tells of them)."""
-        labelled = self.differing()
+        labelled = self.differing
         with self._template("one") as connection:
             return frozenset(
                 name for name, relation, columns, other, others in connection.execute(_CONSTRAINTS).fetchall()

@@ -15,32 +15,48 @@ from lockgate.analysis.sql import Analyzer, Catalogue, Masked, NotUnderstood, Se
 from lockgate.model import ColumnMask, Refusal, RefusalCode
 from lockgate.protocols.postgres import messages as m
 from lockgate.protocols.postgres.results import rebuilt
+from testbed.noninterference.databases import Databases
+from testbed.noninterference.harness import Harness
 from testbed.noninterference.outcome import CANCELLED, Message, Outcome
 
+SLOW: Final = 1_000
+"""Milliseconds after which a statement is too slow to be compared."""
 MOST_ROWS: Final = 20_000
 """Of one result; a longer one is cancelled there and compared as far as it came."""
 
+_FIRST_USER_OID: Final = 16_384
 _FIELDS: Final = tuple(pq.DiagnosticField)
 _STATUSES: Final = (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.SINGLE_TUPLE)
+
+
+def direct_harness(databases: Databases, timeout: int = SLOW) -> Harness:
+    """A harness over sessions of this kind. They share one analysis, as those of a gateway do."""
+    model, analyzer = databases.model, Analyzer()
+    return Harness(databases, lambda side: Direct(
+        databases.dsn(side), model.masks, databases.catalogue, model.path, analyzer, timeout))
 
 
 class Direct:
     """One session on the database of `dsn`. `catalogue` and `masks` are those of its model."""
 
-    def __init__(self, dsn: str, masks: tuple[ColumnMask, ...], catalogue: Catalogue, path: str | None = None,
+    def __init__(self, dsn: str, masks: tuple[ColumnMask, ...], catalogue: Catalogue, path: str,
                  analyzer: Analyzer | None = None, timeout: int = 0) -> None:
         self.analyzer = analyzer or Analyzer()
         self.masks = masks
         self.catalogue = catalogue
-        self.session = SessionNames()
-        self.connection = psycopg.connect(dsn, autocommit=True, options=f"-c statement_timeout={timeout}")
         self._path = path
-        if path is not None:
-            self.connection.execute(f"set search_path = {path}".encode())
+        self.session = self._names()
+        self.connection = psycopg.connect(dsn, autocommit=True, options=f"-c statement_timeout={timeout}")
+        self.connection.execute(f"set search_path = {path}".encode())
         self._outcome = Outcome()
         self._is_rewritten = False
         self._is_labelled = False           # a labelled relation was touched in this transaction
         self.connection.pgconn.notice_handler = self._notice
+
+    def _names(self) -> SessionNames:
+        names = SessionNames()
+        names.path = tuple(name.strip() for name in self._path.split(","))
+        return names
 
     def close(self) -> None:
         self.connection.close()
@@ -64,6 +80,8 @@ class Direct:
             return Outcome(refusal=planned.message)
         if isinstance(planned, Refusal):
             return Outcome(refusal=planned.reason)
+        if planned.results:
+            raise NotImplementedError("results are masked by the gateway: compare through it")
         outcome = self._outcome = Outcome(touches=planned.touches_labelled, text=planned.text)
         self._is_rewritten = planned.text != text
         connection = self.connection.pgconn
@@ -90,9 +108,8 @@ class Direct:
         if self.connection.pgconn.transaction_status != pq.TransactionStatus.IDLE:
             self._command("rollback")
         self._command("discard all")
-        if self._path is not None:
-            self._command(f"set search_path = {self._path}")
-        self.session = SessionNames()
+        self._command(f"set search_path = {self._path}")
+        self.session = self._names()
         self._is_labelled = False
 
     def _command(self, text: str) -> None:
@@ -145,8 +162,11 @@ class Direct:
         """RowDescription: names, types, modifiers, formats, and where the server says a column comes from."""
         cells: list[bytes | None] = []
         for column in range(result.nfields):
-            place = result.ftable(column), result.ftablecol(column)
+            table = result.ftable(column)
+            place = table, result.ftablecol(column)
             outcome.witnessed |= place in labelled
+            if table >= _FIRST_USER_OID and table not in self.catalogue.by_oid:
+                place = _FIRST_USER_OID, place[1]       # made just now: its number is chance
             numbers = result.ftype(column), result.fmod(column), int(result.fformat(column)), *place
             cells += [result.fname(column), repr(numbers).encode()]
         outcome.messages.append(Message("T", tuple(cells)))

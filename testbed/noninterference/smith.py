@@ -73,7 +73,7 @@ class Smith:
     """`sqlsmith` over the schema of `databases`' model."""
 
     def __init__(self, databases: Databases) -> None:
-        self.dsn = databases.copy(f"{databases.model.name}_smith", "one")
+        self.dsn = databases.copy(f"{databases.model.name}_smith")
         with psycopg.connect(self.dsn, autocommit=True) as connection:
             connection.execute(_STEER.encode())
 

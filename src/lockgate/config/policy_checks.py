@@ -21,7 +21,7 @@ from lockgate.config.wording import closest
 Problem = tuple[Location, str]
 
 _GLOB = re.compile(r"[^.\s]+(\.[^.\s]+){0,3}")
-_PATH = re.compile(r"\$(\.\.?[A-Za-z_][A-Za-z0-9_]*|\.\.?\*|\[\*\]|\[[0-9]{1,6}\]|\[\"[^\"\\]{1,200}\"\])+")
+_PATH = re.compile(r"\$(\.\.?[A-Za-z_][A-Za-z0-9_]*|\.\.?\*|\[\*\]|\[[0-9]{1,6}\]|\[\"[^\"\\]{1,200}\"\]){1,64}")
 _LONGEST_PATTERN = 512
 
 

@@ -89,7 +89,7 @@ def rewrite_rows(
     replace: list[Callable[[bytes], bytes | None]],
     nulls: list[bytes | None],
 ) -> tuple[bytes, int]:
-    """`buffer` with the chosen columns of every row replaced, and how many values were.
+    """`buffer` with the chosen columns of every row replaced, and how many values other than NULL were.
 
     `buffer` holds complete frames; those of type `bulk` are rows, others pass. `columns` ascend. `replace[n]` is
     called for each non-NULL value of `columns[n]` and gives the new value (None for NULL), `nulls[n]` is what NULL
@@ -149,10 +149,10 @@ def rewrite_rows(
                 if length >= 0:
                     value = replace[index](buffer[at : at + length])
                     grown -= length
+                    replaced += 1
                 else:
                     value = nulls[index]
                 if length >= 0 or value is not None:
-                    replaced += 1
                     parts.append(buffer[copied : at - 4])
                     if value is None:
                         parts.append(b"\xff\xff\xff\xff")

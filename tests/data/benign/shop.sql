@@ -2,10 +2,10 @@
 -- table, views, a materialised view, a trigger that keeps a time stamp, functions, comments, a policy, statistics.
 -- Labelled: customers.email, customers.phone, customers.ssn, customers.birth_date, payments.card_number,
 -- employees.salary, addresses.street.
-CREATE EXTENSION IF NOT EXISTS pgcrypto;
+CREATE EXTENSION pg_trgm;
 CREATE TYPE order_status AS ENUM ('new', 'paid', 'shipped', 'returned', 'cancelled');
 CREATE DOMAIN postal_code AS text CHECK (VALUE ~ '^[0-9A-Z -]{3,10}$');
-CREATE TYPE dimensions AS (width numeric, height numeric, depth numeric);
+CREATE TYPE dimensions AS (width int, height int, depth int);
 CREATE SCHEMA reporting;
 
 CREATE FUNCTION touch_updated_at() RETURNS trigger LANGUAGE plpgsql AS
@@ -13,9 +13,6 @@ CREATE FUNCTION touch_updated_at() RETURNS trigger LANGUAGE plpgsql AS
 CREATE FUNCTION line_total(quantity int, unit_price numeric, discount numeric) RETURNS numeric LANGUAGE sql IMMUTABLE AS
   'SELECT round(quantity * unit_price * (1 - discount), 2)';
 CREATE FUNCTION full_name(first text, last text) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT first || ' ' || last $$;
-CREATE FUNCTION customer_revenue(customer bigint) RETURNS numeric LANGUAGE sql STABLE AS
-  $$ SELECT coalesce(sum(quantity * unit_price), 0) FROM orders o JOIN order_items i ON i.order_id = o.id WHERE o.customer_id = customer $$;
-ALTER FUNCTION customer_revenue(bigint) SET search_path = public;
 
 CREATE TABLE departments (id smallint PRIMARY KEY, name varchar(40) NOT NULL UNIQUE);
 CREATE TABLE employees (
@@ -63,6 +60,10 @@ CREATE TABLE articles (id int PRIMARY KEY, title text NOT NULL, body text NOT NU
   search tsvector GENERATED ALWAYS AS (to_tsvector('english', title || ' ' || body)) STORED);
 CREATE INDEX articles_search ON articles USING gin (search);
 
+CREATE FUNCTION customer_revenue(customer bigint) RETURNS numeric LANGUAGE sql STABLE AS
+  $$ SELECT coalesce(sum(quantity * unit_price), 0) FROM orders o JOIN order_items i ON i.order_id = o.id WHERE o.customer_id = customer $$;
+ALTER FUNCTION customer_revenue(bigint) SET search_path = public;
+
 CREATE VIEW reporting.customer_overview AS
   SELECT c.id, full_name(c.first_name, c.last_name) AS name, c.email, c.country, count(o.id) AS orders
   FROM customers c LEFT JOIN orders o ON o.customer_id = c.id GROUP BY c.id;
@@ -78,7 +79,7 @@ CREATE POLICY events_all ON events USING (true);
 CREATE STATISTICS orders_st (dependencies) ON customer_id, status FROM orders_2026;
 COMMENT ON TABLE customers IS 'People who bought something';
 COMMENT ON COLUMN customers.vip IS 'Set by support';
-CREATE RULE categories_keep AS ON DELETE TO categories WHERE OLD.parent_id IS NULL DO INSTEAD NOTHING;
+CREATE RULE departments_keep AS ON DELETE TO departments WHERE OLD.id = 1 DO INSTEAD NOTHING;
 
 INSERT INTO departments VALUES (1, 'Sales'), (2, 'Engineering'), (3, 'Support');
 INSERT INTO employees (first_name, last_name, department_id, manager_id, salary, hired_on)
@@ -93,7 +94,7 @@ INSERT INTO addresses (customer_id, street, city, zip, country, is_default)
   SELECT g, g || ' Main Street', 'City' || g % 9, '1' || 1000 + g, 'DE', true FROM generate_series(1, 200) g;
 INSERT INTO categories VALUES (1, NULL, 'Everything'), (2, 1, 'Books'), (3, 1, 'Music'), (4, 2, 'Novels'), (5, 2, 'Science');
 INSERT INTO products (sku, name, description, category_id, price, stock, size, attributes)
-  SELECT 'SKU-' || g, 'Product ' || g, 'Description of ' || g, 2 + g % 4, (g * 7 % 100) + 0.99, g % 30, ROW(g, g + 1, g + 2),
+  SELECT 'SKU-' || g, 'Product ' || g, 'Description of ' || g, 2 + g % 4, (g * 7 % 100) + 0.99, g % 30, ROW(g, g + 1, g + 2)::dimensions,
     jsonb_build_object('color', (ARRAY['red', 'green', 'blue'])[1 + g % 3], 'weight', g)
   FROM generate_series(1, 60) g;
 INSERT INTO orders (id, customer_id, status, ordered_at, shipped_at)

@@ -39,7 +39,7 @@ _TEXT: Final = REDACTED.encode()
 _JSON: Final = f'"{REDACTED}"'
 
 _ALL: Final = tuple(BuiltinType(*row) for row in (
-    ("bool", 16, 1000, "false", b"\0"),
+    ("bool", 16, 1000, "f", b"\0"),
     ("bytea", 17, 1001, "\\x", b""),
     ("char", 18, 1002, "x", b"x"),
     ("name", 19, 1003, REDACTED, _TEXT),
@@ -82,7 +82,7 @@ _ALL: Final = tuple(BuiltinType(*row) for row in (
     ("uuid", 2950, 2951, "00000000-0000-0000-0000-000000000000", bytes(16)),
     ("pg_lsn", 3220, 3221, "0/0", bytes(8)),
     ("tsvector", 3614, 3643, "", bytes(4)),
-    ("tsquery", 3615, 3645, "", bytes(4)),
+    ("tsquery", 3615, 3645, f"'{REDACTED}'", struct.pack("!i", 1) + b"\1\0\0" + _TEXT + b"\0"),
     ("jsonb", 3802, 3807, _JSON, b"\1" + _JSON.encode()),
     ("jsonpath", 4072, 4073, _JSON, b"\1" + _JSON.encode()),
     ("xid8", 5069, 271, "0", bytes(8)),

@@ -44,7 +44,8 @@ def expression(column: Column, cover: Cover, prefix: str = "") -> str:
     if method is not MaskMethod.NULL:
         constant = redacted(column)
         if constant is not None:
-            return f"'{constant}'::{column.type}"
+            quoted = constant.replace("'", "''")
+            return f"'{quoted}'::{column.type}"
     return f"NULL::{column.type}"
 
 

@@ -22,13 +22,13 @@ _REMEMBERED: Final = 256                            # shapes whose constants are
 class _Shape:
     """What depends on radix, length and tweak alone, named as in the standard (steps 1 to 5)."""
 
-    v: int
     low: int                # radix ** u
     high: int               # radix ** v
     b: int
     d: int
-    chained: int            # CIPH(P): the state of the chain behind the first block
-    prefix: bytes           # T || zeros, the part of Q that no round changes
+    blocks: int             # of Q
+    chained: int            # CIPH(P), the state of the chain behind P; where Q is one block, with `constant` in it
+    constant: int           # what no round changes in Q: T and the zeros
 
 
 class FF1:
@@ -61,12 +61,17 @@ class FF1:
     def _random(self, shape: _Shape, turn: int, half: int) -> int:
         """Steps i to iv of one round: the number y."""
         update = self._block.update
-        q = shape.prefix + bytes((turn,)) + half.to_bytes(shape.b, "big")
-        state = shape.chained
-        block = b""
-        for at in range(0, len(q), _BLOCK):
-            block = update((state ^ int.from_bytes(q[at:at + _BLOCK], "big")).to_bytes(_BLOCK, "big"))
-            state = int.from_bytes(block, "big")
+        tail = turn << 8 * shape.b | half
+        if shape.blocks == 1:                       # up to 15 bytes: nearly every value
+            block = update((shape.chained ^ tail).to_bytes(_BLOCK, "big"))
+        else:
+            q = (shape.constant | tail).to_bytes(shape.blocks * _BLOCK, "big")
+            state = shape.chained
+            block = b""
+            for at in range(0, len(q), _BLOCK):
+                block = update((state ^ int.from_bytes(q[at:at + _BLOCK], "big")).to_bytes(_BLOCK, "big"))
+                state = int.from_bytes(block, "big")
+        state = int.from_bytes(block, "big") if shape.d > _BLOCK else 0
         for index in range(1, (shape.d + _BLOCK - 1) // _BLOCK):
             block += update((state ^ index).to_bytes(_BLOCK, "big"))
         return int.from_bytes(block[:shape.d], "big")
@@ -90,10 +95,12 @@ class FF1:
         b = ((radix**v - 1).bit_length() + 7) // 8
         p = (b"\1\2\1" + radix.to_bytes(3, "big") + b"\x0a" + bytes((u % 256,)) + length.to_bytes(4, "big")
              + len(tweak).to_bytes(4, "big"))
-        return _Shape(
-            v, radix**u, radix**v, b, 4 * ((b + 3) // 4) + 4, int.from_bytes(self._block.update(p), "big"),
-            tweak + bytes((-len(tweak) - b - 1) % _BLOCK),
-        )
+        chained = int.from_bytes(self._block.update(p), "big")
+        q = tweak + bytes((-len(tweak) - b - 1) % _BLOCK + 1 + b)
+        constant = int.from_bytes(q, "big")
+        blocks = len(q) // _BLOCK
+        return _Shape(radix**u, radix**v, b, 4 * ((b + 3) // 4) + 4, blocks,
+                      chained ^ constant if blocks == 1 else chained, constant)
 
 
 class Permutation:

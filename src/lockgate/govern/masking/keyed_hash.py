@@ -103,15 +103,16 @@ def _words(column: ColumnType, key: bytes, redact: Replace) -> Replace:
     length = _MOST if limit is None else min(limit, _MOST)
     if length < _FEWEST:
         return redact
-    blanks = padded("", column)[length:]
-    is_blank = column.name == "bpchar"              # a char(n) and a text of one word are equal, so hash the word
 
-    def replace(value: bytes) -> bytes | None:
+    def whole(value: bytes) -> bytes:
         one = copy()
-        one.update(value.rstrip(b" ") if is_blank else value)
-        return (_PREFIX + one.hexdigest().encode())[:length] + blanks
+        one.update(value)
+        return _PREFIX + one.hexdigest().encode()
 
-    return replace
+    if column.name == "bpchar":                     # a char(n) and a text of one word are equal, so hash the word
+        blanks = padded("", column)[length:]
+        return lambda value: whole(value.rstrip(b" "))[:length] + blanks
+    return whole if length == _MOST else lambda value: whole(value)[:length]
 
 
 def _documents(has_version: bool, digest: Callable[[bytes], bytes], redact: Replace) -> Replace:

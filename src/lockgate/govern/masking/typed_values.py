@@ -74,7 +74,7 @@ def reals(size: int, binary: bool) -> Codec[bytes]:
             raise ValueError("not a float4") from None
 
     def write(raw: bytes) -> bytes:
-        return repr(struct.unpack(layout, raw)[0]).encode()
+        return repr(struct.unpack(layout, raw)[0]).removesuffix(".0").encode()
 
     if binary:
         return Codec(lambda value: _sized(value, size), lambda raw: raw)

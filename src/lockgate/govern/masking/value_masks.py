@@ -16,6 +16,9 @@ redaction knows no valid constant, the value becomes NULL.
 
 All but `partial`, `redact` and `null` go into arrays, element by element; those take an array as a whole. A domain is
 masked as its base type; but its constant is NULL, as it is in statements.
+
+What the keyed methods do not hide: that two values are equal. Whoever may write into a column of the label as well as
+read it can write a guess and compare; a policy that allows both should take `redact`.
 """
 
 from __future__ import annotations
@@ -85,44 +88,43 @@ def value_mask(terms: MaskTerms, column: ColumnType, binary: bool, keys: MaskKey
         return ValueMask(_nothing)
     if method is MaskMethod.REDACT:
         return ValueMask(redact, constant(column, binary))
-    if method not in _BY_ELEMENT:
-        return ValueMask(_single(terms, column, binary, keys))
-    return ValueMask(_by_element(column, binary, redact, _single(terms, inner, binary, keys)))
+    single = _single(terms, inner, binary, keys) if inner is column or method in _BY_ELEMENT else None
+    return ValueMask(redact if single is None else _by_element(column, binary, redact, single))
 
 
 def _nothing(_value: bytes) -> bytes | None:
     return None
 
 
-def _single(terms: MaskTerms, column: ColumnType, binary: bool, keys: MaskKeys) -> Replace:
-    """The mask of values that are no arrays."""
+def _single(terms: MaskTerms, column: ColumnType, binary: bool, keys: MaskKeys) -> Replace | None:
+    """The mask of values that are no arrays, None where the method has none for their type."""
     method, scope, label = terms.method, terms.scope, terms.label
     redact = redaction(column, binary)
-    found: Replace | None = None
     match method:
         case MaskMethod.PARTIAL:
-            found = partial_mask(column, redact)
+            return partial_mask(column, redact)
         case MaskMethod.DATE_SHIFT:
-            found = date_mask(column, binary, keys.derive(scope, label, method), redact)
+            return date_mask(column, binary, keys.derive(scope, label, method), redact)
         case MaskMethod.FPE:
-            found = preserving_mask(column, binary, keys.derive(scope, label, method), redact)
+            return preserving_mask(column, binary, keys.derive(scope, label, method), redact)
         case MaskMethod.TOKEN:
-            found = token_mask(column, binary, keys, scope, label, redact)
+            return token_mask(column, binary, keys, scope, label, redact)
         case MaskMethod.HASH:
-            found = hash_mask(column, binary, keys.derive(scope, label, method), redact)
+            return hash_mask(column, binary, keys.derive(scope, label, method), redact)
         case MaskMethod.FAKE:
-            found = fake_mask(column, keys.derive(scope, label, method), label, redact)
+            return fake_mask(column, keys.derive(scope, label, method), label, redact)
         case MaskMethod.NULL:
-            found = _nothing
-    return found or redact
+            return _nothing
+    return None
 
 
 def _by_path(terms: MaskTerms, column: ColumnType, binary: bool, keys: MaskKeys) -> Replace:
-    text = _single(terms, _TEXT, False, keys)
+    shown = redaction(_TEXT, binary=False)
+    text = _single(terms, _TEXT, False, keys) or shown
     if terms.method is MaskMethod.DATE_SHIFT:
         days = shift_of(keys.derive(terms.scope, terms.label, terms.method))
-        text = dates_only(lambda value: shifted(value, days), text)
-    leaf = leaf_of(terms.method, text, _single(terms, _NUMERIC, False, keys))
+        text = dates_only(lambda value: shifted(value, days), shown)
+    leaf = leaf_of(terms.method, text, _single(terms, _NUMERIC, False, keys) or redaction(_NUMERIC, binary=False))
     return paths_mask(JsonPaths(sorted(terms.paths)), column.name == "jsonb" and binary, leaf, redaction(column, binary))
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from lockgate.analysis.sql.catalogue import Relation
-from lockgate.analysis.sql.taint.queries import Queries
+from lockgate.analysis.sql.taint.queries import Queries, is_bare
 from lockgate.analysis.sql.taint.result import NOTHING, Source, Sources, Write
 from lockgate.analysis.sql.taint.rows import CLEAN, Column, Row, Value, union
 from lockgate.analysis.sql.taint.scope import Item, Node, Scope, Top
@@ -31,12 +31,13 @@ _UNCHANGED: Final = frozenset(("A_Const", "ParamRef", "SetToDefault"))
 class Target:
     """The relation that a statement changes and what it writes into it."""
 
-    __slots__ = ("alias", "is_mixed", "relations", "row", "written")
+    __slots__ = ("is_mixed", "name", "relations", "row", "schemas", "written")
 
-    def __init__(self, row: Row, relations: tuple[Relation, ...], alias: str, *, is_mixed: bool) -> None:
-        self.row = row
+    def __init__(self, item: Item, relations: tuple[Relation, ...], *, is_mixed: bool) -> None:
+        self.name = item.name
+        self.row = item.row
+        self.schemas = item.schemas
         self.relations = relations
-        self.alias = alias
         self.is_mixed = is_mixed                # triggers may move values between columns
         self.written: dict[str | None, Sources] = {}    # None: a column that is not known
 
@@ -45,6 +46,10 @@ class Target:
         """The columns in their order, or None where they are not known."""
         names = [column[0] for column in self.row.columns if column[0] is not None]
         return names if len(names) == len(self.row.columns) else None
+
+    def item(self, row: Row | None = None) -> Item:
+        """The row that is changed, as it was or as it is then."""
+        return Item(self.name, row or self.row, self.schemas, is_target=True)
 
     def added(self, name: str | None) -> Sources:
         """What a column depends on because of what is written."""
@@ -99,9 +104,8 @@ class Changes(Queries):
 
     def _target(self, node: Node) -> Target:
         """The relation that is changed. It is never a WITH query."""
-        name = node["relname"]
         item = self.relation(node, Scope([], None, {}))
-        found = self.relations.find(node.get("schemaname"), name, self.in_session)
+        found = self.relations.find(node.get("schemaname"), node["relname"], self.in_session)
         relations = found.relations if found is not None else ()
         reactions, children = self.relations.catalogue.reactions, self.relations.catalogue.children
         seen: set[int] = set()
@@ -112,7 +116,7 @@ class Changes(Queries):
                 seen.add(oid)
                 stack += children.get(oid, ())
         is_mixed = any(0 in reactions.get(oid, ()) for oid in seen)
-        return Target(item.row, relations, item.name or name, is_mixed=is_mixed)
+        return Target(item, relations, is_mixed=is_mixed)
 
     # ---------------------------------------------------------------- statements
 
@@ -139,7 +143,7 @@ class Changes(Queries):
         if select is None:
             return []
         lists = select.get("valuesLists", ())
-        if len(lists) == 1 and "withClause" not in select and "sortClause" not in select:
+        if len(lists) == 1 and is_bare(select):
             return self._values_of(lists[0]["List"]["items"], Scope([], scope.parent, scope.ctes))
         return self.query(select, scope.parent, scope.ctes)
 
@@ -166,7 +170,7 @@ class Changes(Queries):
     def _conflict(self, node: Node, target: Target, scope: Scope) -> None:
         """ON CONFLICT: which rows are there already decides on what happens."""
         inference = node.get("infer")
-        row = Item(target.alias, target.row, is_target=True)
+        row = target.item()
         proposed = Item("excluded", target.proposed(), is_open=False, is_target=target.is_mixed)
         if inference is None or "conname" in inference:
             if target.row.whole:
@@ -189,8 +193,7 @@ class Changes(Queries):
             self.condition("where", node["whereClause"], both)
 
     def _update(self, node: Node, target: Target, scope: Scope) -> list[Column]:
-        row = Item(target.alias, target.row, is_target=True)
-        scope.items.append(row)
+        scope.items.append(target.item())
         self.from_clause(node.get("fromClause", ()), scope)
         self._assignments(node.get("targetList", ()), target, scope)
         if "whereClause" in node:
@@ -198,7 +201,7 @@ class Changes(Queries):
         return self._returning(node, target, target.after(), scope.items[1:], scope)
 
     def _delete(self, node: Node, target: Target, scope: Scope) -> list[Column]:
-        scope.items.append(Item(target.alias, target.row, is_target=True))
+        scope.items.append(target.item())
         self.from_clause(node.get("usingClause", ()), scope)
         if "whereClause" in node:
             self.condition("where", node["whereClause"], scope)
@@ -206,7 +209,7 @@ class Changes(Queries):
 
     def _merge(self, node: Node, target: Target, scope: Scope) -> list[Column]:
         source = self.range(node["sourceRelation"], scope)
-        scope.items += [Item(target.alias, target.row, is_target=True), *source]
+        scope.items += [target.item(), *source]
         self.condition("join", node["joinCondition"], scope)
         for entry in node.get("mergeWhenClauses", ()):
             clause = entry["MergeWhenClause"]
@@ -233,9 +236,7 @@ class Changes(Queries):
         items = node.get("returningList")
         if not items:
             return []
-        own = Item(target.alias, row, is_target=True)
-        own.schemas = None if "alias" in node["relation"] else frozenset(one.schema for one in target.relations)
-        visible = [*others, own] if is_merge else [own, *others]
+        visible = [*others, target.item(row)] if is_merge else [target.item(row), *others]
         inner = Scope(visible, scope.parent, scope.ctes, scope.has_with)
         for name, image in (("old", target.row), ("new", row)):
             if not self._items(name, inner):

@@ -108,6 +108,11 @@ class Expressions(Names):
             self.control("rows", found, since, node.get("location", 0))
         if found and has_effect:                        # advisory locks, sequences, sleeping: others can tell
             self.control("effect", found, since, node.get("location", 0))
+        return found | self._aggregate(node, scope, [])
+
+    def _aggregate(self, node: Node, scope: Scope, stack: list[Any]) -> Sources:
+        """The clauses of an aggregate or window function, in a FuncCall or a JSON aggregate's constructor."""
+        found = NOTHING
         if "agg_within_group" in node:
             found |= self.sources(node["agg_order"], scope)         # the aggregate's argument
         elif "agg_order" in node:
@@ -221,6 +226,7 @@ _ACTIONS: Final[dict[str, _Action]] = {
     "SubLink": Expressions._sublink,
     "A_Indirection": Expressions._indirection,
     "JsonArrayQueryConstructor": Expressions._json_query,
+    "constructor": Expressions._aggregate,
     **dict.fromkeys(_SKIPPED, Expressions._skip),
     **dict.fromkeys(_BINDING, Expressions._bind),
 }

@@ -42,12 +42,11 @@ class Cte:
 class Queries(Ranges):
     """Queries in every form."""
 
+    into: Node | None = None
+    """The INTO of the statement, which stands in the first arm of a set operation."""
+
     def change(self, kind: str, node: Node, parent: Scope | None, ctes: Mapping[str, Any]) -> list[Column]:
         """The RETURNING columns of DML."""
-        raise NotImplementedError
-
-    def creation(self, node: Node, columns: list[Column]) -> None:
-        """Notes the relation that SELECT INTO makes."""
         raise NotImplementedError
 
     def query(self, select: Node, parent: Scope | None, ctes: Mapping[str, Any]) -> list[Column]:
@@ -66,8 +65,7 @@ class Queries(Ranges):
         else:
             columns = self._select(select, Scope([], parent, ctes, clause is not None))
         if "intoClause" in select:
-            self.creation(select["intoClause"], columns)
-            return []
+            self.into = select["intoClause"]
         return columns
 
     # ---------------------------------------------------------------- SELECT
@@ -214,7 +212,7 @@ class Queries(Ranges):
         while True:                                     # a chain of UNIONs leans to the left
             arms.append(node)
             left = node["larg"]
-            if left.get("op", "SETOP_NONE") == "SETOP_NONE" or not _is_bare(left):
+            if left.get("op", "SETOP_NONE") == "SETOP_NONE" or not is_bare(left):
                 break
             node = left
             self.spend(1)
@@ -237,7 +235,7 @@ class Queries(Ranges):
 
     def _ordered(self, select: Node, columns: list[Column], parent: Scope | None, ctes: Mapping[str, Any]) -> None:
         """ORDER BY and LIMIT of a set operation or VALUES see its columns and nothing else."""
-        if not _is_bare(select):
+        if not is_bare(select):
             self._tail(select, columns, Scope([Item(None, Row(columns))], parent, ctes))
 
     # ---------------------------------------------------------------- WITH
@@ -323,9 +321,9 @@ class Queries(Ranges):
             cte.extra.append((cycle["cycle_path_column"], found, None))
 
 
-def _is_bare(select: Node) -> bool:
+def is_bare(select: Node) -> bool:
     """A set operation with no clauses of its own."""
-    return not any(key in select for key in ("withClause", "sortClause", "limitCount", "limitOffset", "intoClause"))
+    return not any(key in select for key in ("withClause", "sortClause", "limitCount", "limitOffset"))
 
 
 def _of(row: Row, names: Sequence[Node]) -> Sources:

@@ -31,8 +31,8 @@ class Row:
     def __init__(self, columns: Sequence[Column], has_system: bool = False) -> None:
         self.columns = columns
         self.has_system = has_system
-        self.maybe: frozenset[str] = frozenset()
-        """Names that only some of the relations have that are meant."""
+        self.maybe: dict[str, Sources] = {}
+        """Names that only some of the relations have that can be meant, and what the whole rows of the others hold."""
         self.rest: Sources | None = None
         """What columns depend on that are not known; None where all are known."""
         named: dict[str, Value] = {}
@@ -112,9 +112,14 @@ def either(rows: Sequence[Row]) -> Row:
     for row in rows:
         whole |= row.whole
     found = Row([(None, whole, None)], all(row.has_system for row in rows))
+    rests = [row.rest for row in rows if row.rest is not None]
+    found.rest = NOTHING.union(*rests) if rests else None
     every = frozenset(name for row in rows for name in row.named)
     for row in rows:
         for name, value in row.named.items():
             found.named[name] = merged(found.named[name], value) if name in found.named else value
-    found.maybe = frozenset(name for name in every if not all(name in row.named for row in rows))
+    for name in every:
+        others = [row.whole for row in rows if name not in row.named]
+        if others:
+            found.maybe[name] = NOTHING.union(*others)
     return found

@@ -6,12 +6,13 @@ is TOP. Views are taken apart here too, since a definition is a statement like o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import pgparse
 
 from lockgate.analysis.sql.catalogue import Catalogue, Relation
+from lockgate.analysis.sql.reading import Use
 from lockgate.analysis.sql.taint.changes import Changes
 from lockgate.analysis.sql.taint.ranges import texts
 from lockgate.analysis.sql.taint.relations import Expansion, InSession, Relations
@@ -22,9 +23,10 @@ from lockgate.analysis.sql.taint.scope import Budget, Item, Node, Scope, Top
 _CHANGES: Final = frozenset(("InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"))
 _VALUELESS: Final = frozenset((
     "TruncateStmt", "LockStmt", "VacuumStmt", "GrantStmt", "ReindexStmt", "CommentStmt", "DropStmt",
+    "RefreshMatViewStmt",
 ))
 """Utility statements that name relations and evaluate nothing on their rows that a client could see."""
-_MALFORMED: Final = (KeyError, IndexError, TypeError, AttributeError)
+_MALFORMED: Final = (KeyError, IndexError, TypeError, AttributeError, StopIteration)
 
 
 def taint_of(statement: Node, catalogue: Catalogue, labelled: frozenset[Source],
@@ -50,6 +52,23 @@ def taint_of(statement: Node, catalogue: Catalogue, labelled: frozenset[Source],
     finally:
         if budget is not None:
             budget.left = analysis.work
+
+
+def is_concerned(uses: Iterable[Use], catalogue: Catalogue, labelled: frozenset[Source]) -> bool:
+    """Whether any relation that a statement names has a labelled column or shows one as a view.
+
+    Two dictionary look-ups a relation. Where it says no, the statement is clean and `taint_of` need not be asked;
+    `uses` are those of its `Reading`, WITH queries left out. What is not in the catalogue has no labels.
+    """
+    relations = Relations.of(catalogue, labelled, expand)
+    try:
+        for use in uses:
+            found = relations.find(use.schema, use.name, None)
+            if found is not None and (found.row.whole or found.controls or found.computed):
+                return True
+    except (Top, RecursionError, *_MALFORMED):
+        return True
+    return False
 
 
 def expand(view: Relation, relations: Relations) -> Expansion:
@@ -84,7 +103,7 @@ class Analysis(Changes):
             created=_outputs(self.created or []), stored=union(self.created or ()), computed=self.computed,
             references=references)
 
-    def creation(self, node: Node, columns: list[Column]) -> None:
+    def _create(self, node: Node, columns: list[Column]) -> None:
         self.created = renamed(columns, texts(node.get("colNames")))
 
     # ---------------------------------------------------------------- kinds of statements
@@ -93,7 +112,11 @@ class Analysis(Changes):
         """The columns of the result."""
         kind, body = next(iter(statement.items()))
         if kind == "SelectStmt":
-            return self.query(body, None, {})
+            columns = self.query(body, None, {})
+            if self.into is None:
+                return columns
+            self._create(self.into, columns)
+            return []
         if kind in _CHANGES:
             return self.change(kind, body, None, {})
         handler = _HANDLERS.get(kind)
@@ -109,7 +132,7 @@ class Analysis(Changes):
         return [("QUERY PLAN", NOTHING, None)]
 
     def _create_as(self, body: Node) -> list[Column]:
-        self.creation(body["into"], self._statement(body["query"]))
+        self._create(body["into"], self._statement(body["query"]))
         return []
 
     def _make_view(self, body: Node) -> list[Column]:
