@@ -18,6 +18,7 @@ from lockgate.analysis.sql.catalogue import Catalogue
 from lockgate.analysis.sql.effects import read
 from lockgate.analysis.sql.errors import SYNTAX_ERROR, TOO_COMPLEX, NotUnderstood
 from lockgate.analysis.sql.rewrite import plan
+from lockgate.analysis.sql.routines.resolved import resolved
 from lockgate.analysis.sql.session import SessionNames
 from lockgate.analysis.sql.shape import Pieces, Shape, learn, split
 from lockgate.analysis.sql.statement import Masked, Statement
@@ -125,6 +126,13 @@ class Analyzer:
             if len(self._plans) > self._limits.plans:
                 self._plans.popitem(last=False)
         return found
+
+    def in_catalogue(self, statement: Statement, catalogue: Catalogue, session: SessionNames) -> Statement:
+        """The statement with the effects of the functions, procedures and blocks that it runs, where they are known.
+
+        `statement` alone has to count each as every effect. Judge this one instead; its key covers the definitions.
+        """
+        return statement if session.defines_code else resolved(statement, catalogue)
 
     def in_session(self, statement: Statement, session: SessionNames) -> Statement:
         """The statement with the effects of what it EXECUTEs, where the session knows the name.

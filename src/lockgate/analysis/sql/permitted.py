@@ -11,26 +11,26 @@ from typing import Final
 
 from lockgate.analysis.sql.catalogue import Catalogue, Relation
 from lockgate.analysis.sql.labels import Labels, Reach
-from lockgate.analysis.sql.reactions import has_protected_child, reacts_by_rule, runs_triggers
+from lockgate.analysis.sql.reactions import has_protected_child, proposes_otherwise, reacts_by_rule
 from lockgate.analysis.sql.reading import Node, Target, Use
 
 _OPEN_UTILITIES: Final = frozenset((
     "AlterCollationStmt", "AlterDatabaseRefreshCollStmt", "AlterDatabaseStmt",
     "AlterDefaultPrivilegesStmt", "AlterDomainStmt", "AlterEnumStmt", "AlterOwnerStmt",
     "AlterSeqStmt", "AlterStatsStmt", "AlterTableSpaceOptionsStmt",
-    "AlterTableStmt", "AlterTableMoveAllStmt", "AlterTypeStmt", "CheckPointStmt", "ClosePortalStmt", "ClusterStmt",
+    "AlterTableStmt", "AlterTableMoveAllStmt", "AlterTypeStmt", "CallStmt", "CheckPointStmt", "ClosePortalStmt", "ClusterStmt",
     "CommentStmt", "CompositeTypeStmt", "ConstraintsSetStmt", "CopyStmt", "CreateDomainStmt", "CreateEnumStmt",
     "CreateSchemaStmt", "CreateSeqStmt", "CreateStmt", "CreateStatsStmt", "CreateTableAsStmt",
-    "DeallocateStmt", "DeclareCursorStmt", "DiscardStmt", "DropOwnedStmt",
+    "DeallocateStmt", "DeclareCursorStmt", "DiscardStmt", "DoStmt", "DropOwnedStmt",
     "DropStmt", "DropTableSpaceStmt", "DropdbStmt", "ExecuteStmt", "ExplainStmt", "FetchStmt",
     "GrantStmt", "IndexStmt", "ListenStmt", "LockStmt", "NotifyStmt", "PrepareStmt",
     "ReassignOwnedStmt", "RefreshMatViewStmt", "ReindexStmt", "RenameStmt", "AlterObjectSchemaStmt",
     "TransactionStmt", "TruncateStmt", "UnlistenStmt", "VacuumStmt", "VariableSetStmt", "VariableShowStmt",
     "ViewStmt",
 ))
-"""Utility statements that are not refused as such. Whatever makes a function, operator, cast, rule,
-trigger, policy, foreign object, publication or extension is: it could carry values past the masks. So is
-what changes accounts: the gateway's own could be locked out, or another let in beside it."""
+"""Utility statements that are not refused as such. (What CALL and DO run is judged by `routines`.) Whatever makes
+a function, operator, cast, rule, trigger, policy, foreign object, publication or extension is: it could carry
+values past the masks. So is what changes accounts: the gateway's own could be locked out, or another let in."""
 
 # CLUSTER is not among them: the order of the rows would be that of an index on a protected column.
 _ON_PROTECTED: Final = frozenset((
@@ -102,7 +102,8 @@ def target_reason(target: Target, relation: Relation, labels: Labels, catalogue:
         return "ON CONFLICT may not name a protected column"
     rows = {target.use.alias or target.use.name, target.use.name} | _ROW_NAMES
     # the row that INSERT proposes is the client's own, unless a trigger has put something into it
-    proposes = "excluded" not in (target.use.name, target.use.alias) and not runs_triggers(relation, catalogue)
+    proposes = ("excluded" not in (target.use.name, target.use.alias)
+                and not proposes_otherwise(relation, labels, catalogue))
     for reference in target.references:
         last = reference[-1]
         if proposes and len(reference) == 2 and reference[0] == "excluded" and last in known:

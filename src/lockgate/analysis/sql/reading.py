@@ -62,7 +62,9 @@ class Reading:
     """Everything that was found; filled by `Reader`, read-only afterwards."""
 
     __slots__ = (
+        "arities",
         "attributes",
+        "blocks",
         "columns",
         "created",
         "functions",
@@ -87,6 +89,8 @@ class Reading:
         self.columns: list[tuple[str, ...]] = []
         self.qualified: list[tuple[int, tuple[str, ...]]] = []     # references with a schema: position, names
         self.functions: list[tuple[str | None, str]] = []
+        self.arities: dict[tuple[str | None, str], set[int]] = {}   # arguments given; negative where not plain
+        self.blocks: list[str] = []                 # bodies of DO in PL/pgSQL
         self.operators: set[tuple[str | None, str]] = set()
         self.types: set[tuple[str | None, str]] = set()
         self.attributes: set[str] = set()           # names after a dot, which may be functions
@@ -211,6 +215,8 @@ class Reader:
     def _function(self, node: Node, scope: Scope, target: int, stack: Stack) -> None:
         schema, name = qualified(node.get("funcname"))
         self.reading.functions.append((schema, name))
+        count = -1 if "func_variadic" in node or "agg_within_group" in node else len(node.get("args", ()))
+        self.reading.arities.setdefault((schema, name), set()).add(count)
         if not is_admitted(schema, name) and not (name == "set_config" and self._is_plain_setting(node)):
             self.reading.opaque.append(f"function {name}")
         for key in ("args", "agg_order", "agg_filter", "over"):
