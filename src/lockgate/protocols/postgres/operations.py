@@ -11,7 +11,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from lockgate.analysis.sql import FACTS, VERBS, AnalysisLimits, Analyzer, Masked, NotUnderstood, Statement
+from lockgate.analysis.sql import (
+    FACTS,
+    VERBS,
+    AnalysisLimits,
+    Analyzer,
+    Catalogue,
+    Masked,
+    NotUnderstood,
+    SessionNames,
+    Statement,
+)
 from lockgate.config.settings import Limits
 from lockgate.govern.pipeline import Planned
 from lockgate.model import Operation, Refusal, RefusalCode
@@ -59,6 +69,7 @@ class Seen:
     """
 
     __slots__ = (
+        "base",
         "execute",
         "is_changed",
         "is_noteworthy",
@@ -70,6 +81,8 @@ class Seen:
         "query",
         "raw",
         "refusal",
+        "resolved",
+        "resolved_for",
         "statement",
         "text",
     )
@@ -95,6 +108,9 @@ class Seen:
         )
         self.planned = self.plain
         self.planned_for: Masked | None = None
+        self.base = self
+        self.resolved: Seen | None = None           # under the catalogue of `resolved_for`, where it is another one
+        self.resolved_for: tuple[int, str] | None = None
 
     def __getattr__(self, name: str) -> Operation:
         """An operation when it is first asked for: most statements come by one kind of message only."""
@@ -103,6 +119,21 @@ class Seen:
         made = _operation(name, self.text, self.statement)
         setattr(self, name, made)
         return made
+
+    def within(self, analyzer: Analyzer, catalogue: Catalogue | None, names: SessionNames) -> Seen:
+        """The statement with the effects of the code that it runs, as far as the catalogue knows it."""
+        base = self.base
+        statement = base.statement
+        if catalogue is None or statement is None or base.problem is not None or names.defines_code:
+            return base
+        stamp = (catalogue.version, catalogue.fingerprint)
+        if base.resolved_for != stamp:
+            known = analyzer.in_catalogue(statement, catalogue, names)
+            base.resolved, base.resolved_for = None, stamp
+            if known is not statement:
+                base.resolved = Seen(base.raw, base.text, known, None)
+                base.resolved.base, base.resolved.plain = base, base.plain
+        return base.resolved or base
 
     def plan(self, masked: Masked) -> Planned:
         """The plan for `masked`; the same object for the same mask result, which analysis caches."""
