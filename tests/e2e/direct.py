@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import psycopg
 from psycopg import pq
 
-from lockgate.analysis.sql import Analyzer, Catalogue, Masked, NotUnderstood, SessionNames
+from lockgate.analysis.sql import Analyzer, Catalogue, Masked, NotUnderstood, SessionNames, Statement
 from lockgate.model import ColumnMask, Refusal, RefusalCode
 
 
@@ -71,9 +71,13 @@ class Direct:
     def close(self) -> None:
         self.connection.close()
 
+    def statement(self, text: str) -> Statement:
+        """As the protocol judges it, with the effects of the code that it runs."""
+        return self.analyzer.in_catalogue(self.analyzer.statement(text), self.catalogue, self.session)
+
     def plan(self, text: str) -> Masked | Refusal | NotUnderstood:
         try:
-            statement = self.analyzer.statement(text)
+            statement = self.statement(text)
         except NotUnderstood as error:
             return error
         if statement.forbidden is not None:
@@ -142,4 +146,4 @@ class Direct:
                 outcome.rows.append(result.get_value(row, column) or b"")
 
     def _follow(self, text: str, planned: Masked) -> None:
-        self.session.succeeded(self.analyzer.statement(text), planned)
+        self.session.succeeded(self.statement(text), planned)

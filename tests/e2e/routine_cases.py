@@ -14,7 +14,7 @@ CREATE TABLE customers (id int PRIMARY KEY, name text, ssn text, balance numeric
 INSERT INTO customers VALUES (1, 'ann', '219-09-9999', 10), (2, 'bob', '219-09-9998', 20), (3, 'cid', '219-09-9997', 30);
 CREATE TABLE orders (id int PRIMARY KEY, customer int REFERENCES customers, total numeric, note text);
 INSERT INTO orders VALUES (1, 1, 5, 'a'), (2, 2, 7, 'b'), (3, 1, 9, 'c');
-CREATE TABLE log (id int GENERATED ALWAYS AS IDENTITY, what text, at timestamptz DEFAULT now());
+CREATE TABLE log (id int GENERATED ALWAYS AS IDENTITY, what text);
 CREATE VIEW people AS SELECT id, name, ssn AS number FROM customers;
 CREATE VIEW names AS SELECT id, name FROM customers;
 CREATE VIEW loud AS SELECT id, name FROM customers WHERE ssn LIKE '219%';
@@ -226,4 +226,93 @@ CASES: tuple[Case, ...] = (
     Case("overload", _function("twice", "a int", "int", "SELECT a * 2", "sql") + _function("twice", "a int, b int", "text", "SELECT ssn FROM"
                                                                                         " customers", "sql"), "SELECT twice(4)"),
     Case("overload_shows", "", "SELECT twice(4, 5)", SHOWS),
+)
+
+
+class Trigger(NamedTuple):
+    """A trigger, statements that fire it and then read what it stored; `open` is a text that must still be readable
+    in the last result. `is_refused`: changes of the relation are, because no label can follow."""
+
+    name: str
+    sql: str
+    statements: tuple[str, ...]
+    open: str = ""
+    is_refused: bool = False
+
+
+_CHANGE = "UPDATE customers SET name = 'new' WHERE id = 1"
+
+
+def _fires(name: str, body: str, when: str = "AFTER UPDATE", declare: str = "", table: str = "customers", clause: str = "") -> str:
+    return (f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $x$ DECLARE {declare} BEGIN {body} END $x$;"
+            f"CREATE TRIGGER {name} {when} ON {table} FOR EACH ROW {clause} EXECUTE FUNCTION {name}();")
+
+
+TRIGGERS: tuple[Trigger, ...] = (
+    Trigger("touch", _fires("touch", "NEW.updated_at := now(); RETURN NEW;", "BEFORE UPDATE"), (_CHANGE, "SELECT name FROM customers"),
+            "new"),
+    Trigger("audit", "CREATE TABLE audit (id int, old_ssn text, who text);"
+            + _fires("audit", "INSERT INTO audit (id, old_ssn, who) VALUES (OLD.id, OLD.ssn, OLD.name); RETURN NULL;"),
+            (_CHANGE, "SELECT * FROM audit"), "ann"),
+    Trigger("positions", "CREATE TABLE audit (op text, id int, name text, ssn2 text, balance numeric, updated_at timestamptz);"
+            + _fires("positions", "INSERT INTO audit SELECT TG_OP, OLD.*; RETURN NULL;"), (_CHANGE, "SELECT * FROM audit"), "UPDATE"),
+    Trigger("row", "CREATE TABLE audit (what text, old jsonb);"
+            + _fires("row_", "INSERT INTO audit VALUES ('row', to_jsonb(OLD)); RETURN NULL;"), (_CHANGE, "SELECT * FROM audit"), "row"),
+    Trigger("variables", "CREATE TABLE audit (a text, b text, c text);"
+            + _fires("variables", "v := NEW.ssn; w := v || 'x'; INSERT INTO audit (c, a, b) VALUES (n, w, 'plain'); RETURN NEW;",
+                     declare="v text; w text; n text := 'open';"), (_CHANGE, "SELECT * FROM audit"), "open"),
+    Trigger("branches", "CREATE TABLE audit (a text, b text);"
+            + _fires("branches", "IF OLD.ssn LIKE '219%' THEN INSERT INTO audit (a) VALUES ('yes'); ELSE INSERT INTO audit (a) VALUES ('no');"
+                     " END IF; RETURN NULL;"), (_CHANGE, "SELECT * FROM audit")),
+    Trigger("changed", "CREATE TABLE audit (id int, at text);"
+            + _fires("changed", "INSERT INTO audit (id, at) VALUES (NEW.id, 'seen'); RETURN NULL;", clause="WHEN (OLD.* IS DISTINCT FROM NEW.*)"),
+            (_CHANGE, "SELECT * FROM audit"), "seen"),
+    Trigger("updates", "CREATE TABLE seen (id int, tail text, n int DEFAULT 0); INSERT INTO seen VALUES (1, '', 0);"
+            + _fires("updates", "UPDATE seen SET tail = right(NEW.ssn, 4), n = n + 1 WHERE id = NEW.id; RETURN NULL;"),
+            (_CHANGE, "SELECT n, tail FROM seen"), "1"),
+    Trigger("conflict", "CREATE TABLE seen (id int PRIMARY KEY, last text, n int);"
+            + _fires("conflict", "INSERT INTO seen VALUES (NEW.id, NEW.ssn, 1) ON CONFLICT (id) DO UPDATE SET last = excluded.last, n = 2;"
+                     " RETURN NULL;"), (_CHANGE, _CHANGE, "SELECT id, last FROM seen")),
+    Trigger("own_column", "ALTER TABLE customers ADD search text;"
+            + _fires("own_column", "NEW.search := lower(NEW.name || NEW.ssn); RETURN NEW;", "BEFORE INSERT OR UPDATE"),
+            (_CHANGE, "SELECT name, search FROM customers ORDER BY id"), "new"),
+    Trigger("tsvector", "ALTER TABLE customers ADD words tsvector; CREATE TRIGGER words BEFORE INSERT OR UPDATE ON customers FOR EACH ROW"
+            " EXECUTE FUNCTION tsvector_update_trigger(words, 'pg_catalog.simple', name, ssn);",
+            (_CHANGE, "SELECT id, words FROM customers ORDER BY id")),
+    Trigger("calls", "CREATE TABLE audit (a text, b text); CREATE FUNCTION note(x text, y text) RETURNS void LANGUAGE sql AS $x$ INSERT INTO"
+            " audit VALUES (x, y) $x$;" + _fires("calls", "PERFORM note(OLD.ssn, 'y'); RETURN NULL;"), (_CHANGE, "SELECT * FROM audit")),
+    Trigger("chain", "CREATE TABLE audit (x text); CREATE TABLE copies (y text);"
+            + _fires("chain", "INSERT INTO audit VALUES (OLD.ssn); RETURN NULL;")
+            + _fires("chain2", "INSERT INTO copies SELECT NEW.x; RETURN NULL;", "AFTER INSERT", table="audit"),
+            (_CHANGE, "SELECT * FROM copies")),
+    Trigger("elsewhere", "CREATE TABLE audit (note text, ssn_of text);"
+            + _fires("elsewhere", "SELECT ssn INTO v FROM customers WHERE id = NEW.customer; INSERT INTO audit VALUES (NEW.note, v); RETURN NEW;",
+                     declare="v text;", table="orders"), ("UPDATE orders SET note = 'hey' WHERE id = 1", "SELECT * FROM audit"), "hey"),
+    Trigger("insert_row", _fires("insert_row", "NEW.note := (SELECT ssn FROM customers WHERE id = NEW.customer); RETURN NEW;", "BEFORE INSERT",
+                                 table="orders"),
+            ("INSERT INTO orders VALUES (9, 1, 1, 'x')", "INSERT INTO orders (id, customer) VALUES (10, 1) RETURNING id",
+             "SELECT id, note FROM orders ORDER BY id")),
+    Trigger("handler", "CREATE TABLE audit (x text);"
+            + _fires("handler", "BEGIN PERFORM OLD.ssn::int; EXCEPTION WHEN OTHERS THEN INSERT INTO audit VALUES (SQLERRM); END; RETURN NULL;"),
+            (_CHANGE, "SELECT * FROM audit")),
+    Trigger("loop", "CREATE TABLE audit (x text);"
+            + _fires("loop_", "FOR r IN SELECT c.ssn AS s FROM customers c LOOP INSERT INTO audit VALUES (r.s); END LOOP; RETURN NULL;",
+                     declare="r record;", table="orders"), ("UPDATE orders SET note = 'b' WHERE id = 1", "SELECT * FROM audit")),
+    Trigger("view", "CREATE TABLE base (x text, y text); CREATE VIEW front AS SELECT x, y FROM base;"
+            + _fires("through", "INSERT INTO front (x, y) VALUES (OLD.ssn, 'y'); RETURN NULL;"), (_CHANGE, "SELECT * FROM base"), "y"),
+    Trigger("instead", "CREATE TABLE audit (x text, y text);"
+            + _fires("instead", "INSERT INTO audit VALUES (OLD.number, OLD.name); RETURN NEW;", "INSTEAD OF UPDATE", table="people"),
+            ("UPDATE people SET name = 'k' WHERE id = 1", "SELECT * FROM audit"), "ann"),
+    Trigger("says", _fires("says", "RAISE NOTICE 'was %', OLD.ssn; RETURN NULL;"), (_CHANGE, "SELECT name FROM customers ORDER BY id"), "new"),
+    Trigger("fails", _fires("fails", "RAISE EXCEPTION 'was %', OLD.ssn; RETURN NULL;"), (_CHANGE, "SELECT name FROM customers ORDER BY id"),
+            "ann"),
+    Trigger("setting", _fires("setting", "PERFORM set_config('x.last', OLD.ssn, false); RETURN NULL;"),
+            (_CHANGE, "SELECT current_setting('x.last', true)"), is_refused=True),
+    Trigger("temporary", _fires("temporary", "CREATE TEMP TABLE IF NOT EXISTS mine AS SELECT OLD.ssn; RETURN NULL;"),
+            (_CHANGE, "SELECT 1"), is_refused=True),
+    Trigger("default", "CREATE FUNCTION peek() RETURNS text LANGUAGE sql AS $x$ SELECT max(ssn) FROM p.customers $x$;"
+            " CREATE TABLE filled (id int, x text DEFAULT peek());", ("INSERT INTO filled (id) VALUES (1)", "SELECT * FROM filled"), "1"),
+    Trigger("check", "CREATE FUNCTION known(text) RETURNS boolean LANGUAGE plpgsql AS $x$ BEGIN RAISE NOTICE '%', (SELECT max(ssn) FROM"
+            " p.customers); RETURN true; END $x$; CREATE TABLE checked (x text CHECK (known(x)));",
+            ("INSERT INTO checked VALUES ('1')", "SELECT * FROM checked"), "1"),
 )

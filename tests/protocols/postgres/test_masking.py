@@ -293,7 +293,7 @@ def test_own_ddl_asks_for_a_new_catalogue() -> None:
 
 def test_names_of_own_ddl_are_forgotten_once_the_catalogue_knows_them() -> None:
     """A relation that the session made and committed is like any other's; temporary ones stay its own."""
-    known = iter([probed(1), found(2), found(3, "v", "w")])
+    known = iter([probed(1), probed(2), probed(3, "v", "w")])
     world = World(rules=(s.ALLOW, MASK), snapshot=lambda step: next(known))
     book = masking(world.session())
     names = s.state_of(book).names
