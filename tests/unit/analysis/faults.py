@@ -16,6 +16,7 @@ from lockgate.analysis.sql import covers as covers_module
 from lockgate.analysis.sql import labels as labels_module
 from lockgate.analysis.sql import reading as reading_module
 from lockgate.analysis.sql.reading import Reader
+from lockgate.analysis.sql.routines import verdicts as verdicts_module
 
 Fault = Callable[[pytest.MonkeyPatch], None]
 
@@ -56,7 +57,7 @@ def _letter_case_blind(patch: pytest.MonkeyPatch) -> None:
 
 
 def _function_blind(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(labels_module, "is_opaque_call", lambda *_: False)
+    patch.setattr(verdicts_module, "calls_of", lambda *_: iter(()))
 
 
 FAULTS: dict[str, Fault] = {

@@ -238,7 +238,14 @@ class StatementReader:
     # ---------------------------------------------------------------- session
 
     def _do(self, body: Node) -> None:
+        """Only with a catalogue is it known what a block does: see `routines`."""
         self.verbs.add("do")
+        options = {item.get("DefElem", {}).get("defname"): item.get("DefElem", {}).get("arg", {})
+                   for item in body.get("args", ())}
+        if options.get("language", {}).get("String", {}).get("sval", "plpgsql") != "plpgsql":
+            self.opaque("DO in another language")
+            return
+        self.reader.reading.blocks.append(options.get("as", {}).get("String", {}).get("sval", ""))
         self.opaque("DO")
 
     def _call(self, body: Node) -> None:
