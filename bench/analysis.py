@@ -149,7 +149,7 @@ class Bench:
 
     def of(self, text: str) -> dict[str, float]:
         cold, facts, alike = [], [], []
-        for number in range(ROUNDS):
+        for _ in range(ROUNDS):
             fresh, other = Analyzer(), Analyzer()
             cold.append(timed(lambda fresh=fresh: self.mask(fresh, text)))  # type: ignore[misc]
             facts.append(timed(lambda other=other: other.statement(text)))  # type: ignore[misc]
