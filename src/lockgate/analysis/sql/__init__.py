@@ -4,7 +4,7 @@ Pure. `Analyzer.statement` needs the text alone; `Analyzer.mask` needs a `Catalo
 force and the names that exist only in the session. Files, from the text inwards: `text` (comments,
 limits), `reading` (one walk over PostgreSQL's own parse tree), `conditions`, `copying`, `effects` (→ `Statement`),
 `catalogue`, `labels` and `lineage` (what is protected), `masks`, `permitted`, `splice`, `rewrite`
-(→ `Masked` or a refusal), `analyzer` (caches).
+(→ `Masked` or a refusal), `analyzer` (caches); `taint/` (what of a result depends on labelled columns).
 """
 
 from __future__ import annotations
