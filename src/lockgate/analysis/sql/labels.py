@@ -52,6 +52,7 @@ class Labels:
     reach: dict[int, Reach] = field(default_factory=dict)
     readings: dict[int, Reading] = field(default_factory=dict)                   # of view definitions
     pairs: frozenset[tuple[int, int]] = frozenset()
+    sources: frozenset[tuple[int, int]] = frozenset()                            # for `taint`: what reads splice, 0 for all
     digest: str = ""                                                             # of masks and pairs
 
     def reach_of(self, relation: Relation) -> Reach:
@@ -165,6 +166,8 @@ class _Closure:
         for oid in labels.methods:
             labels.reach.setdefault(oid, Reach.MASKED)
         labels.pairs = frozenset((oid, number) for oid, found in labels.protected.items() for number in found)
+        labels.sources = frozenset((oid, number) for oid, found in labels.methods.items() for number in found) | frozenset(
+            (oid, 0) for oid, reach in labels.reach.items() if reach is Reach.CLOSED)
         content = [(mask.columns, int(mask.method)) for mask in self.masks], sorted(labels.pairs)
         labels.digest = hashlib.sha256(repr(content).encode()).hexdigest()
         return labels

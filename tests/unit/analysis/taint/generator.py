@@ -89,7 +89,7 @@ class Generator:
         columns = {"u": RELATIONS["u"], "t": RELATIONS["t"], "trig": (("id", INT, False), ("a", TEXT, False), ("b", TEXT, False)),
                    "notes": (("id", INT, False), ("body", TEXT, False), ("loud", TEXT, False))}[target]
         own = [Col(f"x.{column}", kind, hot) for column, kind, hot in columns]
-        written = [column for column, kind, hot in columns if kind == TEXT and not hot and column != "loud"][0]
+        written = next(column for column, kind, hot in columns if kind == TEXT and not hot and column != "loud")
         kind = self.draw.below(5)
         if kind == 0:
             inner, made = self.select(1, [], want=(TEXT,))
