@@ -57,6 +57,7 @@ class Labels:
     filtered: set[int] = field(default_factory=set)     # views whose rows come and go with protected values
     pairs: frozenset[tuple[int, int]] = frozenset()
     escaping: set[int] = field(default_factory=set)      # relations whose triggers put values where no label follows
+    sources: frozenset[tuple[int, int]] = frozenset()                            # for `taint`: what reads splice, 0 for all
     digest: str = ""                                                             # of masks and pairs
     _verdicts: Verdicts | None = field(default=None, init=False, repr=False)
 
@@ -124,6 +125,8 @@ class _Closure:
         for oid in labels.covers:
             labels.reach.setdefault(oid, Reach.MASKED)
         labels.pairs = frozenset((oid, number) for oid, found in labels.protected.items() for number in found)
+        labels.sources = frozenset((oid, number) for oid, found in labels.covers.items() for number in found) | frozenset(
+            (oid, 0) for oid, reach in labels.reach.items() if reach is Reach.CLOSED)
         labels._verdicts = Verdicts(labels, catalogue)
         labels.digest = hashlib.sha256(repr((self.masks, sorted(labels.pairs))).encode()).hexdigest()
         return labels

@@ -345,7 +345,7 @@ class _Plan:
         for number, tree in enumerate(trees):
             if next(iter(tree["stmt"])) not in _LOOKED_INTO:
                 continue                            # `permitted` has judged it
-            taint = taint_of(tree["stmt"], self.catalogue, self.labels.pairs, self._in_session, budget)
+            taint = taint_of(tree["stmt"], self.catalogue, self.labels.sources, self._in_session, budget)
             if taint.is_top:
                 raise refuse(f"it cannot be told which masked columns it depends on ({taint.reason})",
                              "Write a simpler statement, or send its parts one by one.")
