@@ -85,8 +85,8 @@ def gateway_harness(databases: Databases, folder: Path) -> Iterator[tuple[Harnes
           gateway(folder / "gateway", configuration(databases), env={"SIDES_PASSWORD": password},
                   issuer=tokens.url) as running):
         token = tokens.token("agent-1", "agents", agent="analyst", model="test-model", lifetime="3600")
-        masked, bare = (Harness(databases, lambda side, suffix=suffix: Through(running, token, side + suffix))
-                        for suffix in ("", OPEN))
+        masked = Harness(databases, lambda side: Through(running, token, side))
+        bare = Harness(databases, lambda side: Through(running, token, side + OPEN))
         yield masked, bare
         masked.close()
         bare.close()

@@ -20,8 +20,8 @@ from lockgate.analysis.sql.effects import StatementReader
 from lockgate.analysis.sql.labels import Reach, labels_for, opaque_reason
 from lockgate.analysis.sql.taint import Source, Taint, taint_of
 from lockgate.model import ColumnMask, MaskMethod
+from testbed.noninterference.databases import snapshot
 from testbed.postgres import Server, embedded
-from tests.e2e.direct import snapshot
 
 DATA = Path(__file__).parents[3] / "data"
 MASKS = (ColumnMask(("*.ssn", "*.SSN", "t.n", "contacts.email"), MaskMethod.REDACT),)
@@ -92,7 +92,7 @@ def sides() -> Iterator[Sides]:
         catalogue = snapshot(one)
         one.execute("SET search_path = p")
         labels = labels_for(MASKS, catalogue)
-        labelled = {(oid, number) for oid, found in labels.methods.items() for number in found}
+        labelled = {(oid, number) for oid, found in labels.covers.items() for number in found}
         labelled |= {(oid, 0) for oid, reach in labels.reach.items() if reach is Reach.CLOSED}
         yield Sides((one, two), catalogue, frozenset(labelled))
         one.close()
