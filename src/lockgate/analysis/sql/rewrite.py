@@ -35,7 +35,7 @@ from lockgate.analysis.sql.returning import Returning, is_alone_in
 from lockgate.analysis.sql.session import SessionNames
 from lockgate.analysis.sql.splice import STAND_IN, Splices, Unspliceable, parsed, reparse
 from lockgate.analysis.sql.statement import Masked, Statement
-from lockgate.analysis.sql.taint import Taint, taint_of
+from lockgate.analysis.sql.taint import Budget, Taint, taint_of
 from lockgate.model import ColumnMask, Refusal, RefusalCode
 
 _LOOKED_INTO: Final = frozenset((
@@ -88,7 +88,6 @@ class _Plan:
             for where, name in statement.reading.created:
                 self.made.setdefault(name, set()).add(where)
         self.judged: set[tuple[str, int]] = set()   # changes of relations: context, OID
-        self.places = 0                             # where protected relations are named
         self.indexes: Indexed | None = None
         self.copies: dict[int, Node] | None = None  # COPY statements by the position of their relation
         self.targets: dict[int, list[tuple[Target, Relation]]] = {}     # what DML changes, by statement
@@ -261,10 +260,6 @@ class _Plan:
         return True
 
     def _protected_use(self, use: Use, relation: Relation, reading: Reading, splices: Splices) -> None:
-        self.places += 1
-        if self.places > _MOST_PLACES:
-            raise refuse(f"it names relations with protected columns in more than {_MOST_PLACES} places",
-                         "Send it in parts.", RefusalCode.TOO_LARGE)
         if use.kind == "utility":
             if self.indexes is None:
                 self.indexes = indexed(reading.utilities)
@@ -310,10 +305,17 @@ class _Plan:
     # ---------------------------------------------------------------- what depends on protected columns
 
     def _reads_protected(self, reading: Reading) -> bool:
-        """Whether any relation that the text names is protected; else there is nothing to look into."""
-        return any(
-            self.labels.reach_of(relation) is not Reach.OPEN
-            for use in reading.uses for relation in self.catalogue.candidates(use.schema, use.name))
+        """Whether any relation that the text names is protected; else there is nothing to look into. Refused where
+        it does so very often."""
+        places = 0
+        for use in reading.uses:
+            if any(self.labels.reach_of(relation) is not Reach.OPEN
+                   for relation in self.catalogue.candidates(use.schema, use.name)):
+                places += 1
+        if places > _MOST_PLACES:
+            raise refuse(f"it names relations with protected columns in more than {_MOST_PLACES} places",
+                         "Send it in parts.", RefusalCode.TOO_LARGE)
+        return places > 0
 
     def _predicates(self, reading: Reading, splices: Splices) -> None:
         """Conditions on protected columns, as the policy has them; writes that would carry values or masks off;
@@ -323,12 +325,13 @@ class _Plan:
         self._targets(reading)
         judge = Predication(self.labels.protected, splices.data, self.catalogue)
         changes = not statement.verbs.isdisjoint(("update", "delete", "merge"))
+        budget = Budget()
         writes_over = any(target.kind in ("update", "merge") for target in reading.targets) or "update" in reading.verbs
         verdicts, taints = [], []
         for number, tree in enumerate(trees):
             if next(iter(tree["stmt"])) not in _LOOKED_INTO:
                 continue                            # `permitted` has judged it
-            taint = taint_of(tree["stmt"], self.catalogue, self.labels.pairs, self._in_session)
+            taint = taint_of(tree["stmt"], self.catalogue, self.labels.pairs, self._in_session, budget)
             if taint.is_top:
                 raise refuse(f"it cannot be told which masked columns it depends on ({taint.reason})",
                              "Write a simpler statement, or send its parts one by one.")

@@ -93,6 +93,8 @@ class Statement:
     shape: Shape | None = field(default=None, repr=False, compare=False)
     """Set where the statement was known by its shape; its masks are planned on `shape.statement`."""
     literals: list[str] = field(default_factory=list, repr=False, compare=False)
+    weight: int = field(default=0, repr=False, compare=False)
+    """Bytes of memory that it holds, about: for caches."""
 
 
 @dataclass(frozen=True, slots=True)
