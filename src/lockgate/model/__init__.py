@@ -6,6 +6,7 @@ from lockgate.model.operation import Operation
 from lockgate.model.policy import (
     AuditMode,
     ColumnMask,
+    CustomDetector,
     DetectMask,
     MaskMethod,
     ReviewMode,
@@ -18,7 +19,7 @@ from lockgate.model.review import Review, ReviewState
 from lockgate.model.secret import Secret
 
 __all__ = [
-    "AuditMode", "ColumnMask", "Decision", "DetectMask", "Effect", "Event", "Identity", "Intent",
+    "AuditMode", "ColumnMask", "CustomDetector", "Decision", "DetectMask", "Effect", "Event", "Identity", "Intent",
     "MaskMethod", "Operation", "Outcome", "OutcomeStatus", "Refusal", "RefusalCode", "Review",
     "ReviewMode", "ReviewState", "ReviewTerms", "Rule", "Secret", "SessionStart", "Who",
 ]
