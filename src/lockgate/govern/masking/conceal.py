@@ -41,10 +41,6 @@ class Concealer:
         self._only_cards = all(found.name == "credit_card" for found, _ in self._numbers)
         self._addresses = {found.name: method for found, method in search.active if found.name in ("ipv4", "ipv6")}
 
-    def reads_numbers(self) -> bool:
-        """Whether numbers or addresses are looked for: then binary ones must be read one by one."""
-        return bool(self._numbers or self._addresses)
-
     def for_column(self, oid: int, binary: bool) -> Conceal:
         """What conceals the values of a column of type `oid` in text or binary format."""
         shape = shape_of(oid)

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from lockgate.errors import RemoteProtocolError
-from lockgate.govern.masking.conceal import Conceal
-from lockgate.govern.masking.search import Search, add_new
+from lockgate.govern.masking.screen import Columns
+from lockgate.govern.masking.search import add_new
 from lockgate.govern.masking.voting import Ballot
 from lockgate.kernel.copy_text import (
     count_lines,
@@ -58,20 +58,6 @@ class CopyFormat:
         return CopyFormat(delimiter=b",", null=b"") if kind == "copy-csv" else CopyFormat()
 
 
-@dataclass(frozen=True, slots=True)
-class CopyColumns:
-    """How the values of a COPY are concealed: by column, or all alike where the stream names no types.
-
-    `searches` holds what searches a column of text, None for another: those vote.
-    """
-
-    concealed: Sequence[Conceal]
-    searches: Sequence[Search | None]
-    default: Conceal
-    default_search: Search | None
-    must_read: bool
-
-
 class CopyMask:
     """The state of one COPY stream. `apply` gives back whole rows only and carries the rest over."""
 
@@ -81,7 +67,14 @@ class CopyMask:
     )  # fmt: skip
 
     def __init__(
-        self, kind: str, options: CopyFormat, columns: CopyColumns, bulk: int, limit: int, ballot: Ballot | None
+        self,
+        kind: str,
+        options: CopyFormat,
+        columns: Callable[[], Columns],
+        bulk: int,
+        limit: int,
+        ballot: Ballot | None,
+        must_read: bool,
     ) -> None:
         for option in (options.delimiter, options.quote, options.escape):
             if len(option) != 1:
@@ -100,7 +93,7 @@ class CopyMask:
             "copy-text": self._text_row, "copy-csv": self._csv_row, "copy-binary": self._binary_row,
         }[kind]  # fmt: skip
         # An option that puts bytes into or before a value would hide it from a raw search.
-        self._must_read = columns.must_read or (
+        self._must_read = must_read or (
             kind != "copy-binary" and options.delimiter not in _PLAIN_DELIMITERS
         ) or (kind == "copy-csv" and (options.quote != b'"' or options.escape != b'"'))
 
@@ -208,7 +201,7 @@ class CopyMask:
         return split_lines(data, self._quote)
 
     def _conceal(self, index: int, width: int, value: bytes) -> bytes | None:
-        columns = self._columns
+        columns = self._columns()
         if not columns.concealed:
             conceal, search = columns.default, columns.default_search
             if search is not None and _HEX.fullmatch(value):

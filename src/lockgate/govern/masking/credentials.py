@@ -8,7 +8,15 @@ from __future__ import annotations
 
 import re
 
-from lockgate.govern.masking.detector import BEFORE_WORD, REDACTED, Detector, Span, keep_first, matches, redacted
+from lockgate.govern.masking.detector import (
+    BEFORE_WORD,
+    REDACTED,
+    Detector,
+    Span,
+    keep_first,
+    matches,
+    redacted,
+)
 
 _URL_SAFE = r"[A-Za-z0-9_-]"
 

@@ -18,28 +18,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Protocol
 
-from lockgate.errors import RemoteProtocolError
-from lockgate.govern.masking.column_types import BYTEA_OID, ELEMENTS, JSON_OID, Shape, hides_numbers, shape_of
-from lockgate.govern.masking.conceal import Conceal, Concealer
-from lockgate.govern.masking.copying import CopyColumns, CopyFormat, CopyMask, Hits
+from lockgate.govern.masking.column_types import Shape, shape_of
+from lockgate.govern.masking.copying import CopyFormat, CopyMask, Hits
 from lockgate.govern.masking.detector import TRUSTED_CHUNK, Detector, Origin
-from lockgate.govern.masking.detectors import SHIPPED, Active, DetectorSet
-from lockgate.govern.masking.prefilter import union
+from lockgate.govern.masking.detectors import SHIPPED, DetectorSet
+from lockgate.govern.masking.screen import Columns, Kind, screen
 from lockgate.govern.masking.search import Find, Search, add_new
 from lockgate.govern.masking.voting import Ballot, Terms
 from lockgate.kernel.rows import Edit, apply_edits, column_values, row_numbers, touched_fields
 from lockgate.model import DetectMask
 
-Kind = Literal["rows", "copy-text", "copy-csv", "copy-binary"]
-
-# What has to be decoded before it can be searched is touched whenever it occurs.
-_BYTEA_ESCAPES = r"\\(?:x[0-9a-fA-F]{2}|[0-3][0-7]{2})"
-_JSON_ESCAPES = r"\\[u/]"                    # json keeps escapes as they were written; jsonb does not
-_ANY_ESCAPE = r"\\"
-_DOUBLED_QUOTE = r'""'
 _ROW_LIMIT = 64 << 20
+_TERMS = Terms()
+
 Field = tuple[int, int, int, int, int]
 """Frame start, frame end, column, value start, value end."""
 
@@ -78,7 +71,7 @@ class DetectPlan:
     an exception the plan must not be used again.
     """
 
-    __slots__ = ("_ballot", "_bulk", "_columns", "_copy", "_prefilter", "_read", "_rows", "_searches", "_width", "masked")
+    __slots__ = ("_ballot", "_bulk", "_copy", "_made", "_rows", "_screen", "_width", "masked")
 
     def __init__(
         self,
@@ -91,47 +84,18 @@ class DetectPlan:
         limit: int = _ROW_LIMIT,
         detectors: DetectorSet = SHIPPED,
         origins: Sequence[Origin | None] = (),
-        terms: Terms | None = Terms(),
+        terms: Terms | None = _TERMS,
     ) -> None:
-        is_rows = kind == "rows"
-        binary = kind == "copy-binary"
-        if is_rows and len(types) != len(formats):
-            raise RemoteProtocolError("a result has more or fewer formats than columns")
-        if origins and len(origins) != len(types):
-            raise RemoteProtocolError("a result has more or fewer origins than columns")
-        codes = formats if is_rows else (int(binary),) * len(types)
-        if any(code not in (0, 1) for code in codes):
-            raise RemoteProtocolError("a result has an unknown format")
-        active = detectors.active(detects)
+        self._screen = screen(detects, detectors, types, formats, tuple(origins), kind)
         self.masked: dict[str, int] = {}
-        concealers = _concealers(active, types, origins or (None,) * len(types), self.masked)
         self._bulk = bulk
         self._width = len(types)
         self._rows = 0
-        self._ballot = None if terms is None or all(one.suspect is None for one, _ in active) else Ballot(terms)
-        self._columns: list[Conceal] = [
-            concealer.for_column(oid, code == 1) for concealer, oid, code in zip(concealers, types, codes, strict=True)
-        ]
-        self._searches: list[Search | None] = [
-            concealer.search if _is_text(oid, code == 1) else None
-            for concealer, oid, code in zip(concealers, types, codes, strict=True)
-        ]
-        self._read = [
-            index for index, (concealer, oid, code) in enumerate(zip(concealers, types, codes, strict=True))
-            if code == 1 and hides_numbers(oid) and concealer.reads_numbers()
-        ]
-        self._prefilter = union((
-            *(found.prefilter for found, _ in active), *_escapes(active, kind, types, codes),
-        ))
-        self._copy = None
-        if not is_rows:
-            default = Concealer(Search(active, self.masked))
-            self._copy = CopyMask(kind, copy or CopyFormat.of(kind), CopyColumns(
-                self._columns, self._searches,
-                default.for_column(FIRST_UNKNOWN, binary=True) if binary else default.untyped,
-                None if binary else default.search,
-                must_read=bool(self._read) or (binary and not types and default.reads_numbers()),
-            ), bulk, limit, self._ballot)
+        self._made: Columns | None = None
+        self._ballot = Ballot(terms) if terms is not None and self._screen.votes else None
+        self._copy = None if kind == "rows" else CopyMask(
+            kind, copy or CopyFormat.of(kind), self._columns, bulk, limit, self._ballot, self._screen.must_read
+        )
 
     def apply(self, chunk: bytes) -> bytes:
         """The chunk with every find masked; the same object when there is none.
@@ -142,9 +106,10 @@ class DetectPlan:
         if self._copy is not None:
             return self._copy.apply(chunk, hits)
         touched = touched_fields(chunk, self._bulk, self._width, hits) if hits else []
-        if self._read:
-            touched = sorted({*touched, *column_values(chunk, self._bulk, self._width, self._read)})
-        found, edits = self._searched(chunk, touched)
+        read = self._screen.read
+        if read:
+            touched = sorted({*touched, *column_values(chunk, self._bulk, self._width, list(read))})
+        found, edits = self._searched(chunk, touched) if touched else ([], [])
         if self._ballot is not None:
             found = self._voted(chunk, found, self._ballot)
         for field, search, finds in found:
@@ -155,24 +120,32 @@ class DetectPlan:
         edits.sort(key=_place)
         return apply_edits(chunk, edits)
 
+    def _columns(self) -> Columns:
+        """What conceals the columns, made when it is needed for the first time."""
+        made = self._made
+        if made is None:
+            made = self._made = self._screen.columns(self.masked)
+        return made
+
     def _hits(self, chunk: bytes) -> Hits:
         """Where the prefilter finds something; everywhere in a chunk that is too long to trust it."""
         if len(chunk) >= TRUSTED_CHUNK:
             return [(0, len(chunk))]
-        return [hit.span() for hit in self._prefilter.finditer(chunk)]
+        return [hit.span() for hit in self._screen.prefilter.finditer(chunk)]
 
     def _searched(self, chunk: bytes, touched: list[Field]) -> tuple[list[Found], list[Edit]]:
         """What is found in the touched text fields, and what becomes of the others."""
+        columns = self._columns()
         groups: dict[Search, list[Field]] = {}
         edits: list[Edit] = []
         for field in touched:
             first, last, column, begin, end = field
-            search = self._searches[column]
+            search = columns.searches[column]
             if search is not None:
                 groups.setdefault(search, []).append(field)
                 continue
             value = chunk[begin:end]
-            new = self._columns[column](value)
+            new = columns.concealed[column](value)
             if new is not value:
                 edits.append((first, last, begin, end, new))
         found: list[Found] = []
@@ -204,7 +177,7 @@ class DetectPlan:
         self, chunk: bytes, column: int, elections: list[tuple[Detector, int]], known: dict[int, list[Find]]
     ) -> list[Found]:
         """The finds of the weaker forms in one column: added to the `known` ones of a field, by its start, or new."""
-        search = self._searches[column]
+        search = self._columns().searches[column]
         if search is None:
             return []
         fields = column_values(chunk, self._bulk, self._width, [column])
@@ -228,52 +201,8 @@ class DetectPlan:
         return [field for field, number in zip(fields, numbers, strict=True) if number > row]
 
 
-FIRST_UNKNOWN = 16384
-"""Stands for "some type": text if it is text, else NULL on a find."""
-
-
 def _place(edit: Edit) -> int:
     return edit[2]
-
-
-def _is_text(oid: int, binary: bool) -> bool:
-    shape = shape_of(oid)
-    return shape is Shape.TEXT or (binary and shape is Shape.BYTES)
-
-
-def _concealers(
-    active: Active, types: tuple[int, ...], origins: Sequence[Origin | None], masked: dict[str, int]
-) -> list[Concealer]:
-    """One Concealer a column; columns in which the same detectors look share it."""
-    made: dict[Active, Concealer] = {}
-    out: list[Concealer] = []
-    for oid, origin in zip(types, origins, strict=True):
-        covering = tuple(one for one in active if one[0].scope.covers(ELEMENTS.get(oid, oid), origin))
-        if covering not in made:
-            made[covering] = Concealer(Search(covering, masked))
-        out.append(made[covering])
-    return out
-
-
-def _escapes(active: Active, kind: Kind, types: tuple[int, ...], codes: Sequence[int]) -> list[str]:
-    """Patterns for what has to be decoded before it can be searched, in the formats of this result."""
-    if kind == "copy-binary":
-        texts: list[int] = []
-        json = set(types) & {JSON_OID, 199}
-    else:
-        texts = [ELEMENTS.get(oid, oid) for oid, code in zip(types, codes, strict=True) if code == 0]
-        json = set(types) & {JSON_OID, 199}
-    wanted: list[str] = []
-    if BYTEA_OID in texts or (not types and kind != "copy-binary"):
-        wanted.append(_BYTEA_ESCAPES)
-    if json:
-        wanted.append(_JSON_ESCAPES)
-    if any(one.takes_escapes for one, _ in active):
-        is_escaped = kind in ("copy-text", "copy-csv") or any(
-            shape_of(oid) in (Shape.JSON, Shape.JSONB, Shape.BYTES, Shape.ARRAY) for oid in types
-        )
-        wanted += [_ANY_ESCAPE] * is_escaped + [_DOUBLED_QUOTE] * (kind == "copy-csv")
-    return wanted
 
 
 def plan_for(
@@ -286,7 +215,7 @@ def plan_for(
     *,
     detectors: DetectorSet = SHIPPED,
     origins: Sequence[Origin | None] = (),
-    terms: Terms | None = Terms(),
+    terms: Terms | None = _TERMS,
 ) -> ClearPlan:
     """A DetectPlan, or a PassPlan when no detector is in force or no column can hold a find."""
     if not any(mask.detectors for mask in detects):

@@ -22,15 +22,21 @@ from lockgate.govern.masking.column_types import FIRST_USER_OID
 REDACTED = b"xxxx"
 """The fixed text: no regex metacharacter, no quote, no escape, valid in JSON, arrays and CSV."""
 
-BEFORE_DIGIT = r"(?:^|[^0-9]|\x00[0-9]{1,3})"
-"""For a prefilter whose precise half allows no digit before it. A value begins behind its length, of which
-the first byte is 0 (`detection` trusts no prefilter in longer chunks) and the other three may be digits."""
-
-BEFORE_WORD = r"(?:^|[^A-Za-z0-9]|\x00[A-Za-z0-9]{1,3}|\\[a-z])"
-"""The same where no letter or digit may stand before; the letter of an escape like ``\\n`` is none."""
-
 TRUSTED_CHUNK = 1 << 24
 """Bytes. In a chunk below this size every length begins with a zero byte."""
+
+
+def before(excluded: str) -> str:
+    r"""For a prefilter whose precise half allows none of these characters (a set's inside) before its find.
+
+    A value begins behind its length, of which the first byte is 0 (`detection` trusts no prefilter in longer
+    chunks) and the other three may be anything; the letter of an escape like ``\n`` is a letter only in raw.
+    """
+    return rf"(?:^|[^{excluded}]|\x00[{excluded}]{{1,3}}|\\[a-z])"
+
+
+BEFORE_DIGIT = before("0-9")
+BEFORE_WORD = before("A-Za-z0-9")
 
 Span = tuple[int, int]
 """(start, end) byte offsets of what has to go."""

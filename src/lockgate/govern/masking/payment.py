@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import re
 
-from lockgate.govern.masking.detector import BEFORE_DIGIT, BEFORE_WORD, REDACTED, Detector, Span, keep_last_digits
+from lockgate.govern.masking.detector import (
+    BEFORE_DIGIT,
+    BEFORE_WORD,
+    REDACTED,
+    Detector,
+    Span,
+    keep_last_digits,
+)
 from lockgate.govern.masking.validators import is_card, luhn, mod97
 
 _RUN = re.compile(rb"[0-9](?:[ -]?[0-9]){12,}")

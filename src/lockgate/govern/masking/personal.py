@@ -10,6 +10,7 @@ from lockgate.govern.masking.detector import (
     Detector,
     Pattern,
     Span,
+    before,
     keep_last_digits,
     matches,
 )
@@ -58,17 +59,22 @@ def _email_partial(found: bytes) -> bytes:
     return (local[:1] if local[0] < 128 else b"") + REDACTED + mark + domain
 
 
+_BEFORE_PHONE = before("0-9A-Za-z+.-")
 # E.164 with its plus; the same behind an international prefix; the North American form, which may stand
 # behind a country code. What only a country's own plan tells from an id needs a word that names it.
 _PHONE_FORM = matches(
     r"(?<![0-9A-Za-z+.-])(?:\+[1-9](?:[ .()/-]{0,3}[0-9]){7,14}"
-    r"|(?:00|011)[ .-]?[1-9][0-9]{0,2}[ .(/-]{1,2}[0-9](?:[ .()/-]{0,3}[0-9]){5,11}"
+    r"|(?:00|011)[ .-]?[1-9][0-9]{0,2}[ .(/-]{1,2}[0-9](?:[ .()/-]{0,3}[0-9]){5,11}(?![0-9A-Za-z])"
     r"|(?:[0-9]{1,3}[ .-])?(?:\([2-9][0-9]{2}\)[ -]?[2-9][0-9]{2}[ .-]|[2-9][0-9]{2}(?:-[2-9][0-9]{2}-|\.[2-9][0-9]{2}\.))"
     r"[0-9]{4}|(?<![0-9] )[2-9][0-9]{2} [2-9][0-9]{2} [0-9]{4}(?! [0-9]))(?![0-9])"
 )
-_PHONE_WORD = (
-    r"(?:(?:tele)?phone|telefon|telefono|telepono|tel|mobile|mobil|cell|fax|whatsapp|cep|handy)"
+# A trunk prefix 0 with digits in groups: 9 to 12 of them. Bare digits with a leading zero are any id.
+_PHONE_TRUNK = matches(
+    r"(?<![0-9A-Za-z+.-])(?:0[ -]?\(?[1-9][0-9]{1,4}\)?(?:[ /-][0-9]{2,8}){1,4}|0[1-9](?:(?:[ .][0-9]{2}){4}|-[0-9]{7}))"
+    r"(?![0-9A-Za-z])",
+    lambda found: 9 <= sum(48 <= byte <= 57 for byte in found) <= 12,
 )
+_PHONE_WORD = r"(?:(?:tele)?phone|telefon|telefono|telepono|tel|mobile|mobil|cell|fax|whatsapp|cep|handy)"
 _PHONE_NAMED = matches(
     rf"(?i)(?<![a-z0-9]){_PHONE_WORD}(?:[ _-]?(?:no|nr|num|number))?\.?(?: is)?"
     r"[\"']?[ ]{0,4}[:=#]?[ ]{0,4}[\"']?(\+?\(?[0-9](?:[ .()/-]{0,3}[0-9]){6,14})(?![0-9])"
@@ -81,9 +87,13 @@ _PHONE_LIKE = re.compile(rb"(?<![0-9A-Za-z])\+?\(?[0-9](?:[ .()/-]{0,3}[0-9]){6,
 
 
 def _phones_in(value: bytes) -> list[Span]:
-    """Numbers in an international or the North American form, and numbers that a word names."""
+    """Numbers in an international, a national or the North American form, and numbers that a word names."""
     spans = _PHONE_FORM(value)
-    return spans + [span for span in _PHONE_NAMED(value) if not any(span[0] < end and start < span[1] for start, end in spans)]
+    for pattern in (_PHONE_TRUNK, _PHONE_NAMED):
+        for start, end in pattern(value):
+            if not any(start < known[1] and known[0] < end for known in spans):
+                spans.append((start, end))
+    return spans
 
 
 def _is_phone_member(name: bytes, value: bytes) -> bool:
@@ -109,7 +119,8 @@ PERSONAL = (
     ),
     Detector(
         "phone",
-        r"\+[1-9](?:[ .()/-]{0,3}[0-9]){7}|" + BEFORE_WORD + r"(?:00|011)[ .-]?[1-9][0-9]{0,2}[ .(/-]{1,2}[0-9](?:[ .()/-]{0,3}[0-9]){5}"
+        r"\+[1-9](?:[ .()/-]{0,3}[0-9]){7}|" + _BEFORE_PHONE + r"(?:00|011)[ .-]?[1-9][0-9]{0,2}[ .(/-]{1,2}[0-9](?:[ .()/-]{0,3}[0-9]){5}"
+        r"|" + _BEFORE_PHONE + r"0(?:[ -]?\(?[1-9][0-9]{1,4}\)?[ /-][0-9]{2}|[1-9](?:(?:[ .][0-9]{2}){4}|-[0-9]{7}))"
         r"|\)[ -]?[2-9][0-9]{2}[ .-][0-9]{4}|[2-9][0-9]{2}(?:-[2-9][0-9]{2}-|\.[2-9][0-9]{2}\.| [2-9][0-9]{2} )[0-9]{4}"
         r"|(?:" + BEFORE_WORD + r"(?i:" + _PHONE_WORD + r")|" + _PHONE_INSIDE + r")[^0-9\x00\t\n]*[0-9](?:[ .()/-]{0,3}[0-9]){6}",
         _phones_in, keep_last_digits, member=_is_phone_member, suspect=Pattern(_PHONE_LIKE),
