@@ -38,11 +38,12 @@ select c.oid::regclass::text from pg_class c join pg_namespace n on n.oid = c.re
 where c.relkind in ('r', 'm') and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast') order by c.oid
 """
 _CONSTRAINTS: Final = """
-select conname::text, conrelid::int8, coalesce(conkey::int[], '{}'), confrelid::int8, coalesce(confkey::int[], '{}')
-from pg_constraint where conrelid <> 0
+select k.conname::text, k.conrelid::int8, coalesce(k.conkey::int[], '{}'), k.confrelid::int8,
+  coalesce(k.confkey::int[], '{}') from pg_constraint k where k.conrelid <> 0
 union all
-select c.relname::text, i.indrelid::int8, i.indkey::int2[]::int[], 0, '{}' from pg_index i
-join pg_class c on c.oid = i.indexrelid where i.indisunique
+select c.relname::text, i.indrelid::int8, i.indkey::int2[]::int[] || array(
+    select d.refobjsubid from pg_depend d where d.objid = c.oid and d.refobjid = i.indrelid), 0, '{}'
+from pg_index i join pg_class c on c.oid = i.indexrelid where i.indisunique
 """
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Final, Protocol
 
 from testbed.noninterference.comparison import Runs, Verdict, are_equal, judge
@@ -213,10 +214,18 @@ class Harness:
 
     def _is_stated(self, one: Outcome, two: Outcome) -> bool:
         """Whether all that differs is that a constraint on a labelled column is violated on one side, or another one."""
-        speaks = [outcome for outcome in (one, two) if outcome.constraint in self.constraints]
-        return bool(speaks) and one.constraint != two.constraint and not any(outcome.rows for outcome in speaks)
+        if one.constraint == two.constraint or not self.constraints & {one.constraint, two.constraint}:
+            return False
+        before = [_before_end(one), _before_end(two)]
+        length = min(map(len, before))
+        return before[0][:length] == before[1][:length]
 
 
 def _is_steady(outcomes: Sequence[Outcome], count: int) -> bool:
     """Whether each side has always said the same; the first `count` are those of one side."""
     return all(are_equal(outcome, side[0]) for side in (outcomes[:count], outcomes[count:]) for outcome in side)
+
+
+def _before_end(outcome: Outcome) -> list[Message]:
+    """What came before an error, or before what was looked at afterwards."""
+    return list(takewhile(lambda message: message.kind not in ("E", "state"), outcome.messages))
