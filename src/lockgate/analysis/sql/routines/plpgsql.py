@@ -9,7 +9,7 @@ evaluations that decide whether it happens; what the text means is `bodies`' and
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -195,18 +195,39 @@ def _records(function: Node) -> Iterable[tuple[str, bool]]:
             yield body.get("refname", ""), "lineno" in body
 
 
+def _queries(tree: Any) -> Iterator[str]:
+    """The text of every expression, wherever it stands."""
+    stack = [tree]
+    while stack:
+        value = stack.pop()
+        if type(value) is list:
+            stack.extend(value)
+        elif type(value) is dict:
+            stack.extend(value.values())
+            if type(value.get("query")) is str:
+                yield value["query"]
+
+
 class _Walk:
     def __init__(self, function: Node, gone: frozenset[str], runs_constants: bool) -> None:
         self.function = function
         self.script = Script(rows=gone)
         self.runs_constants = runs_constants
         self.names: list[str] = []
+        self.taken: set[str] = set()            # texts that were visited
 
     def run(self) -> None:
         for datum in self.function.get("datums", ()):
             self._datum(datum)
         action = self.function.get("action", {})
         self._node("PLpgSQL_stmt_block", action.get("PLpgSQL_stmt_block", {}), frozenset())
+        if not self.taken.issuperset(_queries(self.function)):
+            raise Unreadable(UNREADABLE)        # a second witness: an expression is somewhere that no role leads to
+
+    def _text(self, expression: Node) -> str:
+        text = str(expression["PLpgSQL_expr"].get("query", ""))
+        self.taken.add(text)
+        return text
 
     def _datum(self, datum: Node) -> None:
         kind, body = next(iter(datum.items()))
@@ -224,7 +245,7 @@ class _Walk:
         self.script.types.add(body.get("datatype", {}).get("PLpgSQL_type", {}).get("typname", ""))
         for key in ("default_val", "cursor_explicit_expr"):
             if key in body:
-                sql = body[key]["PLpgSQL_expr"].get("query", "")
+                sql = self._text(body[key])
                 self._add(sql if key == "cursor_explicit_expr" else f"SELECT {sql}", (name,), frozenset())
 
     # ---------------------------------------------------------------- statements
@@ -240,13 +261,12 @@ class _Walk:
         if fields is None or not set(body) <= set(fields) | _EVERYWHERE | ({"query", "parseMode"} if not fields else set()):
             raise Unreadable(UNREADABLE)
         if kind == "PLpgSQL_expr":
-            self._add(f"SELECT {body.get('query', '')}", (), under)
+            self._add(f"SELECT {self._text({kind: body})}", (), under)
             return under
         if kind in _ENDS:
             self._add(_ENDS[kind], (), under)
         targets = self._targets(body, fields)
-        parameters = tuple(f"SELECT {item['PLpgSQL_expr'].get('query', '')}" for item in body.get("params", ())
-                           if fields.get("params") == "params")
+        parameters = tuple(f"SELECT {self._text(item)}" for item in body.get("params", ()) if fields.get("params") == "params")
         start = len(self.script.evaluations)
         for name, role in fields.items():
             if name in body and role:
@@ -269,15 +289,15 @@ class _Walk:
             inside = under | frozenset(range(start, len(self.script.evaluations)))
             self._node("PLpgSQL_exception_block", value["PLpgSQL_exception_block"], inside)
         elif role == "assign":
-            self._assign(value["PLpgSQL_expr"].get("query", ""), targets, under)
+            self._assign(self._text(value), targets, under)
         elif role in ("eval", "control", "return"):
-            index = self._add(f"SELECT {value['PLpgSQL_expr'].get('query', '')}", targets, under, returns=role == "return")
+            index = self._add(f"SELECT {self._text(value)}", targets, under, returns=role == "return")
             return under | {index} if role == "control" else under
         elif role in ("query", "loop"):
-            index = self._add(value["PLpgSQL_expr"].get("query", ""), targets, under)
+            index = self._add(self._text(value), targets, under)
             return under | {index} if role == "loop" else under
         elif role == "dynamic":
-            index = self._add(self._constant(value["PLpgSQL_expr"].get("query", "")), targets, under, parameters)
+            index = self._add(self._constant(self._text(value)), targets, under, parameters)
             for parameter in parameters:
                 self._add(parameter, (), under)
             return under | {index}
