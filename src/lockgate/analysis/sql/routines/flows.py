@@ -105,6 +105,7 @@ class _Flow:
             self.tainted.add("sqlerrm")
         relation = None if trigger is None else whole.catalogue.by_oid.get(trigger.relation)
         self.columns = None if relation is None else [column.name for column in relation.columns]
+        self.is_blurred = script.renames and (bool(tainted) or self._reads_any())
         self.index = {id(evaluation): number for number, evaluation in enumerate(script.evaluations)}
         self.calls = [self._calls(step) for step in source.steps]
         self.hot: set[int] = set()              # evaluations that depend on protected values
@@ -138,7 +139,7 @@ class _Flow:
         """Whether protected values decide what runs after what."""
         script = self.source.script
         return any(not self.hot.isdisjoint(under) for under in script.jumps) or (
-            bool(self.hot) and (script.catches or script.renames))
+            bool(self.hot) and script.catches)
 
     def _stops(self) -> bool:
         """Whether they decide if the rest runs at all."""
@@ -151,7 +152,7 @@ class _Flow:
         columns of relations that the statement around it reads."""
         part = self.taken.of(tree)
         names, is_any = self._protected_in(tree)
-        if is_any:
+        if is_any or (self.is_blurred and part.mentions):
             return True
         names |= among
         if any(self._is_tainted(mention, names) for mention in part.mentions):
