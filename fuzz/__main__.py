@@ -23,16 +23,13 @@ from lockgate.errors import LockgateError
 from lockgate.govern.identity import read_token
 from lockgate.govern.masking import (
     ColumnType,
-    CopyFormat,
     MaskKeys,
     MaskTerms,
     Tokens,
-    copy_plan,
     plan_for,
     row_plan,
     value_mask,
 )
-from lockgate.govern.masking.columns import CopyKind
 from lockgate.kernel import frames
 from lockgate.model import DetectMask, MaskMethod, Secret
 from lockgate.wire.playbook import CLIENT, SERVER, Bytes
@@ -40,8 +37,6 @@ from tests.protocols.postgres.support import World
 
 _DETECTS = (DetectMask(("credit_card", "email", "ssn", "jwt"), MaskMethod.PARTIAL),)
 _COLUMNS = tuple(ColumnType(oid) for oid in (25, 23, 3802, 1700, 1114, 1009, 2950, 17))
-_COPIES: dict[CopyKind, CopyFormat] = {
-    "copy-text": CopyFormat(), "copy-csv": CopyFormat(b",", b"", has_header=True), "copy-binary": CopyFormat()}
 _KEYS = MaskKeys(Secret("5a" * 32))
 _FOLDER = Path(tempfile.mkdtemp(prefix="lockgate-fuzz-"))
 
@@ -90,11 +85,6 @@ def masks(data: bytes) -> None:
             for binary in (False, True):
                 value_mask(terms, column, binary, _KEYS).replace(data)
     terms = MaskTerms(MaskMethod.HASH, b"task", "pii")
-    for kind, options in _COPIES.items():
-        try:
-            copy_plan({1: (terms, _COLUMNS[0])}, 3, _KEYS, _DETECTS, kind, ord("d"), options).apply(data)
-        except LockgateError:
-            continue
     row_plan({1: terms}, _COLUMNS[:3], (0, 1, 0), _KEYS, _DETECTS, ord("D")).apply(data)
 
 

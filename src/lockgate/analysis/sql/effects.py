@@ -235,6 +235,10 @@ class StatementReader:
         self.verbs.add("create")
         self.opaque("CREATE EXTENSION")                 # runs a script
 
+    def _extension_update(self, body: Node) -> None:
+        self.verbs.add("alter")
+        self.opaque("ALTER EXTENSION")                  # so does this
+
     # ---------------------------------------------------------------- session
 
     def _do(self, body: Node) -> None:
@@ -385,6 +389,7 @@ _HANDLERS: Final[dict[str, Callable[[StatementReader, Node], None]]] = {
     "RenameStmt": StatementReader._rename,
     "AlterObjectSchemaStmt": StatementReader._rename,
     "CreateExtensionStmt": StatementReader._extension,
+    "AlterExtensionStmt": StatementReader._extension_update,
     "RuleStmt": StatementReader._rule,
     "AlterTableStmt": StatementReader._alter_table,
     "DropStmt": StatementReader._drop,

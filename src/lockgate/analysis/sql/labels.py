@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import reduce
 from operator import or_
@@ -228,15 +228,19 @@ class _Closure:
     def _all_triggers(self) -> bool:
         """Columns that a trigger fills from protected ones, of its own relation or of any other."""
         changed = False
+        known: dict[tuple[object, ...], Spread] = {}
         for oid, triggers in self.catalogue.code.triggers.items():
             relation = self.by_oid.get(oid)
             if relation is None:
                 continue
             names = self.labels.protected_names(relation)
             for trigger in triggers:
-                if names or self.verdicts.of_trigger(trigger).shows:
-                    spread = spread_of(trigger, names, self.catalogue, self.verdicts, self._names)
-                    changed |= self._spread(relation, spread)
+                if not names and not self.verdicts.of_trigger(trigger).shows:
+                    continue
+                key = (replace(trigger, relation=0), names, tuple(column.name for column in relation.columns))
+                if key not in known:
+                    known[key] = spread_of(trigger, names, self.catalogue, self.verdicts, self._names)
+                changed |= self._spread(relation, known[key])
         return changed
 
     def _spread(self, relation: Relation, spread: Spread) -> bool:

@@ -62,6 +62,9 @@ def _close(call: Call, catalogue: Catalogue) -> Closure:
         if len(seen) > MOST_ROUTINES:
             opaque = f"it leads to more than {MOST_ROUTINES} routines"
             break
+        if not catalogue.is_utf8 and routine.definition is not None and not routine.definition.isascii():
+            opaque = _told(routine, call, "names outside ASCII mean something else in this database's encoding")
+            break
         digest.update(repr((routine.schema, routine.name, routine.definition, routine.parts)).encode())
         if routine.definition is None and routine.parts:
             calls = parts_of(routine, catalogue)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 _TOKEN: Final = re.compile(
@@ -93,8 +94,18 @@ def _after_block(body: str, start: int) -> int:
     return len(body)
 
 
+def has_alias(body: str) -> bool:
+    """Whether a variable gets a second name, which the parser's tree does not show: `v ALIAS FOR NEW`."""
+    if "alias" not in body.lower():
+        return False
+    words = [token.text.lower() for token in _tokens(body)]
+    return any(pair == ("alias", "for") for pair in pairwise(words))
+
+
 def with_records(body: str) -> tuple[str, frozenset[str]]:
     """The body with every variable of a table's row type declared as a record, and the names that went."""
+    if "rowtype" not in body.lower():
+        return body, frozenset()
     tokens = _tokens(body)
     return _changed(body, tokens, lambda index: _declared(tokens, index - 1, None)
                     if [token.text.lower() for token in tokens[index:index + 3]] == ["%", "rowtype", ";"] else None)
@@ -133,7 +144,9 @@ def _changed(body: str, tokens: list[_Token], type_at: Callable[[int], int | Non
             continue
         gone.update(_stored(part.text) for part in tokens[start:index] if part.text != ".")
         pieces += [body[position:tokens[start].start], "record"]
-        position = next(token.start for token in tokens[index:] if token.text == ";")
+        while tokens[index].text != ";":            # of `% rowtype ;`, or there already
+            index += 1
+        position = tokens[index].start
     return "".join([*pieces, body[position:]]), frozenset(gone)
 
 

@@ -11,18 +11,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from lockgate.analysis.sql.catalogue import Catalogue
 from lockgate.analysis.sql.code import Name, Routine, Trigger
 from lockgate.analysis.sql.errors import NotUnderstood
-from lockgate.analysis.sql.reading import Node, Reader, qualified, strings
+from lockgate.analysis.sql.reading import Node, Reader, Reading, qualified, strings
 from lockgate.analysis.sql.routines.bodies import Mention, Source, Step, mentions_of, source_of
 from lockgate.analysis.sql.routines.calls import calls_of, named
 from lockgate.analysis.sql.routines.plpgsql import Unreadable
 from lockgate.analysis.sql.routines.verdicts import Verdicts
 
 _WRITES: Final = frozenset(("InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt", "CreateTableAsStmt"))
+_NOT_DECIDING: Final = frozenset(("targetList", "valuesLists", "relation", "returningList"))
+"""Fields of a statement that do not decide which rows it writes."""
 _ROWS: Final = ("new", "old")
 _MOST_ROUTINES: Final = 64
 
@@ -79,20 +81,21 @@ class _Whole:
             return
         self.seen.add((routine, arguments))
         try:
-            source = _source(routine)
+            taken = _taken(routine)
         except (Unreadable, NotUnderstood, RecursionError):
             return                              # what it does is not known at all: see SECURITY.md
         if arguments:
-            tainted |= frozenset(source.parameters)
-        _Flow(self, source, set(tainted), arguments, trigger).run()
+            tainted |= frozenset(taken.source.parameters)
+        _Flow(self, taken, set(tainted), arguments, trigger).run()
 
 
 class _Flow:
     """One body: which of its variables and evaluations depend on protected values."""
 
-    def __init__(self, whole: _Whole, source: Source, tainted: set[str], arguments: bool, trigger: Trigger | None) -> None:
+    def __init__(self, whole: _Whole, taken: _Taken, tainted: set[str], arguments: bool, trigger: Trigger | None) -> None:
         self.whole = whole
-        self.source = source
+        self.taken = taken
+        self.source = source = taken.source
         self.tainted = tainted
         self.arguments = arguments
         self.trigger = trigger
@@ -102,6 +105,7 @@ class _Flow:
             self.tainted.add("sqlerrm")
         relation = None if trigger is None else whole.catalogue.by_oid.get(trigger.relation)
         self.columns = None if relation is None else [column.name for column in relation.columns]
+        self.is_blurred = script.renames and (bool(tainted) or self._reads_any())
         self.index = {id(evaluation): number for number, evaluation in enumerate(script.evaluations)}
         self.calls = [self._calls(step) for step in source.steps]
         self.hot: set[int] = set()              # evaluations that depend on protected values
@@ -135,7 +139,7 @@ class _Flow:
         """Whether protected values decide what runs after what."""
         script = self.source.script
         return any(not self.hot.isdisjoint(under) for under in script.jumps) or (
-            bool(self.hot) and (script.catches or script.renames))
+            bool(self.hot) and script.catches)
 
     def _stops(self) -> bool:
         """Whether they decide if the rest runs at all."""
@@ -143,19 +147,26 @@ class _Flow:
             return True
         return any(not self.hot.isdisjoint(under) for under in self.source.script.returns)
 
-    def _is_hot(self, tree: Any, step: Step) -> bool:
-        """Whether an expression or statement mentions something that depends on protected values."""
+    def _is_hot(self, tree: Any, step: Step, among: frozenset[str] = frozenset()) -> bool:
+        """Whether a part of a step mentions something that depends on protected values. `among` are names of protected
+        columns of relations that the statement around it reads."""
+        part = self.taken.of(tree)
         names, is_any = self._protected_in(tree)
-        if is_any:
+        if is_any or (self.is_blurred and part.mentions):
             return True
-        mentions = mentions_of(tree)
-        if any(self._is_tainted(mention, names) for mention in mentions):
+        names |= among
+        if any(self._is_tainted(mention, names) for mention in part.mentions):
             return True
-        if _has(tree, "ParamRef"):
+        if part.has_parameters:
             parameters = step.evaluation.parameters
             return self.arguments or any(
                 self._is_tainted(mention, names) for text in parameters for mention in _mentions(text))
         return False
+
+    def _rest_is_hot(self, node: Node, step: Step, without: frozenset[str], among: frozenset[str]) -> bool:
+        """Whether any other field of a statement does: what decides which rows there are."""
+        return any(self._is_hot(value, step, among) for key, value in node.items()
+                   if key not in without and isinstance(value, dict | list))
 
     def _is_tainted(self, mention: Mention, names: frozenset[str]) -> bool:
         qualifier, last = mention
@@ -172,23 +183,21 @@ class _Flow:
     def _protected_in(self, tree: Any) -> tuple[frozenset[str], bool]:
         """Names of protected columns and whole rows of the relations that a statement names, and whether all count."""
         found: set[str] = set()
-        for node in _all(tree, "relname"):
-            names = self.whole.protected(node.get("schemaname"), node["relname"])
+        for schema, name, alias in self.taken.of(tree).relations:
+            names = self.whole.protected(schema, name)
             if names is None:
                 return frozenset(), True
             if names:
-                found |= names | {node["relname"], node.get("alias", {}).get("aliasname", node["relname"])}
+                found |= names | {name, alias}
         return frozenset(found), False
 
     def _reads_any(self) -> bool:
-        return any(self.whole.protected(node.get("schemaname"), node["relname"]) != frozenset()
-                   for step in self.source.steps for node in _all(step.tree, "relname"))
+        return any(self.whole.protected(schema, name) != frozenset()
+                   for step in self.source.steps for schema, name, _ in self.taken.of(step.tree).relations)
 
     def _calls(self, step: Step) -> tuple[bool, list[Routine]]:
         """Whether a step calls what may show protected values, and the routines that it calls."""
-        reader = Reader()
-        reader.walk(step.tree, "SelectStmt")
-        calls = list(calls_of(reader.reading, self.whole.catalogue))
+        calls = list(calls_of(self.taken.reading(step.tree), self.whole.catalogue))
         return (any(self.whole.verdicts.of(call).reason is not None for call in calls),
                 [routine for call in calls for routine in call.routines])
 
@@ -222,58 +231,59 @@ class _Flow:
         if kind == "InsertStmt":
             return self._inserted(step, node, is_decided)
         if kind == "UpdateStmt":
-            rest = {key: value for key, value in node.items() if key not in ("targetList", "relation", "returningList")}
-            return self._set(step, node.get("targetList", ()), is_decided or self._is_hot([rest, node.get("relation")], step))
+            among, is_any = self._protected_in(node)
+            is_all = is_decided or is_any or self._rest_is_hot(node, step, _NOT_DECIDING, among)
+            return self._set(step, node.get("targetList", ()), is_all, among)
         return None if is_decided or self._is_hot(node, step) else set()
 
     def _inserted(self, step: Step, node: Node, is_decided: bool) -> set[str | int] | None:
         names = [item.get("ResTarget", {}).get("name", "") for item in node.get("cols", ())]
         select = node.get("selectStmt", {}).get("SelectStmt", {})
-        source = {key: value for key, value in select.items() if key not in ("targetList", "valuesLists")}
+        among, is_any = self._protected_in(select) if select else (frozenset[str](), False)
+        everything: set[str | int] | None = set(names) if names else None
+        if is_decided or is_any or self._rest_is_hot(select, step, _NOT_DECIDING, among) or (
+                "withClause" in node and self._is_hot(node["withClause"], step)):
+            return everything
         hot: set[int] = set()
-        if "larg" in select or is_decided or self._is_hot([source, node.get("withClause")], step):
-            if is_decided or self._is_hot([select, node.get("withClause")], step):
-                return set(names) if names else None
-        else:
-            names_in, _ = self._protected_in(source)
-            for row in [select.get("targetList", [])] if "valuesLists" not in select else [
-                    one.get("List", {}).get("items", []) for one in select["valuesLists"]]:
-                places = self._row(step, row, names_in)
-                if places is None:
-                    return set(names) if names else None
-                hot |= places
-        found: set[str | int] = {names[place] if names and place < len(names) else place for place in hot}
-        conflict = node.get("onConflictClause", {})
-        if conflict:
-            is_hot = bool(found) or self._is_hot({key: value for key, value in conflict.items() if key != "targetList"}, step)
-            found |= self._set(step, conflict.get("targetList", ()), is_hot or (self._stops() and bool(self.hot)))
+        rows = [one.get("List", {}).get("items", []) for one in select["valuesLists"]] if "valuesLists" in select else [
+            select.get("targetList", [])]
+        for row in rows:
+            places = self._row(step, row, among)
+            if places is None:
+                return everything
+            hot |= places
+        found: set[str | int] = {names[place] if place < len(names) else place for place in hot}
+        conflict = node.get("onConflictClause")
+        if conflict is not None:
+            is_all = bool(found) or self._rest_is_hot(conflict, step, _NOT_DECIDING, among)
+            found |= self._set(step, conflict.get("targetList", ()), is_all or (self._stops() and bool(self.hot)), among)
         return found
 
-    def _row(self, step: Step, items: Sequence[Node], names: frozenset[str]) -> set[int] | None:
+    def _row(self, step: Step, items: Sequence[Node], among: frozenset[str]) -> set[int] | None:
         """The places of a row with what depends on protected values; None where places cannot be counted."""
         places: set[int] = set()
         position = 0
         for item in items:
-            value = item.get("ResTarget", {}).get("val", item)
+            value = item["ResTarget"].get("val", item) if "ResTarget" in item else item
             row = _star_of(value)
             if row is None:
-                if self._is_hot(value, step) or any(last in names for _, last in mentions_of(value)):
+                if self._is_hot(value, step, among):
                     places.add(position)
                 position += 1
                 continue
             columns = self.columns
             if row not in _ROWS or columns is None:
-                return None if self._is_hot(value, step) or bool(names) else places
+                return None if among or self._is_hot(value, step) else places
             places |= {position + number for number, name in enumerate(columns)
                        if row in self.tainted or f"{row}.{name}" in self.tainted}
             position += len(columns)
         return places
 
-    def _set(self, step: Step, items: Sequence[Node], is_all: bool) -> set[str | int]:
+    def _set(self, step: Step, items: Sequence[Node], is_all: bool, among: frozenset[str]) -> set[str | int]:
         found: set[str | int] = set()
         for item in items:
-            target = item.get("ResTarget", {})
-            if is_all or self._is_hot(target.get("val"), step):
+            target = item["ResTarget"]
+            if is_all or ("val" in target and self._is_hot(target["val"], step, among)):
                 found.add(target.get("name", ""))
         return found
 
@@ -293,10 +303,45 @@ class _Flow:
                 spread.is_whole_row = True
 
 
+class _Part(NamedTuple):
+    """What a tree mentions: references, relations with their aliases, and whether a parameter by number."""
+
+    mentions: frozenset[Mention]
+    relations: tuple[tuple[str | None, str, str], ...]
+    has_parameters: bool
+
+
+class _Taken:
+    """A definition taken apart, and what was found out about its trees: one audit function serves many relations."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self._parts: dict[int, _Part] = {}
+        self._readings: dict[int, Reading] = {}
+        self._trees: list[Any] = []             # what is known by its identity has to stay
+
+    def of(self, tree: Any) -> _Part:
+        found = self._parts.get(id(tree))
+        if found is None:
+            relations = tuple((node.get("schemaname"), node["relname"], node.get("alias", {}).get("aliasname", node["relname"]))
+                              for node in _all(tree, "relname"))
+            found = _Part(frozenset(mentions_of(tree)), relations, any(True for _ in _all(tree, "ParamRef")))
+            self._parts[id(tree)] = found
+            self._trees.append(tree)
+        return found
+
+    def reading(self, tree: Node) -> Reading:
+        found = self._readings.get(id(tree))
+        if found is None:
+            reader = Reader()
+            reader.walk(tree, "SelectStmt")
+            found = self._readings[id(tree)] = reader.reading
+        return found
+
+
 @lru_cache(maxsize=32)
-def _source(routine: Routine) -> Source:
-    """One audit function often serves many relations."""
-    return source_of(routine.language, routine.definition)
+def _taken(routine: Routine) -> _Taken:
+    return _Taken(source_of(routine.language, routine.definition))
 
 
 def _mentions(text: str) -> set[Mention]:
@@ -351,5 +396,3 @@ def _all(tree: Any, key: str) -> Iterator[Node]:
             stack.extend(value.values())
 
 
-def _has(tree: Any, key: str) -> bool:
-    return any(True for _ in _all(tree, key))

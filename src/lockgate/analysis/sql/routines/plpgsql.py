@@ -9,7 +9,7 @@ evaluations that decide whether it happens; what the text means is `bodies`' and
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -18,13 +18,17 @@ import pgparse
 from lockgate.analysis.sql.errors import NotUnderstood
 from lockgate.analysis.sql.masks import quote_name
 from lockgate.analysis.sql.reading import Node, strings
-from lockgate.analysis.sql.routines.declarations import hides_default, with_record, with_records
+from lockgate.analysis.sql.routines.declarations import has_alias, hides_default, with_record, with_records
 from lockgate.analysis.sql.text import require_flat
 
 DYNAMIC: Final = "it runs SQL that it makes at run time"
 UNREADABLE: Final = "its body cannot be read"
 
+MOST_EVALUATIONS: Final = 4_096
+"""Statements and expressions of one body. Each costs some 50 microseconds; a client can send a body, too."""
+_MOST_RECORDS: Final = 64
 _MOST_RETRIES: Final = 32
+_LONGEST_RETRIED: Final = 32_768
 _UNKNOWN_VARIABLE: Final = re.compile(r'"([^".]+)\.[^"]*" is not a known variable')
 _NAME: Final = r'(?:"(?:[^"]|"")+"|[^\W\d][\w$]*|\$\d+)'
 # No quote, no comment and no bracket in a bracket: where such a target ends needs no scanner.
@@ -148,7 +152,8 @@ def script_of(parameters: list[Node], returns: Node, body: str) -> Script:
                 keeps_types = False                 # an enum of a schema is no record either
                 continue
             unknown = _UNKNOWN_VARIABLE.search(message)
-            changed = None if unknown is None else with_record(text, unknown.group(1))
+            is_short = len(text) <= _LONGEST_RETRIED
+            changed = with_record(text, unknown.group(1)) if unknown is not None and is_short else None
             if changed is None:
                 raise Unreadable(UNREADABLE) from None
             text, gone = changed[0], gone | changed[1]
@@ -157,12 +162,14 @@ def script_of(parameters: list[Node], returns: Node, body: str) -> Script:
     if len(functions) != 1:
         raise Unreadable(UNREADABLE)
     function = functions[0]["PLpgSQL_function"]
-    records = [name for name, is_declared in _records(function) if is_declared]
-    if records and hides_default(body, records):
+    records = set(_records(function))
+    if len(records) > _MOST_RECORDS:
+        raise Unreadable("it is too long")
+    if hides_default(body, records):
         raise Unreadable("it declares a record with a default")
     walk = _Walk(function, gone, runs_constants=text == body)
     walk.run()
-    walk.script.renames = re.search(r"\balias\b", body, re.IGNORECASE) is not None
+    walk.script.renames = has_alias(body)
     return walk.script
 
 
@@ -187,12 +194,25 @@ def _quoted(body: str) -> str:
     return f"{tag}{body}{tag}"
 
 
-def _records(function: Node) -> Iterable[tuple[str, bool]]:
-    """Record variables, and whether they are declared (or may be) rather than parameters or NEW and OLD."""
+def _records(function: Node) -> Iterator[str]:
+    """Record variables that are declared: parameters, NEW and OLD have no line."""
     for datum in function.get("datums", ()):
         body = datum.get("PLpgSQL_rec")
-        if body is not None:
-            yield body.get("refname", ""), "lineno" in body
+        if body is not None and "lineno" in body:
+            yield body.get("refname", "")
+
+
+def _queries(tree: Any) -> Iterator[str]:
+    """The text of every expression, wherever it stands."""
+    stack = [tree]
+    while stack:
+        value = stack.pop()
+        if type(value) is list:
+            stack.extend(value)
+        elif type(value) is dict:
+            stack.extend(value.values())
+            if type(value.get("query")) is str:
+                yield value["query"]
 
 
 class _Walk:
@@ -201,12 +221,20 @@ class _Walk:
         self.script = Script(rows=gone)
         self.runs_constants = runs_constants
         self.names: list[str] = []
+        self.taken: set[str] = set()            # texts that were visited
 
     def run(self) -> None:
         for datum in self.function.get("datums", ()):
             self._datum(datum)
         action = self.function.get("action", {})
         self._node("PLpgSQL_stmt_block", action.get("PLpgSQL_stmt_block", {}), frozenset())
+        if not self.taken.issuperset(_queries(self.function)):
+            raise Unreadable(UNREADABLE)        # a second witness: an expression is somewhere that no role leads to
+
+    def _text(self, expression: Node) -> str:
+        text = str(expression["PLpgSQL_expr"].get("query", ""))
+        self.taken.add(text)
+        return text
 
     def _datum(self, datum: Node) -> None:
         kind, body = next(iter(datum.items()))
@@ -224,7 +252,7 @@ class _Walk:
         self.script.types.add(body.get("datatype", {}).get("PLpgSQL_type", {}).get("typname", ""))
         for key in ("default_val", "cursor_explicit_expr"):
             if key in body:
-                sql = body[key]["PLpgSQL_expr"].get("query", "")
+                sql = self._text(body[key])
                 self._add(sql if key == "cursor_explicit_expr" else f"SELECT {sql}", (name,), frozenset())
 
     # ---------------------------------------------------------------- statements
@@ -240,13 +268,12 @@ class _Walk:
         if fields is None or not set(body) <= set(fields) | _EVERYWHERE | ({"query", "parseMode"} if not fields else set()):
             raise Unreadable(UNREADABLE)
         if kind == "PLpgSQL_expr":
-            self._add(f"SELECT {body.get('query', '')}", (), under)
+            self._add(f"SELECT {self._text({kind: body})}", (), under)
             return under
         if kind in _ENDS:
             self._add(_ENDS[kind], (), under)
         targets = self._targets(body, fields)
-        parameters = tuple(f"SELECT {item['PLpgSQL_expr'].get('query', '')}" for item in body.get("params", ())
-                           if fields.get("params") == "params")
+        parameters = tuple(f"SELECT {self._text(item)}" for item in body.get("params", ()) if fields.get("params") == "params")
         start = len(self.script.evaluations)
         for name, role in fields.items():
             if name in body and role:
@@ -269,15 +296,15 @@ class _Walk:
             inside = under | frozenset(range(start, len(self.script.evaluations)))
             self._node("PLpgSQL_exception_block", value["PLpgSQL_exception_block"], inside)
         elif role == "assign":
-            self._assign(value["PLpgSQL_expr"].get("query", ""), targets, under)
+            self._assign(self._text(value), targets, under)
         elif role in ("eval", "control", "return"):
-            index = self._add(f"SELECT {value['PLpgSQL_expr'].get('query', '')}", targets, under, returns=role == "return")
+            index = self._add(f"SELECT {self._text(value)}", targets, under, returns=role == "return")
             return under | {index} if role == "control" else under
         elif role in ("query", "loop"):
-            index = self._add(value["PLpgSQL_expr"].get("query", ""), targets, under)
+            index = self._add(self._text(value), targets, under)
             return under | {index} if role == "loop" else under
         elif role == "dynamic":
-            index = self._add(self._constant(value["PLpgSQL_expr"].get("query", "")), targets, under, parameters)
+            index = self._add(self._constant(self._text(value)), targets, under, parameters)
             for parameter in parameters:
                 self._add(parameter, (), under)
             return under | {index}
@@ -308,6 +335,8 @@ class _Walk:
 
     def _add(self, sql: str, targets: tuple[str, ...], under: frozenset[int], parameters: tuple[str, ...] = (), *,
              returns: bool = False) -> int:
+        if len(self.script.evaluations) >= MOST_EVALUATIONS:
+            raise Unreadable("it is too long")
         self.script.evaluations.append(Evaluation(sql, targets, parameters, under, returns))
         return len(self.script.evaluations) - 1
 
