@@ -10,12 +10,12 @@ from collections.abc import Callable
 from typing import Final
 
 from lockgate.errors import RemoteProtocolError
-from lockgate.kernel.frames import HEADER, split_frames
+from lockgate.kernel.frames import HEADER, frame, split_frames
 from lockgate.model import Refusal
 from lockgate.protocols.postgres import codec, results
 from lockgate.protocols.postgres import messages as m
 from lockgate.protocols.postgres.judging import STALL, Burst, Judging, Outcome
-from lockgate.protocols.postgres.operations import Problem, reading_of
+from lockgate.protocols.postgres.operations import Problem, problem_of, reading_of
 from lockgate.protocols.postgres.requests import Intake
 from lockgate.protocols.postgres.states import Gone, Owed, Portal, Prepared, Reply, SessionState
 from lockgate.protocols.postgres.values import read_values
@@ -348,8 +348,18 @@ class ClientSide(Judging):
             return STALL if is_early else None
         grant = copying.grant
         burst.under = 0 if grant is None else grant.record
-        burst.chunks.append(buffer[start:end])
+        data = buffer[start:end]
+        if copying.intake is not None:
+            data = copying.intake.apply(data)
+            if copying.intake.refusal is not None:
+                # The backend fails, and its error is replaced: so a transaction block fails on both sides.
+                copying.problem = problem_of(copying.intake.refusal)
+                data, state.copying = _COPY_REFUSED, None
+        burst.chunks.append(data)
         if buffer[start] != m.COPY_DATA:
+            if copying.intake is not None and grant is not None:
+                for name in copying.intake.noted:
+                    grant.masked[name] = grant.masked.get(name, 0) + 1
             state.copying = None
         return None
 
@@ -372,6 +382,7 @@ def _length_of(inbox: bytes) -> int:
     return 1 + int.from_bytes(inbox[1:5], "big") if len(inbox) >= HEADER else 0
 
 
+_COPY_REFUSED: Final = frame(m.COPY_FAIL, b"lockgate refused the data\0")
 _HEAVY: Final = 16_384
 _WINDOW: Final = 65_536
 """Bytes of frames that are taken apart at a time."""
