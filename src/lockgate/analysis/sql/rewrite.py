@@ -19,9 +19,11 @@ from lockgate.analysis.sql.literals import literals
 from lockgate.analysis.sql.masks import quote_name, redacted
 from lockgate.analysis.sql.permitted import (
     Indexed,
+    counts_reason,
     created_reason,
     definition_reason,
     indexed,
+    place_reason,
     rules_reason,
     use_reason,
     utility_reason,
@@ -158,6 +160,10 @@ class _Plan:
 
     def _session_names(self, statement: Statement) -> None:
         own = {name for name, _ in statement.prepares}
+        if statement.executes and self.labels.scattered and statement.reading is not None:
+            why = counts_reason(statement.reading)
+            if why is not None:
+                raise refuse(why)
         for name in statement.executes:
             if name in own:
                 continue
@@ -234,6 +240,7 @@ class _Plan:
             if not protected:
                 continue
             self.touched = True
+            self._require_no_place(use, protected, reading)
             if use.context == "DropStmt":
                 continue
             if len(found) > 1 or (in_session and use.schema is None):
@@ -243,6 +250,13 @@ class _Plan:
             if use.kind == "read" and use.alias is None:
                 replaced.add((protected[0].schema, use.name))
         return replaced
+
+    def _require_no_place(self, use: Use, protected: Sequence[Relation], reading: Reading) -> None:
+        """A table that is split by protected values gives away none of them by the place of its rows."""
+        for relation in protected:
+            why = place_reason(use, relation, self.labels, reading)
+            if why is not None:
+                raise refuse(why)
 
     def _pinned(self, use: Use, found: tuple[Relation, ...], splices: Splices) -> tuple[Relation, ...]:
         """The one of several relations that the search path means, where any of them is protected: what goes on
