@@ -303,15 +303,17 @@ def test_large_flat_statements_are_read() -> None:
 
 def test_cache_is_bounded_and_returns_the_same() -> None:
     """A repeated text is read once; old and long ones are dropped."""
-    analyzer = Analyzer(AnalysisLimits(entries=2, bytes=1_000))
+    analyzer = Analyzer(AnalysisLimits(entries=2))
     first = analyzer.statement("SELECT a")
     assert analyzer.statement("SELECT a") is first
     analyzer.statement("SELECT b")
     analyzer.statement("SELECT c")
     assert analyzer.statement("SELECT a") is not first
+    small = Analyzer(AnalysisLimits(bytes=100_000))
     for number in range(50):
-        analyzer.statement(f"SELECT '{number}{'x' * 100}'")
-    assert analyzer._bytes <= 1_000
+        small.statement(f"SELECT '{number}{'x' * 1_000}'")
+    assert 0 < small._statements.weight <= 100_000
+    assert len(small._statements) < 50
 
 
 def test_key_depends_on_the_text_without_comments() -> None:

@@ -2,10 +2,10 @@
 
 Pure. `Analyzer.statement` needs the text alone; `Analyzer.mask` needs a `Catalogue`, the masks in
 force and the names that exist only in the session. Files, from the text inwards: `text` (comments,
-limits), `reading` (one walk over PostgreSQL's own parse tree), `conditions`, `copying`, `effects` (→ `Statement`),
+limits), `parser`, `reading` (one walk over PostgreSQL's own parse tree), `conditions`, `copying`, `effects` (→ `Statement`),
 `catalogue`, `covers`, `labels` and `lineage` (what is protected), `taint/` (what depends on it), `predicates` (what
 policy lets it do), `masks`, `projection`, `returning`, `permitted`, `splice`, `rewrite` (→ `Masked` or a refusal),
-`analyzer` (caches).
+`analyzer` (caches, which are `recent`).
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from lockgate.analysis.sql.literals import Literal, literals, replaced
 from lockgate.analysis.sql.masks import redacted
 from lockgate.analysis.sql.placement import Placed
 from lockgate.analysis.sql.predicates import Lookup, ResultMask, ShownColumn
+from lockgate.analysis.sql.recent import Recent
 from lockgate.analysis.sql.session import SessionNames
 from lockgate.analysis.sql.statement import FACTS, VERBS, Masked, Naming, Statement
 
 __all__ = [
     "FACTS", "VERBS", "AnalysisLimits", "Analyzer", "Catalogue", "CopyOut", "Cover", "KnownColumns", "Literal", "Lookup", "Masked", "Naming", "NotUnderstood",
-    "Placed", "ResultMask", "SessionNames", "ShownColumn", "Statement", "column_names", "enforce_masks", "literals", "redacted", "replaced",
+    "Placed", "Recent", "ResultMask", "SessionNames", "ShownColumn", "Statement", "column_names", "enforce_masks", "literals", "redacted", "replaced",
 ]

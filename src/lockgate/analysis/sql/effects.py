@@ -11,8 +11,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from lockgate.analysis.sql.copying import CopyOut, copy_out
+from lockgate.analysis.sql.errors import TOO_COMPLEX, NotUnderstood
 from lockgate.analysis.sql.parser import parse_trees
-from lockgate.analysis.sql.reading import Node, Reader, Use, qualified, reads_files, strings
+from lockgate.analysis.sql.reading import Node, Reader, Reading, Use, qualified, reads_files, strings
 from lockgate.analysis.sql.settings import refusal_of
 from lockgate.analysis.sql.statement import VERBS, Naming, Statement
 
@@ -41,6 +42,9 @@ _NAMED_RELATIONS: Final = frozenset((
 _CODE: Final = frozenset((
     "OBJECT_FUNCTION", "OBJECT_PROCEDURE", "OBJECT_ROUTINE", "OBJECT_AGGREGATE", "OBJECT_OPERATOR", "OBJECT_TYPE",
 ))
+_MOST_PREPARES: Final = 64
+_LONGEST_PREPARE: Final = 16_384
+_BLANKS: Final = b" \t\n\r\f\v"
 _FALSE: Final = frozenset(("false", "off", "no", "0", "f", "n"))
 
 
@@ -75,7 +79,7 @@ class StatementReader:
         if name in _QUERIES:
             self.reader.walk(node, name)
             return
-        self.reader.reading.utilities.append((name, body))
+        self.reader.reading.utilities.append((name, _without_query(body)))
         handler = _HANDLERS.get(name)
         if handler is not None:
             handler(self, body)
@@ -231,10 +235,21 @@ class StatementReader:
         self.verbs.add("create")
         self.opaque("CREATE EXTENSION")                 # runs a script
 
+    def _extension_update(self, body: Node) -> None:
+        self.verbs.add("alter")
+        self.opaque("ALTER EXTENSION")                  # so does this
+
     # ---------------------------------------------------------------- session
 
     def _do(self, body: Node) -> None:
+        """Only with a catalogue is it known what a block does: see `routines`."""
         self.verbs.add("do")
+        options = {item.get("DefElem", {}).get("defname"): item.get("DefElem", {}).get("arg", {})
+                   for item in body.get("args", ())}
+        if options.get("language", {}).get("String", {}).get("sval", "plpgsql") != "plpgsql":
+            self.opaque("DO in another language")
+            return
+        self.reader.reading.blocks.append(options.get("as", {}).get("String", {}).get("sval", ""))
         self.opaque("DO")
 
     def _call(self, body: Node) -> None:
@@ -374,6 +389,7 @@ _HANDLERS: Final[dict[str, Callable[[StatementReader, Node], None]]] = {
     "RenameStmt": StatementReader._rename,
     "AlterObjectSchemaStmt": StatementReader._rename,
     "CreateExtensionStmt": StatementReader._extension,
+    "AlterExtensionStmt": StatementReader._extension_update,
     "RuleStmt": StatementReader._rule,
     "AlterTableStmt": StatementReader._alter_table,
     "DropStmt": StatementReader._drop,
@@ -408,7 +424,7 @@ def read(trees: list[Any], text: str, data: bytes) -> Statement:
         node = tree["stmt"]
         whole.statement(node)
         while len(prepares) < len(whole.prepared):
-            prepares.append((whole.prepared[len(prepares)], _inner(tree, data)))
+            prepares.append((whole.prepared[len(prepares)], _inner(tree, data, len(prepares))))
     if whole.executes:
         executed = frozenset(whole.executes)
         for prepared, inner in prepares:
@@ -420,14 +436,20 @@ def read(trees: list[Any], text: str, data: bytes) -> Statement:
     return _finish(whole, text, data, len(trees), tuple(prepares))
 
 
-def _inner(tree: Node, data: bytes) -> Statement:
-    """A PREPARE on its own, with the effects of the query inside it."""
+def _inner(tree: Node, data: bytes, number: int) -> Statement:
+    """A PREPARE on its own, with the effects of the query inside it. One that is not the first statement of its
+    string is read again, for the positions in it are to be its own."""
     start = tree.get("stmt_location", 0)
     length = tree.get("stmt_len") or len(data) - start
-    piece = data[start:start + length].strip(b" \t\n\r\f\v")
+    if number >= _MOST_PREPARES or (start and length > _LONGEST_PREPARE):
+        raise NotUnderstood(TOO_COMPLEX, "a string holds too many PREPAREs, or a long one behind another statement",
+                            hint="Send each PREPARE as a statement of its own.")
+    piece = data[start:start + length].rstrip(_BLANKS)
+    if start:
+        piece = piece.lstrip(_BLANKS)
     text = piece.decode()
     reader = StatementReader()
-    reader.statement(parse_trees(text)[0]["stmt"])
+    reader.statement(parse_trees(text)[0]["stmt"] if start else tree["stmt"])
     reader.verbs.discard("prepare")
     return _finish(reader, text, piece, 1, ())
 
@@ -477,8 +499,21 @@ def _finish(whole: StatementReader, text: str, data: bytes, count: int,
         cursors_fetched=tuple(whole.fetched), cursors_closed=tuple(whole.closed), sets=tuple(dict.fromkeys(whole.sets)),
         search_path=whole.search_path if count == 1 else None, copy=whole.copy, copies_out=tuple(whole.copies_out), application=whole.application,
         transaction=tuple(whole.transaction), returns_rows_maybe=whole.returns_rows,
-        created=created, forbidden=whole.forbidden, reading=reading,
+        created=created, forbidden=whole.forbidden, reading=reading, weight=_weight(reading, len(data), prepares),
     )
+
+
+def _without_query(body: Node) -> Node:
+    """What is kept of a utility statement: not the query inside it, which is most of its size and has been read."""
+    return {key: value for key, value in body.items() if key != "query"} if "query" in body else body
+
+
+def _weight(reading: Reading, size: int, prepares: tuple[tuple[str, Statement], ...]) -> int:
+    """Bytes that a statement holds, about: measured for columns, calls and relations; trees of utility statements
+    are some 200 times their text."""
+    names = 300 * len(reading.columns) + 200 * len(reading.functions) + 400 * len(reading.uses)
+    trees = 240 * size if reading.utilities else 0
+    return 3_500 + 2 * size + names + trees + sum(inner.weight for _, inner in prepares)
 
 
 def _writes_settings(whole: StatementReader) -> bool:

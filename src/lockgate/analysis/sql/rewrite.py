@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from lockgate.analysis.sql.catalogue import Catalogue, Relation
-from lockgate.analysis.sql.labels import Labels, Reach, labels_for, opaque_reason
+from lockgate.analysis.sql.labels import Labels, Reach, labels_for
 from lockgate.analysis.sql.literals import literals
 from lockgate.analysis.sql.masks import quote_name, redacted
 from lockgate.analysis.sql.permitted import (
@@ -29,13 +29,13 @@ from lockgate.analysis.sql.permitted import (
 from lockgate.analysis.sql.placement import Placed, constants, parameter_uses
 from lockgate.analysis.sql.predicates import NOTHING, Lookup, Predication, ShownColumn, is_plain_query
 from lockgate.analysis.sql.projection import MAX_LENGTH, Projections, Refused, refuse, system_columns
-from lockgate.analysis.sql.reactions import may_speak_of_protected
 from lockgate.analysis.sql.reading import Node, Reading, Target, Use
 from lockgate.analysis.sql.returning import Returning, is_alone_in
+from lockgate.analysis.sql.routines.calls import calls_of
 from lockgate.analysis.sql.session import SessionNames
 from lockgate.analysis.sql.splice import STAND_IN, Splices, Unspliceable, parsed, reparse
 from lockgate.analysis.sql.statement import Masked, Statement
-from lockgate.analysis.sql.taint import Taint, taint_of
+from lockgate.analysis.sql.taint import Budget, Taint, taint_of
 from lockgate.model import ColumnMask, Refusal, RefusalCode
 
 _LOOKED_INTO: Final = frozenset((
@@ -88,7 +88,6 @@ class _Plan:
             for where, name in statement.reading.created:
                 self.made.setdefault(name, set()).add(where)
         self.judged: set[tuple[str, int]] = set()   # changes of relations: context, OID
-        self.places = 0                             # where protected relations are named
         self.indexes: Indexed | None = None
         self.copies: dict[int, Node] | None = None  # COPY statements by the position of their relation
         self.targets: dict[int, list[tuple[Target, Relation]]] = {}     # what DML changes, by statement
@@ -104,10 +103,7 @@ class _Plan:
             raise refuse("names outside ASCII mean something else on a database whose encoding is not UTF8",
                           "write text outside ASCII as U&'…' or as a parameter")
         self._session_names(statement)
-        reason = opaque_reason(reading, self.catalogue)
-        if reason is not None:
-            raise refuse(f"its effect cannot be analysed ({reason}), and this connection has protected columns",
-                          "use plain queries and built-in functions on this connection")
+        self._code(reading)
         for name, body in reading.utilities:
             why = utility_reason(name, body)
             if why is not None:
@@ -125,6 +121,22 @@ class _Plan:
         verdict = self.verdict
         return Masked(text, self.touched or bool(digest), digest, self.labels.pairs, self.labels.digest, verdict.results,
                       self.lookups, self.placed, self.shown)
+
+    def _code(self, reading: Reading) -> None:
+        """Functions and other code that the statement runs: admitted, or the statement is refused."""
+        verdicts = self.labels.verdicts
+        obstacle = verdicts.obstacle(reading)
+        if obstacle is not None and obstacle.shows:
+            raise refuse(f"{obstacle.call} cannot be called on this connection: {obstacle.reason}",
+                         "use functions that do not read protected columns, or ask for access to them")
+        if obstacle is not None:
+            raise refuse(f"its effect cannot be analysed ({obstacle.call}: {obstacle.reason}), and this connection has "
+                         "protected columns", "use plain queries and functions whose SQL is written out")
+        if self.session.defines_code and any(True for _ in calls_of(reading, self.catalogue)):
+            raise refuse("it calls a function, and this transaction may have defined one that is not known yet",
+                         "end the transaction first")
+        self.touched = self.touched or verdicts.touches(reading) or (
+            bool(reading.utilities) and verdicts.redefining_speaks())
 
     def _finish(self, splices: Splices) -> Masked:
         data = splices.apply()
@@ -249,8 +261,9 @@ class _Plan:
             why = definition_reason(use, relation, self.labels, self.catalogue)
             if why is not None:
                 raise refuse(why)
-            if not self.touched and may_speak_of_protected(relation, self.labels, self.catalogue):
-                self.touched = True
+            if relation.oid in self.labels.escaping:
+                raise refuse("a trigger of the relation puts protected values where they cannot be masked")
+            self.touched = self.touched or self.labels.verdicts.reacts(relation)
 
     def _is_new(self, context: str, relation: Relation) -> bool:
         """False where the same kind of change of a relation has been judged: a string can hold thousands of them."""
@@ -261,10 +274,6 @@ class _Plan:
         return True
 
     def _protected_use(self, use: Use, relation: Relation, reading: Reading, splices: Splices) -> None:
-        self.places += 1
-        if self.places > _MOST_PLACES:
-            raise refuse(f"it names relations with protected columns in more than {_MOST_PLACES} places",
-                         "Send it in parts.", RefusalCode.TOO_LARGE)
         if use.kind == "utility":
             if self.indexes is None:
                 self.indexes = indexed(reading.utilities)
@@ -310,10 +319,17 @@ class _Plan:
     # ---------------------------------------------------------------- what depends on protected columns
 
     def _reads_protected(self, reading: Reading) -> bool:
-        """Whether any relation that the text names is protected; else there is nothing to look into."""
-        return any(
-            self.labels.reach_of(relation) is not Reach.OPEN
-            for use in reading.uses for relation in self.catalogue.candidates(use.schema, use.name))
+        """Whether any relation that the text names is protected; else there is nothing to look into. Refused where
+        it does so very often."""
+        places = 0
+        for use in reading.uses:
+            if any(self.labels.reach_of(relation) is not Reach.OPEN
+                   for relation in self.catalogue.candidates(use.schema, use.name)):
+                places += 1
+        if places > _MOST_PLACES:
+            raise refuse(f"it names relations with protected columns in more than {_MOST_PLACES} places",
+                         "Send it in parts.", RefusalCode.TOO_LARGE)
+        return places > 0
 
     def _predicates(self, reading: Reading, splices: Splices) -> None:
         """Conditions on protected columns, as the policy has them; writes that would carry values or masks off;
@@ -323,12 +339,13 @@ class _Plan:
         self._targets(reading)
         judge = Predication(self.labels.protected, splices.data, self.catalogue)
         changes = not statement.verbs.isdisjoint(("update", "delete", "merge"))
+        budget = Budget()
         writes_over = any(target.kind in ("update", "merge") for target in reading.targets) or "update" in reading.verbs
         verdicts, taints = [], []
         for number, tree in enumerate(trees):
             if next(iter(tree["stmt"])) not in _LOOKED_INTO:
                 continue                            # `permitted` has judged it
-            taint = taint_of(tree["stmt"], self.catalogue, self.labels.pairs, self._in_session)
+            taint = taint_of(tree["stmt"], self.catalogue, self.labels.sources, self._in_session, budget)
             if taint.is_top:
                 raise refuse(f"it cannot be told which masked columns it depends on ({taint.reason})",
                              "Write a simpler statement, or send its parts one by one.")

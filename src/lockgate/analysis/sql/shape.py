@@ -41,14 +41,17 @@ MOST_LITERALS: Final = 128
 _LITERAL: Final = re.compile(
     r"""((?<![\w.$])[0-9]{1,9}+(?![\w.])|(?<![\w$&"'])'(?:[^'\\\0\ud800-\udfff]|'')*+')""", re.ASCII
 )
+_MARK: Final = re.compile(r"'mark [0-9]{9}'|9000[0-9]{5}")
 _BETWEEN: Final = re.compile(r"[A-Za-z0-9_ \t\n\r(),.;*=<>!+\-/%|:\[\]]*")
+_WEIGHT: Final = 2_000
+"""Bytes of a statement that was known by its shape, besides its text and literals."""
 _QUERIES: Final = frozenset(("SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt"))
 _BESIDE_COLUMN: Final = frozenset(("AEXPR_OP", "AEXPR_IN", "AEXPR_BETWEEN"))
 
 _READ: Final = frozenset(("typmods", "sortClause", "groupClause", "distinctClause"))
 """Parts whose constants mean something: the grammar reads FLOAT(24) and INTERVAL(3), and `ORDER BY 2` is a column."""
 
-_CARRIED: Final = frozenset(("returns_rows_maybe", "reading", "shape", "literals"))
+_CARRIED: Final = frozenset(("returns_rows_maybe", "reading", "shape", "literals", "weight"))
 _DEFAULTS: Final = tuple(
     (one.name, one.default) for one in fields(Statement) if one.default is not MISSING and one.name not in _CARRIED
 )
@@ -77,7 +80,7 @@ class Shape:
         return Statement(
             text, one.key + size.to_bytes(4, "big"), one.verbs, {**one.facts, "text_length": size}, one.objects,
             one.count, one.is_empty, one.is_opaque, one.changes_catalogue, returns_rows_maybe=one.returns_rows_maybe,
-            shape=self, literals=literals,
+            shape=self, literals=literals, weight=_WEIGHT + 4 * size,
         )
 
     def masked(self, masked: Masked, statement: Statement) -> Masked | None:
@@ -115,7 +118,7 @@ def learn(pieces: Pieces) -> Shape | None:
         return None
     if not texts[0].strip() or any(not between.strip() for between in texts[1:-1]):
         return None                                 # touching, or strings that a newline joins
-    marks = tuple(f"'mark {number:09}'" if is_string else str(900_000_000 + number)
+    marks = tuple(f"'mark {number:09}'" if is_string else str(900_000_000 + number)     # `_MARK` finds them
                   for number, is_string in enumerate(are_strings))
     text = _join(list(texts), list(marks))
     try:
@@ -230,12 +233,12 @@ def _note(constant: dict[str, Any], found: dict[int, str]) -> None:
 
 def _cut(text: str, marks: tuple[str, ...]) -> list[str] | None:
     """The text between the marks; None unless each stands in it once, in order."""
+    if _MARK.findall(text) != list(marks):
+        return None
     pieces: list[str] = []
     start = 0
     for mark in marks:
-        position = text.find(mark)
-        if position < start or text.count(mark) != 1:
-            return None
+        position = text.find(mark, start)
         pieces.append(text[start:position])
         start = position + len(mark)
     pieces.append(text[start:])

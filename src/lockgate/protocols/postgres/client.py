@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from lockgate.errors import RemoteProtocolError
-from lockgate.kernel.frames import split_frames
+from lockgate.kernel.frames import HEADER, split_frames
 from lockgate.model import Refusal
 from lockgate.protocols.postgres import codec, results
 from lockgate.protocols.postgres import messages as m
@@ -28,11 +28,20 @@ class ClientSide(Judging):
     def __init__(self, state: SessionState) -> None:
         super().__init__(state)
         self._limit = max(state.limits.inspect, state.limits.statement + 1_024)
+        self._pieces: list[bytes] = []      # behind the inbox, of a frame that is not whole: joined once, not at every read
+        self._missing = 0
 
     def data(self, data: bytes) -> Steps[None]:
         """Everything that arrived, in order, as far as it can be judged now."""
         state = self._state
-        state.inbox = state.inbox + data if state.inbox else data
+        self._missing -= len(data)
+        if self._missing > 0:
+            self._pieces.append(data)
+            return
+        if state.inbox or self._pieces:
+            data = b"".join((state.inbox, *self._pieces, data))
+            self._pieces.clear()
+        state.inbox = data
         if not state.is_client_busy and not state.is_ended:
             yield from self.go_on()
 
@@ -51,6 +60,7 @@ class ClientSide(Judging):
             if size >= 5:
                 yield from self._burst()
         state.is_client_busy = False
+        self._missing = _length_of(state.inbox) - len(state.inbox) - sum(map(len, self._pieces))
 
     def _burst(self) -> Steps[None]:
         state = self._state
@@ -106,7 +116,9 @@ class ClientSide(Judging):
         if self._may_be_misread(raw):
             yield from self._refuse(burst, _SYNC_FIRST, is_query=True)
             return None
-        seen = state.reader.read(raw)
+        if not burst.has_catalogue:
+            yield from self._look(burst)
+        seen = self._within(state.reader.read(raw))
         verdict = yield from self._judge(burst, seen.asked(state.surroundings), self._planner(seen))
         if isinstance(verdict, Refusal):
             yield from self._refused(burst, seen, verdict, is_query=True)
@@ -138,7 +150,9 @@ class ClientSide(Judging):
         if self._may_be_misread(raw):
             yield from self._refuse(burst, _SYNC_FIRST, is_query=False)
             return None
-        seen = state.reader.read(raw)
+        if not burst.has_catalogue:
+            yield from self._look(burst)
+        seen = self._within(state.reader.read(raw))
         verdict = yield from self._judge(burst, seen.prepare, self._planner(seen), ask=False)
         if isinstance(verdict, Refusal):
             yield from self._refused(burst, seen, verdict, is_query=False)
@@ -243,7 +257,10 @@ class ClientSide(Judging):
         if not isinstance(portal, Portal):
             yield from self._refuse(burst, _unknown_portal(name), is_query=False)
             return None
-        seen, grant = portal.prepared.seen, portal.grant
+        grant = portal.grant
+        if (grant is None or grant.is_settled) and not burst.has_catalogue:
+            yield from self._look(burst)
+        seen = self._within(portal.prepared.seen)
         if grant is None or grant.is_settled:
             verdict = yield from self._judge(
                 burst, seen.bound(portal.values, portal.reading, state.surroundings),
@@ -348,6 +365,11 @@ class ClientSide(Judging):
         if not self._is_discarding():
             yield from self._refuse(burst, _NO_FUNCTION_CALL, is_query=True)
         return None
+
+
+def _length_of(inbox: bytes) -> int:
+    """Bytes of the frame that begins here; 0 where its header is not there yet."""
+    return 1 + int.from_bytes(inbox[1:5], "big") if len(inbox) >= HEADER else 0
 
 
 _HEAVY: Final = 16_384

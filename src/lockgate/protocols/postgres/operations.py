@@ -6,12 +6,23 @@ cached by the bytes of the statement (a repeated statement costs one dictionary 
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from lockgate.analysis.sql import FACTS, VERBS, AnalysisLimits, Analyzer, Masked, NotUnderstood, Statement
+from lockgate.analysis.sql import (
+    FACTS,
+    VERBS,
+    AnalysisLimits,
+    Analyzer,
+    Catalogue,
+    Masked,
+    NotUnderstood,
+    Recent,
+    SessionNames,
+    Statement,
+)
 from lockgate.config.settings import Limits
 from lockgate.govern.pipeline import Planned
 from lockgate.model import Operation, Refusal, RefusalCode
@@ -21,7 +32,7 @@ from lockgate.protocols.postgres.surroundings import Surroundings, matters
 
 PROTOCOL: Final = "postgres"
 _CACHED_ENTRIES: Final = 2_048
-_CACHED_BYTES: Final = 8 << 20
+_CACHED_BYTES: Final = 24 << 20
 _NO_LABELS: Final[frozenset[tuple[int, int]]] = frozenset()
 
 
@@ -59,6 +70,7 @@ class Seen:
     """
 
     __slots__ = (
+        "base",
         "execute",
         "is_changed",
         "is_noteworthy",
@@ -70,6 +82,8 @@ class Seen:
         "query",
         "raw",
         "refusal",
+        "resolved",
+        "resolved_for",
         "statement",
         "text",
     )
@@ -95,6 +109,9 @@ class Seen:
         )
         self.planned = self.plain
         self.planned_for: Masked | None = None
+        self.base = self
+        self.resolved: Seen | None = None           # under the catalogue of `resolved_for`, where it is another one
+        self.resolved_for: tuple[int, str] | None = None
 
     def __getattr__(self, name: str) -> Operation:
         """An operation when it is first asked for: most statements come by one kind of message only."""
@@ -103,6 +120,26 @@ class Seen:
         made = _operation(name, self.text, self.statement)
         setattr(self, name, made)
         return made
+
+    @property
+    def weight(self) -> int:
+        """Bytes of memory that it holds, about; what was planned for it may be as long again."""
+        return 2_000 + 8 * len(self.raw) + (0 if self.statement is None else self.statement.weight)
+
+    def within(self, analyzer: Analyzer, catalogue: Catalogue | None, names: SessionNames) -> Seen:
+        """The statement with the effects of the code that it runs, as far as the catalogue knows it."""
+        base = self.base
+        statement = base.statement
+        if catalogue is None or statement is None or base.problem is not None or names.defines_code:
+            return base
+        stamp = (catalogue.version, catalogue.fingerprint)
+        if base.resolved_for != stamp:
+            known = analyzer.in_catalogue(statement, catalogue, names)
+            base.resolved, base.resolved_for = None, stamp
+            if known is not statement:
+                base.resolved = Seen(base.raw, base.text, known, None)
+                base.resolved.base, base.resolved.plain = base, base.plain
+        return base.resolved or base
 
     def plan(self, masked: Masked) -> Planned:
         """The plan for `masked`; the same object for the same mask result, which analysis caches."""
@@ -127,8 +164,7 @@ class StatementReader:
     def __init__(self, limit: int) -> None:
         self.analyzer = Analyzer(AnalysisLimits(statement=limit))
         self._limit = limit
-        self._seen: OrderedDict[bytes, Seen] = OrderedDict()
-        self._bytes = 0
+        self._seen: Recent[bytes, Seen] = Recent(_CACHED_ENTRIES, _CACHED_BYTES)
 
     def read(self, raw: bytes) -> Seen:
         """The statement in `raw` (without its NUL)."""
@@ -137,12 +173,13 @@ class StatementReader:
         found = self._seen.get(raw)
         if found is None:
             found = self._read(raw)
-            self._keep(raw, found)
+            self._seen.put(raw, found, found.weight)
         return found
 
     def _read(self, raw: bytes) -> Seen:
         if len(raw) > self._limit:
-            problem = Problem("54000", f"a statement may have {self._limit} bytes here, this one has {len(raw)}")
+            problem = Problem("54000", f"a statement may have {self._limit} bytes here, this one has {len(raw)}",
+                              hint="Bulk data belongs into parameters or COPY.")
             return Seen(raw[:0], "", None, problem)
         try:
             text = raw.decode()
@@ -157,22 +194,11 @@ class StatementReader:
         try:
             statement = self.analyzer.statement(text)
         except NotUnderstood as error:
-            return Seen(raw, text, None, Problem(error.sqlstate, error.message, position=error.position))
+            return Seen(raw, text, None, Problem(error.sqlstate, error.message, hint=error.hint, position=error.position))
         refused: Problem | None = None
         if statement.forbidden is not None:
             refused = Problem("42501", statement.forbidden, hint="Nothing was executed.")
         return Seen(raw, text, statement, refused)
-
-    def _keep(self, raw: bytes, seen: Seen) -> None:
-        """Bounded by entries and bytes; the oldest go first."""
-        size = len(raw)
-        if size > _CACHED_BYTES // 16:
-            return
-        self._seen[raw] = seen
-        self._bytes += size
-        while len(self._seen) > _CACHED_ENTRIES or self._bytes > _CACHED_BYTES:
-            oldest, _ = self._seen.popitem(last=False)
-            self._bytes -= len(oldest)
 
 
 @lru_cache(maxsize=256)
@@ -207,7 +233,8 @@ def _operation(kind: str, text: str, statement: Statement | None) -> Operation:
     some do not, is left out. (What was read has its comments out and its literals closed.)
     """
     if statement is None:
-        return Operation(PROTOCOL, kind, VERBS, text, text, _UNREADABLE)
+        key = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()
+        return Operation(PROTOCOL, kind, VERBS, text, key, _UNREADABLE)
     return Operation(
         PROTOCOL, kind, statement.verbs, statement.text.strip(_ENDS), statement.key, statement.facts, (),
         statement.objects,

@@ -47,9 +47,10 @@ from lockgate.analysis.sql.taint.result import (
     Taint,
     Write,
 )
+from lockgate.analysis.sql.taint.scope import Budget
 from lockgate.analysis.sql.taint.statement import is_concerned, taint_of
 
 __all__ = [
-    "Constant", "Control", "Equality", "InSession", "Output", "Reference", "Source", "Sources", "Taint", "Write",
+    "Budget", "Constant", "Control", "Equality", "InSession", "Output", "Reference", "Source", "Sources", "Taint", "Write",
     "is_concerned", "taint_of",
 ]

@@ -23,6 +23,15 @@ _MENTION: Final = 10
 """What is kept of a reference costs as much as this many nodes."""
 
 
+class Budget:
+    """The work that may still be spent on the statements of one string."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, left: int = MAX_WORK) -> None:
+        self.left = left
+
+
 class Top(Exception):
     """Everything has to count as sensitive. The text says why, for the record and for people."""
 
@@ -106,7 +115,7 @@ class Names:
 
     def mention(self, location: int, names: tuple[str, ...], value: Value) -> None:
         """Notes that a name in the text stands for labelled columns."""
-        self.work -= _MENTION
+        self.work -= _MENTION + len(value[0])
         self.mentions.append(Mention(location, names, value[0], value[1], self._meant_target, self.in_returning))
         for source in value[0]:
             self._first.setdefault(source, location)

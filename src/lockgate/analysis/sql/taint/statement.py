@@ -18,7 +18,7 @@ from lockgate.analysis.sql.taint.ranges import texts
 from lockgate.analysis.sql.taint.relations import Expansion, InSession, Relations
 from lockgate.analysis.sql.taint.result import NOTHING, Output, Reference, Source, Taint, Write
 from lockgate.analysis.sql.taint.rows import Column, renamed, union
-from lockgate.analysis.sql.taint.scope import Item, Node, Scope, Top
+from lockgate.analysis.sql.taint.scope import Budget, Item, Node, Scope, Top
 
 _CHANGES: Final = frozenset(("InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"))
 _VALUELESS: Final = frozenset((
@@ -30,22 +30,28 @@ _MALFORMED: Final = (KeyError, IndexError, TypeError, AttributeError, StopIterat
 
 
 def taint_of(statement: Node, catalogue: Catalogue, labelled: frozenset[Source],
-             in_session: InSession | None = None) -> Taint:
+             in_session: InSession | None = None, budget: Budget | None = None) -> Taint:
     """What of a statement (`{"SelectStmt": …}`) depends on the labelled columns.
 
-    `labelled` has the columns as (relation OID, attribute number), closed over partitions, inheritance, generated
-    columns and materialised views; number 0 closes a relation as a whole. Views need not be there: they are
-    looked through. Pass the same frozenset again: what is known of relations is kept with it. `in_session` tells
-    of relations that are not in the catalogue.
+    `labelled` (`Labels.sources`) has the columns as (relation OID, attribute number), closed over partitions,
+    inheritance, generated columns and materialised views; number 0 closes a relation as a whole. Views need not be
+    there: they are looked through. Pass the same frozenset again: what is known of relations is kept with it.
+    `in_session` tells of relations that are not in the catalogue. A `budget` is shared by the statements of one string.
     """
+    analysis = Analysis(Relations.of(catalogue, labelled, expand), in_session)
+    if budget is not None:
+        analysis.work = budget.left
     try:
-        return Analysis(Relations.of(catalogue, labelled, expand), in_session).run(statement)
+        return analysis.run(statement)
     except Top as top:
         return Taint(outputs=None, created=None, is_top=True, reason=str(top))
     except RecursionError:
         return Taint(outputs=None, created=None, is_top=True, reason="the statement is nested too deeply")
     except _MALFORMED:
         return Taint(outputs=None, created=None, is_top=True, reason="the statement is not understood")
+    finally:
+        if budget is not None:
+            budget.left = analysis.work
 
 
 def is_concerned(uses: Iterable[Use], catalogue: Catalogue, labelled: frozenset[Source]) -> bool:
