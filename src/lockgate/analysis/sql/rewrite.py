@@ -368,6 +368,9 @@ class _Plan:
             if next(iter(tree["stmt"])) not in _LOOKED_INTO:
                 continue                            # `permitted` has judged it
             taint = taint_of(tree["stmt"], self.catalogue, self.labels.sources, self._in_session, budget)
+            if taint.is_top and taint.unknown is not None:
+                raise refuse(f'column "{taint.unknown}" does not exist', code=RefusalCode.UNKNOWN_COLUMN,
+                             hint="A column that this session has just added is known once it is committed.")
             if taint.is_top:
                 raise refuse(f"it cannot be told which masked columns it depends on ({taint.reason})",
                              "Write a simpler statement, or send its parts one by one.")
