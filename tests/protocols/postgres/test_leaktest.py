@@ -136,8 +136,8 @@ def test_any_copy_data_is_looked_at_to_its_end(pieces: list[bytes]) -> None:
 @given(st.lists(st.none() | st.binary(max_size=20), max_size=5), st.sampled_from((0, 1)))
 def test_what_the_client_writes_is_what_a_server_reads(values: list[bytes | None], result_format: int) -> None:
     """A Bind frame comes apart into what it was made of, and so does a row."""
-    made = codec.bind(b"portal", b"statement", values, result_format)
-    assert codec.read_bind(made, 0, len(made)) == codec.Bind(b"portal", b"statement", (), tuple(values), (result_format,))
+    parts = codec.Bind(b"portal", b"statement", (), tuple(values), (result_format,))
+    assert codec.read_bind(*whole(codec.bind(parts))) == parts
     assert codec.read_row(row(*values)[5:]) == tuple(values)
     assert codec.read_target(*whole(codec.target(m.DESCRIBE, b"S", b"name"))) == (ord("S"), b"name")
 
