@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from lockgate.analysis.sql import SHOWS_VALUES, Masked
 from lockgate.errors import RemoteProtocolError
 from lockgate.kernel.frames import HEADER, frame, split_frames
 from lockgate.model import Refusal
@@ -171,7 +172,7 @@ class ClientSide(Judging):
             return None
         reply.undo = state.prepared.set(name, prepared)
         if name and seen.statement is not None:
-            state.names.prepare(name.decode("utf-8", "replace"), seen.statement, masked.masks_digest)
+            state.names.prepare(name.decode("utf-8", "replace"), seen.statement, _digest(masked))
         if reply.is_rewritten:
             burst.chunks.append(codec.parse(name, masked.text, types))
         else:
@@ -203,7 +204,7 @@ class ClientSide(Judging):
             return _TOO_MUCH
         reply.undo = state.portals.set(bind.portal, portal)
         if bind.portal:
-            state.names.declare(bind.portal.decode("utf-8", "replace"), prepared.masked.masks_digest)
+            state.names.declare(bind.portal.decode("utf-8", "replace"), _digest(prepared.masked))
         burst.chunks.append(self._taken_in(bind, portal, buffer[start:end]))
         self._open(burst, reply)
         return None
@@ -402,6 +403,11 @@ _TOO_MANY: Final = Problem("53400", "too many prepared statements or portals in 
 _NO_FUNCTION_CALL: Final = Problem(
     "0A000", "function calls by protocol message are refused by the gateway", hint="Use SELECT function(...)."
 )
+
+
+def _digest(masked: Masked) -> str:
+    """Under which masks a name was made by message."""
+    return SHOWS_VALUES if masked.results else masked.masks_digest
 
 
 def _unknown_statement(name: bytes) -> Problem:
