@@ -53,8 +53,13 @@ def judge(runs: Runs, values_one: frozenset[bytes], values_two: frozenset[bytes]
     outcomes = [*runs.one, *runs.two]
     if any(outcome.refusal != outcomes[0].refusal for outcome in outcomes):
         return Verdict.DIFFERENT, "refused on one side only"
-    if any(outcome.witnessed for outcome in outcomes):
+    verdict, reason = _compared(runs, values_one, values_two)
+    if verdict is not Verdict.DIFFERENT and any(outcome.witnessed for outcome in outcomes):
         return Verdict.DIFFERENT, "a labelled column is in a RowDescription"
+    return verdict, reason
+
+
+def _compared(runs: Runs, values_one: frozenset[bytes], values_two: frozenset[bytes]) -> tuple[Verdict, str]:
     left, right = [_shape(run) for run in runs.one], [_shape(run) for run in runs.two]
     if not _agree(left, right):
         return Verdict.DIFFERENT, _first_difference(runs.one[0], runs.two[0])
