@@ -185,6 +185,9 @@ class _Folding:
         kind, body = _opened(node)
         if kind == "ColumnRef":
             return (kind, *_names(body.get("fields")))
+        if kind == "A_Const":
+            return (kind, *[(name, *value.items()) if type(value) is dict else (name, value)
+                            for name, value in body.items() if name != "location"])
         if kind == "A_Expr":
             return self._expression(body, _names(body.get("name")))
         if kind == "NullTest":
