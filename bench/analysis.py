@@ -26,49 +26,49 @@ ROUNDS = 5
 
 WRITTEN = {
     "TPC-H": [
-        "select l_returnflag, l_linestatus, sum(l_quantity) as sum_qty, sum(l_extendedprice) as sum_base_price, avg(l_discount) as"
+        ("select l_returnflag, l_linestatus, sum(l_quantity) as sum_qty, sum(l_extendedprice) as sum_base_price, avg(l_discount) as"
         " avg_disc, count(*) as count_order from lineitem where l_shipdate <= date '1998-12-01' - interval '90' day"
-        " group by l_returnflag, l_linestatus order by l_returnflag, l_linestatus",
-        "select l_orderkey, sum(l_extendedprice * (1 - l_discount)) as revenue, o_orderdate, o_shippriority from customer, orders,"
+        " group by l_returnflag, l_linestatus order by l_returnflag, l_linestatus"),
+        ("select l_orderkey, sum(l_extendedprice * (1 - l_discount)) as revenue, o_orderdate, o_shippriority from customer, orders,"
         " lineitem where c_mktsegment = 'BUILDING' and c_custkey = o_custkey and l_orderkey = o_orderkey and o_orderdate <"
-        " date '1995-03-15' group by l_orderkey, o_orderdate, o_shippriority order by revenue desc, o_orderdate limit 10",
-        "select o_orderpriority, count(*) as order_count from orders where o_orderdate >= date '1993-07-01' and o_orderdate <"
+        " date '1995-03-15' group by l_orderkey, o_orderdate, o_shippriority order by revenue desc, o_orderdate limit 10"),
+        ("select o_orderpriority, count(*) as order_count from orders where o_orderdate >= date '1993-07-01' and o_orderdate <"
         " date '1993-07-01' + interval '3' month and exists (select * from lineitem where l_orderkey = o_orderkey and l_commitdate"
-        " < l_receiptdate) group by o_orderpriority order by o_orderpriority",
-        "select sum(l_extendedprice * l_discount) as revenue from lineitem where l_shipdate >= date '1994-01-01' and l_shipdate <"
-        " date '1994-01-01' + interval '1' year and l_discount between 0.06 - 0.01 and 0.06 + 0.01 and l_quantity < 24",
-        "select c_count, count(*) as custdist from (select c_custkey, count(o_orderkey) from customer left outer join orders on"
+        " < l_receiptdate) group by o_orderpriority order by o_orderpriority"),
+        ("select sum(l_extendedprice * l_discount) as revenue from lineitem where l_shipdate >= date '1994-01-01' and l_shipdate <"
+        " date '1994-01-01' + interval '1' year and l_discount between 0.06 - 0.01 and 0.06 + 0.01 and l_quantity < 24"),
+        ("select c_count, count(*) as custdist from (select c_custkey, count(o_orderkey) from customer left outer join orders on"
         " c_custkey = o_custkey and o_comment not like '%special%requests%' group by c_custkey) as c_orders (c_custkey, c_count)"
-        " group by c_count order by custdist desc, c_count desc",
-        "select 100.00 * sum(case when p_type like 'PROMO%' then l_extendedprice * (1 - l_discount) else 0 end) /"
+        " group by c_count order by custdist desc, c_count desc"),
+        ("select 100.00 * sum(case when p_type like 'PROMO%' then l_extendedprice * (1 - l_discount) else 0 end) /"
         " sum(l_extendedprice * (1 - l_discount)) as promo_revenue from lineitem, part where l_partkey = p_partkey and l_shipdate"
-        " >= date '1995-09-01' and l_shipdate < date '1995-09-01' + interval '1' month",
-        "select c_name, c_custkey, o_orderkey, o_orderdate, o_totalprice, sum(l_quantity) from customer, orders, lineitem where"
+        " >= date '1995-09-01' and l_shipdate < date '1995-09-01' + interval '1' month"),
+        ("select c_name, c_custkey, o_orderkey, o_orderdate, o_totalprice, sum(l_quantity) from customer, orders, lineitem where"
         " o_orderkey in (select l_orderkey from lineitem group by l_orderkey having sum(l_quantity) > 300) and c_custkey ="
-        " o_custkey and o_orderkey = l_orderkey group by c_name, c_custkey, o_orderkey, o_orderdate, o_totalprice limit 100",
-        "select s_name, s_address from supplier, nation where s_suppkey in (select ps_suppkey from partsupp where ps_partkey in"
+        " o_custkey and o_orderkey = l_orderkey group by c_name, c_custkey, o_orderkey, o_orderdate, o_totalprice limit 100"),
+        ("select s_name, s_address from supplier, nation where s_suppkey in (select ps_suppkey from partsupp where ps_partkey in"
         " (select p_partkey from part where p_name like 'forest%') and ps_availqty > 100) and s_nationkey = n_nationkey and"
-        " n_name = 'CANADA' order by s_name",
+        " n_name = 'CANADA' order by s_name"),
     ],
     "ORM": [
-        'SELECT "customers"."id", "customers"."name", "customers"."email", "customers"."phone", "customers"."region",'
-        ' "customers"."created" FROM "customers" WHERE "customers"."region" = $1 ORDER BY "customers"."id" ASC LIMIT 21',
-        "SELECT customers.id AS customers_id, customers.name AS customers_name, customers.ssn AS customers_ssn FROM customers"
-        " WHERE customers.id = $1::INTEGER",
-        "SELECT c.id, c.name, count(o.id) AS orders FROM customers AS c LEFT JOIN shop_orders AS o ON o.customer_id = c.id WHERE"
+        ('SELECT "customers"."id", "customers"."name", "customers"."email", "customers"."phone", "customers"."region",'
+        ' "customers"."created" FROM "customers" WHERE "customers"."region" = $1 ORDER BY "customers"."id" ASC LIMIT 21'),
+        ("SELECT customers.id AS customers_id, customers.name AS customers_name, customers.ssn AS customers_ssn FROM customers"
+        " WHERE customers.id = $1::INTEGER"),
+        ("SELECT c.id, c.name, count(o.id) AS orders FROM customers AS c LEFT JOIN shop_orders AS o ON o.customer_id = c.id WHERE"
         " c.region = 'north' AND o.total > 5 AND o.placed >= '2026-01-01' GROUP BY c.id, c.name HAVING count(o.id) > 1 ORDER BY"
-        " orders DESC LIMIT 10",
-        'SELECT COUNT(*) AS "__count" FROM "shop_orders" INNER JOIN "customers" ON ("shop_orders"."customer_id" ='
-        ' "customers"."id") WHERE ("customers"."region" IN ($1, $2, $3) AND NOT ("shop_orders"."total" < $4))',
+        " orders DESC LIMIT 10"),
+        ('SELECT COUNT(*) AS "__count" FROM "shop_orders" INNER JOIN "customers" ON ("shop_orders"."customer_id" ='
+        ' "customers"."id") WHERE ("customers"."region" IN ($1, $2, $3) AND NOT ("shop_orders"."total" < $4))'),
         "INSERT INTO shop_orders (customer_id, total, placed) VALUES ($1::INTEGER, $2::NUMERIC, $3::DATE) RETURNING shop_orders.id",
         "UPDATE shop_orders SET total=$1::NUMERIC WHERE shop_orders.id = $2::INTEGER",
         'DELETE FROM "shop_orders" WHERE "shop_orders"."id" IN ($1, $2, $3)',
-        "SELECT anon_1.customers_id, anon_1.customers_name, shop_orders_1.id AS shop_orders_1_id, shop_orders_1.total AS"
+        ("SELECT anon_1.customers_id, anon_1.customers_name, shop_orders_1.id AS shop_orders_1_id, shop_orders_1.total AS"
         " shop_orders_1_total FROM (SELECT customers.id AS customers_id, customers.name AS customers_name FROM customers LIMIT"
-        " $1::INTEGER) AS anon_1 LEFT OUTER JOIN shop_orders AS shop_orders_1 ON anon_1.customers_id = shop_orders_1.customer_id",
-        "WITH recent AS (SELECT customer_id, total, row_number() OVER (PARTITION BY customer_id ORDER BY placed DESC) AS place FROM"
+        " $1::INTEGER) AS anon_1 LEFT OUTER JOIN shop_orders AS shop_orders_1 ON anon_1.customers_id = shop_orders_1.customer_id"),
+        ("WITH recent AS (SELECT customer_id, total, row_number() OVER (PARTITION BY customer_id ORDER BY placed DESC) AS place FROM"
         " shop_orders WHERE placed > now() - interval '30 days') SELECT c.name, c.email, r.total FROM customers c JOIN recent r ON"
-        " r.customer_id = c.id WHERE r.place = 1 AND c.region IN ('north', 'south')",
+        " r.customer_id = c.id WHERE r.place = 1 AND c.region IN ('north', 'south')"),
         "SAVEPOINT sa_savepoint_1", "BEGIN", "COMMIT", "SELECT 1", "SET search_path TO public", "SHOW transaction isolation level",
     ],
 }
@@ -149,7 +149,7 @@ class Bench:
 
     def of(self, text: str) -> dict[str, float]:
         cold, facts, alike = [], [], []
-        for number in range(ROUNDS):
+        for _ in range(ROUNDS):
             fresh, other = Analyzer(), Analyzer()
             cold.append(timed(lambda fresh=fresh: self.mask(fresh, text)))  # type: ignore[misc]
             facts.append(timed(lambda other=other: other.statement(text)))  # type: ignore[misc]

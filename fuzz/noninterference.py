@@ -70,7 +70,7 @@ def run(seconds: float, statements: int | None, seed: int) -> int:
 
 def _show(report: Report) -> None:
     for found in report.differences:
-        print(f"  DIFFERS ({found.statement.name}): {found.reason}\n    {found.statement.sql}\n    → {found.text}")
+        print(f"  DIFFERS ({found.statement.name}): {found.reason}\n    {found.statement.sql}")
     for found in report.unsettled[:_SHOWN]:
         print(f"  differs from itself ({found.statement.name}): {found.statement.sql[:_WIDTH]}")
 

@@ -21,7 +21,8 @@ from lockgate.analysis.sql import Catalogue
 from testbed.noninterference.models import SIDES, Model
 from testbed.postgres import Server, embedded
 
-_SETTINGS: Final = {"autovacuum": "off", "max_parallel_workers_per_gather": "0", "jit": "off"}
+_SETTINGS: Final = {"autovacuum": "off", "max_parallel_workers_per_gather": "0", "jit": "off",
+                    "wal_level": "minimal", "max_wal_senders": "0"}
 """Autovacuum would move rows and take transaction ids on one side at another time than on the other, and rows
 from several workers come in any order."""
 _REFRESHED: Final = "select oid::regclass::text from pg_class where relkind = 'm' order by oid"
@@ -32,12 +33,17 @@ where c.relkind in ('r', 'm') and a.attnum > 0 and not a.attisdropped
   and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast')
 order by c.oid, a.attnum
 """
+_TABLES: Final = """
+select c.oid::regclass::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where c.relkind in ('r', 'm') and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast') order by c.oid
+"""
 _CONSTRAINTS: Final = """
-select conname::text, conrelid::int8, coalesce(conkey::int[], '{}'), confrelid::int8, coalesce(confkey::int[], '{}')
-from pg_constraint where conrelid <> 0
+select k.conname::text, k.conrelid::int8, coalesce(k.conkey::int[], '{}'), k.confrelid::int8,
+  coalesce(k.confkey::int[], '{}') from pg_constraint k where k.conrelid <> 0
 union all
-select c.relname::text, i.indrelid::int8, i.indkey::int2[]::int[], 0, '{}' from pg_index i
-join pg_class c on c.oid = i.indexrelid where i.indisunique
+select c.relname::text, i.indrelid::int8, i.indkey::int2[]::int[] || array(
+    select d.refobjsubid from pg_depend d where d.objid = c.oid and d.refobjid = i.indrelid), 0, '{}'
+from pg_index i join pg_class c on c.oid = i.indexrelid where i.indisunique
 """
 
 
@@ -69,6 +75,7 @@ class Databases:
         self.model = model
         self._servers = dict(zip(SIDES, servers, strict=True))
         self._base = f"{model.name}_base"
+        self._tidying: dict[str, psycopg.Connection] = {}
         for side in SIDES:
             self._make(side)
         with self._template("one") as connection:
@@ -80,13 +87,25 @@ class Databases:
     def dsn(self, side: str) -> str:
         return self._servers[side].dsn(self.model.name)
 
+    def close(self) -> None:
+        for side in SIDES:
+            self._leave(side)
+
     def restore(self, side: str) -> None:
         """Makes the database anew; whoever is connected to it is thrown out."""
+        self._leave(side)
         name, path = sql.Identifier(self.model.name), sql.SQL(self.model.path)
         with self._admin(side) as admin:
             admin.execute(sql.SQL("drop database if exists {} with (force)").format(name))
             admin.execute(sql.SQL("create database {} template {}").format(name, sql.Identifier(self._base)))
             admin.execute(sql.SQL("alter database {} set search_path = {}").format(name, path))
+
+    def tidy(self, side: str) -> None:
+        """Removes what was rolled back: it takes room, which decides about plans, and so about the order of rows."""
+        connection = self._tidying.get(side)
+        if connection is None:
+            connection = self._tidying[side] = psycopg.connect(self.dsn(side), autocommit=True)
+        connection.execute(f"vacuum {', '.join(self._tables)}".encode())
 
     def copy(self, name: str) -> str:
         """One more database like that of `one`; returns its dsn. The other server makes one too, to stay in step."""
@@ -97,15 +116,20 @@ class Databases:
         return self._servers["one"].dsn(name)
 
     @cached_property
+    def _tables(self) -> list[str]:
+        with self._template("one") as connection:
+            return [name for (name,) in connection.execute(_TABLES).fetchall()]
+
+    @cached_property
     def differing(self) -> dict[tuple[int, int], Differing]:
         """The stored columns in which the two sides differ, found by looking, whatever the masks say."""
         found = {}
         with self._template("one") as one, self._template("two") as two:
             for oid, number, relation, column in one.execute(_COLUMNS.encode()).fetchall():
                 # format() asks the type itself: a cast to text may be somebody's own
-                query = f"select case when {column} is null then '' else format('=%s', {column}) end" \
-                        f" from only {relation} order by ctid".encode()
-                left, right = ([row[0] for row in side.execute(query).fetchall()] for side in (one, two))
+                query = f"select case when {column} is null then '' else format('=%s', {column}) end"
+                query += f" from only {relation} order by ctid"
+                left, right = ([row[0] for row in side.execute(query.encode()).fetchall()] for side in (one, two))
                 if left != right:
                     found[oid, number] = Differing(f"{relation}.{column}", frozenset(left), frozenset(right))
         return found
@@ -118,6 +142,11 @@ class Databases:
                 name for name, relation, columns, other, others in connection.execute(_CONSTRAINTS).fetchall()
                 if any((relation, number) in labelled for number in columns)
                 or any((other, number) in labelled for number in others))
+
+    def _leave(self, side: str) -> None:
+        connection = self._tidying.pop(side, None)
+        if connection is not None:
+            connection.close()
 
     def _make(self, side: str) -> None:
         path = sql.SQL(self.model.path)
@@ -145,4 +174,7 @@ def compared(*models: Model) -> Iterator[list[Databases]]:
     """The databases of each model, on two servers of their own, until the block ends."""
     with ExitStack() as stack:
         servers = [stack.enter_context(embedded(_SETTINGS)) for _ in SIDES]
-        yield [Databases(servers, model) for model in models]
+        found = [Databases(servers, model) for model in models]
+        for databases in found:
+            stack.callback(databases.close)
+        yield found

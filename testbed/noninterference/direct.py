@@ -11,7 +11,7 @@ from typing import Final
 import psycopg
 from psycopg import pq
 
-from lockgate.analysis.sql import Analyzer, Catalogue, Masked, NotUnderstood, SessionNames
+from lockgate.analysis.sql import Analyzer, Catalogue, Masked, NotUnderstood, SessionNames, Statement
 from lockgate.model import ColumnMask, Refusal, RefusalCode
 from lockgate.protocols.postgres import messages as m
 from lockgate.protocols.postgres.results import rebuilt
@@ -61,9 +61,13 @@ class Direct:
     def close(self) -> None:
         self.connection.close()
 
+    def statement(self, text: str) -> Statement:
+        """As the protocol judges it, with the effects of the code that it runs."""
+        return self.analyzer.in_catalogue(self.analyzer.statement(text), self.catalogue, self.session)
+
     def plan(self, text: str) -> Masked | Refusal | NotUnderstood:
         try:
-            statement = self.analyzer.statement(text)
+            statement = self.statement(text)
         except NotUnderstood as error:
             return error
         if statement.forbidden is not None:
@@ -96,7 +100,7 @@ class Direct:
         self._drain(outcome, planned.labelled)
         self._notified(outcome)
         if not outcome.state:
-            self.session.succeeded(self.analyzer.statement(text), planned)
+            self.session.succeeded(self.statement(text), planned)
         return outcome
 
     def begin(self, *, is_transaction: bool) -> None:

@@ -71,7 +71,7 @@ period initials code reach
 _REDACTED: Final = (
     *(f"crm.people.{column}" for column in _PEOPLE),
     "accounts.iban", "accounts.balance", "payments.iban", "payments.card", "events*.secret", "events*.weight",
-    "devices.imei", "phones.number", "Mixed Case.Secret Word",
+    "devices.imei", "phones.number", "Mixed?Case.Secret?Word",
 )
 CRM: Final = Model(
     "crm", ((_HERE / "crm.sql").read_text(),),

@@ -43,7 +43,7 @@ update pg_operator set oprresult = 0 where not (
     and oprresult in (select oid from ordinary)
     or oprleft in (select oid from needed) or oprright in (select oid from needed));
 drop table if exists crm."Mixed Case";
-"""  # noqa: S608 - constants of this file
+"""
 _SAMPLE: Final = re.compile(r" tablesample (?:system|bernoulli) \([0-9.]+\)")
 _NULL: Final = re.compile(r'cast\(null as "?(\w+)"?\)')
 _CONSTANTS: Final = {

@@ -16,6 +16,8 @@ _OWN_TRANSACTION: Final = re.compile(
     r"(?:\A|;)\s*(?:begin|start|commit|end|abort|rollback|vacuum|notify|listen|discard|checkpoint|cluster"
     r"|(?:create|drop|alter)\s+(?:database|tablespace|subscription)|alter\s+system|prepare\s+transaction|reindex)\b"
     r"|\bconcurrently\b|\bpg_notify\b", re.IGNORECASE)
+_WRITES: Final = re.compile(
+    r"\b(?:insert|update|delete|merge|create|truncate|alter|drop|refresh|into|copy)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,11 @@ class Statement:
     def has_own_transaction(self) -> bool:
         """Whether it cannot run inside a transaction that is rolled back afterwards, or says when one ends."""
         return _OWN_TRANSACTION.search(self.sql) is not None
+
+    @property
+    def may_write(self) -> bool:
+        """Whether it may leave anything behind, even if it fails or is rolled back."""
+        return _WRITES.search(self.sql) is not None
 
     @property
     def is_single(self) -> bool:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 from psycopg import pq
@@ -46,9 +46,13 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """One file: what it runs on, what is labelled there, and the statements in their order."""
+    """One file: what it runs on, what is labelled there, and the statements in their order.
+
+    Files with one `place` share their databases and run one after the other, those that write last.
+    """
 
     name: str
+    place: str
     database: str
     labels: tuple[str, ...]
     raw: tuple[Any, ...]
@@ -71,11 +75,11 @@ class Answer:
 
 
 def corpora() -> list[Corpus]:
-    """All files, by name."""
+    """All files."""
     found = []
-    for path in sorted(FOLDER.glob("*.json")):
+    for path in sorted(FOLDER.glob("*.json"), reverse=True):
         content = json.loads(path.read_text())
-        found.append(Corpus(path.stem, content["database"], tuple(content["labels"]), tuple(content["statements"])))
+        found.append(Corpus(path.stem, content.get("place", path.stem), content["database"], tuple(content["labels"]), tuple(content["statements"])))
     return found
 
 
@@ -119,7 +123,10 @@ class Replay:
         self.connection = psycopg.connect(dsn, autocommit=True)
         self.connection.add_notice_handler(lambda _: None)
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self.connection.close()
 
     def run(self, entry: Entry) -> Answer:

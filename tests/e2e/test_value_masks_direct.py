@@ -14,8 +14,8 @@ from lockgate.govern.masking.column_type import ColumnType
 from lockgate.govern.masking.keys import MaskKeys
 from lockgate.govern.masking.value_masks import MaskTerms, value_mask
 from lockgate.model import ColumnMask, MaskMethod, Secret
+from testbed.noninterference.databases import snapshot
 from testbed.postgres import embedded
-from tests.e2e.direct import snapshot
 
 KEYS = MaskKeys(Secret("5a" * 32))
 DOMAINS = {"digits": "text", "amount": "numeric(6,2)", "moment": "timestamptz", "tags": "text[]"}

@@ -57,6 +57,7 @@ def leaktest(
     ] = False,
     quick: Annotated[bool, typer.Option("--quick", help="Fire each shape in one way only, in turn.")] = False,
     way: Annotated[list[str] | None, typer.Option(help="Only this way of firing. May be repeated.")] = None,
+    group: Annotated[list[str] | None, typer.Option(help="Only this group of shapes. May be repeated.")] = None,
     seconds: Annotated[float, typer.Option(min=0.1, max=600, help="For one shape, fired one way.")] = 10.0,
     wait: Annotated[float, typer.Option(min=0, help="Seconds for the gateway to mask what is to be masked.")] = 30.0,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Fire at once, even where nothing is masked.")] = False,
@@ -71,7 +72,7 @@ def leaktest(
     begun = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     try:
         suite, port = _suite(to)
-        options = Options(_ways(suite, way), seconds, quick)
+        options = Options(_ways(suite, way), seconds, quick, tuple(group or ()))
         gateway = Side(parse_address(to, suite.scheme, port), _secret(token_file, token_env))
         direct = None
         if setup_dsn is not None:

@@ -223,23 +223,75 @@ def touched_fields(
     found: list[tuple[int, int, int, int, int]] = []
     index: i64 = 0
     count: i64 = len(hits)
+    columns: i64 = width
     for first, last in touched_frames(buffer, bulk, hits):
-        spans = fields(buffer, first + 5, last)
-        if len(spans) != width:
-            raise RemoteProtocolError("a row has another width than its description")
         start: i64 = first
+        stop: i64 = last
         while index < count and hits[index][1] <= start:
             index += 1
-        column: i64 = 0
         near: i64 = index
-        for begin, end in spans:
-            if begin < end:
-                while near < count and hits[near][1] <= begin:
+        hit_start: i64 = hits[near][0]
+        hit_end: i64 = hits[near][1]
+        at: i64 = start + 5
+        if at + 2 > stop:
+            raise RemoteProtocolError("a row is too short for its field count")
+        high: i64 = buffer[at]
+        low: i64 = buffer[at + 1]
+        if ((high << 8) | low) != columns:
+            raise RemoteProtocolError("a row has another width than its description")
+        at += 2
+        column: i64 = 0
+        while column < columns:
+            if at + 4 > stop:
+                raise RemoteProtocolError("a row ends inside a field's length")
+            b1: i64 = buffer[at]
+            b2: i64 = buffer[at + 1]
+            b3: i64 = buffer[at + 2]
+            b4: i64 = buffer[at + 3]
+            length: i64 = (b1 << 24) | (b2 << 16) | (b3 << 8) | b4
+            at += 4
+            if length != 0xFFFFFFFF:
+                if at + length > stop:
+                    raise RemoteProtocolError("a row ends inside a field")
+                while hit_end <= at and near + 1 < count:
                     near += 1
-                if near < count and hits[near][0] < end:
-                    found.append((first, last, column, begin, end))
+                    hit = hits[near]
+                    hit_start = hit[0]
+                    hit_end = hit[1]
+                if length > 0 and hit_end > at and hit_start < at + length:
+                    found.append((first, last, column, at, at + length))
+                at += length
             column += 1
+        if at != stop:
+            raise RemoteProtocolError("a row's fields do not add up to its length")
     return found
+
+
+def row_numbers(buffer: bytes, bulk: int, starts: list[int]) -> tuple[list[int], int]:
+    """Which row each of the frames at `starts` is, counted from 0, and how many row frames there are.
+
+    `buffer` holds complete frames only, `starts` ascend and each is the start of a frame of type `bulk`.
+    """
+    found: list[int] = []
+    position: i64 = 0
+    stop: i64 = len(buffer)
+    wanted: i64 = bulk
+    number: i64 = 0
+    index: i64 = 0
+    count: i64 = len(starts)
+    next_start: i64 = starts[0] if count > 0 else -1
+    while position < stop:
+        last: i64 = frame_end(buffer, position, stop)
+        while position == next_start:
+            found.append(number)
+            index += 1
+            next_start = starts[index] if index < count else -1
+        if buffer[position] == wanted:
+            number += 1
+        position = last
+    if index < count:
+        raise RemoteProtocolError("a row is looked for where no message begins")
+    return found, number
 
 
 def column_values(

@@ -22,11 +22,12 @@ Connect = Callable[[], LeakSession]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`seconds` for one shape; `quick`: one way a shape, in turn, instead of all of them."""
+    """`seconds` for one shape; `quick`: one way a shape, in turn, instead of all of them; `groups`: of shapes, empty for all."""
 
     ways: tuple[str, ...]
     seconds: float = 10.0
     quick: bool = False
+    groups: tuple[str, ...] = ()
 
 
 class Campaign:
@@ -75,7 +76,8 @@ class Campaign:
 
     def _shots(self, shapes: Sequence[Shape]) -> Iterator[tuple[Shape, str]]:
         ways = self._options.ways
-        for number, shape in enumerate(shapes):
+        wanted = [shape for shape in shapes if not self._options.groups or shape.group in self._options.groups]
+        for number, shape in enumerate(wanted):
             for way in (ways[number % len(ways)],) if self._options.quick else ways:
                 yield shape, way
 

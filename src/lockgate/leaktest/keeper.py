@@ -24,6 +24,7 @@ class Keeper:
         self._ground = ground
         self._session = session
         self._state: object = None
+        self._may_drop = False
 
     def build(self) -> Ground:
         """Make it. Returns the ground with the forms that the backend gives its canaries."""
@@ -33,6 +34,8 @@ class Keeper:
 
     def _make(self) -> None:
         try:
+            self._session.run(self._ground.guard)
+            self._may_drop = True
             for statement in self._ground.build:
                 self._session.run(statement)
         except BackendError as error:
@@ -51,9 +54,9 @@ class Keeper:
         return True
 
     def drop(self) -> None:
-        """Drop all of it, and end the session."""
+        """Drop all of it, and end the session. What the guard found to be somebody else's stays."""
         try:
-            for statement in self._ground.drop:
+            for statement in self._ground.drop if self._may_drop else ():
                 self._session.run(statement)
         finally:
             self._session.close()

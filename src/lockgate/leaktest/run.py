@@ -5,6 +5,7 @@ Apart from `campaign`, which fires at one side and knows nothing of the other.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from lockgate.leaktest.keeper import Keeper, wait_masked
 from lockgate.leaktest.line import dial
 from lockgate.leaktest.verdict import Outcome, Result
 from lockgate.model import Secret
-from lockgate.wire.leaktest import Ground, LeakSession, LeakSuite, Login
+from lockgate.wire.leaktest import Ground, LeakSession, LeakSuite, Login, NotAdmitted
 
 Tell = Callable[[str], None]
 
@@ -45,21 +46,29 @@ class Plan:
 def run_scratch(plan: Plan, tell: Tell) -> Outcome:
     """Make the scratch ground, fire at it, drop it. Raises `BackendError`, with nothing left behind."""
     ground = plan.suite.scratch()
+    _require_groups(plan, ground)
     if plan.direct is None:
         raise ConfigError("the scratch ground needs a direct connection to the database",
                           advice="Name it with --setup-dsn, or test columns that exist with --columns.")
-    connect(plan.suite, plan.gateway, ())().close()         # a wrong address or token is told before anything is made
+    try:
+        connect(plan.suite, plan.gateway, ())().close()     # a wrong address or token is told before anything is made
+    except NotAdmitted:
+        pass                                # labels that name nothing yet keep a gateway from taking sessions
     keeper = Keeper(ground, connect(plan.suite, plan.direct, ())())
     try:
         return _fire(plan, keeper.build(), keeper, tell)
     finally:
         if not plan.keep:
             keeper.drop()
+            tell("the scratch schema is dropped; a policy that labels nothing but it has to go as well, for a label that"
+                 " names nothing stops its connection (--keep leaves the schema for the next run)")
 
 
 def run_columns(plan: Plan, names: Sequence[str], values: Sequence[str], condition: str, tell: Tell) -> Outcome:
     """Fire at columns that exist, read-only."""
-    return _fire(plan, plan.suite.columns(names, values, condition), None, tell)
+    ground = plan.suite.columns(names, values, condition)
+    _require_groups(plan, ground)
+    return _fire(plan, ground, None, tell)
 
 
 def connect(suite: LeakSuite, side: Side, opening: tuple[str, ...]) -> Callable[[], LeakSession]:
@@ -71,9 +80,16 @@ def connect(suite: LeakSuite, side: Side, opening: tuple[str, ...]) -> Callable[
             return suite.log_in(line, Login(address.user, address.database, side.secret, address.tls), opening)
         except BackendError as error:
             line.close()
-            raise BackendError(f"{address}: {error}", advice=error.advice()) from None
+            raise type(error)(f"{address}: {error}", advice=error.advice()) from None
 
     return session
+
+
+def _require_groups(plan: Plan, ground: Ground) -> None:
+    known = dict.fromkeys(shape.group for shape in ground.shapes)
+    for group in plan.options.groups:
+        if group not in known:
+            raise ConfigError(f"there is no group of shapes {group!r} here", advice="There are " + ", ".join(known) + ".")
 
 
 def _fire(plan: Plan, ground: Ground, keeper: Keeper | None, tell: Tell) -> Outcome:
@@ -94,11 +110,20 @@ def _fire(plan: Plan, ground: Ground, keeper: Keeper | None, tell: Tell) -> Outc
 
 def _wait(plan: Plan, ground: Ground, campaign: Campaign, tell: Tell) -> tuple[str, ...]:
     """Labelled columns that the gateway shows. Raises `BackendError` where it shows all of them, unless that is wanted."""
-    shown = campaign.unmasked()
+    def unmasked() -> tuple[str, ...]:
+        try:
+            return campaign.unmasked()
+        except NotAdmitted:
+            if time.monotonic() >= deadline:
+                raise
+            return tuple(ground.probes)
+
+    deadline = time.monotonic() + (plan.wait or 0)
+    shown = unmasked()
     if shown and plan.wait:
         if ground.policy:
             tell("the gateway does not mask the scratch ground yet; give its connection this policy:\n\n" + ground.policy)
-        shown = wait_masked(campaign.unmasked, plan.wait)
+        shown = wait_masked(unmasked, plan.wait)
     if shown and plan.wait is not None and len(shown) == len(ground.probes):
         raise BackendError("nothing is labelled: the gateway shows " + ", ".join(shown),
                            advice="Label these columns in a policy of the connection, or fire at once with --no-wait.")

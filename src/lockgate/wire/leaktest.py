@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
+from lockgate.errors import BackendError
 from lockgate.model import Secret
 
 
@@ -41,6 +42,10 @@ class Line(Protocol):
 
 class LineTimeout(Exception):
     """The line's deadline passed."""
+
+
+class NotAdmitted(BackendError):
+    """The server knows who it is and takes no session: what it waits for may be just what the test is about to make."""
 
 
 class Inside(Enum):
@@ -133,6 +138,8 @@ class Ground:
     is_read_only: bool
     policy: str = ""
     """The lines of a policy that label the ground."""
+    guard: str = ""
+    """A statement that fails where something of the ground's name exists that the test did not make."""
     build: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
     state: str = ""

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from lockgate.analysis.sql import Masked
+from lockgate.analysis.sql import Catalogue, Masked
 from lockgate.model import ColumnMask, DetectMask, MaskMethod, OutcomeStatus, Refusal, RefusalCode, Rule
 from lockgate.wire.playbook import CLIENT, SERVER, Bytes, Playbook
 from tests.protocols.postgres import support as s
 from tests.protocols.postgres.support import World
+from tests.unit.analysis.database import Database
 
 MASK = Rule(name="hide-ssn", masks=(ColumnMask(("*.ssn",), MaskMethod.REDACT),))
 CARDS = Rule(name="cards", detects=(DetectMask(("credit_card",), MaskMethod.REDACT),))
@@ -20,17 +21,12 @@ SSN = "107-11-1013"
 CARD = b"4111111111111111"
 
 
-class FakeCatalogue:
+def probed(version: int = 1, *known: str) -> Catalogue:
     """What a probe found: a version, and the names it knows."""
-
-    fingerprint = "f"
-
-    def __init__(self, version: int = 1, *known: str) -> None:
-        self.version = version
-        self.known = known
-
-    def candidates(self, schema: str | None, name: str) -> tuple[str, ...]:
-        return tuple(known for known in self.known if known == name)
+    database = Database()
+    for name in known:
+        database.relation(name, "a")
+    return database.catalogue(version)
 
 
 def masking(book: Playbook, mask: Callable[[str], Masked | Refusal] | None = None) -> Playbook:
@@ -48,7 +44,7 @@ def masking(book: Playbook, mask: Callable[[str], Masked | Refusal] | None = Non
 
 
 def session(*rules: Rule) -> tuple[World, Playbook]:
-    world = World(rules=(s.ALLOW, *rules), snapshot=lambda step: FakeCatalogue())
+    world = World(rules=(s.ALLOW, *rules), snapshot=lambda step: probed())
     return world, masking(world.session())
 
 
@@ -83,7 +79,7 @@ def test_without_a_catalogue_a_due_mask_refuses() -> None:
 
 def test_a_plan_that_raises_refuses() -> None:
     """Analysis that breaks is a refusal, and nothing is forwarded."""
-    world = World(rules=(s.ALLOW, MASK), snapshot=lambda step: FakeCatalogue())
+    world = World(rules=(s.ALLOW, MASK), snapshot=lambda step: probed())
 
     def broken(text: str) -> Masked:
         raise RuntimeError("a bug")
@@ -267,7 +263,7 @@ def test_a_row_above_the_limit_of_inspection_is_refused() -> None:
 
 def test_a_plan_that_changed_since_parse_is_refused() -> None:
     """The statement that the backend holds is not the one that the new masks ask for: prepare again."""
-    world = World(rules=(s.ALLOW, MASK), snapshot=lambda step: FakeCatalogue())
+    world = World(rules=(s.ALLOW, MASK), snapshot=lambda step: probed())
     plans = iter(["select 1", "select 2"])
     book = world.session()
     s.state_of(book).reader.analyzer.mask = lambda *a: Masked(next(plans), True, "d", frozenset())  # type: ignore[method-assign]
@@ -282,9 +278,9 @@ def test_own_ddl_asks_for_a_new_catalogue() -> None:
     """After the session's own committed DDL the next statement is judged by a newer catalogue."""
     asked: list[int | None] = []
 
-    def snapshot(step: Any) -> FakeCatalogue:
+    def snapshot(step: Any) -> Catalogue:
         asked.append(step.newer_than)
-        return FakeCatalogue()
+        return probed()
 
     world = World(rules=(s.ALLOW, MASK), snapshot=snapshot)
     book = masking(world.session())
@@ -297,7 +293,7 @@ def test_own_ddl_asks_for_a_new_catalogue() -> None:
 
 def test_names_of_own_ddl_are_forgotten_once_the_catalogue_knows_them() -> None:
     """A relation that the session made and committed is like any other's; temporary ones stay its own."""
-    known = iter([FakeCatalogue(1), FakeCatalogue(2), FakeCatalogue(3, "v", "w")])
+    known = iter([probed(1), probed(2), probed(3, "v", "w")])
     world = World(rules=(s.ALLOW, MASK), snapshot=lambda step: next(known))
     book = masking(world.session())
     names = s.state_of(book).names
@@ -315,9 +311,9 @@ def test_names_stay_until_the_transaction_is_over() -> None:
     """Inside an open block no catalogue can know what it made."""
     asked: list[int | None] = []
 
-    def snapshot(step: Any) -> FakeCatalogue:
+    def snapshot(step: Any) -> Catalogue:
         asked.append(step.newer_than)
-        return FakeCatalogue(len(asked), "v")
+        return probed(len(asked), "v")
 
     book = masking(World(rules=(s.ALLOW, MASK), snapshot=snapshot).session())
     names = s.state_of(book).names
@@ -333,7 +329,7 @@ def test_names_stay_until_the_transaction_is_over() -> None:
 def test_a_catalogue_that_cannot_be_read_after_own_ddl_is_asked_for_again() -> None:
     """A probe that failed leaves the catalogue as old as it was."""
     asked: list[int | None] = []
-    answers = [FakeCatalogue(7), Refusal(RefusalCode.BACKEND_UNAVAILABLE, "gone"), FakeCatalogue(8)]
+    answers = [probed(7), Refusal(RefusalCode.BACKEND_UNAVAILABLE, "gone"), probed(8)]
 
     def snapshot(step: Any) -> Any:
         asked.append(step.newer_than)
@@ -348,7 +344,7 @@ def test_a_catalogue_that_cannot_be_read_after_own_ddl_is_asked_for_again() -> N
 
 def test_a_refusal_of_the_mask_plan_names_what_to_do() -> None:
     """A mask that this statement's shape cannot carry is 42501 with a hint."""
-    world = World(rules=(s.ALLOW, MASK), snapshot=lambda step: FakeCatalogue())
+    world = World(rules=(s.ALLOW, MASK), snapshot=lambda step: probed())
     book = masking(world.session(), lambda text: Refusal(RefusalCode.NOT_ENFORCEABLE, "cannot mask this", hint="write it so"))
     book >> Bytes(CLIENT, s.query("select id from customers"))
     [found] = s.errors(book.sent(CLIENT))
@@ -357,7 +353,7 @@ def test_a_refusal_of_the_mask_plan_names_what_to_do() -> None:
 
 def test_names_are_confirmed_between_transactions_only() -> None:
     """While a block is open or something is on its way, a catalogue may know another relation of that name."""
-    book = masking(World(rules=(s.ALLOW, MASK), snapshot=lambda step: FakeCatalogue(2, "v")).session())
+    book = masking(World(rules=(s.ALLOW, MASK), snapshot=lambda step: probed(2, "v")).session())
     state = s.state_of(book)
     book >> Bytes(CLIENT, s.query("begin")) >> Bytes(SERVER, s.complete("BEGIN") + s.ready("T"))
     state.is_unconfirmed = True

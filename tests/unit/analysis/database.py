@@ -34,6 +34,29 @@ class Database:
     def function(self, name: str, pure: bool, schema: str = "p", takes_row: bool = False) -> None:
         self.rows["functions"].append((schema, name, str(pure).lower(), str(takes_row).lower()))
 
+    def routine(self, name: str, arguments: str = "", returns: str = "int", body: str = "", language: str = "sql", *,
+                schema: str = "p", least: int = 0, most: int | None = None, kind: str = "f", takes_row: bool = False,
+                definition: str | None = None) -> None:
+        """A function with its definition, as the server prints it."""
+        self.oid += 1
+        if definition is None:
+            definition = (f"CREATE OR REPLACE FUNCTION {schema}.{name}({arguments}) RETURNS {returns} LANGUAGE {language}"
+                          f" AS $function$ {body} $function$")
+        self.rows["functions"].append((schema, name, "false", str(takes_row).lower(), str(self.oid), kind, language, str(least),
+                                       None if most is None else str(most), definition))
+
+    def trigger(self, relation: str, function: str, type: int = 17, when: str | None = None, schema: str = "p",
+                arguments: tuple[str, ...] = ()) -> None:
+        """A trigger by the bits of `pg_trigger.tgtype`; the default is AFTER UPDATE FOR EACH ROW."""
+        oid = next(row[0] for row in self.rows["relations"] if row[2] == relation)
+        self.rows.setdefault("triggers", []).append(
+            (oid, schema, function, str(type), "".join(f"{one}\\000" for one in arguments), when))
+
+    def wire(self, kind: str, expression: str, relation: str | None = None, number: int = 0, type_name: str = "") -> None:
+        """An expression that runs unseen: a default, check, index, policy, domain or event trigger."""
+        oid = next((row[0] for row in self.rows["relations"] if row[2] == relation), "0")
+        self.rows.setdefault("wired", []).append((kind, oid, str(number), type_name, expression))
+
     def catalogue(self, version: int = 1) -> Catalogue:
         return Catalogue.from_rows(self.rows, version, f"f{version}")
 

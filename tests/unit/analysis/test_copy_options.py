@@ -12,13 +12,9 @@ READ = [
     ("copy csv to stdout", CopyOut()),
     ("copy (select 'csv' as csv) to stdout (format text)", CopyOut()),
     ("copy t to stdout with delimiter as ';' null 'N' csv header quote '''' force quote a, b",
-     CopyOut("csv", ";", "N", "'", "'", has_header=True)),
+     CopyOut("csv", ";", "N", "'", "'")),
     ("copy t to stdout (format csv, quote '''', escape '''')", CopyOut("csv", ",", "", "'", "'")),
-    ("copy t to stdout (delimiter e'|', null 'nix', header)", CopyOut("text", "|", "nix", has_header=True)),
-    ("copy t to stdout (header false)", CopyOut()),
-    ("copy t to stdout (header 'On')", CopyOut(has_header=True)),
-    ("copy t to stdout (header 1)", CopyOut(has_header=True)),
-    ("copy t to stdout (header 0)", CopyOut()),
+    ("copy t to stdout (delimiter e'|', null 'nix', header)", CopyOut("text", "|", "nix")),
     ("copy binary t to stdout", CopyOut("binary")),
     ("copy t to stdout (format binary)", CopyOut("binary")),
     ("copy t to stdout (format csv, encoding 'UTF-8', force_quote *)", CopyOut("csv", ",", "", '"', '"')),
@@ -35,9 +31,6 @@ UNSURE = [
     "copy t to stdout (null 0)",
     "copy t to stdout (encoding 'UTF16')",
     "copy t to stdout (newline 'x')",
-    "copy t to stdout (header, header)",
-    "copy t to stdout (header maybe)",
-    "copy t to stdout (header 2)",
 ]
 
 

@@ -10,10 +10,14 @@ from tests.unit.analysis.database import Database, plan, standard
 
 
 def reacting(source: str, target: str | None) -> Database:
-    """The standard database where a change of `source` reaches `target`, or a trigger's function."""
+    """The standard database where a change of `source` reaches `target`, or a trigger's function of unknown effect."""
     database = standard()
     oids = {row[2]: row[0] for row in database.rows["relations"]}
-    database.rows["reactions"] = [(oids[source], "0" if target is None else oids[target])]
+    if target is None:
+        database.function("unknown", pure=False)
+        database.rows["triggers"] = [(oids[source], "p", "unknown", "7", "", None)]
+    else:
+        database.rows["reactions"] = [(oids[source], oids[target])]
     return database
 
 

@@ -20,6 +20,7 @@ from lockgate.analysis.sql.errors import SYNTAX_ERROR, TOO_COMPLEX, NotUnderstoo
 from lockgate.analysis.sql.parser import CollectorRests, Tree, parse_trees
 from lockgate.analysis.sql.recent import Recent
 from lockgate.analysis.sql.rewrite import plan
+from lockgate.analysis.sql.routines.resolved import resolved
 from lockgate.analysis.sql.session import SessionNames
 from lockgate.analysis.sql.shape import Pieces, Shape, learn, split
 from lockgate.analysis.sql.statement import Masked, Statement
@@ -136,6 +137,13 @@ class Analyzer:
                 self._numbers.clear()               # the count goes on, so no number means two things
             self._number = self._numbers.setdefault(masks, next(self._count))
         return self._number
+
+    def in_catalogue(self, statement: Statement, catalogue: Catalogue, session: SessionNames) -> Statement:
+        """The statement with the effects of the functions, procedures and blocks that it runs, where they are known.
+
+        `statement` alone has to count each as every effect. Judge this one instead; its key covers the definitions.
+        """
+        return statement if session.defines_code else resolved(statement, catalogue)
 
     def in_session(self, statement: Statement, session: SessionNames) -> Statement:
         """The statement with the effects of what it EXECUTEs, where the session knows the name.

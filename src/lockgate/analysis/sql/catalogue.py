@@ -14,15 +14,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from lockgate.analysis.sql import code
+from lockgate.analysis.sql.code import FIRST_USER_OID, Code, Row, is_true, number
+
 if TYPE_CHECKING:
     from lockgate.analysis.sql.covers import KnownColumns
-
-Row = Sequence[str | None]
 
 SYSTEM_SCHEMAS: Final = frozenset(("pg_catalog", "information_schema", "pg_toast"))
 
 _NOT_TEMPORARY: Final = "n.nspname !~ '^pg_(toast_)?temp_'"
-_FIRST_USER_OID: Final = 16384
 
 _RELATIONS: Final = f"""
 select c.oid::text, n.nspname::text, c.relname::text, c.relkind::text,
@@ -64,60 +64,15 @@ _INHERITS: Final = """
 select i.inhrelid::text, i.inhparent::text from pg_catalog.pg_inherits i
 join pg_catalog.pg_class c on c.oid = i.inhrelid where c.relkind in ('r', 'p', 'f')
 """
-# What a write sets in motion: the relation with a foreign key to this one, or 0 for a trigger's function.
+# What a change sets in motion: the relation with a foreign key to this one.
 _REACTIONS: Final = """
 select k.confrelid::text, k.conrelid::text from pg_catalog.pg_constraint k where k.contype = 'f'
-union all
-select g.tgrelid::text, '0' from pg_catalog.pg_trigger g where not g.tgisinternal
 """
 # Columns that a unique or exclusion constraint or index holds; 0 stands for an expression over any of them.
 _UNIQUES: Final = f"""
 select i.indrelid::text, k.number::text from pg_catalog.pg_index i
 cross join lateral pg_catalog.unnest(i.indkey::int2[]) as k(number)
-where (i.indisunique or i.indisexclusion) and i.indrelid >= {_FIRST_USER_OID}
-"""  # noqa: S608 - constants of this file
-_IS_EXTENSION: Final = """exists (select from pg_catalog.pg_depend x where x.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass
-        and x.objid = p.oid and x.deptype = 'e')"""
-_EXTENSION_ADMITTED: Final = ", ".join(f"'{name}'" for name in (
-    "gen_random_bytes", "gen_random_uuid", "gen_salt", "show_limit", "unaccent", "uuid_generate_v1",
-    "uuid_generate_v1mc", "uuid_generate_v4",
-))
-"""Functions of pgcrypto, pg_trgm, unaccent and uuid-ossp that are not immutable and read no relation.
-Others stay out: `crosstab`, `connectby` and `xpath_table` are declared stable and run SQL given as text."""
-_IS_PURE: Final = f"""(p.provolatile = 'i' and l.lanname in ('internal', 'c') and p.prokind in ('f', 'w')
-        or p.prokind = 'a' and p.oid < {_FIRST_USER_OID}
-        or p.prokind in ('a', 'f', 'w') and p.provolatile = 'i' and l.lanname in ('internal', 'c') and {_IS_EXTENSION}
-        or p.oid < {_FIRST_USER_OID} and p.provolatile in ('i', 's') and l.lanname in ('internal', 'sql')
-        or p.proname in ({_EXTENSION_ADMITTED}) and l.lanname = 'c' and {_IS_EXTENSION})"""
-_FUNCTIONS: Final = f"""
-select n.nspname::text, p.proname::text, {_IS_PURE}::text,
-       (p.pronargs - p.pronargdefaults <= 1 and p.pronargs >= 1 and t.typtype in ('c', 'p', 'd'))::text,
-       p.proretset::text
-from pg_catalog.pg_proc p
-join pg_catalog.pg_namespace n on n.oid = p.pronamespace
-join pg_catalog.pg_language l on l.oid = p.prolang
-left join pg_catalog.pg_type t on t.oid = p.proargtypes[0]
-where p.oid >= {_FIRST_USER_OID} and {_NOT_TEMPORARY}
-"""  # noqa: S608 - constants of this file
-_OPERATORS: Final = f"""
-select n.nspname::text, o.oprname::text,
-       ({_IS_PURE} or p.provolatile = 's' and l.lanname = 'c' and {_IS_EXTENSION})::text
-from pg_catalog.pg_operator o
-join pg_catalog.pg_namespace n on n.oid = o.oprnamespace
-join pg_catalog.pg_proc p on p.oid = o.oprcode
-join pg_catalog.pg_language l on l.oid = p.prolang
-where o.oid >= {_FIRST_USER_OID}
-"""  # noqa: S608 - constants of this file
-_CASTS: Final = f"""
-select s.typname::text, t.typname::text, {_IS_PURE}::text,
-       (s.typnamespace = 'pg_catalog'::pg_catalog.regnamespace)::text,
-       (t.typnamespace = 'pg_catalog'::pg_catalog.regnamespace)::text
-from pg_catalog.pg_cast k
-join pg_catalog.pg_type s on s.oid = k.castsource
-join pg_catalog.pg_type t on t.oid = k.casttarget
-join pg_catalog.pg_proc p on p.oid = k.castfunc
-join pg_catalog.pg_language l on l.oid = p.prolang
-where k.oid >= {_FIRST_USER_OID}
+where (i.indisunique or i.indisexclusion) and i.indrelid >= {FIRST_USER_OID}
 """  # noqa: S608 - constants of this file
 
 _SUM: Final = "coalesce(sum(x.xmin::text::bigint), 0)::text || ':' || count(*)::text"
@@ -130,18 +85,20 @@ def _stamp(table: str, where: str = "", join: str = "") -> str:
 _FINGERPRINT: Final = "select " + " || '/' || ".join((
     _stamp("pg_class", "where x.relpersistence <> 't'"),
     _stamp("pg_attribute", "where x.attnum > 0",
-           f"join pg_catalog.pg_class c on c.oid = x.attrelid and c.oid >= {_FIRST_USER_OID}"
+           f"join pg_catalog.pg_class c on c.oid = x.attrelid and c.oid >= {FIRST_USER_OID}"
            " and c.relpersistence <> 't' and c.relkind in ('r', 'p', 'v', 'm', 'f', 'c')"),
-    _stamp("pg_constraint", "where x.contype = 'f'"),
+    _stamp("pg_constraint", "where x.contype in ('c', 'f')"),
     _stamp("pg_trigger", "where not x.tgisinternal"),
-    _stamp("pg_rewrite", f"where x.oid >= {_FIRST_USER_OID}"),
+    _stamp("pg_rewrite", f"where x.oid >= {FIRST_USER_OID}"),
     _stamp("pg_attrdef"),
-    _stamp("pg_proc", f"where x.oid >= {_FIRST_USER_OID}"),
-    _stamp("pg_operator", f"where x.oid >= {_FIRST_USER_OID}"),
-    _stamp("pg_cast", f"where x.oid >= {_FIRST_USER_OID}"),
+    _stamp("pg_proc", f"where x.oid >= {FIRST_USER_OID}"),
+    _stamp("pg_operator", f"where x.oid >= {FIRST_USER_OID}"),
+    _stamp("pg_policy"),
+    _stamp("pg_event_trigger"),
+    _stamp("pg_cast", f"where x.oid >= {FIRST_USER_OID}"),
     _stamp("pg_inherits"),
     _stamp("pg_namespace", "where x.nspname !~ '^pg_(toast_)?temp_'"),
-    _stamp("pg_type", f"where x.oid >= {_FIRST_USER_OID} and x.typtype in ('d', 'e', 'b', 'r')"
+    _stamp("pg_type", f"where x.oid >= {FIRST_USER_OID} and x.typtype in ('d', 'e', 'b', 'r')"
            " and x.typelem = 0"),
 ))
 
@@ -178,37 +135,23 @@ class Relation:
         return self.schema in SYSTEM_SCHEMAS
 
 
-@dataclass(frozen=True, slots=True)
-class Routine:
-    """A function or operator that somebody added. `is_pure`: a function of its arguments alone, as far
-    as its declaration and its origin (an extension's C code) can vouch for it. `returns_set`: a call may give more
-    or fewer rows than one."""
-
-    schema: str
-    name: str
-    is_pure: bool
-    takes_row: bool = False
-    returns_set: bool = True
-
-
 class Catalogue:
     """One snapshot. Immutable apart from what is derived from it and kept with it (`derived`)."""
 
     QUERIES: ClassVar[Mapping[str, str]] = {
-        "relations": _RELATIONS, "columns": _COLUMNS, "inherits": _INHERITS, "functions": _FUNCTIONS,
-        "operators": _OPERATORS, "casts": _CASTS, "reactions": _REACTIONS, "uniques": _UNIQUES,
+        "relations": _RELATIONS, "columns": _COLUMNS, "inherits": _INHERITS, "reactions": _REACTIONS,
+        "uniques": _UNIQUES, **code.QUERIES,
         "encoding": "select pg_catalog.getdatabaseencoding()::text",
     }
     """Name → SQL. Run them with `search_path = ''` in one REPEATABLE READ transaction."""
 
     FINGERPRINT: ClassVar[str] = _FINGERPRINT
     """One text value that changes with any DDL on user objects, whoever does it: row counts and summed
-    transaction ids of twelve system catalogues. Not covered: changes to built-in objects (superuser
+    transaction ids of fourteen system catalogues. Not covered: changes to built-in objects (superuser
     only) and a rewritten row whose transaction id sums up to the old total."""
 
     def __init__(self, relations: Sequence[Relation], inherits: Sequence[tuple[int, int]],
-                 functions: Sequence[Routine], operators: Sequence[Routine], casts: frozenset[str],
-                 version: int, fingerprint: str,
+                 added: Code, version: int, fingerprint: str,
                  reactions: Sequence[tuple[int, int]] = (), is_utf8: bool = True,
                  known: KnownColumns | None = None, uniques: Sequence[tuple[int, int]] | None = None) -> None:
         self.version = version
@@ -223,15 +166,14 @@ class Catalogue:
         """Otherwise the server's scanner folds and cuts names outside ASCII in another way than ours."""
         self.children = _targets_of((parent, child) for child, parent in inherits)
         self.reactions = _targets_of(reactions)
-        """Relation → relations whose foreign keys follow a change of it; 0 stands for a trigger's function."""
-        self.functions = _by_name(functions)
-        self.operators = _by_name(operators)
-        self.impure_casts = casts
-        """Names of types that a cast with a function of unknown effect converts from or to."""
-        self.by_cast = frozenset(
-            relation.oid for relation in relations
-            if any(column.type_name.lstrip("_") in casts and column.base is None for column in relation.columns))
-        """Relations with a column of such a type: reading it may run the cast without naming the type."""
+        """Relation → relations whose foreign keys follow a change of it."""
+        self.code = added
+        self.functions = added.functions
+        self.operators = added.operators
+        self.casting = _types_of(relations, added.casts)
+        """Relation → types of its columns that have casts of unknown purity: reading it may run one unnamed."""
+        self.checked = _types_of(relations, added.domains)
+        """Relation → domains of its columns whose checks call a function."""
         self.uniques = None if uniques is None else {
             oid: frozenset(numbers) for oid, numbers in _targets_of(uniques).items()}
         """Relation → attribute numbers whose values a constraint or index keeps apart; None where that is not known."""
@@ -245,26 +187,21 @@ class Catalogue:
         """A snapshot from the results of `QUERIES`."""
         columns: dict[int, list[Column]] = {}
         for row in rows["columns"]:
-            columns.setdefault(_number(row[0]), []).append(
-                Column(_number(row[1]), row[2] or "", row[3] or "", row[4], row[5] or "", row[6],
-                       row[7] or "", _number(row[8]) if len(row) > 8 else 0))
+            columns.setdefault(number(row[0]), []).append(
+                Column(number(row[1]), row[2] or "", row[3] or "", row[4], row[5] or "", row[6],
+                       row[7] or "", number(row[8]) if len(row) > 8 else 0))
         relations = [
-            Relation(_number(row[0]), row[1] or "", row[2] or "", row[3] or "",
-                     tuple(columns.get(_number(row[0]), ())), row[4], _is_true(row[5]))
+            Relation(number(row[0]), row[1] or "", row[2] or "", row[3] or "",
+                     tuple(columns.get(number(row[0]), ())), row[4], is_true(row[5]))
             for row in rows["relations"]
         ]
-        inherits = [(_number(row[0]), _number(row[1])) for row in rows["inherits"]]
-        functions = [Routine(row[0] or "", row[1] or "", _is_true(row[2]), _is_true(row[3]),
-                             len(row) < 5 or _is_true(row[4]))
-                     for row in rows["functions"]]
-        operators = [Routine(row[0] or "", row[1] or "", _is_true(row[2])) for row in rows["operators"]]
-        casts = frozenset(name for row in rows["casts"] if not _is_true(row[2]) for name in _cast_types(row))
-        reactions = [(_number(row[0]), _number(row[1])) for row in rows.get("reactions", ())]
-        return cls(relations, inherits, functions, operators, casts, version, fingerprint, reactions,
+        inherits = [(number(row[0]), number(row[1])) for row in rows["inherits"]]
+        reactions = [(number(row[0]), number(row[1])) for row in rows.get("reactions", ())]
+        return cls(relations, inherits, Code(rows), version, fingerprint, reactions,
                    all(row[0] == "UTF8" for row in rows.get("encoding", ())), known,
-                   [(_number(row[0]), _number(row[1])) for row in rows["uniques"]] if "uniques" in rows else None)
+                   [(number(row[0]), number(row[1])) for row in rows["uniques"]] if "uniques" in rows else None)
 
-    def is_unique(self, oid: int, number: int) -> bool:
+    def is_unique(self, oid: int, attribute: int) -> bool:
         """Whether a constraint may tell that a value of the column is there already."""
         if self.uniques is None:
             return True
@@ -276,7 +213,7 @@ class Catalogue:
                 continue
             seen.add(relation)
             numbers = self.uniques.get(relation, frozenset())
-            if 0 in numbers or number in numbers or (relation != oid and numbers):
+            if 0 in numbers or attribute in numbers or (relation != oid and numbers):
                 return True
             stack += self.children.get(relation, ())
         return False
@@ -296,23 +233,12 @@ def _targets_of(pairs: Iterable[tuple[int, int]]) -> dict[int, tuple[int, ...]]:
     return {source: tuple(targets) for source, targets in found.items()}
 
 
-def _cast_types(row: Row) -> list[str]:
-    """The types that give a cast away: the user's own ones, or both where both are built in."""
-    names, builtin = (row[0] or "", row[1] or ""), (_is_true(row[3]), _is_true(row[4]))
-    own = [name for name, is_builtin in zip(names, builtin, strict=True) if not is_builtin]
-    return own or list(names)
-
-
-def _by_name(routines: Sequence[Routine]) -> dict[str, tuple[Routine, ...]]:
-    found: dict[str, tuple[Routine, ...]] = {}
-    for routine in routines:
-        found[routine.name] = (*found.get(routine.name, ()), routine)
-    return found
-
-
-def _number(text: str | None) -> int:
-    return int(text or "0")
-
-
-def _is_true(text: str | None) -> bool:
-    return text in ("t", "true")
+def _types_of(relations: Sequence[Relation], names: Mapping[str, object]) -> dict[int, frozenset[str]]:
+    """Relation → those of the named types that its columns have, in arrays too."""
+    if not names:
+        return {}
+    found = {relation.oid: frozenset(
+        name for column in relation.columns if column.base is None
+        for name in (column.type_name, column.type_name[1:], column.type_name.lstrip("_")) if name in names)
+        for relation in relations}
+    return {oid: types for oid, types in found.items() if types}

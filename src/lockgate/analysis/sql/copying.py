@@ -11,11 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 _IGNORED: Final = frozenset({
-    "freeze", "force_not_null", "force_null", "force_quote", "default", "on_error", "log_verbosity",
+    "header", "freeze", "force_not_null", "force_null", "force_quote", "default", "on_error", "log_verbosity",
     "reject_limit",
 })
-"""Options that leave the shape of a row as it is (a forced quote is a quote)."""
-_HEADER: Final = {"true": True, "on": True, "false": False, "off": False}
+"""Options that leave the shape of a row as it is (a forced quote is a quote; a header is a row)."""
 _STRINGS: Final = frozenset({"delimiter", "null", "quote", "escape"})
 _UTF8: Final = frozenset({"utf8", "utf-8", "unicode"})
 
@@ -29,22 +28,16 @@ class CopyOut:
     null: str = "\\N"
     quote: str = '"'
     escape: str = '"'
-    has_header: bool = False
     problem: str | None = None
 
 
 def copy_out(options: list[dict[str, Any]] | None) -> CopyOut:
     """The options of one statement, with the defaults of its format."""
     given: dict[str, str] = {}
-    header: bool | None = None
     for item in options or ():
         element = item.get("DefElem", {})
         name = str(element.get("defname", ""))
         if name in _IGNORED:
-            continue
-        if name == "header":
-            if header is not None or (header := _header(element)) is None:
-                return CopyOut(problem="the COPY option header is given twice or not known here")
             continue
         value = element.get("arg", {}).get("String", {}).get("sval")
         if name not in _STRINGS and name not in ("format", "encoding"):
@@ -54,19 +47,7 @@ def copy_out(options: list[dict[str, Any]] | None) -> CopyOut:
         if "arg" in element and "String" not in element["arg"]:
             return CopyOut(problem=f"the COPY option {name} has a value that is no string")
         given[name] = str(value or "")
-    return replace(_with_defaults(given), has_header=bool(header))
-
-
-def _header(element: dict[str, Any]) -> bool | None:
-    """Whether the first row holds names (copy.c, ``defGetCopyHeaderOption``); None for what it is not sure of."""
-    match element.get("arg", {"Boolean": {"boolval": True}}):
-        case {"Boolean": value}:
-            return bool(value.get("boolval"))
-        case {"Integer": value} if value.get("ival", 0) in (0, 1):
-            return bool(value.get("ival", 0))
-        case {"String": {"sval": str(word)}}:
-            return _HEADER.get(word.lower())
-    return None
+    return _with_defaults(given)
 
 
 def _with_defaults(given: dict[str, str]) -> CopyOut:

@@ -235,10 +235,21 @@ class StatementReader:
         self.verbs.add("create")
         self.opaque("CREATE EXTENSION")                 # runs a script
 
+    def _extension_update(self, body: Node) -> None:
+        self.verbs.add("alter")
+        self.opaque("ALTER EXTENSION")                  # so does this
+
     # ---------------------------------------------------------------- session
 
     def _do(self, body: Node) -> None:
+        """Only with a catalogue is it known what a block does: see `routines`."""
         self.verbs.add("do")
+        options = {item.get("DefElem", {}).get("defname"): item.get("DefElem", {}).get("arg", {})
+                   for item in body.get("args", ())}
+        if options.get("language", {}).get("String", {}).get("sval", "plpgsql") != "plpgsql":
+            self.opaque("DO in another language")
+            return
+        self.reader.reading.blocks.append(options.get("as", {}).get("String", {}).get("sval", ""))
         self.opaque("DO")
 
     def _call(self, body: Node) -> None:
@@ -378,6 +389,7 @@ _HANDLERS: Final[dict[str, Callable[[StatementReader, Node], None]]] = {
     "RenameStmt": StatementReader._rename,
     "AlterObjectSchemaStmt": StatementReader._rename,
     "CreateExtensionStmt": StatementReader._extension,
+    "AlterExtensionStmt": StatementReader._extension_update,
     "RuleStmt": StatementReader._rule,
     "AlterTableStmt": StatementReader._alter_table,
     "DropStmt": StatementReader._drop,

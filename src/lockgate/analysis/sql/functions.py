@@ -52,6 +52,8 @@ ADMITTED: Final = frozenset(
 )
 """Built-in functions by name that leave a statement transparent."""
 
+_BUILTIN: Final = frozenset((*IMMUTABLE, *STABLE, *VOLATILE))
+
 INFORMATION_SCHEMA: Final = frozenset("""
 _pg_expandarray _pg_index_position _pg_truetypid _pg_truetypmod _pg_char_max_length
 _pg_char_octet_length _pg_numeric_precision _pg_numeric_precision_radix _pg_numeric_scale
@@ -60,6 +62,11 @@ _pg_datetime_precision _pg_interval_type
 
 FILES: Final = re.compile(r"^(?:pg_read_|pg_ls_|pg_stat_file|lo_import|lo_export|pg_rotate|pg_current_logfile)")
 """Functions that touch files of the server."""
+
+
+def is_builtin(name: str) -> bool:
+    """Whether a function of this name comes with PostgreSQL."""
+    return name in _BUILTIN
 
 
 def is_admitted(schema: str | None, name: str) -> bool:

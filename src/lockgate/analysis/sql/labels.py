@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import reduce
 from operator import or_
@@ -19,9 +19,10 @@ import pgparse
 
 from lockgate.analysis.sql.catalogue import Catalogue, Column, Relation
 from lockgate.analysis.sql.covers import Cover, direct_covers
-from lockgate.analysis.sql.functions import is_admitted
 from lockgate.analysis.sql.lineage import tainted_outputs
 from lockgate.analysis.sql.reading import Reader, Reading
+from lockgate.analysis.sql.routines.flows import Spread, spread_of
+from lockgate.analysis.sql.routines.verdicts import Verdicts
 from lockgate.model import ColumnMask, MaskMethod
 
 _CLOSED: Final = re.compile(
@@ -55,10 +56,26 @@ class Labels:
     projections: dict[tuple[object, ...], str] = field(default_factory=dict)     # made so far: `projection`
     filtered: set[int] = field(default_factory=set)     # views whose rows come and go with protected values
     pairs: frozenset[tuple[int, int]] = frozenset()
+    escaping: set[int] = field(default_factory=set)      # relations whose triggers put values where no label follows
+    sources: frozenset[tuple[int, int]] = frozenset()                            # for `taint`: what reads splice, 0 for all
     digest: str = ""                                                             # of masks and pairs
+    _verdicts: Verdicts | None = field(default=None, init=False, repr=False)
 
     def reach_of(self, relation: Relation) -> Reach:
         return self.reach.get(relation.oid, Reach.OPEN)
+
+    def is_protected(self, relation: Relation) -> bool:
+        """Whether the relation is closed, or any column of it is protected."""
+        return self.reach_of(relation) is not Reach.OPEN or bool(self.protected.get(relation.oid))
+
+    def is_closed(self, relation: Relation) -> bool:
+        return self.reach_of(relation) is Reach.CLOSED
+
+    @property
+    def verdicts(self) -> Verdicts:
+        """On routines, under these labels."""
+        assert self._verdicts is not None, "the labels are not complete"
+        return self._verdicts
 
     def protected_names(self, relation: Relation) -> frozenset[str]:
         numbers = self.protected.get(relation.oid, {})
@@ -78,49 +95,6 @@ def labels_for(masks: tuple[ColumnMask, ...], catalogue: Catalogue) -> Labels:
     return labels
 
 
-def is_opaque_call(catalogue: Catalogue, schema: str | None, name: str) -> bool:
-    """Whether a call by this name may run something else than a function of its arguments."""
-    routines = [routine for routine in catalogue.functions.get(name, ()) if schema in (None, routine.schema)]
-    if any(not routine.is_pure for routine in routines):
-        return True
-    return not routines and not is_admitted(schema, name)
-
-
-def opaque_reason(reading: Reading, catalogue: Catalogue) -> str | None:
-    """Why the effect of what was read is unknown even with the catalogue, or None."""
-    for schema, name in reading.functions:
-        if name == "set_config" and schema in (None, "pg_catalog") and "function set_config" not in reading.opaque:
-            continue
-        if is_opaque_call(catalogue, schema, name):
-            return f"function {name}"
-    for why in reading.opaque:
-        if not why.startswith("function ") and why != "EXECUTE":
-            return why
-    if reading.unknown:
-        return "syntax that is not understood"
-    return _hidden_call(reading, catalogue)
-
-
-def _hidden_call(reading: Reading, catalogue: Catalogue) -> str | None:
-    """Calls that are not written as calls: operators, casts, attribute notation, newer keywords."""
-    for schema, name in reading.operators:
-        if any(not routine.is_pure and schema in (None, routine.schema)
-               for routine in catalogue.operators.get(name, ())):
-            return f"operator {name}"
-    for _, name in reading.types:
-        if name in catalogue.impure_casts:
-            return f"cast to or from {name}"
-    if catalogue.by_cast:
-        for use in reading.uses:
-            if any(relation.oid in catalogue.by_cast for relation in catalogue.candidates(use.schema, use.name)):
-                return f"casts of {use.name}'s types"
-    for name in reading.attributes | reading.keywords:
-        for routine in catalogue.functions.get(name, ()):
-            if not routine.is_pure and (routine.takes_row or name in reading.keywords):
-                return f"function {name}"
-    return None
-
-
 class _Closure:
     def __init__(self, masks: tuple[ColumnMask, ...], catalogue: Catalogue) -> None:
         self.masks = masks
@@ -129,6 +103,7 @@ class _Closure:
         self.trees: dict[int, Any] = {}
         self.generated: dict[tuple[int, int], frozenset[str]] = {}
         self.by_oid = catalogue.by_oid
+        self.verdicts = Verdicts(self.labels, catalogue)
 
     def run(self) -> Labels:
         labels, catalogue = self.labels, self.catalogue
@@ -144,10 +119,15 @@ class _Closure:
             self._read_view(view)
         changed = True
         while changed:
-            changed = self._inherit() | self._generate() | self._compose() | self._all_views(views)
+            self.verdicts = Verdicts(labels, catalogue)
+            changed = (self._inherit() | self._generate() | self._compose() | self._all_views(views)
+                       | self._all_triggers() | self._defaults())
         for oid in labels.covers:
             labels.reach.setdefault(oid, Reach.MASKED)
         labels.pairs = frozenset((oid, number) for oid, found in labels.protected.items() for number in found)
+        labels.sources = frozenset((oid, number) for oid, found in labels.covers.items() for number in found) | frozenset(
+            (oid, 0) for oid, reach in labels.reach.items() if reach is Reach.CLOSED)
+        labels._verdicts = Verdicts(labels, catalogue)
         labels.digest = hashlib.sha256(repr((self.masks, sorted(labels.pairs))).encode()).hexdigest()
         return labels
 
@@ -210,6 +190,73 @@ class _Closure:
                 self.generated[key] = frozenset(names[-1] for names in reading.columns)
         return self.generated[key]
 
+    # ---------------------------------------------------------------- code
+
+    def _defaults(self) -> bool:
+        """Columns whose default is made from protected data."""
+        changed = False
+        for oid, found in self.catalogue.code.wired.items():
+            for wired in found:
+                if wired.kind == "default" and self.verdicts.of_routine(wired.routine).shows:
+                    changed |= self._add(oid, wired.number, _CLOSED_COVER, True)
+        return changed
+
+    def _all_triggers(self) -> bool:
+        """Columns that a trigger fills from protected ones, of its own relation or of any other."""
+        changed = False
+        known: dict[tuple[object, ...], Spread] = {}
+        for oid, triggers in self.catalogue.code.triggers.items():
+            relation = self.by_oid.get(oid)
+            if relation is None:
+                continue
+            names = self.labels.protected_names(relation)
+            for trigger in triggers:
+                if not names and not self.verdicts.of_trigger(trigger).shows:
+                    continue
+                key = (replace(trigger, relation=0), names, tuple(column.name for column in relation.columns))
+                if key not in known:
+                    known[key] = spread_of(trigger, names, self.catalogue, self.verdicts, self._names)
+                changed |= self._spread(relation, known[key])
+        return changed
+
+    def _spread(self, relation: Relation, spread: Spread) -> bool:
+        found = self.labels.protected.get(relation.oid)
+        cover = _whole(found) if found else _CLOSED_COVER
+        changed = False
+        for column in relation.columns:
+            if spread.is_whole_row or column.name in spread.own:
+                changed |= self._add(relation.oid, column.number, cover, relation.kind != "v")
+        for (schema, name), columns in spread.columns.items():
+            for target in self.catalogue.candidates(schema, name):
+                for place, column in enumerate(target.columns):
+                    if columns is None or column.name in columns or place in columns:
+                        changed |= self._fill(target, column, cover)
+        if spread.escapes and relation.oid not in self.labels.escaping:
+            self.labels.escaping.add(relation.oid)
+            changed = True
+        return changed
+
+    def _fill(self, target: Relation, column: Column, cover: Cover) -> bool:
+        """A column is written to; through a view, all that it may stand for are."""
+        reading = self.labels.readings.get(target.oid) if target.kind == "v" else None
+        if reading is None:
+            return self._add(target.oid, column.number, cover, target.kind != "v")
+        changed = False
+        for use in reading.uses:
+            for below in self.catalogue.candidates(use.schema, use.name):
+                names = {one.name for one in below.columns}
+                for one in below.columns:
+                    if column.name not in names or one.name == column.name:
+                        changed |= self._add(below.oid, one.number, cover, below.kind != "v")
+        return changed
+
+    def _names(self, schema: str | None, name: str) -> frozenset[str] | None:
+        """The protected columns of what a name in a routine may mean; None where it is closed."""
+        found = self.catalogue.candidates(schema, name)
+        if any(self.labels.is_closed(relation) for relation in found):
+            return None
+        return frozenset(name for relation in found for name in self.labels.protected_names(relation))
+
     # ---------------------------------------------------------------- views
 
     def _read_view(self, view: Relation) -> None:
@@ -222,8 +269,6 @@ class _Closure:
         reader.walk(trees[0]["stmt"], "SelectStmt")
         self.trees[view.oid] = trees[0]["stmt"]["SelectStmt"]
         self.labels.readings[view.oid] = reader.reading
-        if opaque_reason(reader.reading, self.catalogue) is not None:
-            self._close(view)
 
     def _close(self, view: Relation) -> bool:
         """The view cannot be looked through: closed as a whole, and everything on top of it."""
@@ -244,6 +289,8 @@ class _Closure:
         reading = self.labels.readings.get(view.oid)
         if reading is None or self.labels.reach.get(view.oid) is Reach.CLOSED:
             return False
+        if self.verdicts.obstacle(reading) is not None:
+            return self._close(view)
         touched = False
         cover: Cover | None = None
         for use in reading.uses:

@@ -18,19 +18,19 @@ _OPEN_UTILITIES: Final = frozenset((
     "AlterCollationStmt", "AlterDatabaseRefreshCollStmt", "AlterDatabaseStmt",
     "AlterDefaultPrivilegesStmt", "AlterDomainStmt", "AlterEnumStmt", "AlterOwnerStmt",
     "AlterSeqStmt", "AlterStatsStmt", "AlterTableSpaceOptionsStmt",
-    "AlterTableStmt", "AlterTableMoveAllStmt", "AlterTypeStmt", "CheckPointStmt", "ClosePortalStmt", "ClusterStmt",
+    "AlterTableStmt", "AlterTableMoveAllStmt", "AlterTypeStmt", "CallStmt", "CheckPointStmt", "ClosePortalStmt", "ClusterStmt",
     "CommentStmt", "CompositeTypeStmt", "ConstraintsSetStmt", "CopyStmt", "CreateDomainStmt", "CreateEnumStmt",
     "CreateSchemaStmt", "CreateSeqStmt", "CreateStmt", "CreateStatsStmt", "CreateTableAsStmt",
-    "DeallocateStmt", "DeclareCursorStmt", "DiscardStmt", "DropOwnedStmt",
+    "DeallocateStmt", "DeclareCursorStmt", "DiscardStmt", "DoStmt", "DropOwnedStmt",
     "DropStmt", "DropTableSpaceStmt", "DropdbStmt", "ExecuteStmt", "ExplainStmt", "FetchStmt",
     "GrantStmt", "IndexStmt", "ListenStmt", "LockStmt", "NotifyStmt", "PrepareStmt",
     "ReassignOwnedStmt", "RefreshMatViewStmt", "ReindexStmt", "RenameStmt", "AlterObjectSchemaStmt",
     "TransactionStmt", "TruncateStmt", "UnlistenStmt", "VacuumStmt", "VariableSetStmt", "VariableShowStmt",
     "ViewStmt",
 ))
-"""Utility statements that are not refused as such. Whatever makes a function, operator, cast, rule,
-trigger, policy, foreign object, publication or extension is: it could carry values past the masks. So is
-what changes accounts: the gateway's own could be locked out, or another let in beside it."""
+"""Utility statements that are not refused as such. (What CALL and DO run is judged by `routines`.) Whatever makes
+a function, operator, cast, rule, trigger, policy, foreign object, publication or extension is: it could carry
+values past the masks. So is what changes accounts: the gateway's own could be locked out, or another let in."""
 
 # CLUSTER is not among them: the order of the rows would be that of an index on a protected column.
 _ON_PROTECTED: Final = frozenset((

@@ -1,25 +1,25 @@
-"""What a change of one relation sets in motion in others: foreign keys, triggers, rules, children.
+"""What a change of one relation sets in motion in others: foreign keys, rules, children, views of them.
 
-Apart from `labels` because it is about effects, not about columns: an error or a notice that arises on
-the way may quote a whole row of a relation that the statement never named.
+Apart from `labels` because it is about effects, not about columns. What triggers and other code add to it is
+found by `routines.verdicts`, which asks here for the next relations.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from lockgate.analysis.sql.catalogue import Catalogue, Relation
-from lockgate.analysis.sql.labels import Labels
+
+if TYPE_CHECKING:
+    from lockgate.analysis.sql.labels import Labels
 
 
-def may_speak_of_protected(relation: Relation, labels: Labels, catalogue: Catalogue) -> bool:
-    """Whether a change of the relation reaches a protected one, or a function that could say anything."""
-    def onwards(oid: int) -> Iterator[int]:
-        yield from catalogue.reactions.get(oid, ())
-        yield from catalogue.children.get(oid, ())
-        yield from _below(oid, labels, catalogue)
-
-    return any(oid == 0 or labels.protected.get(oid) for oid in _reached([relation.oid], onwards))
+def reached_by_change(oid: int, labels: Labels, catalogue: Catalogue) -> Iterator[int]:
+    """Relations (OIDs) whose rows a change of this one may change or check, one step away."""
+    yield from catalogue.reactions.get(oid, ())
+    yield from catalogue.children.get(oid, ())
+    yield from _below(oid, labels, catalogue)
 
 
 def has_protected_child(relation: Relation, labels: Labels, catalogue: Catalogue) -> bool:

@@ -45,21 +45,26 @@ class Use(NamedTuple):
 
 
 class Target:
-    """The relation that one INSERT, UPDATE, DELETE or MERGE changes, and the columns that it sets."""
+    """The relation that one INSERT, UPDATE, DELETE or MERGE changes, the columns that it sets, and those (or whether a
+    constraint) that its ON CONFLICT names."""
 
-    __slots__ = ("columns", "kind", "use")
+    __slots__ = ("columns", "infer", "kind", "names_constraint", "use")
 
     def __init__(self, kind: str, use: Use) -> None:
         self.kind = kind
         self.use = use
         self.columns: list[str] = []                    # columns set
+        self.infer: list[str] = []                      # ON CONFLICT (columns)
+        self.names_constraint = False                   # ON CONFLICT ON CONSTRAINT
 
 
 class Reading:
     """Everything that was found; filled by `Reader`, read-only afterwards."""
 
     __slots__ = (
+        "arities",
         "attributes",
+        "blocks",
         "columns",
         "created",
         "functions",
@@ -84,6 +89,8 @@ class Reading:
         self.columns: list[tuple[str, ...]] = []
         self.qualified: list[tuple[int, tuple[str, ...]]] = []     # references with a schema: position, names
         self.functions: list[tuple[str | None, str]] = []
+        self.arities: dict[tuple[str | None, str], set[int]] = {}   # arguments given; negative where not plain
+        self.blocks: list[str] = []                 # bodies of DO in PL/pgSQL
         self.operators: set[tuple[str | None, str]] = set()
         self.types: set[tuple[str | None, str]] = set()
         self.attributes: set[str] = set()           # names after a dot, which may be functions
@@ -223,6 +230,8 @@ class Reader:
     def _function(self, node: Node, scope: Scope, target: int, stack: Stack) -> None:
         schema, name = qualified(node.get("funcname"))
         self.reading.functions.append((schema, name))
+        count = -1 if "func_variadic" in node or "agg_within_group" in node else len(node.get("args", ()))
+        self.reading.arities.setdefault((schema, name), set()).add(count)
         if not is_admitted(schema, name) and not (name == "set_config" and self._is_plain_setting(node)):
             self.reading.opaque.append(f"function {name}")
         for key in ("args", "agg_order", "agg_filter", "over"):
@@ -403,6 +412,10 @@ class Reader:
             if conflict.get("action") == "ONCONFLICT_UPDATE":
                 self.reading.verbs.add("update")
             self._assigned(index, conflict.get("targetList"))
+            inference = conflict.get("infer", {})
+            found = self.reading.targets[index]
+            found.names_constraint = "conname" in inference
+            found.infer += [element.get("IndexElem", {}).get("name", "") for element in inference.get("indexElems", ())]
             stack.append((conflict, scope, index))
 
     def _restricted(self, condition: Node | None) -> None:

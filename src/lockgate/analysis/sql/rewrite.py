@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from lockgate.analysis.sql.catalogue import Catalogue, Relation
-from lockgate.analysis.sql.labels import Labels, Reach, labels_for, opaque_reason
+from lockgate.analysis.sql.labels import Labels, Reach, labels_for
 from lockgate.analysis.sql.literals import literals
 from lockgate.analysis.sql.masks import quote_name, redacted
 from lockgate.analysis.sql.permitted import (
@@ -29,9 +29,9 @@ from lockgate.analysis.sql.permitted import (
 from lockgate.analysis.sql.placement import Placed, constants, parameter_uses
 from lockgate.analysis.sql.predicates import NOTHING, Lookup, Predication, ShownColumn, is_plain_query
 from lockgate.analysis.sql.projection import MAX_LENGTH, Projections, Refused, refuse, system_columns
-from lockgate.analysis.sql.reactions import may_speak_of_protected
 from lockgate.analysis.sql.reading import Node, Reading, Target, Use
 from lockgate.analysis.sql.returning import Returning, is_alone_in
+from lockgate.analysis.sql.routines.calls import calls_of
 from lockgate.analysis.sql.session import SessionNames
 from lockgate.analysis.sql.splice import STAND_IN, Splices, Unspliceable, parsed, reparse
 from lockgate.analysis.sql.statement import Masked, Statement
@@ -103,10 +103,7 @@ class _Plan:
             raise refuse("names outside ASCII mean something else on a database whose encoding is not UTF8",
                           "write text outside ASCII as U&'…' or as a parameter")
         self._session_names(statement)
-        reason = opaque_reason(reading, self.catalogue)
-        if reason is not None:
-            raise refuse(f"its effect cannot be analysed ({reason}), and this connection has protected columns",
-                          "use plain queries and built-in functions on this connection")
+        self._code(reading)
         for name, body in reading.utilities:
             why = utility_reason(name, body)
             if why is not None:
@@ -124,6 +121,22 @@ class _Plan:
         verdict = self.verdict
         return Masked(text, self.touched or bool(digest), digest, self.labels.pairs, self.labels.digest, verdict.results,
                       self.lookups, self.placed, self.shown)
+
+    def _code(self, reading: Reading) -> None:
+        """Functions and other code that the statement runs: admitted, or the statement is refused."""
+        verdicts = self.labels.verdicts
+        obstacle = verdicts.obstacle(reading)
+        if obstacle is not None and obstacle.shows:
+            raise refuse(f"{obstacle.call} cannot be called on this connection: {obstacle.reason}",
+                         "use functions that do not read protected columns, or ask for access to them")
+        if obstacle is not None:
+            raise refuse(f"its effect cannot be analysed ({obstacle.call}: {obstacle.reason}), and this connection has "
+                         "protected columns", "use plain queries and functions whose SQL is written out")
+        if self.session.defines_code and any(True for _ in calls_of(reading, self.catalogue)):
+            raise refuse("it calls a function, and this transaction may have defined one that is not known yet",
+                         "end the transaction first")
+        self.touched = self.touched or verdicts.touches(reading) or (
+            bool(reading.utilities) and verdicts.redefining_speaks())
 
     def _finish(self, splices: Splices) -> Masked:
         data = splices.apply()
@@ -248,8 +261,9 @@ class _Plan:
             why = definition_reason(use, relation, self.labels, self.catalogue)
             if why is not None:
                 raise refuse(why)
-            if not self.touched and may_speak_of_protected(relation, self.labels, self.catalogue):
-                self.touched = True
+            if relation.oid in self.labels.escaping:
+                raise refuse("a trigger of the relation puts protected values where they cannot be masked")
+            self.touched = self.touched or self.labels.verdicts.reacts(relation)
 
     def _is_new(self, context: str, relation: Relation) -> bool:
         """False where the same kind of change of a relation has been judged: a string can hold thousands of them."""
@@ -331,7 +345,7 @@ class _Plan:
         for number, tree in enumerate(trees):
             if next(iter(tree["stmt"])) not in _LOOKED_INTO:
                 continue                            # `permitted` has judged it
-            taint = taint_of(tree["stmt"], self.catalogue, self.labels.pairs, self._in_session, budget)
+            taint = taint_of(tree["stmt"], self.catalogue, self.labels.sources, self._in_session, budget)
             if taint.is_top:
                 raise refuse(f"it cannot be told which masked columns it depends on ({taint.reason})",
                              "Write a simpler statement, or send its parts one by one.")

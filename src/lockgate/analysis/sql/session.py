@@ -23,7 +23,8 @@ _SERIALS = count(1)
 class SessionNames:
     """Relations created, statements prepared by SQL or by message, and cursors declared."""
 
-    __slots__ = ("_cursors", "_made", "_prepared", "_relations", "_serial", "_unclear", "is_path_reported", "path", "relations_version", "version")
+    __slots__ = ("_cursors", "_made", "_prepared", "_relations", "_serial", "_unclear", "defines_code", "is_path_reported",
+                 "path", "relations_version", "version")
 
     def __init__(self) -> None:
         self._serial = next(_SERIALS)
@@ -34,6 +35,8 @@ class SessionNames:
         self._prepared: dict[str, dict[bytes, tuple[Statement, str]]] = {}
         self._unclear: set[str] = set()             # names with more candidates than are kept
         self._cursors: dict[str, set[str]] = {}
+        self.defines_code = False
+        """Something ran that may have made functions, operators or the like which no catalogue shows yet."""
         self.path: tuple[str, ...] | None = None
         """The schemas of the search path, None where they are not known. Nothing rests on it but which of several
         relations of one name is meant: the one that is chosen is named with its schema in what goes on."""
@@ -43,7 +46,7 @@ class SessionNames:
         """What a plan for the statement depends on: equal stamps, equal plans. Sessions that made no
         relation share their plans."""
         by_name = self.version if statement.executes or statement.cursors_fetched else 0
-        if by_name == 0 and not self._relations:
+        if by_name == 0 and not self._relations and not self.defines_code:
             return (0, 0, 0, self.path)
         return (self._serial, self.relations_version, by_name, self.path)
 
@@ -73,16 +76,24 @@ class SessionNames:
         self._add_relation((schema, name))
 
     def create_all(self, statement: Statement) -> None:
-        """All relations that a statement creates."""
+        """All relations that a statement creates, and whether it may have made code."""
+        if statement.is_opaque and not self.defines_code:
+            self.defines_code = True
+            self.relations_version += 1
+            self.version += 1
         if statement.reading is not None:
             temporary = statement.reading.temporary
             for index, (schema, name) in enumerate(statement.reading.created):
                 self._add_relation(("pg_temp" if index in temporary else schema, name))
 
     def confirm(self, catalogue: Catalogue) -> None:
-        """Forget relations that the catalogue knows by now: they are like any other's. Call it with one
-        that was taken after they were committed. Temporary ones stay, no catalogue shows them.
+        """Forget relations and code that the catalogue knows by now: they are like any other's. Call it with
+        one that was taken after they were committed. Temporary ones stay, no catalogue shows them.
         """
+        if self.defines_code:
+            self.defines_code = False
+            self.relations_version += 1
+            self.version += 1
         known = [(name, schema) for name, schemas in self._relations.items() for schema in schemas
                  if schema != "pg_temp" and catalogue.candidates(schema, name)]
         for name, schema in known:

@@ -248,7 +248,7 @@ class Splices:
 def require_projection(text: str) -> None:
     """Raises `Unspliceable` unless a projection is one parenthesised SELECT and nothing else."""
     try:
-        trees = parse_trees(f"SELECT FROM {text} AS x")     # noqa: S608 - never run
+        trees = parse_trees(f"SELECT FROM {text} AS x")
     except (pgparse.PGQueryError, RecursionError):
         raise Unspliceable("its masked form cannot be read") from None
     items = trees[0]["stmt"].get("SelectStmt", {}).get("fromClause", [])

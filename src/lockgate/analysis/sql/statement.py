@@ -32,7 +32,7 @@ FACTS: Final[Mapping[str, str]] = {
     "has_where": "true if every UPDATE and DELETE has a WHERE that depends on the row (false if unknown)",
     "tautology": "true if the WHERE of an UPDATE, DELETE or MERGE is always true, as `1=1` or `id=id`",
     "functions": "list of the functions called, as written",
-    "is_opaque": "true if the effect is unknown (DO, CALL, unknown functions): all verbs are reported then",
+    "is_opaque": "true if the effect is unknown (code that cannot be read, as dynamic SQL or C): all verbs are reported then",
     "statements": "number of statements in the string",
     "copies_program": "true if COPY runs a program on the server",
     "touches_files": "true if COPY or a function may read or write files of the server",

@@ -179,7 +179,7 @@ def require_parsable(text: str, data: bytes, limit: int) -> None:
     if work > most:
         raise NotUnderstood(TOO_LARGE, f"statement has too many words, values and signs: {work} of {most}", hint=_HINT)
     if work - data.count(b",") > MAX_CHAIN:
-        _require_flat(text)
+        require_flat(text)
 
 
 def _outline(text: str) -> str:
@@ -202,7 +202,7 @@ def _work(data: bytes, classes: bytes) -> int:
     return 2 * (words + signs + data.count(b"'")) + values + data.count(b",")
 
 
-def _require_flat(text: str) -> None:
+def require_flat(text: str) -> None:
     """An upper bound of the tree's depth, for a text whose literals are marks: operators and words since
     the last comma of each open bracket, summed over the open brackets, and every set operation and join."""
     levels = [0]

@@ -9,25 +9,22 @@ the pipeline turns into a refusal (I3): the positions would not be those of the 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Final
 
 from lockgate.errors import RemoteProtocolError
 from lockgate.govern.masking.column_type import ColumnType
-from lockgate.govern.masking.conceal import Conceal, Concealer
-from lockgate.govern.masking.copying import CopyFormat, CopyMask
-from lockgate.govern.masking.detection import FIRST_UNKNOWN, ClearPlan, plan_for, prefilter
+from lockgate.govern.masking.detection import ClearPlan, plan_for
+from lockgate.govern.masking.detector import Origin
+from lockgate.govern.masking.detectors import detectors_for
 from lockgate.govern.masking.keys import MaskKeys
 from lockgate.govern.masking.value_masks import MaskTerms, ValueMask, value_mask
 from lockgate.kernel.rows import rewrite_rows
 from lockgate.model import DetectMask
 
-CopyKind = Literal["copy-text", "copy-csv", "copy-binary"]
-
 COUNTED: Final = "column"
 """The name under which masked values are counted."""
 
 _SEARCHED_FOR_NOTHING: Final = 16                   # bool: detectors find nothing in it, so they leave it alone
-_ROW_LIMIT: Final = 64 << 20
 
 
 class ColumnPlan:
@@ -56,42 +53,8 @@ class ColumnPlan:
         return self._rest.apply(masked)
 
 
-class CopyColumnPlan:
-    """Column masks of one COPY OUT. Rows are put together over the borders of messages and read one by one."""
-
-    __slots__ = ("_copy", "masked")
-
-    def __init__(self, masks: Mapping[int, ValueMask], width: int, kind: CopyKind, bulk: int, options: CopyFormat,
-                 detects: tuple[DetectMask, ...], limit: int = _ROW_LIMIT) -> None:
-        _places(masks, width)
-        is_binary = kind == "copy-binary"
-        concealer = Concealer(detects)
-        self.masked = concealer.masked
-        search = _search(concealer, is_binary)
-        self._copy = CopyMask(
-            kind, options, [self._column(masks.get(at), search) for at in range(width)], search, bulk, limit,
-            must_read=True, nulls={at: mask.null for at, mask in masks.items()},
-        )
-
-    def apply(self, chunk: bytes) -> bytes:
-        """The chunk with every due mask applied; a row that is not whole yet stays here."""
-        return self._copy.apply(chunk, [])
-
-    def _column(self, mask: ValueMask | None, search: Conceal) -> Conceal:
-        if mask is None:
-            return search
-        masked = self.masked
-
-        def conceal(value: bytes) -> bytes | None:
-            masked[COUNTED] = masked.get(COUNTED, 0) + 1
-            new = mask.replace(value)
-            return search(new) if mask.leaves_rest and new is not None else new
-
-        return conceal
-
-
 def row_plan(terms: Mapping[int, MaskTerms], columns: tuple[ColumnType, ...], formats: tuple[int, ...], keys: MaskKeys,
-             detects: tuple[DetectMask, ...], bulk: int) -> ClearPlan:
+             detects: tuple[DetectMask, ...], bulk: int, origins: tuple[Origin | None, ...] = ()) -> ClearPlan:
     """The plan for rows: `columns` and `formats` as RowDescription (or Bind) gives them, `terms` by column from 0.
 
     RemoteProtocolError for a format that is unknown and for a column that is not there.
@@ -104,16 +67,8 @@ def row_plan(terms: Mapping[int, MaskTerms], columns: tuple[ColumnType, ...], fo
         raise RemoteProtocolError("a result lacks a column that is due a mask")
     types = tuple(_SEARCHED_FOR_NOTHING if at in masks and not masks[at].leaves_rest else column.oid
                   for at, column in enumerate(columns))
-    rest = plan_for(detects, types, formats, "rows", bulk)
+    rest = plan_for(detects, types, formats, "rows", bulk, detectors=detectors_for(detects), origins=origins)
     return ColumnPlan(masks, len(columns), bulk, rest) if masks else rest
-
-
-def copy_plan(terms: Mapping[int, tuple[MaskTerms, ColumnType]], width: int, keys: MaskKeys,
-              detects: tuple[DetectMask, ...], kind: CopyKind, bulk: int, options: CopyFormat,
-              limit: int = _ROW_LIMIT) -> ClearPlan:
-    """The plan for the data of a COPY OUT of `width` columns; `terms` by column from 0, with the column's type."""
-    masks = {at: value_mask(one, column, kind == "copy-binary", keys) for at, (one, column) in terms.items()}
-    return CopyColumnPlan(masks, width, kind, bulk, options, detects, limit)
 
 
 def _places(masks: Mapping[int, ValueMask], width: int) -> list[int]:
@@ -122,12 +77,3 @@ def _places(masks: Mapping[int, ValueMask], width: int) -> list[int]:
         raise RemoteProtocolError("a result lacks a column that is due a mask")
     return columns
 
-
-def _search(concealer: Concealer, is_binary: bool) -> Conceal:
-    """What detectors do to a value of a column whose type nothing says."""
-    names = tuple(found.name for found, _ in concealer.active)
-    if not names:
-        return lambda value: value
-    first = prefilter(names, hexadecimal=not is_binary)
-    conceal = concealer.for_column(FIRST_UNKNOWN, binary=True) if is_binary else concealer.untyped
-    return lambda value: value if first.search(value) is None else conceal(value)

@@ -20,10 +20,10 @@ from typing import Final
 
 from lockgate.govern.masking import typed_values as typed
 from lockgate.govern.masking.column_type import ColumnType
-from lockgate.govern.masking.detectors import luhn
 from lockgate.govern.masking.ff1 import Permutation
 from lockgate.govern.masking.redaction import Replace
 from lockgate.govern.masking.typed_values import Number
+from lockgate.govern.masking.validators import luhn
 
 TEXTS: Final = frozenset(("text", "varchar", "bpchar", "name"))
 LONGEST: Final = 512

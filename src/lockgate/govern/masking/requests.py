@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lockgate.govern.masking.conceal import Concealer
+from lockgate.govern.masking.detectors import detectors_for
+from lockgate.govern.masking.search import Search
 from lockgate.govern.masking.tokens import Tokens
 from lockgate.govern.masking.writeback import is_mask
 from lockgate.model import DetectMask, MaskMethod, RequestAction, RequestCheck
@@ -20,13 +22,15 @@ _NUMBER_OID = 1700
 class ContentCheck:
     """The look at one request. `found` counts finds by detector, `action` is the strongest that policy asks for."""
 
-    __slots__ = ("_actions", "_by_type", "_concealer", "_guards", "_tokens", "action", "found", "has_mask")
+    __slots__ = ("_actions", "_by_type", "_concealer", "_guards", "_masked", "_tokens", "action", "found", "has_mask")
 
     def __init__(self, checks: tuple[RequestCheck, ...], tokens: Tokens | None, *, guards: bool) -> None:
         """`guards`: the request stores values, so none of them may be a mask."""
         self._actions = {name: check.action for check in checks for name in check.detectors}
         names = tuple(self._actions)
-        self._concealer = Concealer((DetectMask(names, MaskMethod.REDACT),)) if names else None
+        active = detectors_for(checks).active((DetectMask(names, MaskMethod.REDACT),))
+        self._masked: dict[str, int] = {}
+        self._concealer = Concealer(Search(active, self._masked)) if active else None
         self._by_type: dict[tuple[int, bool], Callable[[bytes], bytes | None]] = {}
         self._tokens = tokens
         self._guards = guards
@@ -55,9 +59,9 @@ class ContentCheck:
         if new is value:
             return value
         strongest = RequestAction.RECORD
-        for name, count in concealer.masked.items():
+        for name, count in self._masked.items():
             self.found[name] = self.found.get(name, 0) + count
             strongest = max(strongest, self._actions.get(name, RequestAction.BLOCK))
-        concealer.masked.clear()
+        self._masked.clear()
         self.action = strongest if self.action is None else max(self.action, strongest)
         return value if strongest is RequestAction.RECORD else new

@@ -116,7 +116,9 @@ class ClientSide(Judging):
         if self._may_be_misread(raw):
             yield from self._refuse(burst, _SYNC_FIRST, is_query=True)
             return None
-        seen = state.reader.read(raw)
+        if not burst.has_catalogue:
+            yield from self._look(burst)
+        seen = self._within(state.reader.read(raw))
         verdict = yield from self._judge(burst, seen.asked(state.surroundings), self._planner(seen))
         if isinstance(verdict, Refusal):
             yield from self._refused(burst, seen, verdict, is_query=True)
@@ -148,7 +150,9 @@ class ClientSide(Judging):
         if self._may_be_misread(raw):
             yield from self._refuse(burst, _SYNC_FIRST, is_query=False)
             return None
-        seen = state.reader.read(raw)
+        if not burst.has_catalogue:
+            yield from self._look(burst)
+        seen = self._within(state.reader.read(raw))
         verdict = yield from self._judge(burst, seen.prepare, self._planner(seen), ask=False)
         if isinstance(verdict, Refusal):
             yield from self._refused(burst, seen, verdict, is_query=False)
@@ -253,7 +257,10 @@ class ClientSide(Judging):
         if not isinstance(portal, Portal):
             yield from self._refuse(burst, _unknown_portal(name), is_query=False)
             return None
-        seen, grant = portal.prepared.seen, portal.grant
+        grant = portal.grant
+        if (grant is None or grant.is_settled) and not burst.has_catalogue:
+            yield from self._look(burst)
+        seen = self._within(portal.prepared.seen)
         if grant is None or grant.is_settled:
             verdict = yield from self._judge(
                 burst, seen.bound(portal.values, portal.reading, state.surroundings),

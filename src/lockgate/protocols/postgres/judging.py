@@ -119,10 +119,7 @@ class Judging:
 
     def _judge(self, burst: Burst, operation: Operation, plan: Callable[[Decision], Planned | Refusal],
                ask: bool = True) -> Steps[Grant | Refusal]:
-        """One statement through the pipeline, with a catalogue that is as new as the last own DDL."""
-        if not burst.has_catalogue:
-            burst.has_catalogue = True
-            yield from self.refresh()
+        """One statement through the pipeline. Call it after `_look`."""
         if not ask or not (burst.grants or burst.has_end):
             verdict: Grant | Refusal = yield Judge(operation, plan, self._waiting, ask)
             return verdict
@@ -137,9 +134,20 @@ class Judging:
         answer: Grant | Refusal = yield Judge(operation, plan, self._waiting, counts=False)
         return answer
 
+    def _look(self, burst: Burst) -> Steps[None]:
+        """A burst is read and judged with one catalogue, which is as new as the last own DDL."""
+        burst.has_catalogue = True
+        yield from self.refresh()
+
+    def _within(self, seen: Seen) -> Seen:
+        state = self._state
+        return seen.within(state.reader.analyzer, state.catalogue, state.names)
+
     def refresh(self) -> Steps[None]:
         """The newest catalogue; after own DDL one that was taken since, which then knows what it made."""
         state = self._state
+        if state.names.defines_code and not state.queue and state.status == m.IDLE:
+            state.is_stale = True                               # it failed, or was rolled back, or is committed
         was_stale, state.is_stale = state.is_stale, False       # set anew if more DDL ends meanwhile
         found = yield Snapshot(state.version if was_stale else None)
         if type(found) is Refusal:

@@ -11,7 +11,18 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from lockgate.analysis.sql import FACTS, VERBS, AnalysisLimits, Analyzer, Masked, NotUnderstood, Recent, Statement
+from lockgate.analysis.sql import (
+    FACTS,
+    VERBS,
+    AnalysisLimits,
+    Analyzer,
+    Catalogue,
+    Masked,
+    NotUnderstood,
+    Recent,
+    SessionNames,
+    Statement,
+)
 from lockgate.config.settings import Limits
 from lockgate.govern.pipeline import Planned
 from lockgate.model import Operation, Refusal, RefusalCode
@@ -59,6 +70,7 @@ class Seen:
     """
 
     __slots__ = (
+        "base",
         "execute",
         "is_changed",
         "is_noteworthy",
@@ -70,6 +82,8 @@ class Seen:
         "query",
         "raw",
         "refusal",
+        "resolved",
+        "resolved_for",
         "statement",
         "text",
     )
@@ -95,6 +109,9 @@ class Seen:
         )
         self.planned = self.plain
         self.planned_for: Masked | None = None
+        self.base = self
+        self.resolved: Seen | None = None           # under the catalogue of `resolved_for`, where it is another one
+        self.resolved_for: tuple[int, str] | None = None
 
     def __getattr__(self, name: str) -> Operation:
         """An operation when it is first asked for: most statements come by one kind of message only."""
@@ -108,6 +125,21 @@ class Seen:
     def weight(self) -> int:
         """Bytes of memory that it holds, about; what was planned for it may be as long again."""
         return 2_000 + 8 * len(self.raw) + (0 if self.statement is None else self.statement.weight)
+
+    def within(self, analyzer: Analyzer, catalogue: Catalogue | None, names: SessionNames) -> Seen:
+        """The statement with the effects of the code that it runs, as far as the catalogue knows it."""
+        base = self.base
+        statement = base.statement
+        if catalogue is None or statement is None or base.problem is not None or names.defines_code:
+            return base
+        stamp = (catalogue.version, catalogue.fingerprint)
+        if base.resolved_for != stamp:
+            known = analyzer.in_catalogue(statement, catalogue, names)
+            base.resolved, base.resolved_for = None, stamp
+            if known is not statement:
+                base.resolved = Seen(base.raw, base.text, known, None)
+                base.resolved.base, base.resolved.plain = base, base.plain
+        return base.resolved or base
 
     def plan(self, masked: Masked) -> Planned:
         """The plan for `masked`; the same object for the same mask result, which analysis caches."""

@@ -11,14 +11,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from lockgate.analysis.sql import CopyOut, ResultMask, ShownColumn
+from lockgate.analysis.sql import Catalogue, CopyOut, ResultMask, ShownColumn
 from lockgate.errors import RemoteProtocolError
 from lockgate.govern.masking.column_type import ColumnType
 from lockgate.govern.masking.columns import row_plan as column_rows
 from lockgate.govern.masking.copying import CopyFormat
-from lockgate.govern.masking.detection import DetectPlan, PassPlan, plan_for
+from lockgate.govern.masking.detection import DetectPlan, PassPlan, holds_find, plan_for
+from lockgate.govern.masking.detector import Origin
+from lockgate.govern.masking.detectors import detectors_for
 from lockgate.govern.pipeline import ClearPlan, Grant
-from lockgate.kernel.frames import frame
 from lockgate.model import DetectMask
 from lockgate.protocols.postgres import codec
 from lockgate.protocols.postgres import messages as m
@@ -40,15 +41,15 @@ def detects_of(grant: Grant | None) -> tuple[DetectMask, ...]:
     return () if grant is None else grant.decision.detects
 
 
-def row_plan(reply: Reply, masks: SessionMasks | None) -> ClearPlan:
+def row_plan(reply: Reply, masks: SessionMasks | None, catalogue: Catalogue | None) -> ClearPlan:
     """The plan for the rows of `reply`, from its columns; kept until the result is over."""
     plan = reply.plan
     if plan is None:
-        plan = reply.plan = _row_plan(reply, masks)
+        plan = reply.plan = _row_plan(reply, masks, catalogue)
     return plan
 
 
-def _row_plan(reply: Reply, masks: SessionMasks | None) -> ClearPlan:
+def _row_plan(reply: Reply, masks: SessionMasks | None, catalogue: Catalogue | None) -> ClearPlan:
     grant = reply.grant
     if grant is None:
         raise RemoteProtocolError("rows came for a message that asked for none")
@@ -70,8 +71,24 @@ def _row_plan(reply: Reply, masks: SessionMasks | None) -> ClearPlan:
             raise RemoteProtocolError("a mask is due that needs a key, and there is none")
         terms = {result.index: masks.terms(result) for result in results}
         types = tuple(ColumnType(column.type, column.modifier) for column in columns)
-        return column_rows(terms, types, formats, masks.keys, detects, m.DATA_ROW)
-    return plan_for(detects, tuple(column.type for column in columns), formats, "rows", m.DATA_ROW)
+        return column_rows(terms, types, formats, masks.keys, detects, m.DATA_ROW,
+                           _origins(detects, columns, catalogue))
+    return plan_for(detects, tuple(column.type for column in columns), formats, "rows", m.DATA_ROW,
+                    detectors=detectors_for(detects), origins=_origins(detects, columns, catalogue))
+
+
+def _origins(detects: tuple[DetectMask, ...], columns: tuple[Column, ...],
+             catalogue: Catalogue | None) -> tuple[Origin | None, ...]:
+    """Where each column comes from, for detectors that look in some columns only; nothing where there are none."""
+    if catalogue is None or not any(custom.columns for mask in detects for custom in mask.customs):
+        return ()
+    found: list[Origin | None] = []
+    for column in columns:
+        relation = catalogue.by_oid.get(column.table)
+        name = None if relation is None else next(
+            (one.name for one in relation.columns if one.number == column.attribute), None)
+        found.append(None if relation is None or name is None else (relation.schema, relation.name, name))
+    return tuple(found)
 
 
 def copy_plan(reply: Reply, formats: tuple[int, ...]) -> ClearPlan:
@@ -86,10 +103,10 @@ def copy_plan(reply: Reply, formats: tuple[int, ...]) -> ClearPlan:
     if (stated.format == "binary") != any(formats):
         raise RemoteProtocolError("a COPY runs in another format than its statement says")
     if stated.format == "binary":
-        return DetectPlan(detects, (), (), "copy-binary", m.COPY_DATA)
-    options = CopyFormat(stated.delimiter.encode(), stated.null.encode(), stated.quote.encode(), stated.escape.encode(),
-                         stated.has_header)
-    return DetectPlan(detects, (), (), "copy-csv" if stated.format == "csv" else "copy-text", m.COPY_DATA, options)
+        return DetectPlan(detects, (), (), "copy-binary", m.COPY_DATA, detectors=detectors_for(detects))
+    options = CopyFormat(*(mark.encode() for mark in (stated.delimiter, stated.null, stated.quote, stated.escape)))
+    return DetectPlan(detects, (), (), "copy-csv" if stated.format == "csv" else "copy-text", m.COPY_DATA, options,
+                      detectors=detectors_for(detects))
 
 
 def _stated(reply: Reply) -> CopyOut:
@@ -164,6 +181,4 @@ def holds_detected(detects: tuple[DetectMask, ...], fields: Mapping[str, str]) -
     """True if a detector in force finds something in the text of an error or notice."""
     if not detects:
         return False
-    data = " \n".join(fields.values()).encode("utf-8", "replace")
-    row = frame(m.DATA_ROW, b"\0\1" + len(data).to_bytes(4, "big") + data)
-    return DetectPlan(detects, (_TEXT_OID,), (0,), "rows", m.DATA_ROW).apply(row) != row
+    return holds_find(detects, " \n".join(fields.values()).encode("utf-8", "replace"), detectors_for(detects))

@@ -76,8 +76,50 @@ class Generator:
         prefix = ""
         if self.draw.chance(30):
             prefix = self.with_clause()
+        if self.draw.chance(15):
+            return prefix + self.change()
         text, _ = self.query(self.draw.one_of((1, 1, 2, 2, 3)), [])
         return prefix + text
+
+    # ---------------------------------------------------------------- DML
+
+    def change(self) -> str:
+        """INSERT, UPDATE, DELETE or MERGE on a relation without labels, or one with them."""
+        target = self.draw.one_of(("u", "u", "notes", "trig", "t"))
+        columns = {"u": RELATIONS["u"], "t": RELATIONS["t"], "trig": (("id", INT, False), ("a", TEXT, False), ("b", TEXT, False)),
+                   "notes": (("id", INT, False), ("body", TEXT, False), ("loud", TEXT, False))}[target]
+        own = [Col(f"x.{column}", kind, hot) for column, kind, hot in columns]
+        written = next(column for column, kind, hot in columns if kind == TEXT and not hot and column != "loud")
+        kind = self.draw.below(5)
+        if kind == 0:
+            inner, made = self.select(1, [], want=(TEXT,))
+            conflict = self.draw.one_of(("", "", f" ON CONFLICT (id) DO UPDATE SET {written} = excluded.{written} || x.{written}"))
+            if conflict and target not in ("u", "t"):
+                conflict = ""
+            offset = self.draw.one_of((0, 500)) if conflict else 500
+            return (f"INSERT INTO {target} AS x (id, {written}) SELECT {offset} + row_number() OVER (), s.{made[0][0]} FROM {inner} s"
+                    f"{conflict} RETURNING {self.returned(own)}")
+        other, more = self.item(1, [], [])
+        joined = f"x.id = {self.column(INT, more)}"
+        where = f"{joined} AND {self.expression(BOOL, own + more, 1)}" if self.draw.chance(50) else joined
+        if kind == 1:
+            return f"DELETE FROM {target} x USING {other} WHERE {where} RETURNING {self.returned(own)}"
+        value = self.expression(TEXT, own + more, 1)
+        if kind == 2:
+            condition = f" AND {self.expression(BOOL, own + more, 0)}" if self.draw.chance(30) else ""
+            return (f"MERGE INTO {target} x USING (SELECT DISTINCT ON (1) * FROM {other}) s ON x.id = 1"
+                    f" WHEN MATCHED{condition.replace(more[0].text.split('.')[0] + '.', 's.')} THEN UPDATE SET {written} ="
+                    f" {value.replace(more[0].text.split('.')[0] + '.', 's.')} RETURNING {self.returned(own)}")
+        return f"UPDATE {target} x SET {written} = {value} FROM {other} WHERE {where} RETURNING {self.returned(own)}"
+
+    def returned(self, own: list[Col]) -> str:
+        """A RETURNING list, now and then with what was there before."""
+        items = [f"{self.expression(self.draw.one_of((INT, TEXT)), own, 1)} AS {self.fresh('o')}" for _ in range(2)]
+        if self.draw.chance(30):
+            items.append(f"old.{own[1].text[2:]} AS {self.fresh('o')}")
+        if self.draw.chance(30):
+            items.append(f"new.{own[1].text[2:]} AS {self.fresh('o')}")
+        return ", ".join(items)
 
     def fresh(self, letter: str) -> str:
         self.names += 1

@@ -125,7 +125,8 @@ def test_functions_that_users_added_may_return_anything() -> None:
     database = Database()
     oid = database.relation("t", "id ssn")
     database.function("single", pure=True)
-    database.rows["functions"] += [("p", "plain", "true", "false", "false"), ("p", "lower", "true", "false", "false")]
+    database.rows["functions"] += [
+        ("p", name, "true", "false", "1", "f", "internal", "1", "1", None, "false") for name in ("plain", "lower")]
     world = World(database.catalogue(), ("t.ssn",))
     assert (oid, 2) in world.labelled
     assert world.words("SELECT single(ssn) FROM t") == "single=t.ssn rows:t.ssn ~t.ssn"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from lockgate.analysis.sql.labels import opaque_reason
+from lockgate.analysis.sql.labels import labels_for
 from lockgate.analysis.sql.reading import Reader
 from tests.unit.analysis.database import Database
 from tests.unit.analysis.taint.world import World, parsed
@@ -54,7 +54,8 @@ def verdict(case: dict[str, Any]) -> str:
     tree = parsed(case["sql"])
     reader = Reader()
     reader.walk(tree, next(iter(tree)))
-    if "SelectStmt" in tree and opaque_reason(reader.reading, world.catalogue) is not None:
+    if "SelectStmt" in tree and labels_for((), world.catalogue).verdicts.obstacle(
+            reader.reading) is not None:
         return "conservative"                   # refused before: what the function reads is not looked into here
     taint = world.taint(case["sql"])
     if taint.is_top:

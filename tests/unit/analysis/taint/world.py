@@ -74,7 +74,7 @@ def catalogue() -> Catalogue:
         database.relation(name, columns, "m", f" {text};")
     database.relation("pg_class", "", schema="pg_catalog")
     database.relation("pg_stats", "", "v", schema="pg_catalog")
-    database.rows["reactions"] = [(str(trig), "0")]
+    database.rows["triggers"] = [(str(trig), "p", "moves", "7", "", None)]
     return database.catalogue()
 
 

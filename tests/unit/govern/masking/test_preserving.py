@@ -9,9 +9,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from lockgate.govern.masking.column_type import ColumnType
-from lockgate.govern.masking.detectors import luhn
 from lockgate.govern.masking.preserving import LONGEST, preserving_mask
 from lockgate.govern.masking.redaction import Replace
+from lockgate.govern.masking.validators import luhn
 from tests.unit.govern.masking.shapes import cards
 
 KEY = bytes(range(32))

@@ -107,7 +107,7 @@ class Changes(Queries):
         item = self.relation(node, Scope([], None, {}))
         found = self.relations.find(node.get("schemaname"), node["relname"], self.in_session)
         relations = found.relations if found is not None else ()
-        reactions, children = self.relations.catalogue.reactions, self.relations.catalogue.children
+        triggers, children = self.relations.catalogue.code.triggers, self.relations.catalogue.children
         seen: set[int] = set()
         stack = [relation.oid for relation in relations]
         while stack:
@@ -115,7 +115,7 @@ class Changes(Queries):
             if oid not in seen:
                 seen.add(oid)
                 stack += children.get(oid, ())
-        is_mixed = any(0 in reactions.get(oid, ()) for oid in seen)
+        is_mixed = any(triggers.get(oid) for oid in seen)
         return Target(item, relations, is_mixed=is_mixed)
 
     # ---------------------------------------------------------------- statements

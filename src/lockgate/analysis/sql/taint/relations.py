@@ -74,7 +74,7 @@ class Relations:
         if key not in self._names:
             relations = () if schema == "pg_temp" else self.catalogue.candidates(schema, name)
             self._names[key] = self._found(relations, is_ours)
-            if len(self._names) > 65_536:       # names that somebody made up
+            if len(self._names) > 8_192:        # names that somebody made up
                 self._names.clear()
                 return self._found(relations, is_ours)
         return self._names[key]

@@ -132,7 +132,8 @@ class Taint:
 
     @property
     def is_clean(self) -> bool:
-        """Nothing that the client sees depends on a labelled column, apart from what the package does not claim."""
+        """Nothing that the client sees depends on a labelled column, apart from what the package does not claim. What
+        is written or stored may: see `writes`, `stored`."""
         return not (self.is_top or self.data or self.controls or self.equalities)
 
     def is_direct(self, source: Source) -> bool:

@@ -33,10 +33,10 @@ def taint_of(statement: Node, catalogue: Catalogue, labelled: frozenset[Source],
              in_session: InSession | None = None, budget: Budget | None = None) -> Taint:
     """What of a statement (`{"SelectStmt": …}`) depends on the labelled columns.
 
-    `labelled` has the columns as (relation OID, attribute number), closed over partitions, inheritance, generated
-    columns and materialised views; number 0 closes a relation as a whole. Views need not be there: they are
-    looked through. Pass the same frozenset again: what is known of relations is kept with it. `in_session` tells
-    of relations that are not in the catalogue. A `budget` is shared by the statements of one string.
+    `labelled` (`Labels.sources`) has the columns as (relation OID, attribute number), closed over partitions,
+    inheritance, generated columns and materialised views; number 0 closes a relation as a whole. Views need not be
+    there: they are looked through. Pass the same frozenset again: what is known of relations is kept with it.
+    `in_session` tells of relations that are not in the catalogue. A `budget` is shared by the statements of one string.
     """
     analysis = Analysis(Relations.of(catalogue, labelled, expand), in_session)
     if budget is not None:

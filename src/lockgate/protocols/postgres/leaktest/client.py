@@ -18,7 +18,7 @@ from lockgate.protocols.postgres import codec
 from lockgate.protocols.postgres import messages as m
 from lockgate.protocols.postgres.leaktest.transcript import Transcript
 from lockgate.protocols.postgres.scram import ScramClient
-from lockgate.wire.leaktest import Delivery, Inside, Line, LineTimeout, Login, Shot
+from lockgate.wire.leaktest import Delivery, Inside, Line, LineTimeout, Login, NotAdmitted, Shot
 
 MOST: Final = 8 << 20
 """Bytes that one shot may bring back; a canary that has not come by then was not asked for."""
@@ -27,6 +27,7 @@ OWN_SECONDS: Final = 60.0
 _LONGEST: Final = 64 << 20
 _BEGIN: Final = {Inside.BLOCK: "BEGIN", Inside.READ_ONLY: "BEGIN READ ONLY"}
 _MAKES: Final = re.compile(r"\b(?:CREATE|ALTER|INTO|DECLARE|SET ROLE)\b", re.IGNORECASE)
+_AUTHORIZATION: Final = "28"           # SQLSTATE class "Invalid Authorization Specification"
 _HARMLESS: Final = ("SELECT ", "VALUES ")
 COPY_FAIL: Final = frame(m.COPY_FAIL, b"the leak test sends no rows\0")
 """What ends a COPY from the client. In the extended protocol a Sync that went before it is ignored (section 54.2.6)."""
@@ -132,7 +133,8 @@ class Client:
         while True:
             kind, body = self.message()
             if kind == m.ERROR_RESPONSE:
-                raise BackendError(f"the server refused the log-in: {self.transcript.reason}")
+                kind_of = BackendError if self.transcript.code[:2] == _AUTHORIZATION else NotAdmitted
+                raise kind_of(f"the server refused the log-in: {self.transcript.reason}")
             if kind != m.AUTHENTICATION:
                 continue
             code, data = int.from_bytes(body[:4], "big"), body[4:]

@@ -9,6 +9,7 @@ filled twice, with the right value and with a wrong one.
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -101,9 +102,7 @@ def wrong_for(value: str) -> str:
 def _other(char: str) -> str:
     if char.isdigit() and char.isascii():
         return str((int(char) + 5) % 10) if int(char) >= 5 else str(int(char) + 4)
-    if char.isalpha():
-        return "Q" if char.isupper() and char != "Q" else "q" if char not in "qQ" else "w"
-    return char
+    return codecs.encode(char, "rot13")
 
 
 def filled(template: Template, values: Mapping[str, str], value: str) -> Shape | None:
@@ -123,4 +122,4 @@ def _shot(template: Template, values: Mapping[str, str], guesses: Mapping[str, s
         return _HOLE.sub(lambda found: values[found[1]], text)
 
     return Shot(tuple(map(fill, template.statements)), tuple(tuple(map(fill, words)) for words in template.parameters),
-                tuple(sorted(set(guesses.values()), key=len, reverse=True)))
+                tuple(sorted(guesses.values(), key=len, reverse=True)))

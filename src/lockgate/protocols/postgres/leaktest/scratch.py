@@ -39,7 +39,7 @@ def scratch() -> Ground:
         probes={f"{relation.removeprefix(OTHER + '.')}.{column}": Shot((f"SELECT {column} FROM {relation}",))  # noqa: S608
                 for relation, column in _PROBES},
         is_read_only=False, policy=_policy(),
-        build=(_text("guard", {}), _DROP, _text("", _values(one, two, mail))), drop=(_DROP,), state=_text("state", {}),
+        guard=_text("guard", {}), build=(_DROP, _text("", _values(one, two, mail))), drop=(_DROP,), state=_text("state", {}),
         harvest=tuple(line for line in _text("harvest", {}).splitlines() if line.startswith("SELECT")),
     )
 

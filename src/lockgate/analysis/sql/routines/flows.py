@@ -1,0 +1,398 @@
+"""Where a trigger puts protected values: columns that hold what depends on them, and so carry their label.
+
+Apart from `verdicts`, because a trigger is handed real rows, whoever changes the relation: what it stores
+elsewhere can be read by anybody who may read that. The analysis follows names and not their order. A value
+depends on what its expression mentions, and on what decides whether it is computed. That a row is there at
+all may depend on protected values, too; that is not followed (a count can tell that something changed).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+from lockgate.analysis.sql.catalogue import Catalogue
+from lockgate.analysis.sql.code import Name, Routine, Trigger
+from lockgate.analysis.sql.errors import NotUnderstood
+from lockgate.analysis.sql.reading import Node, Reader, Reading, qualified, strings
+from lockgate.analysis.sql.routines.bodies import Mention, Source, Step, mentions_of, source_of
+from lockgate.analysis.sql.routines.calls import calls_of, named
+from lockgate.analysis.sql.routines.plpgsql import Unreadable
+from lockgate.analysis.sql.routines.verdicts import Verdicts
+
+_WRITES: Final = frozenset(("InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt", "CreateTableAsStmt"))
+_NOT_DECIDING: Final = frozenset(("targetList", "valuesLists", "relation", "returningList"))
+"""Fields of a statement that do not decide which rows it writes."""
+_ROWS: Final = ("new", "old")
+_MOST_ROUTINES: Final = 64
+
+Protected = Callable[[str | None, str], "frozenset[str] | None"]
+"""(schema, name) → names of the protected columns, or None where every column of it counts."""
+
+
+@dataclass(slots=True)
+class Spread:
+    """What depends on protected values after all of it ran: columns by relation (`None`: all of them), the columns
+    of the trigger's own row, and whether something went where no label follows (a setting, a temporary table)."""
+
+    columns: dict[Name, set[str | int] | None] = field(default_factory=dict)
+    own: set[str] = field(default_factory=set)
+    is_whole_row: bool = False
+    escapes: bool = False
+
+    def add(self, relation: Name, columns: set[str | int] | None) -> None:
+        """Columns by name, or by their place in the row."""
+        before = self.columns.setdefault(relation, set())
+        self.columns[relation] = None if columns is None or before is None else before | columns
+
+
+def spread_of(trigger: Trigger, names: frozenset[str], catalogue: Catalogue, verdicts: Verdicts,
+              protected: Protected) -> Spread:
+    """Where the trigger puts protected values. `names` are the protected columns of its own relation."""
+    spread = Spread()
+    if trigger.function[0] == "pg_catalog":
+        if trigger.function[1].startswith("tsvector_update_trigger") and not names.isdisjoint(trigger.arguments[1:]):
+            spread.own.add(trigger.arguments[0])
+        return spread
+    call = named(*trigger.function, catalogue)
+    if call is None:
+        return spread
+    tainted = frozenset(f"{row}.{name}" for row in _ROWS for name in names)
+    whole = _Whole(catalogue, verdicts, protected, spread)
+    for routine in call.routines:
+        whole.visit(routine, tainted, trigger)
+    return spread
+
+
+class _Whole:
+    """All routines that one trigger leads to."""
+
+    def __init__(self, catalogue: Catalogue, verdicts: Verdicts, protected: Protected, spread: Spread) -> None:
+        self.catalogue = catalogue
+        self.verdicts = verdicts
+        self.protected = protected
+        self.spread = spread
+        self.seen: set[tuple[Routine, bool]] = set()
+
+    def visit(self, routine: Routine, tainted: frozenset[str], trigger: Trigger | None, *, arguments: bool = False) -> None:
+        if (routine, arguments) in self.seen or len(self.seen) >= _MOST_ROUTINES:
+            return
+        self.seen.add((routine, arguments))
+        try:
+            taken = _taken(routine)
+        except (Unreadable, NotUnderstood, RecursionError):
+            return                              # what it does is not known at all: see SECURITY.md
+        if arguments:
+            tainted |= frozenset(taken.source.parameters)
+        _Flow(self, taken, set(tainted), arguments, trigger).run()
+
+
+class _Flow:
+    """One body: which of its variables and evaluations depend on protected values."""
+
+    def __init__(self, whole: _Whole, taken: _Taken, tainted: set[str], arguments: bool, trigger: Trigger | None) -> None:
+        self.whole = whole
+        self.taken = taken
+        self.source = source = taken.source
+        self.tainted = tainted
+        self.arguments = arguments
+        self.trigger = trigger
+        self.assigned: set[str] = set()
+        script = source.script
+        if script.catches and (tainted or self._reads_any()):
+            self.tainted.add("sqlerrm")
+        relation = None if trigger is None else whole.catalogue.by_oid.get(trigger.relation)
+        self.columns = None if relation is None else [column.name for column in relation.columns]
+        self.is_blurred = script.renames and (bool(tainted) or self._reads_any())
+        self.index = {id(evaluation): number for number, evaluation in enumerate(script.evaluations)}
+        self.calls = [self._calls(step) for step in source.steps]
+        self.hot: set[int] = set()              # evaluations that depend on protected values
+
+    def run(self) -> None:
+        before = (-1, -1)
+        while before != (len(self.tainted), len(self.hot)):
+            before = len(self.tainted), len(self.hot)
+            for step, (suspicious, _) in zip(self.source.steps, self.calls, strict=True):
+                if suspicious or self._is_hot(step.tree, step):
+                    self.hot.add(self.index.get(id(step.evaluation), -1))
+                    self._assign(step)
+                elif self._is_controlled(step) or self._jumps():
+                    self._assign(step)
+        self._write()
+        self._own()
+        for step, (suspicious, routines) in zip(self.source.steps, self.calls, strict=True):
+            for routine in routines:
+                self.whole.visit(routine, frozenset(), None, arguments=suspicious or self._is_hot(step.tree, step))
+
+    # ---------------------------------------------------------------- values
+
+    def _assign(self, step: Step) -> None:
+        self.tainted.update(step.evaluation.targets)
+        self.assigned.update(step.evaluation.targets)
+
+    def _is_controlled(self, step: Step) -> bool:
+        return not self.hot.isdisjoint(step.evaluation.under)
+
+    def _jumps(self) -> bool:
+        """Whether protected values decide what runs after what."""
+        script = self.source.script
+        return any(not self.hot.isdisjoint(under) for under in script.jumps) or (
+            bool(self.hot) and script.catches)
+
+    def _stops(self) -> bool:
+        """Whether they decide if the rest runs at all."""
+        if self.trigger is not None and self.trigger.definition is not None:
+            return True
+        return any(not self.hot.isdisjoint(under) for under in self.source.script.returns)
+
+    def _is_hot(self, tree: Any, step: Step, among: frozenset[str] = frozenset()) -> bool:
+        """Whether a part of a step mentions something that depends on protected values. `among` are names of protected
+        columns of relations that the statement around it reads."""
+        part = self.taken.of(tree)
+        names, is_any = self._protected_in(tree)
+        if is_any or (self.is_blurred and part.mentions):
+            return True
+        names |= among
+        if any(self._is_tainted(mention, names) for mention in part.mentions):
+            return True
+        if part.has_parameters:
+            parameters = step.evaluation.parameters
+            return self.arguments or any(
+                self._is_tainted(mention, names) for text in parameters for mention in _mentions(text))
+        return False
+
+    def _rest_is_hot(self, node: Node, step: Step, without: frozenset[str], among: frozenset[str]) -> bool:
+        """Whether any other field of a statement does: what decides which rows there are."""
+        return any(self._is_hot(value, step, among) for key, value in node.items()
+                   if key not in without and isinstance(value, dict | list))
+
+    def _is_tainted(self, mention: Mention, names: frozenset[str]) -> bool:
+        qualifier, last = mention
+        tainted = self.tainted
+        if last in names or (last == "*" and names and qualifier is None):
+            return True
+        if last in tainted or qualifier in tainted or f"{qualifier}.{last}" in tainted:
+            return True
+        row = qualifier if last == "*" else last if qualifier is None else None
+        if qualifier in _ROWS and last not in (self.columns or ()):
+            row = qualifier                     # a function of the row, written like a column
+        return row is not None and any(one.startswith(f"{row}.") for one in tainted)
+
+    def _protected_in(self, tree: Any) -> tuple[frozenset[str], bool]:
+        """Names of protected columns and whole rows of the relations that a statement names, and whether all count."""
+        found: set[str] = set()
+        for schema, name, alias in self.taken.of(tree).relations:
+            names = self.whole.protected(schema, name)
+            if names is None:
+                return frozenset(), True
+            if names:
+                found |= names | {name, alias}
+        return frozenset(found), False
+
+    def _reads_any(self) -> bool:
+        return any(self.whole.protected(schema, name) != frozenset()
+                   for step in self.source.steps for schema, name, _ in self.taken.of(step.tree).relations)
+
+    def _calls(self, step: Step) -> tuple[bool, list[Routine]]:
+        """Whether a step calls what may show protected values, and the routines that it calls."""
+        calls = list(calls_of(self.taken.reading(step.tree), self.whole.catalogue))
+        return (any(self.whole.verdicts.of(call).reason is not None for call in calls),
+                [routine for call in calls for routine in call.routines])
+
+    # ---------------------------------------------------------------- what is stored
+
+    def _write(self) -> None:
+        writes = [(step, suspicious, kind, node) for step, (suspicious, _) in zip(self.source.steps, self.calls, strict=True)
+                  for kind, node in _writes(step.tree)]
+        targets = [_target(kind, node) for _, _, kind, node in writes]
+        for (step, suspicious, kind, node), target in zip(writes, targets, strict=True):
+            decides = self._jumps() or (self._is_controlled(step) and targets.count(target) > 1)
+            if kind != "InsertStmt":
+                decides = decides or self._is_controlled(step) or (self._stops() and bool(self.hot))
+            columns = self._columns(step, kind, node, decides or suspicious)
+            if columns is None or columns:
+                self._store(target, columns)
+        for step in self.source.steps:
+            if any(qualified(node.get("funcname"))[1] == "set_config" for node in _all(step.tree, "funcname")) \
+                    and self._is_hot(step.tree, step):
+                self.whole.spread.escapes = True
+
+    def _store(self, target: Name, columns: set[str | int] | None) -> None:
+        if not self.whole.catalogue.candidates(*target):
+            self.whole.spread.escapes = True    # a temporary relation: the session can read it
+        self.whole.spread.add(target, columns)
+
+    def _columns(self, step: Step, kind: str, node: Node, is_decided: bool) -> set[str | int] | None:
+        """The columns that a write fills with what depends on protected values; None for all of the relation."""
+        if kind == "DeleteStmt":
+            return set()
+        if kind == "InsertStmt":
+            return self._inserted(step, node, is_decided)
+        if kind == "UpdateStmt":
+            among, is_any = self._protected_in(node)
+            is_all = is_decided or is_any or self._rest_is_hot(node, step, _NOT_DECIDING, among)
+            return self._set(step, node.get("targetList", ()), is_all, among)
+        return None if is_decided or self._is_hot(node, step) else set()
+
+    def _inserted(self, step: Step, node: Node, is_decided: bool) -> set[str | int] | None:
+        names = [item.get("ResTarget", {}).get("name", "") for item in node.get("cols", ())]
+        select = node.get("selectStmt", {}).get("SelectStmt", {})
+        among, is_any = self._protected_in(select) if select else (frozenset[str](), False)
+        everything: set[str | int] | None = set(names) if names else None
+        if is_decided or is_any or self._rest_is_hot(select, step, _NOT_DECIDING, among) or (
+                "withClause" in node and self._is_hot(node["withClause"], step)):
+            return everything
+        hot: set[int] = set()
+        rows = [one.get("List", {}).get("items", []) for one in select["valuesLists"]] if "valuesLists" in select else [
+            select.get("targetList", [])]
+        for row in rows:
+            places = self._row(step, row, among)
+            if places is None:
+                return everything
+            hot |= places
+        found: set[str | int] = {names[place] if place < len(names) else place for place in hot}
+        conflict = node.get("onConflictClause")
+        if conflict is not None:
+            is_all = bool(found) or self._rest_is_hot(conflict, step, _NOT_DECIDING, among)
+            found |= self._set(step, conflict.get("targetList", ()), is_all or (self._stops() and bool(self.hot)), among)
+        return found
+
+    def _row(self, step: Step, items: Sequence[Node], among: frozenset[str]) -> set[int] | None:
+        """The places of a row with what depends on protected values; None where places cannot be counted."""
+        places: set[int] = set()
+        position = 0
+        for item in items:
+            value = item["ResTarget"].get("val", item) if "ResTarget" in item else item
+            row = _star_of(value)
+            if row is None:
+                if self._is_hot(value, step, among):
+                    places.add(position)
+                position += 1
+                continue
+            columns = self.columns
+            if row not in _ROWS or columns is None:
+                return None if among or self._is_hot(value, step) else places
+            places |= {position + number for number, name in enumerate(columns)
+                       if row in self.tainted or f"{row}.{name}" in self.tainted}
+            position += len(columns)
+        return places
+
+    def _set(self, step: Step, items: Sequence[Node], is_all: bool, among: frozenset[str]) -> set[str | int]:
+        found: set[str | int] = set()
+        for item in items:
+            target = item["ResTarget"]
+            if is_all or ("val" in target and self._is_hot(target["val"], step, among)):
+                found.add(target.get("name", ""))
+        return found
+
+    def _own(self) -> None:
+        """The row that the trigger leaves to be stored."""
+        if self.trigger is None or not self.trigger.changes_row:
+            return
+        spread = self.whole.spread
+        for name in self.assigned:
+            row, _, column = name.partition(".")
+            if row == "new":
+                spread.is_whole_row = spread.is_whole_row or not column
+                spread.own.update([column] if column else ())
+        for step in self.source.steps:
+            if step.evaluation.returns and self._is_hot(step.tree, step) \
+                    and not mentions_of(step.tree) <= {(None, row) for row in _ROWS}:
+                spread.is_whole_row = True
+
+
+class _Part(NamedTuple):
+    """What a tree mentions: references, relations with their aliases, and whether a parameter by number."""
+
+    mentions: frozenset[Mention]
+    relations: tuple[tuple[str | None, str, str], ...]
+    has_parameters: bool
+
+
+class _Taken:
+    """A definition taken apart, and what was found out about its trees: one audit function serves many relations."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self._parts: dict[int, _Part] = {}
+        self._readings: dict[int, Reading] = {}
+        self._trees: list[Any] = []             # what is known by its identity has to stay
+
+    def of(self, tree: Any) -> _Part:
+        found = self._parts.get(id(tree))
+        if found is None:
+            relations = tuple((node.get("schemaname"), node["relname"], node.get("alias", {}).get("aliasname", node["relname"]))
+                              for node in _all(tree, "relname"))
+            found = _Part(frozenset(mentions_of(tree)), relations, any(True for _ in _all(tree, "ParamRef")))
+            self._parts[id(tree)] = found
+            self._trees.append(tree)
+        return found
+
+    def reading(self, tree: Node) -> Reading:
+        found = self._readings.get(id(tree))
+        if found is None:
+            reader = Reader()
+            reader.walk(tree, "SelectStmt")
+            found = self._readings[id(tree)] = reader.reading
+        return found
+
+
+@lru_cache(maxsize=32)
+def _taken(routine: Routine) -> _Taken:
+    return _Taken(source_of(routine.language, routine.definition))
+
+
+def _mentions(text: str) -> set[Mention]:
+    try:
+        return {mention for step in source_of("expression", text.removeprefix("SELECT ")).steps
+                for mention in mentions_of(step.tree)}
+    except (Unreadable, NotUnderstood, RecursionError):
+        return {(None, "*")}
+
+
+def _target(kind: str, node: Node) -> Name:
+    relation = node.get("into", {}).get("rel", {}) if kind == "CreateTableAsStmt" else node.get("relation", {})
+    return relation.get("schemaname"), relation.get("relname", "")
+
+
+def _star_of(value: Node) -> str | None:
+    """The row variable of `r.*` or `(r).*`, "" where it is another star; None for any other expression."""
+    if "ColumnRef" in value:
+        names = strings(value["ColumnRef"].get("fields"))
+        return None if names[-1:] != ("*",) else names[-2] if len(names) > 1 else ""
+    if "A_Indirection" in value:
+        inner = value["A_Indirection"]
+        if strings(inner.get("indirection"))[-1:] == ("*",):
+            names = strings(inner.get("arg", {}).get("ColumnRef", {}).get("fields"))
+            return names[-1] if names else ""
+    return None
+
+
+def _writes(tree: Any) -> Iterator[tuple[str, Node]]:
+    stack = [tree]
+    while stack:
+        value = stack.pop()
+        if type(value) is list:
+            stack.extend(value)
+        elif type(value) is dict:
+            for key, child in value.items():
+                if key in _WRITES:
+                    yield key, child
+                stack.append(child)
+
+
+def _all(tree: Any, key: str) -> Iterator[Node]:
+    """Every node that has a field."""
+    stack = [tree]
+    while stack:
+        value = stack.pop()
+        if type(value) is list:
+            stack.extend(value)
+        elif type(value) is dict:
+            if key in value:
+                yield value
+            stack.extend(value.values())
+
+

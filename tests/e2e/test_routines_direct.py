@@ -1,0 +1,129 @@
+"""Functions, procedures, triggers and blocks of a real server: verdicts, verbs, and that nothing leaks.
+
+Analysis and rewriting without the gateway around them, as in `test_leak_shapes_direct`. Two databases hold the
+same code and the same rows but for the protected column; whatever is admitted has to give the same on both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from lockgate.analysis.sql import Catalogue, Masked, NotUnderstood
+from lockgate.model import ColumnMask, MaskMethod
+from testbed.noninterference.databases import snapshot
+from testbed.noninterference.direct import Direct
+from testbed.noninterference.outcome import Outcome
+from testbed.postgres import Server, embedded
+from tests.e2e.routine_cases import ADMITTED, CASES, OPAQUE, SETUP, SHOWS, TRIGGERS, Case, Trigger
+
+MASKS = (ColumnMask(("*.ssn",), MaskMethod.REDACT),)
+CANARY, OTHER = "219-09-999", "481-77-123"
+CHANGE = f"UPDATE p.customers SET ssn = replace(ssn, '{CANARY}', '{OTHER}')"
+
+
+class Twins:
+    """Databases `one` and `two`, made anew from their templates when something was changed."""
+
+    def __init__(self, server: Server, scripts: list[str], name: str) -> None:
+        self._server = server
+        self._name = name
+        with self._admin() as admin:
+            admin.execute(f"create database {name}".encode())
+        with psycopg.connect(server.dsn(name), autocommit=True) as connection:
+            for script in [*scripts, f"alter database {name} set search_path = p"]:
+                connection.execute(script.encode())
+            self.catalogue: Catalogue = snapshot(connection)
+        with self._admin() as admin:
+            admin.execute(f"create database {name}_two template {name}".encode())
+        with psycopg.connect(server.dsn(f"{name}_two"), autocommit=True) as connection:
+            connection.execute("set session_replication_role = replica")
+            connection.execute(CHANGE.encode())
+
+    def _admin(self) -> psycopg.Connection:
+        return psycopg.connect(self._server.dsn(), autocommit=True)
+
+    def session(self, template: str) -> Direct:
+        """A session on a fresh copy."""
+        with self._admin() as admin:
+            admin.execute("drop database if exists work with (force)")
+            admin.execute(f"create database work template {template}".encode())
+        return Direct(self._server.dsn("work"), MASKS, self.catalogue)
+
+    def both(self, *statements: str) -> tuple[list[Outcome], list[Outcome]]:
+        """What the statements give on either side."""
+        found = []
+        for template in (self._name, f"{self._name}_two"):
+            session = self.session(template)
+            try:
+                found.append([session.run(statement) for statement in statements])
+            finally:
+                session.close()
+        return found[0], found[1]
+
+
+def shown(outcome: Outcome) -> tuple[object, ...]:
+    """What a client gets to see."""
+    texts = [] if outcome.touches else outcome.texts
+    return outcome.refusal, outcome.state, outcome.rows, texts, outcome.tags
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with embedded() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def twins(server: Server) -> Twins:
+    return Twins(server, [SETUP, *(case.sql for case in CASES if case.sql)], "routines")
+
+
+def verdict(twins: Twins, case: Case) -> tuple[str, frozenset[str] | None]:
+    direct = Direct.__new__(Direct)
+    Direct.__init__(direct, twins._server.dsn(twins._name), MASKS, twins.catalogue)
+    try:
+        statement = direct.statement(case.call)
+        planned = direct.plan(case.call)
+    finally:
+        direct.close()
+    verbs = None if statement.is_opaque else statement.verbs
+    if isinstance(planned, Masked):
+        return ADMITTED, verbs
+    assert not isinstance(planned, NotUnderstood)
+    return (OPAQUE if "cannot be analysed" in planned.reason else SHOWS), verbs
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_each_routine_has_its_verdict_and_verbs(twins: Twins, case: Case) -> None:
+    """What a routine reads, changes and calls decides whether it may be called under masks, and what policy sees."""
+    assert verdict(twins, case) == (case.verdict, case.verbs)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.verdict == ADMITTED],
+                         ids=[case.name for case in CASES if case.verdict == ADMITTED])
+def test_an_admitted_routine_gives_the_same_whatever_is_protected(twins: Twins, case: Case) -> None:
+    """It is a function of its arguments and of open columns: rows, tags, errors and notices are equal."""
+    for one, two in zip(*twins.both(case.call, "SELECT * FROM log", "SELECT * FROM customers ORDER BY id"), strict=True):
+        assert one.refusal is None
+        assert not any(trace.encode() in one.seen for trace in (CANARY, OTHER))
+        assert shown(one)[:4] == shown(two)[:4] or "at" in case.name
+        assert not one.witnessed
+
+
+@pytest.mark.parametrize("trigger", TRIGGERS, ids=[trigger.name for trigger in TRIGGERS])
+def test_what_triggers_store_of_protected_values_is_protected(server: Server, trigger: Trigger) -> None:
+    """Columns that a trigger fills from protected ones are masked, others are not, and nothing differs."""
+    twins = Twins(server, [SETUP, trigger.sql], f"t_{trigger.name}")
+    one, two = twins.both(*trigger.statements)
+    for first, second, statement in zip(one, two, trigger.statements, strict=True):
+        if trigger.is_refused and not statement.startswith("SELECT"):
+            assert first.refusal is not None, statement
+            continue
+        assert first.refusal is None, (statement, first.refusal)
+        assert not any(trace.encode() in first.seen for trace in (CANARY, OTHER)), (statement, first.seen)
+        assert shown(first) == shown(second), statement
+    if trigger.open:
+        assert trigger.open.encode() in one[-1].seen
