@@ -22,7 +22,7 @@ from lockgate.analysis.sql.errors import (
 
 MOST_WORK: Final = 45_875
 """Units of work that reading one text may cost, a microsecond each or less: a word, a bracket or an operator
-is two, a value and a comma are one. A thousand rows of ten parameters with casts are 44,000."""
+is two, a value and a comma are one, a statement six more. A thousand rows of ten parameters with casts are 44,000."""
 
 MOST_COMMENTS: Final = 10_000
 
@@ -57,11 +57,10 @@ _LINE: Final = re.compile(r"--[^\n\r]*")
 _REST: Final = re.compile(rf"[ \t\n\r\f\v]*+'{_ESCAPED}", re.DOTALL)
 _BLOCK_EDGE: Final = re.compile(r"/\*|\*/")
 _OUTLINE: Final = re.compile(
-    rf"""({_RUN})?+ (?: (--|/\*) | [eE]'{_ESCAPED} | '[^']*+(?:'|\Z) | (")[^"]*+(?:"|\Z)
-                      | \${_TAG}\$ (?:.*?\$\4\$ | .*+) | (\Z) )""",
+    rf"""({_RUN})?+ (?: (--|/\*) | (?=(.)) (?: [eE]'{_ESCAPED} | {_PLAIN} | \${_TAG}\$ (?:.*?\$\4\$ | .*+)) | \Z )""",
     re.VERBOSE | re.DOTALL,
 )
-"""A stretch and the literal behind it: groups are the stretch, a comment, a quoted name, a tag, and the end."""
+"""A stretch and what is behind it: groups are the stretch, a comment, the first sign of a literal or quoted name."""
 _NAME: Final = re.compile(
     rb"""(?:[uU]&)?"(?:[^"]|"")*"|[A-Za-z_\x80-\xff][A-Za-z0-9_$\x80-\xff]*""", re.VERBOSE
 )
@@ -185,11 +184,12 @@ def require_parsable(text: str, data: bytes, limit: int) -> None:
 def _outline(text: str) -> str:
     """The text with a mark for each literal and a word for each quoted name."""
     pieces: list[str] = []
-    for run, comment, quote, _, _ in _OUTLINE.findall(text):
+    for run, comment, sign, _ in _OUTLINE.findall(text):
         if comment:
             raise NotUnderstood(SYNTAX_ERROR, "a comment in this statement is not understood")
         pieces.append(run)
-        pieces.append(" q " if quote else "'")
+        if sign:
+            pieces.append(" q " if sign == '"' else "'")
     return "".join(pieces)
 
 
@@ -198,7 +198,7 @@ def _work(data: bytes, classes: bytes) -> int:
     words = sum([classes.count(before + b"a") for before in _BEFORE]) + classes.startswith(b"a")
     values = sum([classes.count(before + b"0") for before in _BEFORE]) - 3 * classes.count(b"0.0")
     casts = data.count(b"::") + classes.count(b"0::") + classes.count(b"'::")      # of a value: with its type
-    signs = len(data.translate(None, _NO_SIGNS)) + data.count(b";") - casts
+    signs = len(data.translate(None, _NO_SIGNS)) + 2 * data.count(b";") - casts
     return 2 * (words + signs + data.count(b"'")) + values + data.count(b",")
 
 
