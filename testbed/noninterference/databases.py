@@ -27,14 +27,14 @@ _SETTINGS: Final = {"autovacuum": "off", "max_parallel_workers_per_gather": "0",
 from several workers come in any order."""
 _REFRESHED: Final = "select oid::regclass::text from pg_class where relkind = 'm' order by oid"
 _COLUMNS: Final = """
-select c.oid::int8, a.attnum::int, c.oid::regclass::text, quote_ident(a.attname)
+select c.oid::int8, a.attnum::int, quote_ident(n.nspname) || '.' || quote_ident(c.relname), quote_ident(a.attname)
 from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
 where c.relkind in ('r', 'm') and a.attnum > 0 and not a.attisdropped
   and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast')
 order by c.oid, a.attnum
 """
 _TABLES: Final = """
-select c.oid::regclass::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
+select quote_ident(n.nspname) || '.' || quote_ident(c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where c.relkind in ('r', 'm') and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast') order by c.oid
 """
 _CONSTRAINTS: Final = """

@@ -82,4 +82,25 @@ CRM: Final = Model(
 )
 """A shop with labelled columns of many types: the schema that statements are generated for."""
 
-MODELS: Final = (SHAPES, CRM)
+_WARDS: Final = """
+create schema w;
+set search_path = w;
+create table wards (id int, ward text, note text) partition by list (ward);
+create table wards_a partition of wards for values in ('a');
+create table wards_rest partition of wards default partition by range (id);
+create table wards_low partition of wards_rest for values from (minvalue) to (100);
+create table beds (id int primary key, note text);
+insert into beds values (1, 'x'), (2, 'y'), (3, null);
+create view v_wards as select id, note from wards;
+create view v_low as select id from wards_low;
+create materialized view mv_where as select id, tableoid::regclass as place from wards;
+"""
+_FILL_WARDS: Final = "set search_path = w; insert into wards values {}; analyze wards;"
+SPLIT: Final = Model(
+    "split", (_WARDS,),
+    {"one": _FILL_WARDS.format("(1, 'a', 'p'), (2, 'b', 'q'), (3, 'a', 'r'), (4, 'c', null)"),
+     "two": _FILL_WARDS.format("(1, 'd', 'p'), (2, 'a', 'q'), (3, 'e', 'r'), (4, 'f', null)")},
+    (_mask(MaskMethod.REDACT, "wards.ward"),), "w",
+)
+"""A table that is split by a labelled column: where its rows lie tells of the values. Apart from CRM, because
+without ORDER BY its rows come partition by partition, and the physical order of rows is not claimed."""

@@ -210,3 +210,33 @@ def test_check_says_how_each_label_is_held(masked: Gateway) -> None:
     listed = run("columns", "masked", "-c", str(masked.folder / "lockgate.yaml"), env={"CRM_PASSWORD": PASSWORD})
     assert listed.startswith("known_columns:\n")
     assert '  - "hr.people.ssn"\n' in listed
+
+
+UNION = "SELECT email FROM hr.people UNION ALL SELECT email FROM hr.people"
+
+
+def test_values_are_not_fetched_by_another_way(masked: Gateway, token: str) -> None:
+    """A portal or statement made by message that shows real values to be masked is not run by SQL: there the backend
+    names no origin of the column, and no plan belongs to the result."""
+    with psycopg.connect(masked.dsn(token, "masked")) as connection:
+        connection.execute("SELECT 1")
+        raw = connection.pgconn
+        assert raw.prepare(b"shown", UNION.encode()).status == psycopg.pq.ExecStatus.COMMAND_OK
+        result = raw.exec_prepared(b"shown", None)
+        assert result.ntuples == 4
+        assert (result.get_value(0, 0) or b"").startswith(b"tok_")
+        result = raw.exec_(b"EXECUTE shown")
+        assert result.status == psycopg.pq.ExecStatus.FATAL_ERROR
+        assert "masked" in str(result.error_message)
+
+
+def test_looking_up_by_execute_counts(masked: Gateway, token: str) -> None:
+    """A statement prepared by SQL is a look-up each time that it runs."""
+    with psycopg.connect(masked.dsn(token, "masked"), autocommit=True) as connection:
+        connection.execute("PREPARE look AS SELECT id FROM hr.people WHERE email = $1")
+        found = 0
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="looked up"):
+            for _ in range(8):
+                connection.execute("EXECUTE look('ann@example.com')")
+                found += 1
+        assert found <= 5

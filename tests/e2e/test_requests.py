@@ -165,3 +165,38 @@ def test_what_is_recorded_is_on_record(sent: Gateway, connection: psycopg.Connec
     sessions = json.loads(run("session", "list", "--json", "--state", str(sent.state)))
     found = [run("session", "show", one["session"], "--json", "--state", str(sent.state)) for one in sessions]
     assert any("sent: iban" in text for text in found)
+
+
+COPIES = [("", "\t", "{}\n"), (" (FORMAT csv)", ",", '"{}"\n')]
+
+
+@pytest.mark.parametrize(("options", "mark", "cell"), COPIES)
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_copy_data_is_looked_at(connection: psycopg.Connection, direct: psycopg.Connection, options: str, mark: str,
+                                cell: str, size: int) -> None:
+    """Masks are not stored, keys do not arrive and card numbers are replaced, wherever the messages are cut."""
+    def copy(value: str) -> None:
+        rows = "".join(f"{number}{mark}" + cell.format(text) for number, text in ((1, "plain"), (2, value), (3, "last")))
+        with connection.cursor().copy(f"COPY notes FROM STDIN{options}".encode()) as stream:
+            for start in range(0, len(rows), size):
+                stream.write(rows[start:start + size])
+
+    for value, says in (("xxxx", "mask"), (f"key {KEY}", "aws_key")):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match=says):
+            copy(value)
+        assert direct.execute("SELECT count(*) FROM notes").fetchone() == (0,)
+    copy(f"pay with {CARD} now")
+    assert direct.execute("SELECT body FROM notes ORDER BY id").fetchall() == [("plain",), ("pay with xxxx now",), ("last",)]
+
+
+def test_binary_copy_data_is_looked_at(connection: psycopg.Connection, direct: psycopg.Connection) -> None:
+    """The same in the binary format."""
+    def copy(value: str) -> None:
+        with connection.cursor().copy("COPY notes FROM STDIN (FORMAT binary)") as stream:
+            stream.set_types(["int4", "text"])
+            stream.write_row((1, value))
+
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="mask"):
+        copy("xxxx9999")
+    copy(f"pay with {CARD} now")
+    assert direct.execute("SELECT body FROM notes").fetchall() == [("pay with xxxx now",)]

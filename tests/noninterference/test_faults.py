@@ -11,10 +11,10 @@ from testbed.noninterference.databases import Databases, snapshot
 from testbed.noninterference.direct import Direct, direct_harness
 from testbed.noninterference.harness import Difference
 from testbed.noninterference.statements import Statement, recording, shapes
-from tests.noninterference.test_statements import WRITTEN
+from tests.noninterference.test_statements import SPLIT, WRITTEN
 from tests.unit.analysis.faults import FAULTS
 
-STATEMENTS = {"shapes": shapes(), "crm": recording(WRITTEN)}
+STATEMENTS = {"crm": recording(WRITTEN), "shapes": shapes(), "split": recording(SPLIT)}
 
 
 def plans(databases: Databases) -> dict[Statement, str | None]:
@@ -31,9 +31,9 @@ def plans(databases: Databases) -> dict[Statement, str | None]:
 
 
 @pytest.fixture(scope="module")
-def sound(both: dict[str, Databases]) -> dict[str, dict[Statement, str | None]]:
+def sound(models: dict[str, Databases]) -> dict[str, dict[Statement, str | None]]:
     """The plans of the analysis as it is."""
-    return {name: plans(databases) for name, databases in both.items()}
+    return {name: plans(databases) for name, databases in models.items()}
 
 
 def first_difference(databases: Databases, sound: dict[Statement, str | None]) -> Difference | None:
@@ -49,14 +49,14 @@ def first_difference(databases: Databases, sound: dict[Statement, str | None]) -
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_seeded_fault_is_caught(fault: str, both: dict[str, Databases],
+def test_a_seeded_fault_is_caught(fault: str, models: dict[str, Databases],
                                   sound: dict[str, dict[Statement, str | None]],
                                   monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """An analysis that is blind in one way lets a statement through that tells the sides apart."""
     with monkeypatch.context() as patch:
         FAULTS[fault](patch)
-        found = next(filter(None, (first_difference(databases, sound[name]) for name, databases in both.items())), None)
-    for databases in both.values():
+        found = next(filter(None, (first_difference(databases, sound[name]) for name, databases in models.items())), None)
+    for databases in models.values():
         plans(databases)                        # nothing derived under the fault stays
     assert found is not None
     with capsys.disabled():

@@ -21,8 +21,8 @@ SEED = 5
 
 
 @pytest.fixture(scope="module")
-def harnesses(both: dict[str, Databases], tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Harness, Harness]]:
-    with gateway_harness(both["crm"], tmp_path_factory.mktemp("front")) as found:
+def harnesses(models: dict[str, Databases], tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Harness, Harness]]:
+    with gateway_harness(models["crm"], tmp_path_factory.mktemp("front")) as found:
         yield found
 
 

@@ -168,6 +168,6 @@ def _write(path: Path, header: Header, outcome: Outcome) -> None:
 
 
 def _status(outcome: Outcome) -> int:
-    if outcome.count(Verdict.LEAK):
+    if outcome.leaks:
         return LEAKS
     return INCOMPLETE if outcome.count(Verdict.UNKNOWN) else 0

@@ -33,6 +33,9 @@ def summary(outcome: Outcome) -> list[str]:
     lines = [f"leaks: {outcome.count(Verdict.LEAK)} of {len(outcome.results)}"]
     counts = ", ".join(f"{verdict.value} {outcome.count(verdict)}" for verdict in Verdict if verdict is not Verdict.LEAK)
     lines.append(f"the rest: {counts}")
+    ordinary = len(outcome.leaks) - outcome.count(Verdict.LEAK)
+    if ordinary:
+        lines.append(f"ordinary statements that leak: {ordinary} of {len(outcome.benign)}")
     stated = dict.fromkeys(result.detail for result in outcome.results if result.verdict is Verdict.STATED)
     if stated:
         lines.append("stated, and not claimed to be closed: " + "; ".join(stated))
@@ -47,7 +50,7 @@ def summary(outcome: Outcome) -> list[str]:
 def leaks(outcome: Outcome) -> list[str]:
     """One line for each leak."""
     return [f"{result.group}: {result.shape} ({result.way}): {result.detail}"
-            for result in outcome.results if result.verdict is Verdict.LEAK]
+            for result in outcome.leaks]
 
 
 def as_json(header: Header, outcome: Outcome) -> str:
@@ -78,8 +81,7 @@ def as_markdown(header: Header, outcome: Outcome) -> str:
     if outcome.unmasked:
         parts.append("Columns that the plainest read showed: " + ", ".join(outcome.unmasked) + "\n")
     parts.append("## Leaks\n\n" + (_table(("group", "shape", "way", "form"), [
-        (result.group, result.shape, result.way, result.detail) for result in outcome.results
-        if result.verdict is Verdict.LEAK]) or "None.\n"))
+        (result.group, result.shape, result.way, result.detail) for result in outcome.leaks]) or "None.\n"))
     parts.append("## Over-refusals\n\n" + (_table(("group", "statement", "way", "SQLSTATE", "words"), [
         (result.group, result.shape, result.way, result.code, result.detail[:_WORDS])
         for result in outcome.over_refused]) or "None.\n"))

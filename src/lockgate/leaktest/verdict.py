@@ -52,7 +52,12 @@ class Outcome:
     @property
     def over_refused(self) -> tuple[Result, ...]:
         """Ordinary statements that got no answer."""
-        return tuple(result for result in self.benign if result.verdict is not Verdict.ANSWERED)
+        return tuple(result for result in self.benign if result.verdict not in (Verdict.ANSWERED, *LEAKING))
+
+    @property
+    def leaks(self) -> tuple[Result, ...]:
+        """What leaked, ordinary statements included."""
+        return tuple(result for result in (*self.results, *self.benign) if result.verdict is Verdict.LEAK)
 
     @property
     def unproved(self) -> tuple[str, ...]:

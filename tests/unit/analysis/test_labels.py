@@ -136,6 +136,25 @@ def test_rows_that_come_and_go_with_a_value_are_not_counted() -> None:
     assert {"vrich.id", "vmany.many"} <= protected(database, "*.ssn")
 
 
+@pytest.mark.parametrize(("key", "closed"), [((1,), False), ((2,), True), ((0,), True), ((1, 2), True)])
+def test_partitions_by_a_protected_column_are_closed(key: tuple[int, ...], closed: bool) -> None:
+    """Which rows a partition has tells of the values by which the table is split; so does a view of one."""
+    database = standard()
+    parent = database.relation("wards", "id ssn", "p")
+    child = database.relation("wards_a", "id ssn", "p")
+    grandchild = database.relation("wards_a1", "id ssn")
+    database.inherit(child, parent)
+    database.inherit(grandchild, child)
+    database.partition_key(parent, *key)
+    database.relation("vwards", "id", "v", "SELECT wards_a1.id FROM p.wards_a1;")
+    database.relation("mwards", "where_to", "m", "SELECT wards.tableoid AS where_to FROM p.wards;")
+    catalogue = database.catalogue()
+    labels = labels_for(MASKS, catalogue)
+    reach = {relation.name: labels.reach_of(relation) for relation in catalogue.relations}
+    assert reach["wards"] is Reach.MASKED
+    assert {reach[name] is Reach.CLOSED for name in ("wards_a", "wards_a1", "vwards", "mwards")} == {closed}
+
+
 def test_views_that_call_functions_are_closed() -> None:
     """A view whose functions are unknown could show anything, and so could everything on top of it."""
     database = standard()

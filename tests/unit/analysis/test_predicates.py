@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lockgate.analysis.sql import Masked
+from lockgate.analysis.sql import SHOWS_VALUES, Analyzer, Masked, SessionNames
 from lockgate.model import ColumnMask, MaskMethod, Predicates, Refusal
 from tests.unit.analysis.database import Database, plan, standard, text_of
 
@@ -206,3 +206,27 @@ def test_constants_are_followed_to_their_columns(text: str, expected: list[tuple
     planned = plan(text, masks=masks(Predicates.EQUALITY))
     assert isinstance(planned, Masked)
     assert [(one.literal, one.number, one.is_written) for one in planned.placed] == expected
+
+
+@pytest.mark.parametrize("text", ["EXECUTE q", "FETCH ALL FROM c", "SELECT 1; FETCH c"])
+def test_what_a_message_made_with_real_values_is_not_run_by_sql(text: str) -> None:
+    """Its result would be another statement's, and no mask waits for it there."""
+    session, analyzer = SessionNames(), Analyzer()
+    session.prepare("q", analyzer.statement("SELECT ssn FROM t"), SHOWS_VALUES)
+    session.declare("c", SHOWS_VALUES)
+    planned = plan(text, masks=masks(method=MaskMethod.HASH), session=session)
+    assert isinstance(planned, Refusal)
+    assert "own result" in planned.reason
+
+
+def test_an_execute_counts_the_look_ups_of_what_it_runs() -> None:
+    """Each time it runs."""
+    session, analyzer = SessionNames(), Analyzer()
+    by = masks(Predicates.EQUALITY)
+    inner = analyzer.statement("SELECT id FROM t WHERE ssn = $1")
+    prepared = plan("PREPARE q AS SELECT id FROM t WHERE ssn = $1", masks=by)
+    assert isinstance(prepared, Masked)
+    session.prepare("q", inner, prepared.masks_digest)
+    planned = plan("EXECUTE q('a')", masks=by, session=session)
+    assert isinstance(planned, Masked)
+    assert [one.label for one in planned.lookups] == ["pii.ssn"]

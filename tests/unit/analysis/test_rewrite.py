@@ -288,3 +288,25 @@ def test_changes_through_a_filtering_view_are_refused(text: str) -> None:
     database.relation("vrich", "id:int4", "v", " SELECT t.id FROM p.t WHERE (t.ssn = 'x'::text);")
     database.relation("vabove", "id:int4", "v", " SELECT vrich.id FROM p.vrich;")
     assert isinstance(plan(text, database), Refusal)
+
+
+@pytest.mark.parametrize(("text", "is_refused"), [
+    ("SELECT id FROM wards", False), ("SELECT xmin FROM wards", False), ("EXPLAIN SELECT id FROM wards", False),
+    ("INSERT INTO wards (id) VALUES (1)", False), ("EXPLAIN (ANALYZE false) SELECT id FROM wards", False),
+    ("SELECT tableoid FROM wards", True), ("SELECT w.ctid FROM wards w", True), ("EXPLAIN ANALYZE SELECT id FROM wards", True),
+    ("INSERT INTO wards (id) VALUES (1) RETURNING tableoid", True), ("DELETE FROM wards WHERE tableoid = 1", True),
+    ("SELECT where_to FROM vwhere", True), ("SELECT id FROM wards_a", True), ("TRUNCATE wards_a", True),
+    ("DROP TABLE wards_a", True), ("COPY wards_a (id) TO STDOUT", True), ("DELETE FROM ONLY wards_a", True),
+    ("TRUNCATE wards", False), ("DROP TABLE wards", False), ("SELECT id FROM vwards", False),
+    ("EXPLAIN ANALYZE SELECT id FROM vwards", True), ("PREPARE w AS SELECT id FROM wards; EXECUTE w", False),
+    ("PREPARE w AS SELECT id FROM wards; EXPLAIN ANALYZE EXECUTE w", True),
+])
+def test_where_rows_lie_is_not_told_when_values_decide(text: str, is_refused: bool) -> None:
+    """A table that is split by a protected column is read as a whole, without its partitions and system columns."""
+    database = standard()
+    parent, child = database.relation("wards", "id ssn", "p"), database.relation("wards_a", "id ssn")
+    database.inherit(child, parent)
+    database.partition_key(parent, 2)
+    database.relation("vwards", "id", "v", " SELECT wards.id FROM p.wards;")
+    database.relation("vwhere", "where_to", "v", " SELECT wards.tableoid AS where_to FROM p.wards;")
+    assert isinstance(plan(text, database), Refusal) is is_refused

@@ -155,6 +155,17 @@ def outcome() -> Outcome:
     return Outcome(results, campaign.fire_benign(), results, ("t.ssn",))
 
 
+def test_an_ordinary_statement_that_leaks_is_a_leak_and_no_refusal() -> None:
+    """The list of ordinary statements is searched like the shapes."""
+    ground = replace(GROUND, benign=(plain(), plain("SELECT 2")))
+    server = Server(lambda text: said(VALUE.encode()) if "ssn" in text else said(code="42501"))
+    campaign = Campaign(ground, lambda: server, Options(("one",)))
+    outcome = Outcome((), campaign.fire_benign(), (), ())
+    assert [result.verdict for result in outcome.leaks] == [Verdict.LEAK]
+    assert len(outcome.over_refused) == 1
+    assert "ordinary statements that leak: 1 of 2" in summary(outcome)
+
+
 def test_reports_hold_verdicts_and_no_values(outcome: Outcome) -> None:
     """Neither report nor summary shows what came back; both say how much leaked and what was over-refused."""
     header = Header("host:1/db", "scratch schema", "now", ("one",), ("timing",), "0")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from lockgate.analysis.sql.analyzer import AnalysisLimits, Analyzer
 from lockgate.analysis.sql.catalogue import Catalogue
-from lockgate.analysis.sql.copying import CopyOut
+from lockgate.analysis.sql.copying import CopyOptions
 from lockgate.analysis.sql.covers import Cover, KnownColumns
 from lockgate.analysis.sql.enforcement import column_names, enforce_masks
 from lockgate.analysis.sql.errors import NotUnderstood
@@ -21,10 +21,10 @@ from lockgate.analysis.sql.masks import redacted
 from lockgate.analysis.sql.placement import Placed
 from lockgate.analysis.sql.predicates import Lookup, ResultMask, ShownColumn
 from lockgate.analysis.sql.recent import Recent
-from lockgate.analysis.sql.session import SessionNames
+from lockgate.analysis.sql.session import SHOWS_VALUES, SessionNames
 from lockgate.analysis.sql.statement import FACTS, VERBS, Masked, Naming, Statement
 
 __all__ = [
-    "FACTS", "VERBS", "AnalysisLimits", "Analyzer", "Catalogue", "CopyOut", "Cover", "KnownColumns", "Literal", "Lookup", "Masked", "Naming", "NotUnderstood",
+    "FACTS", "SHOWS_VALUES", "VERBS", "AnalysisLimits", "Analyzer", "Catalogue", "CopyOptions", "Cover", "KnownColumns", "Literal", "Lookup", "Masked", "Naming", "NotUnderstood",
     "Placed", "Recent", "ResultMask", "SessionNames", "ShownColumn", "Statement", "column_names", "enforce_masks", "literals", "redacted", "replaced",
 ]

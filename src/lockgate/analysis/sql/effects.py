@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable
 from typing import Any, Final
 
-from lockgate.analysis.sql.copying import CopyOut, copy_out
+from lockgate.analysis.sql.copying import CopyOptions, copy_format
 from lockgate.analysis.sql.errors import TOO_COMPLEX, NotUnderstood
 from lockgate.analysis.sql.parser import parse_trees
 from lockgate.analysis.sql.reading import Node, Reader, Reading, Use, qualified, reads_files, strings
@@ -56,7 +56,8 @@ class StatementReader:
         self.verbs = self.reader.reading.verbs
         self.copies_program = self.touches_files = self.returns_rows = False
         self.copy: str | None = None
-        self.copies_out: list[CopyOut] = []
+        self.copies_out: list[CopyOptions] = []
+        self.copies_in: list[CopyOptions] = []
         self.application: Naming | None = None
         self.prepared: list[str] = []
         self.executes: list[str] = []
@@ -110,8 +111,7 @@ class StatementReader:
             self.touches_files = True
         else:
             self.copy = "in" if is_in else "out"
-            if not is_in:
-                self.copies_out.append(copy_out(body.get("options")))
+            (self.copies_in if is_in else self.copies_out).append(copy_format(body.get("options")))
         relation = body.get("relation")
         if relation is not None:
             self.verbs.add("insert" if is_in else "select")
@@ -497,7 +497,8 @@ def _finish(whole: StatementReader, text: str, data: bytes, count: int,
         count=count, is_empty=count == 0, is_opaque=is_opaque, changes_catalogue=changes, prepares=prepares,
         executes=tuple(whole.executes), deallocates=tuple(whole.deallocates), cursors_declared=tuple(whole.declared),
         cursors_fetched=tuple(whole.fetched), cursors_closed=tuple(whole.closed), sets=tuple(dict.fromkeys(whole.sets)),
-        search_path=whole.search_path if count == 1 else None, copy=whole.copy, copies_out=tuple(whole.copies_out), application=whole.application,
+        search_path=whole.search_path if count == 1 else None, copy=whole.copy, copies_out=tuple(whole.copies_out),
+        copies_in=tuple(whole.copies_in), application=whole.application,
         transaction=tuple(whole.transaction), returns_rows_maybe=whole.returns_rows,
         created=created, forbidden=whole.forbidden, reading=reading, weight=_weight(reading, len(data), prepares),
     )

@@ -55,6 +55,7 @@ class Labels:
     readings: dict[int, Reading] = field(default_factory=dict)                   # of view definitions
     projections: dict[tuple[object, ...], str] = field(default_factory=dict)     # made so far: `projection`
     filtered: set[int] = field(default_factory=set)     # views whose rows come and go with protected values
+    scattered: set[int] = field(default_factory=set)    # split by protected values: partitioned tables, views of them
     pairs: frozenset[tuple[int, int]] = frozenset()
     escaping: set[int] = field(default_factory=set)      # relations whose triggers put values where no label follows
     sources: frozenset[tuple[int, int]] = frozenset()                            # for `taint`: what reads splice, 0 for all
@@ -80,6 +81,11 @@ class Labels:
     def protected_names(self, relation: Relation) -> frozenset[str]:
         numbers = self.protected.get(relation.oid, {})
         return frozenset(column.name for column in relation.columns if column.number in numbers)
+
+
+def names_a_place(reading: Reading) -> bool:
+    """Whether a text names a system column that says where a row lies: in which table, at which place."""
+    return any(names[-1:] in (("tableoid",), ("ctid",)) for names in reading.columns)
 
 
 def labels_for(masks: tuple[ColumnMask, ...], catalogue: Catalogue) -> Labels:
@@ -120,7 +126,7 @@ class _Closure:
         changed = True
         while changed:
             self.verdicts = Verdicts(labels, catalogue)
-            changed = (self._inherit() | self._generate() | self._compose() | self._all_views(views)
+            changed = (self._inherit() | self._generate() | self._compose() | self._partitions() | self._all_views(views)
                        | self._all_triggers() | self._defaults())
         for oid in labels.covers:
             labels.reach.setdefault(oid, Reach.MASKED)
@@ -178,6 +184,24 @@ class _Closure:
                 found = self.labels.protected.get(column.row_of) if column.row_of else None
                 if found:
                     changed |= self._add(relation.oid, column.number, _whole(found), True)
+        return changed
+
+    def _partitions(self) -> bool:
+        """Partitions by a protected column: their rows tell of its values, so they are closed, at any depth."""
+        changed = False
+        for oid, numbers in self.catalogue.partition_keys.items():
+            covers = self.labels.covers.get(oid, {})
+            if not covers or oid in self.labels.scattered or not (0 in numbers or any(one in covers for one in numbers)):
+                continue
+            self.labels.scattered.add(oid)
+            changed = True
+            stack = list(self.catalogue.children.get(oid, ()))
+            while stack:
+                child = stack.pop()
+                relation = self.by_oid.get(child)
+                if relation is not None:
+                    self._close(relation)
+                stack += self.catalogue.children.get(child, ())
         return changed
 
     def _references(self, relation: Relation, column: Column) -> frozenset[str]:
@@ -291,13 +315,14 @@ class _Closure:
             return False
         if self.verdicts.obstacle(reading) is not None:
             return self._close(view)
-        touched = False
+        touched = scattered = False
         cover: Cover | None = None
         for use in reading.uses:
             for relation in self.catalogue.candidates(use.schema, use.name):
                 reach = self.labels.reach.get(relation.oid)
-                if reach is Reach.CLOSED:
+                if reach is Reach.CLOSED or (relation.oid in self.labels.scattered and names_a_place(reading)):
                     return self._close(view)
+                scattered |= relation.oid in self.labels.scattered
                 found = self.labels.protected.get(relation.oid)
                 touched |= reach is Reach.DERIVED or found is not None
                 if found:
@@ -307,6 +332,9 @@ class _Closure:
         changed = False
         if view.kind == "v" and self.labels.reach.get(view.oid) is not Reach.DERIVED:
             self.labels.reach[view.oid] = Reach.DERIVED
+            changed = True
+        if scattered and view.kind == "v" and view.oid not in self.labels.scattered:
+            self.labels.scattered.add(view.oid)
             changed = True
         taints = tainted_outputs(self.trees[view.oid], self._protected)
         if taints is None and view.kind == "m":

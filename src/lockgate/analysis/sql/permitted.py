@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from lockgate.analysis.sql.catalogue import Catalogue, Relation
-from lockgate.analysis.sql.labels import Labels, Reach
+from lockgate.analysis.sql.labels import Labels, Reach, names_a_place
 from lockgate.analysis.sql.reactions import has_protected_child, reacts_by_rule
-from lockgate.analysis.sql.reading import Node, Use
+from lockgate.analysis.sql.reading import Node, Reading, Use
 
 _OPEN_UTILITIES: Final = frozenset((
     "AlterCollationStmt", "AlterDatabaseRefreshCollStmt", "AlterDatabaseStmt",
@@ -84,6 +84,8 @@ def indexed(bodies: list[tuple[str, Node]]) -> Indexed:
 
 def use_reason(use: Use, relation: Relation, labels: Labels, indexes: Indexed) -> str | None:
     """Why a protected relation may not be named like this in a utility statement."""
+    if use.context == "TruncateStmt" and labels.reach_of(relation) is Reach.CLOSED:
+        return "which rows this partition has depends on protected columns"
     if use.context in _ON_PROTECTED:
         return None
     if use.context != "IndexStmt":
@@ -94,6 +96,35 @@ def use_reason(use: Use, relation: Relation, labels: Labels, indexes: Indexed) -
         # a unique one tells which values exist, and a scan of any tells their order
         return "an index on a protected column is not possible here"
     return None
+
+
+def place_reason(use: Use, relation: Relation, labels: Labels, reading: Reading) -> str | None:
+    """A table that is split by a protected column: where its rows lie, and how many where, tells of the values."""
+    if use.context == "DropStmt":
+        is_partition = labels.reach_of(relation) is Reach.CLOSED and relation.kind != "m"
+        return "which rows this partition has depends on protected columns" if is_partition else None
+    if relation.oid not in labels.scattered:
+        return None
+    if names_a_place(reading):
+        return "where the rows of this relation lie depends on protected columns: leave out tableoid and ctid"
+    return counts_reason(reading)
+
+
+def counts_reason(reading: Reading) -> str | None:
+    """EXPLAIN ANALYZE counts rows partition by partition."""
+    if any(name == "ExplainStmt" and _analyzes(body) for name, body in reading.utilities):
+        return "EXPLAIN ANALYZE would count the rows of partitions by protected columns"
+    return None
+
+
+def _analyzes(body: Node) -> bool:
+    """Whether EXPLAIN has ANALYZE, and does not say that it is off in so many words."""
+    for option in body.get("options", ()):
+        element = option.get("DefElem", {})
+        if element.get("defname", "").lower() == "analyze":
+            value = element.get("arg", {}).get("String", {}).get("sval", "")
+            return value.lower() not in ("false", "off")
+    return False
 
 
 def rules_reason(relation: Relation, labels: Labels, catalogue: Catalogue) -> str | None:

@@ -192,7 +192,7 @@ class Predication:
             view = self._catalogue.by_oid.get(control.view)
             name = "" if view is None else f" {view.name}"
             return f'the view{name} decides by a column that is masked for you ({clause})'
-        name = _written(self._text, control.location)
+        name = "" if control.where in _REAL else _written(self._text, control.location)
         what = f"a masked column ({name})" if name else "a masked column"
         if mode is Predicates.MASKED:
             return f"{clause} of a statement that changes rows may not use {what}"

@@ -19,9 +19,11 @@ from lockgate.analysis.sql.literals import literals
 from lockgate.analysis.sql.masks import quote_name, redacted
 from lockgate.analysis.sql.permitted import (
     Indexed,
+    counts_reason,
     created_reason,
     definition_reason,
     indexed,
+    place_reason,
     rules_reason,
     use_reason,
     utility_reason,
@@ -32,7 +34,7 @@ from lockgate.analysis.sql.projection import MAX_LENGTH, Projections, Refused, r
 from lockgate.analysis.sql.reading import Node, Reading, Target, Use
 from lockgate.analysis.sql.returning import Returning, is_alone_in
 from lockgate.analysis.sql.routines.calls import calls_of
-from lockgate.analysis.sql.session import SessionNames
+from lockgate.analysis.sql.session import SHOWS_VALUES, SessionNames
 from lockgate.analysis.sql.splice import STAND_IN, Splices, Unspliceable, parsed, reparse
 from lockgate.analysis.sql.statement import Masked, Statement
 from lockgate.analysis.sql.taint import Budget, Taint, taint_of
@@ -79,6 +81,7 @@ class _Plan:
         self.trees = trees
         self.verdict = NOTHING
         self.lookups: tuple[Lookup, ...] = ()
+        self.executed: tuple[Lookup, ...] = ()      # those of what EXECUTE runs
         self.placed: tuple[Placed, ...] = ()
         self.shown: tuple[ShownColumn, ...] = ()
         self.touched = False
@@ -120,7 +123,7 @@ class _Plan:
     def _masked(self, text: str, digest: str) -> Masked:
         verdict = self.verdict
         return Masked(text, self.touched or bool(digest), digest, self.labels.pairs, self.labels.digest, verdict.results,
-                      self.lookups, self.placed, self.shown)
+                      self.lookups + self.executed, self.placed, self.shown)
 
     def _code(self, reading: Reading) -> None:
         """Functions and other code that the statement runs: admitted, or the statement is refused."""
@@ -157,6 +160,10 @@ class _Plan:
 
     def _session_names(self, statement: Statement) -> None:
         own = {name for name, _ in statement.prepares}
+        if statement.executes and self.labels.scattered and statement.reading is not None:
+            why = counts_reason(statement.reading)
+            if why is not None:
+                raise refuse(why)
         for name in statement.executes:
             if name in own:
                 continue
@@ -169,6 +176,9 @@ class _Plan:
         for name in statement.cursors_fetched:
             if name not in statement.cursors_declared and not self.session.has_cursor(name):
                 raise refuse(f'cursor "{name}" is not known in this session', code=RefusalCode.UNKNOWN_OBJECT)
+            if SHOWS_VALUES in self.session.cursor_digests(name):
+                raise refuse("the portal shows columns that are masked in its own result",
+                             "Execute it by message, or DECLARE a cursor.")
             if any(digest != self.labels.digest for digest in self.session.cursor_digests(name)):
                 raise refuse("the cursor was opened under other masks", "open it again")
             self.touched = True
@@ -179,9 +189,13 @@ class _Plan:
         planned = plan(inner, self.masks, self.catalogue, self.session)
         if isinstance(planned, Refusal):
             raise Refused(planned)
+        if digest == SHOWS_VALUES:
+            raise refuse("the statement shows columns that are masked in its own result",
+                         "Execute it by message, or PREPARE it by SQL.")
         if digest != self.labels.digest:
             raise refuse("the statement was prepared under other masks", "prepare it again")
         self.touched = self.touched or planned.touches_labelled
+        self.executed += planned.lookups
 
     def _candidates(self, use: Use) -> tuple[tuple[Relation, ...], bool]:
         """Relations that the name may mean, and whether the session may have made one of that name."""
@@ -226,6 +240,7 @@ class _Plan:
             if not protected:
                 continue
             self.touched = True
+            self._require_no_place(use, protected, reading)
             if use.context == "DropStmt":
                 continue
             if len(found) > 1 or (in_session and use.schema is None):
@@ -235,6 +250,13 @@ class _Plan:
             if use.kind == "read" and use.alias is None:
                 replaced.add((protected[0].schema, use.name))
         return replaced
+
+    def _require_no_place(self, use: Use, protected: Sequence[Relation], reading: Reading) -> None:
+        """A table that is split by protected values gives away none of them by the place of its rows."""
+        for relation in protected:
+            why = place_reason(use, relation, self.labels, reading)
+            if why is not None:
+                raise refuse(why)
 
     def _pinned(self, use: Use, found: tuple[Relation, ...], splices: Splices) -> tuple[Relation, ...]:
         """The one of several relations that the search path means, where any of them is protected: what goes on
@@ -346,6 +368,9 @@ class _Plan:
             if next(iter(tree["stmt"])) not in _LOOKED_INTO:
                 continue                            # `permitted` has judged it
             taint = taint_of(tree["stmt"], self.catalogue, self.labels.sources, self._in_session, budget)
+            if taint.is_top and taint.unknown is not None:
+                raise refuse(f'column "{taint.unknown}" does not exist', code=RefusalCode.UNKNOWN_COLUMN,
+                             hint="A column that this session has just added is known once it is committed.")
             if taint.is_top:
                 raise refuse(f"it cannot be told which masked columns it depends on ({taint.reason})",
                              "Write a simpler statement, or send its parts one by one.")

@@ -8,12 +8,16 @@ unqualified name ambiguous, and ambiguity is refused.
 from __future__ import annotations
 
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from lockgate.analysis.sql.statement import Masked, Statement
 
 if TYPE_CHECKING:
     from lockgate.analysis.sql.catalogue import Catalogue
+
+SHOWS_VALUES: Final = "shows real values"
+"""Instead of a digest: what was prepared or opened by message fetches real values that are masked in its own result.
+Run by another way, that result would be another's, and nothing would mask it."""
 
 _LIMIT = 4096
 _CANDIDATES = 64

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from lockgate.analysis.sql.copying import CopyOut
+    from lockgate.analysis.sql.copying import CopyOptions
     from lockgate.analysis.sql.placement import Placed
     from lockgate.analysis.sql.predicates import Lookup, ResultMask, ShownColumn
     from lockgate.analysis.sql.reading import Reading
@@ -81,8 +81,10 @@ class Statement:
     search_path: tuple[str, ...] | None = None
     """What it sets the search path to, for as long as the session lasts; None where it does not or one cannot tell."""
     copy: str | None = None
-    copies_out: tuple[CopyOut, ...] = ()
+    copies_out: tuple[CopyOptions, ...] = ()
     """One for each COPY … TO STDOUT of the string, in its order."""
+    copies_in: tuple[CopyOptions, ...] = ()
+    """The same of COPY … FROM STDIN."""
     application: Naming | None = None
     transaction: tuple[str, ...] = ()
     returns_rows_maybe: bool = False

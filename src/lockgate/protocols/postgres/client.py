@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from lockgate.analysis.sql import SHOWS_VALUES, Masked
 from lockgate.errors import RemoteProtocolError
-from lockgate.kernel.frames import HEADER, split_frames
+from lockgate.kernel.frames import HEADER, frame, split_frames
 from lockgate.model import Refusal
 from lockgate.protocols.postgres import codec, results
 from lockgate.protocols.postgres import messages as m
 from lockgate.protocols.postgres.judging import STALL, Burst, Judging, Outcome
-from lockgate.protocols.postgres.operations import Problem, reading_of
+from lockgate.protocols.postgres.operations import Problem, problem_of, reading_of
 from lockgate.protocols.postgres.requests import Intake
 from lockgate.protocols.postgres.states import Gone, Owed, Portal, Prepared, Reply, SessionState
 from lockgate.protocols.postgres.values import read_values
@@ -171,7 +172,7 @@ class ClientSide(Judging):
             return None
         reply.undo = state.prepared.set(name, prepared)
         if name and seen.statement is not None:
-            state.names.prepare(name.decode("utf-8", "replace"), seen.statement, masked.masks_digest)
+            state.names.prepare(name.decode("utf-8", "replace"), seen.statement, _digest(masked))
         if reply.is_rewritten:
             burst.chunks.append(codec.parse(name, masked.text, types))
         else:
@@ -203,7 +204,7 @@ class ClientSide(Judging):
             return _TOO_MUCH
         reply.undo = state.portals.set(bind.portal, portal)
         if bind.portal:
-            state.names.declare(bind.portal.decode("utf-8", "replace"), prepared.masked.masks_digest)
+            state.names.declare(bind.portal.decode("utf-8", "replace"), _digest(prepared.masked))
         burst.chunks.append(self._taken_in(bind, portal, buffer[start:end]))
         self._open(burst, reply)
         return None
@@ -348,8 +349,18 @@ class ClientSide(Judging):
             return STALL if is_early else None
         grant = copying.grant
         burst.under = 0 if grant is None else grant.record
-        burst.chunks.append(buffer[start:end])
+        data = buffer[start:end]
+        if copying.intake is not None:
+            data = copying.intake.apply(data)
+            if copying.intake.refusal is not None:
+                # The backend fails, and its error is replaced: so a transaction block fails on both sides.
+                copying.problem = problem_of(copying.intake.refusal)
+                data, state.copying = _COPY_REFUSED, None
+        burst.chunks.append(data)
         if buffer[start] != m.COPY_DATA:
+            if copying.intake is not None and grant is not None:
+                for name in copying.intake.noted:
+                    grant.masked[name] = grant.masked.get(name, 0) + 1
             state.copying = None
         return None
 
@@ -372,6 +383,7 @@ def _length_of(inbox: bytes) -> int:
     return 1 + int.from_bytes(inbox[1:5], "big") if len(inbox) >= HEADER else 0
 
 
+_COPY_REFUSED: Final = frame(m.COPY_FAIL, b"lockgate refused the data\0")
 _HEAVY: Final = 16_384
 _WINDOW: Final = 65_536
 """Bytes of frames that are taken apart at a time."""
@@ -391,6 +403,11 @@ _TOO_MANY: Final = Problem("53400", "too many prepared statements or portals in 
 _NO_FUNCTION_CALL: Final = Problem(
     "0A000", "function calls by protocol message are refused by the gateway", hint="Use SELECT function(...)."
 )
+
+
+def _digest(masked: Masked) -> str:
+    """Under which masks a name was made by message."""
+    return SHOWS_VALUES if masked.results else masked.masks_digest
 
 
 def _unknown_statement(name: bytes) -> Problem:

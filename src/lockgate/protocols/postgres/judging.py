@@ -192,8 +192,9 @@ class Judging:
         if decision.effect is Effect.REVIEW and seen.statement is not None and seen.statement.executes \
                 and seen.statement.is_opaque:
             return _NOT_SHOWN
-        if decision.detects and seen.statement is not None and seen.statement.copies_out:
-            problem = next((copy.problem for copy in seen.statement.copies_out if copy.problem is not None), None)
+        if seen.statement is not None and (decision.detects or decision.requests or decision.masks):
+            looked_at = seen.statement.copies_in + (seen.statement.copies_out if decision.detects else ())
+            problem = next((copy.problem for copy in looked_at if copy.problem is not None), None)
             if problem is not None:
                 return Refusal(RefusalCode.NOT_ENFORCEABLE, f"values in this COPY cannot be looked at: {problem}",
                                hint="Use FORMAT text, binary or csv with plain options, or SELECT.")

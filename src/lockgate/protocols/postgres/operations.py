@@ -269,6 +269,7 @@ _SQLSTATES: Final[dict[RefusalCode, str]] = {
     RefusalCode.NOT_UNDERSTOOD: "42601",
     RefusalCode.NOT_ENFORCEABLE: "42501",
     RefusalCode.UNKNOWN_OBJECT: "42P01",
+    RefusalCode.UNKNOWN_COLUMN: "42703",
     RefusalCode.TOO_LARGE: "54000",
     RefusalCode.UNSUPPORTED: "0A000",
     RefusalCode.AUDIT_UNAVAILABLE: "58030",

@@ -16,6 +16,7 @@ from lockgate.protocols.postgres import codec, results
 from lockgate.protocols.postgres import messages as m
 from lockgate.protocols.postgres.naming import LOST
 from lockgate.protocols.postgres.operations import Problem
+from lockgate.protocols.postgres.requests import CopyIntake, Intake
 from lockgate.protocols.postgres.states import Owed, Reply, SessionState
 from lockgate.protocols.postgres.upstream import schemas
 from lockgate.wire.steps import Settle
@@ -219,9 +220,23 @@ class Replies:
         state = self._state
         codec.read_copy_response(self._buffer, start, end)
         state.copying = head
+        head.intake = self._intake(head)
         if head.owed is Owed.EXECUTE and state.queue.drop_syncs():
             state.segment, state.epoch, state.is_segment_open = head.segment, head.epoch, True
         return None
+
+    def _intake(self, head: Reply) -> CopyIntake | None:
+        """What looks at the data that is about to come, where policy has something to look for."""
+        seen, grant = head.seen, head.grant
+        if grant is None or seen is None or not (
+                grant.decision.requests or grant.decision.masks or grant.decision.detects):
+            return None
+        stated = () if seen.statement is None else seen.statement.copies_in
+        if head.copies_in >= len(stated) or stated[head.copies_in].problem is not None:
+            raise RemoteProtocolError("a COPY runs that its statement does not describe")
+        head.copies_in += 1
+        intake = Intake(seen, head.masked, grant.decision, self._state.masks, saw_masks=self._state.has_shown_masks)
+        return CopyIntake(intake, stated[head.copies_in - 1], self._state.limits.inspect)
 
     def _copy_out(self, start: int, end: int) -> bytes | None:
         head = self._expect(Owed.EXECUTE, Owed.QUERY)

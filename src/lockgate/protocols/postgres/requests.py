@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from lockgate.analysis.sql import Literal, Masked, Placed, literals, replaced
+from lockgate.analysis.sql import CopyOptions, Literal, Masked, Placed, literals, replaced
+from lockgate.govern.masking.copying import CopyFormat, CopyMask
 from lockgate.govern.masking.requests import ContentCheck
+from lockgate.govern.masking.screen import Columns
 from lockgate.govern.masking.tokens import Tokens
 from lockgate.model import Decision, MaskMethod, Predicates, Refusal, RefusalCode, RequestAction
+from lockgate.protocols.postgres import messages as m
 from lockgate.protocols.postgres.operations import Seen
 from lockgate.protocols.postgres.sessionmasks import SessionMasks
 
@@ -61,7 +64,7 @@ class Intake:
             shown = self._check.value(data, 0, binary=False)
             if shown is not data:
                 changes.append((literal, None if shown is None else shown.decode("utf-8", "replace")))
-        self._conclude()
+        self.conclude()
         return replaced(text, changes) if changes else text
 
     def parameters(self, values: Sequence[bytes | None], formats: Sequence[int], types: Sequence[int],
@@ -83,8 +86,12 @@ class Intake:
                 self._refuse_constant(placed, text)
             binary = bool((formats[0] if len(formats) == 1 else formats[index]) if formats else 0)
             found.append(self._check.value(value, types[index] if index < len(types) else 0, binary=binary))
-        self._conclude()
+        self.conclude()
         return tuple(found)
+
+    def field(self, value: bytes, *, binary: bool) -> bytes | None:
+        """One value of COPY data, which has no type here; ask for `refusal` after `conclude`."""
+        return self._check.value(value, 0, binary=binary)
 
     @property
     def noted(self) -> tuple[str, ...]:
@@ -111,7 +118,8 @@ class Intake:
         if self._is_update and placed.is_written and self._saw_masks and text == placed.redacted:
             self.refusal = _MASK
 
-    def _conclude(self) -> None:
+    def conclude(self) -> None:
+        """Sets `refusal` where something that was looked at must not go on."""
         check = self._check
         if check.has_mask:
             self.refusal = _MASK
@@ -124,3 +132,32 @@ class Intake:
 
 _MASK: Final = Refusal(RefusalCode.NOT_ENFORCEABLE, "a value of this statement is a mask and would be stored in the place of data",
                        hint=_WAY)
+
+
+class CopyIntake:
+    """The look at the data of one COPY … FROM STDIN, row by row over the borders of messages."""
+
+    __slots__ = ("_intake", "_rows")
+
+    def __init__(self, intake: Intake, options: CopyOptions, limit: int) -> None:
+        self._intake = intake
+        is_binary = options.format == "binary"
+        columns = Columns((), (), lambda value: intake.field(value, binary=is_binary), None)
+        marks = CopyFormat(*(mark.encode() for mark in (options.delimiter, options.null, options.quote, options.escape)))
+        self._rows = CopyMask(f"copy-{options.format}", marks, lambda: columns, m.COPY_DATA, limit, None, must_read=True)
+
+    def apply(self, frames: bytes) -> bytes:
+        """The frames as they go on. Raises RemoteProtocolError for data that does not add up."""
+        out = self._rows.apply(frames, [])
+        self._intake.conclude()
+        return out
+
+    @property
+    def refusal(self) -> Refusal | None:
+        """Why the COPY has to fail."""
+        return self._intake.refusal
+
+    @property
+    def noted(self) -> tuple[str, ...]:
+        """What goes on record of the finds."""
+        return self._intake.noted

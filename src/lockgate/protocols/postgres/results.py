@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from lockgate.analysis.sql import Catalogue, CopyOut, ResultMask, ShownColumn
+from lockgate.analysis.sql import Catalogue, CopyOptions, ResultMask, ShownColumn
 from lockgate.errors import RemoteProtocolError
 from lockgate.govern.masking.column_type import ColumnType
 from lockgate.govern.masking.columns import row_plan as column_rows
@@ -92,7 +92,7 @@ def _origins(detects: tuple[DetectMask, ...], columns: tuple[Column, ...],
 
 
 def copy_plan(reply: Reply, formats: tuple[int, ...]) -> ClearPlan:
-    """The plan for the data of a COPY OUT; `formats` are those of its CopyOutResponse."""
+    """The plan for the data of a COPY OUT; `formats` are those of its CopyOptionsResponse."""
     grant = reply.grant
     if grant is None:
         raise RemoteProtocolError("COPY data came for a message that asked for none")
@@ -109,7 +109,7 @@ def copy_plan(reply: Reply, formats: tuple[int, ...]) -> ClearPlan:
                       detectors=detectors_for(detects))
 
 
-def _stated(reply: Reply) -> CopyOut:
+def _stated(reply: Reply) -> CopyOptions:
     """What the statement says of this COPY (its string may hold several): the response only tells binary."""
     statement = None if reply.seen is None else reply.seen.statement
     stated = () if statement is None else statement.copies_out

@@ -28,6 +28,7 @@ from lockgate.protocols.postgres import messages as m
 from lockgate.protocols.postgres.codec import Column
 from lockgate.protocols.postgres.naming import Tag
 from lockgate.protocols.postgres.operations import Problem, Seen, StatementReader
+from lockgate.protocols.postgres.requests import CopyIntake
 from lockgate.protocols.postgres.sessionmasks import SessionMasks
 from lockgate.protocols.postgres.surroundings import Surroundings
 from lockgate.wire.steps import Settle
@@ -180,7 +181,7 @@ class Undo:
 class Reply:
     """One client message that owes replies, and what to do with them."""
 
-    __slots__ = ("affected", "changes_catalogue", "code", "columns", "copies", "epoch", "grant", "is_copying_out",
+    __slots__ = ("affected", "changes_catalogue", "code", "columns", "copies", "copies_in", "epoch", "grant", "intake", "is_copying_out",
                  "is_hidden", "is_noticed", "is_rewritten", "masked", "owed", "plan", "portal", "prepared", "problem", "rows", "seen",
                  "segment", "sent", "undo")
 
@@ -202,6 +203,8 @@ class Reply:
         self.is_rewritten = False                    # positions in errors would mislead
         self.is_copying_out = False
         self.copies = 0                              # COPY … TO STDOUT begun, of those in the string
+        self.copies_in = 0                           # COPY … FROM STDIN begun, of those in the string
+        self.intake: CopyIntake | None = None        # looks at the data of the one that runs
         self.changes_catalogue = False
         self.rows = 0                                # delivered
         self.sent = 0                                # their bytes

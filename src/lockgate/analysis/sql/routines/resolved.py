@@ -117,10 +117,9 @@ def _with(statement: Statement, reading: Reading, closures: tuple[Closure, ...])
 
 
 def _verbs(body: Body) -> frozenset[str]:
-    """The verbs of a body; an expression that reads no relation is no `select`."""
+    """The verbs of a body; an expression that reads no relation is no `select`, and nothing is nothing."""
     reads = any(use.kind == "read" for use in body.reading.uses)
-    verbs = frozenset(body.reading.verbs)
-    return verbs if reads else verbs - {"select"}
+    return frozenset(body.reading.verbs) - ({"empty"} if reads else {"empty", "select"})
 
 
 def _columns(body: Body) -> list[str]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _READS: Final = "it reads protected data"
 _CHANGES: Final = "it changes a protected relation in a way that could show what it holds"
 _CATCHES: Final = "it catches errors that may quote protected data"
+_RULES: Final = "it changes a relation by rules whose effect is not known here"
 _UTILITIES: Final = frozenset((
     "AlterSeqStmt", "CallStmt", "CommentStmt", "ConstraintsSetStmt", "CreateSeqStmt", "CreateStmt", "CreateTableAsStmt",
     "DoStmt", "DropStmt", "ExplainStmt", "IndexStmt", "ListenStmt", "LockStmt", "NotifyStmt", "RefreshMatViewStmt",
@@ -159,7 +160,7 @@ class Verdicts:
                 for relation in self._catalogue.candidates(use.schema, use.name):
                     reason = self._of_use(use, relation, body, reading)
                     if reason is not None:
-                        return _Findings(reason, shows=True)
+                        return _Findings(reason, shows=reason is not _RULES)
                     touches = touches or self._labels.is_protected(relation)
                     used.add(relation.oid)
                     if use.kind != "read":
@@ -174,7 +175,7 @@ class Verdicts:
     def _of_use(self, use: Use, relation: Relation, body: Body, reading: Reading) -> str | None:
         labels = self._labels
         if use.kind == "target" and (relation.is_system or reacts_by_rule(relation, labels, self._catalogue)):
-            return "it changes a relation by rules whose effect is not known here"
+            return _RULES
         if not labels.is_protected(relation):
             return None
         if use.kind not in ("read", "target"):

@@ -129,6 +129,8 @@ class Taint:
     references: tuple[Reference, ...] = ()
     is_top: bool = False
     reason: str | None = None
+    unknown: str | None = None
+    """The column that is found nowhere, if that is the reason."""
 
     @property
     def is_clean(self) -> bool:

@@ -33,7 +33,12 @@ class Budget:
 
 
 class Top(Exception):
-    """Everything has to count as sensitive. The text says why, for the record and for people."""
+    """Everything has to count as sensitive. The text says why, for the record and for people; `column` is the name that
+    is found nowhere, if that is why."""
+
+    def __init__(self, reason: str, column: str | None = None) -> None:
+        super().__init__(reason)
+        self.column = column
 
 
 class Item:
@@ -164,7 +169,7 @@ class Names:
         meant_target = self._meant_target
         rows = self._items(name, scope)                 # the whole row of an item of that name
         if found is None and not rows:
-            raise Top(f'column "{name}" is not known')
+            raise Top(f'column "{name}" is not known', name)
         sources = NOTHING if found is None else found[0][0]
         for item in rows:
             sources |= item.row.whole

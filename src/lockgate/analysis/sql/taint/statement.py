@@ -44,7 +44,7 @@ def taint_of(statement: Node, catalogue: Catalogue, labelled: frozenset[Source],
     try:
         return analysis.run(statement)
     except Top as top:
-        return Taint(outputs=None, created=None, is_top=True, reason=str(top))
+        return Taint(outputs=None, created=None, is_top=True, reason=str(top), unknown=top.column)
     except RecursionError:
         return Taint(outputs=None, created=None, is_top=True, reason="the statement is nested too deeply")
     except _MALFORMED:
