@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from lockgate.errors import ConfigError
-from lockgate.govern.masking import DETECTORS, DetectPlan, DetectorSet, holds_find
+from lockgate.govern.masking import DETECTORS, DetectorSet, DetectPlan, holds_find
 from lockgate.govern.masking.custom import LONGEST_PATTERN, TYPES, LinearPattern, compile_detector
 from lockgate.govern.masking.detectors import MOST_CUSTOM
 from lockgate.govern.masking.validators import VALIDATORS

@@ -18,7 +18,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lockgate.errors import RemoteProtocolError
-from lockgate.govern.masking import DETECTORS, DetectPlan, DetectorSet, Terms, copying, detection, screen, search
+from lockgate.govern.masking import (
+    DETECTORS,
+    DetectorSet,
+    DetectPlan,
+    Terms,
+    copying,
+    detection,
+    screen,
+    search,
+)
 from lockgate.model import DetectMask, MaskMethod
 from tests.conftest import Kernel
 from tests.unit.govern.masking.cases import FOUND, NOT_FOUND
