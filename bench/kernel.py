@@ -10,10 +10,16 @@ import struct
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 from lockgate.govern.masking import DETECTORS, DetectPlan
+from lockgate.govern.masking.column_type import ColumnType
+from lockgate.govern.masking.columns import row_plan
+from lockgate.govern.masking.detection import ClearPlan
+from lockgate.govern.masking.keys import MaskKeys
+from lockgate.govern.masking.value_masks import MaskTerms
 from lockgate.kernel import frames, rows
-from lockgate.model import DetectMask, MaskMethod
+from lockgate.model import DetectMask, MaskMethod, Secret
 
 ROWS = 250_000
 CHUNK = 131_072
@@ -59,9 +65,14 @@ def best(run: Callable[[], object]) -> float:
     return min(times)
 
 
-def report(name: str, size: int, run: Callable[[], object]) -> None:
+def report(name: str, size: int, run: Callable[[], object], rows: int = ROWS) -> None:
     seconds = best(run)
-    print(f"{name:<44} {ROWS / seconds / 1e6:8.2f} M rows/s {size / seconds / 1e6:9.0f} MB/s")
+    print(f"{name:<44} {rows / seconds / 1e6:8.2f} M rows/s {size / seconds / 1e6:9.0f} MB/s")
+
+
+def _applied(plan: ClearPlan, some: list[bytes]) -> None:
+    for chunk in some:
+        plan.apply(chunk)
 
 
 def main() -> None:
@@ -76,7 +87,14 @@ def main() -> None:
     report("scan_replies", size, lambda: [frames.scan_replies(chunk, 0, BULK) for chunk in clean])
     report("split_frames", size, lambda: [frames.split_frames(chunk, 0, 1 << 30) for chunk in clean])
     report("rewrite_rows, one column", size,
-           lambda: [rows.rewrite_rows(chunk, 0, len(chunk), [1], lambda _column, _value: b"xxxx") for chunk in clean])
+           lambda: [rows.rewrite_rows(chunk, BULK, len(TYPES), [1], [lambda _value: b"xxxx"], [None]) for chunk in clean])
+    keys = MaskKeys(Secret("5a" * 32))
+    for method in MaskMethod:
+        masks = row_plan({1: MaskTerms(method, b"task", "name")}, tuple(map(ColumnType, TYPES)), (0,) * len(TYPES), keys,
+                         (), BULK)
+        some = clean if method in (MaskMethod.REDACT, MaskMethod.NULL, MaskMethod.HASH) else clean[:20]
+        part = sum(map(len, some))
+        report(f"mask a text column, {method.name.lower()}", part, partial(_applied, masks, some), part * ROWS // size)
     report("detect 6, clean", size, lambda: [six.apply(chunk) for chunk in clean])
     report(f"detect {len(DETECTORS)}, clean", size, lambda: [every.apply(chunk) for chunk in clean])
     report("scan + detect 6, clean", size,

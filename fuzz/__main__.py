@@ -15,19 +15,29 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from fuzz import corpus
+from fuzz import corpus, noninterference
 from lockgate.analysis.sql import AnalysisLimits, Analyzer
 from lockgate.audit import entry
 from lockgate.config import document
 from lockgate.errors import LockgateError
 from lockgate.govern.identity import read_token
-from lockgate.govern.masking import plan_for
+from lockgate.govern.masking import (
+    ColumnType,
+    MaskKeys,
+    MaskTerms,
+    Tokens,
+    plan_for,
+    row_plan,
+    value_mask,
+)
 from lockgate.kernel import frames
-from lockgate.model import DetectMask, MaskMethod
+from lockgate.model import DetectMask, MaskMethod, Secret
 from lockgate.wire.playbook import CLIENT, SERVER, Bytes
 from tests.protocols.postgres.support import World
 
 _DETECTS = (DetectMask(("credit_card", "email", "ssn", "jwt"), MaskMethod.PARTIAL),)
+_COLUMNS = tuple(ColumnType(oid) for oid in (25, 23, 3802, 1700, 1114, 1009, 2950, 17))
+_KEYS = MaskKeys(Secret("5a" * 32))
 _FOLDER = Path(tempfile.mkdtemp(prefix="lockgate-fuzz-"))
 
 
@@ -66,6 +76,18 @@ def detection(data: bytes) -> None:
     plan_for(_DETECTS, types, formats, "copy-binary", ord("d")).apply(data)
 
 
+def masks(data: bytes) -> None:
+    """Column masks of every method over a value of any type, and over what claims to be rows or COPY data."""
+    Tokens(_KEYS, b"task", ("pii",)).find(data)
+    for method in MaskMethod:
+        terms = MaskTerms(method, b"task", "pii", frozenset(("$..a",)) if len(data) % 2 else frozenset())
+        for column in _COLUMNS:
+            for binary in (False, True):
+                value_mask(terms, column, binary, _KEYS).replace(data)
+    terms = MaskTerms(MaskMethod.HASH, b"task", "pii")
+    row_plan({1: terms}, _COLUMNS[:3], (0, 1, 0), _KEYS, _DETECTS, ord("D")).apply(data)
+
+
 def token(data: bytes) -> None:
     """Anything that claims to be a token."""
     read_token(data.decode("latin-1"))
@@ -89,10 +111,13 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], Sequence[bytes]]] = {
     "server": (server, corpus.SERVER_BYTES),
     "framing": (framing, corpus.SERVER_BYTES),
     "detection": (detection, corpus.SERVER_BYTES),
+    "masks": (masks, corpus.SERVER_BYTES),
     "token": (token, corpus.TOKENS),
     "leaf": (leaf, corpus.LEAVES),
     "configuration": (configuration, corpus.CONFIGURATIONS),
 }
+NONINTERFERENCE = "noninterference"
+"""Not one of the targets above: it takes statements instead of bytes, and servers to run them on."""
 
 
 def mutate(seeds: Sequence[bytes], dice: random.Random) -> bytes:
@@ -140,11 +165,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m fuzz", description=__doc__)
     parser.add_argument("--seconds", type=float, default=30, help="per target")
     parser.add_argument("--seed", type=int, default=time.time_ns() & 0xFFFFFFFF)
-    parser.add_argument("targets", nargs="*", metavar="target", help=", ".join(TARGETS))
+    parser.add_argument("--statements", type=int, help="noninterference: compare so many, however long it takes")
+    parser.add_argument("--record", type=Path, help="noninterference: write a recording of sqlsmith to this file")
+    parser.add_argument("targets", nargs="*", metavar="target", help=", ".join([*TARGETS, NONINTERFERENCE]))
     options = parser.parse_args()
-    for name in options.targets or TARGETS:
-        print(f"{name:14s} {run(name, options.seconds, options.seed):9,d} inputs, seed {options.seed}", flush=True)
-    return 0
+    if options.record is not None:
+        noninterference.record(options.record, options.seed)
+        return 0
+    code = 0
+    for name in options.targets or [*TARGETS, NONINTERFERENCE]:
+        if name == NONINTERFERENCE:
+            code = noninterference.run(options.seconds, options.statements, options.seed)
+        else:
+            print(f"{name:14s} {run(name, options.seconds, options.seed):9,d} inputs, seed {options.seed}", flush=True)
+    return code
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ PLACES = {
 }
 LAYERS = {
     "__init__.py", "__main__.py", "py.typed", "errors.py", "analysis", "app", "audit", "cli", "config", "control",
-    "govern", "kernel", "model", "net", "outpost", "protocols", "proxy", "store", "wire", "__pycache__",
+    "govern", "kernel", "leaktest", "model", "net", "outpost", "protocols", "proxy", "store", "wire", "__pycache__",
 }
 PURE = ("protocols", "wire", "govern", "analysis", "kernel", "model")
 VAGUE = {"utils", "util", "helpers", "helper", "common", "manager", "service", "misc"}

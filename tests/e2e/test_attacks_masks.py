@@ -78,6 +78,10 @@ CREATE TRIGGER t BEFORE UPDATE ON listening FOR EACH ROW EXECUTE FUNCTION shout(
 """
 
 LEAKS = [
+    # let through: what is written is the client's own row, or stays in its column
+    ("INSERT INTO filled (id) VALUES (1) ON CONFLICT (id) DO UPDATE SET ssn = excluded.ssn",
+     "SELECT * FROM filled"),
+    ("INSERT INTO people VALUES (1) ON CONFLICT (id) DO UPDATE SET name = excluded::text RETURNING name",),
     # once leaked: parameters that change what the server's scanner reads, by an UPDATE
     ("UPDATE pg_settings SET setting = 'off' WHERE name = 'standard_conforming_strings'",
      r"SELECT '\' || ' || ssn FROM people -- '"),
@@ -150,8 +154,6 @@ REFUSED = [
     "WITH people AS (SELECT 1 AS ssn) DELETE FROM people WHERE ssn = '219-09-9999'",
     "INSERT INTO people AS p VALUES (1) ON CONFLICT (id) DO UPDATE SET name = p.ssn RETURNING name",
     "INSERT INTO accounts VALUES (5, '219-09-9999') ON CONFLICT (ssn) DO NOTHING",
-    "INSERT INTO filled (id) VALUES (1) ON CONFLICT (id) DO UPDATE SET ssn = excluded.ssn",
-    "INSERT INTO people VALUES (1) ON CONFLICT (id) DO UPDATE SET name = excluded::text RETURNING name",
     "MERGE INTO people p USING notes n ON p.ssn = '219-09-9999' WHEN MATCHED THEN DO NOTHING",
     "UPDATE people SET name = 'x' RETURNING old.ssn", "EXPLAIN ANALYZE DELETE FROM people WHERE ssn = '219-09-9999'",
     "CREATE UNIQUE INDEX ON people (ssn)", "CREATE INDEX ON people ((ssn::int))", "CREATE STATISTICS ON id, ssn FROM people",

@@ -1,9 +1,7 @@
 """No shape leaks: analysis and rewriting against a real server, without the gateway around them.
 
-Two databases differ only in their protected columns. Every shape runs on both, in text and in binary
-results; what comes back must hold no trace of the value and must be the same on both sides. Texts of
-errors and notices count wherever the statement did not touch a protected relation (they are rebuilt
-where it did), and are searched for the value everywhere.
+What comes back is searched for every form of the protected values, withheld texts of errors and notices
+included. That it is the same for other values is held by `tests/noninterference`.
 """
 
 from __future__ import annotations
@@ -13,34 +11,18 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
 
 from lockgate.analysis.sql import Catalogue, Masked
-from lockgate.model import ColumnMask, MaskMethod
-from testbed.postgres import Server, embedded
-from tests.e2e.direct import Direct, Outcome, snapshot
+from testbed.noninterference.databases import Databases, compared, snapshot
+from testbed.noninterference.direct import Direct
+from testbed.noninterference.harness import Side
+from testbed.noninterference.models import CANARIES, SHAPES
+from testbed.noninterference.statements import Statement, shapes, unsafe_shapes
 
 DATA = Path(__file__).parents[1] / "data"
-MASKS = (
-    ColumnMask(("*.ssn", "*.SSN", "t.n"), MaskMethod.REDACT),
-    ColumnMask(("contacts.email",), MaskMethod.PARTIAL),
-)
-CANARIES = ("219-09-9999", "219-09-9998")
-OTHER = ("481-77-1234", "481-77-1235")
-UNSAFE = ("copy to file", "copy to program", "load", "create extension")       # never run, even when let through
-
-
-def _shapes() -> list[tuple[str, str]]:
-    known = json.loads((DATA / "leak-shapes.json").read_text())["shapes"]
-    own = json.loads((DATA / "adversarial-shapes.json").read_text())["shapes"]
-    return [(shape["name"], shape["sql"]) for shape in known] + [(name, sql) for name, sql in own]
-
-
-def _setup() -> list[str]:
-    return [json.loads((DATA / name).read_text())["setup"] for name in ("leak-shapes.json", "adversarial-shapes.json")]
 
 
 def traces(canary: str) -> set[bytes]:
@@ -54,131 +36,72 @@ def traces(canary: str) -> set[bytes]:
     return {trace for trace in found if len(trace) >= 5}
 
 
-class Pair:
-    """Two databases, `one` with the canaries and `two` with other values, made from templates on demand."""
-
-    def __init__(self, server: Server) -> None:
-        self.server = server
-        self.catalogue: Catalogue
-        with self._admin() as admin:
-            admin.execute("create database base_one")
-        with psycopg.connect(server.dsn("base_one"), autocommit=True) as connection:
-            for script in _setup():
-                connection.execute(script)
-            connection.execute("alter database base_one set search_path = p")
-            self.catalogue = snapshot(connection)
-        with self._admin() as admin:
-            admin.execute("create database base_two template base_one")
-        with psycopg.connect(server.dsn("base_two"), autocommit=True) as connection:
-            for relation, column in connection.execute(
-                    "select c.oid::regclass::text, quote_ident(attname) from pg_attribute a join pg_class c on c.oid ="
-                    " attrelid where relkind = 'r' and attname in ('ssn', 'SSN') and attnum > 0").fetchall():
-                connection.execute(f"update only {relation} set {column} = replace(replace({column}, '{CANARIES[0]}',"
-                                   f" '{OTHER[0]}'), '{CANARIES[1]}', '{OTHER[1]}')".encode())
-            connection.execute("update p.t set n = n + 262672235")
-            connection.execute("update p.contacts set email = 'abc@example.com'")
-            for (name,) in connection.execute(
-                    "select oid::regclass::text from pg_class where relkind = 'm'").fetchall():
-                connection.execute(f"refresh materialized view {name}".encode())
-        self.dirty = {"one": True, "two": True}
-
-    def _admin(self) -> psycopg.Connection:
-        return psycopg.connect(self.server.dsn(), autocommit=True)
-
-    def run(self, side: str, sql: str, binary: bool) -> Outcome:
-        if self.dirty[side]:
-            with self._admin() as admin:
-                admin.execute(f"drop database if exists {side} with (force)".encode())
-                admin.execute(f"create database {side} template base_{side}".encode())
-            self.dirty[side] = False
-        direct = Direct(self.server.dsn(side), MASKS, self.catalogue)
-        try:
-            planned = direct.plan(sql)
-            if isinstance(planned, Masked):
-                verbs = direct.analyzer.statement(sql).verbs
-                if not verbs <= {"select", "explain", "set", "show", "copy"}:
-                    self.dirty[side] = True
-            return direct.run(sql, binary=binary)
-        finally:
-            direct.close()
-
-
 @pytest.fixture(scope="module")
-def pair() -> Iterator[Pair]:
-    with embedded() as server:
-        yield Pair(server)
+def databases() -> Iterator[Databases]:
+    with compared(SHAPES) as (found,):
+        yield found
 
 
-def _comparable(outcome: Outcome) -> tuple[Any, ...]:
-    rows = [row for row in outcome.rows if not row.startswith(b"PGCOPY")]
-    return (outcome.refusal, outcome.state, rows, outcome.tags)
+def connect(databases: Databases, dsn: str = "", catalogue: Catalogue | None = None, path: str = SHAPES.path) -> Direct:
+    return Direct(dsn or databases.dsn("one"), SHAPES.masks, catalogue or databases.catalogue, path)
 
 
-def _leaks(pair: Pair, name: str, sql: str, binary: bool) -> list[str]:
+@pytest.fixture
+def side(databases: Databases) -> Iterator[Side]:
+    """The database that holds the canaries."""
+    found = Side("one", databases, lambda _: connect(databases))
+    yield found
+    found.restore()
+
+
+def _leaks(side: Side, statement: Statement) -> list[str]:
     """What is wrong with a shape: the list is empty when it does not leak."""
-    wrong = []
-    one = pair.run("one", sql, binary)
-    if one.refusal is not None:
-        return []
-    if name in UNSAFE:
-        return [f"{name}: was let through"]
-    literal = any(canary in sql for canary in CANARIES)     # a guess that the client wrote comes back as it came
+    name, wrong = statement.name, []
+    found = side.observe(statement)
+    literal = any(canary in statement.sql for canary in CANARIES)   # a guess that the client wrote comes back as it came
     for canary in CANARIES:
-        if not literal and any(trace in one.everything for trace in traces(canary)):
-            wrong.append(f"{name}: {one.everything!r}")
-    if b"ann@" in one.everything:
+        if not literal and any(trace in found.everything for trace in traces(canary)):
+            wrong.append(f"{name}: {found.everything!r}")
+    if b"ann@" in found.everything:
         wrong.append(f"{name}: the e-mail")
-    if one.witnessed:
+    if found.witnessed:
         wrong.append(f"{name}: a labelled column is in a RowDescription")
-    two = pair.run("two", sql, binary)
-    if _comparable(one) != _comparable(two):
-        wrong.append(f"{name}: differs: {_comparable(one)} {_comparable(two)}")
-    if not one.touches and one.texts != two.texts:
-        wrong.append(f"{name}: texts differ: {one.texts} {two.texts}")
     return wrong
 
 
-def test_no_shape_leaks_in_text(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:
-    """All known leak shapes and our own give no trace of a protected value, and the same for other values."""
-    wrong: list[str] = []
-    refused = 0
-    shapes = _shapes()
-    for name, sql in shapes:
-        wrong += _leaks(pair, name, sql, binary=False)
-        refused += pair.run("one", sql, binary=False).refusal is not None
-    with capsys.disabled():
-        print(f"\nleak shapes: {len(shapes)}, let through {len(shapes) - refused}, refused {refused}, leaks {len(wrong)}")
-    assert wrong == []
+@pytest.mark.parametrize("is_binary", [False, True], ids=["text", "binary"])
+def test_no_shape_leaks(side: Side, is_binary: bool) -> None:
+    """All known leak shapes and our own give no trace of a protected value, in text and in binary results."""
+    statements = [one.binary() for one in shapes() if one.is_single] if is_binary else shapes()
+    assert [wrong for statement in statements for wrong in _leaks(side, statement)] == []
 
 
-def test_no_shape_leaks_in_binary(pair: Pair) -> None:
-    """Binary results are masked by the same splices: the type stays, the value goes."""
-    wrong: list[str] = []
-    for name, sql in _shapes():
-        if ";" not in sql:
-            wrong += _leaks(pair, name, sql, binary=True)
-    assert wrong == []
+def test_unsafe_shapes_are_refused(databases: Databases) -> None:
+    """What reaches files, programs or libraries of the server is never let through."""
+    direct = connect(databases)
+    assert [one.name for one in unsafe_shapes() if isinstance(direct.plan(one.sql), Masked)] == []
+    direct.close()
 
 
-def test_masks_answer_what_they_can(pair: Pair) -> None:
+def test_masks_answer_what_they_can(side: Side) -> None:
     """Most reads are answered with masks rather than refused."""
     expected = {"SELECT ssn FROM t WHERE id=1": [b"xxxx"], "SELECT p.t.ssn AS y FROM p.t WHERE p.t.id=2": [b"xxxx"],
                 "SELECT email FROM contacts": [b"axxx@example.com"], "SELECT n FROM t WHERE id=1": [b"0"],
                 "SELECT q FROM vv WHERE k=1": [b"xxxx"], "COPY t TO STDOUT": [b"1\tann\txxxx\t0\n", b"2\tbob\txxxx\t0\n"]}
-    for sql, rows in expected.items():
-        pair.dirty["one"] = True
-        assert pair.run("one", sql, binary=False).rows == rows, sql
+    for text, rows in expected.items():
+        assert side.observe(Statement(text)).rows == rows, text
 
 
-def test_ordinary_clients_are_let_through(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ordinary_clients_are_let_through(databases: Databases, capsys: pytest.CaptureFixture[str]) -> None:
     """What psql, pg_dump, SQLAlchemy, asyncpg, pgbench and ORMs send is not refused on a masked database."""
     statements = json.loads((DATA / "benign.json").read_text())["statements"]
-    with psycopg.connect(pair.server.dsn("base_one"), autocommit=True) as connection:
-        connection.execute("create table if not exists public.pgbench_accounts(aid int)")
+    dsn = databases.copy("benign")
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("create table public.pgbench_accounts(aid int)")
         for name in ("branches", "tellers", "history"):
-            connection.execute(f"create table if not exists public.pgbench_{name}(bid int)".encode())
+            connection.execute(f"create table public.pgbench_{name}(bid int)".encode())
         catalogue = snapshot(connection, 2)
-    direct = Direct(pair.server.dsn(), MASKS, catalogue, "public")
+    direct = connect(databases, dsn, catalogue, "public")
     refused = []
     for _, sql in statements:
         planned = direct.plan(sql)
@@ -189,10 +112,11 @@ def test_ordinary_clients_are_let_through(pair: Pair, capsys: pytest.CaptureFixt
     direct.close()
     with capsys.disabled():
         print(f"\nbenign statements: {len(statements)}, over-refused {len(refused)}")
-    assert [sql for sql, _ in refused] == ["CREATE INDEX CONCURRENTLY ON u (lower(note))"]     # p.lower(int) exists
+    assert [sql for sql, _ in refused] == [
+        "select mood from p.contacts", "CREATE INDEX CONCURRENTLY ON u (lower(note))"]  # there is none; p.lower(int) exists
 
 
-def test_fingerprint_follows_ddl(pair: Pair) -> None:
+def test_fingerprint_follows_ddl(databases: Databases) -> None:
     """Every kind of DDL on user objects changes the fingerprint, and a temporary table does not."""
     statements = [
         "create table p.f1(a int)", "alter table p.f1 add column b int", "alter table p.f1 rename column b to c",
@@ -201,9 +125,7 @@ def test_fingerprint_follows_ddl(pair: Pair) -> None:
         "alter table p.u rename to u9", "create operator p.#### (leftarg=text, rightarg=text, function=p.f_op)",
         "create domain p.f5 as int", "create table p.f6() inherits (p.par)", "alter table p.f6 no inherit p.par",
     ]
-    with psycopg.connect(pair.server.dsn(), autocommit=True) as admin:
-        admin.execute("create database fingerprint template base_two")
-    with psycopg.connect(pair.server.dsn("fingerprint"), autocommit=True) as connection:
+    with psycopg.connect(databases.copy("fingerprint"), autocommit=True) as connection:
         def stamp() -> str:
             row = connection.execute(Catalogue.FINGERPRINT).fetchone()
             assert row is not None

@@ -6,8 +6,8 @@ import psycopg
 
 from lockgate.analysis.sql import Analyzer, Masked, SessionNames
 from lockgate.model import ColumnMask, MaskMethod
+from testbed.noninterference.databases import snapshot
 from testbed.postgres import embedded
-from tests.e2e.direct import snapshot
 
 TYPES = """
 int2 int4 int8 numeric numeric(6,2) float4 float8 money oid boolean date timestamp timestamp(3) timestamptz time timetz

@@ -166,8 +166,8 @@ def test_writes_to_a_masked_table_work_and_do_not_echo(front: Gateway, agent: st
             connection.execute("INSERT INTO customers VALUES (50, 'x', 'x', '987-65-4320')")
         assert "987" not in str(caught.value)
         assert caught.value.diag.message_detail is None
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            connection.execute("UPDATE customers SET name = name WHERE id = 1 RETURNING ssn")
+        changed = connection.execute("UPDATE customers SET name = name WHERE id = 1 RETURNING ssn, customers.email")
+        assert changed.fetchone() == ("xxxx", "axxx@example.com")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute(sql.SQL("UPDATE customers SET name = ssn WHERE id = 1"))
 

@@ -13,8 +13,10 @@ import pytest
 
 from lockgate.analysis.sql import Catalogue, Masked, NotUnderstood
 from lockgate.model import ColumnMask, MaskMethod
+from testbed.noninterference.databases import snapshot
+from testbed.noninterference.direct import Direct
+from testbed.noninterference.outcome import Outcome
 from testbed.postgres import Server, embedded
-from tests.e2e.direct import Direct, Outcome, snapshot
 from tests.e2e.routine_cases import ADMITTED, CASES, OPAQUE, PLAIN, SETUP, SHOWS, TRIGGERS, Case, Trigger
 
 MASKS = (ColumnMask(("*.ssn",), MaskMethod.REDACT),)
@@ -61,11 +63,11 @@ class Twins:
     def session(self, template: str, *, reads: bool = False) -> Direct:
         """A session on a fresh copy; on the template itself for what only reads."""
         if reads:
-            return Direct(self._server.dsn(template), MASKS, self.catalogue)
+            return Direct(self._server.dsn(template), MASKS, self.catalogue, "p")
         with self._admin() as admin:
             admin.execute("drop database if exists work with (force)")
             admin.execute(f"create database work template {template}".encode())
-        return Direct(self._server.dsn("work"), MASKS, self.catalogue)
+        return Direct(self._server.dsn("work"), MASKS, self.catalogue, "p")
 
     def both(self, *statements: str, reads: bool = False) -> tuple[list[Outcome], list[Outcome]]:
         """What the statements give on either side."""
@@ -81,8 +83,7 @@ class Twins:
 
 def shown(outcome: Outcome) -> tuple[object, ...]:
     """What a client gets to see."""
-    texts = [] if outcome.touches else outcome.texts
-    return outcome.refusal, outcome.state, outcome.rows, texts, outcome.tags
+    return outcome.refusal, outcome.state, outcome.messages, outcome.tags
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,9 @@ from lockgate.config.policy_checks import Known
 from lockgate.config.secrets import read_secret
 from lockgate.config.settings import Connection
 from lockgate.errors import ConfigError
-from lockgate.govern.masking.detectors import DETECTORS
+from lockgate.govern.masking.detectors import DETECTORS, DetectorSet
 from lockgate.govern.policy import PolicySet, Vocabulary, on_connection, problem
-from lockgate.model import Rule, Secret
+from lockgate.model import CustomDetector, Rule, Secret
 from lockgate.protocols import discover
 from lockgate.wire.spec import Enforcement, ProtocolSpec
 
@@ -30,12 +30,22 @@ def vocabulary() -> Vocabulary:
     )
 
 
+def _detector_problem(custom: CustomDetector) -> str | None:
+    """What is wrong with a detector of the file's own, and what to write instead."""
+    try:
+        DetectorSet.of((custom,))
+    except ConfigError as error:
+        return f"{error}; {error.advice()}" if error.advice() else str(error)
+    return None
+
+
 def load_configuration(path: Path) -> Loaded:
     """Read and check a file with everything that this installation knows; `ConfigError` names lines."""
     known = Known(
         protocols={name: spec.settings for name, spec in discover().items()},
         detectors=frozenset(DETECTORS),
         condition=partial(problem, vocabulary=vocabulary()),
+        detector=_detector_problem,
     )
     return load(path, known)
 

@@ -34,6 +34,7 @@ from lockgate.config.settings import Connection, IdentitySettings
 from lockgate.control.api import create_api
 from lockgate.control.server import ControlServer, control_server
 from lockgate.errors import AuditError, LockgateError
+from lockgate.govern.masking.keys import MaskKeys
 from lockgate.govern.pipeline import Pipeline
 from lockgate.govern.review import ReviewDesk
 from lockgate.model import AuditMode, Refusal, RefusalCode
@@ -47,6 +48,7 @@ from lockgate.proxy.driver import place
 from lockgate.proxy.host import Host, HostLimits
 from lockgate.proxy.listener import Door, Doorway
 from lockgate.store import SqlReviewStore, open_database
+from lockgate.store.mask_key import load_or_create_mask_key
 from lockgate.wire.spec import Enforcement, ProtocolSpec
 
 log = structlog.get_logger("lockgate")
@@ -80,6 +82,7 @@ class Gateway:
     pipeline: Pipeline
     reviews: ReviewDesk
     audit: AuditLog
+    keys: MaskKeys
 
     def __init__(self, loaded: Loaded, tasks: asyncio.TaskGroup) -> None:
         self.loaded = loaded
@@ -97,7 +100,7 @@ class Gateway:
     # ------------------------------------------------------------ putting together
 
     def open_state(self, folder: Path, stack: ExitStack) -> None:
-        """Audit log and runtime state in `folder`, closed by `stack`."""
+        """Audit log, runtime state and the key of the masks in `folder`, closed by `stack`."""
         loaded = self.loaded
         audit = loaded.settings.audit
         loop = asyncio.get_running_loop()
@@ -116,6 +119,7 @@ class Gateway:
         self.reviews = ReviewDesk(store, self.audit, self.clock)
         self.reviews.recover()
         store.forget(self.clock.now() - _KEEP_TICKETS)
+        self.keys = MaskKeys(load_or_create_mask_key(folder))
         self.pipeline = Pipeline(compile_policy(loaded), self.audit, self.reviews, self.clock, self._faulted)
 
     def _close_audit(self) -> None:
@@ -151,7 +155,7 @@ class Gateway:
         self.host = Host(
             tasks=self.tasks, pipeline=self.pipeline, verifier=self.verifier, clock=self.clock,
             limits=HostLimits.of(settings.limits), counters=self.counters, credential=credential_of,
-            audit=AuditMode(settings.audit.mode),
+            audit=AuditMode(settings.audit.mode), keys=self.keys,
         )
         self.host.set_keepers({connection.name: self.keeper(connection) for connection in settings.connections})
 

@@ -26,6 +26,7 @@ def check(settings: Settings, known: Known) -> Iterator[Problem]:
     """Every problem of a file whose single values are right."""
     yield from _durations(settings)
     yield from _twice("listeners", "name", [listener.name for listener in settings.listeners])
+    yield from _twice("detectors", "name", [detector.name for detector in settings.detectors])
     yield from _twice("connections", "name", [connection.name for connection in settings.connections])
     yield from _twice("policies", "name", [policy.name for policy in settings.policies])
     yield from _twice(("identity", "providers"), "name", [item.name for item in settings.identity.providers])

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 from lockgate.config.checks import check
 from lockgate.config.document import Document, Location, read
 from lockgate.config.policy_checks import Known
-from lockgate.config.rules import rule_of
+from lockgate.config.rules import custom_of, rule_of
 from lockgate.config.settings import Settings
 from lockgate.config.wording import explain
 from lockgate.errors import ConfigError
@@ -32,7 +32,7 @@ _NOTHING_KNOWN = Known()
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """A valid configuration. Paths in `settings` are absolute or relative to the file's folder;
-    `policy_hash` is the hex SHA-256 of policies, labels, identity and connections (`config_hash`: of all).
+    `policy_hash` is the hex SHA-256 of policies, labels, detectors, identity and connections (`config_hash`: of all).
     """
 
     settings: Settings
@@ -55,8 +55,9 @@ def load(path: Path, known: Known = _NOTHING_KNOWN) -> Loaded:
     problems.extend((document.line(at), text) for at, text in check(settings, known))
     if problems:
         raise _error(path, problems)
+    customs = {detector.name: custom_of(detector) for detector in settings.detectors}
     rules = tuple(
-        rule_of(policy, settings.labels, f"{path}:{document.line(('policies', index))}")
+        rule_of(policy, settings.labels, customs, f"{path}:{document.line(('policies', index))}")
         for index, policy in enumerate(settings.policies)
     )
     return Loaded(settings, rules, policy_hash(written), _digest(_dumped(written)), path)
@@ -70,6 +71,7 @@ def policy_hash(settings: Settings) -> str:
         "connections": sorted(whole["connections"], key=_name_of),
         "identity": whole["identity"],
         "labels": whole["labels"],
+        "detectors": whole["detectors"],
     })
 
 

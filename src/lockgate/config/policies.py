@@ -20,6 +20,19 @@ class WhoSettings(Strict):
     agents: tuple[str, ...] = ()
 
 
+class DetectorSettings(Strict):
+    """A detector of your own: a regular expression (RE2, over UTF-8 bytes), and where it looks."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,39}$", description="How rules call it.")
+    pattern: str = Field(min_length=1, max_length=512, description="What it finds; of one group, what the group matches.")
+    validator: str | None = Field(default=None, description="Arithmetic that a find must pass: luhn, mod97, ssn, entropy.")
+    columns: tuple[str, ...] = Field(default=(), description="Look only in these columns, as globs.")
+    types: tuple[str, ...] = Field(default=(), description="Look only in columns of these types.")
+    min_length: int = Field(default=0, ge=0, strict=True, description="Bytes that a value must have.")
+    max_length: int | None = Field(default=None, ge=1, strict=True, description="Bytes that a value may have.")
+    keep: int = Field(default=0, ge=0, strict=True, description="Bytes at its end that `partial` leaves readable.")
+
+
 class LabelSettings(Strict):
     """What one label names. A column has it if any of the keys says so."""
 

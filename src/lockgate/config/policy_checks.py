@@ -7,21 +7,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import re2
 from pydantic import BaseModel
 
 from lockgate.config.document import Location
 from lockgate.config.policies import MaskSettings, PolicySettings
-from lockgate.config.rules import labels_named
+from lockgate.config.rules import custom_of, labels_named
 from lockgate.config.settings import Settings
 from lockgate.config.wording import closest
+from lockgate.model import CustomDetector
 
 Problem = tuple[Location, str]
 
 _GLOB = re.compile(r"[^.\s]+(\.[^.\s]+){0,3}")
-_PATH = re.compile(r"\$(\.\.?[A-Za-z_][A-Za-z0-9_]*|\.\.?\*|\[\*\]|\[[0-9]{1,6}\]|\[\"[^\"\\]{1,200}\"\])+")
+_PATH = re.compile(r"\$(\.\.?[A-Za-z_][A-Za-z0-9_]*|\.\.?\*|\[\*\]|\[[0-9]{1,6}\]|\[\"[^\"\\]{1,200}\"\]){1,64}")
 _LONGEST_PATTERN = 512
 
 
@@ -30,16 +31,23 @@ class Known:
     """What the rest of the gateway knows, for names in the file. None: not checked.
 
     `protocols` maps a protocol's name to the model of its `options`; `condition` says what is wrong
-    with a rule's `when`, or None.
+    with a rule's `when`, or None; `detector` the same of a detector of the file's own.
     """
 
     protocols: Mapping[str, type[BaseModel]] | None = None
     detectors: Collection[str] | None = None
     condition: Callable[[str], str | None] | None = None
+    detector: Callable[[CustomDetector], str | None] | None = None
 
 
 def check_policies(settings: Settings, known: Known) -> Iterator[Problem]:
-    """Every problem of labels and rules whose single values are right."""
+    """Every problem of detectors, labels and rules whose single values are right."""
+    for place, detector in enumerate(settings.detectors):
+        trouble = None if known.detector is None else known.detector(custom_of(detector))
+        if trouble is not None:
+            yield ("detectors", place), trouble
+    if known.detectors is not None:
+        known = replace(known, detectors={*known.detectors, *(detector.name for detector in settings.detectors)})
     for name, label in settings.labels.items():
         at: Location = ("labels", name)
         if not (label.columns or label.names or label.types or label.detect):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 
 from lockgate.config.duration import seconds
-from lockgate.config.policies import LabelSettings, MaskSettings, PolicySettings
+from lockgate.config.policies import DetectorSettings, LabelSettings, MaskSettings, PolicySettings
 from lockgate.model import (
     UNLIMITED,
     AuditMode,
     ColumnMask,
+    CustomDetector,
     DetectMask,
     KeyScope,
     MaskMethod,
@@ -25,9 +26,18 @@ from lockgate.model import (
 )
 
 Labels = Mapping[str, LabelSettings]
+Customs = Mapping[str, CustomDetector]
 
 
-def rule_of(policy: PolicySettings, labels: Labels, origin: str) -> Rule:
+def custom_of(detector: DetectorSettings) -> CustomDetector:
+    """The detector that one entry of `detectors` describes."""
+    return CustomDetector(
+        detector.name, detector.pattern, detector.validator, detector.columns, detector.types, detector.min_length,
+        detector.max_length, detector.keep,
+    )
+
+
+def rule_of(policy: PolicySettings, labels: Labels, customs: Customs, origin: str) -> Rule:
     """The rule. Names and globs were checked before (`checks`)."""
     review, limit = policy.review, policy.limit
     return Rule(
@@ -41,8 +51,10 @@ def rule_of(policy: PolicySettings, labels: Labels, origin: str) -> Rule:
         review=None if review is None else ReviewTerms(
             frozenset(review.by), seconds(review.expires), ReviewMode(review.mode)),
         masks=tuple(_masks(policy, labels)),
-        detects=tuple(_detects(policy, labels)),
-        requests=tuple(RequestCheck(check.detect, RequestAction[check.action.upper()]) for check in policy.requests),
+        detects=tuple(_detects(policy, labels, customs)),
+        requests=tuple(
+            RequestCheck(check.detect, RequestAction[check.action.upper()], _named(check.detect, customs))
+            for check in policy.requests),
         limits=UNLIMITED if limit is None else RowLimits(limit.rows, limit.task_rows, limit.changed),
         notice=policy.notice,
         audit=None if policy.audit is None else AuditMode(policy.audit),
@@ -77,10 +89,14 @@ def _mask(mask: MaskSettings, columns: tuple[str, ...], name: str = "", label: L
     )
 
 
-def _detects(policy: PolicySettings, labels: Labels) -> Iterator[DetectMask]:
+def _detects(policy: PolicySettings, labels: Labels, customs: Customs) -> Iterator[DetectMask]:
     for mask in policy.mask:
         names = dict.fromkeys(mask.detect)
         for name in labels_named(mask.labels, labels):
             names.update(dict.fromkeys(labels[name].detect))
         if names:
-            yield DetectMask(tuple(names), MaskMethod[mask.method.upper()])
+            yield DetectMask(tuple(names), MaskMethod[mask.method.upper()], _named(names, customs))
+
+
+def _named(names: Iterable[str], customs: Customs) -> tuple[CustomDetector, ...]:
+    return tuple(customs[name] for name in names if name in customs)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from lockgate.config.policies import LabelName, LabelSettings, PolicySettings
+from lockgate.config.policies import DetectorSettings, LabelName, LabelSettings, PolicySettings
 from lockgate.config.strict import Address, Duration, Name, Strict
 
 
@@ -138,6 +138,8 @@ class Settings(Strict):
     limits: Limits = Limits()
     identity: IdentitySettings
     connections: tuple[Connection, ...] = Field(min_length=1)
+    detectors: tuple[DetectorSettings, ...] = Field(
+        default=(), max_length=64, description="Content that only you know the look of.")
     labels: dict[LabelName, LabelSettings] = Field(
         default={}, description="What is sensitive, by name (`pii.ssn`), for masks on every connection.")
     policies: tuple[PolicySettings, ...] = ()

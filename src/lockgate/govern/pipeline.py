@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
 
 from lockgate.errors import AuditError
 from lockgate.govern.grant import ClearPlan, Grant, Held, Planned
+from lockgate.govern.lookups import LookupBudget
 from lockgate.govern.pending import Pending
 from lockgate.govern.permit import Cleared, Permit, issue_clearance, issue_permit
 from lockgate.govern.ports import Clock, Recorder
@@ -95,6 +96,7 @@ class Pipeline:
         self.recorder = recorder
         self.reviews = reviews
         self.clock = clock
+        self.lookups = LookupBudget()
         self._policy = policy
         self._on_fault = on_fault
 
@@ -202,8 +204,12 @@ class Governor:
         planned = self._plan(plan, decided)
         if isinstance(planned, Refusal):
             return self._refuse(operation, planned, decided)
+        if planned.lookups and (ask if counts is None else counts):
+            spent = self._look_up(planned)
+            if spent is not None:
+                return self._refuse(operation, spent, decided)
         if decided.effect is Effect.ALLOW or not ask:
-            return Grant(operation, decided, planned)
+            return _grant(operation, decided, planned)
         answer = self._ask(operation, decided, planned)
         if isinstance(answer, Refusal):
             return self._refuse(operation, answer, decided)
@@ -229,6 +235,13 @@ class Governor:
         planned = plan(decision)
         return planned if type(planned) in (Planned, Refusal) else _INTERNAL
 
+    @stage("lookups")
+    def _look_up(self, planned: Planned) -> Refusal | None:
+        """Counts the comparisons with protected columns; a refusal where the caller has had as many as it may."""
+        caller = (self.identity.issuer, self.identity.subject, self.connection)
+        spent = self._pipeline.lookups.spend(caller, planned.lookups, self._pipeline.clock.now())
+        return None if spent is None else _LOOKUPS_SPENT
+
     @stage("review")
     def _ask(self, operation: Operation, decision: Decision, planned: Planned) -> Grant | Refusal | Held:
         """(3) a person decides."""
@@ -239,7 +252,7 @@ class Governor:
             decision.rules, decision.review, decision.policy_hash, operation.reading, operation.context,
         ))
         if isinstance(answer, Approval):
-            return Grant(operation, decision, planned, answer.ticket)
+            return _grant(operation, decision, planned, answer.ticket)
         if isinstance(answer, Refusal):
             return answer
         held = Held(answer.ticket)
@@ -267,7 +280,7 @@ class Governor:
             return self._refuse(operation, _EXPIRED, decision, verdict.ticket)
         if decision.policy_hash != self._pipeline.policy.policy_hash:
             return self._refuse(operation, _POLICY_CHANGED, decision, verdict.ticket)
-        return Grant(operation, decision, planned, verdict.ticket)
+        return _grant(operation, decision, planned, verdict.ticket)
 
     @stage("record")
     def _refuse(
@@ -431,6 +444,14 @@ class Governor:
         return self._pipeline.fault(name, fault)
 
 
+def _grant(operation: Operation, decision: Decision, planned: Planned, ticket: str | None = None) -> Grant:
+    """The grant; comparisons with protected columns and finds in the request go on record with its outcome."""
+    grant = Grant(operation, decision, planned, ticket)
+    for name in (*(f"compared: {label}" for label, _ in planned.lookups), *planned.noted):
+        grant.masked[name] = grant.masked.get(name, 0) + 1
+    return grant
+
+
 def denial(decision: Decision, operation: Operation | None = None) -> Refusal:
     """A policy's `deny`, worded for the client. An effect that cannot be known counts as every effect:
     whoever reads another rule's reason for it is told so.
@@ -455,6 +476,11 @@ _AUDIT_UNAVAILABLE = Refusal(
     RefusalCode.AUDIT_UNAVAILABLE,
     "the gateway cannot write its audit log, so nothing is let through",
     hint="Nothing was executed. Tell those who run the gateway, then try again later.",
+)
+_LOOKUPS_SPENT = Refusal(
+    RefusalCode.DENIED,
+    "as many rows as policy allows in an hour have been looked up by a masked column",
+    hint="Try again later, find the rows by another column, or ask those who own the policy.",
 )
 _EXPIRED = Refusal(
     RefusalCode.EXPIRED,

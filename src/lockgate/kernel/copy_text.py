@@ -56,6 +56,25 @@ def split_lines(data: bytes, quote: bytes) -> tuple[list[bytes], bytes]:
     return lines, data[start:]
 
 
+def count_lines(buffer: bytes, bulk: int, quote: bytes, start: int, end: int) -> int:
+    """How many lines the frames of type `bulk` in `buffer[start:end]` hold, when each holds whole lines."""
+    position: i64 = start
+    stop: i64 = end
+    wanted: i64 = bulk
+    found: i64 = 0
+    quoted = len(quote) == 1 and quote in buffer
+    while position < stop:
+        last: i64 = frame_end(buffer, position, stop)
+        if buffer[position] == wanted:
+            if quoted and buffer.count(quote, position + 5, last) > 0:
+                lines, _rest = split_lines(buffer[position + 5 : last], quote)
+                found += len(lines)
+            else:
+                found += buffer.count(b"\n", position + 5, last)
+        position = last
+    return found
+
+
 def split_text(line: bytes, delimiter: bytes) -> list[bytes]:
     """The raw fields of one text-format line without its newline; an escaped delimiter is content."""
     if b"\\" + delimiter not in line:
@@ -115,6 +134,21 @@ def tuples_are_whole(buffer: bytes, bulk: int) -> bool:
                 return False
         position = last
     return True
+
+
+def count_tuples(buffer: bytes, bulk: int, start: int, end: int) -> int:
+    """How many binary tuples, the trailer included, the frames of type `bulk` in `buffer[start:end]` hold."""
+    position: i64 = start
+    stop: i64 = end
+    wanted: i64 = bulk
+    found: i64 = 0
+    while position < stop:
+        last: i64 = frame_end(buffer, position, stop)
+        if buffer[position] == wanted:
+            tuples, _rest = split_tuples(buffer, position + 5, last)
+            found += len(tuples)
+        position = last
+    return found
 
 
 def split_tuples(data: bytes, start: int, end: int) -> tuple[list[tuple[int, int]], int]:

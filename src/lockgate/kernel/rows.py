@@ -83,43 +83,55 @@ def _length(n: i64) -> bytes:
 
 def rewrite_rows(
     buffer: bytes,
-    start: int,
-    end: int,
+    bulk: int,
+    width: int,
     columns: list[int],
-    replace: Callable[[int, bytes], bytes | None],
-) -> bytes:
-    """The run of row frames in `buffer[start:end]` with the chosen columns replaced.
+    replace: list[Callable[[bytes], bytes | None]],
+    nulls: list[bytes | None],
+) -> tuple[bytes, int]:
+    """`buffer` with the chosen columns of every row replaced, and how many values other than NULL were.
 
-    `replace(column, value)` is called for each non-NULL value of `columns` and gives the new value
-    (None for NULL). Raises RemoteProtocolError for a row that lacks such a column: a mask that finds
-    no column would otherwise pass unnoticed.
+    `buffer` holds complete frames; those of type `bulk` are rows, others pass. `columns` ascend. `replace[n]` is
+    called for each non-NULL value of `columns[n]` and gives the new value (None for NULL), `nulls[n]` is what NULL
+    becomes there. Raises RemoteProtocolError for a row without exactly `width` fields: a mask that finds another
+    column than its own would otherwise pass unnoticed.
     """
-    wanted = sorted(set(columns))
-    if not wanted:
-        return buffer[start:end]
-    if wanted[0] < 0:
-        raise RemoteProtocolError("a row lacks a column that is due a mask")
+    due: i64 = len(columns)
+    before: i64 = -1
+    for chosen in columns:
+        if chosen <= before or chosen >= width:
+            raise RemoteProtocolError("a row lacks a column that is due a mask")
+        before = chosen
+    if due != len(replace) or due != len(nulls):
+        raise RemoteProtocolError("a column that is due a mask has none")
     out: list[bytes] = []
     parts: list[bytes] = []
-    done: i64 = start
-    position: i64 = start
-    stop: i64 = end
-    due: i64 = len(wanted)
+    done: i64 = 0
+    position: i64 = 0
+    replaced: i64 = 0
+    stop: i64 = len(buffer)
+    wanted: i64 = bulk
+    fields_due: i64 = width
+    first: i64 = columns[0] if due > 0 else -1
     while position < stop:
         last: i64 = frame_end(buffer, position, stop)
+        if buffer[position] != wanted:
+            position = last
+            continue
         at: i64 = position + 5
         if at + 2 > last:
             raise RemoteProtocolError("a row is too short for its field count")
         high: i64 = buffer[at]
         low: i64 = buffer[at + 1]
-        width: i64 = (high << 8) | low
+        if ((high << 8) | low) != fields_due:
+            raise RemoteProtocolError("a row has another width than its description")
         at += 2
         column: i64 = 0
         index: i64 = 0
-        next_column: i64 = wanted[0]
+        next_column: i64 = first
         copied: i64 = position + 5
         grown: i64 = last - position - 1
-        while column < width:
+        while column < fields_due:
             if at + 4 > last:
                 raise RemoteProtocolError("a row ends inside a field's length")
             b1: i64 = buffer[at]
@@ -133,10 +145,15 @@ def rewrite_rows(
             elif at + length > last:
                 raise RemoteProtocolError("a row ends inside a field")
             if column == next_column:
+                value: bytes | None = None
                 if length >= 0:
-                    value = replace(next_column, buffer[at : at + length])
-                    parts.append(buffer[copied : at - 4])
+                    value = replace[index](buffer[at : at + length])
                     grown -= length
+                    replaced += 1
+                else:
+                    value = nulls[index]
+                if length >= 0 or value is not None:
+                    parts.append(buffer[copied : at - 4])
                     if value is None:
                         parts.append(b"\xff\xff\xff\xff")
                     else:
@@ -144,16 +161,14 @@ def rewrite_rows(
                         parts.append(_length(fresh))
                         parts.append(value)
                         grown += fresh
-                    copied = at + length
+                    copied = at + length if length > 0 else at
                 index += 1
-                next_column = wanted[index] if index < due else -1
+                next_column = columns[index] if index < due else -1
             if length > 0:
                 at += length
             column += 1
         if at != last:
             raise RemoteProtocolError("a row's fields do not add up to its length")
-        if index < due:
-            raise RemoteProtocolError("a row lacks a column that is due a mask")
         if parts:
             out.append(buffer[done : position + 1])
             out.append(_length(grown))
@@ -161,8 +176,10 @@ def rewrite_rows(
             parts.clear()
             done = copied
         position = last
+    if not out:
+        return buffer, 0
     out.append(buffer[done:stop])
-    return b"".join(out)
+    return b"".join(out), replaced
 
 
 def touched_frames(
@@ -206,23 +223,75 @@ def touched_fields(
     found: list[tuple[int, int, int, int, int]] = []
     index: i64 = 0
     count: i64 = len(hits)
+    columns: i64 = width
     for first, last in touched_frames(buffer, bulk, hits):
-        spans = fields(buffer, first + 5, last)
-        if len(spans) != width:
-            raise RemoteProtocolError("a row has another width than its description")
         start: i64 = first
+        stop: i64 = last
         while index < count and hits[index][1] <= start:
             index += 1
-        column: i64 = 0
         near: i64 = index
-        for begin, end in spans:
-            if begin < end:
-                while near < count and hits[near][1] <= begin:
+        hit_start: i64 = hits[near][0]
+        hit_end: i64 = hits[near][1]
+        at: i64 = start + 5
+        if at + 2 > stop:
+            raise RemoteProtocolError("a row is too short for its field count")
+        high: i64 = buffer[at]
+        low: i64 = buffer[at + 1]
+        if ((high << 8) | low) != columns:
+            raise RemoteProtocolError("a row has another width than its description")
+        at += 2
+        column: i64 = 0
+        while column < columns:
+            if at + 4 > stop:
+                raise RemoteProtocolError("a row ends inside a field's length")
+            b1: i64 = buffer[at]
+            b2: i64 = buffer[at + 1]
+            b3: i64 = buffer[at + 2]
+            b4: i64 = buffer[at + 3]
+            length: i64 = (b1 << 24) | (b2 << 16) | (b3 << 8) | b4
+            at += 4
+            if length != 0xFFFFFFFF:
+                if at + length > stop:
+                    raise RemoteProtocolError("a row ends inside a field")
+                while hit_end <= at and near + 1 < count:
                     near += 1
-                if near < count and hits[near][0] < end:
-                    found.append((first, last, column, begin, end))
+                    hit = hits[near]
+                    hit_start = hit[0]
+                    hit_end = hit[1]
+                if length > 0 and hit_end > at and hit_start < at + length:
+                    found.append((first, last, column, at, at + length))
+                at += length
             column += 1
+        if at != stop:
+            raise RemoteProtocolError("a row's fields do not add up to its length")
     return found
+
+
+def row_numbers(buffer: bytes, bulk: int, starts: list[int]) -> tuple[list[int], int]:
+    """Which row each of the frames at `starts` is, counted from 0, and how many row frames there are.
+
+    `buffer` holds complete frames only, `starts` ascend and each is the start of a frame of type `bulk`.
+    """
+    found: list[int] = []
+    position: i64 = 0
+    stop: i64 = len(buffer)
+    wanted: i64 = bulk
+    number: i64 = 0
+    index: i64 = 0
+    count: i64 = len(starts)
+    next_start: i64 = starts[0] if count > 0 else -1
+    while position < stop:
+        last: i64 = frame_end(buffer, position, stop)
+        while position == next_start:
+            found.append(number)
+            index += 1
+            next_start = starts[index] if index < count else -1
+        if buffer[position] == wanted:
+            number += 1
+        position = last
+    if index < count:
+        raise RemoteProtocolError("a row is looked for where no message begins")
+    return found, number
 
 
 def column_values(

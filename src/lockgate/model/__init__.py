@@ -7,6 +7,7 @@ from lockgate.model.policy import (
     UNLIMITED,
     AuditMode,
     ColumnMask,
+    CustomDetector,
     DetectMask,
     KeyScope,
     MaskMethod,
@@ -24,8 +25,8 @@ from lockgate.model.review import Review, ReviewState
 from lockgate.model.secret import Secret
 
 __all__ = [
-    "UNLIMITED", "AuditMode", "ColumnMask", "Decision", "DetectMask", "Effect", "Event", "Identity", "Intent",
-    "KeyScope", "MaskMethod", "Operation", "Outcome", "OutcomeStatus", "Predicates", "Refusal", "RefusalCode",
+    "UNLIMITED", "AuditMode", "ColumnMask", "CustomDetector", "Decision", "DetectMask", "Effect", "Event", "Identity",
+    "Intent", "KeyScope", "MaskMethod", "Operation", "Outcome", "OutcomeStatus", "Predicates", "Refusal", "RefusalCode",
     "RequestAction", "RequestCheck", "Review", "ReviewMode", "ReviewState", "ReviewTerms", "RowLimits", "Rule", "Secret",
     "SessionStart", "Who",
 ]

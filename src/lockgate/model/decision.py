@@ -58,6 +58,7 @@ class RefusalCode(StrEnum):
     NOT_UNDERSTOOD = "not_understood"          # cannot be parsed or resolved (I4)
     NOT_ENFORCEABLE = "not_enforceable"        # a mask is due that this statement shape cannot carry
     UNKNOWN_OBJECT = "unknown_object"          # the backend has no such relation
+    UNKNOWN_COLUMN = "unknown_column"          # … or no such column
     TOO_LARGE = "too_large"                    # a statement or row beyond `limits`
     UNSUPPORTED = "unsupported"                # refused whatever the policy says
     AUDIT_UNAVAILABLE = "audit_unavailable"    # the log cannot be written

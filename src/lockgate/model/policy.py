@@ -108,11 +108,33 @@ class ColumnMask:
 
 
 @dataclass(frozen=True, slots=True)
+class CustomDetector:
+    """A detector that a policy brings: a regular expression over bytes, and where it applies.
+
+    What the pattern's group matches is hidden, or all of it where it has none. `validator` names
+    arithmetic that a match must also pass. `columns` (globs as in `ColumnMask`), `types` (``text``,
+    ``int8``) and the length of the value in bytes narrow where it looks; what is not known about a
+    column narrows nothing. Under `partial` the last `keep` bytes stay readable, at most half.
+    """
+
+    name: str
+    pattern: str
+    validator: str | None = None
+    columns: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+    min_length: int = 0
+    max_length: int | None = None
+    keep: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class DetectMask:
-    """Content to hide wherever it appears in results, by detector name (``credit_card``)."""
+    """Content to hide wherever it appears in results, by detector name (``credit_card``). `customs` are those of the
+    policy's own detectors that are named."""
 
     detectors: tuple[str, ...]
     method: MaskMethod
+    customs: tuple[CustomDetector, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +143,7 @@ class RequestCheck:
 
     detectors: tuple[str, ...]
     action: RequestAction
+    customs: tuple[CustomDetector, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from lockgate.config.duration import seconds
 from lockgate.config.settings import Connection, Limits
 from lockgate.errors import BackendError
+from lockgate.govern.masking.keys import MaskKeys
 from lockgate.govern.pipeline import Pipeline
 from lockgate.govern.ports import Clock, TokenVerifier
 from lockgate.model import AuditMode, Secret
@@ -66,6 +67,7 @@ class Host:
         counters: Counters,
         credential: Callable[[Connection], Secret],
         audit: AuditMode,
+        keys: MaskKeys | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.tasks = tasks
@@ -76,6 +78,7 @@ class Host:
         self.counters = counters
         self.read_credential = credential
         self.audit = audit
+        self.keys = keys
         self.keepers: dict[str, Keeper] = {}
         self.sessions: set[Session] = set()
         self.cancels: CancelRegistry[Governed] = CancelRegistry(clock.monotonic)

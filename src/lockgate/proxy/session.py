@@ -97,7 +97,7 @@ class Session(Governed):
         )
         context = LoginContext(
             route=route, connections=host.connections_of(doorway.spec), by_server_name=host.by_server_name,
-            cancel_key=self._cancel_key, limits=host.limits.settings,
+            cancel_key=self._cancel_key, limits=host.limits.settings, keys=host.keys,
         )
         self.client_lane.generator = doorway.spec.login(context)
         self._run(self.client_lane)

@@ -12,7 +12,9 @@ from typing import Any, Protocol
 from pydantic import BaseModel
 
 from lockgate.config.settings import Connection, Limits
+from lockgate.govern.masking.keys import MaskKeys
 from lockgate.model import Refusal, Rule
+from lockgate.wire.leaktest import LeakSuite
 from lockgate.wire.steps import Steps
 
 
@@ -74,6 +76,8 @@ class LoginContext:
     `Interrupt(key)` later names the session by exactly these bytes.
     """
     limits: Limits = field(default_factory=Limits)
+    keys: MaskKeys | None = None
+    """Of masks that need one; None: such masks cannot be made, and results that are due one are refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,3 +128,5 @@ class ProtocolSpec:
     """Every verb that this protocol can report."""
     columns: Callable[[Any], list[str]] | None = None
     """(catalogue) → the name of everything that a label can name, in order; None where there is no such thing."""
+    leaktest: LeakSuite | None = None
+    """What `lockgate leaktest` fires at a gateway for this protocol; None where there is no such test."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lockgate.analysis.sql import Analyzer, Catalogue, Masked, SessionNames
-from lockgate.model import ColumnMask, MaskMethod, Refusal
+from lockgate.model import ColumnMask, MaskMethod, Predicates, Refusal
 
 Cell = str | None
 
@@ -13,7 +13,7 @@ class Database:
 
     def __init__(self) -> None:
         self.rows: dict[str, list[tuple[Cell, ...]]] = {
-            name: [] for name in ("relations", "columns", "inherits", "functions", "operators", "casts")}
+            name: [] for name in ("relations", "columns", "inherits", "functions", "operators", "casts", "partitions")}
         self.oid = 16_400
 
     def relation(self, name: str, columns: str, kind: str = "r", definition: str | None = None,
@@ -30,6 +30,10 @@ class Database:
 
     def inherit(self, child: int, parent: int) -> None:
         self.rows["inherits"].append((str(child), str(parent)))
+
+    def partition_key(self, oid: int, *numbers: int) -> None:
+        """The attributes by which a partitioned table is split; 0 is an expression."""
+        self.rows["partitions"] += [(str(oid), str(number)) for number in numbers]
 
     def function(self, name: str, pure: bool, schema: str = "p", takes_row: bool = False) -> None:
         self.rows["functions"].append((schema, name, str(pure).lower(), str(takes_row).lower()))
@@ -72,7 +76,7 @@ def standard() -> Database:
     return database
 
 
-MASKS = (ColumnMask(("*.ssn",), MaskMethod.REDACT),)
+MASKS = (ColumnMask(("*.ssn",), MaskMethod.REDACT, Predicates.MASKED),)
 
 
 def plan(text: str, database: Database | None = None, masks: tuple[ColumnMask, ...] = MASKS,

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from lockgate.analysis.sql import Analyzer, CopyOut
+from lockgate.analysis.sql import Analyzer, CopyOptions
 
 READ = [
-    ("copy t to stdout", CopyOut()),
-    ("copy t to stdout csv", CopyOut("csv", ",", "", '"', '"')),
-    ("copy csv to stdout", CopyOut()),
-    ("copy (select 'csv' as csv) to stdout (format text)", CopyOut()),
+    ("copy t to stdout", CopyOptions()),
+    ("copy t to stdout csv", CopyOptions("csv", ",", "", '"', '"')),
+    ("copy csv to stdout", CopyOptions()),
+    ("copy (select 'csv' as csv) to stdout (format text)", CopyOptions()),
     ("copy t to stdout with delimiter as ';' null 'N' csv header quote '''' force quote a, b",
-     CopyOut("csv", ";", "N", "'", "'")),
-    ("copy t to stdout (format csv, quote '''', escape '''')", CopyOut("csv", ",", "", "'", "'")),
-    ("copy t to stdout (delimiter e'|', null 'nix', header)", CopyOut("text", "|", "nix")),
-    ("copy binary t to stdout", CopyOut("binary")),
-    ("copy t to stdout (format binary)", CopyOut("binary")),
-    ("copy t to stdout (format csv, encoding 'UTF-8', force_quote *)", CopyOut("csv", ",", "", '"', '"')),
+     CopyOptions("csv", ";", "N", "'", "'")),
+    ("copy t to stdout (format csv, quote '''', escape '''')", CopyOptions("csv", ",", "", "'", "'")),
+    ("copy t to stdout (delimiter e'|', null 'nix', header)", CopyOptions("text", "|", "nix")),
+    ("copy binary t to stdout", CopyOptions("binary")),
+    ("copy t to stdout (format binary)", CopyOptions("binary")),
+    ("copy t to stdout (format csv, encoding 'UTF-8', force_quote *)", CopyOptions("csv", ",", "", '"', '"')),
 ]
 
 UNSURE = [
@@ -35,7 +35,7 @@ UNSURE = [
 
 
 @pytest.mark.parametrize(("text", "expected"), READ)
-def test_options_are_those_of_the_tree(text: str, expected: CopyOut) -> None:
+def test_options_are_those_of_the_tree(text: str, expected: CopyOptions) -> None:
     """Old and new syntax say the same; a table named csv is no format; an escape is the quote unless given."""
     assert Analyzer().statement(text).copies_out == (expected,)
 

@@ -116,6 +116,45 @@ def test_views_and_materialised_views() -> None:
     assert protected(database, "*.ssn") == {"t.ssn", "v.s", "vv.q", "mv.tail"}
 
 
+def test_rows_that_come_and_go_with_a_value_are_not_counted() -> None:
+    """How many rows a stored view has, or one on top of a filtering view, tells of the values that filtered it."""
+    database = standard()
+    database.relation("vrich", "id", "v", "SELECT t.id FROM p.t WHERE (t.ssn = 'x'::text);")
+    database.relation("mrich", "id", "m", "SELECT t.id FROM p.t WHERE (t.ssn = 'x'::text);")
+    database.relation("mlevels", "level", "m", "SELECT count(*) AS level FROM p.t GROUP BY t.ssn;")
+    database.relation("mmany", "many", "m", "SELECT count(*) AS many FROM p.vrich;")
+    database.relation("mtwice", "note", "m", "SELECT u.note FROM p.u, p.vrich;")
+    database.relation("vmany", "many", "v", "SELECT count(*) AS many FROM p.vrich;")
+    database.relation("clean", "many", "m", "SELECT count(*) AS many FROM p.t;")
+    catalogue = database.catalogue()
+    labels = labels_for(MASKS, catalogue)
+    reach = {relation.name: labels.reach_of(relation) for relation in catalogue.relations}
+    assert {name for name, found in reach.items() if found is Reach.CLOSED} == {
+        "pg_stats", "mrich", "mlevels", "mmany", "mtwice"}
+    assert reach["vrich"] is reach["vmany"] is Reach.DERIVED
+    assert reach["clean"] is Reach.OPEN
+    assert {"vrich.id", "vmany.many"} <= protected(database, "*.ssn")
+
+
+@pytest.mark.parametrize(("key", "closed"), [((1,), False), ((2,), True), ((0,), True), ((1, 2), True)])
+def test_partitions_by_a_protected_column_are_closed(key: tuple[int, ...], closed: bool) -> None:
+    """Which rows a partition has tells of the values by which the table is split; so does a view of one."""
+    database = standard()
+    parent = database.relation("wards", "id ssn", "p")
+    child = database.relation("wards_a", "id ssn", "p")
+    grandchild = database.relation("wards_a1", "id ssn")
+    database.inherit(child, parent)
+    database.inherit(grandchild, child)
+    database.partition_key(parent, *key)
+    database.relation("vwards", "id", "v", "SELECT wards_a1.id FROM p.wards_a1;")
+    database.relation("mwards", "where_to", "m", "SELECT wards.tableoid AS where_to FROM p.wards;")
+    catalogue = database.catalogue()
+    labels = labels_for(MASKS, catalogue)
+    reach = {relation.name: labels.reach_of(relation) for relation in catalogue.relations}
+    assert reach["wards"] is Reach.MASKED
+    assert {reach[name] is Reach.CLOSED for name in ("wards_a", "wards_a1", "vwards", "mwards")} == {closed}
+
+
 def test_views_that_call_functions_are_closed() -> None:
     """A view whose functions are unknown could show anything, and so could everything on top of it."""
     database = standard()
@@ -141,12 +180,12 @@ def test_toast_is_closed() -> None:
 def test_enforcement_rows() -> None:
     """A glob that names nothing or cannot be held is a problem; weaker masks by type are said."""
     database = standard()
-    database.relation("typed", "ssn:int4 box:box")
+    database.relation("typed", "ssn:int4 rights:aclitem")
     rows = {row[0]: row for row in enforce_masks((
         ColumnMask(("*.ssn", "nothing", "a.b.c.d", "pg_catalog.pg_class.relname"), MaskMethod.PARTIAL),
         ColumnMask(("typed.*",), MaskMethod.REDACT)), database.catalogue())}
     assert rows["*.ssn"] == ("*.ssn", ["p.t.ssn", "p.typed.ssn (redact)"], None)
-    assert rows["typed.*"][1] == ["p.typed.ssn", "p.typed.box (null)"]
+    assert rows["typed.*"][1] == ["p.typed.ssn", "p.typed.rights (null)"]
     assert all(rows[glob][2] for glob in ("nothing", "a.b.c.d", "pg_catalog.pg_class.relname"))
 
 

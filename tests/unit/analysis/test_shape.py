@@ -13,7 +13,7 @@ from tests.unit.analysis.database import MASKS, standard
 
 CATALOGUE = standard().catalogue()
 WITHOUT_SHAPES = AnalysisLimits(statement=16_383)
-FIELDS = [name for name in Statement.__slots__ if name not in ("key", "reading", "shape", "literals")]
+FIELDS = [name for name in Statement.__slots__ if name not in ("key", "reading", "shape", "literals", "weight")]
 INTEGERS = ["0", "1", "7", "007", "42", "999999999"]
 STRINGS = ["''", "'a'", "'%'", "'it''s'", "'1'", "'t'", "'-- no comment'", "'/*'", "'é漢'", "' 900000000 '", "'mark 0'",
            "'x; DROP TABLE t'", '\'"\'', "'$1'", "'\n'"]

@@ -58,7 +58,7 @@ def test_a_hostile_field_length_is_an_error(kernel: Any, length: int) -> None:
         kernel.rows.fields(data, 0, len(data))
     framed = b"D" + struct.pack("!I", len(data) + 4) + data
     with pytest.raises(RemoteProtocolError):
-        kernel.rows.rewrite_rows(framed, 0, len(framed), [0], lambda _column, value: value)
+        kernel.rows.rewrite_rows(framed, BULK, 1, [0], [lambda value: value], [None])
 
 
 @pytest.mark.parametrize(("start", "end"), [(-1, 4), (0, 99), (3, 2), (50, 60)])
@@ -74,33 +74,49 @@ def test_rewriting_equals_decoding_and_encoding(kernel: Any, table: list[Row], d
     width = len(table[0]) if table else 0
     columns = data.draw(st.lists(st.integers(0, width - 1), max_size=width) if width else st.just([]))
     new = data.draw(st.sampled_from([None, b"", b"xxxx", b"y" * 5000]))
+    filled = data.draw(st.sampled_from([None, b"", b"none"]))
+    columns = sorted(set(columns))
     calls: list[tuple[int, bytes]] = []
 
-    def replace(column: int, value: bytes) -> bytes | None:
-        calls.append((column, value))
-        return new
+    def replacing(column: int) -> Any:
+        def replace(value: bytes) -> bytes | None:
+            calls.append((column, value))
+            return new
 
-    before = b"Z\0\0\0\5I"
-    stream = b"".join(frame(row) for row in table)
-    result = kernel.rows.rewrite_rows(before + stream + before, 6, 6 + len(stream), columns, replace)
-    due = [[new if index in columns and item is not None else item for index, item in enumerate(row)] for row in table]
-    assert result == b"".join(frame(row) for row in due)
-    assert calls == [(column, row[column]) for row in table for column in sorted(set(columns)) if row[column] is not None]
+        return replace
+
+    kinds = [data.draw(st.sampled_from([BULK, BULK, ord("N")])) for _ in table]
+    stream = b"".join(frame(row, kind) for row, kind in zip(table, kinds, strict=True))
+    result, count = kernel.rows.rewrite_rows(
+        stream, BULK, width, columns, [replacing(column) for column in columns], [filled] * len(columns))
+    rows = [row for row, kind in zip(table, kinds, strict=True) if kind == BULK]
+    due = [[(filled if item is None else new) if index in columns and kind == BULK else item
+            for index, item in enumerate(row)] for row, kind in zip(table, kinds, strict=True)]
+    assert result == b"".join(frame(row, kind) for row, kind in zip(due, kinds, strict=True))
+    assert calls == [(column, row[column]) for row in rows for column in columns if row[column] is not None]
+    assert count == len(calls)
 
 
-@pytest.mark.parametrize("columns", [[2], [0, 2], [-1], [-1, 0]])
-def test_a_masked_column_that_a_row_lacks_is_an_error(kernel: Any, columns: list[int]) -> None:
-    """A mask that finds no column must not pass unnoticed."""
+@pytest.mark.parametrize(("width", "columns"), [
+    (2, [2]), (2, [0, 2]), (2, [-1]), (2, [-1, 0]), (2, [1, 0]), (2, [0, 0]), (1, [0]), (3, [0]), (3, [2]), (1, [])])
+def test_a_mask_for_another_row_is_an_error(kernel: Any, width: int, columns: list[int]) -> None:
+    """A mask that finds no column, or a row of another width than was analysed, must not pass unnoticed."""
     data = frame([b"a", b"b"])
     with pytest.raises(RemoteProtocolError):
-        kernel.rows.rewrite_rows(data, 0, len(data), columns, lambda _column, _value: b"x")
+        kernel.rows.rewrite_rows(data, BULK, width, columns, [lambda _value: b"x"] * len(columns), [None] * len(columns))
+
+
+def test_rows_that_nothing_is_due_in_are_the_same_object(kernel: Any) -> None:
+    """Other messages, and NULLs that stay NULL, cost no copy."""
+    data = frame([None], BULK) + frame([b"a"], ord("N"))
+    assert kernel.rows.rewrite_rows(data, BULK, 1, [0], [lambda _value: b"x"], [None]) == (data, 0)
 
 
 @given(data=st.binary(max_size=60), columns=st.lists(st.integers(-1, 3), max_size=3))
 def test_random_bytes_are_rewritten_or_refused(kernel: Any, data: bytes, columns: list[int]) -> None:
     """No bytes make row code fail in another way than the protocol error."""
     for run in (
-        lambda: kernel.rows.rewrite_rows(data, 0, len(data), columns, lambda _column, value: value),
+        lambda: kernel.rows.rewrite_rows(data, BULK, 1, columns, [lambda value: value] * len(columns), [b""] * len(columns)),
         lambda: kernel.rows.fields(data, 0, len(data)),
         lambda: kernel.rows.touched_fields(data, BULK, 1, [(0, len(data))]),
         lambda: kernel.rows.column_values(data, BULK, 1, [0]),

@@ -2,24 +2,30 @@
 
 Pure. `Analyzer.statement` needs the text alone; `Analyzer.mask` needs a `Catalogue`, the masks in
 force and the names that exist only in the session. Files, from the text inwards: `text` (comments,
-limits), `reading` (one walk over PostgreSQL's own parse tree), `conditions`, `copying`, `effects` (→ `Statement`),
-`code` and `catalogue` (what a database holds and runs), `routines` (what its code does), `covers`, `labels` and `lineage`
-(what is protected), `masks`, `permitted`, `splice`, `rewrite` (→ `Masked` or a refusal), `analyzer` (caches).
+limits), `parser`, `reading` (one walk over PostgreSQL's own parse tree), `conditions`, `copying`, `effects` (→ `Statement`),
+`code` and `catalogue` (what a database holds and runs), `routines/` (what its code does), `covers`, `labels` and
+`lineage` (what is protected), `taint/` (what depends on it), `predicates` (what policy lets it do), `masks`,
+`projection`, `returning`, `permitted`, `splice`, `rewrite` (→ `Masked` or a refusal), `analyzer` (caches, which are
+`recent`).
 """
 
 from __future__ import annotations
 
 from lockgate.analysis.sql.analyzer import AnalysisLimits, Analyzer
 from lockgate.analysis.sql.catalogue import Catalogue
-from lockgate.analysis.sql.copying import CopyOut
-from lockgate.analysis.sql.covers import KnownColumns
+from lockgate.analysis.sql.copying import CopyOptions
+from lockgate.analysis.sql.covers import Cover, KnownColumns
 from lockgate.analysis.sql.enforcement import column_names, enforce_masks
 from lockgate.analysis.sql.errors import NotUnderstood
+from lockgate.analysis.sql.literals import Literal, literals, replaced
 from lockgate.analysis.sql.masks import redacted
-from lockgate.analysis.sql.session import SessionNames
+from lockgate.analysis.sql.placement import Placed
+from lockgate.analysis.sql.predicates import Lookup, ResultMask, ShownColumn
+from lockgate.analysis.sql.recent import Recent
+from lockgate.analysis.sql.session import SHOWS_VALUES, SessionNames
 from lockgate.analysis.sql.statement import FACTS, VERBS, Masked, Naming, Statement
 
 __all__ = [
-    "FACTS", "VERBS", "AnalysisLimits", "Analyzer", "Catalogue", "CopyOut", "KnownColumns", "Masked", "Naming", "NotUnderstood", "SessionNames",
-    "Statement", "column_names", "enforce_masks", "redacted",
+    "FACTS", "SHOWS_VALUES", "VERBS", "AnalysisLimits", "Analyzer", "Catalogue", "CopyOptions", "Cover", "KnownColumns", "Literal", "Lookup", "Masked", "Naming", "NotUnderstood",
+    "Placed", "Recent", "ResultMask", "SessionNames", "ShownColumn", "Statement", "column_names", "enforce_masks", "literals", "redacted", "replaced",
 ]

@@ -2,14 +2,14 @@
 
 A statement string is parsed once; a repeated one costs a dictionary look-up, and one that differs from
 earlier ones only in literals on which nothing depends is known by its shape (`shape`). All caches are
-bounded by entries, the first also by bytes, so that an agent that never repeats itself costs no memory.
+bounded by entries and by the bytes they hold, so that an agent that never repeats itself costs no memory.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Final
 
 import pgparse
@@ -17,33 +17,38 @@ import pgparse
 from lockgate.analysis.sql.catalogue import Catalogue
 from lockgate.analysis.sql.effects import read
 from lockgate.analysis.sql.errors import SYNTAX_ERROR, TOO_COMPLEX, NotUnderstood
+from lockgate.analysis.sql.parser import CollectorRests, Tree, parse_trees
+from lockgate.analysis.sql.recent import Recent
 from lockgate.analysis.sql.rewrite import plan
 from lockgate.analysis.sql.routines.resolved import resolved
 from lockgate.analysis.sql.session import SessionNames
 from lockgate.analysis.sql.shape import Pieces, Shape, learn, split
 from lockgate.analysis.sql.statement import Masked, Statement
-from lockgate.analysis.sql.text import require_flat, require_readable, strip_comments
+from lockgate.analysis.sql.text import most_work, require_parsable, require_readable, strip_comments
 from lockgate.model import ColumnMask, Refusal
-
-LONGEST_CACHED: Final = 65_536
-"""Characters of a text that is worth keeping; a longer one is hardly sent twice."""
 
 LONGEST_SHAPE: Final = 16_384
 """Bytes that a text of `shape.LONGEST` characters may have: a smaller limit is left to `require_readable`."""
 
+_LONGEST_REMEMBERED: Final = 65_536
+"""Characters of a text whose trees are kept until the next one is read, for its masks are planned right away."""
+
 _SEEN_ONCE: Final = object()
 _NONE: Final = object()
+_PIECES_WEIGHT: Final = 500
+_PLAN_WEIGHT: Final = 2_000
+_MOST_MASKS: Final = 1_024
 
 _UNMASKED: Final[frozenset[tuple[int, int]]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class AnalysisLimits:
-    """Bounds: bytes of one statement, entries and bytes of text that are cached."""
+    """Bounds: bytes of one statement; entries of each cache, and the bytes that it may hold."""
 
-    statement: int = 1_048_576
+    statement: int = 262_144
     entries: int = 4_096
-    bytes: int = 16_777_216
+    bytes: int = 33_554_432
     plans: int = 4_096
     shapes: int = 1_024
 
@@ -53,31 +58,29 @@ class Analyzer:
 
     def __init__(self, limits: AnalysisLimits = AnalysisLimits()) -> None:
         self._limits = limits
-        self._statements: OrderedDict[str, Statement] = OrderedDict()
-        self._bytes = 0
-        self._plans: OrderedDict[tuple[object, ...], Masked | Refusal] = OrderedDict()
-        self._shapes: OrderedDict[Pieces, Shape | object] = OrderedDict()
+        self._statements: Recent[str, Statement] = Recent(limits.entries, limits.bytes)
+        self._plans: Recent[tuple[object, ...], Masked | Refusal] = Recent(limits.plans, limits.bytes)
+        self._shapes: Recent[Pieces, Shape | object] = Recent(limits.shapes, limits.bytes)
+        self._last: tuple[Statement, list[Tree]] | None = None
+        self._masks: tuple[ColumnMask, ...] = ()
+        self._numbers: dict[tuple[ColumnMask, ...], int] = {}
+        self._count = count(1)
+        self._number = 0
 
     def statement(self, text: str) -> Statement:
         """Reads the statement or statements of a string. Raises `NotUnderstood`; nothing is cached then."""
         found = self._statements.get(text)
         if found is not None:
-            self._statements.move_to_end(text)
             return found
         if self._limits.statement >= LONGEST_SHAPE:
             known = self._by_shape(text)
             if known is not None:
                 return known
         require_readable(text, self._limits.statement)
-        bare = strip_comments(text)
-        statement = parse(bare, self._limits.statement)
-        if len(text) > LONGEST_CACHED:
-            return statement
-        self._statements[text] = statement
-        self._bytes += len(text)
-        while len(self._statements) > self._limits.entries or self._bytes > self._limits.bytes:
-            dropped, _ = self._statements.popitem(last=False)
-            self._bytes -= len(dropped)
+        bare = strip_comments(text, most_work(self._limits.statement))
+        statement, trees = parse(bare, self._limits.statement)
+        self._last = (statement, trees) if len(bare) <= _LONGEST_REMEMBERED else None
+        self._statements.put(text, statement, statement.weight + 2 * len(text))
         return statement
 
     def _by_shape(self, text: str) -> Statement | None:
@@ -89,16 +92,14 @@ class Analyzer:
         shapes = self._shapes
         shape = shapes.get(pieces)
         if shape is None:
-            shapes[pieces] = _SEEN_ONCE
-            if len(shapes) > self._limits.shapes:
-                shapes.popitem(last=False)
+            shapes.put(pieces, _SEEN_ONCE, _PIECES_WEIGHT + 60 * len(literals) + 2 * len(text))
             return None
         if shape is _SEEN_ONCE:
             shape = learn(pieces) or _NONE
-            if isinstance(shape, Shape) and not _agrees(shape.filled(text, literals), parse(strip_comments(text))):
+            if isinstance(shape, Shape) and not _agrees(shape.filled(text, literals), parse(strip_comments(text))[0]):
                 shape = _NONE
-            shapes[pieces] = shape
-        shapes.move_to_end(pieces)
+            held = shape.statement.weight if isinstance(shape, Shape) else 0
+            shapes.put(pieces, shape, _PIECES_WEIGHT + 60 * len(literals) + 2 * len(text) + held)
         return shape.filled(text, literals) if isinstance(shape, Shape) else None
 
     def mask(self, statement: Statement, masks: tuple[ColumnMask, ...], catalogue: Catalogue,
@@ -114,18 +115,28 @@ class Analyzer:
             made = shape.masked(whole, statement)
             if made is not None:
                 return made
-            statement = parse(statement.text, self._limits.statement)
-        key = (statement.text, statement.key, masks, catalogue.version, catalogue.fingerprint, session.stamp(statement))
+            statement = parse(statement.text, self._limits.statement)[0]
+        key = (statement.text, statement.key, self._known(masks), catalogue.version, catalogue.fingerprint,
+               session.stamp(statement))
         found = self._plans.get(key)
         if found is None:
-            found = plan(statement, masks, catalogue, session)
+            last, self._last = self._last, None
+            with CollectorRests():
+                found = plan(statement, masks, catalogue, session,
+                             last[1] if last is not None and last[0] is statement else None)
             size = len(statement.text) + (len(found.text) if isinstance(found, Masked) else 0)
-            if size > LONGEST_CACHED:
-                return found
-            self._plans[key] = found
-            if len(self._plans) > self._limits.plans:
-                self._plans.popitem(last=False)
+            self._plans.put(key, found, _PLAN_WEIGHT + 2 * size)
         return found
+
+    def _known(self, masks: tuple[ColumnMask, ...]) -> int:
+        """A number for these masks. Equal ones are mostly made of the same objects, so comparing them with the last
+        ones costs less than their hash."""
+        if masks != self._masks:
+            self._masks = masks
+            if len(self._numbers) >= _MOST_MASKS and masks not in self._numbers:
+                self._numbers.clear()               # the count goes on, so no number means two things
+            self._number = self._numbers.setdefault(masks, next(self._count))
+        return self._number
 
     def in_catalogue(self, statement: Statement, catalogue: Catalogue, session: SessionNames) -> Statement:
         """The statement with the effects of the functions, procedures and blocks that it runs, where they are known.
@@ -170,13 +181,15 @@ def _agrees(filled: Statement, parsed: Statement) -> bool:
     return replace(parsed, key=filled.key) == filled
 
 
-def parse(bare: str, limit: int = 1_048_576) -> Statement:
-    """Parses a string without comments. Raises `NotUnderstood` with PostgreSQL's message."""
+def parse(bare: str, limit: int = 262_144) -> tuple[Statement, list[Tree]]:
+    """Parses a string without comments: what it says, and its trees. Raises `NotUnderstood` with PostgreSQL's
+    message."""
     data = require_readable(bare, limit)
-    require_flat(bare, len(data))
+    require_parsable(bare, data, limit)
     try:
-        trees = pgparse.parse(bare)
-        return read(trees, bare, data)
+        with CollectorRests():
+            trees = parse_trees(bare)
+            return read(trees, bare, data), trees
     except pgparse.PGQueryError as error:
         message = str(error.args[0]) if error.args else "syntax error"
         position = error.args[1] if len(error.args) > 1 and isinstance(error.args[1], int) else None

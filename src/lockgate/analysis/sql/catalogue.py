@@ -68,6 +68,17 @@ join pg_catalog.pg_class c on c.oid = i.inhrelid where c.relkind in ('r', 'p', '
 _REACTIONS: Final = """
 select k.confrelid::text, k.conrelid::text from pg_catalog.pg_constraint k where k.contype = 'f'
 """
+# Columns that a unique or exclusion constraint or index holds; 0 stands for an expression over any of them.
+_UNIQUES: Final = f"""
+select i.indrelid::text, k.number::text from pg_catalog.pg_index i
+cross join lateral pg_catalog.unnest(i.indkey::int2[]) as k(number)
+where (i.indisunique or i.indisexclusion) and i.indrelid >= {FIRST_USER_OID}
+"""  # noqa: S608 - constants of this file
+# A partition key cannot be altered: the stamp of pg_class tells of every new one.
+_PARTITIONS: Final = """
+select p.partrelid::text, k.number::text from pg_catalog.pg_partitioned_table p
+cross join lateral pg_catalog.unnest(p.partattrs::int2[]) as k(number)
+"""
 
 _SUM: Final = "coalesce(sum(x.xmin::text::bigint), 0)::text || ':' || count(*)::text"
 
@@ -134,7 +145,7 @@ class Catalogue:
 
     QUERIES: ClassVar[Mapping[str, str]] = {
         "relations": _RELATIONS, "columns": _COLUMNS, "inherits": _INHERITS, "reactions": _REACTIONS,
-        **code.QUERIES,
+        "uniques": _UNIQUES, "partitions": _PARTITIONS, **code.QUERIES,
         "encoding": "select pg_catalog.getdatabaseencoding()::text",
     }
     """Name → SQL. Run them with `search_path = ''` in one REPEATABLE READ transaction."""
@@ -147,7 +158,8 @@ class Catalogue:
     def __init__(self, relations: Sequence[Relation], inherits: Sequence[tuple[int, int]],
                  added: Code, version: int, fingerprint: str,
                  reactions: Sequence[tuple[int, int]] = (), is_utf8: bool = True,
-                 known: KnownColumns | None = None) -> None:
+                 known: KnownColumns | None = None, uniques: Sequence[tuple[int, int]] | None = None,
+                 partitions: Sequence[tuple[int, int]] = ()) -> None:
         self.version = version
         self.fingerprint = fingerprint
         self.relations = tuple(relations)
@@ -168,6 +180,11 @@ class Catalogue:
         """Relation → types of its columns that have casts of unknown purity: reading it may run one unnamed."""
         self.checked = _types_of(relations, added.domains)
         """Relation → domains of its columns whose checks call a function."""
+        self.uniques = None if uniques is None else {
+            oid: frozenset(numbers) for oid, numbers in _targets_of(uniques).items()}
+        """Relation → attribute numbers whose values a constraint or index keeps apart; None where that is not known."""
+        self.partition_keys = _targets_of(partitions)
+        """Partitioned table → attribute numbers that say which partition a row is in; 0 stands for an expression."""
         self.known = known
         """The columns that somebody has classified; None where the connection keeps no list of them."""
         self.derived: dict[object, object] = {}
@@ -189,7 +206,26 @@ class Catalogue:
         inherits = [(number(row[0]), number(row[1])) for row in rows["inherits"]]
         reactions = [(number(row[0]), number(row[1])) for row in rows.get("reactions", ())]
         return cls(relations, inherits, Code(rows), version, fingerprint, reactions,
-                   all(row[0] == "UTF8" for row in rows.get("encoding", ())), known)
+                   all(row[0] == "UTF8" for row in rows.get("encoding", ())), known,
+                   [(number(row[0]), number(row[1])) for row in rows["uniques"]] if "uniques" in rows else None,
+                   [(number(row[0]), number(row[1])) for row in rows.get("partitions", ())])
+
+    def is_unique(self, oid: int, attribute: int) -> bool:
+        """Whether a constraint may tell that a value of the column is there already."""
+        if self.uniques is None:
+            return True
+        seen: set[int] = set()
+        stack = [oid]
+        while stack:
+            relation = stack.pop()
+            if relation in seen:
+                continue
+            seen.add(relation)
+            numbers = self.uniques.get(relation, frozenset())
+            if 0 in numbers or attribute in numbers or (relation != oid and numbers):
+                return True
+            stack += self.children.get(relation, ())
+        return False
 
     def candidates(self, schema: str | None, name: str) -> tuple[Relation, ...]:
         """Every relation that the name could mean, whatever the search path is."""

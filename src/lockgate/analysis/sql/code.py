@@ -42,7 +42,8 @@ select n.nspname::text, p.proname::text, {_IS_PURE}::text,
        p.oid::text, p.prokind::text, l.lanname::text, (p.pronargs - p.pronargdefaults)::text,
        case when p.provariadic = 0 then p.pronargs::text end,
        case when l.lanname in ('sql', 'plpgsql') and p.prokind in ('f', 'p') and octet_length(p.prosrc) <= {LONGEST_BODY}
-            then pg_catalog.pg_get_functiondef(p.oid) end
+            then pg_catalog.pg_get_functiondef(p.oid) end,
+       p.proretset::text
 from pg_catalog.pg_proc p
 join pg_catalog.pg_namespace n on n.oid = p.pronamespace
 join pg_catalog.pg_language l on l.oid = p.prolang
@@ -160,6 +161,7 @@ class Routine:
     most: int | None = None
     definition: str | None = None
     parts: tuple[Name, ...] = ()
+    returns_set: bool = True
 
     def takes(self, count: int) -> bool:
         """Whether a call with so many arguments can mean this one; a negative number is unknown.
@@ -251,7 +253,8 @@ def _function(row: Row, parts: tuple[Name, ...]) -> Routine:
     if len(row) <= 4:
         return Routine(row[0] or "", row[1] or "", is_true(row[2]), is_true(row[3]))
     return Routine(row[0] or "", row[1] or "", is_true(row[2]), is_true(row[3]), number(row[4]), row[5] or "f",
-                   row[6] or "", number(row[7]), None if row[8] is None else int(row[8]), row[9], parts)
+                   row[6] or "", number(row[7]), None if row[8] is None else int(row[8]), row[9], parts,
+                   len(row) <= 10 or is_true(row[10]))
 
 
 def _trigger(row: Row) -> Trigger:

@@ -2,11 +2,13 @@
 
 Kept apart from `reading` because it is a judgement about meaning, not about structure. It errs on
 the side of calling a condition a tautology: one that names no column cannot restrict by row.
+
+Equal expressions are found by number: each part of a condition gets one, once, and equal parts get the
+same. So a condition costs its size, however deep and however often its parts are compared.
 """
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final
 
 Node = dict[str, Any]
@@ -20,7 +22,7 @@ def is_tautology(condition: Node | None) -> bool:
     """Whether the condition is true for every row (apart from NULLs), or depends on no row at all."""
     if condition is None:
         return True
-    folded = fold(condition)
+    folded = _Folding().fold(condition)
     return folded is True or (folded is None and not depends_on_row(condition))
 
 
@@ -38,31 +40,162 @@ def depends_on_row(condition: Any) -> bool:
     return False
 
 
-def fold(node: Node) -> bool | None:
-    """True or False where the condition is so for every row (NULLs apart), None where it is not known."""
-    kind, body = _opened(node)
-    if kind == "A_Const":
-        return _truth(body)
-    if kind == "TypeCast":
-        return fold(body.get("arg", {}))
-    if kind == "BoolExpr":
-        return _fold_boolean(body)
-    if kind == "A_Expr":
-        return _fold_operator(body)
-    if kind == "BooleanTest":
-        return _fold_boolean_test(body)
-    if kind == "NullTest":
-        argument = body.get("arg", {})
-        if _constant(argument) is not None:
-            return bool(body.get("nulltesttype") == "IS_NOT_NULL")
+class _Folding:
+    """Of one condition. Its parts are numbered as they are compared; they live as long as this."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[int, int] = {}              # by identity of the part
+        self._known: dict[tuple[object, ...], int] = {}
+
+    def fold(self, node: Node) -> bool | None:
+        """True or False where the condition is so for every row (NULLs apart), None where it is not known."""
+        kind, body = _opened(node)
+        if kind == "A_Const":
+            return _truth(body)
+        if kind == "TypeCast":
+            return self.fold(body.get("arg", {}))
+        if kind == "BoolExpr":
+            return self._boolean(body)
+        if kind == "A_Expr":
+            return self._comparison(body)
+        if kind == "BooleanTest":
+            return self._boolean_test(body)
+        if kind == "NullTest":
+            argument = body.get("arg", {})
+            if _constant(argument) is not None:
+                return bool(body.get("nulltesttype") == "IS_NOT_NULL")
+            return None
+        if kind == "SubLink" and body.get("subLinkType") == "EXISTS_SUBLINK":
+            select = body.get("subselect", {}).get("SelectStmt", {})
+            if not select.get("fromClause") and not select.get("whereClause") and not select.get("limitCount"):
+                return True
+        if kind == "CoalesceExpr" and body.get("args"):
+            return self.fold(body["args"][0])
         return None
-    if kind == "SubLink" and body.get("subLinkType") == "EXISTS_SUBLINK":
-        select = body.get("subselect", {}).get("SelectStmt", {})
-        if not select.get("fromClause") and not select.get("whereClause") and not select.get("limitCount"):
+
+    def _boolean(self, body: Node) -> bool | None:
+        args = body.get("args", [])
+        parts = [self.fold(part) for part in args]
+        operator = body.get("boolop")
+        if operator == "NOT_EXPR":
+            return None if parts[0] is None else not parts[0]
+        if operator == "AND_EXPR":
+            return False if False in parts else (True if all(parts) else None)
+        if True in parts:
             return True
-    if kind == "CoalesceExpr" and body.get("args"):
-        return fold(body["args"][0])
-    return None
+        if all(part is False for part in parts):
+            return False
+        return True if self._complementary(args) else None
+
+    def _complementary(self, parts: list[Node]) -> bool:
+        """`x OR NOT x`, `x IS NULL OR x IS NOT NULL`, `a = 1 OR a <> 1`."""
+        opposites = []
+        for part in parts:
+            kind, body = _opened(part)
+            if kind == "BoolExpr" and body.get("boolop") == "NOT_EXPR":
+                opposites.append(self._number(body["args"][0]))
+            elif kind == "NullTest" and body.get("nulltesttype") == "IS_NOT_NULL":
+                opposites.append(self._numbered(self._null_test(body, "IS_NULL")))
+            elif kind == "A_Expr" and _operator(body) == "<>":
+                opposites.append(self._numbered(self._expression(body, ("=",))))
+        return bool(opposites) and not {self._number(part) for part in parts}.isdisjoint(opposites)
+
+    def _boolean_test(self, body: Node) -> bool | None:
+        value = self.fold(body.get("arg", {}))
+        if value is None:
+            return None
+        kind = body.get("booltesttype", "")
+        if kind in ("IS_TRUE", "IS_NOT_FALSE"):
+            return value
+        if kind in ("IS_FALSE", "IS_NOT_TRUE"):
+            return not value
+        return bool(kind == "IS_NOT_UNKNOWN")
+
+    def _comparison(self, body: Node) -> bool | None:
+        kind = body.get("kind")
+        left, right = body.get("lexpr"), body.get("rexpr")
+        if left is None or right is None:
+            return None
+        operator = _operator(body)
+        if kind in ("AEXPR_OP", "AEXPR_LIKE", "AEXPR_ILIKE"):
+            one, two = _constant(left), _constant(right)
+            if kind != "AEXPR_OP":
+                return True if operator in ("~~", "~~*") and two is not None and set(str(two[1])) == {"%"} else \
+                    (_REFLEXIVE.get(operator) if self._equal(left, right) else None)
+            if one is not None and two is not None:
+                return _compare(operator, one, two)
+            return _REFLEXIVE.get(operator) if self._same(left, right) else None
+        if kind in ("AEXPR_NOT_DISTINCT", "AEXPR_DISTINCT") and self._equal(left, right):
+            return bool(kind == "AEXPR_NOT_DISTINCT")
+        if kind in ("AEXPR_IN", "AEXPR_BETWEEN"):
+            items = right.get("List", {}).get("items", ())
+            return self._among(operator, left, items) if kind == "AEXPR_IN" else self._between(left, items)
+        return None
+
+    def _among(self, operator: str, left: Node, items: list[Node]) -> bool | None:
+        if any(self._equal(left, item) for item in items):
+            return operator == "="
+        one = _constant(left)
+        others = [_constant(item) for item in items]
+        if one is not None and all(other is not None for other in others):
+            return (one in others) == (operator == "=")
+        return None
+
+    def _between(self, left: Node, bounds: list[Node]) -> bool | None:
+        one = _constant(left)
+        low, high = ([_constant(item) for item in bounds] + [None, None])[:2]
+        if one is not None and low is not None and high is not None:
+            above, below = _compare(">=", one, low), _compare("<=", one, high)
+            return None if above is None or below is None else above and below
+        return True if all(self._equal(left, item) for item in bounds) else None
+
+    # ---------------------------------------------------------------- equality
+
+    def _same(self, left: Node, right: Node) -> bool:
+        """Equal expressions; a column equals itself whether it is qualified on one side or not."""
+        if self._equal(left, right):
+            return True
+        if "ColumnRef" in left and "ColumnRef" in right:
+            fields, others = left["ColumnRef"].get("fields", []), right["ColumnRef"].get("fields", [])
+            return bool(fields and others and fields[-1] == others[-1] and 1 in (len(fields), len(others)))
+        return False
+
+    def _equal(self, left: Node, right: Node) -> bool:
+        """Whether the trees are the same apart from positions."""
+        return left.keys() == right.keys() and self._number(left) == self._number(right)
+
+    def _number(self, value: Any) -> int:
+        known = self._numbers.get(id(value))
+        if known is not None:
+            return known
+        if type(value) is dict:
+            found = self._numbered(self._content(value))
+        elif type(value) is list:
+            found = self._numbered(("[", *[self._number(child) for child in value]))
+        else:
+            return self._numbered((type(value), value))     # equal scalars are not always one object
+        self._numbers[id(value)] = found
+        return found
+
+    def _numbered(self, content: tuple[object, ...]) -> int:
+        return self._known.setdefault(content, len(self._known))
+
+    def _content(self, node: Node) -> tuple[object, ...]:
+        """Equal for equal nodes. What conditions are made of is taken apart here, the rest field by field."""
+        kind, body = _opened(node)
+        if kind == "ColumnRef":
+            return (kind, *_names(body.get("fields")))
+        if kind == "A_Expr":
+            return self._expression(body, _names(body.get("name")))
+        if kind == "NullTest":
+            return self._null_test(body, body.get("nulltesttype"))
+        return ("{", *[(name, self._number(child)) for name, child in node.items() if name != "location"])
+
+    def _expression(self, body: Node, operator: tuple[str, ...]) -> tuple[object, ...]:
+        return ("A_Expr", body.get("kind"), operator, self._number(body.get("lexpr")), self._number(body.get("rexpr")))
+
+    def _null_test(self, body: Node, test: str | None) -> tuple[object, ...]:
+        return ("NullTest", test, body.get("argisrow"), self._number(body.get("arg")))
 
 
 def _opened(node: Node) -> tuple[str, Node]:
@@ -72,108 +205,14 @@ def _opened(node: Node) -> tuple[str, Node]:
     return "", {}
 
 
-def _fold_boolean(body: Node) -> bool | None:
-    parts = [fold(part) for part in body.get("args", ())]
-    operator = body.get("boolop")
-    if operator == "NOT_EXPR":
-        return None if parts[0] is None else not parts[0]
-    if operator == "AND_EXPR":
-        return False if False in parts else (True if all(parts) else None)
-    if True in parts:
-        return True
-    if all(part is False for part in parts):
-        return False
-    return True if _complementary(body.get("args", [])) else None
-
-
-def _complementary(parts: list[Node]) -> bool:
-    """`x OR NOT x`, `x IS NULL OR x IS NOT NULL`, `a = 1 OR a <> 1`."""
-    bare = [_bare(part) for part in parts]
-    known = {_written(part) for part in bare}       # looked up by text: a list would make this quadratic
-    for part in bare:
-        kind, body = _opened(part)
-        if kind == "BoolExpr" and body.get("boolop") == "NOT_EXPR":
-            opposite = body["args"][0]
-        elif kind == "NullTest":
-            other = "IS_NULL" if body.get("nulltesttype") == "IS_NOT_NULL" else "IS_NOT_NULL"
-            opposite = {kind: {**body, "nulltesttype": other}}
-        elif kind == "A_Expr" and _operator(body) == "=":
-            opposite = {kind: {**body, "name": [{"String": {"sval": "<>"}}]}}
-        else:
-            continue
-        if _written(opposite) in known:
-            return True
-    return False
-
-
-def _written(part: Node) -> str:
-    """One text for equal trees."""
-    return json.dumps(part, sort_keys=True)
-
-
-def _fold_boolean_test(body: Node) -> bool | None:
-    value = fold(body.get("arg", {}))
-    if value is None:
-        return None
-    kind = body.get("booltesttype", "")
-    if kind in ("IS_TRUE", "IS_NOT_FALSE"):
-        return value
-    if kind in ("IS_FALSE", "IS_NOT_TRUE"):
-        return not value
-    return bool(kind == "IS_NOT_UNKNOWN")
+def _names(items: list[Node] | None) -> tuple[str, ...]:
+    """Of a dotted name; a star is empty."""
+    return tuple([item.get("String", {}).get("sval", "") for item in items or ()])
 
 
 def _operator(body: Node) -> str:
     names = body.get("name") or [{}]
     return str(names[-1].get("String", {}).get("sval", ""))
-
-
-def _fold_operator(body: Node) -> bool | None:
-    kind = body.get("kind")
-    left, right = body.get("lexpr"), body.get("rexpr")
-    if left is None or right is None:
-        return None
-    operator = _operator(body)
-    if kind in ("AEXPR_OP", "AEXPR_LIKE", "AEXPR_ILIKE"):
-        one, two = _constant(left), _constant(right)
-        if kind != "AEXPR_OP":
-            return True if operator in ("~~", "~~*") and two is not None and set(str(two[1])) == {"%"} else \
-                (_REFLEXIVE.get(operator) if _bare(left) == _bare(right) else None)
-        if one is not None and two is not None:
-            return _compare(operator, one, two)
-        return _REFLEXIVE.get(operator) if _same(left, right) else None
-    if kind == "AEXPR_NOT_DISTINCT" and _bare(left) == _bare(right):
-        return True
-    if kind == "AEXPR_DISTINCT" and _bare(left) == _bare(right):
-        return False
-    if kind == "AEXPR_IN":
-        items = right.get("List", {}).get("items", ())
-        if any(_bare(left) == _bare(item) for item in items):
-            return operator == "="
-        one = _constant(left)
-        others = [_constant(item) for item in items]
-        if one is not None and all(other is not None for other in others):
-            return (one in others) == (operator == "=")
-    if kind == "AEXPR_BETWEEN":
-        one = _constant(left)
-        low, high = ([_constant(item) for item in right.get("List", {}).get("items", ())] + [None, None])[:2]
-        if one is not None and low is not None and high is not None:
-            above, below = _compare(">=", one, low), _compare("<=", one, high)
-            return None if above is None or below is None else above and below
-        if all(_bare(left) == _bare(item) for item in right.get("List", {}).get("items", ())):
-            return True
-    return None
-
-
-def _same(left: Node, right: Node) -> bool:
-    """Equal expressions; a column equals itself whether it is qualified on one side or not."""
-    one, two = _bare(left), _bare(right)
-    if one == two:
-        return True
-    if "ColumnRef" in one and "ColumnRef" in two:
-        fields, others = one["ColumnRef"].get("fields", []), two["ColumnRef"].get("fields", [])
-        return bool(fields and others and fields[-1] == others[-1] and 1 in (len(fields), len(others)))
-    return False
 
 
 def _constant(node: Node) -> tuple[str, Any] | None:
@@ -230,12 +269,3 @@ def _truth(body: Node) -> bool | None:
     if "ival" in body:
         return bool(body["ival"].get("ival", 0) != 0)
     return None
-
-
-def _bare(value: Any) -> Any:
-    """The same tree without positions."""
-    if type(value) is dict:
-        return {key: _bare(child) for key, child in value.items() if key != "location"}
-    if type(value) is list:
-        return [_bare(child) for child in value]
-    return value

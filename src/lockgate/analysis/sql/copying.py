@@ -1,4 +1,4 @@
-"""How a COPY … TO STDOUT writes its rows: the options that decide where a value begins and ends.
+"""How a COPY writes its rows on the wire: the options that decide where a value begins and ends.
 
 Apart from `effects` because it is a small grammar of its own (manual, "COPY"; ProcessCopyOptions in
 copy.c): option names and values as the parser gives them, for the old and the new syntax alike. What
@@ -20,8 +20,8 @@ _UTF8: Final = frozenset({"utf8", "utf-8", "unicode"})
 
 
 @dataclass(frozen=True, slots=True)
-class CopyOut:
-    """One COPY … TO STDOUT. `problem` says why its rows cannot be told apart, None if they can."""
+class CopyOptions:
+    """Those of one COPY from or to the client. `problem` says why its rows cannot be told apart, None if they can."""
 
     format: str = "text"
     delimiter: str = "\t"
@@ -31,7 +31,7 @@ class CopyOut:
     problem: str | None = None
 
 
-def copy_out(options: list[dict[str, Any]] | None) -> CopyOut:
+def copy_format(options: list[dict[str, Any]] | None) -> CopyOptions:
     """The options of one statement, with the defaults of its format."""
     given: dict[str, str] = {}
     for item in options or ():
@@ -41,26 +41,26 @@ def copy_out(options: list[dict[str, Any]] | None) -> CopyOut:
             continue
         value = element.get("arg", {}).get("String", {}).get("sval")
         if name not in _STRINGS and name not in ("format", "encoding"):
-            return CopyOut(problem=f"the COPY option {name[:40]} is not known here")
+            return CopyOptions(problem=f"the COPY option {name[:40]} is not known here")
         if name in given:
-            return CopyOut(problem=f"the COPY option {name} is given twice")
+            return CopyOptions(problem=f"the COPY option {name} is given twice")
         if "arg" in element and "String" not in element["arg"]:
-            return CopyOut(problem=f"the COPY option {name} has a value that is no string")
+            return CopyOptions(problem=f"the COPY option {name} has a value that is no string")
         given[name] = str(value or "")
     return _with_defaults(given)
 
 
-def _with_defaults(given: dict[str, str]) -> CopyOut:
+def _with_defaults(given: dict[str, str]) -> CopyOptions:
     kind = given.get("format", "text")
     if kind not in ("text", "csv", "binary"):
-        return CopyOut(problem="the COPY format is not known here")
+        return CopyOptions(problem="the COPY format is not known here")
     if kind == "binary":
-        return CopyOut("binary")
+        return CopyOptions("binary")
     if given.get("encoding", "utf8").lower() not in _UTF8:
-        return CopyOut(kind, problem="the COPY encoding is not UTF8")
+        return CopyOptions(kind, problem="the COPY encoding is not UTF8")
     is_csv = kind == "csv"
     quote = given.get("quote", '"')
-    found = CopyOut(
+    found = CopyOptions(
         kind, given.get("delimiter", "," if is_csv else "\t"), given.get("null", "" if is_csv else "\\N"),
         quote, given.get("escape", quote),
     )

@@ -10,10 +10,10 @@ import hashlib
 from collections.abc import Callable
 from typing import Any, Final
 
-import pgparse
-
-from lockgate.analysis.sql.copying import CopyOut, copy_out
-from lockgate.analysis.sql.reading import Node, Reader, Use, qualified, reads_files, strings
+from lockgate.analysis.sql.copying import CopyOptions, copy_format
+from lockgate.analysis.sql.errors import TOO_COMPLEX, NotUnderstood
+from lockgate.analysis.sql.parser import parse_trees
+from lockgate.analysis.sql.reading import Node, Reader, Reading, Use, qualified, reads_files, strings
 from lockgate.analysis.sql.settings import refusal_of
 from lockgate.analysis.sql.statement import VERBS, Naming, Statement
 
@@ -42,6 +42,9 @@ _NAMED_RELATIONS: Final = frozenset((
 _CODE: Final = frozenset((
     "OBJECT_FUNCTION", "OBJECT_PROCEDURE", "OBJECT_ROUTINE", "OBJECT_AGGREGATE", "OBJECT_OPERATOR", "OBJECT_TYPE",
 ))
+_MOST_PREPARES: Final = 64
+_LONGEST_PREPARE: Final = 16_384
+_BLANKS: Final = b" \t\n\r\f\v"
 _FALSE: Final = frozenset(("false", "off", "no", "0", "f", "n"))
 
 
@@ -53,7 +56,8 @@ class StatementReader:
         self.verbs = self.reader.reading.verbs
         self.copies_program = self.touches_files = self.returns_rows = False
         self.copy: str | None = None
-        self.copies_out: list[CopyOut] = []
+        self.copies_out: list[CopyOptions] = []
+        self.copies_in: list[CopyOptions] = []
         self.application: Naming | None = None
         self.prepared: list[str] = []
         self.executes: list[str] = []
@@ -76,7 +80,7 @@ class StatementReader:
         if name in _QUERIES:
             self.reader.walk(node, name)
             return
-        self.reader.reading.utilities.append((name, body))
+        self.reader.reading.utilities.append((name, _without_query(body)))
         handler = _HANDLERS.get(name)
         if handler is not None:
             handler(self, body)
@@ -107,8 +111,7 @@ class StatementReader:
             self.touches_files = True
         else:
             self.copy = "in" if is_in else "out"
-            if not is_in:
-                self.copies_out.append(copy_out(body.get("options")))
+            (self.copies_in if is_in else self.copies_out).append(copy_format(body.get("options")))
         relation = body.get("relation")
         if relation is not None:
             self.verbs.add("insert" if is_in else "select")
@@ -421,7 +424,7 @@ def read(trees: list[Any], text: str, data: bytes) -> Statement:
         node = tree["stmt"]
         whole.statement(node)
         while len(prepares) < len(whole.prepared):
-            prepares.append((whole.prepared[len(prepares)], _inner(tree, data)))
+            prepares.append((whole.prepared[len(prepares)], _inner(tree, data, len(prepares))))
     if whole.executes:
         executed = frozenset(whole.executes)
         for prepared, inner in prepares:
@@ -433,14 +436,20 @@ def read(trees: list[Any], text: str, data: bytes) -> Statement:
     return _finish(whole, text, data, len(trees), tuple(prepares))
 
 
-def _inner(tree: Node, data: bytes) -> Statement:
-    """A PREPARE on its own, with the effects of the query inside it."""
+def _inner(tree: Node, data: bytes, number: int) -> Statement:
+    """A PREPARE on its own, with the effects of the query inside it. One that is not the first statement of its
+    string is read again, for the positions in it are to be its own."""
     start = tree.get("stmt_location", 0)
     length = tree.get("stmt_len") or len(data) - start
-    piece = data[start:start + length].strip(b" \t\n\r\f\v")
+    if number >= _MOST_PREPARES or (start and length > _LONGEST_PREPARE):
+        raise NotUnderstood(TOO_COMPLEX, "a string holds too many PREPAREs, or a long one behind another statement",
+                            hint="Send each PREPARE as a statement of its own.")
+    piece = data[start:start + length].rstrip(_BLANKS)
+    if start:
+        piece = piece.lstrip(_BLANKS)
     text = piece.decode()
     reader = StatementReader()
-    reader.statement(pgparse.parse(text)[0]["stmt"])
+    reader.statement(parse_trees(text)[0]["stmt"] if start else tree["stmt"])
     reader.verbs.discard("prepare")
     return _finish(reader, text, piece, 1, ())
 
@@ -463,13 +472,13 @@ def _finish(whole: StatementReader, text: str, data: bytes, count: int,
         whole.verbs.add("empty")        # drivers ping with it; no verb at all would mean every effect
     verbs = VERBS if is_opaque else frozenset(whole.verbs)
     changes = is_opaque or not _CATALOGUE_VERBS.isdisjoint(verbs)
-    objects = tuple(dict.fromkeys(_dotted(use.schema, use.name) for use in reading.uses))
+    objects = tuple(dict.fromkeys([_dotted(use.schema, use.name) for use in reading.uses]))
     created = tuple(dict.fromkeys(_dotted(schema, name) for schema, name in reading.created))
     written = [f"{target.use.name}.{column}" for target in reading.targets for column in target.columns]
-    functions = list(dict.fromkeys(_dotted(schema, name) for schema, name in reading.functions))
+    functions = [_dotted(schema, name) for schema, name in dict.fromkeys(reading.functions)]
     facts: dict[str, object] = {
         "relations": list(objects),
-        "columns_read": list(dict.fromkeys(".".join(names) for names in reading.columns)),
+        "columns_read": [".".join(names) for names in dict.fromkeys(reading.columns)],
         "columns_written": list(dict.fromkeys(written + whole.copied)),
         "has_where": not (reading.unbounded or is_opaque),
         "tautology": whole.reader.is_tautology,
@@ -488,10 +497,24 @@ def _finish(whole: StatementReader, text: str, data: bytes, count: int,
         count=count, is_empty=count == 0, is_opaque=is_opaque, changes_catalogue=changes, prepares=prepares,
         executes=tuple(whole.executes), deallocates=tuple(whole.deallocates), cursors_declared=tuple(whole.declared),
         cursors_fetched=tuple(whole.fetched), cursors_closed=tuple(whole.closed), sets=tuple(dict.fromkeys(whole.sets)),
-        search_path=whole.search_path if count == 1 else None, copy=whole.copy, copies_out=tuple(whole.copies_out), application=whole.application,
+        search_path=whole.search_path if count == 1 else None, copy=whole.copy, copies_out=tuple(whole.copies_out),
+        copies_in=tuple(whole.copies_in), application=whole.application,
         transaction=tuple(whole.transaction), returns_rows_maybe=whole.returns_rows,
-        created=created, forbidden=whole.forbidden, reading=reading,
+        created=created, forbidden=whole.forbidden, reading=reading, weight=_weight(reading, len(data), prepares),
     )
+
+
+def _without_query(body: Node) -> Node:
+    """What is kept of a utility statement: not the query inside it, which is most of its size and has been read."""
+    return {key: value for key, value in body.items() if key != "query"} if "query" in body else body
+
+
+def _weight(reading: Reading, size: int, prepares: tuple[tuple[str, Statement], ...]) -> int:
+    """Bytes that a statement holds, about: measured for columns, calls and relations; trees of utility statements
+    are some 200 times their text."""
+    names = 300 * len(reading.columns) + 200 * len(reading.functions) + 400 * len(reading.uses)
+    trees = 240 * size if reading.utilities else 0
+    return 3_500 + 2 * size + names + trees + sum(inner.weight for _, inner in prepares)
 
 
 def _writes_settings(whole: StatementReader) -> bool:

@@ -19,13 +19,14 @@ class NotUnderstood(LockgateError):
     """A statement that is refused because it cannot be read (I4).
 
     `sqlstate` is what PostgreSQL would answer, `message` its words, `position` the 1-based
-    character position in the statement without comments, where there is one.
+    character position in the statement without comments, `hint` what to do, where there is one.
     """
 
     code = "sql.not_understood"
 
-    def __init__(self, sqlstate: str, message: str, position: int | None = None) -> None:
+    def __init__(self, sqlstate: str, message: str, position: int | None = None, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.sqlstate = sqlstate
         self.message = message
         self.position = position
+        self.hint = hint

@@ -53,8 +53,12 @@ class Labels:
     protected: dict[int, dict[int, Cover]] = field(default_factory=dict)         # with lineage of views
     reach: dict[int, Reach] = field(default_factory=dict)
     readings: dict[int, Reading] = field(default_factory=dict)                   # of view definitions
+    projections: dict[tuple[object, ...], str] = field(default_factory=dict)     # made so far: `projection`
+    filtered: set[int] = field(default_factory=set)     # views whose rows come and go with protected values
+    scattered: set[int] = field(default_factory=set)    # split by protected values: partitioned tables, views of them
     pairs: frozenset[tuple[int, int]] = frozenset()
     escaping: set[int] = field(default_factory=set)      # relations whose triggers put values where no label follows
+    sources: frozenset[tuple[int, int]] = frozenset()                            # for `taint`: what reads splice, 0 for all
     digest: str = ""                                                             # of masks and pairs
     _verdicts: Verdicts | None = field(default=None, init=False, repr=False)
 
@@ -77,6 +81,11 @@ class Labels:
     def protected_names(self, relation: Relation) -> frozenset[str]:
         numbers = self.protected.get(relation.oid, {})
         return frozenset(column.name for column in relation.columns if column.number in numbers)
+
+
+def names_a_place(reading: Reading) -> bool:
+    """Whether a text names a system column that says where a row lies: in which table, at which place."""
+    return any(names[-1:] in (("tableoid",), ("ctid",)) for names in reading.columns)
 
 
 def labels_for(masks: tuple[ColumnMask, ...], catalogue: Catalogue) -> Labels:
@@ -117,11 +126,13 @@ class _Closure:
         changed = True
         while changed:
             self.verdicts = Verdicts(labels, catalogue)
-            changed = (self._inherit() | self._generate() | self._compose() | self._all_views(views)
+            changed = (self._inherit() | self._generate() | self._compose() | self._partitions() | self._all_views(views)
                        | self._all_triggers() | self._defaults())
         for oid in labels.covers:
             labels.reach.setdefault(oid, Reach.MASKED)
         labels.pairs = frozenset((oid, number) for oid, found in labels.protected.items() for number in found)
+        labels.sources = frozenset((oid, number) for oid, found in labels.covers.items() for number in found) | frozenset(
+            (oid, 0) for oid, reach in labels.reach.items() if reach is Reach.CLOSED)
         labels._verdicts = Verdicts(labels, catalogue)
         labels.digest = hashlib.sha256(repr((self.masks, sorted(labels.pairs))).encode()).hexdigest()
         return labels
@@ -173,6 +184,24 @@ class _Closure:
                 found = self.labels.protected.get(column.row_of) if column.row_of else None
                 if found:
                     changed |= self._add(relation.oid, column.number, _whole(found), True)
+        return changed
+
+    def _partitions(self) -> bool:
+        """Partitions by a protected column: their rows tell of its values, so they are closed, at any depth."""
+        changed = False
+        for oid, numbers in self.catalogue.partition_keys.items():
+            covers = self.labels.covers.get(oid, {})
+            if not covers or oid in self.labels.scattered or not (0 in numbers or any(one in covers for one in numbers)):
+                continue
+            self.labels.scattered.add(oid)
+            changed = True
+            stack = list(self.catalogue.children.get(oid, ()))
+            while stack:
+                child = stack.pop()
+                relation = self.by_oid.get(child)
+                if relation is not None:
+                    self._close(relation)
+                stack += self.catalogue.children.get(child, ())
         return changed
 
     def _references(self, relation: Relation, column: Column) -> frozenset[str]:
@@ -286,13 +315,14 @@ class _Closure:
             return False
         if self.verdicts.obstacle(reading) is not None:
             return self._close(view)
-        touched = False
+        touched = scattered = False
         cover: Cover | None = None
         for use in reading.uses:
             for relation in self.catalogue.candidates(use.schema, use.name):
                 reach = self.labels.reach.get(relation.oid)
-                if reach is Reach.CLOSED:
+                if reach is Reach.CLOSED or (relation.oid in self.labels.scattered and names_a_place(reading)):
                     return self._close(view)
+                scattered |= relation.oid in self.labels.scattered
                 found = self.labels.protected.get(relation.oid)
                 touched |= reach is Reach.DERIVED or found is not None
                 if found:
@@ -303,7 +333,15 @@ class _Closure:
         if view.kind == "v" and self.labels.reach.get(view.oid) is not Reach.DERIVED:
             self.labels.reach[view.oid] = Reach.DERIVED
             changed = True
+        if scattered and view.kind == "v" and view.oid not in self.labels.scattered:
+            self.labels.scattered.add(view.oid)
+            changed = True
         taints = tainted_outputs(self.trees[view.oid], self._protected)
+        if taints is None and view.kind == "m":
+            return self._close(view)            # its columns can be masked, the number of its rows cannot
+        if taints is None and view.oid not in self.labels.filtered:
+            self.labels.filtered.add(view.oid)
+            changed = True
         for index, column in enumerate(view.columns):
             if taints is None or len(taints) != len(view.columns) or taints[index]:
                 changed |= self._add(view.oid, column.number, cover or _CLOSED_COVER, view.kind == "m")
@@ -315,7 +353,7 @@ class _Closure:
             return None
         names: frozenset[str] = frozenset()
         for relation in found:
-            if self.labels.reach.get(relation.oid) is Reach.CLOSED:
+            if self.labels.reach.get(relation.oid) is Reach.CLOSED or relation.oid in self.labels.filtered:
                 return None
             names |= self.labels.protected_names(relation)
         return names

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 Node = dict[str, Any]
 Protected = Callable[[str | None, str], "frozenset[str] | None"]
-"""(schema, name) → names of the protected columns, or None where the relation cannot be resolved."""
+"""(schema, name) → names of the protected columns, or None where the relation cannot be resolved or its
+rows come and go with protected values: whatever is made of it is tainted."""
 
 _SIMPLE: Final = frozenset(("RangeVar", "JoinExpr", "RangeSubselect"))
 

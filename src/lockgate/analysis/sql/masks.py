@@ -10,24 +10,16 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from lockgate.analysis.sql.builtin_types import BY_NAME, EMPTY_ARRAY, REDACTED, WIDEST_BITS
 from lockgate.analysis.sql.catalogue import Column
 from lockgate.analysis.sql.covers import Cover
 from lockgate.model import MaskMethod
 
-REDACTED: Final = "xxxx"
-
 TEXTUAL: Final = frozenset(("text", "varchar", "bpchar", "name"))
-_CONSTANTS: Final = {
-    "int2": "0", "int4": "0", "int8": "0", "numeric": "0", "float4": "0", "float8": "0", "money": "0", "oid": "0",
-    "bool": "false", "date": "1970-01-01", "timestamp": "1970-01-01 00:00:00",
-    "timestamptz": "1970-01-01 00:00:00+00", "time": "00:00:00", "timetz": "00:00:00+00", "interval": "00:00:00",
-    "uuid": "00000000-0000-0000-0000-000000000000", "json": '"xxxx"', "jsonb": '"xxxx"', "bytea": "",
-    "inet": "0.0.0.0", "cidr": "0.0.0.0/32", "macaddr": "00:00:00:00:00:00",  # noqa: S104 - a mask, not a bind address
-    "macaddr8": "00:00:00:00:00:00:00:00", "xml": "xxxx", "tsvector": "", "tsquery": "", "point": "(0,0)",
-    "text": REDACTED, "varchar": REDACTED, "name": REDACTED, "bpchar": REDACTED, "char": "x",
-}
+_WITH_CONSTANTS: Final = frozenset("brm")           # pg_type.typtype: base types, ranges, multiranges
 _KEYS: Final = re.compile(r"\$(?:\.[A-Za-z_][A-Za-z0-9_]*)+")
 _LENGTH: Final = re.compile(r"^character(?: varying)?\((\d+)\)$")
+_BITS: Final = re.compile(r"^bit\((\d+)\)$")
 
 
 def quote_name(name: str) -> str:
@@ -35,22 +27,25 @@ def quote_name(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def expression(column: Column, cover: Cover) -> str:
-    """The SQL expression that stands for the column, cast to its type.
+def expression(column: Column, cover: Cover, prefix: str = "") -> str:
+    """The SQL expression that stands for the column, cast to its type. `prefix` is the relation's quoted name,
+    where the column's alone could mean another's.
 
     A method that needs a key is no matter of the text (keys never enter it): the column is redacted here.
     """
     method = cover.method
+    name = f"{prefix}.{quote_name(column.name)}" if prefix else quote_name(column.name)
     if cover.paths and column.base == "jsonb":
         parts = [keys for path in sorted(cover.paths) if (keys := plain_keys(path)) is not None]
         if len(parts) == len(cover.paths):
-            return _paths(column, parts, method)
+            return _paths(column, name, parts, method)
     if method is MaskMethod.PARTIAL and column.kind == "b" and column.base in TEXTUAL:
-        return _partial(column)
-    if method is not MaskMethod.NULL and column.kind == "b":
+        return _partial(column, name)
+    if method is not MaskMethod.NULL:
         constant = redacted(column)
         if constant is not None:
-            return f"'{constant}'::{column.type}"
+            quoted = constant.replace("'", "''")
+            return f"'{quoted}'::{column.type}"
     return f"NULL::{column.type}"
 
 
@@ -61,13 +56,12 @@ def plain_keys(path: str) -> list[str] | None:
     return path[2:].split(".")
 
 
-def _paths(column: Column, parts: list[list[str]], method: MaskMethod) -> str:
+def _paths(column: Column, name: str, parts: list[list[str]], method: MaskMethod) -> str:
     """The value with a constant at each path that it has; one that is no object has none of them.
 
     `jsonb_set` leaves a value without the path as it is; an array on the way is an error for a key, so such a
     value is hidden as a whole.
     """
-    name = quote_name(column.name)
     constant = "null" if method is MaskMethod.NULL else f'"{REDACTED}"'
     value = name
     guards: list[str] = [f"pg_catalog.jsonb_typeof({name}) OPERATOR(pg_catalog.=) 'object'"]
@@ -86,27 +80,30 @@ def _paths(column: Column, parts: list[list[str]], method: MaskMethod) -> str:
 
 def redacted(column: Column) -> str | None:
     """The text of the type's constant, or None where only NULL is sure to be valid."""
-    if column.base is None or column.kind != "b":
+    if column.base is None or column.kind not in _WITH_CONSTANTS:
         return None
     if column.base.startswith("_"):
-        return "{}"
-    constant = _CONSTANTS.get(column.base)
-    if constant is None:
+        return EMPTY_ARRAY
+    found = BY_NAME.get(column.base)
+    if found is None:
+        return None
+    bits = _BITS.match(column.type)                 # the cast fills up with zeros
+    if bits is not None and int(bits.group(1)) > WIDEST_BITS:
         return None
     limit = _LENGTH.match(column.type)
     if limit is not None:
-        return constant[:int(limit.group(1))]
+        return found.text[:int(limit.group(1))]
     if column.base == "bpchar" and column.type == "character":
-        return constant[:1]
-    return constant
+        return found.text[:1]
+    return found.text
 
 
-def _partial(column: Column) -> str:
+def _partial(column: Column, name: str) -> str:
     """An e-mail keeps first letter and domain, a text of 8 and more its last four, the rest nothing."""
     # everything is qualified: a domain named `text` with a CHECK would otherwise see the value
-    value = f"{quote_name(column.name)}::pg_catalog.text"
+    value = f"{name}::pg_catalog.text"
     masked = (
-        f"CASE WHEN {quote_name(column.name)} IS NULL THEN NULL"
+        f"CASE WHEN {name} IS NULL THEN NULL"
         f" WHEN pg_catalog.strpos({value}, '@') OPERATOR(pg_catalog.>) 1"
         f" THEN pg_catalog.concat(pg_catalog.left({value}, 1), 'xxx@', pg_catalog.split_part({value}, '@', 2))"
         f" WHEN pg_catalog.length({value}) OPERATOR(pg_catalog.>=) 8"

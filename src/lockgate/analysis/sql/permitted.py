@@ -1,18 +1,18 @@
-"""What may be done on a connection with protected columns, besides reading: DML targets and utility statements.
+"""What may be done on a connection with protected columns, besides reading and writing rows: utility statements.
 
-Masking at the source covers reads. Here is what it cannot cover: expressions that are evaluated on a
-protected relation as the *target* of DML, and statements that would make the catalogue lie. Every
-function returns a reason to refuse, worded without a column's name, or None.
+Masking at the source covers reads, `predicates` and `returning` what DML evaluates on its target. Here is what would
+make the catalogue lie or set something in motion. Every function returns a reason to refuse, worded without a
+column's name, or None.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from lockgate.analysis.sql.catalogue import Catalogue, Relation
-from lockgate.analysis.sql.labels import Labels, Reach
-from lockgate.analysis.sql.reactions import has_protected_child, proposes_otherwise, reacts_by_rule
-from lockgate.analysis.sql.reading import Node, Target, Use
+from lockgate.analysis.sql.labels import Labels, Reach, names_a_place
+from lockgate.analysis.sql.reactions import has_protected_child, reacts_by_rule
+from lockgate.analysis.sql.reading import Node, Reading, Use
 
 _OPEN_UTILITIES: Final = frozenset((
     "AlterCollationStmt", "AlterDatabaseRefreshCollStmt", "AlterDatabaseStmt",
@@ -42,8 +42,6 @@ _RENAMED: Final = frozenset((
     "OBJECT_TABCONSTRAINT",
 ))
 _TAME_DOMAIN: Final = frozenset(("T", "N", "X"))     # default, DROP NOT NULL, DROP CONSTRAINT
-_SYSTEM_COLUMNS: Final = frozenset(("ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"))
-_ROW_NAMES: Final = frozenset(("old", "new", "excluded"))
 
 
 def utility_reason(name: str, body: Node) -> str | None:
@@ -64,56 +62,69 @@ def utility_reason(name: str, body: Node) -> str | None:
     return None
 
 
-def use_reason(use: Use, relation: Relation, labels: Labels, bodies: list[tuple[str, Node]]) -> str | None:
+class Indexed(NamedTuple):
+    """What the indexes that a string makes are made of."""
+
+    has_expression: bool
+    names: frozenset[str]
+
+
+def indexed(bodies: list[tuple[str, Node]]) -> Indexed:
+    """Of all CREATE INDEX of a string."""
+    has_expression = False
+    names: set[str] = set()
+    for name, body in bodies:
+        if name == "IndexStmt":
+            elements = [item.get("IndexElem", {}) for item in body.get("indexParams", ())]
+            included = [item.get("IndexElem", {}) for item in body.get("indexIncludingParams", ())]
+            has_expression |= "whereClause" in body or any("expr" in element for element in elements)
+            names.update(element.get("name", "") for element in elements + included)
+    return Indexed(has_expression, frozenset(names))
+
+
+def use_reason(use: Use, relation: Relation, labels: Labels, indexes: Indexed) -> str | None:
     """Why a protected relation may not be named like this in a utility statement."""
+    if use.context == "TruncateStmt" and labels.reach_of(relation) is Reach.CLOSED:
+        return "which rows this partition has depends on protected columns"
     if use.context in _ON_PROTECTED:
         return None
-    if use.context == "IndexStmt":
-        return _index_reason(relation, labels, bodies)
-    return "this statement would change or copy the definition of a protected relation"
-
-
-def _index_reason(relation: Relation, labels: Labels, bodies: list[tuple[str, Node]]) -> str | None:
-    names = labels.protected_names(relation)
-    for name, body in bodies:
-        if name != "IndexStmt":
-            continue
-        elements = [item.get("IndexElem", {}) for item in body.get("indexParams", ())]
-        if "whereClause" in body or any("expr" in element for element in elements):
-            return "an index with an expression or a condition on a protected relation is not possible here"
-        included = [item.get("IndexElem", {}) for item in body.get("indexIncludingParams", ())]
-        if not names.isdisjoint(element.get("name", "") for element in elements + included):
-            # a unique one tells which values exist, and a scan of any tells their order
-            return "an index on a protected column is not possible here"
+    if use.context != "IndexStmt":
+        return "this statement would change or copy the definition of a protected relation"
+    if indexes.has_expression:
+        return "an index with an expression or a condition on a protected relation is not possible here"
+    if not labels.protected_names(relation).isdisjoint(indexes.names):
+        # a unique one tells which values exist, and a scan of any tells their order
+        return "an index on a protected column is not possible here"
     return None
 
 
-def target_reason(target: Target, relation: Relation, labels: Labels, catalogue: Catalogue) -> str | None:
-    """Why this INSERT, UPDATE or DELETE on a protected relation could read what is protected."""
-    if labels.reach_of(relation) is Reach.CLOSED:
-        return "this relation is closed on connections with masks"
-    if target.kind == "merge":
-        return "MERGE into a protected relation is not possible here"
-    if target.names_constraint:
-        return "ON CONFLICT ON CONSTRAINT may stand for a protected column: name the columns"
-    names = labels.protected_names(relation)
-    known = {column.name for column in relation.columns} | _SYSTEM_COLUMNS
-    if not names.isdisjoint(target.infer):
-        return "ON CONFLICT may not name a protected column"
-    rows = {target.use.alias or target.use.name, target.use.name} | _ROW_NAMES
-    # the row that INSERT proposes is the client's own, unless a trigger has put something into it
-    proposes = ("excluded" not in (target.use.name, target.use.alias)
-                and not proposes_otherwise(relation, labels, catalogue))
-    for reference in target.references:
-        last = reference[-1]
-        if proposes and len(reference) == 2 and reference[0] == "excluded" and last in known:
-            continue
-        if len(reference) == 1:
-            if last == "*" or last in names or (last in rows and (last not in _ROW_NAMES or last not in known)):
-                return "a condition, expression or RETURNING list may not use protected columns of the target"
-        elif reference[-2] in rows and (last in names or last not in known):
-            return "a condition, expression or RETURNING list may not use protected columns of the target"
+def place_reason(use: Use, relation: Relation, labels: Labels, reading: Reading) -> str | None:
+    """A table that is split by a protected column: where its rows lie, and how many where, tells of the values."""
+    if use.context == "DropStmt":
+        is_partition = labels.reach_of(relation) is Reach.CLOSED and relation.kind != "m"
+        return "which rows this partition has depends on protected columns" if is_partition else None
+    if relation.oid not in labels.scattered:
+        return None
+    if names_a_place(reading):
+        return "where the rows of this relation lie depends on protected columns: leave out tableoid and ctid"
+    return counts_reason(reading)
+
+
+def counts_reason(reading: Reading) -> str | None:
+    """EXPLAIN ANALYZE counts rows partition by partition."""
+    if any(name == "ExplainStmt" and _analyzes(body) for name, body in reading.utilities):
+        return "EXPLAIN ANALYZE would count the rows of partitions by protected columns"
     return None
+
+
+def _analyzes(body: Node) -> bool:
+    """Whether EXPLAIN has ANALYZE, and does not say that it is off in so many words."""
+    for option in body.get("options", ()):
+        element = option.get("DefElem", {})
+        if element.get("defname", "").lower() == "analyze":
+            value = element.get("arg", {}).get("String", {}).get("sval", "")
+            return value.lower() not in ("false", "off")
+    return False
 
 
 def rules_reason(relation: Relation, labels: Labels, catalogue: Catalogue) -> str | None:

@@ -6,14 +6,13 @@ over projections, so that what it computes is computed on masks as well.
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from lockgate.analysis.sql.catalogue import Catalogue, Relation
 from lockgate.analysis.sql.labels import Labels, Reach
 from lockgate.analysis.sql.masks import expression, quote_name
 from lockgate.analysis.sql.reading import Reading
-from lockgate.analysis.sql.splice import Splices
+from lockgate.analysis.sql.splice import Splices, require_projection
 from lockgate.model import ColumnMask, Refusal, RefusalCode
 
 MAX_DEPTH: Final = 16
@@ -23,6 +22,8 @@ MAX_LENGTH: Final = 4_194_304
 """Bytes of a rewritten statement."""
 
 SYSTEM_COLUMNS: Final = frozenset(("ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"))
+_MOST_KEPT: Final = 512
+_LONGEST_KEPT: Final = 65_536
 _STORED: Final = frozenset(("r", "p", "m", "f"))
 _ONLY: Final = frozenset(("r", "p", "f"))
 
@@ -61,7 +62,23 @@ class Projections:
 
     def of(self, relation: Relation, inherit: bool, system: frozenset[str] = frozenset(), sample: str = "",
            depth: int = 0) -> str:
-        """A parenthesised SELECT with the relation's columns, protected ones replaced by their masks."""
+        """A parenthesised SELECT with the relation's columns, protected ones replaced by their masks. It was parsed,
+        so that a rewritten text can be checked without it (`Splices.outline`); one with a sample is not kept, for the
+        clause is the client's own text."""
+        if sample:
+            return self._made(relation, inherit, system, sample, depth)
+        key, kept = (relation.oid, inherit, system, self._raw), self._labels.projections
+        known = kept.get(key)
+        if known is None:
+            known = self._made(relation, inherit, system, "", depth)
+            require_projection(known)
+            if len(kept) >= _MOST_KEPT:
+                kept.clear()
+            if len(known) <= _LONGEST_KEPT:
+                kept[key] = known
+        return known
+
+    def _made(self, relation: Relation, inherit: bool, system: frozenset[str], sample: str, depth: int) -> str:
         covers = self._labels.covers.get(relation.oid, {})
         columns = []
         for column in relation.columns:
@@ -103,12 +120,12 @@ class Projections:
             if len(found) != 1 or self._labels.reach_of(found[0]) is Reach.CLOSED:
                 raise refuse(f'relation "{view.name}" cannot be masked')
             sample = splices.take_sample(use)
-            splices.relation(use, self.of(found[0], use.inherit, system, sample, depth))
+            projection = self.of(found[0], use.inherit, system, sample, depth)
+            splices.relation(use, projection)
             if use.alias is None:
                 replaced.add((found[0].schema, use.name))
         splices.unqualify_all(reading, replaced)
-        data, _ = splices.apply()
-        text = re.sub(r"[\s;]+\Z", "", data.decode())
+        text = splices.apply().decode().rstrip("; \t\n\r\f\v")
         if len(text) > MAX_LENGTH:
             raise refuse("the statement would become too long under the masks", code=RefusalCode.TOO_LARGE)
         self._catalogue.derived[key] = text

@@ -30,15 +30,6 @@ def has_protected_child(relation: Relation, labels: Labels, catalogue: Catalogue
     return any(labels.protected.get(oid) for oid in _reached(children(relation.oid), children))
 
 
-def proposes_otherwise(relation: Relation, labels: Labels, catalogue: Catalogue) -> bool:
-    """Whether a trigger may put something protected into rows on their way into the relation or its children."""
-    return any(
-        trigger.proposes and labels.verdicts.of_trigger(trigger).reason is not None
-        for oid in _reached([relation.oid], lambda oid: catalogue.children.get(oid, ()))
-        for trigger in catalogue.code.triggers.get(oid, ())
-    )
-
-
 def reacts_by_rule(relation: Relation, labels: Labels, catalogue: Catalogue) -> bool:
     """Whether rewrite rules stand in the way of DML, on the relation or below it as an updatable view."""
     found = map(catalogue.by_oid.get, _reached([relation.oid], lambda oid: _below(oid, labels, catalogue)))

@@ -23,7 +23,7 @@ Stack = list[tuple[Any, Scope, int]]
 NO_TARGET: Final = -1
 NOTHING: Final[Scope] = frozenset()
 _MOST_CTES: Final = 1_000
-"""Each query of a WITH has a scope of its own: their number squared is what they cost."""
+"""In all of a string. Each query of a WITH has a scope of its own: their number squared is what they cost."""
 
 
 class Use(NamedTuple):
@@ -45,17 +45,17 @@ class Use(NamedTuple):
 
 
 class Target:
-    """The relation that one INSERT, UPDATE, DELETE or MERGE changes, and what could read it."""
+    """The relation that one INSERT, UPDATE, DELETE or MERGE changes, the columns that it sets, and those (or whether a
+    constraint) that its ON CONFLICT names."""
 
-    __slots__ = ("columns", "infer", "kind", "names_constraint", "references", "use")
+    __slots__ = ("columns", "infer", "kind", "names_constraint", "use")
 
     def __init__(self, kind: str, use: Use) -> None:
         self.kind = kind
         self.use = use
-        self.references: list[tuple[str, ...]] = []     # column references in scope of the target
+        self.columns: list[str] = []                    # columns set
         self.infer: list[str] = []                      # ON CONFLICT (columns)
         self.names_constraint = False                   # ON CONFLICT ON CONSTRAINT
-        self.columns: list[str] = []                    # columns set
 
 
 class Reading:
@@ -107,14 +107,14 @@ class Reading:
 
 _LEAVES: Final = frozenset((
     "A_Const", "ParamRef", "String", "Integer", "Float", "Boolean", "BitString", "SetToDefault",
-    "SQLValueFunction", "A_Star", "LockingClause", "MergeSupportFunc", "alias", "Alias", "join_using_alias",
+    "SQLValueFunction", "A_Star", "CurrentOfExpr", "LockingClause", "MergeSupportFunc", "alias", "Alias", "join_using_alias",
 ))
 _PLAIN: Final = frozenset((
     "A_ArrayExpr", "A_Indices", "BoolExpr", "BooleanTest", "CaseExpr", "CaseWhen", "CoalesceExpr",
     "CollateClause", "ColumnDef", "CommonTableExpr", "Constraint", "DefElem", "GroupingFunc", "GroupingSet",
     "IndexElem", "JoinExpr", "List", "MergeWhenClause", "MinMaxExpr", "MultiAssignRef", "NamedArgExpr", "NullTest",
     "PartitionElem", "PartitionSpec", "RangeFunction", "RangeSubselect", "RangeTableFunc", "RangeTableFuncCol",
-    "ResTarget", "RowExpr", "TableLikeClause", "WindowDef", "XmlExpr", "XmlSerialize", "RoleSpec", "VacuumRelation",
+    "RowExpr", "TableLikeClause", "WindowDef", "XmlExpr", "XmlSerialize", "RoleSpec", "VacuumRelation",
     "AlterTableCmd", "AccessPriv", "ObjectWithArgs", "FunctionParameter", "PartitionRangeDatum", "PartitionBoundSpec",
     "PartitionCmd", "StatsElem", "TriggerTransition", "PublicationObjSpec", "PublicationTable", "ReplicaIdentityStmt",
     "CreateOpClassItem", "ReturnStmt",
@@ -129,13 +129,18 @@ _JSON_SYNTAX: Final = {
 }
 
 
+_EMPTY: Final[Node] = {}
+
+
 def strings(items: list[Node] | None) -> tuple[str, ...]:
     """The texts of a list of String nodes; a star is `*`."""
-    return tuple("*" if "A_Star" in item else item.get("String", {}).get("sval", "") for item in items or ())
+    return tuple(["*" if "A_Star" in item else item.get("String", _EMPTY).get("sval", "") for item in items or ()])
 
 
 def qualified(items: list[Node] | None) -> tuple[str | None, str]:
     """Schema and name of a dotted name."""
+    if items is not None and len(items) == 1 and "String" in items[0]:      # most are, and this runs for each node
+        return (None, items[0]["String"].get("sval", ""))
     names = strings(items)
     return (names[-2] if len(names) > 1 else None, names[-1] if names else "")
 
@@ -149,6 +154,7 @@ class Reader:
         self.context = ""
         self.kind = "read"                  # what a RangeVar found on the way means
         self.statement = 0
+        self.ctes = 0
 
     # ---------------------------------------------------------------- the walk
 
@@ -157,32 +163,39 @@ class Reader:
         before = self.context, self.kind
         self.context, self.kind = context, kind
         stack: Stack = [(node, NOTHING, NO_TARGET)]
-        handlers = _HANDLERS
-        leaves = _LEAVES
+        find = _HANDLERS.get
         while stack:
             value, scope, target = stack.pop()
-            if type(value) is list:
-                for item in value:
-                    stack.append((item, scope, target))
-                continue
-            if type(value) is not dict:
-                continue
-            for key, child in value.items():
-                if type(child) is dict:
-                    handler = handlers.get(key)
-                    if handler is not None:
-                        handler(self, child, scope, target, stack)
-                    elif key in leaves:
-                        continue
-                    elif "relname" in child:
-                        self._range_var(child, scope, target, stack)
-                    else:
-                        if key not in _PLAIN and key[0].isupper():
-                            self._other(key)
+            for part in value if type(value) is list else (value,):
+                if type(part) is not dict:
+                    if type(part) is list:
+                        stack.append((part, scope, target))
+                    continue
+                for key, child in part.items():
+                    if type(child) is dict:
+                        handler = find(key)
+                        if handler is not None:
+                            handler(self, child, scope, target, stack)
+                        elif key not in _LEAVES:
+                            if "relname" in child:
+                                self._range_var(child, scope, target, stack)
+                            else:
+                                if key not in _PLAIN and key[0].isupper():
+                                    self._other(key)
+                                stack.append((child, scope, target))
+                    elif type(child) is list:
                         stack.append((child, scope, target))
-                elif type(child) is list:
-                    stack.append((child, scope, target))
         self.context, self.kind = before
+
+    def _part(self, node: Node | None, scope: Scope, target: int, stack: Stack) -> None:
+        """Puts an expression on the stack, or reads it at once where it is a column or a leaf: most are."""
+        if node is None:
+            return
+        for key, child in node.items():
+            if key == "ColumnRef":
+                self._column(child, scope, target, stack)
+            elif key not in _LEAVES:
+                stack.append((node, scope, target))
 
     def _other(self, key: str) -> None:
         syntax = _JSON_SYNTAX.get(key)
@@ -194,11 +207,13 @@ class Reader:
     # ---------------------------------------------------------------- leaves of interest
 
     def _column(self, node: Node, scope: Scope, target: int, stack: Stack) -> None:
-        names = strings(node.get("fields"))
+        fields = node["fields"]
+        if len(fields) == 1 and "String" in fields[0]:
+            names: tuple[str, ...] = (fields[0]["String"].get("sval", ""),)
+        else:
+            names = strings(fields)
         reading = self.reading
         reading.columns.append(names)
-        if target >= 0:
-            reading.targets[target].references.append(names)
         if len(names) > 1:
             reading.attributes.add(names[-1])
             if len(names) > 2:
@@ -241,10 +256,20 @@ class Reader:
 
     def _operator(self, node: Node, scope: Scope, target: int, stack: Stack) -> None:
         self.reading.operators.add(qualified(node.get("name")))
-        for key in ("lexpr", "rexpr"):
-            child = node.get(key)
-            if child is not None:
-                stack.append((child, scope, target))
+        self._part(node.get("lexpr"), scope, target, stack)
+        self._part(node.get("rexpr"), scope, target, stack)
+
+    def _result(self, node: Node, scope: Scope, target: int, stack: Stack) -> None:
+        value = node.get("val")
+        if value is not None:
+            for key, child in value.items():        # read at once: what is below its handler goes on the stack
+                handler = _HANDLERS.get(key)
+                if handler is not None:
+                    handler(self, child, scope, target, stack)
+                elif key not in _LEAVES:
+                    stack.append((value, scope, target))
+        if "indirection" in node:
+            stack.append((node["indirection"], scope, target))
 
     def _sublink(self, node: Node, scope: Scope, target: int, stack: Stack) -> None:
         if "operName" in node:
@@ -257,18 +282,14 @@ class Reader:
     def _sort(self, node: Node, scope: Scope, target: int, stack: Stack) -> None:
         if "useOp" in node:
             self.reading.operators.add(qualified(node["useOp"]))
-        stack.append((node.get("node"), scope, target))
+        self._part(node.get("node"), scope, target, stack)
 
     def _cast(self, node: Node, scope: Scope, target: int, stack: Stack) -> None:
         self._type(node.get("typeName", {}), scope, target, stack)
-        stack.append((node.get("arg"), scope, target))
+        self._part(node.get("arg"), scope, target, stack)
 
     def _type(self, node: Node, scope: Scope, target: int, stack: Stack) -> None:
         self.reading.types.add(qualified(node.get("names")))
-
-    def _current_of(self, node: Node, scope: Scope, target: int, stack: Stack) -> None:
-        if target >= 0:
-            self.reading.targets[target].references.append(("*",))
 
     # ---------------------------------------------------------------- relations
 
@@ -303,8 +324,9 @@ class Reader:
     def _with(self, clause: Node, scope: Scope, target: int, stack: Stack) -> Scope:
         """Visits the WITH's queries; returns what is in scope after it."""
         ctes = [item.get("CommonTableExpr", {}) for item in clause.get("ctes", ())]
-        if len(ctes) > _MOST_CTES:
-            raise NotUnderstood(TOO_COMPLEX, f"a WITH has more than {_MOST_CTES} queries")
+        self.ctes += len(ctes)
+        if self.ctes > _MOST_CTES:
+            raise NotUnderstood(TOO_COMPLEX, f"the statement has more than {_MOST_CTES} WITH queries")
         if clause.get("recursive"):
             scope = scope | {cte.get("ctename", "") for cte in ctes}
         for cte in ctes:
@@ -390,13 +412,10 @@ class Reader:
             if conflict.get("action") == "ONCONFLICT_UPDATE":
                 self.reading.verbs.add("update")
             self._assigned(index, conflict.get("targetList"))
-            infer = conflict.get("infer", {})
-            if "conname" in infer:
-                self.reading.targets[index].names_constraint = True
-            for element in infer.get("indexElems", ()):
-                name = element.get("IndexElem", {}).get("name")
-                if name is not None:
-                    self.reading.targets[index].infer.append(name)
+            inference = conflict.get("infer", {})
+            found = self.reading.targets[index]
+            found.names_constraint = "conname" in inference
+            found.infer += [element.get("IndexElem", {}).get("name", "") for element in inference.get("indexElems", ())]
             stack.append((conflict, scope, index))
 
     def _restricted(self, condition: Node | None) -> None:
@@ -421,6 +440,7 @@ class Reader:
     def _merge(self, node: Node, scope: Scope, target: int, stack: Stack) -> None:
         index, scope = self._target("merge", node, scope, stack)
         condition = node.get("joinCondition")
+        is_judged = False
         for item in node.get("mergeWhenClauses", ()):
             clause = item.get("MergeWhenClause", {})
             action = {"CMD_INSERT": "insert", "CMD_UPDATE": "update", "CMD_DELETE": "delete"}.get(
@@ -429,8 +449,9 @@ class Reader:
                 self.reading.verbs.add(action)
             if action in ("insert", "update"):
                 self._assigned(index, clause.get("targetList"))
-            if action in ("update", "delete") and "condition" not in clause:
+            if action in ("update", "delete") and "condition" not in clause and not is_judged:
                 self._restricted(condition)
+                is_judged = True           # the same condition for all of them: judged once
         for key in ("sourceRelation", "joinCondition", "mergeWhenClauses", "returningList"):
             stack.append((node.get(key), scope, index))
 
@@ -453,9 +474,9 @@ _HANDLERS: Final[dict[str, _Handler]] = {
     "SubLink": Reader._sublink,
     "SortBy": Reader._sort,
     "TypeCast": Reader._cast,
+    "ResTarget": Reader._result,
     "typeName": Reader._type,
     "TypeName": Reader._type,
-    "CurrentOfExpr": Reader._current_of,
     "RangeVar": Reader._range_var,
     "RangeTableSample": Reader._sample,
     "SelectStmt": Reader._select,

@@ -10,32 +10,57 @@ the result is parsed once more to verify that no protected relation is read outs
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 from lockgate.analysis.sql.catalogue import Catalogue, Relation
 from lockgate.analysis.sql.labels import Labels, Reach, labels_for
-from lockgate.analysis.sql.masks import quote_name
+from lockgate.analysis.sql.literals import literals
+from lockgate.analysis.sql.masks import quote_name, redacted
 from lockgate.analysis.sql.permitted import (
+    Indexed,
+    counts_reason,
     created_reason,
     definition_reason,
+    indexed,
+    place_reason,
     rules_reason,
-    target_reason,
     use_reason,
     utility_reason,
 )
+from lockgate.analysis.sql.placement import Placed, constants, parameter_uses
+from lockgate.analysis.sql.predicates import NOTHING, Lookup, Predication, ShownColumn, is_plain_query
 from lockgate.analysis.sql.projection import MAX_LENGTH, Projections, Refused, refuse, system_columns
-from lockgate.analysis.sql.reading import Reading, Use
+from lockgate.analysis.sql.reading import Node, Reading, Target, Use
+from lockgate.analysis.sql.returning import Returning, is_alone_in
 from lockgate.analysis.sql.routines.calls import calls_of
-from lockgate.analysis.sql.session import SessionNames
-from lockgate.analysis.sql.splice import Splices, Unspliceable, reparse
+from lockgate.analysis.sql.session import SHOWS_VALUES, SessionNames
+from lockgate.analysis.sql.splice import STAND_IN, Splices, Unspliceable, parsed, reparse
 from lockgate.analysis.sql.statement import Masked, Statement
+from lockgate.analysis.sql.taint import Budget, Taint, taint_of
 from lockgate.model import ColumnMask, Refusal, RefusalCode
+
+_LOOKED_INTO: Final = frozenset((
+    "SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt", "CopyStmt", "ExplainStmt", "PrepareStmt",
+    "DeclareCursorStmt", "CreateTableAsStmt", "ViewStmt",
+))
+"""Statements that evaluate something."""
+
+_MOST_PLACES: Final = 1_000
+"""Each place where a protected relation is named grows by the whole projection."""
+
+_MOST_TARGETS: Final = 64
+"""Each name in RETURNING is looked for in each of them."""
 
 
 def plan(statement: Statement, masks: tuple[ColumnMask, ...], catalogue: Catalogue,
-         session: SessionNames) -> Masked | Refusal:
-    """The masked statement, or why there is none. Raises nothing on any input that parsed."""
+         session: SessionNames, trees: Sequence[Node] | None = None) -> Masked | Refusal:
+    """The masked statement, or why there is none. Raises nothing on any input that parsed.
+
+    `trees` are those of the statement's text, where they are at hand.
+    """
     try:
-        return _Plan(statement, masks, catalogue, session).run()
+        return _Plan(statement, masks, catalogue, session, trees).run()
     except Refused as refused:
         return refused.refusal
     except Unspliceable as error:
@@ -46,14 +71,29 @@ def plan(statement: Statement, masks: tuple[ColumnMask, ...], catalogue: Catalog
 
 class _Plan:
     def __init__(self, statement: Statement, masks: tuple[ColumnMask, ...], catalogue: Catalogue,
-                 session: SessionNames) -> None:
+                 session: SessionNames, trees: Sequence[Node] | None) -> None:
         self.statement = statement
         self.masks = masks
         self.catalogue = catalogue
         self.session = session
         self.labels: Labels = labels_for(masks, catalogue)
         self.projections = Projections(masks, self.labels, catalogue)
+        self.trees = trees
+        self.verdict = NOTHING
+        self.lookups: tuple[Lookup, ...] = ()
+        self.executed: tuple[Lookup, ...] = ()      # those of what EXECUTE runs
+        self.placed: tuple[Placed, ...] = ()
+        self.shown: tuple[ShownColumn, ...] = ()
         self.touched = False
+        self.system: frozenset[str] | None = None   # system columns that the text names
+        self.made: dict[str, set[str | None]] = {}  # relations that the text makes: name → schemas
+        if statement.reading is not None:
+            for where, name in statement.reading.created:
+                self.made.setdefault(name, set()).add(where)
+        self.judged: set[tuple[str, int]] = set()   # changes of relations: context, OID
+        self.indexes: Indexed | None = None
+        self.copies: dict[int, Node] | None = None  # COPY statements by the position of their relation
+        self.targets: dict[int, list[tuple[Target, Relation]]] = {}     # what DML changes, by statement
         self.pins: dict[int, Relation] = {}         # names that the search path decided, by their position
 
     def run(self) -> Masked:
@@ -72,12 +112,18 @@ class _Plan:
             if why is not None:
                 raise refuse(why)
         splices = Splices(statement.text.encode())
+        if self._reads_protected(reading):
+            self._predicates(reading, splices)
         replaced = self._uses(reading, splices)
-        self._targets(reading)
         splices.unqualify_all(reading, replaced)
         if not splices:
-            return Masked(statement.text, self.touched, "", self.labels.pairs, self.labels.digest)
+            return self._masked(statement.text, "")
         return self._finish(splices)
+
+    def _masked(self, text: str, digest: str) -> Masked:
+        verdict = self.verdict
+        return Masked(text, self.touched or bool(digest), digest, self.labels.pairs, self.labels.digest, verdict.results,
+                      self.lookups + self.executed, self.placed, self.shown)
 
     def _code(self, reading: Reading) -> None:
         """Functions and other code that the statement runs: admitted, or the statement is refused."""
@@ -96,11 +142,11 @@ class _Plan:
             bool(reading.utilities) and verdicts.redefining_speaks())
 
     def _finish(self, splices: Splices) -> Masked:
-        data, intervals = splices.apply()
+        data = splices.apply()
         if len(data) > MAX_LENGTH:
             raise refuse("the statement would become too long under the masks", code=RefusalCode.TOO_LARGE)
-        text = data.decode()
-        again = reparse(text, self.statement.count)
+        outline, intervals = splices.outline()
+        again = reparse(outline, self.statement.count)
         for use in again.uses:
             if use.kind in ("read", "copy") and not intervals.covers(use.location):
                 found, _ = self._candidates(use)
@@ -108,12 +154,16 @@ class _Plan:
                         use.kind == "copy" and self.statement.copy == "in"):
                     raise refuse("a mask is due that this statement cannot carry")
         digest = hashlib.sha256(self.labels.digest.encode() + data)
-        return Masked(text, True, digest.hexdigest(), self.labels.pairs, self.labels.digest)
+        return self._masked(data.decode(), digest.hexdigest())
 
     # ---------------------------------------------------------------- names
 
     def _session_names(self, statement: Statement) -> None:
         own = {name for name, _ in statement.prepares}
+        if statement.executes and self.labels.scattered and statement.reading is not None:
+            why = counts_reason(statement.reading)
+            if why is not None:
+                raise refuse(why)
         for name in statement.executes:
             if name in own:
                 continue
@@ -126,6 +176,9 @@ class _Plan:
         for name in statement.cursors_fetched:
             if name not in statement.cursors_declared and not self.session.has_cursor(name):
                 raise refuse(f'cursor "{name}" is not known in this session', code=RefusalCode.UNKNOWN_OBJECT)
+            if SHOWS_VALUES in self.session.cursor_digests(name):
+                raise refuse("the portal shows columns that are masked in its own result",
+                             "Execute it by message, or DECLARE a cursor.")
             if any(digest != self.labels.digest for digest in self.session.cursor_digests(name)):
                 raise refuse("the cursor was opened under other masks", "open it again")
             self.touched = True
@@ -136,21 +189,26 @@ class _Plan:
         planned = plan(inner, self.masks, self.catalogue, self.session)
         if isinstance(planned, Refusal):
             raise Refused(planned)
+        if digest == SHOWS_VALUES:
+            raise refuse("the statement shows columns that are masked in its own result",
+                         "Execute it by message, or PREPARE it by SQL.")
         if digest != self.labels.digest:
             raise refuse("the statement was prepared under other masks", "prepare it again")
         self.touched = self.touched or planned.touches_labelled
+        self.executed += planned.lookups
 
     def _candidates(self, use: Use) -> tuple[tuple[Relation, ...], bool]:
         """Relations that the name may mean, and whether the session may have made one of that name."""
-        in_session = self.session.has_relation(use.schema, use.name)
-        reading = self.statement.reading
-        if reading is not None and not in_session:
-            in_session = any(
-                name == use.name and (use.schema in (None, schema) or schema is None)
-                for schema, name in reading.created)
+        in_session = self._in_session(use.schema, use.name)
         if use.schema == "pg_temp":
             return (), in_session
         return self.catalogue.candidates(use.schema, use.name), in_session
+
+    def _in_session(self, schema: str | None, name: str) -> bool:
+        """Whether the session has made a relation of that name, or this string does."""
+        made = self.made.get(name)
+        return self.session.has_relation(schema, name) or (
+            made is not None and (schema is None or schema in made or None in made))
 
     # ---------------------------------------------------------------- uses
 
@@ -174,7 +232,7 @@ class _Plan:
             protected = [relation for relation in found if self.labels.reach_of(relation) is not Reach.OPEN]
             if use.kind == "target":
                 for relation in found:
-                    why = rules_reason(relation, self.labels, self.catalogue)
+                    why = rules_reason(relation, self.labels, self.catalogue) if self._is_new("", relation) else None
                     if why is not None:
                         raise refuse(why)
             if use.kind in ("target", "utility") or (use.kind == "copy" and self.statement.copy == "in"):
@@ -182,6 +240,7 @@ class _Plan:
             if not protected:
                 continue
             self.touched = True
+            self._require_no_place(use, protected, reading)
             if use.context == "DropStmt":
                 continue
             if len(found) > 1 or (in_session and use.schema is None):
@@ -191,6 +250,13 @@ class _Plan:
             if use.kind == "read" and use.alias is None:
                 replaced.add((protected[0].schema, use.name))
         return replaced
+
+    def _require_no_place(self, use: Use, protected: Sequence[Relation], reading: Reading) -> None:
+        """A table that is split by protected values gives away none of them by the place of its rows."""
+        for relation in protected:
+            why = place_reason(use, relation, self.labels, reading)
+            if why is not None:
+                raise refuse(why)
 
     def _pinned(self, use: Use, found: tuple[Relation, ...], splices: Splices) -> tuple[Relation, ...]:
         """The one of several relations that the search path means, where any of them is protected: what goes on
@@ -210,6 +276,8 @@ class _Plan:
     def _set_in_motion(self, use: Use, found: tuple[Relation, ...]) -> None:
         """What a change of these relations does to others: refused, or their errors are rebuilt."""
         for relation in found:
+            if not self._is_new(use.context, relation):
+                continue
             if use.kind == "copy" and relation.is_system:
                 raise refuse("system catalogues cannot be changed here")
             why = definition_reason(use, relation, self.labels, self.catalogue)
@@ -219,9 +287,19 @@ class _Plan:
                 raise refuse("a trigger of the relation puts protected values where they cannot be masked")
             self.touched = self.touched or self.labels.verdicts.reacts(relation)
 
+    def _is_new(self, context: str, relation: Relation) -> bool:
+        """False where the same kind of change of a relation has been judged: a string can hold thousands of them."""
+        key = (context, relation.oid)
+        if key in self.judged:
+            return False
+        self.judged.add(key)
+        return True
+
     def _protected_use(self, use: Use, relation: Relation, reading: Reading, splices: Splices) -> None:
         if use.kind == "utility":
-            why = use_reason(use, relation, self.labels, reading.utilities)
+            if self.indexes is None:
+                self.indexes = indexed(reading.utilities)
+            why = use_reason(use, relation, self.labels, self.indexes)
             if why is not None:
                 raise refuse(why)
             return
@@ -233,11 +311,19 @@ class _Plan:
             self._copy(use, relation, reading, splices)
             return
         sample = splices.take_sample(use)
-        splices.relation(use, self.projections.of(relation, use.inherit, system_columns(reading), sample))
+        projection = self.projections.of(relation, use.inherit, self._system_columns(reading), sample)
+        splices.relation(use, projection, projection if sample else STAND_IN)
+
+    def _system_columns(self, reading: Reading) -> frozenset[str]:
+        if self.system is None:
+            self.system = system_columns(reading)
+        return self.system
 
     def _copy(self, use: Use, relation: Relation, reading: Reading, splices: Splices) -> None:
-        body = next((body for name, body in reading.utilities if name == "CopyStmt"
-                     and body.get("relation", {}).get("location", 0) == use.location), None)
+        if self.copies is None:
+            self.copies = {body.get("relation", {}).get("location", 0): body
+                           for name, body in reading.utilities if name == "CopyStmt"}
+        body = self.copies.get(use.location)
         if body is None:
             raise refuse("a mask is due that this COPY cannot carry")
         if body.get("is_from"):
@@ -252,14 +338,126 @@ class _Plan:
         listed = ", ".join(quote_name(column) for column in columns)
         splices.copy(use, bool(body.get("attlist")), f"(SELECT {listed} FROM {projection} AS t)")  # noqa: S608 - quoted names
 
-    # ---------------------------------------------------------------- targets
+    # ---------------------------------------------------------------- what depends on protected columns
+
+    def _reads_protected(self, reading: Reading) -> bool:
+        """Whether any relation that the text names is protected; else there is nothing to look into. Refused where
+        it does so very often."""
+        places = 0
+        for use in reading.uses:
+            if any(self.labels.reach_of(relation) is not Reach.OPEN
+                   for relation in self.catalogue.candidates(use.schema, use.name)):
+                places += 1
+        if places > _MOST_PLACES:
+            raise refuse(f"it names relations with protected columns in more than {_MOST_PLACES} places",
+                         "Send it in parts.", RefusalCode.TOO_LARGE)
+        return places > 0
+
+    def _predicates(self, reading: Reading, splices: Splices) -> None:
+        """Conditions on protected columns, as the policy has them; writes that would carry values or masks off;
+        and the names in RETURNING."""
+        statement = self.statement
+        trees = parsed(statement.text) if self.trees is None else self.trees
+        self._targets(reading)
+        judge = Predication(self.labels.protected, splices.data, self.catalogue)
+        changes = not statement.verbs.isdisjoint(("update", "delete", "merge"))
+        budget = Budget()
+        writes_over = any(target.kind in ("update", "merge") for target in reading.targets) or "update" in reading.verbs
+        verdicts, taints = [], []
+        for number, tree in enumerate(trees):
+            if next(iter(tree["stmt"])) not in _LOOKED_INTO:
+                continue                            # `permitted` has judged it
+            taint = taint_of(tree["stmt"], self.catalogue, self.labels.sources, self._in_session, budget)
+            if taint.is_top and taint.unknown is not None:
+                raise refuse(f'column "{taint.unknown}" does not exist', code=RefusalCode.UNKNOWN_COLUMN,
+                             hint="A column that this session has just added is known once it is committed.")
+            if taint.is_top:
+                raise refuse(f"it cannot be told which masked columns it depends on ({taint.reason})",
+                             "Write a simpler statement, or send its parts one by one.")
+            taints.append(taint)
+            is_shown = statement.count == 1 and is_plain_query(tree["stmt"])
+            verdicts.append(judge.judge(taint, is_shown=is_shown, changes=changes))
+            self._writes(taint, judge, writes_over)
+            self._returning(self.targets.get(number, []), tree["stmt"], taint, splices)
+            self.shown += judge.shown(taint)
+        self.lookups = tuple(judge.lookups)
+        self.placed = tuple(self._placed(trees, taints, judge))
+        if len(verdicts) == 1:
+            self.verdict = verdicts[0]
+        elif any(verdict.raw for verdict in verdicts):
+            raise refuse("a condition on a masked column can use real values in a statement of its own only",
+                         "Send the statements one by one.")
+        self.projections = Projections(self.masks, self.labels, self.catalogue, self.verdict.raw)
 
     def _targets(self, reading: Reading) -> None:
+        """Notes what each statement changes; refused where it may not be changed at all."""
         for target in reading.targets:
-            pinned = self.pins.get(target.use.location)
-            for relation in self._candidates(target.use)[0] if pinned is None else (pinned,):
-                if self.labels.reach_of(relation) is Reach.OPEN:
-                    continue
-                why = target_reason(target, relation, self.labels, self.catalogue)
-                if why is not None:
-                    raise refuse(why, "name only columns that are not protected, or ask for access to them")
+            meant = self._meant(target)
+            if any(self.labels.reach_of(relation) is Reach.CLOSED for relation in meant):
+                raise refuse("this relation is closed on connections with masks")
+            if target.kind == "insert" and any(relation.oid in self.labels.filtered for relation in meant):
+                # WITH CHECK OPTION would say whether the new row is one of the view's
+                raise refuse("which rows this view has depends on masked columns", "Insert into its table.")
+            self.targets.setdefault(target.use.statement, []).extend((target, relation) for relation in meant)
+
+    def _writes(self, taint: Taint, judge: Predication, writes_over: bool) -> None:
+        """Values that leave their label, and masks that would take the place of data."""
+        real = judge.real_sources(taint)
+        for write in taint.writes:
+            if not write.sources or (write.keeps and write.sources <= real):
+                continue
+            if not real.isdisjoint(write.sources) and not judge.may_compute(write):
+                raise refuse("a masked column may not be written into another, nor be computed with",
+                             "Set it to a value of your own, or leave it as it is.")
+            if real.isdisjoint(write.sources) and (writes_over or write.target in self.labels.pairs):
+                raise refuse("this would write masks in the place of data",
+                             "Leave the masked columns out, or set them to values of your own.")
+
+    def _placed(self, trees: Sequence[Node], taints: list[Taint], judge: Predication) -> Iterator[Placed]:
+        """The constants that go into protected columns or are compared with them. A parameter that is named more
+        than once is not among them: its other place could show it."""
+        found = constants(trees, taints, self._targeted, self.labels.pairs)
+        if not found:
+            return
+        uses = parameter_uses(trees)
+        places = _byte_offsets(self.statement.text)
+        for constant in found:
+            if constant.number and uses.get(constant.number) != 1:
+                continue
+            literal = -1 if constant.number else places.get(constant.location, -1)
+            if constant.number or literal >= 0:
+                relation = self.catalogue.by_oid.get(constant.source[0])
+                column = None if relation is None else next(
+                    (one for one in relation.columns if one.number == constant.source[1]), None)
+                yield Placed(literal, constant.number, judge.cover(constant.source), constant.is_written,
+                             None if column is None else redacted(column))
+
+    def _targeted(self, schema: str | None, name: str) -> tuple[Relation, ...]:
+        return () if schema == "pg_temp" else self.catalogue.candidates(schema, name)
+
+    def _meant(self, target: Target) -> tuple[Relation, ...]:
+        pinned = self.pins.get(target.use.location)
+        return self._candidates(target.use)[0] if pinned is None else (pinned,)
+
+    def _returning(self, targets: list[tuple[Target, Relation]], tree: Node, taint: Taint, splices: Splices) -> None:
+        wanted = [one for one in taint.references if one.is_target and one.in_returning]
+        if not wanted:
+            return
+        self.touched = True
+        if len(targets) > _MOST_TARGETS:
+            raise refuse(f"it changes more than {_MOST_TARGETS} relations and gives back masked columns of them",
+                         "Send it in parts.", RefusalCode.TOO_LARGE)
+        returning = Returning(splices, self.labels.protected)
+        for reference in wanted:
+            returning.replace(reference, targets, is_alone_in(tree))
+
+
+def _byte_offsets(text: str) -> dict[int, int]:
+    """Where in the UTF-8 of a text its literals begin → which literal it is."""
+    found: dict[int, int] = {}
+    start = offset = 0
+    for index, literal in enumerate(literals(text)):
+        offset += literal.start - start if text.isascii() else len(text[start:literal.start].encode())
+        start = literal.start
+        found[offset] = index
+    return found

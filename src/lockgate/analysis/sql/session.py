@@ -8,12 +8,16 @@ unqualified name ambiguous, and ambiguity is refused.
 from __future__ import annotations
 
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from lockgate.analysis.sql.statement import Masked, Statement
 
 if TYPE_CHECKING:
     from lockgate.analysis.sql.catalogue import Catalogue
+
+SHOWS_VALUES: Final = "shows real values"
+"""Instead of a digest: what was prepared or opened by message fetches real values that are masked in its own result.
+Run by another way, that result would be another's, and nothing would mask it."""
 
 _LIMIT = 4096
 _CANDIDATES = 64
@@ -23,13 +27,15 @@ _SERIALS = count(1)
 class SessionNames:
     """Relations created, statements prepared by SQL or by message, and cursors declared."""
 
-    __slots__ = ("_cursors", "_prepared", "_relations", "_serial", "_unclear", "defines_code", "is_path_reported", "path", "relations_version", "version")
+    __slots__ = ("_cursors", "_made", "_prepared", "_relations", "_serial", "_unclear", "defines_code", "is_path_reported",
+                 "path", "relations_version", "version")
 
     def __init__(self) -> None:
         self._serial = next(_SERIALS)
         self.version = 0
         self.relations_version = 0
-        self._relations: set[tuple[str | None, str]] = set()
+        self._relations: dict[str, set[str | None]] = {}       # name → schemas
+        self._made = 0
         self._prepared: dict[str, dict[bytes, tuple[Statement, str]]] = {}
         self._unclear: set[str] = set()             # names with more candidates than are kept
         self._cursors: dict[str, set[str]] = {}
@@ -92,26 +98,29 @@ class SessionNames:
             self.defines_code = False
             self.relations_version += 1
             self.version += 1
-        known = {(schema, name) for schema, name in self._relations
-                 if schema != "pg_temp" and catalogue.candidates(schema, name)}
+        known = [(name, schema) for name, schemas in self._relations.items() for schema in schemas
+                 if schema != "pg_temp" and catalogue.candidates(schema, name)]
+        for name, schema in known:
+            self._relations[name].discard(schema)
+            if not self._relations[name]:
+                del self._relations[name]
         if known:
-            self._relations -= known
+            self._made -= len(known)
             self.relations_version += 1
             self.version += 1
 
     def _add_relation(self, key: tuple[str | None, str]) -> None:
-        if key not in self._relations and len(self._relations) < _LIMIT:
-            self._relations.add(key)
+        schema, name = key
+        if self._made < _LIMIT and schema not in self._relations.get(name, ()):
+            self._relations.setdefault(name, set()).add(schema)
+            self._made += 1
             self.relations_version += 1
             self.version += 1
 
     def has_relation(self, schema: str | None, name: str) -> bool:
         """Whether this session made a relation that the name could mean."""
-        if schema is None:
-            return any(other == name for _, other in self._relations)
-        if schema == "pg_temp":
-            return (None, name) in self._relations or (schema, name) in self._relations
-        return (schema, name) in self._relations or (None, name) in self._relations
+        made = self._relations.get(name)
+        return made is not None and (schema is None or schema in made or None in made)
 
     # ---------------------------------------------------------------- prepared statements
 

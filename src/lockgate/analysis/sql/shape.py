@@ -13,7 +13,7 @@ whatever fails one takes the full road.
    reads a value (type modifiers, the sign of a constant, counts of FETCH …) leave no plain constant
    with that value at the literal's own position; each literal must be found as one.
 3. **Meaning.** Of the values of constants, the analysis reads those in conditions of UPDATE and DELETE
-   (`conditions`), of `set_config` and of utility statements. So there is one query and nothing else,
+   (`conditions`), of `set_config` and of utility statements, and positions in ORDER BY and GROUP BY. So there is one query and nothing else,
    without settings; and where it changes or deletes rows, literals stand beside a bare column, in a
    condition without OR and NOT.
 
@@ -24,27 +24,34 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from typing import Any, Final
 
 import pgparse
 
 from lockgate.analysis.sql.effects import read
+from lockgate.analysis.sql.parser import parse_trees
 from lockgate.analysis.sql.statement import Masked, Statement
 
 LONGEST: Final = 4_096
-"""Characters of a text that is looked at. Below `text.SAFE_LENGTH`: no nesting needs to be estimated."""
+"""Characters of a text that is looked at. Too short for a nesting that the parser's stack could not hold (`text.MAX_CHAIN`)."""
 LONGEST_MASKED: Final = 1_048_576
 MOST_LITERALS: Final = 128
 
 _LITERAL: Final = re.compile(
     r"""((?<![\w.$])[0-9]{1,9}+(?![\w.])|(?<![\w$&"'])'(?:[^'\\\0\ud800-\udfff]|'')*+')""", re.ASCII
 )
+_MARK: Final = re.compile(r"'mark [0-9]{9}'|9000[0-9]{5}")
 _BETWEEN: Final = re.compile(r"[A-Za-z0-9_ \t\n\r(),.;*=<>!+\-/%|:\[\]]*")
+_WEIGHT: Final = 2_000
+"""Bytes of a statement that was known by its shape, besides its text and literals."""
 _QUERIES: Final = frozenset(("SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt"))
 _BESIDE_COLUMN: Final = frozenset(("AEXPR_OP", "AEXPR_IN", "AEXPR_BETWEEN"))
 
-_CARRIED: Final = frozenset(("returns_rows_maybe", "reading", "shape", "literals"))
+_READ: Final = frozenset(("typmods", "sortClause", "groupClause", "distinctClause"))
+"""Parts whose constants mean something: the grammar reads FLOAT(24) and INTERVAL(3), and `ORDER BY 2` is a column."""
+
+_CARRIED: Final = frozenset(("returns_rows_maybe", "reading", "shape", "literals", "weight"))
 _DEFAULTS: Final = tuple(
     (one.name, one.default) for one in fields(Statement) if one.default is not MISSING and one.name not in _CARRIED
 )
@@ -73,13 +80,13 @@ class Shape:
         return Statement(
             text, one.key + size.to_bytes(4, "big"), one.verbs, {**one.facts, "text_length": size}, one.objects,
             one.count, one.is_empty, one.is_opaque, one.changes_catalogue, returns_rows_maybe=one.returns_rows_maybe,
-            shape=self, literals=literals,
+            shape=self, literals=literals, weight=_WEIGHT + 4 * size,
         )
 
     def masked(self, masked: Masked, statement: Statement) -> Masked | None:
         """What the mask plan of `self.statement` is for a statement of this shape, or None."""
         if not masked.digest:
-            return Masked(statement.text, masked.touches_labelled, "", masked.labelled, masked.masks_digest)
+            return replace(masked, text=statement.text)
         if self._masked is not masked:
             self._masked = masked
             self._masked_pieces = _cut(masked.text, self._marks)
@@ -90,7 +97,7 @@ class Shape:
         if len(text) > LONGEST_MASKED:
             return None
         digest = hashlib.sha256(masked.masks_digest.encode() + text.encode()).hexdigest()
-        return Masked(text, masked.touches_labelled, digest, masked.labelled, masked.masks_digest)
+        return replace(masked, text=text, digest=digest)
 
 
 def split(text: str) -> tuple[Pieces, list[str]] | None:
@@ -111,11 +118,11 @@ def learn(pieces: Pieces) -> Shape | None:
         return None
     if not texts[0].strip() or any(not between.strip() for between in texts[1:-1]):
         return None                                 # touching, or strings that a newline joins
-    marks = tuple(f"'mark {number:09}'" if is_string else str(900_000_000 + number)
+    marks = tuple(f"'mark {number:09}'" if is_string else str(900_000_000 + number)     # `_MARK` finds them
                   for number, is_string in enumerate(are_strings))
     text = _join(list(texts), list(marks))
     try:
-        trees = pgparse.parse(text)
+        trees = parse_trees(text)
     except (pgparse.PGQueryError, RecursionError):
         return None
     if len(trees) != 1 or next(iter(trees[0]["stmt"])) not in _QUERIES:
@@ -165,8 +172,8 @@ def _constants(statement: dict[str, Any]) -> dict[int, str] | None:
             if key == "A_Const":
                 if is_free:
                     _note(child, found)
-            elif key == "typmods":
-                continue                            # the grammar reads these: FLOAT(24), INTERVAL(3)
+            elif key in _READ:
+                continue                            # their constants stay unfound
             elif not changes_rows:
                 stack.append((child, True))
             elif key == "MergeStmt" or (key == "BoolExpr" and child.get("boolop") != "AND_EXPR"):
@@ -226,12 +233,12 @@ def _note(constant: dict[str, Any], found: dict[int, str]) -> None:
 
 def _cut(text: str, marks: tuple[str, ...]) -> list[str] | None:
     """The text between the marks; None unless each stands in it once, in order."""
+    if _MARK.findall(text) != list(marks):
+        return None
     pieces: list[str] = []
     start = 0
     for mark in marks:
-        position = text.find(mark)
-        if position < start or text.count(mark) != 1:
-            return None
+        position = text.find(mark, start)
         pieces.append(text[start:position])
         start = position + len(mark)
     pieces.append(text[start:])

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from lockgate.analysis.sql.copying import CopyOut
+    from lockgate.analysis.sql.copying import CopyOptions
+    from lockgate.analysis.sql.placement import Placed
+    from lockgate.analysis.sql.predicates import Lookup, ResultMask, ShownColumn
     from lockgate.analysis.sql.reading import Reading
     from lockgate.analysis.sql.shape import Shape
 
@@ -79,8 +81,10 @@ class Statement:
     search_path: tuple[str, ...] | None = None
     """What it sets the search path to, for as long as the session lasts; None where it does not or one cannot tell."""
     copy: str | None = None
-    copies_out: tuple[CopyOut, ...] = ()
+    copies_out: tuple[CopyOptions, ...] = ()
     """One for each COPY … TO STDOUT of the string, in its order."""
+    copies_in: tuple[CopyOptions, ...] = ()
+    """The same of COPY … FROM STDIN."""
     application: Naming | None = None
     transaction: tuple[str, ...] = ()
     returns_rows_maybe: bool = False
@@ -91,6 +95,8 @@ class Statement:
     shape: Shape | None = field(default=None, repr=False, compare=False)
     """Set where the statement was known by its shape; its masks are planned on `shape.statement`."""
     literals: list[str] = field(default_factory=list, repr=False, compare=False)
+    weight: int = field(default=0, repr=False, compare=False)
+    """Bytes of memory that it holds, about: for caches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,3 +114,11 @@ class Masked:
     masks_digest: str = ""
     """Of the labels in force, whether or not the statement touches one: what `SessionNames` keeps with
     prepared statements and cursors, so that they are refused once the labels have changed."""
+    results: tuple[ResultMask, ...] = ()
+    """Columns of the result that hold real values and are masked on their way out, by their position."""
+    lookups: tuple[Lookup, ...] = ()
+    """Comparisons with protected columns that the policy counts."""
+    placed: tuple[Placed, ...] = ()
+    """Constants that go straight into a comparison with a protected column, or into one."""
+    shown: tuple[ShownColumn, ...] = ()
+    """Columns of the result that are not what they seem."""

@@ -1,9 +1,10 @@
-"""The text of a statement before it is parsed: comments, nesting, and where a name ends.
+"""The text of a statement before it is parsed: comments, how much work it is, and where a name ends.
 
-PostgreSQL's scanner rules (manual, "Lexical Structure"; `src/backend/parser/scan.l`), as far as
-they decide what is a comment and what is inside a literal. Nothing here has to be right for safety:
-what is parsed, judged, recorded and forwarded is always the *result* of `strip_comments`, so a
-difference to the server's scanner could only turn a valid statement into an invalid one.
+PostgreSQL's scanner rules (manual, "Lexical Structure"; `src/backend/parser/scan.l`), as far as they
+decide what is a comment and what is inside a literal. `strip_comments` need not be right for safety: what
+is parsed, judged, recorded and forwarded is always its result, so a difference to the server's scanner
+could only turn a valid statement into an invalid one. `require_parsable` has to be right: a literal's end
+that it misses would hide the nesting behind it from the guard of the parser's C stack.
 """
 
 from __future__ import annotations
@@ -19,43 +20,81 @@ from lockgate.analysis.sql.errors import (
     NotUnderstood,
 )
 
-SAFE_LENGTH: Final = 40_000
-"""Bytes below which no nesting can overflow the parser's C stack: its printer crashed at 100,000
-levels (8 MiB stack), a level needs two bytes where the grammar recurses on the left, and Bison's
-own limit of 10,000 guards where it recurses on the right."""
+MOST_WORK: Final = 45_875
+"""Units of work that reading one text may cost, a microsecond each or less: a word, a bracket or an operator
+is two, a value and a comma are one. A thousand rows of ten parameters with casts are 44,000."""
 
-MAX_CHAIN: Final = 20_000
-"""Largest nesting estimate that is handed to the parser; the tree is refused far earlier (about 480)."""
+MAX_CHAIN: Final = 50_000
+"""Steps that may depend on each other in a row. Where the grammar recurses on the left, the printer of the
+tree overflows a C stack of 8 MiB at 65,000 levels of two steps (`a || b`) and 130,000 of one (`NOTNULL`).
+Where it recurses on the right, Bison's own limit of 10,000 guards. A tree that comes out is refused far
+earlier (`parser`)."""
 
+_HINT: Final = "Bulk data belongs into parameters or COPY. The limits are set by limits.statement of the gateway."
+
+_WORD: Final = r"A-Za-z_\x80-\U0010ffff"
+_RUN: Final = rf"""(?:
+      [A-DF-Za-df-z_\x80-\U0010ffff][{_WORD}0-9$]*+
+    | [eE](?!')[{_WORD}0-9$]*+
+    | \$[0-9]++
+    | [^{_WORD}$'"/-]++
+    | -(?!-) | /(?!\*)
+    | \$(?!(?:[{_WORD}][{_WORD}0-9]*+)?\$)
+  )++"""
+"""A stretch without literals and comments; whole words, so that an E in front of a quote is one by itself."""
+_TAG: Final = rf"((?:[{_WORD}][{_WORD}0-9]*+)?)"
 _PIECE: Final = re.compile(
-    r"""
-      (?P<line>--[^\n\r]*)
+    rf"""
+      (?P<run>{_RUN})
+    | (?P<line>--[^\n\r]*)
     | (?P<block>/\*)
     | (?P<estring>[eE]'(?:[^'\\]|\\.)*+(?:'|\Z))
-    | (?P<plain>'[^']*+(?:'|\Z))
-    | (?P<quoted>"[^"]*+(?:"|\Z))
-    | (?P<dollar>\$(?P<tag>[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_\x80-\U0010ffff]*)?\$)
-    | (?P<word>[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*)
-    | (?P<space>[ \t\n\r\f\v]+)
+    | (?P<plain>'[^']*+(?:'|\Z) | "[^"]*+(?:"|\Z))
+    | (?P<dollar>\${_TAG}\$)
     """,
     re.VERBOSE | re.DOTALL,
 )
 _BLOCK_EDGE: Final = re.compile(r"/\*|\*/")
 _ESTRING_REST: Final = re.compile(r"'(?:[^'\\]|\\.)*+(?:'|\Z)", re.DOTALL)
+_OUTLINE: Final = re.compile(
+    rf"""
+      ({_RUN} | -- | /\*)
+    | [eE]'(?:[^'\\]++|\\.|'(?:[ \t\f\v]*+[\n\r][ \t\n\r\f\v]*+)?')*+(?:'|\Z)
+    | '[^']*+(?:'|\Z) | (")[^"]*+(?:"|\Z)
+    | \${_TAG}\$ (?:.*?\$\3\$ | .*+)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+"""A string goes on behind a newline, and one that began with E then still has escapes."""
 _NAME: Final = re.compile(
     rb"""(?:[uU]&)?"(?:[^"]|"")*"|[A-Za-z_\x80-\xff][A-Za-z0-9_$\x80-\xff]*""", re.VERBOSE
 )
+_BLANKS: Final = " \t\n\r\f\v"
 _SPACE: Final = re.compile(rb"[ \t\n\r\f\v]*")
-_CHAIN: Final = re.compile(
+_NESTING: Final = re.compile(
     r"""(?P<open>[(\[])|(?P<close>[)\]])|(?P<comma>,)|(?P<semicolon>;)
       | (?P<join>\b(?:union|intersect|except|join)\b)
-      | (?P<step>'[^']*+'|"[^"]*+"|[A-Za-z_0-9$.\x80-\U0010ffff]+|[^\s\w])""",
+      | (?P<step>[A-Za-z_0-9$.\x80-\U0010ffff]+|[^\s\w])""",
     re.VERBOSE | re.IGNORECASE,
 )
 
 
-_PARTS: Final = 65_536
-"""Each part of a list costs more than its two bytes say: about 10 microseconds of CPU."""
+def _class_of(byte: int) -> int:
+    char = chr(byte)
+    if byte >= 0x80 or char.isalpha() or char == "_":
+        return ord("a")
+    if char.isdigit() or char == "$":
+        return ord("0")
+    return byte if char in ".'" else ord(" ")
+
+
+_CLASSES: Final = bytes(map(_class_of, range(256)))
+_NO_SIGNS: Final = bytes(byte for byte in range(256) if chr(_class_of(byte)) in "a0'" or chr(byte) in f"{_BLANKS},")
+
+
+def most_work(limit: int) -> int:
+    """The bound on work that goes with a limit on bytes: as much more as somebody has raised the limit."""
+    return max(MOST_WORK, limit * 7 // 40)
 
 
 def require_readable(text: str, limit: int) -> bytes:
@@ -67,88 +106,119 @@ def require_readable(text: str, limit: int) -> bytes:
     except UnicodeEncodeError:
         raise NotUnderstood(NOT_IN_REPERTOIRE, 'invalid byte sequence for encoding "UTF8"') from None
     if len(data) > limit:
-        raise NotUnderstood(TOO_LARGE, f"statement is longer than {limit} bytes")
-    if len(data) > _PARTS and data.count(b",") + data.count(b";") > _PARTS:
-        raise NotUnderstood(TOO_LARGE, f"statement has more than {_PARTS} commas and semicolons")
+        raise NotUnderstood(TOO_LARGE, f"statement is longer than {limit} bytes", hint=_HINT)
     return data
 
 
-def strip_comments(text: str) -> str:
+def strip_comments(text: str, most: int = MOST_WORK) -> str:
     """The same statement without comments; everything else stays byte for byte.
 
     A block comment and the blanks behind it become one space, or none where one stands before it:
     the same statement with another comment is the same text. A line comment vanishes (its newline
-    stays), so that two literals that the newline joins are still joined.
+    stays), so that two literals that the newline joins are still joined. Refuses more than `most`
+    comments and literals.
     """
     if "--" not in text and "/*" not in text:
         return text
     kept: list[str] = []
     start = position = 0
-    escaped = False             # the last literal was E'…', and only newlines followed so far
+    escaped = joins = False     # the last literal was E'…' and only blanks followed; a quote goes on with it
     end = len(text)
     while position < end:
-        if escaped and text[position] == "'":
+        most -= 1
+        if most < 0:
+            raise NotUnderstood(TOO_LARGE, "statement has too many comments and literals", hint=_HINT)
+        if escaped and joins and text[position] == "'":
             match = _ESTRING_REST.match(text, position)
         else:
             match = _PIECE.match(text, position)
-        if match is None:
+        if match is None:       # no piece is ever missing; if one were, it is passed over as it is
             position += 1
-            escaped = False
             continue
         kind = match.lastgroup if match.re is _PIECE else "estring"
-        if kind == "tag":
-            kind = "dollar"
         if kind == "line":
             if position > start:
                 kept.append(text[start:position])
             position = start = match.end()
+            joins = False
             continue
         if kind == "block":
             if position > start:                        # no empty piece is kept: `kept[-1]` ends what stands before
                 kept.append(text[start:position])
             if kept and not kept[-1][-1].isspace():
                 kept.append(" ")
-            position = _after_block(text, position)
+            position = _after_block(text, position, most)
             while position < end and text[position] in " \t":
                 position += 1
             start = position
             escaped = False
             continue
-        if kind == "dollar":
-            closing = text.find(match.group("dollar"), match.end())
-            position = end if closing < 0 else closing + len(match.group("dollar"))
-            escaped = False
-            continue
         position = match.end()
-        if kind == "estring":
-            escaped = True
-        elif kind != "space":
-            escaped = False
+        if kind == "run":
+            if escaped:
+                blank = match.group()
+                escaped = not blank.strip(_BLANKS)
+                joins = "\n" in blank or "\r" in blank
+            continue
+        escaped = joins = kind == "estring"
+        if kind == "dollar":
+            closing = text.find(match.group(), position)
+            position = end if closing < 0 else closing + len(match.group())
     kept.append(text[start:])
     return "".join(kept)
 
 
-def _after_block(text: str, start: int) -> int:
+def _after_block(text: str, start: int, most: int) -> int:
     """The position after a (nested) block comment that opens at `start`."""
     depth = 0
     for edge in _BLOCK_EDGE.finditer(text, start):
         depth += 1 if edge.group() == "/*" else -1
         if depth == 0:
             return edge.end()
+        most -= 1
+        if most < 0:
+            raise NotUnderstood(TOO_LARGE, "statement has too many comments and literals", hint=_HINT)
     raise NotUnderstood(SYNTAX_ERROR, 'unterminated /* comment', start + 1)
 
 
-def require_flat(text: str, size: int) -> None:
-    """Refuses what could overflow the C stack of the parser, before it is called.
+def require_parsable(text: str, data: bytes, limit: int) -> None:
+    """Refuses, before it is parsed, what would cost too much or could overflow the parser's C stack.
 
-    An upper bound of the tree's depth: operators and words since the last comma of each open
-    bracket, summed over the open brackets, and every set operation and join.
+    `data` is the text as UTF-8, without comments; `limit` is the limit on bytes. First all of it is
+    weighed as if nothing were inside a literal, which is fast and too much; only if that is more than
+    is allowed, literals are told apart.
     """
-    if size <= SAFE_LENGTH:
+    most = most_work(limit)
+    at_once = min(most, MAX_CHAIN)
+    if len(data) * 4 <= at_once or _work(data, data.translate(_CLASSES)) <= at_once:
         return
+    text = "".join([run or ("'" if not quote else " q ") for run, quote, _ in _OUTLINE.findall(text)])
+    if "--" in text or "/*" in text:
+        raise NotUnderstood(SYNTAX_ERROR, "a comment in this statement is not understood")
+    data = b" ".join(text.encode().split())
+    classes = data.translate(_CLASSES)
+    casts = classes.count(b"a'") + classes.count(b"a '")        # DATE '…' is more than a value
+    work = _work(data, classes) - data.count(b"'") + 2 * casts
+    if work > most:
+        raise NotUnderstood(TOO_LARGE, f"statement has too many words, values and signs: {work} of {most}", hint=_HINT)
+    if work - data.count(b",") > MAX_CHAIN:
+        require_flat(text)
+
+
+def _work(data: bytes, classes: bytes) -> int:
+    """What it costs to read a text, never less than for what is outside of literals; a quote is two."""
+    words = classes.count(b" a") + classes.count(b".a") + classes.count(b"'a") + classes.startswith(b"a")
+    values = classes.count(b" 0") + classes.count(b".0") + classes.count(b"'0") - 3 * classes.count(b"0.0")
+    signs = len(data.translate(None, _NO_SIGNS)) + data.count(b";") - 2 * data.count(b"::")
+    return 2 * (words + signs + data.count(b"'")) + values + data.count(b",")
+
+
+def require_flat(text: str) -> None:
+    """An upper bound of the tree's depth, for a text whose literals are marks: operators and words since
+    the last comma of each open bracket, summed over the open brackets, and every set operation and join."""
     levels = [0]
     total = joins = 0
-    for piece in _CHAIN.finditer(text):
+    for piece in _NESTING.finditer(text):
         kind = piece.lastgroup
         if kind == "step":
             levels[-1] += 1

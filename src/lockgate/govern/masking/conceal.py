@@ -1,9 +1,9 @@
 """Concealing: one value in, the same value or what may be seen of it out (None is NULL).
 
-Stands apart from `detectors` (what content looks like) and `detection` (where values lie on the
-wire). Rules: the strongest mask wins, overlapping finds are merged, and what comes out is valid for
-the column's type; where no valid replacement exists the value becomes NULL. An unchanged value is
-given back as the same object.
+Stands apart from `search` (what is found in text) and `detection` (where values lie on the wire). Rules:
+the strongest mask wins, overlapping finds are merged, and what comes out is valid for the column's type;
+where no valid replacement exists the value becomes NULL. An unchanged value is given back as the same
+object.
 """
 
 from __future__ import annotations
@@ -13,74 +13,61 @@ import re
 import struct
 from collections.abc import Callable
 
-from lockgate.govern.masking.column_types import ELEMENTS, Shape, shape_of
-from lockgate.govern.masking.detectors import REDACTED, Detector, detector, is_card
-from lockgate.model import DetectMask, MaskMethod
+from lockgate.govern.masking.column_types import ELEMENTS, MULTIRANGES, NUMERIC_OID, RANGES, Shape, shape_of
+from lockgate.govern.masking.detector import REDACTED
+from lockgate.govern.masking.search import Search
+from lockgate.model import MaskMethod
 
 Conceal = Callable[[bytes], bytes | None]
 
 _JSON_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*', re.DOTALL)
-_COLON = re.compile(rb"\s*:")
+_COLON = re.compile(rb"( {0,4}: {0,8}(?=\"))|\s*:")
+"""What follows a member's name; the group where the value is so near that the two are one find to a prefilter."""
 _HEX = re.compile(rb"\\x(?:[0-9a-fA-F]{2})*")
 _OCTAL = re.compile(rb"\\(?:\\|([0-3][0-7]{2}))")
-_NUMBER = re.compile(rb"-?([0-9]{14,16})(?:\.0*)?")
+_NUMBER = re.compile(rb"-?([0-9]+)(?:\.0*)?")
 _ARRAY_ITEM = re.compile(rb'"(?:[^"\\]|\\.)*"|[^{},"]+', re.DOTALL)
 _ARRAY_ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
 _BINARY_CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+_MOST_FIELDS = 1664       # MaxTupleAttributeNumber
 
 
 class Concealer:
-    """The detectors in force with their methods. `masked` counts finds by detector name."""
+    """What conceals the values of columns in which the detectors of `search` are in force."""
 
-    def __init__(self, detects: tuple[DetectMask, ...]) -> None:
-        methods: dict[str, MaskMethod] = {}
-        for mask in detects:
-            for name in mask.detectors:
-                methods[name] = max(mask.method, methods.get(name, mask.method))
-        self.active: tuple[tuple[Detector, MaskMethod], ...] = tuple(
-            (detector(name), method) for name, method in sorted(methods.items())
-        )
-        self.masked: dict[str, int] = {}
-        self._card = methods.get("credit_card")
-        self._address = methods.get("ipv4")
-
-    def has_card(self) -> bool:
-        """Whether card numbers are looked for: then binary numbers must be read one by one."""
-        return self._card is not None
-
-    def has_address(self) -> bool:
-        """Whether IPv4 addresses are looked for: then binary addresses must be read one by one."""
-        return self._address is not None
+    def __init__(self, search: Search) -> None:
+        self.search = search
+        self._numbers = tuple((found, method) for found, method in search.active if found.number is not None)
+        self._only_cards = all(found.name == "credit_card" for found, _ in self._numbers)
+        self._addresses = {found.name: method for found, method in search.active if found.name in ("ipv4", "ipv6")}
 
     def for_column(self, oid: int, binary: bool) -> Conceal:
         """What conceals the values of a column of type `oid` in text or binary format."""
         shape = shape_of(oid)
+        if shape is Shape.RANGE:
+            bound = self.for_column(RANGES[oid], binary)
+            if not binary:
+                return self._other
+            return lambda value: value if _range_is_clean(value, bound, oid in MULTIRANGES) else None
         if binary:
             return {
                 Shape.TEXT: self.text, Shape.JSON: self.json, Shape.JSONB: self._jsonb_binary,
                 Shape.BYTES: self.text, Shape.NUMBER: self._number_binary, Shape.NET: self._net_binary,
-                Shape.ARRAY: self._array_binary,
+                Shape.ARRAY: self._array_binary, Shape.RECORD: self._record_binary,
                 Shape.USER: self._user_binary, Shape.FREE: _unchanged, Shape.OTHER: self._other,
-            }[shape] if oid != 1700 else self._numeric_binary  # fmt: skip
+            }[shape] if oid != NUMERIC_OID else self._numeric_binary  # fmt: skip
         if shape is Shape.ARRAY:
             element = self.for_column(ELEMENTS[oid], binary=False)
             return lambda value: _array_text(value, element)
         return {
             Shape.TEXT: self.text, Shape.JSON: self.json, Shape.JSONB: self.json, Shape.BYTES: self.bytea,
             Shape.NUMBER: self._number, Shape.NET: self._net, Shape.USER: self.text, Shape.FREE: _unchanged,
-            Shape.OTHER: self._other,
+            Shape.RECORD: self._other, Shape.OTHER: self._other,
         }[shape]  # fmt: skip
 
     def text(self, value: bytes) -> bytes | None:
         """Free text: each find is replaced where it stands."""
-        finds: list[tuple[int, int, Detector, MaskMethod]] = []
-        for found, method in self.active:
-            for start, end in found.find(value):
-                self._count(found.name)
-                finds.append((start, end, found, method))
-        if not finds:
-            return value
-        return _spliced(value, finds)
+        return self.search.concealed(value)
 
     def untyped(self, value: bytes) -> bytes | None:
         """Text of a column whose type is not known: hex of bytes is looked into, the rest is text."""
@@ -95,11 +82,11 @@ class Concealer:
         name: bytes | None = None
         for token in _JSON_TOKEN.finditer(value):
             raw = token.group()
-            is_name = raw[:1] == b'"' and _COLON.match(value, token.end()) is not None
+            colon = _COLON.match(value, token.end()) if raw[:1] == b'"' else None
             new = self._json_token(raw, name)
             if new is None:
                 return None
-            name = _json_string(raw) if is_name else None
+            name = _json_string(raw) if colon is not None and colon[1] is not None else None
             if new is not raw:
                 out += (value[done : token.start()], new)
                 done = token.end()
@@ -131,59 +118,54 @@ class Concealer:
         inner = _json_string(raw)
         if inner is None:
             return None
-        new = self._under_name(name, inner) if name is not None else self.text(inner)
+        hidden_by = self.search.hides_member(name, inner) if name is not None and inner else None
+        if hidden_by is not None:
+            return None if hidden_by is MaskMethod.NULL else b'"' + REDACTED + b'"'
+        new = self.text(inner)
         if new is inner:
             return raw
         if new is None:
             return None
         return json.dumps(new.decode("utf-8", "surrogatepass")).encode("ascii")
 
-    def _under_name(self, name: bytes, inner: bytes) -> bytes | None:
-        for found, method in self.active:
-            if found.key is not None and inner and found.key.fullmatch(name):
-                self._count(found.name)
-                return None if method is MaskMethod.NULL else REDACTED
-        return self.text(inner)
-
     def _number(self, value: bytes) -> bytes | None:
         match = _NUMBER.fullmatch(value)
-        return self._zero_for_card(value, match[1], b"0") if match else value
+        return self._zero(value, match[1], b"0") if match else value
 
     def _number_binary(self, value: bytes) -> bytes | None:
         number = abs(int.from_bytes(value, "big", signed=True))
-        return self._zero_for_card(value, b"%d" % number, bytes(len(value)))
+        return self._zero(value, b"%d" % number, bytes(len(value)))
 
     def _numeric_binary(self, value: bytes) -> bytes | None:
-        """``numeric_send``: count, weight, sign, scale, then base-10000 digits; card numbers weigh 3."""
-        if len(value) < 8:
-            return None
-        count, weight = struct.unpack_from("!Hh", value)
-        if weight != 3 or len(value) != 8 + 2 * count:
+        if self._only_cards and value[2:4] < b"\0\3":          # the weight: fewer than 13 digits
             return value
-        digits = struct.unpack_from(f"!{count}H", value, 8)
-        if any(digits[4:]):
-            return value
-        number = b"".join(b"%04d" % digit for digit in (*digits[:4], *(0,) * (4 - count))).lstrip(b"0")
-        return self._zero_for_card(value, number, bytes(8))
+        digits = _whole_number(value)
+        return value if digits is None else self._zero(value, digits, bytes(8))
 
-    def _zero_for_card(self, value: bytes, digits: bytes, zero: bytes) -> bytes | None:
-        if self._card is None or not 14 <= len(digits) <= 16 or not is_card(digits):
-            return value
-        self._count("credit_card")
-        return None if self._card is MaskMethod.NULL else zero
+    def _zero(self, value: bytes, digits: bytes, zero: bytes) -> bytes | None:
+        for found, method in self._numbers:
+            if found.number is not None and found.number(digits):
+                self._count(found.name)
+                return None if method is MaskMethod.NULL else zero
+        return value
 
     def _net(self, value: bytes) -> bytes | None:
-        if self._address is None or b":" in value:
-            return value
-        self._count("ipv4")
-        return None if self._address is MaskMethod.NULL else b"0.0.0.0"
+        return self._no_address(value, "ipv6", b"::") if b":" in value else self._no_address(value, "ipv4", b"0.0.0.0")
 
     def _net_binary(self, value: bytes) -> bytes | None:
-        """``network_send``: family (2 is IPv4), bits, is_cidr, length, address."""
-        if self._address is None or value[:1] != b"\x02" or len(value) != 8:
+        """``network_send``: family (2 is IPv4, 3 is IPv6), bits, is_cidr, length, address."""
+        if value[:1] == b"\x02" and len(value) == 8:
+            return self._no_address(value, "ipv4", b"\x02\x20" + value[2:4] + bytes(4))
+        if value[:1] == b"\x03" and len(value) == 20:
+            return self._no_address(value, "ipv6", b"\x03\x80" + value[2:4] + bytes(16))
+        return None if self._addresses else value
+
+    def _no_address(self, value: bytes, name: str, zero: bytes) -> bytes | None:
+        method = self._addresses.get(name)
+        if method is None:
             return value
-        self._count("ipv4")
-        return None if self._address is MaskMethod.NULL else b"\x02\x20" + value[2:4] + bytes(4)
+        self._count(name)
+        return None if method is MaskMethod.NULL else zero
 
     def _jsonb_binary(self, value: bytes) -> bytes | None:
         if value[:1] != b"\x01":
@@ -194,6 +176,8 @@ class Concealer:
 
     def _user_binary(self, value: bytes) -> bytes | None:
         """A type made at run time (citext, enum, composite): text only where it cannot be else."""
+        if self._has_find(_record_fields(value) or []):
+            return None
         new = self.text(value)
         if new is value:
             return value
@@ -202,6 +186,18 @@ class Concealer:
         except UnicodeDecodeError:
             return None
         return None if _BINARY_CONTROLS.search(value) else new
+
+    def _record_binary(self, value: bytes) -> bytes | None:
+        """``record_send``: a count, then type, length and bytes of each field. None on a find in one of them;
+        what does not add up to a record is searched as it is.
+        """
+        fields = _record_fields(value)
+        if fields is None:
+            return self._other(value)
+        return None if self._has_find(fields) else value
+
+    def _has_find(self, fields: list[tuple[int, bytes]]) -> bool:
+        return any(self.for_column(oid, binary=True)(item) is not item for oid, item in fields)
 
     def _other(self, value: bytes) -> bytes | None:
         return value if self.text(value) is value else None
@@ -241,7 +237,8 @@ class Concealer:
         return b"".join(out)
 
     def _count(self, name: str) -> None:
-        self.masked[name] = self.masked.get(name, 0) + 1
+        masked = self.search.masked
+        masked[name] = masked.get(name, 0) + 1
 
 
 def _json_string(raw: bytes) -> bytes | None:
@@ -252,6 +249,68 @@ def _json_string(raw: bytes) -> bytes | None:
         return str(json.loads(raw, strict=False)).encode("utf-8", "surrogatepass")
     except ValueError:
         return None
+
+
+def _whole_number(value: bytes) -> bytes | None:
+    """The digits of a ``numeric_send`` (count, weight, sign, scale, base-10000 digits) that is whole, else None."""
+    if len(value) < 8:
+        return None
+    count, weight = struct.unpack_from("!Hh", value)
+    if len(value) != 8 + 2 * count or not 0 <= weight <= 7:
+        return None
+    digits = struct.unpack_from(f"!{count}H", value, 8)
+    if any(digits[weight + 1 :]):
+        return None
+    whole = (*digits[: weight + 1], *(0,) * (weight + 1 - count))
+    return b"".join(b"%04d" % digit for digit in whole).lstrip(b"0")
+
+
+def _record_fields(value: bytes) -> list[tuple[int, bytes]] | None:
+    """Type and bytes of each field that is not NULL, or None when the value is no record."""
+    if len(value) < 4:
+        return None
+    (count,) = struct.unpack_from("!i", value)
+    if not 0 < count <= _MOST_FIELDS:
+        return None
+    found: list[tuple[int, bytes]] = []
+    at = 4
+    for _ in range(count):
+        if at + 8 > len(value):
+            return None
+        oid, length = struct.unpack_from("!Ii", value, at)
+        at += 8
+        if length < -1 or at + length > len(value):
+            return None
+        if length >= 0:
+            found.append((oid, value[at : at + length]))
+            at += length
+    return found if at == len(value) else None
+
+
+def _range_is_clean(value: bytes, bound: Conceal, is_multi: bool) -> bool:
+    """``range_send``: flags, then the finite bounds with their lengths; a multirange is a count and ranges
+    with theirs. False for a find in a bound and for what does not add up.
+    """
+    if is_multi:
+        at = 4
+        while at + 4 <= len(value):
+            (length,) = struct.unpack_from("!i", value, at)
+            at += 4
+            if length < 0 or at + length > len(value) or not _range_is_clean(value[at : at + length], bound, is_multi=False):
+                return False
+            at += length
+        return at == len(value)
+    at = 1
+    while at + 4 <= len(value):
+        (length,) = struct.unpack_from("!i", value, at)
+        at += 4
+        if length < 0 or at + length > len(value):
+            return False
+        item = value[at : at + length]
+        if bound(item) is not item:
+            return False
+        at += length
+    return at == len(value)
 
 
 def _unchanged(value: bytes) -> bytes | None:
@@ -277,28 +336,3 @@ def _array_text(value: bytes, element: Conceal) -> bytes | None:
         out += (value[done : item.start()], quoted)
         done = item.end()
     return b"".join([*out, value[done:]]) if out else value
-
-
-def _spliced(value: bytes, finds: list[tuple[int, int, Detector, MaskMethod]]) -> bytes | None:
-    """`value` with the merged finds replaced, or None when one of them makes the whole NULL."""
-    if any(method is MaskMethod.NULL for _, _, _, method in finds):
-        return None
-    finds.sort(key=lambda find: (find[0], -find[1]))
-    out: list[bytes] = []
-    done = 0
-    index = 0
-    while index < len(finds):
-        start, end, found, method = finds[index]
-        is_one = True
-        index += 1
-        while index < len(finds) and finds[index][0] < end:
-            is_one = is_one and finds[index][:2] == (start, end)
-            end = max(end, finds[index][1])
-            method = max(method, finds[index][3])
-            index += 1
-        out.append(value[done:start])
-        is_partial = method is MaskMethod.PARTIAL and is_one
-        out.append(found.partial(value[start:end]) if is_partial else REDACTED)
-        done = end
-    out.append(value[done:])
-    return b"".join(out)

@@ -14,8 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lockgate.errors import RemoteProtocolError
-from lockgate.govern.masking.conceal import Conceal
+from lockgate.govern.masking.screen import Columns
+from lockgate.govern.masking.search import add_new
+from lockgate.govern.masking.voting import Ballot
 from lockgate.kernel.copy_text import (
+    count_lines,
+    count_tuples,
     lines_are_whole,
     split_csv,
     split_lines,
@@ -31,7 +35,8 @@ Hits = list[tuple[int, int]]
 _SIGNATURE = b"PGCOPY\n\xff\r\n\x00"
 _HEADER = 19
 _DONE = 0x63
-_PLAIN_DELIMITERS = b"\t|,;"
+_PLAIN_DELIMITERS = b"\t|,;"          # others could stand inside a value, or pass for its first letter
+_HEX = re.compile(rb"\\x(?:[0-9a-fA-F]{2})*")
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 _UNESCAPE = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
 _MUST_ESCAPE = re.compile(rb"[\\\b\f\n\r\t\v]")
@@ -57,18 +62,18 @@ class CopyMask:
     """The state of one COPY stream. `apply` gives back whole rows only and carries the rest over."""
 
     __slots__ = (
-        "_bulk", "_carry", "_columns", "_default", "_format", "_header_due", "_kind", "_limit", "_must_read",
-        "_quote", "_row",
+        "_ballot", "_bulk", "_carry", "_columns", "_format", "_header_due", "_kind", "_limit", "_must_read", "_quote",
+        "_row", "_rows",
     )  # fmt: skip
 
     def __init__(
         self,
         kind: str,
         options: CopyFormat,
-        columns: list[Conceal],
-        default: Conceal,
+        columns: Callable[[], Columns],
         bulk: int,
         limit: int,
+        ballot: Ballot | None,
         must_read: bool,
     ) -> None:
         for option in (options.delimiter, options.quote, options.escape):
@@ -77,43 +82,63 @@ class CopyMask:
         self._kind = kind
         self._format = options
         self._columns = columns
-        self._default = default
         self._bulk = bulk
         self._limit = limit
+        self._ballot = ballot
+        self._rows = 0
         self._carry = b""
         self._header_due = kind == "copy-binary"
         self._quote = options.quote if kind == "copy-csv" else b""
         self._row: Callable[[bytes], bytes] = {
             "copy-text": self._text_row, "copy-csv": self._csv_row, "copy-binary": self._binary_row,
         }[kind]  # fmt: skip
-        # An option that puts bytes into the middle of a value would hide it from a raw search.
+        # An option that puts bytes into or before a value would hide it from a raw search.
         self._must_read = must_read or (
-            (kind == "copy-text" and options.delimiter not in _PLAIN_DELIMITERS)
-            or (kind == "copy-csv" and (options.quote != b'"' or options.escape != b'"'))
-        )
-
-    def may_pass(self, chunk: bytes) -> bool:
-        """Whether a chunk without hits may go on as it is: every frame of it holds whole rows."""
-        if self._carry or self._must_read or self._header_due:
-            return False
-        return self._is_whole(chunk)
+            kind != "copy-binary" and options.delimiter not in _PLAIN_DELIMITERS
+        ) or (kind == "copy-csv" and (options.quote != b'"' or options.escape != b'"'))
 
     def apply(self, chunk: bytes, hits: Hits) -> bytes:
         """The chunk with every find masked. Rows that are not whole yet stay here."""
-        if self._carry or self._must_read or self._header_due or not self._is_whole(chunk):
+        if self._carry or self._must_read or self._header_due or self._suspects() or not self._is_whole(chunk):
             return self._through_stream(chunk)
         out: list[bytes] = []
-        done = 0
+        done = counted = 0
         for first, last in touched_frames(chunk, self._bulk, hits):
+            self._count(chunk, counted, first)
+            counted = last
             body = chunk[first + 5 : last]
             rows, rest = self._split(body)
             if rest:
                 raise RemoteProtocolError("a COPY row ends inside a message that was whole")
-            new = b"".join([self._row(row) for row in rows])
+            new = self._masked(rows)
             if new != body:
                 out += (chunk[done:first], frame(self._bulk, new))
                 done = last
+            if self._suspects():
+                return b"".join([*out, chunk[done:last], self._through_stream(chunk[last:])])
+        self._count(chunk, counted, len(chunk))
         return b"".join([*out, chunk[done:]]) if out else chunk
+
+    def _suspects(self) -> bool:
+        """Whether a vote was won: then every row has to be read."""
+        return self._ballot is not None and bool(self._ballot.elected)
+
+    def _count(self, chunk: bytes, start: int, end: int) -> None:
+        """Count the rows that nothing was found in."""
+        if self._ballot is None or start == end:
+            return
+        if self._kind == "copy-binary":
+            self._rows += count_tuples(chunk, self._bulk, start, end)
+        else:
+            self._rows += count_lines(chunk, self._bulk, self._quote, start, end)
+
+    def _masked(self, rows: list[bytes]) -> bytes:
+        """Whole rows, masked and counted one by one."""
+        out: list[bytes] = []
+        for row in rows:
+            out.append(self._row(row))
+            self._rows += 1
+        return b"".join(out)
 
     def _is_whole(self, chunk: bytes) -> bool:
         if self._kind == "copy-binary":
@@ -160,14 +185,14 @@ class CopyMask:
         rows, self._carry = self._split(data)
         if len(self._carry) > self._limit:
             raise RemoteProtocolError("a COPY row is larger than the limit")
-        return prefix + b"".join([self._row(row) for row in rows])
+        return prefix + self._masked(rows)
 
     def _last(self) -> bytes:
         """The row that the stream ended in; only lines may do without their end."""
         row, self._carry = self._carry, b""
         if self._kind == "copy-binary":
             raise RemoteProtocolError("a binary COPY ends inside a tuple")
-        return self._row(row)
+        return self._masked([row])
 
     def _split(self, data: bytes) -> tuple[list[bytes], bytes]:
         if self._kind == "copy-binary":
@@ -176,11 +201,23 @@ class CopyMask:
         return split_lines(data, self._quote)
 
     def _conceal(self, index: int, width: int, value: bytes) -> bytes | None:
-        if not self._columns:
-            return self._default(value)
-        if width != len(self._columns):
+        columns = self._columns()
+        if not columns.concealed:
+            conceal, search = columns.default, columns.default_search
+            if search is not None and _HEX.fullmatch(value):
+                search = None
+        elif width != len(columns.concealed):
             raise RemoteProtocolError("a COPY row has another width than its description")
-        return self._columns[index](value)
+        else:
+            conceal, search = columns.concealed[index], columns.searches[index]
+        if self._ballot is None or search is None:
+            return conceal(value)
+        finds = search.finds(value)
+        for detector in {find[2] for find in finds}:
+            self._ballot.cast(self._rows, index, detector)
+        for detector in self._ballot.suspects(self._rows, index):
+            add_new(finds, search.suspicions_in([value], detector)[0])
+        return search.hidden(value, finds) if finds else value
 
     def _text_row(self, row: bytes) -> bytes:
         line = row.rstrip(b"\r\n")

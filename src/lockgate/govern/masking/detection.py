@@ -1,12 +1,14 @@
 """Detection: content masks over a chunk of result frames, by one search of its raw bytes.
 
 1. One RE2 search over the whole chunk, headers and lengths included. Nothing found: the chunk goes
-   on as the same object. (The prefilters hold no anchor, so a length byte beside a value cannot
-   hide it; the property test holds them to the precise detectors.)
+   on as the same object. (The prefilters allow for the length before a value; the property tests hold
+   them to the precise detectors.)
 2. Otherwise the frames and fields that a hit shares a byte with are looked up, and each such field
-   is searched precisely and rewritten as its type allows (`conceal`). A find never crosses a field.
-3. Columns whose encoding hides digits from a byte search (binary int8, numeric and inet) are read
+   is searched precisely and rewritten as its type allows (`search`, `conceal`); text fields of a chunk in
+   one go. A find never crosses a field.
+3. Columns whose encoding hides digits from a byte search (binary int8, numeric, inet, records) are read
    value by value, but only when a detector for them is in force.
+4. Where a detector was elected in a column (`voting`), every value of it is read as well.
 
 Stands apart from `copying`, which finds the rows of a COPY stream. Anything that is structurally
 unexpected raises RemoteProtocolError: the pipeline turns it into a refusal, never into a pass.
@@ -14,25 +16,27 @@ unexpected raises RemoteProtocolError: the pipeline turns it into a refusal, nev
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Literal, Protocol
+import re
+from collections.abc import Sequence
+from typing import Protocol
 
-import re2
-
-from lockgate.errors import RemoteProtocolError
-from lockgate.govern.masking.column_types import BYTEA_OID, JSON_OID, Shape, shape_of
-from lockgate.govern.masking.conceal import Conceal, Concealer
+from lockgate.govern.masking.column_types import Shape, shape_of
 from lockgate.govern.masking.copying import CopyFormat, CopyMask, Hits
-from lockgate.govern.masking.detectors import detector
-from lockgate.kernel.rows import Edit, apply_edits, column_values, touched_fields
+from lockgate.govern.masking.detector import TRUSTED_CHUNK, Detector, Origin
+from lockgate.govern.masking.detectors import SHIPPED, DetectorSet
+from lockgate.govern.masking.screen import Columns, Kind, screen
+from lockgate.govern.masking.search import Find, Search, add_new
+from lockgate.govern.masking.voting import Ballot, Terms
+from lockgate.kernel.rows import Edit, apply_edits, column_values, row_numbers, touched_fields
 from lockgate.model import DetectMask
 
-Kind = Literal["rows", "copy-text", "copy-csv", "copy-binary"]
-
-_HEX_BYTES = r"\\x[0-9a-fA-F]{2}"           # bytea in text format: content is invisible until decoded
-_JSON_ESCAPES = r"\\u00[2-7]|\\/"           # json keeps escapes as they were written; jsonb does not
-_DFA_MEMORY = 64 << 20                      # bytes; RE2 falls back to a slow engine when it runs out
 _ROW_LIMIT = 64 << 20
+_TERMS = Terms()
+
+Field = tuple[int, int, int, int, int]
+"""Frame start, frame end, column, value start, value end."""
+
+Found = tuple[Field, Search, list[Find]]
 
 
 class ClearPlan(Protocol):
@@ -61,12 +65,13 @@ class PassPlan:
 class DetectPlan:
     """Content masks for one result. A chunk holds complete frames; those not of type `bulk` pass.
 
-    `types` and `formats` describe the columns in order. For COPY `types` may be empty (a COPY stream
-    names none): every column then is text. `masked` counts finds by detector name. After an
-    exception the plan must not be used again.
+    `types`, `formats` and `origins` describe the columns in order; `origins` may be empty (nothing is
+    known) or hold None for a column. For COPY `types` may be empty (a COPY stream names none): every
+    column then is text. `terms` None switches voting off. `masked` counts finds by detector name. After
+    an exception the plan must not be used again.
     """
 
-    __slots__ = ("_bulk", "_columns", "_copy", "_prefilter", "_read", "_width", "masked")
+    __slots__ = ("_ballot", "_bulk", "_copy", "_made", "_rows", "_screen", "_width", "masked")
 
     def __init__(
         self,
@@ -77,34 +82,19 @@ class DetectPlan:
         bulk: int,
         copy: CopyFormat | None = None,
         limit: int = _ROW_LIMIT,
+        detectors: DetectorSet = SHIPPED,
+        origins: Sequence[Origin | None] = (),
+        terms: Terms | None = _TERMS,
     ) -> None:
-        concealer = Concealer(detects)
-        is_rows = kind == "rows"
-        binary = kind == "copy-binary"
-        if is_rows and len(types) != len(formats):
-            raise RemoteProtocolError("a result has more or fewer formats than columns")
-        codes = formats if is_rows else (int(binary),) * len(types)
-        if any(code not in (0, 1) for code in codes):
-            raise RemoteProtocolError("a result has an unknown format")
-        self.masked = concealer.masked
+        self._screen = screen(detects, detectors, types, formats, tuple(origins), kind)
+        self.masked: dict[str, int] = {}
         self._bulk = bulk
         self._width = len(types)
-        self._columns: list[Conceal] = [
-            concealer.for_column(oid, code == 1) for oid, code in zip(types, codes, strict=True)
-        ]
-        self._read = [
-            index for index, (oid, code) in enumerate(zip(types, codes, strict=True))
-            if code == 1 and _is_hidden(oid, concealer)
-        ]
-        self._prefilter = prefilter(
-            tuple(found.name for found, _ in concealer.active),
-            hexadecimal=not binary and (not types or any(
-                code == 0 and oid in (BYTEA_OID, 1001) for oid, code in zip(types, codes, strict=True))),
-            escapes=any(oid in (JSON_OID, 199) for oid in types),
-        )
-        default = concealer.for_column(FIRST_UNKNOWN, binary=True) if binary else concealer.untyped
-        self._copy = None if is_rows else CopyMask(
-            kind, copy or CopyFormat.of(kind), self._columns, default, bulk, limit, bool(self._read)
+        self._rows = 0
+        self._made: Columns | None = None
+        self._ballot = Ballot(terms) if terms is not None and self._screen.votes else None
+        self._copy = None if kind == "rows" else CopyMask(
+            kind, copy or CopyFormat.of(kind), self._columns, bulk, limit, self._ballot, self._screen.must_read
         )
 
     def apply(self, chunk: bytes) -> bytes:
@@ -112,54 +102,107 @@ class DetectPlan:
 
         Raises RemoteProtocolError for what does not add up.
         """
-        clean = self._prefilter.search(chunk) is None
+        hits = self._hits(chunk)
         if self._copy is not None:
-            if clean and self._copy.may_pass(chunk):
-                return chunk
-            return self._copy.apply(chunk, [] if clean else self._hits(chunk))
-        if clean and not self._read:
+            return self._copy.apply(chunk, hits)
+        touched = touched_fields(chunk, self._bulk, self._width, hits) if hits else []
+        read = self._screen.read
+        if read:
+            touched = sorted({*touched, *column_values(chunk, self._bulk, self._width, list(read))})
+        found, edits = self._searched(chunk, touched) if touched else ([], [])
+        if self._ballot is not None:
+            found = self._voted(chunk, found, self._ballot)
+        for field, search, finds in found:
+            first, last, _column, begin, end = field
+            edits.append((first, last, begin, end, search.hidden(chunk[begin:end], finds)))
+        if not edits:
             return chunk
-        touched = [] if clean else touched_fields(chunk, self._bulk, self._width, self._hits(chunk))
-        if self._read:
-            touched += column_values(chunk, self._bulk, self._width, self._read)
-            touched = sorted(set(touched))
-        edits: list[Edit] = []
-        for first, last, column, begin, end in touched:
-            value = chunk[begin:end]
-            new = self._columns[column](value)
-            if new is not value:
-                edits.append((first, last, begin, end, new))
-        return apply_edits(chunk, edits) if edits else chunk
+        edits.sort(key=_place)
+        return apply_edits(chunk, edits)
+
+    def _columns(self) -> Columns:
+        """What conceals the columns, made when it is needed for the first time."""
+        made = self._made
+        if made is None:
+            made = self._made = self._screen.columns(self.masked)
+        return made
 
     def _hits(self, chunk: bytes) -> Hits:
-        return [hit.span() for hit in self._prefilter.finditer(chunk)]
+        """Where the prefilter finds something; everywhere in a chunk that is too long to trust it."""
+        if len(chunk) >= TRUSTED_CHUNK:
+            return [(0, len(chunk))]
+        return [hit.span() for hit in self._screen.prefilter.finditer(chunk)]
+
+    def _searched(self, chunk: bytes, touched: list[Field]) -> tuple[list[Found], list[Edit]]:
+        """What is found in the touched text fields, and what becomes of the others."""
+        columns = self._columns()
+        groups: dict[Search, list[Field]] = {}
+        edits: list[Edit] = []
+        for field in touched:
+            first, last, column, begin, end = field
+            search = columns.searches[column]
+            if search is not None:
+                groups.setdefault(search, []).append(field)
+                continue
+            value = chunk[begin:end]
+            new = columns.concealed[column](value)
+            if new is not value:
+                edits.append((first, last, begin, end, new))
+        found: list[Found] = []
+        for search, fields in groups.items():
+            values = [chunk[begin:end] for _, _, _, begin, end in fields]
+            found += [
+                (field, search, finds) for field, finds in zip(fields, search.finds_in(values), strict=True) if finds
+            ]
+        return found, edits
+
+    def _voted(self, chunk: bytes, found: list[Found], ballot: Ballot) -> list[Found]:
+        """`found` after the vote: with what the weaker forms of elected detectors find in their columns."""
+        votes = sorted({
+            (field[0], field[2], find[2].name): find[2]
+            for field, _, finds in found for find in finds if ballot.is_open(field[2], find[2])
+        }.items())
+        starts = sorted({start for (start, _, _), _ in votes})
+        numbers, total = row_numbers(chunk, self._bulk, starts)
+        row_of = dict(zip(starts, numbers, strict=True))
+        for (start, column, _), detector in votes:
+            ballot.cast(self._rows + row_of[start], column, detector)
+        known = {field[3]: finds for field, _, finds in found} if ballot.elected else {}
+        for column, elections in ballot.elected.items():
+            found += self._suspected(chunk, column, elections, known)
+        self._rows += total
+        return found
+
+    def _suspected(
+        self, chunk: bytes, column: int, elections: list[tuple[Detector, int]], known: dict[int, list[Find]]
+    ) -> list[Found]:
+        """The finds of the weaker forms in one column: added to the `known` ones of a field, by its start, or new."""
+        search = self._columns().searches[column]
+        if search is None:
+            return []
+        fields = column_values(chunk, self._bulk, self._width, [column])
+        new: list[Found] = []
+        for detector, since in elections:
+            due = fields if since < self._rows else self._behind(chunk, fields, since - self._rows)
+            values = [chunk[begin:end] for _, _, _, begin, end in due]
+            for field, more in zip(due, search.suspicions_in(values, detector), strict=True):
+                if not more:
+                    continue
+                finds = known.get(field[3])
+                if finds is None:
+                    finds = known[field[3]] = []
+                    new.append((field, search, finds))
+                add_new(finds, more)
+        return new
+
+    def _behind(self, chunk: bytes, fields: list[Field], row: int) -> list[Field]:
+        """Those of one column's `fields` that lie behind this row of the chunk."""
+        numbers, _ = row_numbers(chunk, self._bulk, [field[0] for field in fields])
+        return [field for field, number in zip(fields, numbers, strict=True) if number > row]
 
 
-FIRST_UNKNOWN = 16384
-"""Stands for "some type": text if it is text, else NULL on a find."""
-
-
-def _is_hidden(oid: int, concealer: Concealer) -> bool:
-    shape = shape_of(oid)
-    is_number = shape is Shape.NUMBER or oid in (1016, 1231)
-    is_address = shape is Shape.NET or oid in (651, 1041)
-    return (is_number and concealer.has_card()) or (is_address and concealer.has_address())
-
-
-@lru_cache(maxsize=256)
-def prefilter(names: tuple[str, ...], hexadecimal: bool = False, escapes: bool = False) -> re2._Regexp:
-    """The combined RE2 pattern of the named detectors, over bytes. Finds something inside whatever
-    the precise detectors accept; `hexadecimal` and `escapes` add what has to be decoded first.
-    """
-    options = re2.Options()
-    options.encoding = re2.Options.Encoding.LATIN1
-    options.never_capture = True
-    options.log_errors = False
-    options.max_mem = _DFA_MEMORY
-    parts = [detector(name).prefilter for name in names]
-    parts += [_HEX_BYTES] * hexadecimal + [_JSON_ESCAPES] * escapes
-    pattern = "|".join(f"(?:{part})" for part in parts) or r"[^\x00-\xff]"
-    return re2.compile(pattern.encode("ascii"), options)
+def _place(edit: Edit) -> int:
+    return edit[2]
 
 
 def plan_for(
@@ -169,10 +212,32 @@ def plan_for(
     kind: Kind,
     bulk: int,
     copy: CopyFormat | None = None,
+    *,
+    detectors: DetectorSet = SHIPPED,
+    origins: Sequence[Origin | None] = (),
+    terms: Terms | None = _TERMS,
 ) -> ClearPlan:
     """A DetectPlan, or a PassPlan when no detector is in force or no column can hold a find."""
     if not any(mask.detectors for mask in detects):
         return PassPlan()
     if types and all(shape_of(oid) is Shape.FREE for oid in types):
         return PassPlan()
-    return DetectPlan(detects, types, formats, kind, bulk, copy)
+    return DetectPlan(detects, types, formats, kind, bulk, copy, detectors=detectors, origins=origins, terms=terms)
+
+
+_HEX_RUN = re.compile(rb"\\x((?:[0-9a-fA-F]{2})+)")
+
+
+def holds_find(detects: tuple[DetectMask, ...], text: bytes, detectors: DetectorSet = SHIPPED) -> bool:
+    """Whether a detector in force finds something in the text of an error, notice or the like.
+
+    Nothing is known of where its values come from, so a custom detector counts wherever it is meant to
+    look; bytes written as hex are looked into as well.
+    """
+    active = detectors.active(detects)
+    if not active:
+        return False
+    search = Search(active, {})
+    return any(search.finds(piece) for piece in (text, *(
+        bytes.fromhex(run[1].decode("ascii")) for run in _HEX_RUN.finditer(text)
+    )))

@@ -22,6 +22,7 @@ from typing import TypeVar
 from lockgate.model import (
     AuditMode,
     ColumnMask,
+    CustomDetector,
     Decision,
     DetectMask,
     Effect,
@@ -70,14 +71,16 @@ def column_masks(rules: Iterable[Rule]) -> tuple[ColumnMask, ...]:
 
 def detect_masks(rules: Iterable[Rule]) -> tuple[DetectMask, ...]:
     """Every detector once, with its strongest method; equal for equal sets of rules."""
-    named = ((name, mask.method) for rule in rules for mask in rule.detects for name in mask.detectors)
-    return tuple(DetectMask(names, method) for method, names in _strongest(named))
+    masks = [mask for rule in rules for mask in rule.detects]
+    named = ((name, mask.method) for mask in masks for name in mask.detectors)
+    return tuple(DetectMask(names, method, _customs(masks, names)) for method, names in _strongest(named))
 
 
 def request_checks(rules: Iterable[Rule]) -> tuple[RequestCheck, ...]:
     """Every detector once, with its strongest action; equal for equal sets of rules."""
-    named = ((name, check.action) for rule in rules for check in rule.requests for name in check.detectors)
-    return tuple(RequestCheck(names, action) for action, names in _strongest(named))
+    checks = [check for rule in rules for check in rule.requests]
+    named = ((name, check.action) for check in checks for name in check.detectors)
+    return tuple(RequestCheck(names, action, _customs(checks, names)) for action, names in _strongest(named))
 
 
 def row_limits(rules: Iterable[Rule]) -> RowLimits:
@@ -100,6 +103,12 @@ def review_terms(rules: Iterable[Rule]) -> ReviewTerms | None:
         by=groups[0], expires=min(term.expires for term in terms),
         mode=ReviewMode.TICKET if ReviewMode.TICKET in modes else ReviewMode.HOLD, also=tuple(groups[1:]),
     )
+
+
+def _customs(named: Iterable[DetectMask | RequestCheck], names: tuple[str, ...]) -> tuple[CustomDetector, ...]:
+    """The policy's own detectors among the names, in their order."""
+    found = {custom.name: custom for one in named for custom in one.customs}
+    return tuple(found[name] for name in names if name in found)
 
 
 def _least(bounds: Iterable[int | None]) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lockgate.analysis.sql import FACTS, VERBS, column_names
 from lockgate.protocols.postgres.enforcement import enforce
+from lockgate.protocols.postgres.leaktest import SUITE
 from lockgate.protocols.postgres.login import login
 from lockgate.protocols.postgres.probe import probe
 from lockgate.protocols.postgres.settings import PostgresSettings
@@ -20,6 +21,7 @@ SPEC = ProtocolSpec(
     facts=FACTS,
     verbs=VERBS,
     columns=column_names,
+    leaktest=SUITE,
 )
 
 __all__ = ["SPEC"]

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from lockgate.analysis.sql import SHOWS_VALUES, Masked
 from lockgate.errors import RemoteProtocolError
-from lockgate.kernel.frames import split_frames
+from lockgate.kernel.frames import HEADER, frame, split_frames
 from lockgate.model import Refusal
 from lockgate.protocols.postgres import codec, results
 from lockgate.protocols.postgres import messages as m
 from lockgate.protocols.postgres.judging import STALL, Burst, Judging, Outcome
-from lockgate.protocols.postgres.operations import Problem, reading_of
+from lockgate.protocols.postgres.operations import Problem, problem_of, reading_of
+from lockgate.protocols.postgres.requests import Intake
 from lockgate.protocols.postgres.states import Gone, Owed, Portal, Prepared, Reply, SessionState
 from lockgate.protocols.postgres.values import read_values
 from lockgate.wire.steps import Close, Steps
@@ -27,11 +29,20 @@ class ClientSide(Judging):
     def __init__(self, state: SessionState) -> None:
         super().__init__(state)
         self._limit = max(state.limits.inspect, state.limits.statement + 1_024)
+        self._pieces: list[bytes] = []      # behind the inbox, of a frame that is not whole: joined once, not at every read
+        self._missing = 0
 
     def data(self, data: bytes) -> Steps[None]:
         """Everything that arrived, in order, as far as it can be judged now."""
         state = self._state
-        state.inbox = state.inbox + data if state.inbox else data
+        self._missing -= len(data)
+        if self._missing > 0:
+            self._pieces.append(data)
+            return
+        if state.inbox or self._pieces:
+            data = b"".join((state.inbox, *self._pieces, data))
+            self._pieces.clear()
+        state.inbox = data
         if not state.is_client_busy and not state.is_ended:
             yield from self.go_on()
 
@@ -50,6 +61,7 @@ class ClientSide(Judging):
             if size >= 5:
                 yield from self._burst()
         state.is_client_busy = False
+        self._missing = _length_of(state.inbox) - len(state.inbox) - sum(map(len, self._pieces))
 
     def _burst(self) -> Steps[None]:
         state = self._state
@@ -154,13 +166,13 @@ class ClientSide(Judging):
         reply.grant = None
         masked = reply.masked
         assert masked is not None
-        prepared = Prepared(seen, masked, state.segment, types)
+        prepared = Prepared(seen, masked, state.segment, verdict.decision, types)
         if prepared.weight > _HEAVY and state.prepared.holds_more_than(state.limits.inspect):
             yield from self._refuse(burst, _TOO_MUCH, is_query=False)
             return None
         reply.undo = state.prepared.set(name, prepared)
         if name and seen.statement is not None:
-            state.names.prepare(name.decode("utf-8", "replace"), seen.statement, masked.masks_digest)
+            state.names.prepare(name.decode("utf-8", "replace"), seen.statement, _digest(masked))
         if reply.is_rewritten:
             burst.chunks.append(codec.parse(name, masked.text, types))
         else:
@@ -192,10 +204,25 @@ class ClientSide(Judging):
             return _TOO_MUCH
         reply.undo = state.portals.set(bind.portal, portal)
         if bind.portal:
-            state.names.declare(bind.portal.decode("utf-8", "replace"), prepared.masked.masks_digest)
-        burst.chunks.append(buffer[start:end])
+            state.names.declare(bind.portal.decode("utf-8", "replace"), _digest(prepared.masked))
+        burst.chunks.append(self._taken_in(bind, portal, buffer[start:end]))
         self._open(burst, reply)
         return None
+
+    def _taken_in(self, bind: codec.Bind, portal: Portal, raw: bytes) -> bytes:
+        """The Bind as it goes on: its values are looked at before they leave. What came of it is told at Execute,
+        which is judged."""
+        prepared, decision = portal.prepared, portal.prepared.decision
+        if not (bind.values and (decision.requests or decision.masks or decision.detects)):
+            return raw
+        intake = Intake(prepared.seen, prepared.masked, decision, self._state.masks,
+                        saw_masks=self._state.has_shown_masks)
+        types = prepared.described or codec.read_oids(prepared.types)
+        values = intake.parameters(bind.values, bind.formats, types, portal.values)
+        portal.refusal, portal.noted = intake.refusal, intake.noted
+        if all(new is old for new, old in zip(values, bind.values, strict=True)):
+            return raw
+        return codec.bind(bind._replace(values=values))
 
     def _describe(self, burst: Burst, buffer: bytes, start: int, end: int) -> Outcome:
         state = self._state
@@ -238,7 +265,7 @@ class ClientSide(Judging):
         if grant is None or grant.is_settled:
             verdict = yield from self._judge(
                 burst, seen.bound(portal.values, portal.reading, state.surroundings),
-                self._planner(seen, portal.prepared.masked.text)
+                self._planner(seen, portal)
             )
             if isinstance(verdict, Refusal):
                 yield from self._refused(burst, seen, verdict, is_query=False)
@@ -322,8 +349,18 @@ class ClientSide(Judging):
             return STALL if is_early else None
         grant = copying.grant
         burst.under = 0 if grant is None else grant.record
-        burst.chunks.append(buffer[start:end])
+        data = buffer[start:end]
+        if copying.intake is not None:
+            data = copying.intake.apply(data)
+            if copying.intake.refusal is not None:
+                # The backend fails, and its error is replaced: so a transaction block fails on both sides.
+                copying.problem = problem_of(copying.intake.refusal)
+                data, state.copying = _COPY_REFUSED, None
+        burst.chunks.append(data)
         if buffer[start] != m.COPY_DATA:
+            if copying.intake is not None and grant is not None:
+                for name in copying.intake.noted:
+                    grant.masked[name] = grant.masked.get(name, 0) + 1
             state.copying = None
         return None
 
@@ -341,6 +378,12 @@ class ClientSide(Judging):
         return None
 
 
+def _length_of(inbox: bytes) -> int:
+    """Bytes of the frame that begins here; 0 where its header is not there yet."""
+    return 1 + int.from_bytes(inbox[1:5], "big") if len(inbox) >= HEADER else 0
+
+
+_COPY_REFUSED: Final = frame(m.COPY_FAIL, b"lockgate refused the data\0")
 _HEAVY: Final = 16_384
 _WINDOW: Final = 65_536
 """Bytes of frames that are taken apart at a time."""
@@ -360,6 +403,11 @@ _TOO_MANY: Final = Problem("53400", "too many prepared statements or portals in 
 _NO_FUNCTION_CALL: Final = Problem(
     "0A000", "function calls by protocol message are refused by the gateway", hint="Use SELECT function(...)."
 )
+
+
+def _digest(masked: Masked) -> str:
+    """Under which masks a name was made by message."""
+    return SHOWS_VALUES if masked.results else masked.masks_digest
 
 
 def _unknown_statement(name: bytes) -> Problem:

@@ -31,6 +31,7 @@ class Column(NamedTuple):
     attribute: int
     type: int
     format: int
+    modifier: int = -1
 
 
 class Bind(NamedTuple):
@@ -201,6 +202,19 @@ def parse(name: bytes, statement: str, types: bytes = b"\0\0") -> bytes:
     return frame(m.PARSE, name + b"\0" + text(statement) + types)
 
 
+def bind(message: Bind) -> bytes:
+    """A Bind frame with these parts."""
+    body = [message.portal, b"\0", message.statement, b"\0", _codes(message.formats), _U16.pack(len(message.values))]
+    for value in message.values:
+        body += [_I32.pack(-1)] if value is None else [_I32.pack(len(value)), value]
+    body.append(_codes(message.result_formats))
+    return frame(m.BIND, b"".join(body))
+
+
+def _codes(codes: tuple[int, ...]) -> bytes:
+    return _U16.pack(len(codes)) + b"".join(map(_U16.pack, codes))
+
+
 def execute(portal: bytes, limit: int = 0) -> bytes:
     """An Execute frame."""
     return frame(m.EXECUTE, portal + b"\0" + _U32.pack(limit))
@@ -209,6 +223,30 @@ def execute(portal: bytes, limit: int = 0) -> bytes:
 def describe_portal(portal: bytes) -> bytes:
     """A Describe frame for a portal."""
     return frame(m.DESCRIBE, b"P" + portal + b"\0")
+
+
+def target(kind: int, what: bytes, name: bytes) -> bytes:
+    """A Describe or Close frame (`kind`) for a statement (`what` is ``S``) or a portal (``P``)."""
+    return frame(kind, what + name + b"\0")
+
+
+def read_row(body: bytes) -> tuple[bytes | None, ...]:
+    """The values of a DataRow's body (None is NULL)."""
+    cells: list[bytes | None] = []
+    position = 2
+    try:
+        for _ in range(_U16.unpack_from(body)[0]):
+            (length,) = _I32.unpack_from(body, position)
+            position += 4
+            if length < -1 or position + length > len(body):
+                raise RemoteProtocolError("a row does not add up")
+            cells.append(None if length == -1 else body[position:position + length])
+            position += max(length, 0)
+    except error:
+        raise RemoteProtocolError("a row does not add up") from None
+    if position != len(body):
+        raise RemoteProtocolError("a row does not add up")
+    return tuple(cells)
 
 
 # ---------------------------------------------------------------- backend messages
@@ -236,8 +274,8 @@ def _columns(buffer: bytes, start: int, end: int) -> tuple[Column, ...]:
         name, position = cstring(buffer, position, end)
         if position + 18 > end:
             raise RemoteProtocolError("a RowDescription does not add up")
-        table, attribute, type_, _, _, format_ = _COLUMN.unpack_from(buffer, position)
-        columns.append(Column(name, table, attribute, type_, format_))
+        table, attribute, type_, _, modifier, format_ = _COLUMN.unpack_from(buffer, position)
+        columns.append(Column(name, table, attribute, type_, format_, modifier))
         position += 18
     if position != end:
         raise RemoteProtocolError("a RowDescription does not add up")

@@ -42,7 +42,7 @@ def _of_rule(connection: str, rule: Rule, catalogue: Any) -> list[Enforcement]:
         _add_masks(add, rule, catalogue)
     for detect in rule.detects:
         for name in detect.detectors:
-            known = name in DETECTORS
+            known = name in DETECTORS or any(custom.name == name for custom in detect.customs)
             add(f"detect {name}", "detector on rows and COPY data, in text and binary; error texts withheld on a find"
                 if known else "", None if known else f"there is no detector {name}")
     return rows

@@ -11,6 +11,7 @@ transaction block and the discarding until Sync are the backend's own.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from enum import Enum
 from typing import Final
 
@@ -21,6 +22,7 @@ from lockgate.protocols.postgres import codec
 from lockgate.protocols.postgres import messages as m
 from lockgate.protocols.postgres.naming import REFUSED, Tag
 from lockgate.protocols.postgres.operations import PLAN_CHANGED, Problem, Seen, held_notice, problem_of
+from lockgate.protocols.postgres.requests import Intake
 from lockgate.protocols.postgres.states import Owed, Portal, Prepared, Reply, SessionState
 from lockgate.protocols.postgres.surroundings import matters
 from lockgate.wire.steps import Close, Compose, Judge, Record, Settle, Snapshot, Steps, ToClient, ToServer
@@ -38,6 +40,17 @@ _NOT_EXECUTED: Final = Refusal(
 _NOT_SHOWN: Final = Refusal(
     RefusalCode.UNSUPPORTED, "a person has to approve this, and EXECUTE does not show them what would run",
     hint="Send the statement itself.",
+)
+
+
+_NOT_REPLACED: Final = Refusal(
+    RefusalCode.NOT_ENFORCEABLE, "a value in this statement has to be replaced, and cannot be where it stands",
+    hint="Send the value as a parameter, or leave it out.",
+)
+
+_ASK_AGAIN: Final = Refusal(
+    RefusalCode.NOT_ENFORCEABLE, "other rules on what may be sent are in force than when the values were",
+    hint="Send the statement and its values again.",
 )
 
 
@@ -154,11 +167,12 @@ class Judging:
     def _waiting(self, ticket: str) -> bytes | None:
         return b"" if self._state.is_mid_frame else held_notice(ticket)
 
-    def _planner(self, seen: Seen, expected: str | None = None) -> Callable[[Decision], Planned | Refusal]:
-        """What `Judge` asks once policy has decided. `expected` is the text that Parse sent."""
+    def _planner(self, seen: Seen, portal: Portal | None = None) -> Callable[[Decision], Planned | Refusal]:
+        """What `Judge` asks once policy has decided. A portal runs the text that Parse sent."""
+        expected = None if portal is None else portal.prepared.masked.text
 
         def plan(decision: Decision) -> Planned | Refusal:
-            planned = self._plan(seen, decision)
+            planned = self._plan(seen, decision, portal)
             if expected is not None and type(planned) is Planned:
                 carry = planned.carry
                 if not isinstance(carry, Masked) or carry.text != expected:
@@ -167,7 +181,7 @@ class Judging:
 
         return plan
 
-    def _plan(self, seen: Seen, decision: Decision) -> Planned | Refusal:
+    def _plan(self, seen: Seen, decision: Decision, portal: Portal | None = None) -> Planned | Refusal:
         state = self._state
         if decision.masks or decision.detects:
             state.is_guarded = True
@@ -178,15 +192,16 @@ class Judging:
         if decision.effect is Effect.REVIEW and seen.statement is not None and seen.statement.executes \
                 and seen.statement.is_opaque:
             return _NOT_SHOWN
-        if decision.detects and seen.statement is not None and seen.statement.copies_out:
-            problem = next((copy.problem for copy in seen.statement.copies_out if copy.problem is not None), None)
+        if seen.statement is not None and (decision.detects or decision.requests or decision.masks):
+            looked_at = seen.statement.copies_in + (seen.statement.copies_out if decision.detects else ())
+            problem = next((copy.problem for copy in looked_at if copy.problem is not None), None)
             if problem is not None:
                 return Refusal(RefusalCode.NOT_ENFORCEABLE, f"values in this COPY cannot be looked at: {problem}",
                                hint="Use FORMAT text, binary or csv with plain options, or SELECT.")
         if seen.statement is not None and seen.statement.application is not None and state.tag is not None:
             return self._named(seen, seen.statement.application, state.tag)
         if not decision.masks:
-            return seen.plain
+            return self._looked_at(seen, None, seen.plain, decision, portal)
         if state.catalogue is None or seen.statement is None:
             return Refusal(
                 RefusalCode.NOT_ENFORCEABLE, "masks are due and the database's catalogue could not be read",
@@ -196,7 +211,37 @@ class Judging:
         if isinstance(masked, Refusal):
             return masked
         state.labelled = masked.labelled
-        return seen.plan(masked)
+        return self._looked_at(seen, masked, seen.plan(masked), decision, portal)
+
+    def _looked_at(self, seen: Seen, masked: Masked | None, planned: Planned, decision: Decision,
+                   portal: Portal | None) -> Planned | Refusal:
+        """The plan once the values that the client sends have been looked at; with another text where literals
+        have to be replaced."""
+        state, statement = self._state, seen.statement
+        if statement is None or not (decision.requests or decision.masks or decision.detects):
+            return planned
+        intake = Intake(seen, masked, decision, state.masks, saw_masks=state.has_shown_masks)
+        text = intake.text(statement.text)
+        if intake.refusal is not None:
+            return intake.refusal
+        if text is not statement.text:
+            changed = state.reader.read(text.encode())
+            if changed.statement is None or changed.statement.verbs != statement.verbs:
+                return _NOT_REPLACED
+            planned = changed.plain
+            if masked is not None and state.catalogue is not None:
+                again = state.reader.analyzer.mask(changed.statement, decision.masks, state.catalogue, state.names)
+                if isinstance(again, Refusal):
+                    return again
+                planned = changed.plan(again)
+        noted = intake.noted
+        if portal is not None:
+            if portal.refusal is not None:
+                return portal.refusal
+            if decision.requests != portal.prepared.decision.requests:
+                return _ASK_AGAIN
+            noted += portal.noted
+        return replace(planned, noted=noted) if noted else planned
 
     def _named(self, seen: Seen, naming: Naming, tag: Tag) -> Planned | Refusal:
         """A SET of application_name goes on with the session's tag in front of the client's name."""

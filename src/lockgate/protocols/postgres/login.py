@@ -22,6 +22,7 @@ from lockgate.protocols.postgres import codec, oauth
 from lockgate.protocols.postgres import messages as m
 from lockgate.protocols.postgres.mediator import PostgresMediator
 from lockgate.protocols.postgres.operations import Problem, problem_of, reader_for
+from lockgate.protocols.postgres.sessionmasks import SessionMasks
 from lockgate.protocols.postgres.settings import settings_of
 from lockgate.protocols.postgres.startup import Wishes, sort_wishes
 from lockgate.protocols.postgres.states import SessionState
@@ -128,7 +129,12 @@ def _login(context: LoginContext, client: _Client) -> Steps[PostgresMediator | N
         connection, settings.database or connection.name, {**wishes.forward, "application_name": application}
     )
     path = yield from search_path(link, ready)
-    return (yield from _hand_over(context, client, connection, wishes, ready, minor, application, path))
+    mediator = yield from _hand_over(context, client, connection, wishes, ready, minor, application, path)
+    if context.keys is not None:
+        mediator.state.masks = SessionMasks(
+            context.keys, connection.name, identity, admission.session, wishes.claims.get("task"))
+    yield from _begin(client, ready, mediator)
+    return mediator
 
 
 # ---------------------------------------------------------------- 1. opening
@@ -333,8 +339,12 @@ def _hand_over(
         + frame(m.BACKEND_KEY_DATA, key)
         + codec.ready(m.IDLE)
     )
+    return mediator
+
+
+def _begin(client: _Client, ready: Ready, mediator: PostgresMediator) -> Steps[None]:
+    """What came with the last bytes of the log-in belongs to the session."""
     if ready.rest:
         yield from mediator.server_data(ready.rest)
     if client.rest:
         yield from mediator.client_data(client.rest)
-    return mediator

@@ -6,7 +6,7 @@ cached by the bytes of the statement (a repeated statement costs one dictionary 
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -19,6 +19,7 @@ from lockgate.analysis.sql import (
     Catalogue,
     Masked,
     NotUnderstood,
+    Recent,
     SessionNames,
     Statement,
 )
@@ -31,7 +32,7 @@ from lockgate.protocols.postgres.surroundings import Surroundings, matters
 
 PROTOCOL: Final = "postgres"
 _CACHED_ENTRIES: Final = 2_048
-_CACHED_BYTES: Final = 8 << 20
+_CACHED_BYTES: Final = 24 << 20
 _NO_LABELS: Final[frozenset[tuple[int, int]]] = frozenset()
 
 
@@ -120,6 +121,11 @@ class Seen:
         setattr(self, name, made)
         return made
 
+    @property
+    def weight(self) -> int:
+        """Bytes of memory that it holds, about; what was planned for it may be as long again."""
+        return 2_000 + 8 * len(self.raw) + (0 if self.statement is None else self.statement.weight)
+
     def within(self, analyzer: Analyzer, catalogue: Catalogue | None, names: SessionNames) -> Seen:
         """The statement with the effects of the code that it runs, as far as the catalogue knows it."""
         base = self.base
@@ -138,7 +144,8 @@ class Seen:
     def plan(self, masked: Masked) -> Planned:
         """The plan for `masked`; the same object for the same mask result, which analysis caches."""
         if self.planned_for is not masked:
-            self.planned = Planned(masked.text.encode(), masked.digest, masked)
+            self.planned = Planned(
+                masked.text.encode(), masked.digest, masked, tuple((one.label, one.per_hour) for one in masked.lookups))
             self.planned_for = masked
         return self.planned
 
@@ -157,8 +164,7 @@ class StatementReader:
     def __init__(self, limit: int) -> None:
         self.analyzer = Analyzer(AnalysisLimits(statement=limit))
         self._limit = limit
-        self._seen: OrderedDict[bytes, Seen] = OrderedDict()
-        self._bytes = 0
+        self._seen: Recent[bytes, Seen] = Recent(_CACHED_ENTRIES, _CACHED_BYTES)
 
     def read(self, raw: bytes) -> Seen:
         """The statement in `raw` (without its NUL)."""
@@ -167,12 +173,13 @@ class StatementReader:
         found = self._seen.get(raw)
         if found is None:
             found = self._read(raw)
-            self._keep(raw, found)
+            self._seen.put(raw, found, found.weight)
         return found
 
     def _read(self, raw: bytes) -> Seen:
         if len(raw) > self._limit:
-            problem = Problem("54000", f"a statement may have {self._limit} bytes here, this one has {len(raw)}")
+            problem = Problem("54000", f"a statement may have {self._limit} bytes here, this one has {len(raw)}",
+                              hint="Bulk data belongs into parameters or COPY.")
             return Seen(raw[:0], "", None, problem)
         try:
             text = raw.decode()
@@ -187,22 +194,11 @@ class StatementReader:
         try:
             statement = self.analyzer.statement(text)
         except NotUnderstood as error:
-            return Seen(raw, text, None, Problem(error.sqlstate, error.message, position=error.position))
+            return Seen(raw, text, None, Problem(error.sqlstate, error.message, hint=error.hint, position=error.position))
         refused: Problem | None = None
         if statement.forbidden is not None:
             refused = Problem("42501", statement.forbidden, hint="Nothing was executed.")
         return Seen(raw, text, statement, refused)
-
-    def _keep(self, raw: bytes, seen: Seen) -> None:
-        """Bounded by entries and bytes; the oldest go first."""
-        size = len(raw)
-        if size > _CACHED_BYTES // 16:
-            return
-        self._seen[raw] = seen
-        self._bytes += size
-        while len(self._seen) > _CACHED_ENTRIES or self._bytes > _CACHED_BYTES:
-            oldest, _ = self._seen.popitem(last=False)
-            self._bytes -= len(oldest)
 
 
 @lru_cache(maxsize=256)
@@ -237,7 +233,8 @@ def _operation(kind: str, text: str, statement: Statement | None) -> Operation:
     some do not, is left out. (What was read has its comments out and its literals closed.)
     """
     if statement is None:
-        return Operation(PROTOCOL, kind, VERBS, text, text, _UNREADABLE)
+        key = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()
+        return Operation(PROTOCOL, kind, VERBS, text, key, _UNREADABLE)
     return Operation(
         PROTOCOL, kind, statement.verbs, statement.text.strip(_ENDS), statement.key, statement.facts, (),
         statement.objects,
@@ -272,6 +269,7 @@ _SQLSTATES: Final[dict[RefusalCode, str]] = {
     RefusalCode.NOT_UNDERSTOOD: "42601",
     RefusalCode.NOT_ENFORCEABLE: "42501",
     RefusalCode.UNKNOWN_OBJECT: "42P01",
+    RefusalCode.UNKNOWN_COLUMN: "42703",
     RefusalCode.TOO_LARGE: "54000",
     RefusalCode.UNSUPPORTED: "0A000",
     RefusalCode.AUDIT_UNAVAILABLE: "58030",

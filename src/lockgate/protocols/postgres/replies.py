@@ -16,6 +16,7 @@ from lockgate.protocols.postgres import codec, results
 from lockgate.protocols.postgres import messages as m
 from lockgate.protocols.postgres.naming import LOST
 from lockgate.protocols.postgres.operations import Problem
+from lockgate.protocols.postgres.requests import CopyIntake, Intake
 from lockgate.protocols.postgres.states import Owed, Reply, SessionState
 from lockgate.protocols.postgres.upstream import schemas
 from lockgate.wire.steps import Settle
@@ -100,7 +101,8 @@ class Replies:
         labelled = self._state.labelled if head.masked is None else head.masked.labelled
         if needs_columns or labelled:
             columns = codec.read_row_description(self._buffer, start, end)
-            if results.is_contradicted(labelled, columns):
+            due = () if head.masked is None else head.masked.results
+            if results.is_contradicted(labelled, columns, due):
                 self._fatal = _CONTRADICTED
                 return _DROP
             if head.owed is Owed.QUERY:
@@ -126,13 +128,21 @@ class Replies:
 
     def _command_complete(self, start: int, end: int) -> bytes | None:
         head = self._expect(Owed.EXECUTE, Owed.QUERY)
+        self._completed(head, start, end)
+        grant, masked = head.grant, head.masked
+        if masked is None or not masked.shown or grant is None or not grant.decision.notice or head.is_noticed:
+            return None
+        head.is_noticed = True
+        return results.honesty(masked.shown) + self._buffer[start:end]
+
+    def _completed(self, head: Reply, start: int, end: int) -> None:
         head.is_copying_out = False
         if head.owed is Owed.QUERY:
             head.affected += codec.affected_rows(self._buffer, start, end)
             head.plan = None
             if self._state.copying is head:
                 self._state.copying = None
-            return None
+            return
         state = self._state
         state.queue.pop()
         if state.copying is head:
@@ -146,13 +156,12 @@ class Replies:
             rows = rows or codec.affected_rows(self._buffer, start, end)
             self._settles.append(Settle(grant, OutcomeStatus.OK, rows, sent))
         self._executed(head)
-        return None
 
     def _executed(self, head: Reply) -> None:
         """A statement ran to its end: what it did to names and definitions counts from now on."""
         state = self._state
         if head.is_labelled:
-            state.is_transaction_labelled = True
+            state.is_transaction_labelled = state.has_shown_masks = True
         if head.changes_catalogue:
             state.has_changed_catalogue = True
         seen, masked = head.seen, head.masked
@@ -211,9 +220,23 @@ class Replies:
         state = self._state
         codec.read_copy_response(self._buffer, start, end)
         state.copying = head
+        head.intake = self._intake(head)
         if head.owed is Owed.EXECUTE and state.queue.drop_syncs():
             state.segment, state.epoch, state.is_segment_open = head.segment, head.epoch, True
         return None
+
+    def _intake(self, head: Reply) -> CopyIntake | None:
+        """What looks at the data that is about to come, where policy has something to look for."""
+        seen, grant = head.seen, head.grant
+        if grant is None or seen is None or not (
+                grant.decision.requests or grant.decision.masks or grant.decision.detects):
+            return None
+        stated = () if seen.statement is None else seen.statement.copies_in
+        if head.copies_in >= len(stated) or stated[head.copies_in].problem is not None:
+            raise RemoteProtocolError("a COPY runs that its statement does not describe")
+        head.copies_in += 1
+        intake = Intake(seen, head.masked, grant.decision, self._state.masks, saw_masks=self._state.has_shown_masks)
+        return CopyIntake(intake, stated[head.copies_in - 1], self._state.limits.inspect)
 
     def _copy_out(self, start: int, end: int) -> bytes | None:
         head = self._expect(Owed.EXECUTE, Owed.QUERY)

@@ -98,7 +98,7 @@ class ServerSide(Replies):
                 if head is None or not head.takes(kind):
                     self._fatal, rest = _BROKEN, start
                     break
-                due = results.row_plan(head) if head.plan is None else head.plan
+                due = results.row_plan(head, self._state.masks, self._state.catalogue) if head.plan is None else head.plan
                 head.rows += count
                 head.sent += end - start
                 if due is not plan:
@@ -175,7 +175,7 @@ class ServerSide(Replies):
             return
         kind, head = buffer[rest], state.queue.head
         if kind in (m.DATA_ROW, m.COPY_DATA) and head is not None and head.takes(kind):
-            plan = results.row_plan(head)
+            plan = results.row_plan(head, self._state.masks, self._state.catalogue)
             if plan is results.PASS:
                 yield from self._pass_giant(head, buffer[rest:], missing)
                 return

@@ -23,11 +23,13 @@ from typing import Generic, TypeVar
 from lockgate.analysis.sql import Catalogue, Masked, SessionNames
 from lockgate.config.settings import Limits
 from lockgate.govern.pipeline import ClearPlan, Grant
-from lockgate.model import OutcomeStatus
+from lockgate.model import Decision, OutcomeStatus, Refusal
 from lockgate.protocols.postgres import messages as m
 from lockgate.protocols.postgres.codec import Column
 from lockgate.protocols.postgres.naming import Tag
 from lockgate.protocols.postgres.operations import Problem, Seen, StatementReader
+from lockgate.protocols.postgres.requests import CopyIntake
+from lockgate.protocols.postgres.sessionmasks import SessionMasks
 from lockgate.protocols.postgres.surroundings import Surroundings
 from lockgate.wire.steps import Settle
 
@@ -48,11 +50,12 @@ class Owed(IntEnum):
 class Prepared:
     """A prepared statement: what was judged at Parse is what every Execute of it runs."""
 
-    __slots__ = ("asked", "columns", "described", "masked", "seen", "segment", "types", "weight")
+    __slots__ = ("asked", "columns", "decision", "described", "masked", "seen", "segment", "types", "weight")
 
-    def __init__(self, seen: Seen, masked: Masked, segment: int, types: bytes = b"\0\0") -> None:
+    def __init__(self, seen: Seen, masked: Masked, segment: int, decision: Decision, types: bytes = b"\0\0") -> None:
         self.seen = seen
         self.masked = masked
+        self.decision = decision
         self.segment = segment
         self.types = types                         # of the parameters, as Parse declared them
         self.described: tuple[int, ...] = ()       # … and as the backend did
@@ -64,7 +67,7 @@ class Prepared:
 class Portal:
     """A bound statement. `grant` is open from its first Execute until its last row."""
 
-    __slots__ = ("asked", "columns", "grant", "prepared", "reading", "result_formats", "rows", "segment", "sent",
+    __slots__ = ("asked", "columns", "grant", "noted", "prepared", "reading", "refusal", "result_formats", "rows", "segment", "sent",
                  "values", "weight")
 
     def __init__(
@@ -80,6 +83,8 @@ class Portal:
         self.columns: tuple[Column, ...] | None = None
         self.asked = -1
         self.grant: Grant | None = None
+        self.refusal: Refusal | None = None        # of what its values hold; it is told when it is to run
+        self.noted: tuple[str, ...] = ()           # what its values hold, for the record
         self.rows = 0
         self.sent = 0
 
@@ -176,8 +181,8 @@ class Undo:
 class Reply:
     """One client message that owes replies, and what to do with them."""
 
-    __slots__ = ("affected", "changes_catalogue", "code", "columns", "copies", "epoch", "grant", "is_copying_out",
-                 "is_hidden", "is_rewritten", "masked", "owed", "plan", "portal", "prepared", "problem", "rows", "seen",
+    __slots__ = ("affected", "changes_catalogue", "code", "columns", "copies", "copies_in", "epoch", "grant", "intake", "is_copying_out",
+                 "is_hidden", "is_noticed", "is_rewritten", "masked", "owed", "plan", "portal", "prepared", "problem", "rows", "seen",
                  "segment", "sent", "undo")
 
     def __init__(self, owed: Owed, segment: int, epoch: int) -> None:
@@ -194,9 +199,12 @@ class Reply:
         self.plan: ClearPlan | None = None           # of the result that is running
         self.columns: tuple[Column, ...] = ()
         self.is_hidden = False                       # asked by the gateway: the client sees no reply
+        self.is_noticed = False                      # the client was told which columns are masks
         self.is_rewritten = False                    # positions in errors would mislead
         self.is_copying_out = False
         self.copies = 0                              # COPY … TO STDOUT begun, of those in the string
+        self.copies_in = 0                           # COPY … FROM STDIN begun, of those in the string
+        self.intake: CopyIntake | None = None        # looks at the data of the one that runs
         self.changes_catalogue = False
         self.rows = 0                                # delivered
         self.sent = 0                                # their bytes
@@ -305,6 +313,7 @@ class SessionState:
         "epoch",
         "has_changed_catalogue",
         "has_local_sync",
+        "has_shown_masks",
         "inbox",
         "is_client_busy",
         "is_ended",
@@ -321,6 +330,7 @@ class SessionState:
         "is_woken",
         "labelled",
         "limits",
+        "masks",
         "names",
         "opaque_segment",
         "portals",
@@ -342,10 +352,12 @@ class SessionState:
         self.limits = limits
         self.tag = None if not tag else Tag(tag, application)
         self.backend_key = backend_key
+        self.masks: SessionMasks | None = None     # keys of result masks
         self.user = ""                             # the account behind the session
         self.names = SessionNames()
         self.catalogue: Catalogue | None = None
         self.has_changed_catalogue = False         # own DDL ran in the open transaction
+        self.has_shown_masks = False               # a statement that touches a labelled relation has run
         self.is_stale = False                      # … and is committed: the catalogue is old
         self.is_unconfirmed = False                # … and `names` has yet to hear what the new one knows
         self.labelled: frozenset[tuple[int, int]] = frozenset()     # columns masked for this session, as last planned

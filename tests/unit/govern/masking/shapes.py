@@ -7,8 +7,10 @@ import struct
 
 from hypothesis import strategies as st
 
-from lockgate.govern.masking import detectors
-from lockgate.govern.masking.detectors import DETECTORS, Pattern, luhn
+from lockgate.govern.masking import assignments, credentials, payment, personal
+from lockgate.govern.masking.detector import Pattern
+from lockgate.govern.masking.detectors import DETECTORS
+from lockgate.govern.masking.validators import luhn
 
 Row = list[bytes | None]
 
@@ -31,8 +33,8 @@ def cards(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def ibans(draw: st.DrawFn) -> bytes:
-    country = draw(st.sampled_from(sorted(detectors._IBAN_LENGTHS)))
-    size = detectors._IBAN_LENGTHS[country] - 4
+    country = draw(st.sampled_from(sorted(payment._IBAN_LENGTHS)))
+    size = payment._IBAN_LENGTHS[country] - 4
     rest = draw(st.text("0123456789ABCXYZ", min_size=size, max_size=size))
     number = int("".join(str(int(letter, 36)) for letter in rest + country + "00"))
     whole = f"{country}{98 - number % 97:02d}{rest}"
@@ -44,16 +46,55 @@ def _by(pattern: re.Pattern[bytes]) -> st.SearchStrategy[bytes]:
     return st.from_regex(pattern)
 
 
+_ALNUM = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+
+
+@st.composite
+def random_assignments(draw: st.DrawFn) -> bytes:
+    name = draw(st.sampled_from(["token", "x_key", "AppSecretSalt", "session", "v1.auth", "blob"]))
+    size = draw(st.integers(20, 48))
+    value = draw(st.text(_ALNUM + "-_+/", min_size=size, max_size=size))
+    quote = draw(st.sampled_from(["", '"', "'"]))
+    sign = draw(st.sampled_from(["=", ":", " = ", ": ", " => ", ":="]))
+    return f"{name}{sign}{quote}{value}{quote}".encode()
+
+
+@st.composite
+def ipv6s(draw: st.DrawFn) -> bytes:
+    groups = draw(st.lists(st.text("0123456789abcdefABCDEF", min_size=1, max_size=4), min_size=8, max_size=8))
+    cut = draw(st.integers(0, 7))
+    width = draw(st.integers(0, 8 - cut))
+    whole = ":".join(groups) if width == 0 else ":".join(groups[:cut]) + "::" + ":".join(groups[cut + width :])
+    return (whole + draw(st.sampled_from(["", "/64", "%eth0", "%eth0/64"]))).encode()
+
+
+@st.composite
+def named_numbers(draw: st.DrawFn, names: tuple[str, ...], least: int, most: int) -> bytes:
+    name = draw(st.sampled_from(names))
+    tail = draw(st.sampled_from(["", " number", " no.", "_number", " is", " number is"]))
+    sign = draw(st.sampled_from(["", ":", "=", ": ", " = ", " #", '": "', "='", '":"']))
+    digits = draw(st.text("0123456789", min_size=least, max_size=most))
+    return f"{name}{tail}{sign}{digits}".encode()
+
+
 def accepted(name: str) -> st.SearchStrategy[bytes]:
     """Values in which the precise half of the detector finds something."""
     found = DETECTORS[name]
     made = {
-        "credit_card": cards(),
+        "credit_card": cards() | named_numbers(("card", "Credit Card", "PAN", "cc"), 13, 19),
         "iban": ibans(),
-        "aws_key": _by(detectors._aws_ids.compiled) | _by(detectors._aws_secrets.compiled),
-        "password_assignment": _by(detectors._PASSWORD) | _by(detectors._URL_PASSWORD),
+        "ssn": _by(personal._SSN_FORM.compiled) | named_numbers(("ssn", "Social Security", "SSN"), 9, 9),
+        "phone": _by(personal._PHONE_FORM.compiled) | _by(personal._PHONE_NAMED.compiled)
+        | named_numbers(("tel", "Phone", "mobile", "fax"), 7, 15),
+        "ipv6": ipv6s(),
+        "aws_key": _by(credentials._aws_ids.compiled) | _by(credentials._aws_secrets.compiled)
+        | _by(credentials._aws_others.compiled),
+        "password_assignment": st.one_of([_by(pattern) for pattern in (
+            assignments._PASSWORD, assignments._SQL_PASSWORD, assignments._OPTION, assignments._AUTHORIZATION,
+            assignments._URL_PASSWORD)]),
+        "high_entropy": random_assignments(),
     }
-    if isinstance(found.find, Pattern):
+    if isinstance(found.find, Pattern) and name not in made:
         made[name] = _by(found.find.compiled)
     return made[name].filter(lambda value: bool(found.find(value)))
 

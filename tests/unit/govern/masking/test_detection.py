@@ -13,8 +13,9 @@ from psycopg import pq
 from psycopg.adapt import Transformer
 
 from lockgate.errors import RemoteProtocolError
-from lockgate.govern.masking import DETECTORS, DetectPlan, PassPlan, plan_for
+from lockgate.govern.masking import DETECTORS, SHIPPED, DetectPlan, PassPlan, plan_for
 from lockgate.govern.masking.conceal import Concealer
+from lockgate.govern.masking.search import Search
 from lockgate.model import DetectMask, MaskMethod
 from tests.unit.govern.masking.shapes import Row, accepted, framed, read_rows, row_body, stream
 
@@ -48,7 +49,7 @@ def test_two_stages_equal_a_scan_of_every_field(rows: list[Row], data: st.DataOb
     """Whatever the rows and wherever chunks of whole frames are cut, each field comes out as if it had
     been searched alone.
     """
-    whole = Concealer(ALL)
+    whole = Concealer(Search(SHIPPED.active(ALL), {}))
     expected = [[None if item is None else whole.text(item) for item in row] for row in rows]
     plan = DetectPlan(ALL, (25, 25), (0, 1), "rows", BULK)
     out = b""
@@ -58,7 +59,7 @@ def test_two_stages_equal_a_scan_of_every_field(rows: list[Row], data: st.DataOb
         out += plan.apply(stream(rows[at : at + step]))
         at += step
     assert read_rows(out) == expected
-    assert plan.masked == whole.masked
+    assert plan.masked == whole.search.masked
 
 
 def test_a_clean_chunk_is_the_same_object() -> None:

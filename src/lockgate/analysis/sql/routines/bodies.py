@@ -178,8 +178,7 @@ def _steps(evaluations: list[Evaluation]) -> tuple[Step, ...]:
 
 
 def _parsed(text: str) -> list[Any]:
-    data = text.encode("utf-8", "surrogatepass")
-    require_flat(text, len(data))
+    require_flat(text)
     try:
         return list(pgparse.parse(text))
     except pgparse.PGQueryError:

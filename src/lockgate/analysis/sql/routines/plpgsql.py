@@ -135,7 +135,7 @@ class Script:
 def script_of(parameters: list[Node], returns: Node, body: str) -> Script:
     """Reads a body. `parameters` and `returns` are FunctionParameter and TypeName nodes. Raises `Unreadable`."""
     try:
-        require_flat(body, len(body))
+        require_flat(body)
     except NotUnderstood:
         raise Unreadable(UNREADABLE) from None
     text, gone = with_records(body)

@@ -1,0 +1,75 @@
+"""The constant side of `column = constant`: what an agent may look a protected value up by.
+
+Apart from `expressions` because it asks for a form and not for a dependence. Casts of a constant are one;
+an expression of constants is not.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from lockgate.analysis.sql.taint.result import Constant
+
+Node = dict[str, Any]
+
+KINDS: Final = frozenset(("AEXPR_OP", "AEXPR_IN", "AEXPR_OP_ANY"))
+
+
+def is_equality(comparison: Node) -> bool:
+    """Whether an A_Expr is `=`, `IN` or `= ANY` with the built-in operator's name."""
+    if comparison.get("kind") not in KINDS:
+        return False
+    names = comparison.get("name") or [{}]
+    if names[-1].get("String", {}).get("sval") != "=":
+        return False
+    return len(names) == 1 or names[-2].get("String", {}).get("sval") == "pg_catalog"
+
+
+def constants_of(node: Node, kind: str) -> tuple[Constant, ...] | None:
+    """The constants of the right side of a comparison; None where anything else is among them."""
+    if kind == "AEXPR_OP":
+        items, is_array = [node], False
+    elif kind == "AEXPR_IN":
+        items, is_array = node.get("List", {}).get("items", []), False
+    elif "A_ArrayExpr" in _bare(node):
+        items, is_array = _bare(node)["A_ArrayExpr"].get("elements", []), False
+    else:
+        items, is_array = [node], True
+    found = []
+    for item in items:
+        constant = _constant(item, is_array)
+        if constant is None:
+            return None
+        found.append(constant)
+    return tuple(found)
+
+
+def _bare(node: Node) -> Node:
+    while "TypeCast" in node:
+        node = node["TypeCast"].get("arg", {})
+    return node
+
+
+def _constant(node: Node, is_array: bool) -> Constant | None:
+    bare = _bare(node)
+    if "ParamRef" in bare:
+        parameter = bare["ParamRef"]
+        return Constant(parameter.get("location", 0), None, parameter.get("number", 0), is_array)
+    literal = bare.get("A_Const")
+    if literal is None:
+        return None
+    return Constant(literal.get("location", 0), _text(literal), None, is_array)
+
+
+def _text(literal: Node) -> str | None:
+    if literal.get("isnull"):
+        return None
+    if "sval" in literal:
+        return str(literal["sval"].get("sval", ""))
+    if "ival" in literal:
+        return str(literal["ival"].get("ival", 0))
+    if "boolval" in literal:
+        return "true" if literal["boolval"].get("boolval") else "false"
+    if "fval" in literal:
+        return str(literal["fval"].get("fval", ""))
+    return str(literal.get("bsval", {}).get("bsval", ""))

@@ -1,0 +1,202 @@
+"""What agents send by value: masks that come back, tokens that stand for values, and content that has no place there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+
+from testbed.gateway import Gateway, Issuer, gateway, run
+from testbed.postgres import Server
+from tests.e2e.conftest import HEAD, PASSWORD
+
+SCHEMA = """
+CREATE TABLE people (id int PRIMARY KEY, name text, email text, ssn text, salary numeric, doc jsonb, born date);
+INSERT INTO people VALUES (1, 'ann', 'ann@example.com', '219-09-9999', 5000, '{"a": 1}', '1980-02-03'),
+                          (2, 'bob', 'bob@example.com', '219-09-9998', 6000, NULL, NULL);
+CREATE TABLE notes (id int, body text);
+"""
+RULES = """\
+  - name: hide
+    connections: [sent]
+    mask:
+      - {{columns: ["people.ssn", "people.salary", "people.born"], with: redact}}
+      - {{columns: ["people.email"], with: token, predicates: equality, lookups: 1000/h, returns: true}}
+      - {{detect: [jwt], with: partial}}
+  - name: no-keys
+    connections: [sent]
+    requests:
+      - {{detect: [aws_key], do: block}}
+      - {{detect: [credit_card], do: mask}}
+      - {{detect: [iban], do: record}}
+"""
+KEY = "AKIAIOSFODNN7EXAMPLE"
+CARD = "4111 1111 1111 1111"
+IBAN = "DE89370400440532013000"
+
+
+@pytest.fixture(scope="module")
+def sent(backend: Server, tokens: Issuer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway that looks at requests, on a database of its own."""
+    with psycopg.connect(backend.dsn(), autocommit=True) as admin:
+        admin.execute("CREATE DATABASE sent OWNER app")
+    with psycopg.connect(backend.dsn("sent"), autocommit=True) as admin:
+        admin.execute("SET ROLE app")
+        admin.execute(SCHEMA)
+    folder: Path = tmp_path_factory.mktemp("sent")
+    with gateway(folder, HEAD.replace("name: plain", "name: sent") + RULES, env={"CRM_PASSWORD": PASSWORD},
+                 backend=backend.port, issuer=tokens.url) as running:
+        yield running
+
+
+@pytest.fixture
+def connection(sent: Gateway, agent: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(sent.dsn(agent, "sent"), autocommit=True) as opened:
+        yield opened
+
+
+@pytest.fixture
+def direct(backend: Server) -> Iterator[psycopg.Connection]:
+    """Past the gateway, to see what is stored; people are as they were afterwards."""
+    with psycopg.connect(backend.dsn("sent"), autocommit=True) as opened:
+        yield opened
+        opened.execute("DELETE FROM notes")
+        opened.execute("DELETE FROM people WHERE id > 2")
+        opened.execute("UPDATE people SET email = name || '@example.com', salary = 4000 + id * 1000")
+        opened.execute("UPDATE people SET doc = '{\"a\": 1}' WHERE id = 1")
+
+
+@pytest.mark.parametrize(("statement", "values"), [
+    ("UPDATE people SET ssn = 'xxxx' WHERE id = 1", None), ("UPDATE people SET ssn = %s WHERE id = %s", ("xxxx", 1)),
+    ("INSERT INTO notes VALUES (1, E'xx\\x78x')", None), ("INSERT INTO notes VALUES (1, 'xx'\n'xx')", None),
+    ("INSERT INTO notes VALUES (1, $$xxxx$$)", None), ("INSERT INTO notes VALUES (1, U&'\\0078xxx')", None),
+    ("UPDATE people SET doc = '{\"ssn\": \"xxxx\"}' WHERE id = 1", None), ("UPDATE people SET doc = %s WHERE id = 1", (Jsonb({"b": ["xxxx"]}),)),
+    ("INSERT INTO notes SELECT 1, 'axxx@example.com'", None), ("WITH w AS (INSERT INTO notes VALUES (1, 'xxxx9999') RETURNING 1) SELECT 1", None),
+    ("MERGE INTO notes USING people p ON p.id = notes.id WHEN NOT MATCHED THEN INSERT VALUES (p.id, 'xxxx')", None),
+])
+@pytest.mark.parametrize("binary", [False, True])
+def test_a_mask_is_not_stored(connection: psycopg.Connection, direct: psycopg.Connection, statement: str,
+                              values: tuple[object, ...] | None, binary: bool) -> None:
+    """In a literal of any form, a parameter in text or binary, and inside JSON; nothing is changed."""
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="mask"):
+        connection.execute(statement.replace("%s", "%b").encode() if binary else statement.encode(), values)
+    assert direct.execute("SELECT ssn, doc FROM people WHERE id = 1").fetchall() == [("219-09-9999", {"a": 1})]
+    assert direct.execute("SELECT count(*) FROM notes").fetchone() == (0,)
+
+
+def test_a_zero_that_was_shown_is_not_stored(connection: psycopg.Connection, direct: psycopg.Connection) -> None:
+    """A mask that looks like a value is refused in a session that has been shown it, and only in an UPDATE."""
+    connection.execute("UPDATE people SET salary = 0 WHERE id = 2")
+    assert connection.execute("SELECT salary FROM people WHERE id = 1").fetchone() == (0,)
+    for statement, values in (("UPDATE people SET salary = 0 WHERE id = 1", None),
+                              ("UPDATE people SET salary = %s WHERE id = 1", (0,)),
+                              ("UPDATE people SET born = '1970-01-01' WHERE id = 1", None)):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="mask"):
+            connection.execute(statement.encode(), values)
+    connection.execute("INSERT INTO people (id, salary) VALUES (7, 0)")
+    assert direct.execute("SELECT salary FROM people WHERE id = 1").fetchone() == (5000,)
+
+
+def test_a_token_that_comes_back_is_the_value(connection: psycopg.Connection, direct: psycopg.Connection) -> None:
+    """It finds its row and is stored as what it stands for, as a literal and as a parameter."""
+    (token,) = connection.execute("SELECT email FROM people WHERE id = 1").fetchone() or ("",)
+    assert token.startswith("tok_")
+    assert connection.execute("SELECT id FROM people WHERE email = %s", (token,)).fetchall() == [(1,)]
+    assert connection.execute(f"SELECT id FROM people WHERE email = '{token}'".encode()).fetchall() == [(1,)]
+    connection.execute("UPDATE people SET email = %s WHERE id = 2", (token,))
+    assert direct.execute("SELECT email FROM people WHERE id = 2").fetchone() == ("ann@example.com",)
+    connection.execute(f"INSERT INTO people (id, name, email) VALUES (5, 'eve', '{token}')".encode())
+    assert direct.execute("SELECT email FROM people WHERE id = 5").fetchone() == ("ann@example.com",)
+
+
+@pytest.mark.parametrize("statement", [
+    "SELECT '{}', id FROM people WHERE email = '{}'", "SELECT %(t)s::text, id FROM people WHERE email = %(t)s", "SELECT '{}'",
+    "SELECT id, upper('{}') FROM people WHERE email = '{}'", "SELECT email = '{}', '{}' || '' FROM people",
+])
+def test_a_token_is_turned_back_nowhere_else(connection: psycopg.Connection, statement: str) -> None:
+    """No other place of a statement gets the value to show."""
+    (token,) = connection.execute("SELECT email FROM people WHERE id = 1").fetchone() or ("",)
+    try:
+        shown = str(connection.execute(statement.replace("{}", token).encode(), {"t": token}).fetchall())
+    except psycopg.errors.InsufficientPrivilege:
+        return
+    assert "ann@" not in shown.lower()
+
+
+@pytest.mark.parametrize("statement", [
+    "INSERT INTO notes VALUES (1, '{}')", "UPDATE people SET name = '{}' WHERE id = 1", "UPDATE people SET ssn = 'mail {}' WHERE id = 1",
+])
+def test_a_token_is_not_stored_elsewhere(connection: psycopg.Connection, statement: str) -> None:
+    """In another column it is a mask like any other."""
+    (token,) = connection.execute("SELECT email FROM people WHERE id = 1").fetchone() or ("",)
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="mask"):
+        connection.execute(statement.replace("{}", token).encode())
+
+
+def test_what_is_blocked_does_not_arrive(connection: psycopg.Connection, direct: psycopg.Connection) -> None:
+    """A key in a literal or a parameter, in reads as well; the session goes on."""
+    for statement, values in ((f"INSERT INTO notes VALUES (1, 'key {KEY}')", None),
+                              ("INSERT INTO notes VALUES (1, %s)", (f"key {KEY}",)),
+                              ("INSERT INTO notes VALUES (1, %b)", (f"key {KEY}",)),
+                              (f"SELECT id FROM notes WHERE body = '{KEY}'", None)):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="aws_key"):
+            connection.execute(statement.encode(), values)
+    assert direct.execute("SELECT count(*) FROM notes").fetchone() == (0,)
+    assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_what_is_masked_arrives_masked(connection: psycopg.Connection, direct: psycopg.Connection) -> None:
+    """The rest of the value stays, in literals and in parameters of both formats."""
+    connection.execute(f"INSERT INTO notes VALUES (1, 'pay with {CARD} now')".encode())
+    connection.execute("INSERT INTO notes VALUES (2, %s)", (f"pay with {CARD} now",))
+    connection.execute("INSERT INTO notes VALUES (3, %b)", (f"pay with {CARD} now",))
+    assert direct.execute("SELECT DISTINCT body FROM notes").fetchall() == [("pay with xxxx now",)]
+
+
+def test_what_is_recorded_is_on_record(sent: Gateway, connection: psycopg.Connection, direct: psycopg.Connection) -> None:
+    """It goes on as it is, and the outcome's record says what was found."""
+    connection.execute("INSERT INTO notes VALUES (4, %s)", (IBAN,))
+    assert direct.execute("SELECT body FROM notes").fetchall() == [(IBAN,)]
+    connection.execute("SELECT 1")
+    sessions = json.loads(run("session", "list", "--json", "--state", str(sent.state)))
+    found = [run("session", "show", one["session"], "--json", "--state", str(sent.state)) for one in sessions]
+    assert any("sent: iban" in text for text in found)
+
+
+COPIES = [("", "\t", "{}\n"), (" (FORMAT csv)", ",", '"{}"\n')]
+
+
+@pytest.mark.parametrize(("options", "mark", "cell"), COPIES)
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_copy_data_is_looked_at(connection: psycopg.Connection, direct: psycopg.Connection, options: str, mark: str,
+                                cell: str, size: int) -> None:
+    """Masks are not stored, keys do not arrive and card numbers are replaced, wherever the messages are cut."""
+    def copy(value: str) -> None:
+        rows = "".join(f"{number}{mark}" + cell.format(text) for number, text in ((1, "plain"), (2, value), (3, "last")))
+        with connection.cursor().copy(f"COPY notes FROM STDIN{options}".encode()) as stream:
+            for start in range(0, len(rows), size):
+                stream.write(rows[start:start + size])
+
+    for value, says in (("xxxx", "mask"), (f"key {KEY}", "aws_key")):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match=says):
+            copy(value)
+        assert direct.execute("SELECT count(*) FROM notes").fetchone() == (0,)
+    copy(f"pay with {CARD} now")
+    assert direct.execute("SELECT body FROM notes ORDER BY id").fetchall() == [("plain",), ("pay with xxxx now",), ("last",)]
+
+
+def test_binary_copy_data_is_looked_at(connection: psycopg.Connection, direct: psycopg.Connection) -> None:
+    """The same in the binary format."""
+    def copy(value: str) -> None:
+        with connection.cursor().copy("COPY notes FROM STDIN (FORMAT binary)") as stream:
+            stream.set_types(["int4", "text"])
+            stream.write_row((1, value))
+
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="mask"):
+        copy("xxxx9999")
+    copy(f"pay with {CARD} now")
+    assert direct.execute("SELECT body FROM notes").fetchall() == [("pay with xxxx now",)]
