@@ -46,3 +46,17 @@ def read_all(raw: socket.socket, statement: str) -> tuple[int, float]:
         tail = (tail + bytes(buffer[max(0, count - 6):count]))[-6:]
         if tail[:5] == _READY:
             return total, time.perf_counter() - started
+
+
+def refused(raw: socket.socket, statement: bytes) -> bytes:
+    """Send one simple query that is answered by an error, and return the answer."""
+    raw.sendall(b"Q" + struct.pack(">I", len(statement) + 5) + statement + b"\0")
+    answer = b""
+    while answer[-6:-1] != _READY:
+        piece = raw.recv(65536)
+        if not piece:
+            raise ConnectionError(answer)
+        answer += piece
+    if answer[:1] != b"E":
+        raise RuntimeError(answer[:200])
+    return answer

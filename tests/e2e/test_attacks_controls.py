@@ -77,14 +77,17 @@ class Raw:
     """A logged-in client that speaks bytes."""
 
     def __init__(self, front: Gateway, token: str, database: str = "crm", **options: str) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", front.port), timeout=10)
-        words = {"user": "agent", "database": database, **options}
-        body = b"".join(key.encode() + b"\0" + value.encode() + b"\0" for key, value in words.items()) + b"\0"
-        self.socket.sendall(struct.pack(">II", len(body) + 8, 196608) + body)
-        self.buffer = b""
+        self.begin(front, {"user": "agent", "database": database, **options})
         self.read()
         self.socket.sendall(message(b"p", token.encode() + b"\0"))
         self.until_ready()
+
+    def begin(self, front: Gateway, words: dict[str, str]) -> None:
+        """Connect and send a StartupMessage with these parameters."""
+        self.socket = socket.create_connection(("127.0.0.1", front.port), timeout=10)
+        body = b"".join(key.encode() + b"\0" + value.encode() + b"\0" for key, value in words.items()) + b"\0"
+        self.socket.sendall(struct.pack(">II", len(body) + 8, 196608) + body)
+        self.buffer = b""
 
     def read(self) -> tuple[bytes, bytes]:
         """One message: (type, body); type b"" where the gateway hung up."""

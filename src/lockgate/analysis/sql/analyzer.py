@@ -24,7 +24,7 @@ from lockgate.analysis.sql.routines.resolved import resolved
 from lockgate.analysis.sql.session import SessionNames
 from lockgate.analysis.sql.shape import Pieces, Shape, learn, split
 from lockgate.analysis.sql.statement import Masked, Statement
-from lockgate.analysis.sql.text import most_work, require_parsable, require_readable, strip_comments
+from lockgate.analysis.sql.text import require_parsable, require_readable, strip_comments
 from lockgate.model import ColumnMask, Refusal
 
 LONGEST_SHAPE: Final = 16_384
@@ -77,7 +77,7 @@ class Analyzer:
             if known is not None:
                 return known
         require_readable(text, self._limits.statement)
-        bare = strip_comments(text, most_work(self._limits.statement))
+        bare = strip_comments(text)
         statement, trees = parse(bare, self._limits.statement)
         self._last = (statement, trees) if len(bare) <= _LONGEST_REMEMBERED else None
         self._statements.put(text, statement, statement.weight + 2 * len(text))

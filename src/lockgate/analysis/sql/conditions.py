@@ -185,6 +185,9 @@ class _Folding:
         kind, body = _opened(node)
         if kind == "ColumnRef":
             return (kind, *_names(body.get("fields")))
+        if kind == "A_Const":
+            return (kind, *[(name, *value.items()) if type(value) is dict else (name, value)
+                            for name, value in body.items() if name != "location"])
         if kind == "A_Expr":
             return self._expression(body, _names(body.get("name")))
         if kind == "NullTest":
@@ -192,7 +195,13 @@ class _Folding:
         return ("{", *[(name, self._number(child)) for name, child in node.items() if name != "location"])
 
     def _expression(self, body: Node, operator: tuple[str, ...]) -> tuple[object, ...]:
-        return ("A_Expr", body.get("kind"), operator, self._number(body.get("lexpr")), self._number(body.get("rexpr")))
+        return ("A_Expr", body.get("kind"), operator, self._operand(body.get("lexpr")), self._operand(body.get("rexpr")))
+
+    def _operand(self, node: Node | None) -> object:
+        """A column or constant as it is, which is quicker than giving it a number; of anything else the number."""
+        if node is not None and ("ColumnRef" in node or "A_Const" in node):
+            return self._content(node)
+        return self._number(node)
 
     def _null_test(self, body: Node, test: str | None) -> tuple[object, ...]:
         return ("NullTest", test, body.get("argisrow"), self._number(body.get("arg")))

@@ -22,7 +22,9 @@ from lockgate.analysis.sql.errors import (
 
 MOST_WORK: Final = 45_875
 """Units of work that reading one text may cost, a microsecond each or less: a word, a bracket or an operator
-is two, a value and a comma are one. A thousand rows of ten parameters with casts are 44,000."""
+is two, a value and a comma are one, a statement six more. A thousand rows of ten parameters with casts are 44,000."""
+
+MOST_COMMENTS: Final = 10_000
 
 MAX_CHAIN: Final = 50_000
 """Steps that may depend on each other in a row. Where the grammar recurses on the left, the printer of the
@@ -42,30 +44,23 @@ _RUN: Final = rf"""(?:
     | \$(?!(?:[{_WORD}][{_WORD}0-9]*+)?\$)
   )++"""
 """A stretch without literals and comments; whole words, so that an E in front of a quote is one by itself."""
+_ESCAPED: Final = r"(?:[^'\\]++|\\.|'(?:[ \t\f\v]*+[\n\r][ \t\n\r\f\v]*+)?')*+(?:'|\Z)"
+"""Behind the first quote of a string with escapes; it goes on behind a newline."""
+_PLAIN: Final = r"""'[^']*+(?:'|\Z) | "[^"]*+(?:"|\Z)"""
 _TAG: Final = rf"((?:[{_WORD}][{_WORD}0-9]*+)?)"
-_PIECE: Final = re.compile(
-    rf"""
-      (?P<run>{_RUN})
-    | (?P<line>--[^\n\r]*)
-    | (?P<block>/\*)
-    | (?P<estring>[eE]'(?:[^'\\]|\\.)*+(?:'|\Z))
-    | (?P<plain>'[^']*+(?:'|\Z) | "[^"]*+(?:"|\Z))
-    | (?P<dollar>\${_TAG}\$)
-    """,
+_STRETCH: Final = re.compile(
+    rf"""(?: {_RUN} | [eE]'(?P<escaped>{_ESCAPED}) | {_PLAIN} | \${_TAG}\$ (?:.*?\$\2\$ | .*+) )*+""",
     re.VERBOSE | re.DOTALL,
 )
+"""All that stands before a comment."""
+_LINE: Final = re.compile(r"--[^\n\r]*")
+_REST: Final = re.compile(rf"[ \t\n\r\f\v]*+'{_ESCAPED}", re.DOTALL)
 _BLOCK_EDGE: Final = re.compile(r"/\*|\*/")
-_ESTRING_REST: Final = re.compile(r"'(?:[^'\\]|\\.)*+(?:'|\Z)", re.DOTALL)
 _OUTLINE: Final = re.compile(
-    rf"""
-      ({_RUN} | -- | /\*)
-    | [eE]'(?:[^'\\]++|\\.|'(?:[ \t\f\v]*+[\n\r][ \t\n\r\f\v]*+)?')*+(?:'|\Z)
-    | '[^']*+(?:'|\Z) | (")[^"]*+(?:"|\Z)
-    | \${_TAG}\$ (?:.*?\$\3\$ | .*+)
-    """,
+    rf"""({_RUN})?+ (?: (--|/\*) | (?=(.)) (?: [eE]'{_ESCAPED} | {_PLAIN} | \${_TAG}\$ (?:.*?\$\4\$ | .*+)) | \Z )""",
     re.VERBOSE | re.DOTALL,
 )
-"""A string goes on behind a newline, and one that began with E then still has escapes."""
+"""A stretch and what is behind it: groups are the stretch, a comment, the first sign of a literal or quoted name."""
 _NAME: Final = re.compile(
     rb"""(?:[uU]&)?"(?:[^"]|"")*"|[A-Za-z_\x80-\xff][A-Za-z0-9_$\x80-\xff]*""", re.VERBOSE
 )
@@ -85,9 +80,10 @@ def _class_of(byte: int) -> int:
         return ord("a")
     if char.isdigit() or char == "$":
         return ord("0")
-    return byte if char in ".'" else ord(" ")
+    return byte if char in ".':" else ord(" ")
 
 
+_BEFORE: Final = (b" ", b".", b"'", b":")
 _CLASSES: Final = bytes(map(_class_of, range(256)))
 _NO_SIGNS: Final = bytes(byte for byte in range(256) if chr(_class_of(byte)) in "a0'" or chr(byte) in f"{_BLANKS},")
 
@@ -110,74 +106,54 @@ def require_readable(text: str, limit: int) -> bytes:
     return data
 
 
-def strip_comments(text: str, most: int = MOST_WORK) -> str:
+def strip_comments(text: str) -> str:
     """The same statement without comments; everything else stays byte for byte.
 
     A block comment and the blanks behind it become one space, or none where one stands before it:
     the same statement with another comment is the same text. A line comment vanishes (its newline
-    stays), so that two literals that the newline joins are still joined. Refuses more than `most`
-    comments and literals.
+    stays), so that two literals that the newline joins are still joined. Refuses more than
+    `MOST_COMMENTS`.
     """
     if "--" not in text and "/*" not in text:
         return text
     kept: list[str] = []
-    start = position = 0
-    escaped = joins = False     # the last literal was E'…' and only blanks followed; a quote goes on with it
-    end = len(text)
-    while position < end:
-        most -= 1
-        if most < 0:
-            raise NotUnderstood(TOO_LARGE, "statement has too many comments and literals", hint=_HINT)
-        if escaped and joins and text[position] == "'":
-            match = _ESTRING_REST.match(text, position)
-        else:
-            match = _PIECE.match(text, position)
-        if match is None:       # no piece is ever missing; if one were, it is passed over as it is
-            position += 1
-            continue
-        kind = match.lastgroup if match.re is _PIECE else "estring"
-        if kind == "line":
-            if position > start:
-                kept.append(text[start:position])
-            position = start = match.end()
-            joins = False
-            continue
-        if kind == "block":
-            if position > start:                        # no empty piece is kept: `kept[-1]` ends what stands before
-                kept.append(text[start:position])
-            if kept and not kept[-1][-1].isspace():
-                kept.append(" ")
-            position = _after_block(text, position, most)
-            while position < end and text[position] in " \t":
-                position += 1
-            start = position
-            escaped = False
-            continue
+    position, end = 0, len(text)
+    goes_on = False             # the last literal was E'…', and blanks with a newline followed
+    for _ in range(MOST_COMMENTS + 1):
+        start = position
+        rest = _REST.match(text, position) if goes_on else None
+        match = _STRETCH.match(text, position if rest is None else rest.end())
+        assert match is not None                        # it matches nothing at all as well
         position = match.end()
-        if kind == "run":
-            if escaped:
-                blank = match.group()
-                escaped = not blank.strip(_BLANKS)
-                joins = "\n" in blank or "\r" in blank
+        if position > start:                            # no empty piece is kept: `kept[-1]` ends what stands before
+            kept.append(text[start:position])
+        if position == end:
+            return "".join(kept)
+        escaped = match.end("escaped") if rest is None or match.end("escaped") >= 0 else rest.end()
+        blanks = text[escaped:position] if escaped >= 0 else "x"
+        goes_on = not blanks.strip(_BLANKS) and ("\n" in blanks or "\r" in blanks)
+        line = _LINE.match(text, position)
+        if line is not None:
+            position = line.end()
             continue
-        escaped = joins = kind == "estring"
-        if kind == "dollar":
-            closing = text.find(match.group(), position)
-            position = end if closing < 0 else closing + len(match.group())
-    kept.append(text[start:])
-    return "".join(kept)
+        if kept and not kept[-1][-1].isspace():
+            kept.append(" ")
+        position = _after_block(text, position)
+        while position < end and text[position] in " \t":
+            position += 1
+        goes_on = False
+    raise NotUnderstood(TOO_LARGE, f"statement has more than {MOST_COMMENTS} comments", hint=_HINT)
 
 
-def _after_block(text: str, start: int, most: int) -> int:
+def _after_block(text: str, start: int) -> int:
     """The position after a (nested) block comment that opens at `start`."""
     depth = 0
-    for edge in _BLOCK_EDGE.finditer(text, start):
+    for edges, edge in enumerate(_BLOCK_EDGE.finditer(text, start)):
         depth += 1 if edge.group() == "/*" else -1
         if depth == 0:
             return edge.end()
-        most -= 1
-        if most < 0:
-            raise NotUnderstood(TOO_LARGE, "statement has too many comments and literals", hint=_HINT)
+        if edges > MOST_COMMENTS:
+            raise NotUnderstood(TOO_LARGE, f"statement has more than {MOST_COMMENTS} comments", hint=_HINT)
     raise NotUnderstood(SYNTAX_ERROR, 'unterminated /* comment', start + 1)
 
 
@@ -192,9 +168,9 @@ def require_parsable(text: str, data: bytes, limit: int) -> None:
     at_once = min(most, MAX_CHAIN)
     if len(data) * 4 <= at_once or _work(data, data.translate(_CLASSES)) <= at_once:
         return
-    text = "".join([run or ("'" if not quote else " q ") for run, quote, _ in _OUTLINE.findall(text)])
-    if "--" in text or "/*" in text:
-        raise NotUnderstood(SYNTAX_ERROR, "a comment in this statement is not understood")
+    if data.count(b"'") > 2 * most:                     # more strings than that, or one of nearly nothing but quotes
+        raise NotUnderstood(TOO_LARGE, f"statement has more than {2 * most} quotes", hint=_HINT)
+    text = _outline(text)
     data = b" ".join(text.encode().split())
     classes = data.translate(_CLASSES)
     casts = classes.count(b"a'") + classes.count(b"a '")        # DATE '…' is more than a value
@@ -205,11 +181,24 @@ def require_parsable(text: str, data: bytes, limit: int) -> None:
         require_flat(text)
 
 
+def _outline(text: str) -> str:
+    """The text with a mark for each literal and a word for each quoted name."""
+    pieces: list[str] = []
+    for run, comment, sign, _ in _OUTLINE.findall(text):
+        if comment:
+            raise NotUnderstood(SYNTAX_ERROR, "a comment in this statement is not understood")
+        pieces.append(run)
+        if sign:
+            pieces.append(" q " if sign == '"' else "'")
+    return "".join(pieces)
+
+
 def _work(data: bytes, classes: bytes) -> int:
     """What it costs to read a text, never less than for what is outside of literals; a quote is two."""
-    words = classes.count(b" a") + classes.count(b".a") + classes.count(b"'a") + classes.startswith(b"a")
-    values = classes.count(b" 0") + classes.count(b".0") + classes.count(b"'0") - 3 * classes.count(b"0.0")
-    signs = len(data.translate(None, _NO_SIGNS)) + data.count(b";") - 2 * data.count(b"::")
+    words = sum([classes.count(before + b"a") for before in _BEFORE]) + classes.startswith(b"a")
+    values = sum([classes.count(before + b"0") for before in _BEFORE]) - 3 * classes.count(b"0.0")
+    casts = data.count(b"::") + classes.count(b"0::") + classes.count(b"'::")      # of a value: with its type
+    signs = len(data.translate(None, _NO_SIGNS)) + 2 * data.count(b";") - casts
     return 2 * (words + signs + data.count(b"'")) + values + data.count(b",")
 
 
