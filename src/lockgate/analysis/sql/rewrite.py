@@ -289,7 +289,7 @@ class _Plan:
             why = definition_reason(use, relation, self.labels, self.catalogue)
             if why is not None:
                 raise refuse(why)
-            if relation.oid in self.labels.escaping:
+            if self.labels.verdicts.escapes(relation):
                 raise refuse("a trigger of the relation puts protected values where they cannot be masked")
             self.touched = self.touched or self.labels.verdicts.reacts(relation)
 
