@@ -20,6 +20,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
 
 from lockgate.errors import AuditError
+from lockgate.govern.budget import Budget, TaskRows
 from lockgate.govern.grant import ClearPlan, Grant, Held, Planned
 from lockgate.govern.pending import Pending
 from lockgate.govern.permit import Cleared, Permit, issue_clearance, issue_permit
@@ -95,6 +96,7 @@ class Pipeline:
         self.recorder = recorder
         self.reviews = reviews
         self.clock = clock
+        self.budget = Budget()
         self._policy = policy
         self._on_fault = on_fault
 
@@ -191,7 +193,8 @@ class Governor:
 
         A refusal is on record when it comes back. A `Held` resolves to the grant or the refusal;
         withdrawing it withdraws the review. Without `ask` a review is put to nobody (a statement that
-        is prepared now and asked about when it runs): the grant's decision then still says review.
+        is prepared now and asked about when it runs): the grant's decision then still says review. The same
+        where the decision wants a fact that the operation lacks: judge it again with what came of it.
         `counts` says whether it is one of the session's statements (None: if `ask`).
         """
         decided = self._decide(operation, ask if counts is None else counts)
@@ -199,11 +202,14 @@ class Governor:
             return self._refuse(operation, decided, None)
         if decided.effect is Effect.DENY:
             return self._refuse(operation, denial(decided, operation), decided)
+        spent = self._spent(operation, decided)
+        if spent is not None:
+            return self._refuse(operation, spent, decided)
         planned = self._plan(plan, decided)
         if isinstance(planned, Refusal):
             return self._refuse(operation, planned, decided)
-        if decided.effect is Effect.ALLOW or not ask:
-            return Grant(operation, decided, planned)
+        if decided.effect is Effect.ALLOW or not ask or decided.wants:
+            return self._granted(operation, decided, planned)
         answer = self._ask(operation, decided, planned)
         if isinstance(answer, Refusal):
             return self._refuse(operation, answer, decided)
@@ -223,6 +229,28 @@ class Governor:
         self.statements += counts
         return self._view.decide(operation, now, self)
 
+    @stage("policy")
+    def _spent(self, operation: Operation, decision: Decision) -> Refusal | None:
+        """(2) goes on: the caller's task has got all the rows that it may get."""
+        limit = decision.limits.task_rows
+        if limit is None or not operation.returns or self._task.left(limit):
+            return None
+        return Refusal(
+            RefusalCode.DENIED, f"this task has got the {limit} rows that it may get",
+            rule=dict(decision.limit_rules).get("task_rows"),
+            hint="Nothing was executed. Statements that return no rows still pass; for more rows ask those who own "
+                 "the policy.",
+        )
+
+    @property
+    def _task(self) -> TaskRows:
+        who = self.identity
+        return self._pipeline.budget.of((who.issuer, who.subject, who.agent, self.connection))
+
+    def _granted(self, operation: Operation, decision: Decision, planned: Planned, ticket: str | None = None) -> Grant:
+        task = None if decision.limits.task_rows is None else self._task
+        return Grant(operation, decision, planned, ticket, task=task)
+
     @stage("plan")
     def _plan(self, plan: Callable[[Decision], Planned | Refusal], decision: Decision) -> Planned | Refusal:
         """What would go on, and how its results are masked (I5: a mask that cannot be held refuses)."""
@@ -239,7 +267,7 @@ class Governor:
             decision.rules, decision.review, decision.policy_hash, operation.reading, operation.context,
         ))
         if isinstance(answer, Approval):
-            return Grant(operation, decision, planned, answer.ticket)
+            return self._granted(operation, decision, planned, answer.ticket)
         if isinstance(answer, Refusal):
             return answer
         held = Held(answer.ticket)
@@ -267,7 +295,7 @@ class Governor:
             return self._refuse(operation, _EXPIRED, decision, verdict.ticket)
         if decision.policy_hash != self._pipeline.policy.policy_hash:
             return self._refuse(operation, _POLICY_CHANGED, decision, verdict.ticket)
-        return Grant(operation, decision, planned, verdict.ticket)
+        return self._granted(operation, decision, planned, verdict.ticket)
 
     @stage("record")
     def _refuse(

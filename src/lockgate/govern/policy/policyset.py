@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from lockgate.errors import ConfigError
@@ -32,8 +32,10 @@ _DECISIONS = 8192
 _CACHED_TEXT = 8192
 """Statements longer than this are decided anew each time, which bounds the cache's bytes."""
 
-_Cached = Decision | tuple[Rule, ...]
-"""A whole decision, or the matching rules among those that can be cached."""
+_Matching = tuple[tuple[Rule, ...], frozenset[str]]
+"""Rules that match, and the facts that others hang on which were left aside."""
+_Cached = Decision | _Matching
+"""A whole decision, or what the rules come to that can be cached."""
 
 _ANYTHING = Vocabulary()
 
@@ -134,7 +136,7 @@ class PolicySet:
 class View:
     """The rules that speak of one caller on one connection."""
 
-    __slots__ = ("_audit", "_base", "_decisions", "_hash", "_reads_session", "_rules", "_serial",
+    __slots__ = ("_audit", "_base", "_decisions", "_facts", "_hash", "_reads_session", "_rules", "_serial",
                  "_static", "_volatile")
 
     def __init__(
@@ -148,6 +150,7 @@ class View:
         self._decisions = decisions
         self._static = tuple(rule for rule in rules if rule.is_cacheable)
         self._volatile = tuple(rule for rule in rules if not rule.is_cacheable)
+        self._facts = frozenset().union(*(rule.condition.facts for rule in rules if rule.condition is not None))
         self._reads_session = any(
             rule.condition is not None and rule.condition.reads("session") for rule in rules
         )
@@ -165,28 +168,27 @@ class View:
         decisions.move_to_end(key)
         if isinstance(found, Decision):
             return found
-        return self._complete(found, self._context(operation, now, session), sorted(operation.verbs))
+        return self._complete(found, self._context(operation, now, session), operation)
 
     def _decide(self, operation: Operation, now: float, session: SessionFacts, key: Hashable) -> Decision:
         context = self._context(operation, now, session)
-        verbs = sorted(operation.verbs)
-        matching = tuple(rule.rule for rule in self._static if rule.matches(context, verbs))
-        decision = self._complete(matching, context, verbs)
+        matching = _matching(self._static, context, operation)
+        decision = self._complete(matching, context, operation)
         if len(operation.text) <= _CACHED_TEXT:
             self._decisions[key] = matching if self._volatile else decision
             if len(self._decisions) > _DECISIONS:
                 self._decisions.popitem(last=False)
         return decision
 
-    def _complete(
-        self, matching: tuple[Rule, ...], context: Context, verbs: list[str]
-    ) -> Decision:
+    def _complete(self, matching: _Matching, context: Context, operation: Operation) -> Decision:
         """Add the rules that are evaluated each time, and compose."""
-        more = tuple(rule.rule for rule in self._volatile if rule.matches(context, verbs))
-        return compose(matching + more, self._hash, self._audit)
+        more = _matching(self._volatile, context, operation)
+        decision = compose(matching[0] + more[0], self._hash, self._audit)
+        wants = matching[1] | more[1]
+        return replace(decision, wants=wants) if wants else decision
 
     def _context(self, operation: Operation, now: float, session: SessionFacts) -> Context:
-        context: dict[str, Mapping[str, object]] = {**self._base, "op": operation_facts(operation)}
+        context: dict[str, Mapping[str, object]] = {**self._base, "op": operation_facts(operation, self._facts)}
         if self._volatile:
             context["time"] = time_facts(now)
         if self._reads_session:
@@ -200,3 +202,19 @@ class View:
             rule.rule for rule in self._rules if rule.rule.review is None and rule.matches_login(context)
         ]
         return compose(matching, self._hash, self._audit)
+
+
+def _matching(rules: tuple[CompiledRule, ...], context: Context, operation: Operation) -> _Matching:
+    """The rules that match. One that hangs on a fact that the operation lacks is taken at its most lenient."""
+    verbs, lacks = sorted(operation.verbs), operation.lacks
+    found: list[Rule] = []
+    wants: frozenset[str] = frozenset()
+    for rule in rules:
+        matches = rule.matches(context, verbs, lacks)
+        if matches is None:
+            assert rule.condition is not None
+            wants |= rule.condition.facts & lacks
+            matches = not rule.restricts
+        if matches:
+            found.append(rule.rule)
+    return tuple(found), wants

@@ -70,7 +70,10 @@ def decide(rules: list[Rule], op: object, audit: AuditMode = AuditMode.ASYNC) ->
 
 
 def strengths(decision: Decision) -> dict[str, MaskMethod]:
-    columns = {f"column {glob}": mask.method for mask in decision.masks for glob in mask.columns}
+    columns: dict[str, MaskMethod] = {}
+    for mask in decision.masks:
+        for glob in mask.columns:
+            columns[f"column {glob}"] = max(mask.method, columns.get(f"column {glob}", mask.method))
     return columns | {f"detector {name}": mask.method for mask in decision.detects for name in mask.detectors}
 
 
