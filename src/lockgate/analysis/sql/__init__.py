@@ -4,7 +4,7 @@ Pure. `Analyzer.statement` needs the text alone; `Analyzer.mask` needs a `Catalo
 force and the names that exist only in the session. Files, from the text inwards: `text` (comments,
 limits), `reading` (one walk over PostgreSQL's own parse tree), `conditions`, `copying`, `effects` (→ `Statement`),
 `catalogue`, `covers`, `labels` and `lineage` (what is protected), `masks`, `permitted`, `splice`, `rewrite`
-(→ `Masked` or a refusal), `analyzer` (caches).
+(→ `Masked` or a refusal), `touched` (relations and columns for conditions), `analyzer` (caches).
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from lockgate.analysis.sql.enforcement import enforce_masks
 from lockgate.analysis.sql.errors import NotUnderstood
 from lockgate.analysis.sql.masks import redacted
 from lockgate.analysis.sql.session import SessionNames
-from lockgate.analysis.sql.statement import FACTS, VERBS, Masked, Naming, Statement
+from lockgate.analysis.sql.statement import FACTS, RESOLVED, VERBS, Masked, Naming, Statement
+from lockgate.analysis.sql.touched import Touched, touched
 
 __all__ = [
-    "FACTS", "VERBS", "AnalysisLimits", "Analyzer", "Catalogue", "CopyOut", "KnownColumns", "Masked", "Naming", "NotUnderstood", "SessionNames",
-    "Statement", "enforce_masks", "redacted",
+    "FACTS", "RESOLVED", "VERBS", "AnalysisLimits", "Analyzer", "Catalogue", "CopyOut", "KnownColumns", "Masked", "Naming", "NotUnderstood", "SessionNames",
+    "Statement", "Touched", "enforce_masks", "redacted", "touched",
 ]

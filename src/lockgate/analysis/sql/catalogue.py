@@ -70,6 +70,11 @@ select k.confrelid::text, k.conrelid::text from pg_catalog.pg_constraint k where
 union all
 select g.tgrelid::text, '0' from pg_catalog.pg_trigger g where not g.tgisinternal
 """
+# Of the foreign keys those that change rows of the referencing relation: CASCADE, SET NULL, SET DEFAULT.
+_CASCADES: Final = """
+select k.confrelid::text, k.conrelid::text from pg_catalog.pg_constraint k
+where k.contype = 'f' and (k.confdeltype in ('c', 'n', 'd') or k.confupdtype in ('c', 'n', 'd'))
+"""
 _IS_EXTENSION: Final = """exists (select from pg_catalog.pg_depend x where x.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass
         and x.objid = p.oid and x.deptype = 'e')"""
 _EXTENSION_ADMITTED: Final = ", ".join(f"'{name}'" for name in (
@@ -187,7 +192,7 @@ class Catalogue:
 
     QUERIES: ClassVar[Mapping[str, str]] = {
         "relations": _RELATIONS, "columns": _COLUMNS, "inherits": _INHERITS, "functions": _FUNCTIONS,
-        "operators": _OPERATORS, "casts": _CASTS, "reactions": _REACTIONS,
+        "operators": _OPERATORS, "casts": _CASTS, "reactions": _REACTIONS, "cascades": _CASCADES,
         "encoding": "select pg_catalog.getdatabaseencoding()::text",
     }
     """Name → SQL. Run them with `search_path = ''` in one REPEATABLE READ transaction."""
@@ -201,7 +206,7 @@ class Catalogue:
                  functions: Sequence[Routine], operators: Sequence[Routine], casts: frozenset[str],
                  version: int, fingerprint: str,
                  reactions: Sequence[tuple[int, int]] = (), is_utf8: bool = True,
-                 known: KnownColumns | None = None) -> None:
+                 known: KnownColumns | None = None, cascades: Sequence[tuple[int, int]] = ()) -> None:
         self.version = version
         self.fingerprint = fingerprint
         self.relations = tuple(relations)
@@ -215,6 +220,8 @@ class Catalogue:
         self.children = _targets_of((parent, child) for child, parent in inherits)
         self.reactions = _targets_of(reactions)
         """Relation → relations whose foreign keys follow a change of it; 0 stands for a trigger's function."""
+        self.cascades = _targets_of(cascades)
+        """… and those of them whose rows a foreign key changes with it."""
         self.functions = _by_name(functions)
         self.operators = _by_name(operators)
         self.impure_casts = casts
@@ -247,8 +254,9 @@ class Catalogue:
         operators = [Routine(row[0] or "", row[1] or "", _is_true(row[2])) for row in rows["operators"]]
         casts = frozenset(name for row in rows["casts"] if not _is_true(row[2]) for name in _cast_types(row))
         reactions = [(_number(row[0]), _number(row[1])) for row in rows.get("reactions", ())]
+        cascades = [(_number(row[0]), _number(row[1])) for row in rows.get("cascades", ())]
         return cls(relations, inherits, functions, operators, casts, version, fingerprint, reactions,
-                   all(row[0] == "UTF8" for row in rows.get("encoding", ())), known)
+                   all(row[0] == "UTF8" for row in rows.get("encoding", ())), known, cascades)
 
     def candidates(self, schema: str | None, name: str) -> tuple[Relation, ...]:
         """Every relation that the name could mean, whatever the search path is."""

@@ -14,8 +14,12 @@ from lockgate.analysis.sql.statement import Masked, Statement
 
 if TYPE_CHECKING:
     from lockgate.analysis.sql.catalogue import Catalogue
+    from lockgate.analysis.sql.reading import Reading
 
 _LIMIT = 4096
+_DEFINED = 1 << 20
+"""Bytes of view definitions that a session keeps; what is beyond them cannot be looked through."""
+_RENAMED = frozenset(("OBJECT_TABLE", "OBJECT_VIEW", "OBJECT_MATVIEW", "OBJECT_FOREIGN_TABLE"))
 _CANDIDATES = 64
 _SERIALS = count(1)
 
@@ -23,13 +27,18 @@ _SERIALS = count(1)
 class SessionNames:
     """Relations created, statements prepared by SQL or by message, and cursors declared."""
 
-    __slots__ = ("_cursors", "_prepared", "_relations", "_serial", "_unclear", "relations_version", "version")
+    __slots__ = ("_cursors", "_defined", "_definitions", "_prepared", "_relations", "_serial", "_unclear",
+                 "knows_all", "relations_version", "version")
 
     def __init__(self) -> None:
         self._serial = next(_SERIALS)
         self.version = 0
         self.relations_version = 0
+        self.knows_all = True
+        """False once it has made more relations than are kept: a name may mean one of them."""
         self._relations: set[tuple[str | None, str]] = set()
+        self._definitions: dict[str, tuple[Reading | None, ...]] = {}
+        self._defined = 0                           # bytes of them
         self._prepared: dict[str, dict[bytes, tuple[Statement, str]]] = {}
         self._unclear: set[str] = set()             # names with more candidates than are kept
         self._cursors: dict[str, set[str]] = {}
@@ -66,6 +75,7 @@ class SessionNames:
             temporary = statement.reading.temporary
             for index, (schema, name) in enumerate(statement.reading.created):
                 self._add_relation(("pg_temp" if index in temporary else schema, name))
+            self._define_all(statement, statement.reading)
 
     def confirm(self, catalogue: Catalogue) -> None:
         """Forget relations that the catalogue knows by now: they are like any other's. Call it with one
@@ -79,10 +89,14 @@ class SessionNames:
             self.version += 1
 
     def _add_relation(self, key: tuple[str | None, str]) -> None:
-        if key not in self._relations and len(self._relations) < _LIMIT:
-            self._relations.add(key)
-            self.relations_version += 1
-            self.version += 1
+        if key in self._relations:
+            return
+        if len(self._relations) >= _LIMIT:
+            self.knows_all = False
+            return
+        self._relations.add(key)
+        self.relations_version += 1
+        self.version += 1
 
     def has_relation(self, schema: str | None, name: str) -> bool:
         """Whether this session made a relation that the name could mean."""
@@ -91,6 +105,37 @@ class SessionNames:
         if schema == "pg_temp":
             return (None, name) in self._relations or (schema, name) in self._relations
         return (schema, name) in self._relations or (None, name) in self._relations
+
+    def _define_all(self, statement: Statement, reading: Reading) -> None:
+        """Views that the statement makes, and names that it gives to relations."""
+        for use in reading.uses:
+            if use.kind == "create" and use.context == "ViewStmt":
+                self._define(use.name, reading, len(statement.text))
+        for kind, body in reading.utilities:
+            moved = body.get("relation", {})
+            if kind == "RenameStmt" and body.get("renameType") in _RENAMED:
+                is_temporary = ("pg_temp", moved.get("relname", "")) in self._relations
+                self._add_relation(("pg_temp" if is_temporary else None, body.get("newname", "")))
+                self._define(body.get("newname", ""), None)
+            elif kind == "AlterObjectSchemaStmt" and body.get("objectType") in _RENAMED:
+                self._add_relation((body.get("newschema"), moved.get("relname", "")))
+                self._define(moved.get("relname", ""), None)
+
+    def _define(self, name: str, reading: Reading | None, size: int = 0) -> None:
+        known = self._definitions.get(name, ())
+        if None in known or reading in known:
+            return
+        if name not in self._definitions and len(self._definitions) >= _LIMIT:
+            self.knows_all = False
+            return
+        self._defined += size
+        is_kept = reading is not None and self._defined <= _DEFINED and len(known) < _CANDIDATES
+        self._definitions[name] = (*known, reading) if is_kept else (None,)
+        self.relations_version += 1
+
+    def definitions(self, schema: str | None, name: str) -> tuple[Reading | None, ...]:
+        """What a view of this session's may read by that name; None for one that is not known."""
+        return self._definitions.get(name, ()) if self.has_relation(schema, name) else ()
 
     # ---------------------------------------------------------------- prepared statements
 

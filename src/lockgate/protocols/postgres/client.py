@@ -106,7 +106,7 @@ class ClientSide(Judging):
             yield from self._refuse(burst, _SYNC_FIRST, is_query=True)
             return None
         seen = state.reader.read(raw)
-        verdict = yield from self._judge(burst, seen.asked(state.surroundings), self._planner(seen))
+        verdict = yield from self._judge(burst, seen, seen.asked(state.surroundings), self._planner(seen))
         if isinstance(verdict, Refusal):
             yield from self._refused(burst, seen, verdict, is_query=True)
             return None
@@ -138,7 +138,7 @@ class ClientSide(Judging):
             yield from self._refuse(burst, _SYNC_FIRST, is_query=False)
             return None
         seen = state.reader.read(raw)
-        verdict = yield from self._judge(burst, seen.prepare, self._planner(seen), ask=False)
+        verdict = yield from self._judge(burst, seen, seen.prepare, self._planner(seen), ask=False)
         if isinstance(verdict, Refusal):
             yield from self._refused(burst, seen, verdict, is_query=False)
             return None
@@ -230,8 +230,8 @@ class ClientSide(Judging):
         seen, grant = portal.prepared.seen, portal.grant
         if grant is None or grant.is_settled:
             verdict = yield from self._judge(
-                burst, seen.bound(portal.values, portal.reading, state.surroundings),
-                self._planner(seen, portal.prepared.masked.text)
+                burst, seen, seen.bound(portal.values, portal.reading, state.surroundings),
+                self._planner(seen, portal.prepared.masked.text),
             )
             if isinstance(verdict, Refusal):
                 yield from self._refused(burst, seen, verdict, is_query=False)

@@ -21,6 +21,7 @@ from lockgate.protocols.postgres import codec
 from lockgate.protocols.postgres import messages as m
 from lockgate.protocols.postgres.naming import REFUSED, Tag
 from lockgate.protocols.postgres.operations import PLAN_CHANGED, Problem, Seen, held_notice, problem_of
+from lockgate.protocols.postgres.resolving import resolved
 from lockgate.protocols.postgres.states import Owed, Portal, Prepared, Reply, SessionState
 from lockgate.protocols.postgres.surroundings import matters
 from lockgate.wire.steps import Close, Compose, Judge, Record, Settle, Snapshot, Steps, ToClient, ToServer
@@ -104,12 +105,13 @@ class Judging:
 
     # ------------------------------------------------------------ judging
 
-    def _judge(self, burst: Burst, operation: Operation, plan: Callable[[Decision], Planned | Refusal],
+    def _judge(self, burst: Burst, seen: Seen, asked: Operation, plan: Callable[[Decision], Planned | Refusal],
                ask: bool = True) -> Steps[Grant | Refusal]:
         """One statement through the pipeline, with a catalogue that is as new as the last own DDL."""
         if not burst.has_catalogue:
             burst.has_catalogue = True
             yield from self.refresh()
+        operation = self._resolved(asked, seen)
         if not ask or not (burst.grants or burst.has_end):
             verdict: Grant | Refusal = yield Judge(operation, plan, self._waiting, ask)
             return verdict
@@ -121,8 +123,11 @@ class Judging:
         burst.sent()
         yield from self.refresh()
         burst.has_catalogue = True
-        answer: Grant | Refusal = yield Judge(operation, plan, self._waiting, counts=False)
+        answer: Grant | Refusal = yield Judge(self._resolved(asked, seen), plan, self._waiting, counts=False)
         return answer
+
+    def _resolved(self, operation: Operation, seen: Seen) -> Operation:
+        return resolved(operation, seen, self._state.catalogue, self._state.names)
 
     def refresh(self) -> Steps[None]:
         """The newest catalogue; after own DDL one that was taken since, which then knows what it made."""

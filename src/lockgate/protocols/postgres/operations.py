@@ -11,7 +11,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from lockgate.analysis.sql import FACTS, VERBS, AnalysisLimits, Analyzer, Masked, NotUnderstood, Statement
+from lockgate.analysis.sql import (
+    FACTS,
+    RESOLVED,
+    VERBS,
+    AnalysisLimits,
+    Analyzer,
+    Masked,
+    NotUnderstood,
+    Statement,
+)
 from lockgate.config.settings import Limits
 from lockgate.govern.pipeline import Planned
 from lockgate.model import Operation, Refusal, RefusalCode
@@ -70,6 +79,7 @@ class Seen:
         "query",
         "raw",
         "refusal",
+        "resolution",
         "statement",
         "text",
     )
@@ -95,6 +105,7 @@ class Seen:
         )
         self.planned = self.plain
         self.planned_for: Masked | None = None
+        self.resolution: object = None              # of `resolving`, for the catalogue seen last
 
     def __getattr__(self, name: str) -> Operation:
         """An operation when it is first asked for: most statements come by one kind of message only."""
@@ -192,7 +203,8 @@ def _within(base: Operation, values: tuple[str | None, ...], reading: str, conte
     if not values and not context:
         return base
     return Operation(
-        base.protocol, base.kind, base.verbs, base.text, base.key, base.facts, values, base.objects, reading, context
+        base.protocol, base.kind, base.verbs, base.text, base.key, base.facts, values, base.objects, reading, context,
+        base.lacks, base.returns,
     )
 
 
@@ -223,7 +235,7 @@ def _fact_of_unreadable(name: str) -> object:
     return []
 
 
-_UNREADABLE: Final[dict[str, object]] = {name: _fact_of_unreadable(name) for name in FACTS}
+_UNREADABLE: Final[dict[str, object]] = {name: _fact_of_unreadable(name) for name in FACTS if name not in RESOLVED}
 
 
 # ---------------------------------------------------------------- refusals
