@@ -10,12 +10,15 @@ from collections.abc import Callable
 from typing import Final
 
 from lockgate.errors import RemoteProtocolError
+from lockgate.govern.pipeline import Grant
 from lockgate.kernel.frames import split_frames
 from lockgate.model import Refusal
 from lockgate.protocols.postgres import codec, results
 from lockgate.protocols.postgres import messages as m
+from lockgate.protocols.postgres.bounds import BEGIN, Bound, Cursor, bound_of, has_effect
 from lockgate.protocols.postgres.judging import STALL, Burst, Judging, Outcome
-from lockgate.protocols.postgres.operations import Problem, reading_of
+from lockgate.protocols.postgres.operations import Problem, Seen, reading_of
+from lockgate.protocols.postgres.quota import Quota
 from lockgate.protocols.postgres.states import Gone, Owed, Portal, Prepared, Reply, SessionState
 from lockgate.protocols.postgres.values import read_values
 from lockgate.wire.steps import Close, Steps
@@ -68,6 +71,11 @@ class ClientSide(Judging):
                     state.is_stalled = state.is_full = True
                     position = start
                     break
+                if state.bounded is not None and not self._may_pass(kind, state.bounded):
+                    self._ask_for_rows(burst)
+                    state.is_stalled = True
+                    position = start
+                    break
                 if state.copying is not None and kind not in _DURING_COPY:
                     raise RemoteProtocolError("a message came that has no place in COPY data")
                 plain = _PLAIN.get(kind)
@@ -95,6 +103,8 @@ class ClientSide(Judging):
 
     def _query(self, burst: Burst, buffer: bytes, start: int, end: int) -> Steps[Outcome]:
         state = self._state
+        verdict: Grant | Refusal | None
+        verdict, state.ahead = state.ahead, None
         if self._is_discarding():
             return None
         if self._must_wait(burst):
@@ -106,12 +116,21 @@ class ClientSide(Judging):
             yield from self._refuse(burst, _SYNC_FIRST, is_query=True)
             return None
         seen = state.reader.read(raw)
-        verdict = yield from self._judge(burst, seen, seen.asked(state.surroundings), self._planner(seen))
+        if verdict is None:
+            verdict = yield from self._judge(burst, seen, seen.asked(state.surroundings), self._planner(seen))
         if isinstance(verdict, Refusal):
             yield from self._refused(burst, seen, verdict, is_query=True)
             return None
+        bound = self._bound(seen, verdict)
+        if bound is not None and bound.waits and (state.queue or burst.chunks or state.is_server_busy):
+            state.ahead = verdict                   # how it is sent depends on the block that it will be in
+            return STALL
         reply = self._reply(Owed.QUERY, seen, verdict)
-        if reply.is_rewritten:
+        if bound is not None:
+            self._put_under(reply, bound)
+        if bound is not None and bound.is_wrapped:
+            burst.chunks.append(codec.query(BEGIN + reply.masked.text))  # type: ignore[union-attr]
+        elif reply.is_rewritten:
             burst.chunks.append(codec.query(reply.masked.text))  # type: ignore[union-attr]
         else:
             burst.chunks.append(buffer[start:end])
@@ -244,11 +263,70 @@ class ClientSide(Judging):
             burst.under = grant.record               # more rows of an execution that is on record
         reply = self._reply(Owed.EXECUTE, seen, grant)
         reply.portal = portal
+        self._note_effect(seen, grant)
+        bound = self._bound(seen, grant, portal)
+        if bound is not None:
+            self._put_under(reply, bound)
         if self._needs_columns(reply) and not state.knows_columns(portal):
             self._ask_columns(burst, name, portal)
         burst.chunks.append(buffer[start:end])
         self._open(burst, reply)
         return None
+
+    # ------------------------------------------------------------ row limits
+
+    def _may_pass(self, kind: int, bounded: Reply) -> bool:
+        """Whether a message may go on behind one under row limits that is not through yet. A Sync may where what
+        it would make final has no effect, or where the block can still be made to fail after it."""
+        state = self._state
+        if kind != m.SYNC or state.copying is not None:
+            return kind in _BESIDE_ROWS or kind == m.SYNC
+        return (
+            bounded.owed is Owed.EXECUTE and bounded.bound is not None and bounded.bound.sync is None and state.knows_status
+            and (not state.segment_writes or (state.status == m.IN_BLOCK and not state.segment_controls))
+        )
+
+    def _ask_for_rows(self, burst: Burst) -> None:
+        """No Sync is on its way that would bring the replies."""
+        state = self._state
+        if state.is_segment_open and state.is_flush_due_for_rows:
+            state.is_flush_due_for_rows = False
+            burst.chunks.append(m.FLUSH_FRAME)
+
+    def _bound(self, seen: Seen, grant: Grant, portal: Portal | None = None) -> Bound | None:
+        """The row limits of a message that is about to be sent, with those of the cursors that it fetches from."""
+        state, statement, limits = self._state, seen.statement, grant.decision.limits
+        if statement is None or not (limits or state.cursors or portal is not None):
+            return None
+        rule = dict(grant.decision.limit_rules).get("rows") if limits else None
+        if portal is not None and portal.quota is None and limits.rows is not None and not statement.cursors_fetched:
+            portal.quota = Quota(limits.rows, rule, portal.rows)
+        cursors = []
+        for name in statement.cursors_fetched:
+            bound = state.portals.get(name.encode())
+            if isinstance(bound, Portal) and bound.quota is not None:
+                cursors.append(Cursor((bound.quota,), is_held=False))
+            elif name not in state.cursors and limits.rows is not None:
+                state.cursors[name] = Cursor((Quota(limits.rows, rule),), is_held=True)
+            if name in state.cursors:
+                cursors.append(state.cursors[name])
+        return bound_of(grant, statement, None if portal is None else portal.quota, cursors)
+
+    def _put_under(self, reply: Reply, bound: Bound) -> None:
+        state, grant = self._state, reply.grant
+        assert grant is not None
+        reply.bound = bound
+        if bound.waits:
+            state.bounded, state.is_flush_due_for_rows = reply, True
+            bound.is_wrapped = reply.owed is Owed.QUERY and state.status == m.IDLE and (
+                bound.changed is not None or has_effect(grant.operation))
+
+    def _note_effect(self, seen: Seen, grant: Grant) -> None:
+        """What the Sync of the open segment will make final."""
+        state = self._state
+        state.segment_writes = state.segment_writes or has_effect(grant.operation)
+        state.segment_controls = state.segment_controls or seen.statement is None or bool(seen.statement.transaction)
+        state.segment_writes = state.segment_writes or state.segment_controls
 
     def _needs_columns(self, reply: Reply) -> bool:
         """True for rows that are looked at, or whose columns must not be labelled ones."""
@@ -294,7 +372,11 @@ class ClientSide(Judging):
             return codec.ready(state.status)
         burst.has_end = True
         burst.chunks.append(m.SYNC_FRAME)
-        burst.replies.append(state.reply(Owed.SYNC))
+        reply = state.reply(Owed.SYNC)
+        if state.bounded is not None and state.bounded.bound is not None:
+            reply.bound = state.bounded.bound       # it goes on ahead of the rows
+            reply.bound.sync = reply
+        burst.replies.append(reply)
         self._next_epoch()
         return None
 
@@ -346,6 +428,8 @@ _SYNC_FIRST: Final = Problem(
 )
 _TOO_MUCH: Final = Problem("53400", "the prepared statements or portals of this session hold too much text",
                            hint="Close those that are not used.")
+_BESIDE_ROWS: Final = frozenset({m.COPY_DATA, m.COPY_DONE, m.COPY_FAIL, m.FLUSH})
+"""What may go on while the rows of a statement under limits are awaited."""
 _DURING_COPY: Final = frozenset({m.COPY_DATA, m.COPY_DONE, m.COPY_FAIL, m.SYNC, m.FLUSH, m.TERMINATE})
 """What may come while the backend reads COPY data. It ends its session over anything else, for it does
 not read the message that it complains about (copyfromparse.c, CopyGetData); so does the gateway."""

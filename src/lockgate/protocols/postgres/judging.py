@@ -19,16 +19,15 @@ from lockgate.govern.pipeline import Grant, Planned
 from lockgate.model import Decision, Effect, Operation, OutcomeStatus, Refusal, RefusalCode
 from lockgate.protocols.postgres import codec
 from lockgate.protocols.postgres import messages as m
+from lockgate.protocols.postgres.bounds import refusal_of
 from lockgate.protocols.postgres.naming import REFUSED, Tag
 from lockgate.protocols.postgres.operations import PLAN_CHANGED, Problem, Seen, held_notice, problem_of
+from lockgate.protocols.postgres.own import FAILING_PARSE, FAILING_QUERY
 from lockgate.protocols.postgres.resolving import resolved
 from lockgate.protocols.postgres.states import Owed, Portal, Prepared, Reply, SessionState
 from lockgate.protocols.postgres.surroundings import matters
 from lockgate.wire.steps import Close, Compose, Judge, Record, Settle, Snapshot, Steps, ToClient, ToServer
 
-_FAILING_QUERY: Final = codec.query("lockgate refused a statement")
-# A syntax error is found before any name is looked up: no name that the client has made can let it run.
-_FAILING_PARSE: Final = codec.parse(b"lockgate", "lockgate refused a statement")
 _ENDING: Final = frozenset({RefusalCode.EXPIRED, RefusalCode.SHUTTING_DOWN})
 
 _NOT_EXECUTED: Final = Refusal(
@@ -36,6 +35,10 @@ _NOT_EXECUTED: Final = Refusal(
     hint="Execute the portal by message, or DECLARE a cursor.",
 )
 
+_CURSORS: Final = 4_096
+_TOO_MANY_CURSORS: Final = Refusal(
+    RefusalCode.TOO_LARGE, "too many cursors under row limits are open", hint="Close those that are not used.",
+)
 _NOT_SHOWN: Final = Refusal(
     RefusalCode.UNSUPPORTED, "a person has to approve this, and EXECUTE does not show them what would run",
     hint="Send the statement itself.",
@@ -111,7 +114,7 @@ class Judging:
         if not burst.has_catalogue:
             burst.has_catalogue = True
             yield from self.refresh()
-        operation = self._resolved(asked, seen)
+        operation, plan = self._resolved(asked, seen), self._within_limits(asked, seen, plan)
         if not ask or not (burst.grants or burst.has_end):
             verdict: Grant | Refusal = yield Judge(operation, plan, self._waiting, ask)
             return verdict
@@ -125,6 +128,24 @@ class Judging:
         burst.has_catalogue = True
         answer: Grant | Refusal = yield Judge(self._resolved(asked, seen), plan, self._waiting, counts=False)
         return answer
+
+    def _within_limits(self, asked: Operation, seen: Seen,
+                       plan: Callable[[Decision], Planned | Refusal]) -> Callable[[Decision], Planned | Refusal]:
+        """The same plan, or why the row limits in force could not be kept."""
+        state = self._state
+
+        def planned(decision: Decision) -> Planned | Refusal:
+            found = plan(decision)
+            if not decision.limits or isinstance(found, Refusal):
+                return found
+            if seen.statement is not None and seen.statement.cursors_declared and len(state.cursors) >= _CURSORS:
+                return _TOO_MANY_CURSORS
+            return refusal_of(
+                self._resolved(asked, seen), seen, decision, is_idle=state.status == m.IDLE and state.knows_status,
+                is_mixed=asked.kind == "query" and state.is_segment_open,
+            ) or found
+
+        return planned
 
     def _resolved(self, operation: Operation, seen: Seen) -> Operation:
         return resolved(operation, seen, self._state.catalogue, self._state.names)
@@ -223,7 +244,7 @@ class Judging:
                 yield ToClient((yield Compose(problem.encode() + codec.ready(state.status))))
                 return
             reply = state.reply(Owed.QUERY)
-            burst.chunks.append(_FAILING_QUERY)
+            burst.chunks.append(FAILING_QUERY)
             self._next_segment()
         else:
             state.discarding = state.epoch
@@ -232,14 +253,15 @@ class Judging:
                 yield ToClient((yield Compose(problem.encode())))
                 return
             reply = state.reply(Owed.FAILURE)
-            burst.chunks.append(_FAILING_PARSE)
+            burst.chunks.append(FAILING_PARSE)
             state.is_segment_open = True
         reply.problem = problem
         burst.replies.append(reply)
 
     def _next_segment(self) -> None:
-        self._state.segment += 1
-        self._state.is_segment_open = False
+        state = self._state
+        state.segment += 1
+        state.is_segment_open = state.segment_writes = state.segment_controls = False
 
     def _next_epoch(self) -> None:
         self._state.epoch += 1

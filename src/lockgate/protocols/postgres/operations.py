@@ -221,7 +221,7 @@ def _operation(kind: str, text: str, statement: Statement | None) -> Operation:
         return Operation(PROTOCOL, kind, VERBS, text, text, _UNREADABLE)
     return Operation(
         PROTOCOL, kind, statement.verbs, statement.text.strip(_ENDS), statement.key, statement.facts, (),
-        statement.objects,
+        statement.objects, returns=statement.is_opaque or statement.returns_rows_maybe or statement.copy == "out",
     )
 
 

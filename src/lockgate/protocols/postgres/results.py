@@ -63,7 +63,7 @@ def _row_plan(reply: Reply) -> ClearPlan:
     return plan_for(detects, tuple(column.type for column in columns), formats, "rows", m.DATA_ROW)
 
 
-def copy_plan(reply: Reply, formats: tuple[int, ...]) -> ClearPlan:
+def copy_plan(reply: Reply, formats: tuple[int, ...], stated: CopyOut | None) -> ClearPlan:
     """The plan for the data of a COPY OUT; `formats` are those of its CopyOutResponse."""
     grant = reply.grant
     if grant is None:
@@ -71,7 +71,8 @@ def copy_plan(reply: Reply, formats: tuple[int, ...]) -> ClearPlan:
     detects = grant.decision.detects
     if not detects:
         return PASS
-    stated = _stated(reply)
+    if stated is None or stated.problem is not None:
+        raise RemoteProtocolError("a COPY runs that its statement does not describe")
     if (stated.format == "binary") != any(formats):
         raise RemoteProtocolError("a COPY runs in another format than its statement says")
     if stated.format == "binary":
@@ -80,14 +81,12 @@ def copy_plan(reply: Reply, formats: tuple[int, ...]) -> ClearPlan:
     return DetectPlan(detects, (), (), "copy-csv" if stated.format == "csv" else "copy-text", m.COPY_DATA, options)
 
 
-def _stated(reply: Reply) -> CopyOut:
+def stated(reply: Reply) -> CopyOut | None:
     """What the statement says of this COPY (its string may hold several): the response only tells binary."""
     statement = None if reply.seen is None else reply.seen.statement
-    stated = () if statement is None else statement.copies_out
-    if reply.copies >= len(stated) or stated[reply.copies].problem is not None:
-        raise RemoteProtocolError("a COPY runs that its statement does not describe")
+    found = () if statement is None else statement.copies_out
     reply.copies += 1
-    return stated[reply.copies - 1]
+    return found[reply.copies - 1] if reply.copies <= len(found) else None
 
 
 def _spread(codes: tuple[int, ...], count: int) -> tuple[int, ...]:

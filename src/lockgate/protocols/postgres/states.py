@@ -25,9 +25,12 @@ from lockgate.config.settings import Limits
 from lockgate.govern.pipeline import ClearPlan, Grant
 from lockgate.model import OutcomeStatus
 from lockgate.protocols.postgres import messages as m
+from lockgate.protocols.postgres.bounds import Bound, Cursor
 from lockgate.protocols.postgres.codec import Column
 from lockgate.protocols.postgres.naming import Tag
 from lockgate.protocols.postgres.operations import Problem, Seen, StatementReader
+from lockgate.protocols.postgres.own import Own
+from lockgate.protocols.postgres.quota import CopyRows, Quota
 from lockgate.protocols.postgres.surroundings import Surroundings
 from lockgate.wire.steps import Settle
 
@@ -43,6 +46,7 @@ class Owed(IntEnum):
     SYNC = 6
     QUERY = 7
     FAILURE = 8      # a message that the gateway sent so that the backend's transaction fails
+    OWN = 9          # messages of the gateway's own: the client sees no reply to them (`own`)
 
 
 class Prepared:
@@ -64,8 +68,8 @@ class Prepared:
 class Portal:
     """A bound statement. `grant` is open from its first Execute until its last row."""
 
-    __slots__ = ("asked", "columns", "grant", "prepared", "reading", "result_formats", "rows", "segment", "sent",
-                 "values", "weight")
+    __slots__ = ("asked", "columns", "grant", "prepared", "quota", "reading", "result_formats", "rows", "segment",
+                 "sent", "values", "weight")
 
     def __init__(
         self, prepared: Prepared, values: tuple[str | None, ...], result_formats: tuple[int, ...], segment: int,
@@ -80,6 +84,7 @@ class Portal:
         self.columns: tuple[Column, ...] | None = None
         self.asked = -1
         self.grant: Grant | None = None
+        self.quota: Quota | None = None            # rows that it may still deliver, over all its Executes
         self.rows = 0
         self.sent = 0
 
@@ -176,9 +181,9 @@ class Undo:
 class Reply:
     """One client message that owes replies, and what to do with them."""
 
-    __slots__ = ("affected", "changes_catalogue", "code", "columns", "copies", "epoch", "grant", "is_copying_out",
-                 "is_hidden", "is_rewritten", "masked", "owed", "plan", "portal", "prepared", "problem", "rows", "seen",
-                 "segment", "sent", "undo")
+    __slots__ = ("affected", "bound", "changes_catalogue", "code", "columns", "copied", "copies", "epoch", "grant",
+                 "is_copying_out", "is_hidden", "is_rewritten", "masked", "owed", "own", "plan", "portal", "prepared",
+                 "problem", "rows", "seen", "segment", "sent", "undo")
 
     def __init__(self, owed: Owed, segment: int, epoch: int) -> None:
         self.owed = owed
@@ -191,11 +196,14 @@ class Reply:
         self.portal: Portal | None = None
         self.problem: Problem | None = None          # replaces the backend's error
         self.undo: Undo | None = None
+        self.bound: Bound | None = None              # row limits in force for it
+        self.own: Own | None = None                  # what the gateway sent of its own
         self.plan: ClearPlan | None = None           # of the result that is running
         self.columns: tuple[Column, ...] = ()
         self.is_hidden = False                       # asked by the gateway: the client sees no reply
         self.is_rewritten = False                    # positions in errors would mislead
         self.is_copying_out = False
+        self.copied: CopyRows | None = None          # of the COPY … TO STDOUT that is running
         self.copies = 0                              # COPY … TO STDOUT begun, of those in the string
         self.changes_catalogue = False
         self.rows = 0                                # delivered
@@ -207,7 +215,21 @@ class Reply:
         """True if rows (or COPY data) may come for this message now."""
         if kind == m.COPY_DATA:
             return self.is_copying_out
+        if self.own is not None:
+            return self.own.takes_rows
         return not self.is_copying_out and (self.owed is Owed.EXECUTE or self.owed is Owed.QUERY)
+
+    @property
+    def is_over(self) -> bool:
+        """True once it went over a row limit."""
+        return self.bound is not None and self.bound.is_over
+
+    @property
+    def outcome(self) -> OutcomeStatus:
+        """How it ended, for the record."""
+        if self.is_over:
+            return OutcomeStatus.REFUSED
+        return OutcomeStatus.ERROR if self.code else OutcomeStatus.OK
 
     @property
     def is_labelled(self) -> bool:
@@ -235,6 +257,10 @@ class ReplyQueue:
     def pop(self) -> Reply:
         """The head is answered."""
         return self._replies.popleft()
+
+    def push(self, reply: Reply) -> None:
+        """A message of the gateway's own is about to be sent; nothing of the client's is on its way behind it."""
+        self._replies.append(reply)
 
     def extend(self, replies: list[Reply]) -> list[Settle]:
         """Messages are about to be sent. What the backend will discard is taken back at once."""
@@ -297,10 +323,13 @@ class SessionState:
 
     __slots__ = (
         "acknowledged",
+        "ahead",
         "backend_key",
         "barrier",
+        "bounded",
         "catalogue",
         "copying",
+        "cursors",
         "discarding",
         "epoch",
         "has_changed_catalogue",
@@ -309,6 +338,7 @@ class SessionState:
         "is_client_busy",
         "is_ended",
         "is_flush_due",
+        "is_flush_due_for_rows",
         "is_full",
         "is_guarded",
         "is_mid_frame",
@@ -328,6 +358,8 @@ class SessionState:
         "queue",
         "reader",
         "segment",
+        "segment_controls",
+        "segment_writes",
         "status",
         "surroundings",
         "tag",
@@ -362,6 +394,12 @@ class SessionState:
         self.copying: Reply | None = None
         self.barrier = False                       # own DDL or code is on its way: judge nothing behind it
         self.is_flush_due = False                  # … in an open segment: its replies have to be asked for
+        self.bounded: Reply | None = None          # what is sent behind it waits until its rows are through
+        self.is_flush_due_for_rows = False         # … in an open segment: its replies have to be asked for
+        self.ahead: Grant | None = None            # of the Query at hand, which waits until nothing is owed
+        self.cursors: dict[str, Cursor] = {}       # those under row limits
+        self.segment_writes = False                # the open segment has an effect
+        self.segment_controls = False              # … and begins or ends a transaction
         self.opaque_segment = -1                   # the last one in which code of unknown effect ran
         self.is_full = False                       # too many replies are owed: frames wait
         self.is_woken = False                      # replies came while the client's side could not go on
@@ -386,6 +424,11 @@ class SessionState:
     def has_settled(self, item: Prepared | Portal | Gone) -> bool:
         """True if a message of the current segment may rely on `item`."""
         return item.segment == self.segment or item.segment < self.acknowledged
+
+    @property
+    def knows_status(self) -> bool:
+        """True if `status` is what the open segment began with: every earlier one is over."""
+        return self.acknowledged >= self.segment
 
     @property
     def is_quiet(self) -> bool:
