@@ -279,10 +279,13 @@ class ClientSide(Judging):
         """Whether a message may go on behind one under row limits that is not through yet. A Sync may where what
         it would make final has no effect, or where the block can still be made to fail after it."""
         state = self._state
+        if bounded.bound is None:                   # an error before it took it back
+            state.bounded = None
+            return True
         if kind != m.SYNC or state.copying is not None:
             return kind in _BESIDE_ROWS or kind == m.SYNC
         return (
-            bounded.owed is Owed.EXECUTE and bounded.bound is not None and bounded.bound.sync is None and state.knows_status
+            bounded.owed is Owed.EXECUTE and bounded.bound.sync is None and state.knows_status
             and (not state.segment_writes or (state.status == m.IN_BLOCK and not state.segment_controls))
         )
 

@@ -312,6 +312,7 @@ def take_back(reply: Reply, code: str) -> list[Settle]:
     """Undo what a message that did not happen changed; its grant, if recorded, ended in an error."""
     if reply.undo is not None:
         reply.undo()
+    reply.bound = None              # what waited for it need not any more
     grant = reply.grant
     if grant is None or grant.record < 0:
         return []
