@@ -30,7 +30,6 @@ class TransactionServer(ModelServer):
         self.limits = limits
         self.pending: list[str] = []
         self.committed: list[str] = []
-        self.delivered: dict[int, int] = {}
 
     def _message(self, kind: str, body: bytes) -> bytes:
         if kind == "S" and not self.skipping and self.status == "I":
@@ -116,12 +115,14 @@ class TransactionServer(ModelServer):
             out = super()._execute(portal, limit)
             portal[1] = int(portal[1]) if text.startswith("select") else -2
             return out
-        spent = self.delivered.get(id(portal), 0)
+        if len(portal) == 2:
+            portal.append(0)                        # delivered
+        spent = int(portal[2])
         wanted = min(left, limit) if limit else left
         may = min(wanted, self.limits.rows - spent)
         if may < wanted:
             raise Cut(s.row(b"x") * may)
-        self.delivered[id(portal)] = spent + wanted
+        portal[2] = spent + wanted
         portal[1] = left - wanted
         is_over = not limit or left <= limit
         return s.row(b"x") * wanted + (s.complete(f"SELECT {wanted}") if is_over else s.SUSPENDED)
