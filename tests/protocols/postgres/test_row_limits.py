@@ -7,8 +7,8 @@ from random import Random  # noqa: TID251 - test data
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lockgate.model import OutcomeStatus, RowLimits, Rule
-from lockgate.wire.playbook import CLIENT, SERVER, Apart, Bytes, Playbook
+from lockgate.model import RowLimits, Rule
+from lockgate.wire.playbook import CLIENT, SERVER, Bytes
 from tests.protocols.postgres import support as s
 from tests.protocols.postgres.support import World
 from tests.protocols.postgres.transactions import TransactionServer

@@ -13,6 +13,7 @@ from typing import Any, Final
 import pgparse
 
 from lockgate.analysis.sql.copying import CopyOut, copy_out
+from lockgate.analysis.sql.estimates import ESTIMATES, concerns_no_rows
 from lockgate.analysis.sql.reading import Node, Reader, Use, qualified, reads_files, strings
 from lockgate.analysis.sql.settings import refusal_of
 from lockgate.analysis.sql.statement import RESOLVED, VERBS, Naming, Statement
@@ -483,6 +484,8 @@ def _finish(whole: StatementReader, text: str, data: bytes, count: int,
     }
     if not (reading.uses or is_opaque) and all(name in _NAME_NOTHING for name, _ in reading.utilities):
         facts.update({name: [] for name in RESOLVED})
+    if not is_opaque and concerns_no_rows(verbs, reading):
+        facts.update(dict.fromkeys(ESTIMATES, 0))
     return Statement(
         text=text, key=hashlib.blake2b(data, digest_size=16).digest(), verbs=verbs, facts=facts, objects=objects,
         count=count, is_empty=count == 0, is_opaque=is_opaque, changes_catalogue=changes, prepares=prepares,

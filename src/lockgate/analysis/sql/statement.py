@@ -42,6 +42,9 @@ FACTS: Final[Mapping[str, str]] = {
     "sets": "list of the session parameters that are set or reset, in lower case",
     "creates": "list of the relations that are created",
     "changes_catalogue": "true for DDL and other statements that change definitions or rights",
+    "estimated_rows": "rows that the planner expects to be returned or changed, whichever is more (int; 0 where none "
+                      "can be; missing where it cannot tell: COPY, TRUNCATE, opaque ones, strings of several statements)",
+    "estimated_cost": "the planner's total cost, in its own units (missing as `estimated_rows`)",
     "text_length": "length of the statement in bytes, without comments",
 }
 """Fact name → one line of documentation. Verbs are added by the policy engine."""

@@ -15,6 +15,7 @@ from lockgate.model import OutcomeStatus
 from lockgate.protocols.postgres import codec
 from lockgate.protocols.postgres import messages as m
 from lockgate.protocols.postgres.bounds import BEGIN, Bound, Cursor, held_cursors
+from lockgate.protocols.postgres.estimate import Question
 from lockgate.protocols.postgres.own import Own, Purpose
 from lockgate.protocols.postgres.quota import Quota, TaskQuota
 from lockgate.protocols.postgres.replies import Replies
@@ -197,6 +198,8 @@ class BoundedReplies(Replies):
     # ------------------------------------------------------------ replies to the gateway's own
 
     def _own_reply(self, head: Reply, own: Own, kind: int, start: int, end: int) -> bytes | None:
+        if own.question is not None:
+            return self._answered(head, own, own.question, kind, start, end)
         if kind == m.ERROR_RESPONSE:
             return self._own_error(head, own, start, end)
         if kind == m.NOTICE_RESPONSE:
@@ -231,6 +234,30 @@ class BoundedReplies(Replies):
         if own.purpose is Purpose.FAIL_SEGMENT:
             self._state.queue.fail("")
         return _DROP
+
+    def _answered(self, head: Reply, own: Own, question: Question, kind: int, start: int, end: int) -> bytes | None:
+        """What the planner says is the gateway's; its error is that of the statement."""
+        state = self._state
+        if kind == m.NOTICE_RESPONSE:
+            return _DROP
+        if kind != m.ERROR_RESPONSE:
+            if question.message(kind):
+                state.queue.pop()
+                if kind == m.READY:
+                    self._is_ready(head, self._buffer[start + 5])
+            return _DROP
+        found = codec.read_fields(self._buffer, start, end)
+        if found.get("V", found.get("S")) in ("FATAL", "PANIC"):
+            return self._table[m.ERROR_RESPONSE](start, end)
+        state.surroundings.failed()
+        if found.get("P", "").isdigit():
+            found["P"] = str(max(1, int(found["P"]) - question.offset))
+        worded = self._worded(m.ERROR_RESPONSE, found, own.of)
+        question.failed(codec.fields(m.ERROR_RESPONSE, found.items()) if worded is None else worded, found)
+        if question.is_query or question.problem is None:
+            return _DROP
+        self._settles += state.queue.fail(found.get("C", "XX000"))
+        return question.problem.encode()
 
     # ------------------------------------------------------------ cursors
 

@@ -71,7 +71,8 @@ class ClientSide(Judging):
                     state.is_stalled = state.is_full = True
                     position = start
                     break
-                if state.bounded is not None and not self._may_pass(kind, state.bounded):
+                if (state.bounded is not None and not self._may_pass(kind, state.bounded)) or (
+                        state.question is not None and not state.question.is_answered and kind not in _BESIDE_ROWS):
                     self._ask_for_rows(burst)
                     state.is_stalled = True
                     position = start
@@ -106,9 +107,11 @@ class ClientSide(Judging):
         verdict: Grant | Refusal | None
         verdict, state.ahead = state.ahead, None
         if self._is_discarding():
+            state.question = None
             return None
         if self._must_wait(burst):
             return STALL
+        question, state.question = state.question, None
         if buffer[end - 1] != 0:
             raise RemoteProtocolError("a string has no end")
         raw = buffer[start + 5:end - 1]
@@ -116,10 +119,20 @@ class ClientSide(Judging):
             yield from self._refuse(burst, _SYNC_FIRST, is_query=True)
             return None
         seen = state.reader.read(raw)
+        asked = seen.asked(state.surroundings)
+        if question is not None and question.problem is not None:
+            yield from self._unplanned(burst, question)
+            return None
         if verdict is None:
-            verdict = yield from self._judge(burst, seen, seen.asked(state.surroundings), self._planner(seen))
+            verdict = yield from self._judge(burst, seen, asked, self._planner(seen), question=question)
         if isinstance(verdict, Refusal):
             yield from self._refused(burst, seen, verdict, is_query=True)
+            return None
+        if verdict.decision.wants:
+            if not state.is_segment_open:
+                self._inquire(burst, seen, asked, verdict)
+                return STALL
+            yield from self._refuse(burst, _ASK_ALONE, is_query=True)
             return None
         bound = self._bound(seen, verdict)
         if bound is not None and bound.waits and (state.queue or burst.chunks or state.is_server_busy):
@@ -202,7 +215,7 @@ class ClientSide(Judging):
         reply.portal = before if isinstance(before, Portal) else None
         reply.masked = prepared.masked
         values = read_values(bind.formats, bind.values, prepared.types, prepared.described)
-        portal = Portal(prepared, values, bind.result_formats, state.segment, reading_of(bind.formats, prepared.types))
+        portal = Portal(prepared, bind, values, state.segment, reading_of(bind.formats, prepared.types))
         if portal.weight > _HEAVY and state.portals.holds_more_than(state.limits.inspect):
             return _TOO_MUCH
         reply.undo = state.portals.set(bind.portal, portal)
@@ -235,10 +248,15 @@ class ClientSide(Judging):
 
     def _execute(self, burst: Burst, buffer: bytes, start: int, end: int) -> Steps[Outcome]:
         state = self._state
+        question = state.question
         if self._is_discarding():
+            state.question = None
+            if question is not None and question.problem is not None:
+                yield from self._unplanned(burst, question)
             return None
         if self._must_wait(burst):
             return STALL
+        state.question = None
         name, _ = codec.read_execute(buffer, start, end)
         portal = state.portals.get(name)
         if portal is not None and not state.has_settled(portal):
@@ -248,13 +266,15 @@ class ClientSide(Judging):
             return None
         seen, grant = portal.prepared.seen, portal.grant
         if grant is None or grant.is_settled:
+            asked = seen.bound(portal.values, portal.reading, state.surroundings)
             verdict = yield from self._judge(
-                burst, seen, seen.bound(portal.values, portal.reading, state.surroundings),
-                self._planner(seen, portal.prepared.masked.text),
-            )
+                burst, seen, asked, self._planner(seen, portal.prepared.masked.text), question=question)
             if isinstance(verdict, Refusal):
                 yield from self._refused(burst, seen, verdict, is_query=False)
                 return None
+            if verdict.decision.wants:
+                self._inquire(burst, seen, asked, verdict, portal)
+                return STALL
             grant = portal.grant = verdict
             burst.grants.append(grant)
             burst.parses = [item for item in burst.parses if item[0] is not portal.prepared]
@@ -428,6 +448,9 @@ gateway keep no more than this."""
 _SYNC_FIRST: Final = Problem(
     "0A000", "a statement with a backslash or a character beyond ASCII cannot follow here before a Sync",
     hint="Code whose effect the gateway cannot see ran in this pipeline. Send Sync (or end the pipeline) first.",
+)
+_ASK_ALONE: Final = Problem(
+    "0A000", "a Query whose size a policy depends on cannot follow other messages before a Sync", hint="Send Sync first.",
 )
 _TOO_MUCH: Final = Problem("53400", "the prepared statements or portals of this session hold too much text",
                            hint="Close those that are not used.")

@@ -14,7 +14,7 @@ from struct import Struct, error, unpack_from
 from typing import Final, NamedTuple
 
 from lockgate.errors import LocalProtocolError, RemoteProtocolError
-from lockgate.kernel.frames import frame
+from lockgate.kernel.frames import checked_length, frame
 from lockgate.protocols.postgres import messages as m
 
 _U32 = Struct("!I")
@@ -199,6 +199,19 @@ def query(statement: str) -> bytes:
 def parse(name: bytes, statement: str, types: bytes = b"\0\0") -> bytes:
     """A Parse frame; `types` is count and OIDs as they came."""
     return frame(m.PARSE, name + b"\0" + text(statement) + types)
+
+
+def bind(portal: bytes, statement: bytes, formats: Sequence[int], values: Sequence[bytes | None]) -> bytes:
+    """A Bind frame that asks for results as text."""
+    body = [portal, b"\0", statement, b"\0", _U16.pack(len(formats)), *map(_U16.pack, formats), _U16.pack(len(values))]
+    for value in values:
+        body += (b"\xff\xff\xff\xff",) if value is None else (checked_length(len(value)), value)
+    return frame(m.BIND, b"".join((*body, b"\0\0")))
+
+
+def close(kind: bytes, name: bytes) -> bytes:
+    """A Close frame for a statement (``S``) or a portal (``P``)."""
+    return frame(m.CLOSE, kind + name + b"\0")
 
 
 def execute(portal: bytes, limit: int = 0) -> bytes:

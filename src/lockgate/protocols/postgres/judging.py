@@ -20,13 +20,25 @@ from lockgate.model import Decision, Effect, Operation, OutcomeStatus, Refusal, 
 from lockgate.protocols.postgres import codec
 from lockgate.protocols.postgres import messages as m
 from lockgate.protocols.postgres.bounds import refusal_of
+from lockgate.protocols.postgres.estimate import EXECUTE_OFFSET, QUERY_OFFSET, Question, as_messages, as_query
 from lockgate.protocols.postgres.naming import REFUSED, Tag
 from lockgate.protocols.postgres.operations import PLAN_CHANGED, Problem, Seen, held_notice, problem_of
-from lockgate.protocols.postgres.own import FAILING_PARSE, FAILING_QUERY
-from lockgate.protocols.postgres.resolving import resolved
+from lockgate.protocols.postgres.own import FAILING_PARSE, FAILING_QUERY, Own, Purpose
+from lockgate.protocols.postgres.resolving import estimated, resolved
 from lockgate.protocols.postgres.states import Owed, Portal, Prepared, Reply, SessionState
 from lockgate.protocols.postgres.surroundings import matters
-from lockgate.wire.steps import Close, Compose, Judge, Record, Settle, Snapshot, Steps, ToClient, ToServer
+from lockgate.wire.steps import (
+    Close,
+    Compose,
+    Judge,
+    Note,
+    Record,
+    Settle,
+    Snapshot,
+    Steps,
+    ToClient,
+    ToServer,
+)
 
 _ENDING: Final = frozenset({RefusalCode.EXPIRED, RefusalCode.SHUTTING_DOWN})
 
@@ -109,25 +121,61 @@ class Judging:
     # ------------------------------------------------------------ judging
 
     def _judge(self, burst: Burst, seen: Seen, asked: Operation, plan: Callable[[Decision], Planned | Refusal],
-               ask: bool = True) -> Steps[Grant | Refusal]:
-        """One statement through the pipeline, with a catalogue that is as new as the last own DDL."""
+               ask: bool = True, question: Question | None = None) -> Steps[Grant | Refusal]:
+        """One statement through the pipeline, with a catalogue that is as new as the last own DDL.
+
+        A grant whose decision wants facts is not one yet: the planner has to be asked (`_inquire`), and the
+        answered `question` brings the statement here again.
+        """
+        if question is not None and question.estimate is not None:
+            yield Note("estimate", {"rows": question.estimate.rows, "cost": round(question.estimate.cost)})
         if not burst.has_catalogue:
             burst.has_catalogue = True
             yield from self.refresh()
-        operation, plan = self._resolved(asked, seen), self._within_limits(asked, seen, plan)
+        operation, plan = self._resolved(asked, seen, question), self._within_limits(asked, seen, plan)
         if not ask or not (burst.grants or burst.has_end):
-            verdict: Grant | Refusal = yield Judge(operation, plan, self._waiting, ask)
+            counts = None if question is None else False        # once, when it came first
+            verdict: Grant | Refusal = yield Judge(operation, plan, self._waiting, ask, counts)
             return verdict
         # Nothing that was judged may wait for a person behind it: who is asked is asked alone.
-        first: Grant | Refusal = yield Judge(operation, plan, self._waiting, ask=False, counts=True)
-        if isinstance(first, Refusal) or first.decision.effect is not Effect.REVIEW:
+        first: Grant | Refusal = yield Judge(operation, plan, self._waiting, ask=False, counts=question is None)
+        if isinstance(first, Refusal) or first.decision.effect is not Effect.REVIEW or first.decision.wants:
             return first
         yield from self._send(burst)
         burst.sent()
         yield from self.refresh()
         burst.has_catalogue = True
-        answer: Grant | Refusal = yield Judge(self._resolved(asked, seen), plan, self._waiting, counts=False)
+        answer: Grant | Refusal = yield Judge(
+            self._resolved(asked, seen, question), plan, self._waiting, counts=False)
         return answer
+
+    def _inquire(self, burst: Burst, seen: Seen, asked: Operation, grant: Grant, portal: Portal | None = None) -> None:
+        """A rule hangs on the planner's estimate: ask it, in the place of the statement."""
+        state = self._state
+        masked = grant.planned.carry
+        assert isinstance(masked, Masked)
+        offset = QUERY_OFFSET if portal is None else EXECUTE_OFFSET
+        question = state.question = Question(offset, seen, asked, is_query=portal is None)
+        reply = state.reply(Owed.OWN)
+        reply.own = Own(Purpose.ASK, self._reply(Owed.QUERY, seen, grant), question)
+        burst.replies.append(reply)
+        if portal is None:
+            burst.chunks.append(as_query(masked.text))
+            self._next_segment()
+        else:
+            burst.chunks.append(as_messages(masked.text, portal.prepared.types, portal.bind))
+            state.is_segment_open = True
+
+    def _unplanned(self, burst: Burst, question: Question) -> Steps[None]:
+        """The planner refused the statement: that is its error, and on record as a refusal. One that came by
+        messages is discarded: the client has read the error in its place."""
+        problem = question.problem
+        assert problem is not None
+        refusal = Refusal(RefusalCode.NOT_UNDERSTOOD, f"{problem.message} ({problem.sqlstate})")
+        operation = self._resolved(question.asked, question.seen, question)
+        yield Judge(operation, lambda _: refusal, self._waiting, ask=False, counts=False)
+        if question.is_query:
+            yield from self._refuse(burst, problem, is_query=True)
 
     def _within_limits(self, asked: Operation, seen: Seen,
                        plan: Callable[[Decision], Planned | Refusal]) -> Callable[[Decision], Planned | Refusal]:
@@ -147,8 +195,9 @@ class Judging:
 
         return planned
 
-    def _resolved(self, operation: Operation, seen: Seen) -> Operation:
-        return resolved(operation, seen, self._state.catalogue, self._state.names)
+    def _resolved(self, operation: Operation, seen: Seen, question: Question | None = None) -> Operation:
+        found = resolved(operation, seen, self._state.catalogue, self._state.names)
+        return found if question is None else estimated(found, question.estimate)
 
     def refresh(self) -> Steps[None]:
         """The newest catalogue; after own DDL one that was taken since, which then knows what it made."""

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Final
 
 from lockgate.analysis.sql import (
+    ESTIMATES,
     FACTS,
     RESOLVED,
     VERBS,
@@ -20,6 +21,7 @@ from lockgate.analysis.sql import (
     Masked,
     NotUnderstood,
     Statement,
+    is_explainable,
 )
 from lockgate.config.settings import Limits
 from lockgate.govern.pipeline import Planned
@@ -221,7 +223,8 @@ def _operation(kind: str, text: str, statement: Statement | None) -> Operation:
         return Operation(PROTOCOL, kind, VERBS, text, text, _UNREADABLE)
     return Operation(
         PROTOCOL, kind, statement.verbs, statement.text.strip(_ENDS), statement.key, statement.facts, (),
-        statement.objects, returns=statement.is_opaque or statement.returns_rows_maybe or statement.copy == "out",
+        statement.objects, lacks=_ASKED if is_explainable(statement) else _KNOWN,
+        returns=statement.is_opaque or statement.returns_rows_maybe or statement.copy == "out",
     )
 
 
@@ -235,7 +238,10 @@ def _fact_of_unreadable(name: str) -> object:
     return []
 
 
-_UNREADABLE: Final[dict[str, object]] = {name: _fact_of_unreadable(name) for name in FACTS if name not in RESOLVED}
+_ASKED: Final = frozenset(ESTIMATES)
+_KNOWN: Final[frozenset[str]] = frozenset()
+_UNREADABLE: Final[dict[str, object]] = {name: _fact_of_unreadable(name) for name in FACTS
+                                        if name not in (*RESOLVED, *ESTIMATES)}
 
 
 # ---------------------------------------------------------------- refusals

@@ -13,6 +13,7 @@ from lockgate.protocols.postgres import codec
 from lockgate.protocols.postgres import messages as m
 
 if TYPE_CHECKING:
+    from lockgate.protocols.postgres.estimate import Question
     from lockgate.protocols.postgres.states import Reply
 
 # A syntax error is found before any name is looked up: no name that the client has made can let it run.
@@ -27,14 +28,20 @@ class Purpose(Enum):
     ROLLBACK = codec.query("ROLLBACK")
     FAIL = FAILING_PARSE + m.SYNC_FRAME         # the client's block: its ReadyForQuery is the client's
     FAIL_SEGMENT = FAILING_PARSE                # … or what came since the last Sync, which the client still sends
+    ASK = b""                                   # the planner, in words of their own (`estimate`)
 
 
 class Own:
     """One of them. `of` is the client's message on whose behalf it is."""
 
-    __slots__ = ("of", "purpose", "takes_rows")
+    __slots__ = ("of", "purpose", "question")
 
-    def __init__(self, purpose: Purpose, of: Reply) -> None:
+    def __init__(self, purpose: Purpose, of: Reply, question: Question | None = None) -> None:
         self.purpose = purpose
         self.of = of
-        self.takes_rows = False
+        self.question = question
+
+    @property
+    def takes_rows(self) -> bool:
+        """Whether rows may come for it."""
+        return self.question is not None

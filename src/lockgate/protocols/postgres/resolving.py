@@ -8,9 +8,10 @@ missing, on which conditions fail closed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
-from lockgate.analysis.sql import RESOLVED, Catalogue, SessionNames, Statement, Touched, touched
+from lockgate.analysis.sql import RESOLVED, Catalogue, Estimate, SessionNames, Statement, Touched, touched
 from lockgate.model import Operation
 from lockgate.protocols.postgres.operations import Seen
 
@@ -55,6 +56,29 @@ class ResolvedFacts(Mapping[str, object]):
         return sum(1 for _ in self)
 
 
+class AddedFacts(Mapping[str, object]):
+    """Facts that came later, beside those that were there; none of them is worked out by that."""
+
+    __slots__ = ("_added", "_base")
+
+    def __init__(self, base: Mapping[str, object], added: Mapping[str, object]) -> None:
+        self._base = base
+        self._added = added
+
+    def __getitem__(self, name: str) -> object:
+        return self._added[name] if name in self._added else self._base[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._added or name in self._base
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._added
+        yield from (name for name in self._base if name not in self._added)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
 class Resolution:
     """A statement's operations under one catalogue and one state of the session's own relations."""
 
@@ -81,6 +105,12 @@ class Resolution:
         if not operation.parameters and not operation.context:      # those are of one execution
             self._known[operation.kind] = (operation, made)
         return made
+
+
+def estimated(operation: Operation, estimate: Estimate | None) -> Operation:
+    """The operation with what the planner said; where it said nothing, the facts stay missing."""
+    added = {} if estimate is None else {"estimated_rows": estimate.rows, "estimated_cost": estimate.cost}
+    return replace(operation, facts=AddedFacts(operation.facts, added), key=(operation.key, estimate), lacks=frozenset())
 
 
 def resolved(operation: Operation, seen: Seen, catalogue: Catalogue | None, session: SessionNames) -> Operation:

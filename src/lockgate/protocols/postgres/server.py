@@ -19,6 +19,7 @@ from lockgate.protocols.postgres import codec, results
 from lockgate.protocols.postgres import messages as m
 from lockgate.protocols.postgres.bounded import BoundedReplies
 from lockgate.protocols.postgres.bounds import Bound
+from lockgate.protocols.postgres.estimate import LONGEST
 from lockgate.protocols.postgres.operations import Problem, problem_of
 from lockgate.protocols.postgres.states import Reply, SessionState
 from lockgate.wire.buffer import Backlog
@@ -103,6 +104,11 @@ class ServerSide(BoundedReplies):
                     self._fatal, rest = _BROKEN, start
                     break
                 last = end
+                if head.own is not None and head.own.question is not None:
+                    head.own.question.row(buffer[start:end])
+                    pieces.append(buffer[mark:start])
+                    mark = end
+                    continue
                 if head.bound is not None:
                     try:
                         count, last = head.bound.passing(buffer, kind, start, end, count)
@@ -208,6 +214,13 @@ class ServerSide(BoundedReplies):
             return
         kind, head = buffer[rest], state.queue.head
         if kind in (m.DATA_ROW, m.COPY_DATA) and head is not None and head.takes(kind):
+            if head.own is not None and head.own.question is not None:
+                if missing <= LONGEST:
+                    self._backlog.keep(buffer[rest:], missing)
+                else:
+                    head.own.question.too_long()
+                    self._passing, self._is_dropping = missing - (len(buffer) - rest), True
+                return
             if head.bound is not None and not head.bound.left:
                 yield from self._drop_giant(head, head.bound, len(buffer) - rest, missing)
                 return

@@ -26,7 +26,8 @@ from lockgate.govern.pipeline import ClearPlan, Grant
 from lockgate.model import OutcomeStatus
 from lockgate.protocols.postgres import messages as m
 from lockgate.protocols.postgres.bounds import Bound, Cursor
-from lockgate.protocols.postgres.codec import Column
+from lockgate.protocols.postgres.codec import Bind, Column
+from lockgate.protocols.postgres.estimate import Question
 from lockgate.protocols.postgres.naming import Tag
 from lockgate.protocols.postgres.operations import Problem, Seen, StatementReader
 from lockgate.protocols.postgres.own import Own
@@ -68,18 +69,18 @@ class Prepared:
 class Portal:
     """A bound statement. `grant` is open from its first Execute until its last row."""
 
-    __slots__ = ("asked", "columns", "grant", "prepared", "quota", "reading", "result_formats", "rows", "segment",
+    __slots__ = ("asked", "bind", "columns", "grant", "prepared", "quota", "reading", "result_formats", "rows", "segment",
                  "sent", "values", "weight")
 
     def __init__(
-        self, prepared: Prepared, values: tuple[str | None, ...], result_formats: tuple[int, ...], segment: int,
-        reading: str = "",
+        self, prepared: Prepared, bind: Bind, values: tuple[str | None, ...], segment: int, reading: str = "",
     ) -> None:
         self.prepared = prepared
-        self.weight = sum(len(value) for value in values if value is not None)
+        self.bind = bind                           # as it came
+        self.weight = max(sum(len(value) for value in given if value is not None) for given in (values, bind.values))
         self.reading = reading                     # formats and types of `values`
-        self.values = values
-        self.result_formats = result_formats
+        self.values = values                       # … in words
+        self.result_formats = bind.result_formats
         self.segment = segment
         self.columns: tuple[Column, ...] | None = None
         self.asked = -1
@@ -313,6 +314,8 @@ def take_back(reply: Reply, code: str) -> list[Settle]:
     if reply.undo is not None:
         reply.undo()
     reply.bound = None              # what waited for it need not any more
+    if reply.own is not None and reply.own.question is not None:
+        reply.own.question.dropped()
     grant = reply.grant
     if grant is None or grant.record < 0:
         return []
@@ -356,6 +359,7 @@ class SessionState:
         "opaque_segment",
         "portals",
         "prepared",
+        "question",
         "queue",
         "reader",
         "segment",
@@ -398,6 +402,7 @@ class SessionState:
         self.bounded: Reply | None = None          # what is sent behind it waits until its rows are through
         self.is_flush_due_for_rows = False         # … in an open segment: its replies have to be asked for
         self.ahead: Grant | None = None            # of the Query at hand, which waits until nothing is owed
+        self.question: Question | None = None      # about the statement at hand; what is behind it waits
         self.cursors: dict[str, Cursor] = {}       # those under row limits
         self.segment_writes = False                # the open segment has an effect
         self.segment_controls = False              # … and begins or ends a transaction
