@@ -32,7 +32,7 @@ _NOTHING_KNOWN = Known()
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """A valid configuration. Paths in `settings` are absolute or relative to the file's folder;
-    `policy_hash` is the hex SHA-256 of policies, labels, identity and connections (`config_hash`: of all).
+    `policy_hash` is the hex SHA-256 of policies, labels, time zone, identity and connections (`config_hash`: of all).
     """
 
     settings: Settings
@@ -70,6 +70,7 @@ def policy_hash(settings: Settings) -> str:
         "connections": sorted(whole["connections"], key=_name_of),
         "identity": whole["identity"],
         "labels": whole["labels"],
+        "timezone": whole["timezone"],
     })
 
 

@@ -138,6 +138,9 @@ class Settings(Strict):
     limits: Limits = Limits()
     identity: IdentitySettings
     connections: tuple[Connection, ...] = Field(min_length=1)
+    timezone: str = Field(
+        default="UTC", description="Whose clocks `time.local_hour` and its like follow, summer time included: "
+                                   "`Europe/Berlin`.")
     labels: dict[LabelName, LabelSettings] = Field(
         default={}, description="What is sensitive, by name (`pii.ssn`), for masks on every connection.")
     policies: tuple[PolicySettings, ...] = ()

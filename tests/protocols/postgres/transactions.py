@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from lockgate.model import RowLimits
+from lockgate.model import UNLIMITED, RowLimits
 from tests.protocols.postgres import support as s
 from tests.protocols.postgres.model_server import Failure, ModelServer
 
@@ -25,7 +25,7 @@ class Cut(Failure):
 
 
 class TransactionServer(ModelServer):
-    def __init__(self, limits: RowLimits = RowLimits()) -> None:
+    def __init__(self, limits: RowLimits = UNLIMITED) -> None:
         super().__init__()
         self.limits = limits
         self.pending: list[str] = []

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from fnmatch import fnmatchcase
 
 from lockgate.govern.policy.condition import Condition
@@ -149,11 +149,14 @@ def identity_facts(identity: Identity) -> dict[str, object]:
     }
 
 
-def time_facts(now: float) -> dict[str, object]:
-    """`time`, in UTC."""
+def time_facts(now: float, zone: tzinfo = UTC) -> dict[str, object]:
+    """`time`, in UTC and by the clocks of `zone`."""
     moment = datetime.fromtimestamp(now, UTC)
+    local = moment.astimezone(zone)
     return {"hour": moment.hour, "minute": moment.minute, "weekday": moment.isoweekday(),
-            "iso": moment.strftime("%Y-%m-%dT%H:%M:%SZ")}
+            "iso": moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "local_hour": local.hour, "local_minute": local.minute, "local_weekday": local.isoweekday(),
+            "local_date": local.strftime("%Y-%m-%d")}
 
 
 def plain(value: object) -> object:

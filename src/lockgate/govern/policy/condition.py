@@ -235,7 +235,8 @@ def _require_boolean(program: cel.Program, uses: frozenset[str]) -> None:
                      "agent": "x", "model": "x"},
         "connection": {"name": "x"},
         "session": {"id": "x", "statements": 1, "rows": 1, "started": 1, "connection": "x", "peer": "x"},
-        "time": {"hour": 1, "minute": 1, "weekday": 1, "iso": "2026-01-01T00:00:00Z"},
+        "time": {"hour": 1, "minute": 1, "weekday": 1, "iso": "2026-01-01T00:00:00Z", "local_hour": 1,
+                 "local_minute": 1, "local_weekday": 1, "local_date": "2026-01-01"},
     }
     if any(name not in samples[root] for root, name in (use.split(".", 1) for use in uses)):
         return

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, tzinfo
 from typing import Protocol
 
 from lockgate.errors import ConfigError
@@ -60,7 +61,10 @@ class GivenFacts:
 class PolicySet:
     """Every rule, compiled. Does not change (its caches are bounded); made by `compile`."""
 
-    def __init__(self, rules: tuple[Rule, ...], compiled: tuple[CompiledRule, ...], policy_hash: str) -> None:
+    def __init__(
+        self, rules: tuple[Rule, ...], compiled: tuple[CompiledRule, ...], policy_hash: str, zone: tzinfo = UTC
+    ) -> None:
+        self._zone = zone
         self.policy_hash = policy_hash
         self.rules = rules
         self._compiled = compiled
@@ -70,9 +74,9 @@ class PolicySet:
 
     @classmethod
     def compile(
-        cls, rules: Iterable[Rule], policy_hash: str, vocabulary: Vocabulary = _ANYTHING
+        cls, rules: Iterable[Rule], policy_hash: str, vocabulary: Vocabulary = _ANYTHING, zone: tzinfo = UTC
     ) -> PolicySet:
-        """Compile, or raise `ConfigError` that begins with the rule's ``file:line``."""
+        """Compile, or raise `ConfigError` that begins with the rule's ``file:line``. `zone`: for `time.local_…`."""
         compiled: list[CompiledRule] = []
         named: dict[str, Rule] = {}
         for rule in rules:
@@ -87,7 +91,7 @@ class PolicySet:
             if not made:
                 raise ConfigError(f"{where} does nothing; give it allow, deny, review, mask, requests, limit or audit")
             compiled.extend(made)
-        return cls(tuple(named.values()), tuple(compiled), policy_hash)
+        return cls(tuple(named.values()), tuple(compiled), policy_hash, zone)
 
     def view(self, identity: Identity, connection: str, audit: AuditMode = AuditMode.FULL) -> View:
         """What these policies mean for one caller on one connection with this default audit mode."""
@@ -100,7 +104,7 @@ class PolicySet:
         self._serial += 1
         view = View(
             self._serial, tuple(rule.on(connection) for rule in self._compiled if rule.applies_to(identity, connection)),
-            self.policy_hash, identity, connection, audit, self._decisions,
+            self.policy_hash, identity, connection, audit, self._decisions, self._zone,
         )
         self._views[key] = view
         if len(self._views) > _VIEWS:
@@ -137,12 +141,13 @@ class View:
     """The rules that speak of one caller on one connection."""
 
     __slots__ = ("_audit", "_base", "_decisions", "_facts", "_hash", "_reads_session", "_rules", "_serial",
-                 "_static", "_volatile")
+                 "_static", "_volatile", "_zone")
 
     def __init__(
         self, serial: int, rules: tuple[CompiledRule, ...], policy_hash: str, identity: Identity,
-        connection: str, audit: AuditMode, decisions: OrderedDict[Hashable, _Cached],
+        connection: str, audit: AuditMode, decisions: OrderedDict[Hashable, _Cached], zone: tzinfo,
     ) -> None:
+        self._zone = zone
         self._serial = serial     # not id(): a freed view's id is given out again, its decisions are not
         self._rules = rules
         self._hash = policy_hash
@@ -190,14 +195,14 @@ class View:
     def _context(self, operation: Operation, now: float, session: SessionFacts) -> Context:
         context: dict[str, Mapping[str, object]] = {**self._base, "op": operation_facts(operation, self._facts)}
         if self._volatile:
-            context["time"] = time_facts(now)
+            context["time"] = time_facts(now, self._zone)
         if self._reads_session:
             context["session"] = session.session_facts()
         return context
 
     def connect(self, now: float) -> Decision:
         """See `PolicySet.may_connect`. A review is about requests, never about the login."""
-        context = {**self._base, "time": time_facts(now)}
+        context = {**self._base, "time": time_facts(now, self._zone)}
         matching = [
             rule.rule for rule in self._rules if rule.rule.review is None and rule.matches_login(context)
         ]
