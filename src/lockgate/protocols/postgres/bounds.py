@@ -24,9 +24,9 @@ from lockgate.protocols.postgres.quota import OVER_LIMIT, CopyRows, Gauge, Quota
 
 PURE: Final = frozenset({
     "select", "show", "explain", "fetch", "close", "declare", "prepare", "deallocate", "begin", "commit", "rollback",
-    "savepoint", "empty",
+    "savepoint", "empty", "copy",
 })
-"""Verbs that have nothing to undo."""
+"""Verbs that have nothing to undo. (COPY … FROM has the verb insert too.)"""
 BEGIN: Final = "BEGIN;"
 """Stands in front of what is wrapped, in the same Query: if it fails, nothing behind it runs."""
 _CHANGES: Final = frozenset({"insert", "update", "delete", "merge"})
