@@ -245,7 +245,7 @@ def test_rows_of_copy_are_counted_across_messages() -> None:
 
     for text, pieces, passed in (
         ("copy t to stdout", [b"1\n2\n", b"3\n", b"4\n"], 2), ("copy t to stdout", [b"1\n", b"2\n3\n4\n"], 1),
-        ("copy t to stdout", [b"1", b"\n2\n", b"3\n"], 2),
+        ("copy t to stdout", [b"1", b"\n2", b"", b"2\n", b"3\n", b"4\n"], 5), ("copy t to stdout", [b"1\n2\n3\n", b"4"], 1),
         ("copy t to stdout (format csv)", [b'"a\nb\nc\nd"\n', b'"\n', b'"\n', b"x\n", b"y\n"], 4),
         ("copy t to stdout (format csv, header)", [b"a\n", b"1\n", b"2\n", b"3\n", b"4\n"], 4),
     ):

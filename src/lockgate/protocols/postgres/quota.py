@@ -19,6 +19,7 @@ state and try again on: the same statement would be cut again."""
 
 _SIGNATURE: Final = b"PGCOPY\n\xff\r\n\x00"
 _HEADER: Final = 19
+_NEWLINE: Final = 10
 
 
 class Gauge(Protocol):
@@ -92,17 +93,18 @@ def detail_of(rule: str | None) -> str | None:
 
 
 class CopyRows:
-    """Rows in the data of one COPY … TO STDOUT. PostgreSQL sends each in a message of its own; a row that
-    came in parts would be counted too often, never too seldom."""
+    """Rows in the data of one COPY … TO STDOUT, counted where they begin. PostgreSQL sends each in a message of
+    its own; a binary one that came in parts would be counted too often, never too seldom."""
 
-    __slots__ = ("_is_binary", "_is_inside", "_is_started", "_quote", "_titles")
+    __slots__ = ("_is_binary", "_is_inside", "_is_open", "_is_started", "_quote", "_titles")
 
     def __init__(self, stated: CopyOut | None, is_binary: bool) -> None:
         known = stated if stated is not None and stated.problem is None else CopyOut()
         self._is_binary = is_binary
         self._quote = known.quote.encode() if known.format == "csv" else b""
         self._titles = 1 if known.has_header and not is_binary else 0
-        self._is_inside = False         # a quoted value goes on in the next message
+        self._is_open = False           # a line goes on in the next message
+        self._is_inside = False         # … in a quoted value
         self._is_started = False        # the header of the binary format has been seen
 
     def rows_in(self, body: bytes) -> int:
@@ -114,12 +116,17 @@ class CopyRows:
         return max(0, count - titles)
 
     def _lines(self, body: bytes) -> int:
-        if not self._quote:
-            return body.count(b"\n") + (body[-1:] not in (b"\n", b""))
-        data = self._quote + body if self._is_inside else body
-        self._is_inside = data.count(self._quote) % 2 == 1
-        lines, rest = split_lines(data, self._quote)
-        return len(lines) + bool(rest)
+        if not body:
+            return 0
+        was_open = self._is_open
+        if self._quote:
+            data = self._quote + body if self._is_inside else body
+            self._is_inside = data.count(self._quote) % 2 == 1
+            lines, rest = split_lines(data, self._quote)
+            count, self._is_open = len(lines), bool(rest)
+        else:
+            count, self._is_open = body.count(b"\n"), body[-1] != _NEWLINE
+        return count + self._is_open - was_open
 
     def _tuples(self, body: bytes) -> int:
         start = 0
