@@ -58,7 +58,7 @@ def read_estimate(answer: str) -> Estimate | None:
         plan = found[0]["Plan"]
         changed = _changed(plan, 0)
         return Estimate(max(_number(plan["Plan Rows"]), changed), float(plan["Total Cost"]))
-    except (ValueError, KeyError, IndexError, TypeError, RecursionError):
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
 
 

@@ -172,7 +172,7 @@ class Judging:
         problem = question.problem
         assert problem is not None
         refusal = Refusal(RefusalCode.NOT_UNDERSTOOD, f"{problem.message} ({problem.sqlstate})")
-        operation = self._resolved(question.asked, question.seen, question)
+        operation = self._resolved(question.asked, question.seen)
         yield Judge(operation, lambda _: refusal, self._waiting, ask=False, counts=False)
         if question.is_query:
             yield from self._refuse(burst, problem, is_query=True)
