@@ -433,7 +433,8 @@ class _Plan:
     def _placed(self, trees: Sequence[Node], taints: list[Taint], judge: Predication) -> Iterator[Placed]:
         """The constants that go into protected columns or are compared with them. A parameter that is named more
         than once is not among them: its other place could show it."""
-        found = constants(trees, taints, self._targeted, self.labels.pairs)
+        changing = trees if self.targets else ()            # else nothing is written
+        found = constants(changing, taints, self._targeted, self.labels.pairs)
         if not found:
             return
         uses = parameter_uses(trees)

@@ -178,7 +178,7 @@ def require_parsable(text: str, data: bytes, limit: int) -> None:
     if work > most:
         raise NotUnderstood(TOO_LARGE, f"statement has too many words, values and signs: {work} of {most}", hint=_HINT)
     if work - data.count(b",") > MAX_CHAIN:
-        require_flat(text)
+        _require_flat(text)
 
 
 def _outline(text: str) -> str:
@@ -203,6 +203,12 @@ def _work(data: bytes, classes: bytes) -> int:
 
 
 def require_flat(text: str) -> None:
+    """Refuses what could overflow the parser's C stack in the body of a function, which a limit on work would be in
+    the way of: comments and literals are told apart here."""
+    _require_flat(_outline(strip_comments(text)))
+
+
+def _require_flat(text: str) -> None:
     """An upper bound of the tree's depth, for a text whose literals are marks: operators and words since
     the last comma of each open bracket, summed over the open brackets, and every set operation and join."""
     levels = [0]

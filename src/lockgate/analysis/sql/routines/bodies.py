@@ -20,7 +20,7 @@ from lockgate.analysis.sql.reading import Node, Reading, strings
 from lockgate.analysis.sql.routines.plpgsql import UNREADABLE, Evaluation, Script, Unreadable, script_of
 from lockgate.analysis.sql.settings import PINNED
 from lockgate.analysis.sql.statement import Statement
-from lockgate.analysis.sql.text import require_flat
+from lockgate.analysis.sql.text import require_flat, require_parsable, strip_comments
 
 _MOST_KEPT: Final = 2_048
 _MOST_BLOCKS: Final = 8
@@ -106,6 +106,8 @@ def source_of(language: str, definition: str | None) -> Source:
     if language == "expression":
         return Source(_steps([Evaluation(f"SELECT {definition}")]), (), frozenset(), Script())
     if language == "block":                             # manual, "DO": a function without arguments, returning void
+        bare = strip_comments(definition)               # a client sends it: it is weighed like a statement
+        require_parsable(bare, bare.encode(), 0)
         script = script_of([], {}, definition)
         return Source(_steps(script.evaluations), (), frozenset(), script)
     trees = _parsed(definition)
