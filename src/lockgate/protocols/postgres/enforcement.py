@@ -46,7 +46,7 @@ def _of_rule(connection: str, rule: Rule, catalogue: Any) -> list[Enforcement]:
     if rule.when is not None and _ESTIMATED.search(rule.when):
         add("estimate", f"the planner is asked before the statement goes on, {TIMEOUT / 1000:g} s at most; no answer "
                         "counts against the statement")
-    _add_limits(add, rule.limits, when, catalogue)
+    _add_limits(add, rule.limits, when)
     if rule.masks:
         _add_masks(add, rule, catalogue)
     for detect in rule.detects:
@@ -57,7 +57,7 @@ def _of_rule(connection: str, rule: Rule, catalogue: Any) -> list[Enforcement]:
     return rows
 
 
-def _add_limits(add: Any, limits: RowLimits, when: str, catalogue: Any) -> None:
+def _add_limits(add: Any, limits: RowLimits, when: str) -> None:
     if limits.rows is not None:
         add(f"limit rows {limits.rows}", "counted per statement, portal and cursor, COPY included; one more is an error "
                                          f"({OVER_LIMIT}), and what the statement did is taken back{when}")
@@ -65,9 +65,8 @@ def _add_limits(add: Any, limits: RowLimits, when: str, catalogue: Any) -> None:
         add(f"limit task_rows {limits.task_rows}", "counted over all sessions of an identity's agent; spent, what returns "
                                                    f"rows is refused with 42501{when}")
     if limits.changed is not None:
-        add(f"limit changed {limits.changed}", "counted by command tags and taken back above; what cannot be counted is "
-            f"refused with 42501{when}" if catalogue is not None else "",
-            None if catalogue is not None else "the database's catalogue could not be read, so rewrite rules cannot be seen")
+        add(f"limit changed {limits.changed}", f"counted by command tags; more is an error ({OVER_LIMIT}) and taken back, "
+                                               f"what cannot be counted is refused with 42501{when}")
 
 
 def _add_masks(add: Any, rule: Rule, catalogue: Any) -> None:
