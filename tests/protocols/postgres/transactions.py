@@ -1,5 +1,7 @@
 """The model server with transactions that can be looked at: what was committed, and limits of its own.
 
+It plans `select N` for N rows.
+
 `select N` gives N rows, `insert into t values (N)` and `delete from t where id = N` change one and N rows. With
 `limits` it is the oracle: what a client sees through a gateway with these limits, and what is left behind,
 must be what this server does by itself.
@@ -76,12 +78,14 @@ class TransactionServer(ModelServer):
         return out + self._ready()
 
     def _check(self, text: str) -> None:
-        if not re.match(r"(?i)(select|begin|commit|rollback|insert|delete)\b", text):
+        if not re.match(r"(?i)(explain|select|begin|commit|rollback|insert|delete)\b", text):
             raise Failure("42601", "syntax error")
 
     def _run(self, text: str, rows: int) -> bytes:
         if self.status == "E" and not re.match("(?i)commit|rollback", text):
             raise Failure("25P02", "current transaction is aborted")
+        if text.startswith("EXPLAIN"):
+            return s.row(b'[{"Plan": {"Plan Rows": %d, "Total Cost": 1}}]' % (self._rows(text[22:]) or 1)) + s.complete("EXPLAIN")
         if "fail" in text:
             raise Failure("22012", "division by zero")
         if text.lower() == "begin":
@@ -113,7 +117,7 @@ class TransactionServer(ModelServer):
             raise Failure("55000", "portal cannot be run")
         if left < 0 or self.limits.rows is None or "fail" in text:
             out = super()._execute(portal, limit)
-            portal[1] = int(portal[1]) if text.startswith("select") else -2
+            portal[1] = int(portal[1]) if text.lower().startswith("select") else -2
             return out
         if len(portal) == 2:
             portal.append(0)                        # delivered
