@@ -17,6 +17,8 @@ from testbed.noninterference.outcome import Outcome
 SHORTEST: Final = 5
 """Characters of a labelled value that is worth searching for: shorter ones turn up by chance."""
 
+_LONGEST: Final = 300
+
 Cell = bytes | None
 Shape = list[tuple[str, int]]
 
@@ -51,11 +53,16 @@ def judge(runs: Runs, values_one: frozenset[bytes], values_two: frozenset[bytes]
     outcomes = [*runs.one, *runs.two]
     if any(outcome.refusal != outcomes[0].refusal for outcome in outcomes):
         return Verdict.DIFFERENT, "refused on one side only"
-    if any(outcome.witnessed for outcome in outcomes):
+    verdict, reason = _compared(runs, values_one, values_two)
+    if verdict is not Verdict.DIFFERENT and any(outcome.witnessed for outcome in outcomes):
         return Verdict.DIFFERENT, "a labelled column is in a RowDescription"
+    return verdict, reason
+
+
+def _compared(runs: Runs, values_one: frozenset[bytes], values_two: frozenset[bytes]) -> tuple[Verdict, str]:
     left, right = [_shape(run) for run in runs.one], [_shape(run) for run in runs.two]
     if not _agree(left, right):
-        return Verdict.DIFFERENT, "other messages"
+        return Verdict.DIFFERENT, _first_difference(runs.one[0], runs.two[0])
     if any(shape != left[0] for shape in left + right):
         return _searched(runs, values_one, values_two, "its messages vary in number or kind")
     unsettled = False
@@ -82,6 +89,14 @@ def _agree(one: Sequence[object], two: Sequence[object]) -> bool:
 
 def _shape(outcome: Outcome) -> Shape:
     return [(message.kind, len(message.cells)) for message in outcome.messages]
+
+
+def _first_difference(one: Outcome, two: Outcome) -> str:
+    """Where two outcomes part that do not have the same messages."""
+    for left, right in zip(one.messages, two.messages, strict=False):
+        if left != right:
+            return f"{left.kind} {left.cells[:3]!r} or {right.kind} {right.cells[:3]!r}"[:_LONGEST]
+    return f"{len(one.messages)} messages or {len(two.messages)}"
 
 
 def _cells(runs: Sequence[Outcome]) -> list[tuple[Cell, ...]]:

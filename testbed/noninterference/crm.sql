@@ -72,6 +72,24 @@ create function log_order() returns trigger language plpgsql as
     $$ begin insert into crm.audit_log (word) values (tg_op || ' ' || new.item); return new; end $$;
 create trigger orders_logged after insert or update on orders for each row execute function log_order();
 
+-- Code that the owner wrote: what gives open columns is let through, what looks at labelled ones is not.
+create function name_of(who int) returns text language sql stable as
+    $$ select p.name from crm.people p where p.id = who $$;
+create function initial(word text) returns text language sql immutable as $$ select left(word, 1) $$;
+create function orders_of(who int) returns int language plpgsql stable as
+    $$ declare n int; begin select count(*) into n from crm.orders o where o.person = who; return n; end $$;
+create function staff(place int) returns setof text language sql stable as
+    $$ select p.name from crm.people p where p.region = place order by p.id $$;
+create function ssn_of(who int) returns text language sql stable as
+    $$ select p.ssn from crm.people p where p.id = who $$;
+create function is_rich(who int) returns boolean language plpgsql stable as
+    $$ begin return exists (select from crm.people p where p.id = who and p.salary > 1000); end $$;
+create table iban_log (entry int generated always as identity, account int, word text);
+create function log_iban() returns trigger language plpgsql as
+    $$ begin insert into crm.iban_log (account, word) values (new.id, new.iban); return new; end $$;
+create trigger ibans_logged after update on accounts for each row execute function log_iban();
+
+create view v_called as select id, name_of(person) as name, initial(item) as letter from orders;
 create view v_people as select * from people;
 create view v_names as select id, name, region from people;
 create view v_paid as select p.id, p.name, a.iban, sum(y.amount) as total

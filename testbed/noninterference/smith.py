@@ -34,7 +34,8 @@ set allow_system_table_mods = on;
 create temp table ordinary as select oid from pg_type where typname in ({_TYPES})
     and typnamespace = 'pg_catalog'::regnamespace;
 create temp table needed as select oid from pg_type where typname in ('name', 'oid', 'char', 'regtype', 'regnamespace');
-update pg_proc set proname = 'ri_fkey_' || oid where proname not in ({_OWN}) and not (
+update pg_proc set proname = 'ri_fkey_' || oid where proname not in ({_OWN})
+    and (pronamespace = 'pg_catalog'::regnamespace or prorettype = 'trigger'::regtype) and not (
     provolatile = 'i' and prokind in ('f', 'a') and not proretset and provariadic = 0
     and prorettype in (select oid from ordinary)
     and not exists (select from unnest(proargtypes) as argument where argument not in (select oid from ordinary)));

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -53,6 +53,7 @@ OPEN: Final = "-open"
 _KEEPS: Final = re.compile(r"\b(?:prepare|declare|set|listen|temp|temporary|discard|commit|begin|load)\b", re.IGNORECASE)
 """What may leave something in the session that a ROLLBACK does not take away."""
 _PROTOCOL: Final = 196_608              # 3.0 (manual, "Message Formats", StartupMessage)
+_FIRST_USER_OID: Final = 16_384
 _REFUSALS: Final = ("42501", "0A000")
 _TIMEOUT: Final = 30
 
@@ -85,18 +86,20 @@ def gateway_harness(databases: Databases, folder: Path) -> Iterator[tuple[Harnes
           gateway(folder / "gateway", configuration(databases), env={"SIDES_PASSWORD": password},
                   issuer=tokens.url) as running):
         token = tokens.token("agent-1", "agents", agent="analyst", model="test-model", lifetime="3600")
-        masked = Harness(databases, lambda side: Through(running, token, side))
-        bare = Harness(databases, lambda side: Through(running, token, side + OPEN))
+        known = databases.catalogue.by_oid
+        masked = Harness(databases, lambda side: Through(running, token, side, known))
+        bare = Harness(databases, lambda side: Through(running, token, side + OPEN, known))
         yield masked, bare
         masked.close()
         bare.close()
 
 
 class Through:
-    """A session through the gateway. Satisfies `harness.Session`."""
+    """A session through the gateway. Satisfies `harness.Session`. `known`: OIDs of the model's own relations."""
 
-    def __init__(self, running: Gateway, token: str, side: str) -> None:
+    def __init__(self, running: Gateway, token: str, side: str, known: Container[int]) -> None:
         self._port = running.port
+        self._known = known
         self._token = token
         self._side = side
         self._socket: socket.socket | None = None
@@ -146,6 +149,8 @@ class Through:
         cells: tuple[bytes | None, ...] = (body,)
         if kind == "D":
             cells = _row(body)
+        elif kind == "T":
+            cells = _described(body, self._known)
         elif kind in "EN":
             cells = tuple(body.split(b"\0")[:-2])
             if kind == "E":
@@ -221,6 +226,21 @@ def _row(body: bytes) -> tuple[bytes | None, ...]:
         position += 4
         cells.append(None if length < 0 else body[position:position + length])
         position += max(length, 0)
+    return tuple(cells)
+
+
+def _described(body: bytes, known: Container[int]) -> tuple[bytes | None, ...]:
+    """Name and numbers of every column; the number of a relation that was made just now is chance."""
+    (count,) = struct.unpack_from("!h", body)
+    cells: list[bytes | None] = []
+    position = 2
+    for _ in range(count):
+        end = body.index(b"\0", position)
+        table, *rest = struct.unpack_from("!ihihih", body, end + 1)
+        if table >= _FIRST_USER_OID and table not in known:
+            table = _FIRST_USER_OID
+        cells += [body[position:end], repr((table, *rest)).encode()]
+        position = end + 19
     return tuple(cells)
 
 

@@ -267,3 +267,25 @@ insert into events (id, day, secret) values (100, '2026-05-05', 'mine') returnin
 with gone as (delete from events where secret = 'alpha' returning id) select count(*) from gone;
 
 truncate phones; select count(*) from devices;
+
+-- functions and triggers
+
+select id, name_of(id), initial(name), orders_of(id) from people order by id;
+
+select s.s, r.name from regions r cross join lateral staff(r.id) s(s);
+
+select id, ssn_of(id) from orders;
+
+select name from people where is_rich(id);
+
+select initial(ssn), initial(nick) from people order by id;
+
+select * from v_called order by id;
+
+select account, word from iban_log order by entry;
+
+update accounts set currency = 'GBP' where id = 2 returning id, iban;
+
+begin; insert into payments (id, iban) values (100, 'no such'); commit;
+
+begin; update payments set iban = 'DE10' where id = 1; update payments set iban = null where id = 1; commit;

@@ -162,7 +162,7 @@ REFUSED = [
     "ALTER TABLE people ALTER ssn TYPE int USING ssn::int", "ALTER TABLE people ADD CHECK (ssn > '3')",
     "ALTER TABLE people ADD g text GENERATED ALWAYS AS (ssn) STORED", "CREATE TABLE kid () INHERITS (people)",
     "CREATE TABLE kin (x text REFERENCES accounts (ssn))", "ALTER TABLE notes ADD FOREIGN KEY (body) REFERENCES accounts (ssn)",
-    "CREATE RULE r2 AS ON INSERT TO notes DO ALSO SELECT * FROM people", "DO $$ BEGIN EXECUTE 'SELECT 1'; END $$",
+    "CREATE RULE r2 AS ON INSERT TO notes DO ALSO SELECT * FROM people", "DO $$ BEGIN PERFORM ssn FROM people; END $$",
     "CREATE FUNCTION f() RETURNS text LANGUAGE sql AS 'SELECT ssn FROM people'", "SELECT * FROM pg_stats",
     "SELECT set_config(setting_name => 'standard_conforming_strings', new_value => 'off', is_local => false)",
     "ALTER ROLE app SET standard_conforming_strings = off", "SELECT stavalues1 FROM pg_statistic", "SELECT lo_get(1)",

@@ -158,7 +158,7 @@ def test_nothing_leaks_through_the_gateway_and_most_does_directly(
     assert done.out.startswith(f"leaks: 0 of {done.report['fired']}\n")
     assert done.report["fired"] >= 800
     assert done.shapes("unknown") == []
-    assert set(done.shapes("stated")) <= {"unique key oracle", "foreign key oracle", "on conflict do nothing oracle", "trigger that reads"}
+    assert set(done.shapes("stated")) <= {"unique key oracle", "foreign key oracle", "on conflict do nothing oracle"}
     assert done.report["over_refusals"] <= 0.03 * done.report["benign"]
     leaking = sum(entry["verdict"] in ("leak", "stated") for entry in done.report["control"])
     assert leaking >= 0.85 * done.report["fired"]

@@ -256,6 +256,9 @@ class Queries:
         if roll < 0.5:
             frame.scope.append(Column(f"{alias}.g", "int"))
             return f"generate_series(1, {dice.randint(1, 4)}) as {alias} (g)"
+        if roll < 0.52:
+            frame.scope.append(Column(f"{alias}.s", "text"))
+            return f"crm.staff({dice.randint(1, 3)}) as {alias} (s)"
         return self._relation(frame, alias)
 
     def _lateral(self, frame: _Frame, depth: int, outer: Scope) -> str:

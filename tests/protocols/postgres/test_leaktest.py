@@ -11,12 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockgate.errors import ConfigError
+from lockgate.errors import ConfigError, RemoteProtocolError
+from lockgate.protocols.postgres import codec
 from lockgate.protocols.postgres import messages as m
 from lockgate.protocols.postgres.leaktest import SUITE
 from lockgate.protocols.postgres.leaktest.corpus import forms_of, templates, wrong_for
 from lockgate.protocols.postgres.leaktest.transcript import Transcript
 from lockgate.wire.leaktest import Shape
+from tests.protocols.postgres.support import row
 
 SEEDS = {"known", "against masks at the source"}
 GROUND = SUITE.scratch()
@@ -129,6 +131,26 @@ def test_any_copy_data_is_looked_at_to_its_end(pieces: list[bytes]) -> None:
     assert isinstance(rows, list)
     rows = copied(b"PGCOPY\n\xff\r\n\0" + bytes(8), *pieces).rows
     assert isinstance(rows, list)
+
+
+@given(st.lists(st.none() | st.binary(max_size=20), max_size=5), st.sampled_from((0, 1)))
+def test_what_the_client_writes_is_what_a_server_reads(values: list[bytes | None], result_format: int) -> None:
+    """A Bind frame comes apart into what it was made of, and so does a row."""
+    parts = codec.Bind(b"portal", b"statement", (), tuple(values), (result_format,))
+    assert codec.read_bind(*whole(codec.bind(parts))) == parts
+    assert codec.read_row(row(*values)[5:]) == tuple(values)
+    assert codec.read_target(*whole(codec.target(m.DESCRIBE, b"S", b"name"))) == (ord("S"), b"name")
+
+
+@pytest.mark.parametrize("body", [b"", b"\0", b"\0\1", b"\0\1\0\0\0\5abc", b"\0\0rest", b"\0\1\xff\xff\xff\xfe"])
+def test_a_row_that_does_not_add_up_is_refused(body: bytes) -> None:
+    """Lengths are checked before they are believed."""
+    with pytest.raises(RemoteProtocolError):
+        codec.read_row(body)
+
+
+def whole(frame: bytes) -> tuple[bytes, int, int]:
+    return frame, 0, len(frame)
 
 
 def test_a_notice_of_a_review_ends_the_waiting() -> None:

@@ -310,3 +310,28 @@ def test_where_rows_lie_is_not_told_when_values_decide(text: str, is_refused: bo
     database.relation("vwards", "id", "v", " SELECT wards.id FROM p.wards;")
     database.relation("vwhere", "where_to", "v", " SELECT wards.tableoid AS where_to FROM p.wards;")
     assert isinstance(plan(text, database), Refusal) is is_refused
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("SELECT x.id, x.name, count(*) FROM t x GROUP BY x.id", 'GROUP BY x.id, "x"."name"'),
+    ("SELECT id, name, ssn, count(*) FROM t GROUP BY id HAVING max(name) > 'a' ORDER BY name", 'GROUP BY id, "t"."name", "t"."ssn" HAVING'),
+    ("SELECT x.*, count(u.note) FROM t x LEFT JOIN u ON u.id = x.id GROUP BY x.id", 'GROUP BY x.id, "x"."name", "x"."ssn"'),
+    ("SELECT p.t.id, p.t.name FROM p.t GROUP BY p.t.id", 'GROUP BY t.id, "t"."name"'),
+    ("SELECT name, count(*) FROM t GROUP BY name", "GROUP BY name"), ("SELECT u.id, u.note FROM u GROUP BY u.id", "GROUP BY u.id"),
+    ("SELECT q.id, (SELECT x.name) FROM t x, u q GROUP BY x.id, q.id", 'GROUP BY x.id, "x"."name", q.id'),
+])
+def test_what_follows_from_a_key_is_grouped_by(text: str, expected: str) -> None:
+    """A sub-select has no primary key, so the columns that depend on it are named."""
+    database = standard()
+    database.rows["keys"] = [("16401", "1"), ("16402", "1")]
+    made = text_of(plan(text, database))
+    assert expected in made
+    assert made.count("GROUP BY") == 1
+
+
+def test_what_follows_from_a_key_inside_a_view() -> None:
+    """The definition of a view is a query like others."""
+    database = standard()
+    database.rows["keys"] = [("16401", "1")]
+    database.relation("w", "id:int4 name n", "v", " SELECT t.id, t.name, count(*) AS n FROM p.t GROUP BY t.id;")
+    assert 'GROUP BY t.id, "t"."name"' in text_of(plan("SELECT * FROM w", database))

@@ -3,9 +3,10 @@
 Pure. `Analyzer.statement` needs the text alone; `Analyzer.mask` needs a `Catalogue`, the masks in
 force and the names that exist only in the session. Files, from the text inwards: `text` (comments,
 limits), `parser`, `reading` (one walk over PostgreSQL's own parse tree), `conditions`, `copying`, `effects` (→ `Statement`),
-`catalogue`, `covers`, `labels` and `lineage` (what is protected), `taint/` (what depends on it), `predicates` (what
-policy lets it do), `masks`, `projection`, `returning`, `permitted`, `splice`, `rewrite` (→ `Masked` or a refusal),
-`analyzer` (caches, which are `recent`).
+`code` and `catalogue` (what a database holds and runs), `routines/` (what its code does), `covers`, `labels` and
+`lineage` (what is protected), `taint/` (what depends on it), `predicates` (what policy lets it do), `masks`,
+`projection`, `returning`, `permitted`, `splice`, `rewrite` (→ `Masked` or a refusal), `analyzer` (caches, which are
+`recent`).
 """
 
 from __future__ import annotations

@@ -68,6 +68,11 @@ join pg_catalog.pg_class c on c.oid = i.inhrelid where c.relkind in ('r', 'p', '
 _REACTIONS: Final = """
 select k.confrelid::text, k.conrelid::text from pg_catalog.pg_constraint k where k.contype = 'f'
 """
+_KEYS: Final = f"""
+select i.indrelid::text, k.number::text from pg_catalog.pg_index i
+cross join lateral pg_catalog.unnest(i.indkey::int2[]) as k(number)
+where i.indisprimary and i.indrelid >= {FIRST_USER_OID}
+"""  # noqa: S608 - constants of this file
 # Columns that a unique or exclusion constraint or index holds; 0 stands for an expression over any of them.
 _UNIQUES: Final = f"""
 select i.indrelid::text, k.number::text from pg_catalog.pg_index i
@@ -145,7 +150,7 @@ class Catalogue:
 
     QUERIES: ClassVar[Mapping[str, str]] = {
         "relations": _RELATIONS, "columns": _COLUMNS, "inherits": _INHERITS, "reactions": _REACTIONS,
-        "uniques": _UNIQUES, "partitions": _PARTITIONS, **code.QUERIES,
+        "uniques": _UNIQUES, "keys": _KEYS, "partitions": _PARTITIONS, **code.QUERIES,
         "encoding": "select pg_catalog.getdatabaseencoding()::text",
     }
     """Name → SQL. Run them with `search_path = ''` in one REPEATABLE READ transaction."""
@@ -159,7 +164,7 @@ class Catalogue:
                  added: Code, version: int, fingerprint: str,
                  reactions: Sequence[tuple[int, int]] = (), is_utf8: bool = True,
                  known: KnownColumns | None = None, uniques: Sequence[tuple[int, int]] | None = None,
-                 partitions: Sequence[tuple[int, int]] = ()) -> None:
+                 partitions: Sequence[tuple[int, int]] = (), keys: Sequence[tuple[int, int]] = ()) -> None:
         self.version = version
         self.fingerprint = fingerprint
         self.relations = tuple(relations)
@@ -185,6 +190,8 @@ class Catalogue:
         """Relation → attribute numbers whose values a constraint or index keeps apart; None where that is not known."""
         self.partition_keys = _targets_of(partitions)
         """Partitioned table → attribute numbers that say which partition a row is in; 0 stands for an expression."""
+        self.keys = {oid: frozenset(numbers) for oid, numbers in _targets_of(keys).items()}
+        """Relation → attribute numbers of its primary key."""
         self.known = known
         """The columns that somebody has classified; None where the connection keeps no list of them."""
         self.derived: dict[object, object] = {}
@@ -208,7 +215,8 @@ class Catalogue:
         return cls(relations, inherits, Code(rows), version, fingerprint, reactions,
                    all(row[0] == "UTF8" for row in rows.get("encoding", ())), known,
                    [(number(row[0]), number(row[1])) for row in rows["uniques"]] if "uniques" in rows else None,
-                   [(number(row[0]), number(row[1])) for row in rows.get("partitions", ())])
+                   [(number(row[0]), number(row[1])) for row in rows.get("partitions", ())],
+                   [(number(row[0]), number(row[1])) for row in rows.get("keys", ())])
 
     def is_unique(self, oid: int, attribute: int) -> bool:
         """Whether a constraint may tell that a value of the column is there already."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import Final
 
 from lockgate.analysis.sql.catalogue import Catalogue, Relation
+from lockgate.analysis.sql.grouping import regroup
 from lockgate.analysis.sql.labels import Labels, Reach
 from lockgate.analysis.sql.masks import expression, quote_name
 from lockgate.analysis.sql.reading import Reading
-from lockgate.analysis.sql.splice import Splices, require_projection
+from lockgate.analysis.sql.splice import Splices, parsed, require_projection
 from lockgate.model import ColumnMask, Refusal, RefusalCode
 
 MAX_DEPTH: Final = 16
@@ -112,6 +113,7 @@ class Projections:
             raise refuse(f'relation "{view.name}" cannot be masked')
         splices = Splices(view.definition.encode())
         replaced: set[tuple[str, str]] = set()
+        spliced: dict[int, Relation] = {}
         system = system_columns(reading)
         for use in reading.uses:
             found = self._catalogue.candidates(use.schema, use.name)
@@ -122,8 +124,11 @@ class Projections:
             sample = splices.take_sample(use)
             projection = self.of(found[0], use.inherit, system, sample, depth)
             splices.relation(use, projection)
+            spliced[use.location] = found[0]
             if use.alias is None:
                 replaced.add((found[0].schema, use.name))
+        if reading.groups:
+            regroup(parsed(view.definition), spliced, self._catalogue, splices)
         splices.unqualify_all(reading, replaced)
         text = splices.apply().decode().rstrip("; \t\n\r\f\v")
         if len(text) > MAX_LENGTH:

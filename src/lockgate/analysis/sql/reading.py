@@ -68,6 +68,7 @@ class Reading:
         "columns",
         "created",
         "functions",
+        "groups",
         "keywords",
         "opaque",
         "operators",
@@ -91,6 +92,7 @@ class Reading:
         self.functions: list[tuple[str | None, str]] = []
         self.arities: dict[tuple[str | None, str], set[int]] = {}   # arguments given; negative where not plain
         self.blocks: list[str] = []                 # bodies of DO in PL/pgSQL
+        self.groups = False                         # there is a GROUP BY
         self.operators: set[tuple[str | None, str]] = set()
         self.types: set[tuple[str | None, str]] = set()
         self.attributes: set[str] = set()           # names after a dot, which may be functions
@@ -346,6 +348,8 @@ class Reader:
             if type(child) is list:
                 if key == "lockingClause":
                     continue
+                if key == "groupClause":
+                    self.reading.groups = True
                 if key == "fromClause" and len(child) == 1 and _is_table_command(node):
                     relation = child[0]["RangeVar"]
                     if relation.get("schemaname") is not None or relation.get("relname") not in scope:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from lockgate.analysis.sql.catalogue import Catalogue, Relation
+from lockgate.analysis.sql.grouping import regroup
 from lockgate.analysis.sql.labels import Labels, Reach, labels_for
 from lockgate.analysis.sql.literals import literals
 from lockgate.analysis.sql.masks import quote_name, redacted
@@ -79,6 +80,7 @@ class _Plan:
         self.labels: Labels = labels_for(masks, catalogue)
         self.projections = Projections(masks, self.labels, catalogue)
         self.trees = trees
+        self.spliced: dict[int, Relation] = {}      # reads that a sub-select stands for, by their position
         self.verdict = NOTHING
         self.lookups: tuple[Lookup, ...] = ()
         self.executed: tuple[Lookup, ...] = ()      # those of what EXECUTE runs
@@ -115,6 +117,8 @@ class _Plan:
         if self._reads_protected(reading):
             self._predicates(reading, splices)
         replaced = self._uses(reading, splices)
+        if self.spliced and reading.groups:
+            regroup(self.parsed(), self.spliced, self.catalogue, splices)
         splices.unqualify_all(reading, replaced)
         if not splices:
             return self._masked(statement.text, "")
@@ -247,6 +251,8 @@ class _Plan:
                 raise refuse(f'the name "{use.name}" can mean several relations here',
                               "write the schema before the relation's name")
             self._protected_use(use, protected[0], reading, splices)
+            if use.kind == "read":
+                self.spliced[use.location] = protected[0]
             if use.kind == "read" and use.alias is None:
                 replaced.add((protected[0].schema, use.name))
         return replaced
@@ -283,7 +289,7 @@ class _Plan:
             why = definition_reason(use, relation, self.labels, self.catalogue)
             if why is not None:
                 raise refuse(why)
-            if relation.oid in self.labels.escaping:
+            if self.labels.verdicts.escapes(relation):
                 raise refuse("a trigger of the relation puts protected values where they cannot be masked")
             self.touched = self.touched or self.labels.verdicts.reacts(relation)
 
@@ -353,11 +359,17 @@ class _Plan:
                          "Send it in parts.", RefusalCode.TOO_LARGE)
         return places > 0
 
+    def parsed(self) -> Sequence[Node]:
+        """The trees of the text."""
+        if self.trees is None:
+            self.trees = parsed(self.statement.text)
+        return self.trees
+
     def _predicates(self, reading: Reading, splices: Splices) -> None:
         """Conditions on protected columns, as the policy has them; writes that would carry values or masks off;
         and the names in RETURNING."""
         statement = self.statement
-        trees = parsed(statement.text) if self.trees is None else self.trees
+        trees = self.parsed()
         self._targets(reading)
         judge = Predication(self.labels.protected, splices.data, self.catalogue)
         changes = not statement.verbs.isdisjoint(("update", "delete", "merge"))

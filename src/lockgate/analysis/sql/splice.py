@@ -122,6 +122,13 @@ class Splices:
             end += 1
         self._edits[(location, end)] = _Edit(text.encode(), text.encode())
 
+    def insert_behind(self, location: int, parts: int, text: str) -> None:
+        """More text behind a dotted name."""
+        end = name_end(self._data, location, parts)
+        if end < 0:
+            raise Unspliceable("a name in GROUP BY")
+        self._edits[(end, end)] = _Edit(text.encode(), text.encode())
+
     def unqualify_all(self, reading: Reading, replaced: set[tuple[str, str]]) -> None:
         """Every `schema.t.column` whose relation was replaced under its own name."""
         for location, names in reading.qualified:

@@ -126,7 +126,10 @@ class Concealer:
             return raw
         if new is None:
             return None
-        return json.dumps(new.decode("utf-8", "surrogatepass")).encode("ascii")
+        try:
+            return json.dumps(new.decode("utf-8", "surrogatepass")).encode("ascii")
+        except UnicodeDecodeError:
+            return None
 
     def _number(self, value: bytes) -> bytes | None:
         match = _NUMBER.fullmatch(value)

@@ -63,12 +63,25 @@ class LinearPattern:
     longest: int | None
 
     def __call__(self, value: bytes) -> list[Span]:
-        """The spans in `value`; an empty one hides nothing and is left out."""
+        """The spans in `value`, in whole characters; an empty one hides nothing and is left out."""
         if len(value) < self.shortest or (self.longest is not None and len(value) > self.longest):
             return []
         spans = [found.span(self.group) for found in self.compiled.finditer(value)]
         verify = self.verify
-        return [(start, end) for start, end in spans if start < end and (verify is None or verify(value[start:end]))]
+        return [
+            _whole_characters(value, start, end) for start, end in spans
+            if start < end and (verify is None or verify(value[start:end]))
+        ]
+
+
+def _whole_characters(value: bytes, start: int, end: int) -> Span:
+    """The span with the rest of a UTF-8 character that it begins or ends in: half of one would not decode."""
+    for _ in range(3):
+        if start > 0 and 0x80 <= value[start] < 0xC0:
+            start -= 1
+        if end < len(value) and 0x80 <= value[end] < 0xC0:
+            end += 1
+    return start, end
 
 
 def compile_detector(custom: CustomDetector) -> Detector:

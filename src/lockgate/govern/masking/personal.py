@@ -64,13 +64,14 @@ _BEFORE_PHONE = before("0-9A-Za-z+.-")
 # behind a country code. What only a country's own plan tells from an id needs a word that names it.
 _PHONE_FORM = matches(
     r"(?<![0-9A-Za-z+.-])(?:\+[1-9](?:[ .()/-]{0,3}[0-9]){7,14}"
-    r"|(?:00|011)[ .-]?[1-9][0-9]{0,2}[ .(/-]{1,2}[0-9](?:[ .()/-]{0,3}[0-9]){5,11}(?![0-9A-Za-z])"
+    r"|(?<![0-9] )(?:00|011)[ .-]?[1-9][0-9]{0,2}[ .(/-]{1,2}[0-9](?:[ .()/-]{0,3}[0-9]){5,11}(?![0-9A-Za-z])"
     r"|(?:[0-9]{1,3}[ .-])?(?:\([2-9][0-9]{2}\)[ -]?[2-9][0-9]{2}[ .-]|[2-9][0-9]{2}(?:-[2-9][0-9]{2}-|\.[2-9][0-9]{2}\.))"
     r"[0-9]{4}|(?<![0-9] )[2-9][0-9]{2} [2-9][0-9]{2} [0-9]{4}(?! [0-9]))(?![0-9])"
 )
-# A trunk prefix 0 with digits in groups: 9 to 12 of them. Bare digits with a leading zero are any id.
+# A trunk prefix 0 with digits in groups: 9 to 12 of them. Bare digits only with the 11 that mobile numbers have
+# in many countries (ISBN-10 has ten, UPC-A twelve, and either may begin with 0).
 _PHONE_TRUNK = matches(
-    r"(?<![0-9A-Za-z+.-])(?:0[ -]?\(?[1-9][0-9]{1,4}\)?(?:[ /-][0-9]{2,8}){1,4}|0[1-9](?:(?:[ .][0-9]{2}){4}|-[0-9]{7}))"
+    r"(?<![0-9A-Za-z+.-])(?<![0-9] )(?:0[ -]?\(?[1-9][0-9]{1,4}\)?(?:[ /-][0-9]{2,8}){1,4}|0[1-9](?:(?:[ .][0-9]{2}){4}|-[0-9]{7}|[0-9]{9}))"
     r"(?![0-9A-Za-z])",
     lambda found: 9 <= sum(48 <= byte <= 57 for byte in found) <= 12,
 )
@@ -120,7 +121,7 @@ PERSONAL = (
     Detector(
         "phone",
         r"\+[1-9](?:[ .()/-]{0,3}[0-9]){7}|" + _BEFORE_PHONE + r"(?:00|011)[ .-]?[1-9][0-9]{0,2}[ .(/-]{1,2}[0-9](?:[ .()/-]{0,3}[0-9]){5}"
-        r"|" + _BEFORE_PHONE + r"0(?:[ -]?\(?[1-9][0-9]{1,4}\)?[ /-][0-9]{2}|[1-9](?:(?:[ .][0-9]{2}){4}|-[0-9]{7}))"
+        r"|" + _BEFORE_PHONE + r"0(?:[ -]?\(?[1-9][0-9]{1,4}\)?[ /-][0-9]{2}|[1-9](?:(?:[ .][0-9]{2}){4}|-[0-9]{7}|[0-9]{9}))"
         r"|\)[ -]?[2-9][0-9]{2}[ .-][0-9]{4}|[2-9][0-9]{2}(?:-[2-9][0-9]{2}-|\.[2-9][0-9]{2}\.| [2-9][0-9]{2} )[0-9]{4}"
         r"|(?:" + BEFORE_WORD + r"(?i:" + _PHONE_WORD + r")|" + _PHONE_INSIDE + r")[^0-9\x00\t\n]*[0-9](?:[ .()/-]{0,3}[0-9]){6}",
         _phones_in, keep_last_digits, member=_is_phone_member, suspect=Pattern(_PHONE_LIKE),

@@ -41,6 +41,7 @@ def test_what_a_definition_runs(text: str, verbs: set[str], functions: set[str])
     ("sql", definition("CREATE FUNCTION x() RETURNS int LANGUAGE sql AS 'SELECT 1'"), "definition of code"),
     ("sql", definition("CREATE EXTENSION x"), "CREATE EXTENSION"), ("sql", definition("SET ROLE x"), "setting"),
     ("sql", definition("SET application_name = 'x'"), "setting"), ("sql", definition("SELECT set_config('role', 'x', false)"), "setting"),
+    ("sql", definition("SELECT 1").replace("AS $", "SET standard_conforming_strings TO 'off' AS $"), "setting"),
     ("plpgsql", definition("BEGIN EXECUTE x; END", "plpgsql"), "run time"), ("plpgsql", definition("BEGIN PERFORM ((; END", "plpgsql"), "cannot be read"),
     ("plpgsql", definition("DECLARE r record := f(); BEGIN END", "plpgsql"), "record with a default"),
     ("plpgsql", definition("BEGIN " + "PERFORM 1;" * (MOST_EVALUATIONS + 1) + " END", "plpgsql"), "too long"),

@@ -156,7 +156,7 @@ def test_a_condition_of_the_trigger_counts_as_an_early_return() -> None:
 
 
 @pytest.mark.parametrize("body", [
-    "PERFORM set_config('x.y', OLD.ssn, false);", "INSERT INTO scratch VALUES (OLD.ssn);", "CREATE TEMP TABLE scratch AS SELECT OLD.ssn;",
+    "PERFORM set_config('x.y', OLD.ssn, false);", "PERFORM setval('s', OLD.ssn::int);", "INSERT INTO scratch VALUES (OLD.ssn);", "CREATE TEMP TABLE scratch AS SELECT OLD.ssn;",
 ])
 def test_what_no_label_can_follow_is_not_fired(body: str) -> None:
     """A setting or a temporary table keeps the value where the session can read it: the relation takes no changes."""
@@ -164,6 +164,11 @@ def test_what_no_label_can_follow_is_not_fired(body: str) -> None:
     assert isinstance(plan("UPDATE t SET name = 'x'", database), Refusal)
     assert not isinstance(plan("SELECT name FROM t", database), Refusal)
     assert not isinstance(plan("UPDATE t SET name = 'x'", fires(body.replace("ssn", "name"))), Refusal)
+    database.routine("g", body="UPDATE t SET name = 'x'")
+    assert isinstance(plan("SELECT g()", database), Refusal)
+    oids = {row[2]: row[0] for row in database.rows["relations"]}
+    database.rows["reactions"] = [(oids["u"], oids["t"])]
+    assert isinstance(plan("DELETE FROM u", database), Refusal)     # a foreign key may change the other
 
 
 def test_defaults_that_show_are_protected() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import struct
 
 from hypothesis import strategies as st
 
-from lockgate.govern.masking import assignments, credentials, payment, personal
+from lockgate.govern.masking import credentials, payment, personal
 from lockgate.govern.masking.detector import Pattern
 from lockgate.govern.masking.detectors import DETECTORS
 from lockgate.govern.masking.validators import luhn
@@ -77,6 +78,30 @@ def named_numbers(draw: st.DrawFn, names: tuple[str, ...], least: int, most: int
     return f"{name}{tail}{sign}{digits}".encode()
 
 
+_SECRET = _ALNUM + "!$%^*-_+./"
+
+
+@st.composite
+def passwords(draw: st.DrawFn) -> bytes:
+    secret = draw(st.text(_SECRET + "é", min_size=3, max_size=20))
+    form = draw(st.sampled_from([
+        "password={}", "DB_PASSWD: '{}'", '"client-secret": "{}"', "pwd := {}", "api_key=>{}", "x_access_token_v1 = {}",
+        "ALTER ROLE a PASSWORD '{}'", "user a identified by '{}'", "x --password {}", "--token {}", "--api-key {}",
+        "Authorization: Bearer {0}{0}{0}{0}{0}{0}", "Proxy: basic {0}{0}{0}{0}{0}{0}", "postgres://app:{}@db", "redis://:{}@h", "a+b://u:{}@h/x",
+    ]))
+    return form.format(secret).encode()
+
+
+@st.composite
+def phones(draw: st.DrawFn) -> bytes:
+    form = draw(st.sampled_from([
+        "+# ## #######", "+### (##) ### ## ##", "+#/#######", "00## ## #######", "011 ## ###-####", "###-###-####", "(###)###-####",
+        "(###) ### ####", "###.###.####", "### ### ####", "#-###-###-####", "91 ###-###-####", "0## #######", "0 (###) #######",
+        "0###/######", "090-####-####", "0##########", "0# ## ## ## ##", "0#-#######", "tel ### ####", "Phone: #######", "mobile number #######",
+    ]))
+    return "".join(draw(st.sampled_from("0123456789")) if mark == "#" else mark for mark in form).encode()
+
+
 def accepted(name: str) -> st.SearchStrategy[bytes]:
     """Values in which the precise half of the detector finds something."""
     found = DETECTORS[name]
@@ -84,19 +109,31 @@ def accepted(name: str) -> st.SearchStrategy[bytes]:
         "credit_card": cards() | named_numbers(("card", "Credit Card", "PAN", "cc"), 13, 19),
         "iban": ibans(),
         "ssn": _by(personal._SSN_FORM.compiled) | named_numbers(("ssn", "Social Security", "SSN"), 9, 9),
-        "phone": _by(personal._PHONE_FORM.compiled) | _by(personal._PHONE_NAMED.compiled)
-        | named_numbers(("tel", "Phone", "mobile", "fax"), 7, 15),
+        "phone": phones() | named_numbers(("tel", "Phone", "mobile", "fax"), 7, 15),
         "ipv6": ipv6s(),
         "aws_key": _by(credentials._aws_ids.compiled) | _by(credentials._aws_secrets.compiled)
         | _by(credentials._aws_others.compiled),
-        "password_assignment": st.one_of([_by(pattern) for pattern in (
-            assignments._PASSWORD, assignments._SQL_PASSWORD, assignments._OPTION, assignments._AUTHORIZATION,
-            assignments._URL_PASSWORD)]),
+        "password_assignment": passwords(),
         "high_entropy": random_assignments(),
     }
     if isinstance(found.find, Pattern) and name not in made:
         made[name] = _by(found.find.compiled)
     return made[name].filter(lambda value: bool(found.find(value)))
+
+
+def as_json(text: bytes, plain: bool) -> bytes:
+    """A JSON document with the text in a member, and a member that is found by its name."""
+    return json.dumps({"a": text.decode("utf-8", "replace"), "phone": "5552671"}, ensure_ascii=plain).encode("utf-8", "replace")
+
+
+def as_array(text: bytes) -> bytes:
+    """A text array with the text, NULL and another."""
+    return b'{"' + text.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'",NULL,a}'
+
+
+def as_octal(text: bytes) -> bytes:
+    """Bytes in the older text format of bytea."""
+    return b"".join(bytes((byte,)) if 32 <= byte < 127 and byte != 92 else b"\\%03o" % byte for byte in text)
 
 
 def row_body(row: Row) -> bytes:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-import json
 import struct
 from collections.abc import Callable
 from itertools import pairwise
@@ -33,7 +32,17 @@ from lockgate.model import DetectMask, MaskMethod
 from tests.conftest import Kernel
 from tests.unit.govern.masking.cases import FOUND, NOT_FOUND
 from tests.unit.govern.masking.oracle import expected
-from tests.unit.govern.masking.shapes import Row, accepted, framed, read_rows, row_body, stream
+from tests.unit.govern.masking.shapes import (
+    Row,
+    accepted,
+    as_array,
+    as_json,
+    as_octal,
+    framed,
+    read_rows,
+    row_body,
+    stream,
+)
 
 BULK = ord("D")
 COPY_BULK = ord("d")
@@ -61,28 +70,16 @@ def masks(draw: st.DrawFn) -> tuple[DetectMask, ...]:
     return tuple(DetectMask(tuple(names), method) for method, names in ways.items())
 
 
-def _json(text: bytes, plain: bool) -> bytes:
-    return json.dumps({"a": text.decode("utf-8", "replace"), "phone": "5552671"}, ensure_ascii=plain).encode("utf-8", "replace")
-
-
-def _array(text: bytes) -> bytes:
-    return b'{"' + text.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'",NULL,a}'
-
-
-def _octal(text: bytes) -> bytes:
-    return b"".join(bytes((byte,)) if 32 <= byte < 127 and byte != 92 else b"\\%03o" % byte for byte in text)
-
-
 NUMBERS = [4111111111111111, 1732341234567890, 122000000000003, 6200000000000000003, -5, 0]
 COLUMNS: dict[str, tuple[int, bool, st.SearchStrategy[bytes | None]]] = {
     "text": (25, False, texts | suspicious),
     "varchar, binary": (1043, True, texts | suspicious),
     "bytea, hex": (17, False, texts.map(lambda text: b"\\x" + text.hex().encode())),
-    "bytea, octal": (17, False, texts.map(_octal)),
+    "bytea, octal": (17, False, texts.map(as_octal)),
     "bytea, binary": (17, True, texts | st.binary(max_size=40)),
-    "json": (114, False, st.tuples(texts, st.booleans()).map(lambda made: _json(*made))),
-    "jsonb, binary": (3802, True, texts.map(lambda text: b"\x01" + _json(text, False))),
-    "text[]": (1009, False, texts.map(_array)),
+    "json": (114, False, st.tuples(texts, st.booleans()).map(lambda made: as_json(*made))),
+    "jsonb, binary": (3802, True, texts.map(lambda text: b"\x01" + as_json(text, False))),
+    "text[]": (1009, False, texts.map(as_array)),
     "int8": (20, False, st.sampled_from(NUMBERS).map(lambda number: b"%d" % number)),
     "int8, binary": (20, True, st.sampled_from(NUMBERS).map(lambda number: struct.pack("!q", number))),
     "inet": (869, False, st.sampled_from([b"10.0.0.1", b"2001:db8::1"])),
@@ -190,10 +187,11 @@ def chunked(whole: bytes, cuts: list[int], groups: list[int]) -> list[bytes]:
 
 
 def check_copy(
-    plan: Any, kind: str, rows: list[Row], chunks: list[bytes], detects: tuple[DetectMask, ...], terms: Terms | None
+    plan: Any, kind: str, rows: list[Row], chunks: list[bytes], detects: tuple[DetectMask, ...], terms: Terms | None,
+    detectors: DetectorSet | None = None,
 ) -> None:
     """The plan gives, over these chunks of the COPY of the rows, what the scan of every field gives."""
-    due, masked = expected(rows, DetectorSet.of().active(detects), (), (kind == "copy-binary",), terms)
+    due, masked = expected(rows, (detectors or DetectorSet.of()).active(detects), (), (kind == "copy-binary",), terms)
     out = content(b"".join(plan.apply(chunk) for chunk in chunks))
     if kind == "copy-binary":
         assert out == HEADER + b"".join(map(row_body, due)) + b"\xff\xff"

@@ -18,6 +18,7 @@ from lockgate.analysis.sql.effects import read
 from lockgate.analysis.sql.errors import NotUnderstood
 from lockgate.analysis.sql.reading import Node, Reading, strings
 from lockgate.analysis.sql.routines.plpgsql import UNREADABLE, Evaluation, Script, Unreadable, script_of
+from lockgate.analysis.sql.settings import PINNED
 from lockgate.analysis.sql.statement import Statement
 from lockgate.analysis.sql.text import require_flat, require_parsable, strip_comments
 
@@ -26,6 +27,7 @@ _MOST_BLOCKS: Final = 8
 """A client can send as many different blocks as it likes; one statement asks for its own a few times in a row."""
 _PATH: Final = re.compile(r'(?:"(?:[^"]|"")+"|[^\W\d][\w$]*)(?:\s*\.\s*(?:"(?:[^"]|"")+"|[^\W\d][\w$]*))*')
 _PART: Final = re.compile(r'"(?:[^"]|"")+"|[^\W\d][\w$]*')
+_SETTING: Final = "it changes a setting that the gateway relies on"
 _IN_SESSION: Final = frozenset(("CopyStmt", "DiscardStmt", "LoadStmt", "PrepareStmt"))
 """Statements whose meaning or effect lies in the session or outside: nobody follows what a routine leaves there.
 Those that name prepared statements and cursors are known by what `effects` reads of them."""
@@ -112,6 +114,7 @@ def source_of(language: str, definition: str | None) -> Source:
     if len(trees) != 1 or "CreateFunctionStmt" not in trees[0]["stmt"]:
         raise Unreadable(UNREADABLE)
     node = trees[0]["stmt"]["CreateFunctionStmt"]
+    _require_settings(node)
     parameters = [item.get("FunctionParameter", {}) for item in node.get("parameters", ())]
     names = tuple(parameter["name"] for parameter in parameters if "name" in parameter)
     types = {_type(parameter.get("argType", {})) for parameter in parameters} | {_type(node.get("returnType", {}))}
@@ -125,6 +128,14 @@ def source_of(language: str, definition: str | None) -> Source:
         return Source(tuple(steps), names, frozenset(types), Script())
     script = script_of(parameters, node.get("returnType", {}), text)
     return Source((*steps, *_steps(script.evaluations)), names, frozenset(types), script)
+
+
+def _require_settings(node: Node) -> None:
+    """A SET clause may not change how the body's own text is read."""
+    for option in node.get("options", ()):
+        element = option.get("DefElem", {})
+        if element.get("defname") == "set" and element.get("arg", {}).get("VariableSetStmt", {}).get("name", "").lower() in PINNED:
+            raise Unreadable(_SETTING)
 
 
 def _text(node: Node) -> str:
@@ -191,7 +202,7 @@ def _body(source: Source) -> Body:
             or statement.cursors_closed):
         raise Unreadable("it runs a statement that leaves something in the session")
     if statement.forbidden is not None or statement.application is not None:
-        raise Unreadable("it changes a setting that the gateway relies on")
+        raise Unreadable(_SETTING)
     types, rows = set(source.types), {(None, name) for name in script.rows}
     for text in script.types:
         for path in _PATH.findall(text):

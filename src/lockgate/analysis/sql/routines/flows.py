@@ -26,6 +26,8 @@ _WRITES: Final = frozenset(("InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt
 _NOT_DECIDING: Final = frozenset(("targetList", "valuesLists", "relation", "returningList"))
 """Fields of a statement that do not decide which rows it writes."""
 _ROWS: Final = ("new", "old")
+_STORES: Final = frozenset(("set_config", "setval"))
+"""Functions that keep a value where anybody can ask for it."""
 _MOST_ROUTINES: Final = 64
 
 Protected = Callable[[str | None, str], "frozenset[str] | None"]
@@ -215,7 +217,7 @@ class _Flow:
             if columns is None or columns:
                 self._store(target, columns)
         for step in self.source.steps:
-            if any(qualified(node.get("funcname"))[1] == "set_config" for node in _all(step.tree, "funcname")) \
+            if any(qualified(node.get("funcname"))[1] in _STORES for node in _all(step.tree, "funcname")) \
                     and self._is_hot(step.tree, step):
                 self.whole.spread.escapes = True
 

@@ -9,7 +9,7 @@ quote a row (`Verdict.touches`), and for what catches errors: the text of one is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -106,6 +106,10 @@ class Verdicts:
         """Whether a change of the relation reaches a protected one, or code that may speak of one."""
         return self._speaks([relation.oid])
 
+    def escapes(self, relation: Relation) -> bool:
+        """Whether a change of the relation makes a trigger put protected values where no label follows."""
+        return bool(self._labels.escaping) and self._escapes([relation.oid])
+
     def redefining_speaks(self) -> bool:
         """Whether an event trigger may speak of protected rows."""
         return self._speaks([Call(routine.name, (routine,)) for routine in self._catalogue.code.events])
@@ -134,6 +138,8 @@ class Verdicts:
         findings = self._find(call)
         if findings.reason is not None:
             return Verdict(findings.reason, findings.shows, touches=True)
+        if self._labels.escaping and self._escapes([call]):
+            return Verdict(_CHANGES, shows=True, touches=True)
         touches = self._speaks([call])
         if touches and findings.catches:
             return Verdict(_CATCHES, shows=True, touches=True)
@@ -193,26 +199,39 @@ class Verdicts:
 
     def _speaks(self, roots: Iterable[Call | int]) -> bool:
         """Whether a call, or a change of a relation (by OID), may lead to an error or notice with protected data."""
+        seen: list[Call | int] = []
+        for node in self._reached(roots, self._silent):
+            if isinstance(node, int):
+                if self._labels.protected.get(node):
+                    return True
+            else:
+                findings = self._find(node)
+                if findings.reason is not None or findings.touches:
+                    return True
+            seen.append(node)
+        self._silent.update(node for node in seen if isinstance(node, int) or not node.is_block)
+        return False
+
+    def _escapes(self, roots: Iterable[Call | int]) -> bool:
+        return any(node in self._labels.escaping for node in self._reached(roots, frozenset()))
+
+    def _reached(self, roots: Iterable[Call | int], known: Collection[Call | int]) -> Iterator[Call | int]:
+        """Calls, and relations that change, that the roots lead to; what is known already is left out."""
         seen: set[Call | int] = set()
         stack = list(roots)
         while stack:
             node = stack.pop()
-            if node in seen or node in self._silent:
+            if node in seen or node in known:
                 continue
             seen.add(node)
+            yield node
             if isinstance(node, int):
-                if self._labels.protected.get(node):
-                    return True
                 stack.extend(reached_by_change(node, self._labels, self._catalogue))
                 stack.extend(self._triggered(node))
-                continue
-            findings = self._find(node)
-            if findings.reason is not None or findings.touches:
-                return True
-            stack.extend(findings.changed)
-            stack.extend(call for oid in findings.used for call in self._policies(oid))
-        self._silent.update(node for node in seen if isinstance(node, int) or not node.is_block)
-        return False
+            else:
+                findings = self._find(node)
+                stack.extend(findings.changed)
+                stack.extend(call for oid in findings.used for call in self._policies(oid))
 
     def _triggered(self, oid: int) -> Iterator[Call]:
         """What runs when a row of the relation changes: triggers, defaults, checks, indexes, policies, domains."""
