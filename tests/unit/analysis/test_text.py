@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lockgate.analysis.sql.errors import NotUnderstood
-from lockgate.analysis.sql.text import MAX_CHAIN, _outline, name_end, require_flat, require_parsable, strip_comments
+from lockgate.analysis.sql.text import (
+    MAX_CHAIN,
+    _outline,
+    name_end,
+    require_flat,
+    require_parsable,
+    strip_comments,
+)
 
 
 @pytest.mark.parametrize(("text", "expected"), [
