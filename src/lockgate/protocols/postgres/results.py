@@ -14,9 +14,8 @@ from typing import Final
 from lockgate.analysis.sql import CopyOut
 from lockgate.errors import RemoteProtocolError
 from lockgate.govern.masking.copying import CopyFormat
-from lockgate.govern.masking.detection import DetectPlan, PassPlan, plan_for
+from lockgate.govern.masking.detection import DetectPlan, PassPlan, holds_find, plan_for
 from lockgate.govern.pipeline import ClearPlan, Grant
-from lockgate.kernel.frames import frame
 from lockgate.model import DetectMask
 from lockgate.protocols.postgres import codec
 from lockgate.protocols.postgres import messages as m
@@ -27,7 +26,6 @@ from lockgate.protocols.postgres.states import Owed, Reply
 PASS: Final = PassPlan()
 """The plan of results in which nothing is looked for."""
 
-_TEXT_OID: Final = 25
 _PLACES: Final = ("s", "t", "n")        # schema, table, constraint
 
 
@@ -134,8 +132,4 @@ def without_position(kind: int, fields: Mapping[str, str]) -> bytes:
 
 def holds_detected(detects: tuple[DetectMask, ...], fields: Mapping[str, str]) -> bool:
     """True if a detector in force finds something in the text of an error or notice."""
-    if not detects:
-        return False
-    data = " \n".join(fields.values()).encode("utf-8", "replace")
-    row = frame(m.DATA_ROW, b"\0\1" + len(data).to_bytes(4, "big") + data)
-    return DetectPlan(detects, (_TEXT_OID,), (0,), "rows", m.DATA_ROW).apply(row) != row
+    return holds_find(detects, " \n".join(fields.values()).encode("utf-8", "replace"))
