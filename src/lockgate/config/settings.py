@@ -142,6 +142,9 @@ class Settings(Strict):
     connections: tuple[Connection, ...] = Field(min_length=1)
     detectors: tuple[DetectorSettings, ...] = Field(
         default=(), max_length=64, description="Content that only you know the look of.")
+    timezone: str = Field(
+        default="UTC", description="Whose clocks `time.local_hour` and its like follow, summer time included: "
+                                   "`Europe/Berlin`.")
     labels: dict[LabelName, LabelSettings] = Field(
         default={}, description="What is sensitive, by name (`pii.ssn`), for masks on every connection.")
     policies: tuple[PolicySettings, ...] = ()
