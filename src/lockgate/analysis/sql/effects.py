@@ -525,8 +525,9 @@ def _finish(whole: StatementReader, text: str, data: bytes, count: int,
 
 
 def _without_query(body: Node) -> Node:
-    """What is kept of a utility statement: not the query inside it, which is most of its size and has been read."""
-    return {key: value for key, value in body.items() if key != "query"} if "query" in body else body
+    """What is kept of a utility statement: of the query inside it only that there is one. It is most of the size and
+    has been read."""
+    return {**body, "query": {}} if "query" in body else body
 
 
 def _weight(reading: Reading, size: int, prepares: tuple[tuple[str, Statement], ...]) -> int:

@@ -82,6 +82,8 @@ class Statement:
     is_empty: bool
     is_opaque: bool
     changes_catalogue: bool
+    runs_code: bool = False
+    """It runs routines whose effects are known from the catalogue and counted in."""
     prepares: tuple[tuple[str, Statement], ...] = ()
     executes: tuple[str, ...] = ()
     deallocates: tuple[str | None, ...] = ()

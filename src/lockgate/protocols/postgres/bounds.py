@@ -241,7 +241,7 @@ def _uncountable(operation: Operation, statement: Statement) -> str | None:
         counted.add(use.statement)
     if reading.targets and not names.isdisjoint(_UNCOUNTED):
         return "a statement inside another one"
-    if any(name == "CopyStmt" and "relation" not in body and reading.targets for name, body in reading.utilities):
+    if any(name == "CopyStmt" and "query" in body and reading.targets for name, body in reading.utilities):
         return "a statement inside another one"
     if "tables_written" not in operation.facts:
         return "its relation is not known or has rewrite rules"

@@ -178,6 +178,4 @@ def without_position(kind: int, fields: Mapping[str, str]) -> bytes:
 
 def holds_detected(detects: tuple[DetectMask, ...], fields: Mapping[str, str]) -> bool:
     """True if a detector in force finds something in the text of an error or notice."""
-    if not detects:
-        return False
     return holds_find(detects, " \n".join(fields.values()).encode("utf-8", "replace"), detectors_for(detects))
