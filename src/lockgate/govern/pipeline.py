@@ -197,20 +197,22 @@ class Governor:
         withdrawing it withdraws the review. Without `ask` a review is put to nobody (a statement that
         is prepared now and asked about when it runs): the grant's decision then still says review. The same
         where the decision wants a fact that the operation lacks: judge it again with what came of it.
-        `counts` says whether it is one of the session's statements (None: if `ask`).
+        `counts` says whether it is one of the session's statements, and its comparisons with protected columns
+        are counted (None: if `ask`).
         """
-        decided = self._decide(operation, ask if counts is None else counts)
+        counts = ask if counts is None else counts
+        decided = self._decide(operation, counts)
         if isinstance(decided, Refusal):
             return self._refuse(operation, decided, None)
         if decided.effect is Effect.DENY:
             return self._refuse(operation, denial(decided, operation), decided)
-        spent = self._spent(operation, decided)
+        spent = None if decided.limits.task_rows is None else self._spent(operation, decided)
         if spent is not None:
             return self._refuse(operation, spent, decided)
         planned = self._plan(plan, decided)
         if isinstance(planned, Refusal):
             return self._refuse(operation, planned, decided)
-        if planned.lookups and ask and not decided.wants:
+        if planned.lookups and counts:
             spent = self._look_up(planned)
             if spent is not None:
                 return self._refuse(operation, spent, decided)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lockgate.govern.budget import Budget
+from lockgate.govern.pipeline import Planned
 from lockgate.model import ReviewTerms, RowLimits, Rule
 from tests.unit.govern.fakes import granted, held, identity, operation, plan, refused, world
 
@@ -51,3 +52,18 @@ def test_a_decision_that_wants_a_fact_asks_nobody() -> None:
     assert made.store.reviews == {}
     refused(session.judge(replace(operation("drop", key="d"), lacks=frozenset({"size"})), plan))
     held(session.judge(operation("select", key="told", size=9), plan))
+
+
+def test_comparisons_count_once_however_often_a_request_is_judged() -> None:
+    """Judged first and asked about later, in a burst or behind a question, it counts the first time, and only then."""
+    def looking(_: object) -> Planned:
+        return Planned(b"forward", lookups=(("pii", 3),))
+
+    made = world(Rule("all", allow=True))
+    session = made.session()
+    for _ in range(3):
+        granted(session.judge(operation("select"), looking, ask=False, counts=True))
+        granted(session.judge(operation("select"), looking, counts=False))
+        granted(session.judge(operation("select"), looking, ask=False))     # prepared only
+    refused(session.judge(operation("select"), looking, ask=False, counts=True))
+    refused(session.judge(operation("select"), looking))

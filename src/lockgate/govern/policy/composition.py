@@ -20,6 +20,7 @@ from enum import IntEnum
 from typing import TypeVar
 
 from lockgate.model import (
+    UNLIMITED,
     AuditMode,
     ColumnMask,
     CustomDetector,
@@ -87,8 +88,8 @@ def request_checks(rules: Iterable[Rule]) -> tuple[RequestCheck, ...]:
 
 def row_limits(rules: Iterable[Rule]) -> RowLimits:
     """The smallest of each bound."""
-    limits = [rule.limits for rule in rules]
-    return RowLimits(
+    limits = [rule.limits for rule in rules if rule.limits is not UNLIMITED]
+    return UNLIMITED if not limits else RowLimits(
         _least(limit.rows for limit in limits), _least(limit.task_rows for limit in limits),
         _least(limit.changed for limit in limits),
     )

@@ -46,9 +46,9 @@ class BoundedReplies(Replies):
         self._follows: list[Follow] = []
         self._cancels: Reply | None = None      # cut while the backend is still at it
 
-    def _answer(self, head: Reply | None, kind: int, start: int, end: int) -> bytes | None:
+    def _answer(self, head: Reply, kind: int, start: int, end: int) -> bytes | None:
         """What of a message that is no row may pass: None for all of it, or what goes in its place."""
-        if head is None or kind in _AT_ANY_TIME:
+        if kind in _AT_ANY_TIME:
             return self._table[kind](start, end)
         if head.own is not None:
             return self._own_reply(head, head.own, kind, start, end)

@@ -13,7 +13,7 @@ from lockgate.analysis.sql import SHOWS_VALUES, Masked
 from lockgate.errors import RemoteProtocolError
 from lockgate.govern.pipeline import Grant
 from lockgate.kernel.frames import HEADER, frame, split_frames
-from lockgate.model import Refusal
+from lockgate.model import UNLIMITED, Refusal
 from lockgate.protocols.postgres import codec, results
 from lockgate.protocols.postgres import messages as m
 from lockgate.protocols.postgres.bounds import BEGIN, Bound, Cursor, bound_of, has_effect
@@ -148,7 +148,7 @@ class ClientSide(Judging):
                 return STALL
             yield from self._refuse(burst, _ASK_ALONE, is_query=True)
             return None
-        bound = self._bound(seen, verdict)
+        bound = self._bound(seen, verdict) if state.cursors or verdict.decision.limits is not UNLIMITED else None
         if bound is not None and bound.waits and (state.queue or burst.chunks or state.is_server_busy):
             state.ahead = verdict                   # how it is sent depends on the block that it will be in
             return STALL
@@ -319,9 +319,10 @@ class ClientSide(Judging):
         reply = self._reply(Owed.EXECUTE, seen, grant)
         reply.portal = portal
         self._note_effect(seen, grant)
-        bound = self._bound(seen, grant, portal)
-        if bound is not None:
-            self._put_under(reply, bound)
+        if grant.decision.limits is not UNLIMITED or portal.quota is not None or state.cursors:
+            bound = self._bound(seen, grant, portal)
+            if bound is not None:
+                self._put_under(reply, bound)
         if self._needs_columns(reply) and not state.knows_columns(portal):
             self._ask_columns(burst, name, portal)
         burst.chunks.append(buffer[start:end])
@@ -382,9 +383,10 @@ class ClientSide(Judging):
     def _note_effect(self, seen: Seen, grant: Grant) -> None:
         """What the Sync of the open segment will make final."""
         state = self._state
-        state.segment_writes = state.segment_writes or has_effect(grant.operation)
-        state.segment_controls = state.segment_controls or seen.statement is None or bool(seen.statement.transaction)
-        state.segment_writes = state.segment_writes or state.segment_controls
+        if seen.statement is None or seen.statement.transaction:
+            state.segment_controls = state.segment_writes = True
+        elif not state.segment_writes:
+            state.segment_writes = has_effect(grant.operation)
 
     def _needs_columns(self, reply: Reply) -> bool:
         """True for rows that are looked at, or whose columns must not be labelled ones."""

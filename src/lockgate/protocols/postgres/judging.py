@@ -17,7 +17,7 @@ from typing import Final
 
 from lockgate.analysis.sql import Masked, Naming, Statement
 from lockgate.govern.pipeline import Grant, Planned
-from lockgate.model import Decision, Effect, Operation, OutcomeStatus, Refusal, RefusalCode
+from lockgate.model import UNLIMITED, Decision, Effect, Operation, OutcomeStatus, Refusal, RefusalCode
 from lockgate.protocols.postgres import codec
 from lockgate.protocols.postgres import messages as m
 from lockgate.protocols.postgres.bounds import refusal_of
@@ -203,7 +203,7 @@ class Judging:
 
         def planned(decision: Decision) -> Planned | Refusal:
             found = plan(decision)
-            if not decision.limits or isinstance(found, Refusal):
+            if decision.limits is UNLIMITED or isinstance(found, Refusal):
                 return found
             if seen.statement is not None and seen.statement.cursors_declared and len(state.cursors) >= _CURSORS:
                 return _TOO_MANY_CURSORS

@@ -92,7 +92,7 @@ class ServerSide(BoundedReplies):
 
     def _replies(self, items: Sequence[tuple[int, int, int, int]], rest: int) -> Steps[None]:
         """Handle complete frames; what may pass leaves in as few pieces as possible."""
-        buffer, queue = self._buffer, self._state.queue
+        buffer, queue, table = self._buffer, self._state.queue, self._table
         pieces: list[bytes] = []
         plan: ClearPlan | None = None
         grant: Grant | None = None
@@ -132,7 +132,11 @@ class ServerSide(BoundedReplies):
                         break
                 continue
             try:
-                replacement = self._answer(queue.head, kind, start, end)
+                head = queue.head
+                if head is None or (head.bound is None and head.own is None):
+                    replacement = table[kind](start, end)
+                else:
+                    replacement = self._answer(head, kind, start, end)
             except RemoteProtocolError:
                 self._fatal, rest = _BROKEN, start
                 break
