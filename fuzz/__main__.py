@@ -21,13 +21,14 @@ from lockgate.audit import entry
 from lockgate.config import document
 from lockgate.errors import LockgateError
 from lockgate.govern.identity import read_token
-from lockgate.govern.masking import plan_for
+from lockgate.govern.masking import DETECTORS, plan_for
 from lockgate.kernel import frames
 from lockgate.model import DetectMask, MaskMethod
 from lockgate.wire.playbook import CLIENT, SERVER, Bytes
 from tests.protocols.postgres.support import World
 
-_DETECTS = (DetectMask(("credit_card", "email", "ssn", "jwt"), MaskMethod.PARTIAL),)
+_DETECTS = (DetectMask(tuple(DETECTORS), MaskMethod.PARTIAL),)
+_TYPES = (25, 17, 20, 114, 869, 1009, 1700, 2249, 3614, 3802, 3926, 4536, 20000)
 _FOLDER = Path(tempfile.mkdtemp(prefix="lockgate-fuzz-"))
 
 
@@ -66,6 +67,15 @@ def detection(data: bytes) -> None:
     plan_for(_DETECTS, types, formats, "copy-binary", ord("d")).apply(data)
 
 
+def values(data: bytes) -> None:
+    """Detectors over one value, which claims to be of each type in each format and holds a find."""
+    value = data[: len(data) // 2] + b" 4111111111111111 " + data[len(data) // 2 :]
+    row = frames.frame(ord("D"), b"\0\1" + len(value).to_bytes(4, "big") + value)
+    for oid in _TYPES:
+        for code in (0, 1):
+            plan_for(_DETECTS, (oid,), (code,), "rows", ord("D")).apply(row)
+
+
 def token(data: bytes) -> None:
     """Anything that claims to be a token."""
     read_token(data.decode("latin-1"))
@@ -89,6 +99,7 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], Sequence[bytes]]] = {
     "server": (server, corpus.SERVER_BYTES),
     "framing": (framing, corpus.SERVER_BYTES),
     "detection": (detection, corpus.SERVER_BYTES),
+    "values": (values, corpus.SERVER_BYTES),
     "token": (token, corpus.TOKENS),
     "leaf": (leaf, corpus.LEAVES),
     "configuration": (configuration, corpus.CONFIGURATIONS),
