@@ -22,6 +22,7 @@ from lockgate.config import document
 from lockgate.errors import LockgateError
 from lockgate.govern.identity import read_token
 from lockgate.govern.masking import (
+    DETECTORS,
     ColumnType,
     MaskKeys,
     MaskTerms,
@@ -38,6 +39,8 @@ from tests.protocols.postgres.support import World
 _DETECTS = (DetectMask(("credit_card", "email", "ssn", "jwt"), MaskMethod.PARTIAL),)
 _COLUMNS = tuple(ColumnType(oid) for oid in (25, 23, 3802, 1700, 1114, 1009, 2950, 17))
 _KEYS = MaskKeys(Secret("5a" * 32))
+_EVERY = (DetectMask(tuple(DETECTORS), MaskMethod.PARTIAL),)
+_TYPES = (25, 17, 20, 114, 869, 1009, 1700, 2249, 3614, 3802, 3926, 4536, 20000)
 _FOLDER = Path(tempfile.mkdtemp(prefix="lockgate-fuzz-"))
 
 
@@ -88,6 +91,15 @@ def masks(data: bytes) -> None:
     row_plan({1: terms}, _COLUMNS[:3], (0, 1, 0), _KEYS, _DETECTS, ord("D")).apply(data)
 
 
+def values(data: bytes) -> None:
+    """Detectors over one value, which claims to be of each type in each format and holds a find."""
+    value = data[: len(data) // 2] + b" 4111111111111111 " + data[len(data) // 2 :]
+    row = frames.frame(ord("D"), b"\0\1" + len(value).to_bytes(4, "big") + value)
+    for oid in _TYPES:
+        for code in (0, 1):
+            plan_for(_EVERY, (oid,), (code,), "rows", ord("D")).apply(row)
+
+
 def token(data: bytes) -> None:
     """Anything that claims to be a token."""
     read_token(data.decode("latin-1"))
@@ -112,6 +124,7 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], Sequence[bytes]]] = {
     "framing": (framing, corpus.SERVER_BYTES),
     "detection": (detection, corpus.SERVER_BYTES),
     "masks": (masks, corpus.SERVER_BYTES),
+    "values": (values, corpus.SERVER_BYTES),
     "token": (token, corpus.TOKENS),
     "leaf": (leaf, corpus.LEAVES),
     "configuration": (configuration, corpus.CONFIGURATIONS),

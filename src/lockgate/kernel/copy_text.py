@@ -57,20 +57,28 @@ def split_lines(data: bytes, quote: bytes) -> tuple[list[bytes], bytes]:
 
 
 def count_lines(buffer: bytes, bulk: int, quote: bytes, start: int, end: int) -> int:
-    """How many lines the frames of type `bulk` in `buffer[start:end]` hold, when each holds whole lines."""
+    """How many lines the frames of type `bulk` in `buffer[start:end]` hold, when each holds whole lines.
+
+    Newlines are counted once over all of it; then those in headers, in other frames and inside quotes are
+    taken off.
+    """
     position: i64 = start
     stop: i64 = end
     wanted: i64 = bulk
-    found: i64 = 0
-    quoted = len(quote) == 1 and quote in buffer
+    found: i64 = buffer.count(b"\n", start, end)
+    quoted = len(quote) == 1 and buffer.find(quote, start, end) >= 0
     while position < stop:
         last: i64 = frame_end(buffer, position, stop)
-        if buffer[position] == wanted:
-            if quoted and buffer.count(quote, position + 5, last) > 0:
-                lines, _rest = split_lines(buffer[position + 5 : last], quote)
-                found += len(lines)
-            else:
-                found += buffer.count(b"\n", position + 5, last)
+        at: i64 = position
+        while at < position + 5:
+            if buffer[at] == 10:
+                found -= 1
+            at += 1
+        if buffer[position] != wanted:
+            found -= buffer.count(b"\n", position + 5, last)
+        elif quoted and buffer.count(quote, position + 5, last) > 0:
+            lines, _rest = split_lines(buffer[position + 5 : last], quote)
+            found += len(lines) - buffer.count(b"\n", position + 5, last)
         position = last
     return found
 

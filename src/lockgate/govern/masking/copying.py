@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from lockgate.errors import RemoteProtocolError
 from lockgate.govern.masking.screen import Columns
-from lockgate.govern.masking.search import add_new
+from lockgate.govern.masking.search import Find, Search, add_new
 from lockgate.govern.masking.voting import Ballot
 from lockgate.kernel.copy_text import (
     count_lines,
@@ -200,38 +200,49 @@ class CopyMask:
             return [data[start:end] for start, end in spans], data[rest:]
         return split_lines(data, self._quote)
 
-    def _conceal(self, index: int, width: int, value: bytes) -> bytes | None:
+    def _concealed(self, values: list[bytes | None]) -> list[bytes | None]:
+        """One row's values, concealed; an unchanged one is the same object."""
         columns = self._columns()
-        if not columns.concealed:
-            conceal, search = columns.default, columns.default_search
-            if search is not None and _HEX.fullmatch(value):
-                search = None
-        elif width != len(columns.concealed):
+        concealed = columns.concealed
+        if concealed and len(values) != len(concealed):
             raise RemoteProtocolError("a COPY row has another width than its description")
-        else:
-            conceal, search = columns.concealed[index], columns.searches[index]
-        if self._ballot is None or search is None:
-            return conceal(value)
-        finds = search.finds(value)
+        out = list(values)
+        for index, value in enumerate(values):
+            if value is None:
+                continue
+            if concealed:
+                conceal, search = concealed[index], columns.searches[index]
+            else:
+                is_hex = value[:2] == b"\\x" and _HEX.fullmatch(value) is not None
+                conceal, search = columns.default, None if is_hex else columns.default_search
+            if search is None:
+                out[index] = conceal(value)
+                continue
+            finds = search.finds(value)
+            if self._ballot is not None and (finds or index in self._ballot.elected):
+                self._vote(self._ballot, search, index, value, finds)
+            if finds:
+                out[index] = search.hidden(value, finds)
+        return out
+
+    def _vote(self, ballot: Ballot, search: Search, column: int, value: bytes, finds: list[Find]) -> None:
+        """Count what was found and add what the weaker forms of elected detectors find."""
         for detector in {find[2] for find in finds}:
-            self._ballot.cast(self._rows, index, detector)
-        for detector in self._ballot.suspects(self._rows, index):
+            ballot.cast(self._rows, column, detector)
+        for detector in ballot.suspects(self._rows, column):
             add_new(finds, search.suspicions_in([value], detector)[0])
-        return search.hidden(value, finds) if finds else value
 
     def _text_row(self, row: bytes) -> bytes:
         line = row.rstrip(b"\r\n")
         ending = row[len(line) :]
         if line == b"\\.":
             return row
+        null = self._format.null
         parts = split_text(line, self._format.delimiter)
-        for index, raw in enumerate(parts):
-            if raw == self._format.null:
-                continue
-            value = _ESCAPED.sub(_unescaped, raw) if b"\\" in raw else raw
-            new = self._conceal(index, len(parts), value)
-            if new is not value:
-                parts[index] = self._format.null if new is None else self._escaped(new)
+        values = [None if raw == null else _ESCAPED.sub(_unescaped, raw) if b"\\" in raw else raw for raw in parts]
+        for index, new in enumerate(self._concealed(values)):
+            if new is not values[index]:
+                parts[index] = null if new is None else self._escaped(new)
         return self._format.delimiter.join(parts) + ending
 
     def _escaped(self, value: bytes) -> bytes:
@@ -244,33 +255,24 @@ class CopyMask:
         ending = row[len(line) :]
         if line == b"\\.":
             return row
-        quote, escape = self._format.quote, self._format.escape
+        null, quote, escape = self._format.null, self._format.quote, self._format.escape
         parts = split_csv(line, self._format.delimiter, quote)
-        for index, raw in enumerate(parts):
-            if raw == self._format.null:
-                continue
-            value = _unquoted(raw, quote, escape) if quote in raw else raw
-            new = self._conceal(index, len(parts), value)
-            if new is None:
-                parts[index] = self._format.null
-            elif new is not value:
-                parts[index] = quote + _doubled(new, quote, escape) + quote
+        values = [None if raw == null else _unquoted(raw, quote, escape) if quote in raw else raw for raw in parts]
+        for index, new in enumerate(self._concealed(values)):
+            if new is not values[index]:
+                parts[index] = null if new is None else quote + _doubled(new, quote, escape) + quote
         return self._format.delimiter.join(parts) + ending
 
     def _binary_row(self, row: bytes) -> bytes:
         if row == b"\xff\xff":
             return row
         spans = fields(row, 0, len(row))
-        out = [row[:2]]
-        changed = False
-        for index, (start, end) in enumerate(spans):
-            new: bytes | None = None
-            if start >= 0:
-                value = row[start:end]
-                new = self._conceal(index, len(spans), value)
-                changed = changed or new is not value
-            out.append(b"\xff\xff\xff\xff" if new is None else struct.pack("!i", len(new)) + new)
-        return b"".join(out) if changed else row
+        values = [None if start < 0 else row[start:end] for start, end in spans]
+        new = self._concealed(values)
+        if all(one is other for one, other in zip(new, values, strict=True)):
+            return row
+        parts = [b"\xff\xff\xff\xff" if item is None else struct.pack("!i", len(item)) + item for item in new]
+        return row[:2] + b"".join(parts)
 
 
 def _unescaped(found: re.Match[bytes]) -> bytes:

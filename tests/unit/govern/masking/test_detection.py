@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import struct
+import tracemalloc
 import zlib
 from typing import Any
 
@@ -287,3 +289,30 @@ def test_no_plan_is_made_where_nothing_is_due() -> None:
     assert isinstance(plan_for(ALL, (), (), "copy-text", ord("d")), DetectPlan)
     chunk = framed(row_body([CARD]))
     assert PassPlan().apply(chunk) is chunk
+
+
+@pytest.mark.parametrize("every", [1, 7])
+@pytest.mark.parametrize("kind", ["rows", "copy-text"])
+def test_what_a_plan_keeps_does_not_grow_with_the_rows(kind: Any, every: int) -> None:
+    """Counts by detector and by column, one carried row: after ten thousand rows not more than after a thousand."""
+    rows: list[Row] = [[b"219-09-9999" if number % every == 0 else b"%d" % number, b"jane@example.org"] for number in range(500)]
+    if kind == "rows":
+        plan, chunk = DetectPlan(ALL, (25, 25), (0, 0), "rows", BULK), stream(rows)
+    else:
+        plan = DetectPlan(ALL, (), (), kind, ord("d"))
+        chunk = b"".join(framed(b"\t".join(item or b"" for item in row) + b"\n", "d") for row in rows)
+    for _ in range(2):
+        plan.apply(chunk)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        plan.apply(chunk)
+        before, _ = tracemalloc.get_traced_memory()
+        for _ in range(20):
+            plan.apply(chunk)
+        gc.collect()
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 5_000
+    assert sum(plan.masked.values()) > 10_000
