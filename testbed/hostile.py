@@ -150,9 +150,9 @@ _FORBIDDEN: Final = {
 }
 _MASKED: Final = {
     "5,000 masked tables": f"SELECT {MARK} FROM " + _repeated("customers", 5_000),
-    "4,500 masked statements": f"SELECT '{MARK}';" + "TABLE customers;" * 4_500,
-    "2,200 deletes that give back": f"SELECT '{MARK}';" + "DELETE FROM customers WHERE id = 1 RETURNING id;" * 2_200,
-    "2,500 indexes on a masked table": f"SELECT '{MARK}';" + "CREATE INDEX ON customers(id);" * 2_500,
+    "3,700 masked statements": f"SELECT '{MARK}';" + "TABLE customers;" * 3_700,
+    "2,000 deletes that give back": f"SELECT '{MARK}';" + "DELETE FROM customers WHERE id = 1 RETURNING id;" * 2_000,
+    "2,100 indexes on a masked table": f"SELECT '{MARK}';" + "CREATE INDEX ON customers(id);" * 2_100,
     "2,500 copies of a masked table": f"SELECT '{MARK}';" + "COPY customers TO STDOUT;" * 2_500,
 }
 _MANY_PREPARES: Final = "".join(f"PREPARE {MARK}{number} AS SELECT 1;" for number in range(2_000))

@@ -6,7 +6,10 @@ same code and the same rows but for the protected column; whatever is admitted h
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -156,3 +159,20 @@ def test_the_fingerprint_follows_code(server: Server) -> None:
             connection.execute(statement.encode())
             found.append(connection.execute(Catalogue.FINGERPRINT).fetchone())
             assert found[-1] != found[-2], statement
+
+
+def test_the_known_shapes_with_functions_stay_refused(server: Server) -> None:
+    """Functions that read, select dynamically or raise a protected value are refused by every road to them."""
+    known = json.loads((Path(__file__).parents[1] / "data" / "leak-shapes.json").read_text())
+    shapes = [shape["sql"] for shape in known["shapes"] if re.search(r"\bf_(sql|tx|dyn|note)\b", shape["sql"])]
+    assert len(shapes) >= 5
+    with psycopg.connect(server.dsn(), autocommit=True) as connection:
+        connection.execute("create database shapes")
+    with psycopg.connect(server.dsn("shapes"), autocommit=True) as connection:
+        connection.execute(known["setup"])
+        catalogue = snapshot(connection)
+    direct = Direct(server.dsn("shapes"), MASKS, catalogue, "p")
+    try:
+        assert [text for text in shapes if isinstance(direct.plan(text), Masked)] == []
+    finally:
+        direct.close()

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from lockgate.config.load import Loaded, load
 from lockgate.config.policy_checks import Known
@@ -52,7 +53,8 @@ def load_configuration(path: Path) -> Loaded:
 
 def compile_policy(loaded: Loaded) -> PolicySet:
     """The rules, compiled; `ConfigError` names the rule's line."""
-    return PolicySet.compile(loaded.rules, loaded.policy_hash, vocabulary())
+    return PolicySet.compile(
+        loaded.rules, loaded.policy_hash, vocabulary(), ZoneInfo(loaded.settings.timezone))
 
 
 def credential_of(connection: Connection) -> Secret:

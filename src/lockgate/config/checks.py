@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from lockgate.config.document import Location
 from lockgate.config.duration import seconds
@@ -25,6 +26,7 @@ _MAX_PORT = 65_535
 def check(settings: Settings, known: Known) -> Iterator[Problem]:
     """Every problem of a file whose single values are right."""
     yield from _durations(settings)
+    yield from _zone(settings.timezone)
     yield from _twice("listeners", "name", [listener.name for listener in settings.listeners])
     yield from _twice("detectors", "name", [detector.name for detector in settings.detectors])
     yield from _twice("connections", "name", [connection.name for connection in settings.connections])
@@ -63,6 +65,15 @@ def _durations(settings: Settings) -> Iterator[Problem]:
     for index, policy in enumerate(settings.policies):
         if policy.review is not None:
             yield from _duration(("policies", index, "review", "expires"), policy.review.expires)
+
+
+def _zone(name: str) -> Iterator[Problem]:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        yield ("timezone",), (
+            f"`{name}` is no time zone that this machine knows; write something like Europe/Berlin, and see that the "
+            "package tzdata is installed")
 
 
 def _duration(at: Location, text: str, least: float = 0.001) -> Iterator[Problem]:

@@ -32,7 +32,8 @@ _NOTHING_KNOWN = Known()
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """A valid configuration. Paths in `settings` are absolute or relative to the file's folder;
-    `policy_hash` is the hex SHA-256 of policies, labels, detectors, identity and connections (`config_hash`: of all).
+    `policy_hash` is the hex SHA-256 of policies, labels, detectors, time zone, identity and connections (`config_hash`:
+    of all).
     """
 
     settings: Settings
@@ -72,6 +73,7 @@ def policy_hash(settings: Settings) -> str:
         "identity": whole["identity"],
         "labels": whole["labels"],
         "detectors": whole["detectors"],
+        "timezone": whole["timezone"],
     })
 
 

@@ -120,8 +120,10 @@ class Limits(Strict):
     sessions: int = Field(default=10_000, ge=1, strict=True, description="Sessions at a time.")
     statement: int = Field(
         default=262_144, ge=1024, strict=True,
-        description="Bytes of one statement. Reading one takes up to a few seconds of CPU per MiB, in which no "
-                    "other session is served; bulk data belongs into parameters or COPY.")
+        description="Bytes of one statement. What it is made of is bounded as well, by 7 units of work for 40 bytes of "
+                    "this limit (a word, bracket or operator is two, a value or comma one): reading one takes up to "
+                    "about 50 ms, planning its masks as long again and more, in which no other session is served. "
+                    "Bulk data belongs into parameters or COPY.")
     inspect: int = Field(
         default=16_777_216, ge=65_536, strict=True, description="Bytes of the largest row that is inspected.")
     buffer: int = Field(
@@ -140,6 +142,9 @@ class Settings(Strict):
     connections: tuple[Connection, ...] = Field(min_length=1)
     detectors: tuple[DetectorSettings, ...] = Field(
         default=(), max_length=64, description="Content that only you know the look of.")
+    timezone: str = Field(
+        default="UTC", description="Whose clocks `time.local_hour` and its like follow, summer time included: "
+                                   "`Europe/Berlin`.")
     labels: dict[LabelName, LabelSettings] = Field(
         default={}, description="What is sensitive, by name (`pii.ssn`), for masks on every connection.")
     policies: tuple[PolicySettings, ...] = ()

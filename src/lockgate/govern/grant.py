@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from lockgate.govern.budget import TaskRows
 from lockgate.govern.pending import Pending
 from lockgate.model import Decision, Operation, Refusal
 
@@ -37,7 +38,8 @@ class Grant:
     """An operation that identity, policy and review have let through, and that is not recorded yet.
 
     `record` is the intent's sequence number, set by the record stage; `masked` counts hidden values
-    by detector or ``column``; `is_settled` is set with the outcome.
+    by detector or ``column``; `is_settled` is set with the outcome. `task` counts the rows of the caller's
+    task, where the decision bounds them.
     """
 
     operation: Operation
@@ -48,6 +50,7 @@ class Grant:
     started: float = 0.0
     masked: dict[str, int] = field(default_factory=dict)
     is_settled: bool = False
+    task: TaskRows | None = None
 
 
 class ClearPlan(Protocol):

@@ -20,6 +20,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
 
 from lockgate.errors import AuditError
+from lockgate.govern.budget import Budget, TaskRows
 from lockgate.govern.grant import ClearPlan, Grant, Held, Planned
 from lockgate.govern.lookups import LookupBudget
 from lockgate.govern.pending import Pending
@@ -97,6 +98,7 @@ class Pipeline:
         self.reviews = reviews
         self.clock = clock
         self.lookups = LookupBudget()
+        self.budget = Budget()
         self._policy = policy
         self._on_fault = on_fault
 
@@ -193,7 +195,8 @@ class Governor:
 
         A refusal is on record when it comes back. A `Held` resolves to the grant or the refusal;
         withdrawing it withdraws the review. Without `ask` a review is put to nobody (a statement that
-        is prepared now and asked about when it runs): the grant's decision then still says review.
+        is prepared now and asked about when it runs): the grant's decision then still says review. The same
+        where the decision wants a fact that the operation lacks: judge it again with what came of it.
         `counts` says whether it is one of the session's statements (None: if `ask`).
         """
         decided = self._decide(operation, ask if counts is None else counts)
@@ -201,15 +204,18 @@ class Governor:
             return self._refuse(operation, decided, None)
         if decided.effect is Effect.DENY:
             return self._refuse(operation, denial(decided, operation), decided)
+        spent = self._spent(operation, decided)
+        if spent is not None:
+            return self._refuse(operation, spent, decided)
         planned = self._plan(plan, decided)
         if isinstance(planned, Refusal):
             return self._refuse(operation, planned, decided)
-        if planned.lookups and (ask if counts is None else counts):
+        if planned.lookups and ask and not decided.wants:
             spent = self._look_up(planned)
             if spent is not None:
                 return self._refuse(operation, spent, decided)
-        if decided.effect is Effect.ALLOW or not ask:
-            return _grant(operation, decided, planned)
+        if decided.effect is Effect.ALLOW or not ask or decided.wants:
+            return self._granted(operation, decided, planned)
         answer = self._ask(operation, decided, planned)
         if isinstance(answer, Refusal):
             return self._refuse(operation, answer, decided)
@@ -228,6 +234,32 @@ class Governor:
             self._view = self._policy.view(self.identity, self.connection, self._audit)
         self.statements += counts
         return self._view.decide(operation, now, self)
+
+    @stage("policy")
+    def _spent(self, operation: Operation, decision: Decision) -> Refusal | None:
+        """(2) goes on: the caller's task has got all the rows that it may get."""
+        limit = decision.limits.task_rows
+        if limit is None or not operation.returns or self._task.left(limit):
+            return None
+        return Refusal(
+            RefusalCode.DENIED, f"this task has got the {limit} rows that it may get",
+            rule=dict(decision.limit_rules).get("task_rows"),
+            hint="Nothing was executed. Statements that return no rows still pass; for more rows ask those who own "
+                 "the policy.",
+        )
+
+    @property
+    def _task(self) -> TaskRows:
+        who = self.identity
+        return self._pipeline.budget.of((who.issuer, who.subject, who.agent, self.connection))
+
+    def _granted(self, operation: Operation, decision: Decision, planned: Planned, ticket: str | None = None) -> Grant:
+        """The grant; comparisons with protected columns and finds in the request go on record with its outcome."""
+        task = None if decision.limits.task_rows is None else self._task
+        grant = Grant(operation, decision, planned, ticket, task=task)
+        for name in (*(f"compared: {label}" for label, _ in planned.lookups), *planned.noted):
+            grant.masked[name] = grant.masked.get(name, 0) + 1
+        return grant
 
     @stage("plan")
     def _plan(self, plan: Callable[[Decision], Planned | Refusal], decision: Decision) -> Planned | Refusal:
@@ -252,7 +284,7 @@ class Governor:
             decision.rules, decision.review, decision.policy_hash, operation.reading, operation.context,
         ))
         if isinstance(answer, Approval):
-            return _grant(operation, decision, planned, answer.ticket)
+            return self._granted(operation, decision, planned, answer.ticket)
         if isinstance(answer, Refusal):
             return answer
         held = Held(answer.ticket)
@@ -280,7 +312,7 @@ class Governor:
             return self._refuse(operation, _EXPIRED, decision, verdict.ticket)
         if decision.policy_hash != self._pipeline.policy.policy_hash:
             return self._refuse(operation, _POLICY_CHANGED, decision, verdict.ticket)
-        return _grant(operation, decision, planned, verdict.ticket)
+        return self._granted(operation, decision, planned, verdict.ticket)
 
     @stage("record")
     def _refuse(

@@ -316,6 +316,64 @@ def column_values(
     return found
 
 
+_ZEROS = bytes(4096)
+
+
+def blanked(buffer: bytes, bulk: int, width: int, columns: list[int]) -> bytes:
+    """`buffer` with zero bytes in place of the values of `columns` (ascending) in every row frame.
+
+    Nothing moves. Raises RemoteProtocolError for a row without exactly `width` fields.
+    """
+    out: list[bytes] = []
+    position: i64 = 0
+    done: i64 = 0
+    stop: i64 = len(buffer)
+    wanted: i64 = bulk
+    due: i64 = len(columns)
+    fields_due: i64 = width
+    while position < stop:
+        last: i64 = frame_end(buffer, position, stop)
+        if buffer[position] == wanted:
+            at: i64 = position + 5
+            if at + 2 > last:
+                raise RemoteProtocolError("a row is too short for its field count")
+            high: i64 = buffer[at]
+            low: i64 = buffer[at + 1]
+            if ((high << 8) | low) != fields_due:
+                raise RemoteProtocolError("a row has another width than its description")
+            at += 2
+            column: i64 = 0
+            index: i64 = 0
+            next_column: i64 = columns[0] if due > 0 else -1
+            while column < fields_due:
+                if at + 4 > last:
+                    raise RemoteProtocolError("a row ends inside a field's length")
+                b1: i64 = buffer[at]
+                b2: i64 = buffer[at + 1]
+                b3: i64 = buffer[at + 2]
+                b4: i64 = buffer[at + 3]
+                length: i64 = (b1 << 24) | (b2 << 16) | (b3 << 8) | b4
+                at += 4
+                if length == 0xFFFFFFFF:
+                    length = 0
+                elif at + length > last:
+                    raise RemoteProtocolError("a row ends inside a field")
+                if column == next_column:
+                    if length > 0:
+                        out.append(buffer[done:at])
+                        out.append(_ZEROS[:length] if length <= 4096 else bytes(length))
+                        done = at + length
+                    index += 1
+                    next_column = columns[index] if index < due else -1
+                at += length
+                column += 1
+            if at != last:
+                raise RemoteProtocolError("a row's fields do not add up to its length")
+        position = last
+    out.append(buffer[done:stop])
+    return b"".join(out)
+
+
 def apply_edits(buffer: bytes, edits: list[Edit]) -> bytes:
     """`buffer` with the fields of `edits` replaced and their frames' lengths set anew.
 

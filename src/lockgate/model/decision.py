@@ -30,6 +30,9 @@ class Decision:
 
     `rules` names the rules that brought the effect about; `masks` and `detects` are in force
     whatever the effect. `policy_hash` is the hex SHA-256 of the configuration's policies.
+    `limit_rules` names the rule behind each bound of `limits`, as (bound, rule) pairs. `wants` names facts
+    that the operation lacks and on which rules hang that were left aside: the decision is the most
+    lenient one that can come of them, so a deny is final and anything else is not.
     """
 
     effect: Effect
@@ -41,9 +44,11 @@ class Decision:
     mask_rules: tuple[str, ...] = ()
     requests: tuple[RequestCheck, ...] = ()
     limits: RowLimits = UNLIMITED
+    limit_rules: tuple[tuple[str, str], ...] = ()
     notice: bool = False
     review: ReviewTerms | None = None
     audit: AuditMode = AuditMode.FULL
+    wants: frozenset[str] = frozenset()
 
 
 class RefusalCode(StrEnum):

@@ -20,8 +20,11 @@ class Operation:
     types): a ticket is bound to it too. `context` are the things that the session did before and that may
     change what the text means (a search path, temporary relations), in words for the reviewer: a ticket
     is bound to them as well.
-    Two operations with an equal `key` have equal verbs and facts (the key does not cover
-    parameters), so a decision may be cached by it.
+    `lacks` names facts that the protocol can find out, and has not because that costs something (a
+    question to the backend): a decision that hangs on one says so (`Decision.wants`). `returns` is False
+    where it is sure that no rows come back.
+    Two operations with an equal `key` have equal verbs and facts and lack the same ones (the key does not
+    cover parameters), so a decision may be cached by it.
     """
 
     protocol: str
@@ -34,3 +37,5 @@ class Operation:
     objects: tuple[str, ...] = ()
     reading: str = ""
     context: tuple[str, ...] = ()
+    lacks: frozenset[str] = frozenset()
+    returns: bool = True

@@ -352,8 +352,9 @@ class Driver:
 
     def _aside(self, lane: Lane, step: Aside) -> Any:
         payload = require_permit(step.permit)
-        self.host.spawn_aside(self._connection(), payload)
-        return None
+        taken: Pending[None] = Pending()
+        self.host.spawn_aside(self._connection(), payload, taken)
+        return self._wait(lane, taken) if step.waits else None
 
 
 BASE_HANDLERS: Mapping[type, Handler] = {

@@ -15,6 +15,7 @@ from lockgate.config.duration import seconds
 from lockgate.config.settings import Connection, Limits
 from lockgate.errors import BackendError
 from lockgate.govern.masking.keys import MaskKeys
+from lockgate.govern.pending import Pending
 from lockgate.govern.pipeline import Pipeline
 from lockgate.govern.ports import Clock, TokenVerifier
 from lockgate.model import AuditMode, Secret
@@ -183,15 +184,16 @@ class Host:
 
     # ------------------------------------------------------------ asides
 
-    def spawn_aside(self, connection: Connection, payload: bytes) -> None:
-        """Send bytes (taken out of a permit by the caller) over a fresh connection and hang up."""
+    def spawn_aside(self, connection: Connection, payload: bytes, taken: Pending[None]) -> None:
+        """Send bytes (taken out of a permit by the caller) over a fresh connection. `taken` when it is closed."""
         if self._asides >= _ASIDES:
             self.counters.errors["aside.busy"] += 1
+            taken.resolve(None)
             return
         self._asides += 1
-        self.tasks.create_task(self._aside(connection, payload))
+        self.tasks.create_task(self._aside(connection, payload, taken))
 
-    async def _aside(self, connection: Connection, payload: bytes) -> None:
+    async def _aside(self, connection: Connection, payload: bytes, taken: Pending[None]) -> None:
         host, port = split_address(connection.address)
         done = asyncio.Event()
         try:
@@ -206,6 +208,7 @@ class Host:
             self.counters.errors["aside.failed"] += 1
         finally:
             self._asides -= 1
+            taken.resolve(None)
 
 
 class _Brief(asyncio.Protocol):

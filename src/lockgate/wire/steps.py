@@ -223,9 +223,12 @@ class Interrupt:
 class Aside:
     """Send the permit's bytes over a fresh connection to the same backend and close it (how
     PostgreSQL wants a cancel). → None. Failures are logged, not reported.
+
+    With `waits` the step is done when the backend has hung up, or would not take it.
     """
 
     permit: Permit
+    waits: bool = False
 
 
 Step = (

@@ -47,7 +47,8 @@ class Database:
             definition = (f"CREATE OR REPLACE FUNCTION {schema}.{name}({arguments}) RETURNS {returns} LANGUAGE {language}"
                           f" AS $function$ {body} $function$")
         self.rows["functions"].append((schema, name, "false", str(takes_row).lower(), str(self.oid), kind, language, str(least),
-                                       None if most is None else str(most), definition))
+                                       None if most is None else str(most), definition,
+                                       str(returns.lower().startswith(("setof", "table"))).lower()))
 
     def trigger(self, relation: str, function: str, type: int = 17, when: str | None = None, schema: str = "p",
                 arguments: tuple[str, ...] = ()) -> None:

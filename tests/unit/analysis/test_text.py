@@ -6,11 +6,18 @@ from typing import Any
 
 import pgparse
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lockgate.analysis.sql.errors import NotUnderstood
-from lockgate.analysis.sql.text import MAX_CHAIN, name_end, require_parsable, strip_comments
+from lockgate.analysis.sql.text import (
+    MAX_CHAIN,
+    _outline,
+    name_end,
+    require_flat,
+    require_parsable,
+    strip_comments,
+)
 
 
 @pytest.mark.parametrize(("text", "expected"), [
@@ -92,6 +99,56 @@ def test_nesting_estimate_is_an_upper_bound(unit: str) -> None:
         return                              # flat in the tree
     with pytest.raises(NotUnderstood):
         require_parsable(text, text.encode(), 1 << 24)
+
+
+_LITERALS = st.sampled_from([
+    "'", "''", "E'", "e'", "\\", "\\'", "$$", "$a$", "$b$", '"', '""', "U&'", 'U&"', "N'", "B'0'", "X'", "\n", "\r", " ", "\t", "\v",
+    "a", "e", "$1", "1", "E", "-", "/", "+", "||", ",", "DO ", "; SELECT ", "'a'", "E'a'", "E'\\''", "$", "é", "(", ")", "::text",
+    "DO E'a' 'b'", " UESCAPE '!'", "--", "/*", "*/",
+])
+_TEXTS = st.tuples(
+    st.sampled_from(["SELECT ", "DO ", "SELECT 'x' || "]), st.lists(_LITERALS, max_size=12).map("".join),
+    st.sampled_from([" ", " || ", "; SELECT ", "\n; SELECT "]), st.sampled_from(["", " || 'z'", ' AS "q"', "||E'\\''"]),
+)
+
+
+@settings(max_examples=2_000, deadline=None)
+@given(_TEXTS)
+def test_what_is_code_is_outside_of_literals(parts: tuple[str, str, str, str]) -> None:
+    """Where the parser sees a call, the outline has it, and where it sees a string, the outline has none: so no
+    nesting hides behind a literal's end, whatever literals stand in front."""
+    begin, literals, joint, end = parts
+    try:
+        bare = strip_comments(f"{begin}{literals}{joint}marker(1){end}")
+        trees = pgparse.parse(bare)
+    except (NotUnderstood, pgparse.PGQueryError, RecursionError):
+        return
+    is_called = any(names[-1] == "marker" for names in _calls(trees))
+    assert ("marker" in _outline(bare)) == is_called
+
+
+def _calls(value: Any) -> list[list[str]]:
+    found, stack = [], [value]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, dict):
+            if "FuncCall" in node:
+                found.append([name["String"]["sval"] for name in node["FuncCall"]["funcname"]])
+            stack += node.values()
+        elif isinstance(node, list):
+            stack += node
+    return found
+
+
+@pytest.mark.parametrize("between", ["'||'", "E'\\''", "$$'$$", "'a'\n'\\'", "E'a'\n'\\''", "/* ' */", "-- '\n", '"a""b"'])
+def test_a_chain_behind_a_literal_is_seen(between: str) -> None:
+    """A chain that would overflow the parser's stack is refused, whatever literal or comment stands before it."""
+    text = f"SELECT a || {between} b" + "||','||b" * 30_000
+    bare = strip_comments(text)
+    with pytest.raises(NotUnderstood):
+        require_parsable(bare, bare.encode(), 1 << 24)
+    with pytest.raises(NotUnderstood):
+        require_flat(text)
 
 
 @pytest.mark.parametrize(("text", "parts", "end"), [

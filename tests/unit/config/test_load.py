@@ -111,7 +111,8 @@ def test_the_policy_hash_covers_what_decides_and_nothing_else(tmp_path: Path) ->
     """Policies, identity and connections change it; listeners, the folder and the order of rules do not."""
     base = load_text(tmp_path, GOOD).policy_hash
     for text in (changed("15m", "16m"), changed("audience: lockgate", "audience: other"),
-                 changed("crm_app", "crm_other"), changed("audit: full", "deny: x")):
+                 changed("crm_app", "crm_other"), changed("audit: full", "deny: x"),
+                 changed("state: state", "state: state\ntimezone: Asia/Tokyo")):
         assert load_text(tmp_path, text).policy_hash != base
     (tmp_path / "elsewhere").mkdir()
     assert load_text(tmp_path / "elsewhere", GOOD).policy_hash == base
@@ -149,6 +150,8 @@ def test_the_policy_hash_covers_what_decides_and_nothing_else(tmp_path: Path) ->
     ("state: state", "state: state\nstate: b", "lockgate.yaml:2: `state` is here twice (first on line 1)"),
     ("state: state", "stat: state", "lockgate.yaml:1: unknown key `stat`; write `state`"),
     ("state: state", "state: !!python/object:os.system x", "is not allowed; write plain values"),
+    ("state: state", "timezone: Europe/Berln", "lockgate.yaml:1: `Europe/Berln` is no time zone that this machine knows"),
+    ("state: state", "timezone: ../../etc/passwd", "is no time zone"),
     ("state: state", "state: &a [*a]", "an alias that contains itself"),
     ("state: state", "state: [", "not valid YAML"),
     ("state: state", "[]: 1", "a key must be a word"),

@@ -76,3 +76,29 @@ def test_frames_of_whole_lines_are_told(kernel: Any, lines: list[bytes], quote: 
     """Only the body counts: a length byte that looks like a quote (34) changes nothing."""
     data = b"".join(b"d" + struct.pack("!I", len(line) + 4) + line for line in lines)
     assert kernel.copy_text.lines_are_whole(data + frame([b"no newline"], ord("N")), ord("d"), quote) is whole
+
+
+@given(groups=st.lists(st.lists(st.lists(cells, min_size=2, max_size=3), max_size=3), max_size=4), quoted=st.booleans(),
+       first=st.integers(0, 4), last=st.integers(0, 4))
+def test_lines_are_counted_like_they_are_split(kernel: Any, groups: list[list[list[str]]], quoted: bool, first: int, last: int) -> None:
+    """In any run of frames that hold whole lines; frames of another type hold none."""
+    frames = []
+    due = []
+    for rows in groups:
+        sink = io.StringIO()
+        csv.writer(sink, lineterminator="\n", quoting=csv.QUOTE_ALL).writerows(rows)
+        body_ = sink.getvalue().encode() if quoted else b"a\\nb\tc\n" * len(rows)
+        frames += [b"d" + struct.pack("!I", len(body_) + 4) + body_, frame([b"x\n"], ord("N"))]
+        due += [len(rows), 0]
+    first, last = min(first, len(frames)), min(last, len(frames))
+    start, end = (sum(map(len, frames[:place])) for place in (first, max(first, last)))
+    quote = b'"' if quoted else b""
+    assert kernel.copy_text.count_lines(b"".join(frames), ord("d"), quote, start, end) == sum(due[first : max(first, last)])
+
+
+@given(groups=st.lists(st.lists(st.lists(values, max_size=3), max_size=3), max_size=4), trailer=st.booleans())
+def test_tuples_are_counted_like_they_are_split(kernel: Any, groups: list[list[list[bytes | None]]], trailer: bool) -> None:
+    """The trailer is one of them."""
+    bodies = [b"".join(map(body, rows)) for rows in groups] + [b"\xff\xff"] * trailer
+    whole = b"".join(b"d" + struct.pack("!I", len(part) + 4) + part + frame([b"x"], ord("N")) for part in bodies)
+    assert kernel.copy_text.count_tuples(whole, ord("d"), 0, len(whole)) == sum(map(len, groups)) + trailer

@@ -120,6 +120,8 @@ def test_random_bytes_are_rewritten_or_refused(kernel: Any, data: bytes, columns
         lambda: kernel.rows.fields(data, 0, len(data)),
         lambda: kernel.rows.touched_fields(data, BULK, 1, [(0, len(data))]),
         lambda: kernel.rows.column_values(data, BULK, 1, [0]),
+        lambda: kernel.rows.blanked(data, BULK, 1, [0]),
+        lambda: kernel.rows.row_numbers(data, BULK, []),
     ):
         try:
             run()
@@ -164,3 +166,39 @@ def test_a_touched_row_of_another_width_is_an_error(kernel: Any) -> None:
     for width in (1, 3):
         with pytest.raises(RemoteProtocolError):
             kernel.rows.touched_fields(data, BULK, width, [(0, len(data))])
+
+
+@given(table=tables(), data=st.data())
+def test_rows_are_numbered_by_their_frames(kernel: Any, table: list[Row], data: st.DataObject) -> None:
+    """Frames of another type are no rows; every row is counted once, looked for or not."""
+    kinds = [data.draw(st.sampled_from([BULK, BULK, ord("N")])) for _ in table]
+    frames = [frame(row, kind) for row, kind in zip(table, kinds, strict=True)]
+    starts = [sum(map(len, frames[:place])) for place, kind in enumerate(kinds) if kind == BULK]
+    chosen = data.draw(st.sets(st.sampled_from(range(len(starts))))) if starts else set()
+    numbers, total = kernel.rows.row_numbers(b"".join(frames), BULK, [starts[place] for place in sorted(chosen)])
+    assert (numbers, total) == (sorted(chosen), len(starts))
+
+
+@pytest.mark.parametrize("starts", [[1], [0, 3], [-1], [99]])
+def test_a_row_that_begins_nowhere_is_an_error(kernel: Any, starts: list[int]) -> None:
+    """A wrong offset is refused, it does not count as some row."""
+    with pytest.raises(RemoteProtocolError):
+        kernel.rows.row_numbers(frame([b"a"]) * 2, BULK, starts)
+
+
+@given(table=tables(), data=st.data())
+def test_blanking_moves_nothing(kernel: Any, table: list[Row], data: st.DataObject) -> None:
+    """The values of the columns become zero bytes; lengths, other values and other frames keep every byte."""
+    width = len(table[0]) if table else 0
+    columns = sorted(data.draw(st.sets(st.integers(0, width - 1)))) if width else []
+    other = frame([b"x" * 30], ord("N"))
+    due = [[item if item is None or place not in columns else bytes(len(item)) for place, item in enumerate(row)] for row in table]
+    stream = other.join(frame(row) for row in table) + other
+    assert kernel.rows.blanked(stream, BULK, width, columns) == other.join(frame(row) for row in due) + other
+    with pytest.raises(RemoteProtocolError):
+        kernel.rows.blanked(frame([None] * (width + 1)), BULK, width, columns)
+
+
+def test_a_large_value_is_blanked_whole(kernel: Any) -> None:
+    """Beyond the prepared zeros too."""
+    assert kernel.rows.blanked(frame([b"x" * 9000, b"a"]), BULK, 2, [0]) == frame([bytes(9000), b"a"])

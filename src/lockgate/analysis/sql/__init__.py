@@ -5,8 +5,8 @@ force and the names that exist only in the session. Files, from the text inwards
 limits), `parser`, `reading` (one walk over PostgreSQL's own parse tree), `conditions`, `copying`, `effects` (→ `Statement`),
 `code` and `catalogue` (what a database holds and runs), `routines/` (what its code does), `covers`, `labels` and
 `lineage` (what is protected), `taint/` (what depends on it), `predicates` (what policy lets it do), `masks`,
-`projection`, `returning`, `permitted`, `splice`, `rewrite` (→ `Masked` or a refusal), `analyzer` (caches, which are
-`recent`).
+`projection`, `returning`, `permitted`, `splice`, `rewrite` (→ `Masked` or a refusal), `touched` and `estimates` (for
+conditions), `analyzer` (caches, which are `recent`).
 """
 
 from __future__ import annotations
@@ -17,15 +17,19 @@ from lockgate.analysis.sql.copying import CopyOptions
 from lockgate.analysis.sql.covers import Cover, KnownColumns
 from lockgate.analysis.sql.enforcement import column_names, enforce_masks
 from lockgate.analysis.sql.errors import NotUnderstood
+from lockgate.analysis.sql.estimates import ESTIMATES, QUESTION, Estimate, is_explainable, read_estimate
 from lockgate.analysis.sql.literals import Literal, literals, replaced
 from lockgate.analysis.sql.masks import redacted
 from lockgate.analysis.sql.placement import Placed
 from lockgate.analysis.sql.predicates import Lookup, ResultMask, ShownColumn
 from lockgate.analysis.sql.recent import Recent
 from lockgate.analysis.sql.session import SHOWS_VALUES, SessionNames
-from lockgate.analysis.sql.statement import FACTS, VERBS, Masked, Naming, Statement
+from lockgate.analysis.sql.statement import FACTS, RESOLVED, VERBS, Masked, Naming, Statement
+from lockgate.analysis.sql.touched import Touched, touched
 
 __all__ = [
-    "FACTS", "SHOWS_VALUES", "VERBS", "AnalysisLimits", "Analyzer", "Catalogue", "CopyOptions", "Cover", "KnownColumns", "Literal", "Lookup", "Masked", "Naming", "NotUnderstood",
-    "Placed", "Recent", "ResultMask", "SessionNames", "ShownColumn", "Statement", "column_names", "enforce_masks", "literals", "redacted", "replaced",
+    "ESTIMATES", "FACTS", "QUESTION", "RESOLVED", "SHOWS_VALUES", "VERBS", "AnalysisLimits", "Analyzer", "Catalogue",
+    "CopyOptions", "Cover", "Estimate", "KnownColumns", "Literal", "Lookup", "Masked", "Naming", "NotUnderstood", "Placed",
+    "Recent", "ResultMask", "SessionNames", "ShownColumn", "Statement", "Touched", "column_names", "enforce_masks",
+    "is_explainable", "literals", "read_estimate", "redacted", "replaced", "touched",
 ]

@@ -73,6 +73,11 @@ select i.indrelid::text, k.number::text from pg_catalog.pg_index i
 cross join lateral pg_catalog.unnest(i.indkey::int2[]) as k(number)
 where i.indisprimary and i.indrelid >= {FIRST_USER_OID}
 """  # noqa: S608 - constants of this file
+# Of the foreign keys those that change rows of the referencing relation: CASCADE, SET NULL, SET DEFAULT.
+_CASCADES: Final = """
+select k.confrelid::text, k.conrelid::text from pg_catalog.pg_constraint k
+where k.contype = 'f' and (k.confdeltype in ('c', 'n', 'd') or k.confupdtype in ('c', 'n', 'd'))
+"""
 # Columns that a unique or exclusion constraint or index holds; 0 stands for an expression over any of them.
 _UNIQUES: Final = f"""
 select i.indrelid::text, k.number::text from pg_catalog.pg_index i
@@ -150,7 +155,7 @@ class Catalogue:
 
     QUERIES: ClassVar[Mapping[str, str]] = {
         "relations": _RELATIONS, "columns": _COLUMNS, "inherits": _INHERITS, "reactions": _REACTIONS,
-        "uniques": _UNIQUES, "keys": _KEYS, "partitions": _PARTITIONS, **code.QUERIES,
+        "cascades": _CASCADES, "uniques": _UNIQUES, "keys": _KEYS, "partitions": _PARTITIONS, **code.QUERIES,
         "encoding": "select pg_catalog.getdatabaseencoding()::text",
     }
     """Name → SQL. Run them with `search_path = ''` in one REPEATABLE READ transaction."""
@@ -164,7 +169,8 @@ class Catalogue:
                  added: Code, version: int, fingerprint: str,
                  reactions: Sequence[tuple[int, int]] = (), is_utf8: bool = True,
                  known: KnownColumns | None = None, uniques: Sequence[tuple[int, int]] | None = None,
-                 partitions: Sequence[tuple[int, int]] = (), keys: Sequence[tuple[int, int]] = ()) -> None:
+                 partitions: Sequence[tuple[int, int]] = (), keys: Sequence[tuple[int, int]] = (),
+                 cascades: Sequence[tuple[int, int]] = ()) -> None:
         self.version = version
         self.fingerprint = fingerprint
         self.relations = tuple(relations)
@@ -178,6 +184,8 @@ class Catalogue:
         self.children = _targets_of((parent, child) for child, parent in inherits)
         self.reactions = _targets_of(reactions)
         """Relation → relations whose foreign keys follow a change of it."""
+        self.cascades = _targets_of(cascades)
+        """… and those of them whose rows a foreign key changes with it."""
         self.code = added
         self.functions = added.functions
         self.operators = added.operators
@@ -216,7 +224,8 @@ class Catalogue:
                    all(row[0] == "UTF8" for row in rows.get("encoding", ())), known,
                    [(number(row[0]), number(row[1])) for row in rows["uniques"]] if "uniques" in rows else None,
                    [(number(row[0]), number(row[1])) for row in rows.get("partitions", ())],
-                   [(number(row[0]), number(row[1])) for row in rows.get("keys", ())])
+                   [(number(row[0]), number(row[1])) for row in rows.get("keys", ())],
+                   [(number(row[0]), number(row[1])) for row in rows.get("cascades", ())])
 
     def is_unique(self, oid: int, attribute: int) -> bool:
         """Whether a constraint may tell that a value of the column is there already."""

@@ -116,6 +116,8 @@ class _Folding:
         left, right = body.get("lexpr"), body.get("rexpr")
         if left is None or right is None:
             return None
+        if kind == "AEXPR_OP" and "ColumnRef" in left and "A_Const" in right:
+            return None                                 # what most conditions are made of
         operator = _operator(body)
         if kind in ("AEXPR_OP", "AEXPR_LIKE", "AEXPR_ILIKE"):
             one, two = _constant(left), _constant(right)

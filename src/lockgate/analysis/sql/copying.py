@@ -11,17 +11,18 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 _IGNORED: Final = frozenset({
-    "header", "freeze", "force_not_null", "force_null", "force_quote", "default", "on_error", "log_verbosity",
+    "freeze", "force_not_null", "force_null", "force_quote", "default", "on_error", "log_verbosity",
     "reject_limit",
 })
-"""Options that leave the shape of a row as it is (a forced quote is a quote; a header is a row)."""
+"""Options that leave the shape of a row as it is (a forced quote is a quote)."""
 _STRINGS: Final = frozenset({"delimiter", "null", "quote", "escape"})
 _UTF8: Final = frozenset({"utf8", "utf-8", "unicode"})
 
 
 @dataclass(frozen=True, slots=True)
 class CopyOptions:
-    """Those of one COPY from or to the client. `problem` says why its rows cannot be told apart, None if they can."""
+    """Those of one COPY from or to the client. `problem` says why its rows cannot be told apart, None if they can. With
+    `has_header` the first line is no row; where that is not sure, it counts as one."""
 
     format: str = "text"
     delimiter: str = "\t"
@@ -29,15 +30,20 @@ class CopyOptions:
     quote: str = '"'
     escape: str = '"'
     problem: str | None = None
+    has_header: bool = False
 
 
 def copy_format(options: list[dict[str, Any]] | None) -> CopyOptions:
     """The options of one statement, with the defaults of its format."""
     given: dict[str, str] = {}
+    header = False
     for item in options or ():
         element = item.get("DefElem", {})
         name = str(element.get("defname", ""))
         if name in _IGNORED:
+            continue
+        if name == "header":
+            header = _is_on(element.get("arg"))
             continue
         value = element.get("arg", {}).get("String", {}).get("sval")
         if name not in _STRINGS and name not in ("format", "encoding"):
@@ -47,7 +53,18 @@ def copy_format(options: list[dict[str, Any]] | None) -> CopyOptions:
         if "arg" in element and "String" not in element["arg"]:
             return CopyOptions(problem=f"the COPY option {name} has a value that is no string")
         given[name] = str(value or "")
-    return _with_defaults(given)
+    return replace(_with_defaults(given), has_header=header)
+
+
+def _is_on(argument: dict[str, Any] | None) -> bool:
+    """`HEADER`, `HEADER true`, `HEADER 1` …"""
+    if argument is None:
+        return True
+    if "Boolean" in argument:
+        return bool(argument["Boolean"].get("boolval", False))
+    if "Integer" in argument:
+        return bool(argument["Integer"].get("ival", 0))
+    return str(argument.get("String", {}).get("sval", "")).lower() in ("true", "on", "1")
 
 
 def _with_defaults(given: dict[str, str]) -> CopyOptions:

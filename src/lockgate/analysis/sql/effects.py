@@ -12,17 +12,18 @@ from typing import Any, Final
 
 from lockgate.analysis.sql.copying import CopyOptions, copy_format
 from lockgate.analysis.sql.errors import TOO_COMPLEX, NotUnderstood
+from lockgate.analysis.sql.estimates import ESTIMATES, concerns_no_rows
 from lockgate.analysis.sql.parser import parse_trees
 from lockgate.analysis.sql.reading import Node, Reader, Reading, Use, qualified, reads_files, strings
 from lockgate.analysis.sql.settings import refusal_of
-from lockgate.analysis.sql.statement import VERBS, Naming, Statement
+from lockgate.analysis.sql.statement import RESOLVED, VERBS, Naming, Statement
 
 _QUERIES: Final = frozenset(("SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"))
 _ROWS: Final = frozenset(("SelectStmt", "VariableShowStmt", "ExplainStmt", "ExecuteStmt", "FetchStmt", "CallStmt"))
 _CATALOGUE_VERBS: Final = frozenset(("create", "alter", "drop", "import"))
 _VERB_OF: Final = {
     "TruncateStmt": "truncate", "ListenStmt": "listen", "NotifyStmt": "notify", "UnlistenStmt": "unlisten",
-    "LockStmt": "lock", "CommentStmt": "comment", "ClusterStmt": "cluster", "ReindexStmt": "reindex",
+    "LockStmt": "lock", "ClusterStmt": "cluster", "ReindexStmt": "reindex",
     "DiscardStmt": "discard", "CheckPointStmt": "checkpoint", "ImportForeignSchemaStmt": "import",
     "SecLabelStmt": "security", "RenameStmt": "alter", "ReassignOwnedStmt": "alter", "ConstraintsSetStmt": "set",
     "DefineStmt": "create", "IndexStmt": "create", "RuleStmt": "create",
@@ -36,9 +37,15 @@ _TRANSACTION: Final = {
     "TRANS_STMT_COMMIT_PREPARED": ("commit", "commit_prepared"),
     "TRANS_STMT_ROLLBACK_PREPARED": ("rollback", "rollback_prepared"),
 }
-_NAMED_RELATIONS: Final = frozenset((
+NAMED_RELATIONS: Final = frozenset((
     "OBJECT_TABLE", "OBJECT_VIEW", "OBJECT_MATVIEW", "OBJECT_SEQUENCE", "OBJECT_FOREIGN_TABLE", "OBJECT_INDEX",
 ))
+_NAME_NOTHING: Final = frozenset((
+    "TransactionStmt", "VariableSetStmt", "VariableShowStmt", "FetchStmt", "ClosePortalStmt", "DeallocateStmt",
+    "DiscardStmt", "ListenStmt", "NotifyStmt", "UnlistenStmt", "CheckPointStmt", "ExplainStmt", "PrepareStmt",
+    "DeclareCursorStmt",
+))
+"""Utility statements whose relations, if any, are all in `Reading.uses`."""
 _CODE: Final = frozenset((
     "OBJECT_FUNCTION", "OBJECT_PROCEDURE", "OBJECT_ROUTINE", "OBJECT_AGGREGATE", "OBJECT_OPERATOR", "OBJECT_TYPE",
 ))
@@ -212,10 +219,18 @@ class StatementReader:
 
     def _drop(self, body: Node) -> None:
         self.verbs.add("drop")
-        if body.get("removeType") in _NAMED_RELATIONS:
+        if body.get("removeType") in NAMED_RELATIONS:
             for item in body.get("objects", ()):
                 schema, name = qualified(item.get("List", {}).get("items"))
                 self.reader.reading.uses.append(Use("utility", "DropStmt", schema, name, -1))
+
+    def _comment(self, body: Node) -> None:
+        self.verbs.add("comment")
+        items = body.get("object", {}).get("List", {}).get("items", [])
+        is_column = body.get("objtype") == "OBJECT_COLUMN"
+        if is_column or body.get("objtype") in NAMED_RELATIONS:
+            schema, name = qualified(items[:-1] if is_column else items)
+            self.reader.reading.uses.append(Use("utility", "CommentStmt", schema, name, -1))
 
     def _vacuum(self, body: Node) -> None:
         self.verbs.add("vacuum" if body.get("is_vacuumcmd") else "analyze")
@@ -393,6 +408,7 @@ _HANDLERS: Final[dict[str, Callable[[StatementReader, Node], None]]] = {
     "RuleStmt": StatementReader._rule,
     "AlterTableStmt": StatementReader._alter_table,
     "DropStmt": StatementReader._drop,
+    "CommentStmt": StatementReader._comment,
     "VacuumStmt": StatementReader._vacuum,
     "GrantStmt": StatementReader._grant,
     "GrantRoleStmt": StatementReader._grant_role,
@@ -492,6 +508,10 @@ def _finish(whole: StatementReader, text: str, data: bytes, count: int,
         "changes_catalogue": changes,
         "text_length": len(data),
     }
+    if not (reading.uses or is_opaque) and all(name in _NAME_NOTHING for name, _ in reading.utilities):
+        facts.update({name: [] for name in RESOLVED})
+    if not is_opaque and concerns_no_rows(verbs, reading):
+        facts.update(dict.fromkeys(ESTIMATES, 0))
     return Statement(
         text=text, key=hashlib.blake2b(data, digest_size=16).digest(), verbs=verbs, facts=facts, objects=objects,
         count=count, is_empty=count == 0, is_opaque=is_opaque, changes_catalogue=changes, prepares=prepares,
@@ -505,8 +525,9 @@ def _finish(whole: StatementReader, text: str, data: bytes, count: int,
 
 
 def _without_query(body: Node) -> Node:
-    """What is kept of a utility statement: not the query inside it, which is most of its size and has been read."""
-    return {key: value for key, value in body.items() if key != "query"} if "query" in body else body
+    """What is kept of a utility statement: of the query inside it only that there is one. It is most of the size and
+    has been read."""
+    return {**body, "query": {}} if "query" in body else body
 
 
 def _weight(reading: Reading, size: int, prepares: tuple[tuple[str, Statement], ...]) -> int:

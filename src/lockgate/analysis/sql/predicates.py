@@ -111,6 +111,7 @@ class Predication:
         `changes`: rows are changed by what decides about them.
         """
         raw: set[Source] = set()
+        told = {control.source for control in taint.controls if control.where == "effect"}
         for control in taint.controls:
             if control.where == "constraint" and not self._catalogue.is_unique(*control.source):
                 continue                            # no constraint tells anything of it
@@ -119,7 +120,11 @@ class Predication:
         for equality in taint.equalities:
             if self._equality(equality, changes=changes):
                 raw.add(equality.source)
-        raw -= self.real_sources(taint)             # DML has the real row anyway
+        real = self.real_sources(taint)             # DML has the real row anyway
+        if not told.isdisjoint(raw | real):
+            raise refuse("the real values of a masked column may not be given to a function that keeps them or shows that "
+                         "it was called", "Call it in a statement of its own.")
+        raw -= real
         exposed = taint.data | taint.stored | frozenset(
             source for write in taint.writes for source in write.sources)
         if not raw.isdisjoint(exposed) and not (is_shown and taint.outputs is not None and not taint.writes):

@@ -73,6 +73,7 @@ class Reading:
         "opaque",
         "operators",
         "qualified",
+        "renames",
         "settings",
         "targets",
         "temporary",
@@ -105,6 +106,7 @@ class Reading:
         self.settings: list[tuple[str, str | None]] = []           # set_config(name, …) with constants
         self.utilities: list[tuple[str, Node]] = []
         self.unbounded = False                      # an UPDATE or DELETE whose WHERE restricts nothing
+        self.renames = False                        # columns can be read by names that are not theirs
 
 
 _LEAVES: Final = frozenset((
@@ -114,7 +116,7 @@ _LEAVES: Final = frozenset((
 _PLAIN: Final = frozenset((
     "A_ArrayExpr", "A_Indices", "BoolExpr", "BooleanTest", "CaseExpr", "CaseWhen", "CoalesceExpr",
     "CollateClause", "ColumnDef", "CommonTableExpr", "Constraint", "DefElem", "GroupingFunc", "GroupingSet",
-    "IndexElem", "JoinExpr", "List", "MergeWhenClause", "MinMaxExpr", "MultiAssignRef", "NamedArgExpr", "NullTest",
+    "IndexElem", "List", "MergeWhenClause", "MinMaxExpr", "MultiAssignRef", "NamedArgExpr", "NullTest",
     "PartitionElem", "PartitionSpec", "RangeFunction", "RangeSubselect", "RangeTableFunc", "RangeTableFuncCol",
     "RowExpr", "TableLikeClause", "WindowDef", "XmlExpr", "XmlSerialize", "RoleSpec", "VacuumRelation",
     "AlterTableCmd", "AccessPriv", "ObjectWithArgs", "FunctionParameter", "PartitionRangeDatum", "PartitionBoundSpec",
@@ -302,8 +304,20 @@ class Reader:
             return
         self.reading.uses.append(self._use(node, self.kind))
 
+    def _join(self, node: Node, scope: Scope, target: int, stack: Stack) -> None:
+        for name in strings(node.get("usingClause")):
+            self._column({"fields": [{"String": {"sval": name}}]}, scope, target, stack)
+        if "isNatural" in node or "alias" in node:
+            self.reading.renames = True
+        for key in ("larg", "rarg", "quals"):
+            child = node.get(key)
+            if child is not None:
+                stack.append((child, scope, target))
+
     def _use(self, node: Node, kind: str, **more: Any) -> Use:
         alias = node.get("alias")
+        if alias and "colnames" in alias:
+            self.reading.renames = True
         return Use(kind, self.context, node.get("schemaname"), node.get("relname", ""), node.get("location", 0),
                    bool(node.get("inh")), alias.get("aliasname") if alias else None, statement=self.statement,
                    catalog=node.get("catalogname"), **more)
@@ -483,6 +497,7 @@ _HANDLERS: Final[dict[str, _Handler]] = {
     "TypeName": Reader._type,
     "RangeVar": Reader._range_var,
     "RangeTableSample": Reader._sample,
+    "JoinExpr": Reader._join,
     "SelectStmt": Reader._select,
     "InsertStmt": Reader._insert,
     "UpdateStmt": Reader._update,

@@ -399,6 +399,11 @@ class _Plan:
         elif any(verdict.raw for verdict in verdicts):
             raise refuse("a condition on a masked column can use real values in a statement of its own only",
                          "Send the statements one by one.")
+        if self.verdict.raw or any(judge.real_sources(taint) for taint in taints):
+            call = self.labels.verdicts.acts(reading)
+            if call is not None:
+                raise refuse(f"{call} changes or keeps something, and this statement uses real values of masked columns",
+                             "Call it in a statement of its own.")
         self.projections = Projections(self.masks, self.labels, self.catalogue, self.verdict.raw)
 
     def _targets(self, reading: Reading) -> None:

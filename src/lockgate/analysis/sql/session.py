@@ -14,12 +14,16 @@ from lockgate.analysis.sql.statement import Masked, Statement
 
 if TYPE_CHECKING:
     from lockgate.analysis.sql.catalogue import Catalogue
+    from lockgate.analysis.sql.reading import Reading
 
 SHOWS_VALUES: Final = "shows real values"
 """Instead of a digest: what was prepared or opened by message fetches real values that are masked in its own result.
 Run by another way, that result would be another's, and nothing would mask it."""
 
 _LIMIT = 4096
+_DEFINED = 1 << 20
+"""Bytes of view definitions that a session keeps; what is beyond them cannot be looked through."""
+_RENAMED = frozenset(("OBJECT_TABLE", "OBJECT_VIEW", "OBJECT_MATVIEW", "OBJECT_FOREIGN_TABLE"))
 _CANDIDATES = 64
 _SERIALS = count(1)
 
@@ -27,15 +31,19 @@ _SERIALS = count(1)
 class SessionNames:
     """Relations created, statements prepared by SQL or by message, and cursors declared."""
 
-    __slots__ = ("_cursors", "_made", "_prepared", "_relations", "_serial", "_unclear", "defines_code", "is_path_reported",
-                 "path", "relations_version", "version")
+    __slots__ = ("_cursors", "_defined", "_definitions", "_made", "_prepared", "_relations", "_serial", "_unclear",
+                 "defines_code", "is_path_reported", "knows_all", "path", "relations_version", "version")
 
     def __init__(self) -> None:
         self._serial = next(_SERIALS)
         self.version = 0
         self.relations_version = 0
+        self.knows_all = True
+        """False once it has made more relations than are kept: a name may mean one of them."""
         self._relations: dict[str, set[str | None]] = {}       # name → schemas
         self._made = 0
+        self._definitions: dict[str, tuple[Reading | None, ...]] = {}
+        self._defined = 0                           # bytes of them
         self._prepared: dict[str, dict[bytes, tuple[Statement, str]]] = {}
         self._unclear: set[str] = set()             # names with more candidates than are kept
         self._cursors: dict[str, set[str]] = {}
@@ -89,6 +97,7 @@ class SessionNames:
             temporary = statement.reading.temporary
             for index, (schema, name) in enumerate(statement.reading.created):
                 self._add_relation(("pg_temp" if index in temporary else schema, name))
+            self._define_all(statement, statement.reading)
 
     def confirm(self, catalogue: Catalogue) -> None:
         """Forget relations and code that the catalogue knows by now: they are like any other's. Call it with
@@ -111,16 +120,51 @@ class SessionNames:
 
     def _add_relation(self, key: tuple[str | None, str]) -> None:
         schema, name = key
-        if self._made < _LIMIT and schema not in self._relations.get(name, ()):
-            self._relations.setdefault(name, set()).add(schema)
-            self._made += 1
-            self.relations_version += 1
-            self.version += 1
+        if schema in self._relations.get(name, ()):
+            return
+        if self._made >= _LIMIT:
+            self.knows_all = False
+            return
+        self._relations.setdefault(name, set()).add(schema)
+        self._made += 1
+        self.relations_version += 1
+        self.version += 1
 
     def has_relation(self, schema: str | None, name: str) -> bool:
         """Whether this session made a relation that the name could mean."""
         made = self._relations.get(name)
         return made is not None and (schema is None or schema in made or None in made)
+
+    def _define_all(self, statement: Statement, reading: Reading) -> None:
+        """Views that the statement makes, and names that it gives to relations."""
+        for use in reading.uses:
+            if use.kind == "create" and use.context == "ViewStmt":
+                self._define(use.name, reading, len(statement.text))
+        for kind, body in reading.utilities:
+            moved = body.get("relation", {})
+            if kind == "RenameStmt" and body.get("renameType") in _RENAMED:
+                is_temporary = "pg_temp" in self._relations.get(moved.get("relname", ""), ())
+                self._add_relation(("pg_temp" if is_temporary else None, body.get("newname", "")))
+                self._define(body.get("newname", ""), None)
+            elif kind == "AlterObjectSchemaStmt" and body.get("objectType") in _RENAMED:
+                self._add_relation((body.get("newschema"), moved.get("relname", "")))
+                self._define(moved.get("relname", ""), None)
+
+    def _define(self, name: str, reading: Reading | None, size: int = 0) -> None:
+        known = self._definitions.get(name, ())
+        if None in known or reading in known:
+            return
+        if name not in self._definitions and len(self._definitions) >= _LIMIT:
+            self.knows_all = False
+            return
+        self._defined += size
+        is_kept = reading is not None and self._defined <= _DEFINED and len(known) < _CANDIDATES
+        self._definitions[name] = (*known, reading) if is_kept else (None,)
+        self.relations_version += 1
+
+    def definitions(self, schema: str | None, name: str) -> tuple[Reading | None, ...]:
+        """What a view of this session's may read by that name; None for one that is not known."""
+        return self._definitions.get(name, ()) if self.has_relation(schema, name) else ()
 
     # ---------------------------------------------------------------- prepared statements
 

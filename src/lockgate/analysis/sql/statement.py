@@ -27,6 +27,11 @@ VERBS: Final = frozenset({
 
 FACTS: Final[Mapping[str, str]] = {
     "relations": "list of the relations named, as written (`schema.name` or `name`), CTEs excluded",
+    "tables": "list of every relation touched, by the catalogue, as `schema.name`: through views, partitions and "
+              "inheritance, and all of a name without schema (missing where it cannot be told)",
+    "tables_written": "those of `tables` that may change, foreign keys' cascades included (missing as `tables`)",
+    "columns": "list of every column of `tables` that may be read or set, as `schema.relation.column` (missing as "
+               "`tables`)",
     "columns_read": "list of the columns named in expressions, as written (`t.c` or `c`; `*` for a star)",
     "columns_written": "list of the columns that INSERT, UPDATE, MERGE or COPY set (`relation.column`)",
     "has_where": "true if every UPDATE and DELETE has a WHERE that depends on the row (false if unknown)",
@@ -39,9 +44,15 @@ FACTS: Final[Mapping[str, str]] = {
     "sets": "list of the session parameters that are set or reset, in lower case",
     "creates": "list of the relations that are created",
     "changes_catalogue": "true for DDL and other statements that change definitions or rights",
+    "estimated_rows": "rows that the planner expects to be returned or changed, whichever is more (int; 0 where none "
+                      "can be; missing where it cannot tell: COPY, TRUNCATE, opaque ones, strings of several statements)",
+    "estimated_cost": "the planner's total cost, in its own units (missing as `estimated_rows`)",
     "text_length": "length of the statement in bytes, without comments",
 }
 """Fact name → one line of documentation. Verbs are added by the policy engine."""
+
+RESOLVED: Final = ("tables", "tables_written", "columns")
+"""Facts that need a catalogue, but where no relation is named at all."""
 
 
 class Naming(NamedTuple):
@@ -71,6 +82,8 @@ class Statement:
     is_empty: bool
     is_opaque: bool
     changes_catalogue: bool
+    runs_code: bool = False
+    """It runs routines whose effects are known from the catalogue and counted in."""
     prepares: tuple[tuple[str, Statement], ...] = ()
     executes: tuple[str, ...] = ()
     deallocates: tuple[str | None, ...] = ()

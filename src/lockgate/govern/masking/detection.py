@@ -8,7 +8,8 @@
    one go. A find never crosses a field.
 3. Columns whose encoding hides digits from a byte search (binary int8, numeric, inet, records) are read
    value by value, but only when a detector for them is in force.
-4. Where a detector was elected in a column (`voting`), every value of it is read as well.
+4. Where a detector was elected in a column (`voting`), every value of it is read as well; and where most values
+   of a column are finds, they are all read and the prefilter looks at the rest: that costs less.
 
 Stands apart from `copying`, which finds the rows of a COPY stream. Anything that is structurally
 unexpected raises RemoteProtocolError: the pipeline turns it into a refusal, never into a pass.
@@ -17,6 +18,7 @@ unexpected raises RemoteProtocolError: the pipeline turns it into a refusal, nev
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -27,11 +29,12 @@ from lockgate.govern.masking.detectors import SHIPPED, DetectorSet
 from lockgate.govern.masking.screen import Columns, Kind, screen
 from lockgate.govern.masking.search import Find, Search, add_new
 from lockgate.govern.masking.voting import Ballot, Terms
-from lockgate.kernel.rows import Edit, apply_edits, column_values, row_numbers, touched_fields
+from lockgate.kernel.rows import Edit, apply_edits, blanked, column_values, row_numbers, touched_fields
 from lockgate.model import DetectMask
 
 _ROW_LIMIT = 64 << 20
 _TERMS = Terms()
+_LEAST_HOT = 32       # finds in one chunk before it is worth thinking about
 
 Field = tuple[int, int, int, int, int]
 """Frame start, frame end, column, value start, value end."""
@@ -71,7 +74,7 @@ class DetectPlan:
     an exception the plan must not be used again.
     """
 
-    __slots__ = ("_ballot", "_bulk", "_copy", "_made", "_rows", "_screen", "_width", "masked")
+    __slots__ = ("_ballot", "_bulk", "_copy", "_hot", "_made", "_rows", "_screen", "_width", "masked")
 
     def __init__(
         self,
@@ -91,6 +94,7 @@ class DetectPlan:
         self._bulk = bulk
         self._width = len(types)
         self._rows = 0
+        self._hot: list[int] = []
         self._made: Columns | None = None
         self._ballot = Ballot(terms) if terms is not None and self._screen.votes else None
         self._copy = None if kind == "rows" else CopyMask(
@@ -102,16 +106,14 @@ class DetectPlan:
 
         Raises RemoteProtocolError for what does not add up.
         """
-        hits = self._hits(chunk)
         if self._copy is not None:
-            return self._copy.apply(chunk, hits)
-        touched = touched_fields(chunk, self._bulk, self._width, hits) if hits else []
-        read = self._screen.read
-        if read:
-            touched = sorted({*touched, *column_values(chunk, self._bulk, self._width, list(read))})
+            return self._copy.apply(chunk, self._hits(chunk))
+        touched = self._touched(chunk)
         found, edits = self._searched(chunk, touched) if touched else ([], [])
         if self._ballot is not None:
-            found = self._voted(chunk, found, self._ballot)
+            found = self._voted(chunk, touched, found, self._ballot)
+        if found or self._hot:
+            self._hot = self._hot_after(chunk, found)
         for field, search, finds in found:
             first, last, _column, begin, end = field
             edits.append((first, last, begin, end, search.hidden(chunk[begin:end], finds)))
@@ -119,6 +121,25 @@ class DetectPlan:
             return chunk
         edits.sort(key=_place)
         return apply_edits(chunk, edits)
+
+    def _touched(self, chunk: bytes) -> list[Field]:
+        """The fields that have to be looked at closely, in their order."""
+        hot = self._hot
+        hits = self._hits(blanked(chunk, self._bulk, self._width, hot) if hot else chunk)
+        touched = touched_fields(chunk, self._bulk, self._width, hits) if hits else []
+        read = sorted({*self._screen.read, *hot})
+        if not read:
+            return touched
+        values = column_values(chunk, self._bulk, self._width, read)
+        return sorted({*touched, *values}) if touched else values
+
+    def _hot_after(self, chunk: bytes, found: list[Found]) -> list[int]:
+        """The text columns in which so many values were finds that looking for them costs more than reading all."""
+        counts = Counter(field[2] for field, _, _ in found)
+        if not counts or counts.most_common(1)[0][1] < _LEAST_HOT:
+            return []
+        _, rows = row_numbers(chunk, self._bulk, [])
+        return sorted(column for column, count in counts.items() if count * 4 > rows and count >= _LEAST_HOT)
 
     def _columns(self) -> Columns:
         """What conceals the columns, made when it is needed for the first time."""
@@ -156,7 +177,7 @@ class DetectPlan:
             ]
         return found, edits
 
-    def _voted(self, chunk: bytes, found: list[Found], ballot: Ballot) -> list[Found]:
+    def _voted(self, chunk: bytes, touched: list[Field], found: list[Found], ballot: Ballot) -> list[Found]:
         """`found` after the vote: with what the weaker forms of elected detectors find in their columns."""
         votes = sorted({
             (field[0], field[2], find[2].name): find[2]
@@ -169,18 +190,21 @@ class DetectPlan:
             ballot.cast(self._rows + row_of[start], column, detector)
         known = {field[3]: finds for field, _, finds in found} if ballot.elected else {}
         for column, elections in ballot.elected.items():
-            found += self._suspected(chunk, column, elections, known)
+            fields = [field for field in touched if field[2] == column] if column in self._hot else (
+                column_values(chunk, self._bulk, self._width, [column]))
+            found += self._suspected(chunk, fields, elections, known)
         self._rows += total
         return found
 
     def _suspected(
-        self, chunk: bytes, column: int, elections: list[tuple[Detector, int]], known: dict[int, list[Find]]
+        self, chunk: bytes, fields: list[Field], elections: list[tuple[Detector, int]], known: dict[int, list[Find]]
     ) -> list[Found]:
-        """The finds of the weaker forms in one column: added to the `known` ones of a field, by its start, or new."""
-        search = self._columns().searches[column]
+        """The finds of the weaker forms in the fields of one column: added to the `known` ones of a field, by its
+        start, or new.
+        """
+        search = self._columns().searches[fields[0][2]] if fields else None
         if search is None:
             return []
-        fields = column_values(chunk, self._bulk, self._width, [column])
         new: list[Found] = []
         for detector, since in elections:
             due = fields if since < self._rows else self._behind(chunk, fields, since - self._rows)

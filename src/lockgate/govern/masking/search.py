@@ -20,6 +20,7 @@ Find = tuple[int, int, Detector, MaskMethod]
 """Start, end, what found it, how it is hidden."""
 
 _NUL = b"\0"
+_FEW = 2          # detectors that are run over all values rather than asking each value which it may hold
 
 
 class Search:
@@ -46,16 +47,29 @@ class Search:
         joined = _NUL.join(values)
         if len(values) < 2 or joined.count(_NUL) != len(values) - 1:
             return [self.finds(value) for value in values]
-        starts = [0, *accumulate([len(value) + 1 for value in values])]
         found: list[list[Find]] = [[] for _ in values]
-        for place in self._choice(joined):
-            detector, method = self.active[place]
-            if detector.joined:
-                _deal_out(detector.find(joined), starts, detector, method, found)
-                continue
-            for index, value in enumerate(values):
-                found[index] += [(start, end, detector, method) for start, end in detector.find(value)]
+        occurring = self._choice(joined)
+        if len(occurring) <= _FEW:
+            for place in occurring:
+                self._find_in(place, joined, values, found)
+            return found
+        holding: dict[int, list[int]] = {}
+        for index, value in enumerate(values):
+            for place in self._choice(value):
+                holding.setdefault(place, []).append(index)
+        for place, indexes in holding.items():
+            some = [values[index] for index in indexes]
+            self._find_in(place, _NUL.join(some), some, [found[index] for index in indexes])
         return found
+
+    def _find_in(self, place: int, joined: bytes, values: list[bytes], found: list[list[Find]]) -> None:
+        """Add what one detector finds in `values`, which `joined` holds, to each one's list."""
+        detector, method = self.active[place]
+        if detector.joined:
+            _deal_out(detector.find(joined), values, detector, method, found)
+            return
+        for value, finds in zip(values, found, strict=True):
+            finds += [(start, end, detector, method) for start, end in detector.find(value)]
 
     def suspicions_in(self, values: list[bytes], suspected: Detector) -> list[list[Find]]:
         """What the weaker form of a shipped detector in force finds in each of `values`."""
@@ -66,8 +80,7 @@ class Search:
         method = next(method for detector, method in self.active if detector is suspected)
         joined = _NUL.join(values)
         if joined.count(_NUL) == len(values) - 1:
-            starts = [0, *accumulate([len(value) + 1 for value in values])]
-            _deal_out(find(joined), starts, suspected, method, found)
+            _deal_out(find(joined), values, suspected, method, found)
             return found
         return [[(start, end, suspected, method) for start, end in find(value)] for value in values]
 
@@ -100,9 +113,12 @@ class Search:
 
 
 def _deal_out(
-    spans: list[Span], starts: list[int], detector: Detector, method: MaskMethod, found: list[list[Find]]
+    spans: list[Span], values: list[bytes], detector: Detector, method: MaskMethod, found: list[list[Find]]
 ) -> None:
-    """Give each span in joined values, which begin at `starts`, to its value."""
+    """Give each span in joined values to the list of its value."""
+    if not spans:
+        return
+    starts = [0, *accumulate([len(value) + 1 for value in values])]
     for start, end in spans:
         index = bisect_right(starts, start) - 1
         base = starts[index]

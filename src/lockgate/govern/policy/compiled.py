@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from fnmatch import fnmatchcase
 
 from lockgate.govern.policy.condition import Condition
@@ -47,17 +47,27 @@ class CompiledRule:
         rule = on_connection(self.rule, connection)
         return self if rule is self.rule else replace(self, rule=rule)
 
-    def matches(self, context: Context, verbs: list[str]) -> bool:
-        """Whether its condition holds for a request with these verbs (see the module's docstring)."""
+    def matches(self, context: Context, verbs: list[str], lacks: frozenset[str] = frozenset()) -> bool | None:
+        """Whether its condition holds for a request with these verbs (see the module's docstring).
+
+        None where that hangs on a fact in `lacks`, which the protocol can still find out.
+        """
         condition = self.condition
         if condition is None:
             return True
+        hangs = not lacks.isdisjoint(condition.facts)
+        if hangs and condition.asks_presence:
+            return None                     # "it is not there" is not the answer yet
         if not condition.needs_verb:
-            return self._told(condition.holds(context))
+            holds = condition.holds(context)
+            return None if hangs and holds is None else self._told(holds)
         if not verbs:
             return self.restricts
         op = context["op"]
-        told = (self._told(condition.holds({**context, "op": {**op, "verb": verb}})) for verb in verbs)
+        each = [condition.holds({**context, "op": {**op, "verb": verb}}) for verb in verbs]
+        if hangs and None in each and self.restricts not in each:
+            return None                     # no verb settles it: any that holds does, or all that must
+        told = map(self._told, each)
         return any(told) if self.restricts else all(told)
 
     def matches_login(self, context: Context) -> bool:
@@ -118,9 +128,10 @@ def speaks_of(who: Who, identity: Identity) -> bool:
 # ---------------------------------------------------------------- facts
 
 
-def operation_facts(operation: Operation) -> dict[str, object]:
-    """`op`, without `verb`, which `CompiledRule.matches` adds."""
-    facts = {name: plain(value) for name, value in operation.facts.items()}
+def operation_facts(operation: Operation, names: frozenset[str]) -> dict[str, object]:
+    """`op`, without `verb`, which `CompiledRule.matches` adds. Of its protocol's facts those in `names` only:
+    some are worked out when they are asked for."""
+    facts = {name: plain(operation.facts[name]) for name in names if name in operation.facts}
     facts["verbs"] = sorted(operation.verbs)
     facts["kind"] = operation.kind
     facts["protocol"] = operation.protocol
@@ -138,11 +149,14 @@ def identity_facts(identity: Identity) -> dict[str, object]:
     }
 
 
-def time_facts(now: float) -> dict[str, object]:
-    """`time`, in UTC."""
+def time_facts(now: float, zone: tzinfo = UTC) -> dict[str, object]:
+    """`time`, in UTC and by the clocks of `zone`."""
     moment = datetime.fromtimestamp(now, UTC)
+    local = moment.astimezone(zone)
     return {"hour": moment.hour, "minute": moment.minute, "weekday": moment.isoweekday(),
-            "iso": moment.strftime("%Y-%m-%dT%H:%M:%SZ")}
+            "iso": moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "local_hour": local.hour, "local_minute": local.minute, "local_weekday": local.isoweekday(),
+            "local_date": local.strftime("%Y-%m-%d")}
 
 
 def plain(value: object) -> object:

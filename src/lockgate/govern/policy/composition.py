@@ -15,7 +15,7 @@ rules; rules are taken in the order of their names so that the words of the answ
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import fields, replace
 from enum import IntEnum
 from typing import TypeVar
 
@@ -36,6 +36,7 @@ from lockgate.model import (
 Strength = TypeVar("Strength", bound=IntEnum)
 
 NOT_ALLOWED = "no policy allows this"
+_BOUNDS = tuple(field.name for field in fields(RowLimits))
 
 
 def compose(matching: Iterable[Rule], policy_hash: str, audit: AuditMode) -> Decision:
@@ -59,7 +60,8 @@ def compose(matching: Iterable[Rule], policy_hash: str, audit: AuditMode) -> Dec
         effect=effect, rules=tuple(rule.name for rule in deciding), reason=reason, policy_hash=policy_hash,
         masks=column_masks(masking), detects=detect_masks(masking),
         mask_rules=tuple(rule.name for rule in masking),
-        requests=request_checks(rules), limits=row_limits(rules), notice=any(rule.notice for rule in rules),
+        requests=request_checks(rules), limits=row_limits(rules), limit_rules=limit_rules(rules),
+        notice=any(rule.notice for rule in rules),
         review=review_terms(reviewing) if effect is Effect.REVIEW else None, audit=audit,
     )
 
@@ -90,6 +92,17 @@ def row_limits(rules: Iterable[Rule]) -> RowLimits:
         _least(limit.rows for limit in limits), _least(limit.task_rows for limit in limits),
         _least(limit.changed for limit in limits),
     )
+
+
+def limit_rules(rules: Iterable[Rule]) -> tuple[tuple[str, str], ...]:
+    """The rule behind each bound: of those with the smallest one the first by name."""
+    bounds: dict[str, tuple[int, str]] = {}
+    for rule in rules:
+        for name in _BOUNDS:
+            bound = getattr(rule.limits, name)
+            if bound is not None:
+                bounds[name] = min(bounds.get(name, (bound, rule.name)), (bound, rule.name))
+    return tuple((name, rule) for name, (_, rule) in bounds.items())
 
 
 def review_terms(rules: Iterable[Rule]) -> ReviewTerms | None:

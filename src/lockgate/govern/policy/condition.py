@@ -38,6 +38,7 @@ _TOKEN = re.compile(
 )
 _MACROS = frozenset({"all", "exists", "exists_one", "existsOne", "map", "filter"})
 _OPERATOR = re.compile(r"[^A-Za-z0-9]|@")
+_PRESENCE = re.compile(r"\bhas\s*\(")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class _Token:
 class Condition:
     """A compiled condition. `uses` are the dotted names that it reads (``op.verb``)."""
 
-    __slots__ = ("_names", "_program", "needs_verb", "source", "uses")
+    __slots__ = ("_names", "_program", "asks_presence", "facts", "needs_verb", "source", "uses")
 
     def __init__(self, source: str, program: cel.Program, uses: frozenset[str]) -> None:
         self.source = source
@@ -68,6 +69,8 @@ class Condition:
         self._program = program
         self._names = tuple(tuple(use.split(".", 1)) for use in sorted(uses))
         self.needs_verb = "op.verb" in uses or "op.verbs" in uses
+        self.facts = frozenset(name for root, name in self._names if root == "op")
+        self.asks_presence = _PRESENCE.search(source) is not None
 
     def holds(self, context: Mapping[str, Mapping[str, object]]) -> bool | None:
         """True or False, or None where it cannot be told (it raised, or gave something else)."""
@@ -232,7 +235,8 @@ def _require_boolean(program: cel.Program, uses: frozenset[str]) -> None:
                      "agent": "x", "model": "x"},
         "connection": {"name": "x"},
         "session": {"id": "x", "statements": 1, "rows": 1, "started": 1, "connection": "x", "peer": "x"},
-        "time": {"hour": 1, "minute": 1, "weekday": 1, "iso": "2026-01-01T00:00:00Z"},
+        "time": {"hour": 1, "minute": 1, "weekday": 1, "iso": "2026-01-01T00:00:00Z", "local_hour": 1,
+                 "local_minute": 1, "local_weekday": 1, "local_date": "2026-01-01"},
     }
     if any(name not in samples[root] for root, name in (use.split(".", 1) for use in uses)):
         return

@@ -42,6 +42,10 @@ TIME: Mapping[str, str] = {
     "minute": "0 to 59, UTC (int)",
     "weekday": "1 is Monday, 7 is Sunday, UTC (int)",
     "iso": "like 2026-01-31T23:59:59Z; timestamp(time.iso) makes it comparable",
+    "local_hour": "0 to 23, by the clocks of `timezone` in the configuration (int)",
+    "local_minute": "0 to 59, by those clocks (int)",
+    "local_weekday": "1 is Monday, 7 is Sunday, by those clocks (int)",
+    "local_date": "like 2026-01-31, by those clocks; compare with ==",
 }
 FUNCTIONS = frozenset({
     "size", "contains", "startsWith", "endsWith", "matches", "int", "uint", "double", "string", "bytes",

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, tzinfo
 from typing import Protocol
 
 from lockgate.errors import ConfigError
@@ -32,8 +33,10 @@ _DECISIONS = 8192
 _CACHED_TEXT = 8192
 """Statements longer than this are decided anew each time, which bounds the cache's bytes."""
 
-_Cached = Decision | tuple[Rule, ...]
-"""A whole decision, or the matching rules among those that can be cached."""
+_Matching = tuple[tuple[Rule, ...], frozenset[str]]
+"""Rules that match, and the facts that others hang on which were left aside."""
+_Cached = Decision | _Matching
+"""A whole decision, or what the rules come to that can be cached."""
 
 _ANYTHING = Vocabulary()
 
@@ -58,7 +61,10 @@ class GivenFacts:
 class PolicySet:
     """Every rule, compiled. Does not change (its caches are bounded); made by `compile`."""
 
-    def __init__(self, rules: tuple[Rule, ...], compiled: tuple[CompiledRule, ...], policy_hash: str) -> None:
+    def __init__(
+        self, rules: tuple[Rule, ...], compiled: tuple[CompiledRule, ...], policy_hash: str, zone: tzinfo = UTC
+    ) -> None:
+        self._zone = zone
         self.policy_hash = policy_hash
         self.rules = rules
         self._compiled = compiled
@@ -68,9 +74,9 @@ class PolicySet:
 
     @classmethod
     def compile(
-        cls, rules: Iterable[Rule], policy_hash: str, vocabulary: Vocabulary = _ANYTHING
+        cls, rules: Iterable[Rule], policy_hash: str, vocabulary: Vocabulary = _ANYTHING, zone: tzinfo = UTC
     ) -> PolicySet:
-        """Compile, or raise `ConfigError` that begins with the rule's ``file:line``."""
+        """Compile, or raise `ConfigError` that begins with the rule's ``file:line``. `zone`: for `time.local_…`."""
         compiled: list[CompiledRule] = []
         named: dict[str, Rule] = {}
         for rule in rules:
@@ -85,7 +91,7 @@ class PolicySet:
             if not made:
                 raise ConfigError(f"{where} does nothing; give it allow, deny, review, mask, requests, limit or audit")
             compiled.extend(made)
-        return cls(tuple(named.values()), tuple(compiled), policy_hash)
+        return cls(tuple(named.values()), tuple(compiled), policy_hash, zone)
 
     def view(self, identity: Identity, connection: str, audit: AuditMode = AuditMode.FULL) -> View:
         """What these policies mean for one caller on one connection with this default audit mode."""
@@ -98,7 +104,7 @@ class PolicySet:
         self._serial += 1
         view = View(
             self._serial, tuple(rule.on(connection) for rule in self._compiled if rule.applies_to(identity, connection)),
-            self.policy_hash, identity, connection, audit, self._decisions,
+            self.policy_hash, identity, connection, audit, self._decisions, self._zone,
         )
         self._views[key] = view
         if len(self._views) > _VIEWS:
@@ -134,13 +140,14 @@ class PolicySet:
 class View:
     """The rules that speak of one caller on one connection."""
 
-    __slots__ = ("_audit", "_base", "_decisions", "_hash", "_reads_session", "_rules", "_serial",
-                 "_static", "_volatile")
+    __slots__ = ("_audit", "_base", "_decisions", "_facts", "_hash", "_reads_session", "_rules", "_serial",
+                 "_static", "_volatile", "_zone")
 
     def __init__(
         self, serial: int, rules: tuple[CompiledRule, ...], policy_hash: str, identity: Identity,
-        connection: str, audit: AuditMode, decisions: OrderedDict[Hashable, _Cached],
+        connection: str, audit: AuditMode, decisions: OrderedDict[Hashable, _Cached], zone: tzinfo,
     ) -> None:
+        self._zone = zone
         self._serial = serial     # not id(): a freed view's id is given out again, its decisions are not
         self._rules = rules
         self._hash = policy_hash
@@ -148,6 +155,7 @@ class View:
         self._decisions = decisions
         self._static = tuple(rule for rule in rules if rule.is_cacheable)
         self._volatile = tuple(rule for rule in rules if not rule.is_cacheable)
+        self._facts = frozenset().union(*(rule.condition.facts for rule in rules if rule.condition is not None))
         self._reads_session = any(
             rule.condition is not None and rule.condition.reads("session") for rule in rules
         )
@@ -165,38 +173,53 @@ class View:
         decisions.move_to_end(key)
         if isinstance(found, Decision):
             return found
-        return self._complete(found, self._context(operation, now, session), sorted(operation.verbs))
+        return self._complete(found, self._context(operation, now, session), operation)
 
     def _decide(self, operation: Operation, now: float, session: SessionFacts, key: Hashable) -> Decision:
         context = self._context(operation, now, session)
-        verbs = sorted(operation.verbs)
-        matching = tuple(rule.rule for rule in self._static if rule.matches(context, verbs))
-        decision = self._complete(matching, context, verbs)
+        matching = _matching(self._static, context, operation)
+        decision = self._complete(matching, context, operation)
         if len(operation.text) <= _CACHED_TEXT:
             self._decisions[key] = matching if self._volatile else decision
             if len(self._decisions) > _DECISIONS:
                 self._decisions.popitem(last=False)
         return decision
 
-    def _complete(
-        self, matching: tuple[Rule, ...], context: Context, verbs: list[str]
-    ) -> Decision:
+    def _complete(self, matching: _Matching, context: Context, operation: Operation) -> Decision:
         """Add the rules that are evaluated each time, and compose."""
-        more = tuple(rule.rule for rule in self._volatile if rule.matches(context, verbs))
-        return compose(matching + more, self._hash, self._audit)
+        more = _matching(self._volatile, context, operation)
+        decision = compose(matching[0] + more[0], self._hash, self._audit)
+        wants = matching[1] | more[1]
+        return replace(decision, wants=wants) if wants else decision
 
     def _context(self, operation: Operation, now: float, session: SessionFacts) -> Context:
-        context: dict[str, Mapping[str, object]] = {**self._base, "op": operation_facts(operation)}
+        context: dict[str, Mapping[str, object]] = {**self._base, "op": operation_facts(operation, self._facts)}
         if self._volatile:
-            context["time"] = time_facts(now)
+            context["time"] = time_facts(now, self._zone)
         if self._reads_session:
             context["session"] = session.session_facts()
         return context
 
     def connect(self, now: float) -> Decision:
         """See `PolicySet.may_connect`. A review is about requests, never about the login."""
-        context = {**self._base, "time": time_facts(now)}
+        context = {**self._base, "time": time_facts(now, self._zone)}
         matching = [
             rule.rule for rule in self._rules if rule.rule.review is None and rule.matches_login(context)
         ]
         return compose(matching, self._hash, self._audit)
+
+
+def _matching(rules: tuple[CompiledRule, ...], context: Context, operation: Operation) -> _Matching:
+    """The rules that match. One that hangs on a fact that the operation lacks is taken at its most lenient."""
+    verbs, lacks = sorted(operation.verbs), operation.lacks
+    found: list[Rule] = []
+    wants: frozenset[str] = frozenset()
+    for rule in rules:
+        matches = rule.matches(context, verbs, lacks)
+        if matches is None:
+            assert rule.condition is not None
+            wants |= rule.condition.facts & lacks
+            matches = not rule.restricts
+        if matches:
+            found.append(rule.rule)
+    return tuple(found), wants

@@ -11,12 +11,15 @@ from typing import Final
 
 from lockgate.analysis.sql import SHOWS_VALUES, Masked
 from lockgate.errors import RemoteProtocolError
+from lockgate.govern.pipeline import Grant
 from lockgate.kernel.frames import HEADER, frame, split_frames
 from lockgate.model import Refusal
 from lockgate.protocols.postgres import codec, results
 from lockgate.protocols.postgres import messages as m
+from lockgate.protocols.postgres.bounds import BEGIN, Bound, Cursor, bound_of, has_effect
 from lockgate.protocols.postgres.judging import STALL, Burst, Judging, Outcome
-from lockgate.protocols.postgres.operations import Problem, problem_of, reading_of
+from lockgate.protocols.postgres.operations import Problem, Seen, problem_of, reading_of
+from lockgate.protocols.postgres.quota import Quota
 from lockgate.protocols.postgres.requests import Intake
 from lockgate.protocols.postgres.states import Gone, Owed, Portal, Prepared, Reply, SessionState
 from lockgate.protocols.postgres.values import read_values
@@ -80,6 +83,12 @@ class ClientSide(Judging):
                     state.is_stalled = state.is_full = True
                     position = start
                     break
+                if (state.bounded is not None and not self._may_pass(kind, state.bounded)) or (
+                        state.question is not None and not state.question.is_answered and kind not in _BESIDE_ROWS):
+                    self._ask_for_rows(burst)
+                    state.is_stalled = True
+                    position = start
+                    break
                 if state.copying is not None and kind not in _DURING_COPY:
                     raise RemoteProtocolError("a message came that has no place in COPY data")
                 plain = _PLAIN.get(kind)
@@ -107,10 +116,14 @@ class ClientSide(Judging):
 
     def _query(self, burst: Burst, buffer: bytes, start: int, end: int) -> Steps[Outcome]:
         state = self._state
+        verdict: Grant | Refusal | None
+        verdict, state.ahead = state.ahead, None
         if self._is_discarding():
+            state.question = None
             return None
         if self._must_wait(burst):
             return STALL
+        question, state.question = state.question, None
         if buffer[end - 1] != 0:
             raise RemoteProtocolError("a string has no end")
         raw = buffer[start + 5:end - 1]
@@ -120,12 +133,31 @@ class ClientSide(Judging):
         if not burst.has_catalogue:
             yield from self._look(burst)
         seen = self._within(state.reader.read(raw))
-        verdict = yield from self._judge(burst, seen.asked(state.surroundings), self._planner(seen))
+        asked = seen.asked(state.surroundings)
+        if question is not None and question.problem is not None:
+            yield from self._unplanned(burst, question)
+            return None
+        if verdict is None:
+            verdict = yield from self._judge(burst, seen, asked, self._planner(seen), question=question)
         if isinstance(verdict, Refusal):
             yield from self._refused(burst, seen, verdict, is_query=True)
             return None
+        if verdict.decision.wants:
+            if not state.is_segment_open:
+                self._inquire(burst, seen, asked, verdict)
+                return STALL
+            yield from self._refuse(burst, _ASK_ALONE, is_query=True)
+            return None
+        bound = self._bound(seen, verdict)
+        if bound is not None and bound.waits and (state.queue or burst.chunks or state.is_server_busy):
+            state.ahead = verdict                   # how it is sent depends on the block that it will be in
+            return STALL
         reply = self._reply(Owed.QUERY, seen, verdict)
-        if reply.is_rewritten:
+        if bound is not None:
+            self._put_under(reply, bound)
+        if bound is not None and bound.is_wrapped:
+            burst.chunks.append(codec.query(BEGIN + reply.masked.text))  # type: ignore[union-attr]
+        elif reply.is_rewritten:
             burst.chunks.append(codec.query(reply.masked.text))  # type: ignore[union-attr]
         else:
             burst.chunks.append(buffer[start:end])
@@ -154,7 +186,7 @@ class ClientSide(Judging):
         if not burst.has_catalogue:
             yield from self._look(burst)
         seen = self._within(state.reader.read(raw))
-        verdict = yield from self._judge(burst, seen.prepare, self._planner(seen), ask=False)
+        verdict = yield from self._judge(burst, seen, seen.prepare, self._planner(seen), ask=False)
         if isinstance(verdict, Refusal):
             yield from self._refused(burst, seen, verdict, is_query=False)
             return None
@@ -199,7 +231,7 @@ class ClientSide(Judging):
         reply.portal = before if isinstance(before, Portal) else None
         reply.masked = prepared.masked
         values = read_values(bind.formats, bind.values, prepared.types, prepared.described)
-        portal = Portal(prepared, values, bind.result_formats, state.segment, reading_of(bind.formats, prepared.types))
+        portal = Portal(prepared, bind, values, state.segment, reading_of(bind.formats, prepared.types))
         if portal.weight > _HEAVY and state.portals.holds_more_than(state.limits.inspect):
             return _TOO_MUCH
         reply.undo = state.portals.set(bind.portal, portal)
@@ -222,7 +254,8 @@ class ClientSide(Judging):
         portal.refusal, portal.noted = intake.refusal, intake.noted
         if all(new is old for new, old in zip(values, bind.values, strict=True)):
             return raw
-        return codec.bind(bind._replace(values=values))
+        portal.bind = bind._replace(values=values)
+        return codec.bind(portal.bind)
 
     def _describe(self, burst: Burst, buffer: bytes, start: int, end: int) -> Outcome:
         state = self._state
@@ -247,10 +280,15 @@ class ClientSide(Judging):
 
     def _execute(self, burst: Burst, buffer: bytes, start: int, end: int) -> Steps[Outcome]:
         state = self._state
+        question = state.question
         if self._is_discarding():
+            state.question = None
+            if question is not None and question.problem is not None:
+                yield from self._unplanned(burst, question)
             return None
         if self._must_wait(burst):
             return STALL
+        state.question = None
         name, _ = codec.read_execute(buffer, start, end)
         portal = state.portals.get(name)
         if portal is not None and not state.has_settled(portal):
@@ -263,13 +301,15 @@ class ClientSide(Judging):
             yield from self._look(burst)
         seen = self._within(portal.prepared.seen)
         if grant is None or grant.is_settled:
+            asked = seen.bound(portal.values, portal.reading, state.surroundings)
             verdict = yield from self._judge(
-                burst, seen.bound(portal.values, portal.reading, state.surroundings),
-                self._planner(seen, portal)
-            )
+                burst, seen, asked, self._planner(seen, portal), question=question)
             if isinstance(verdict, Refusal):
                 yield from self._refused(burst, seen, verdict, is_query=False)
                 return None
+            if verdict.decision.wants:
+                self._inquire(burst, seen, asked, verdict, portal)
+                return STALL
             grant = portal.grant = verdict
             burst.grants.append(grant)
             burst.parses = [item for item in burst.parses if item[0] is not portal.prepared]
@@ -278,11 +318,73 @@ class ClientSide(Judging):
             burst.under = grant.record               # more rows of an execution that is on record
         reply = self._reply(Owed.EXECUTE, seen, grant)
         reply.portal = portal
+        self._note_effect(seen, grant)
+        bound = self._bound(seen, grant, portal)
+        if bound is not None:
+            self._put_under(reply, bound)
         if self._needs_columns(reply) and not state.knows_columns(portal):
             self._ask_columns(burst, name, portal)
         burst.chunks.append(buffer[start:end])
         self._open(burst, reply)
         return None
+
+    # ------------------------------------------------------------ row limits
+
+    def _may_pass(self, kind: int, bounded: Reply) -> bool:
+        """Whether a message may go on behind one under row limits that is not through yet. A Sync may where what
+        it would make final has no effect, or where the block can still be made to fail after it."""
+        state = self._state
+        if bounded.bound is None:                   # an error before it took it back
+            state.bounded = None
+            return True
+        if kind != m.SYNC or state.copying is not None:
+            return kind in _BESIDE_ROWS or kind == m.SYNC
+        return (
+            bounded.owed is Owed.EXECUTE and bounded.bound.sync is None and state.knows_status
+            and (not state.segment_writes or (state.status == m.IN_BLOCK and not state.segment_controls))
+        )
+
+    def _ask_for_rows(self, burst: Burst) -> None:
+        """No Sync is on its way that would bring the replies."""
+        state = self._state
+        if state.is_segment_open and state.is_flush_due_for_rows:
+            state.is_flush_due_for_rows = False
+            burst.chunks.append(m.FLUSH_FRAME)
+
+    def _bound(self, seen: Seen, grant: Grant, portal: Portal | None = None) -> Bound | None:
+        """The row limits of a message that is about to be sent, with those of the cursors that it fetches from."""
+        state, statement, limits = self._state, seen.statement, grant.decision.limits
+        if statement is None or not (limits or state.cursors or portal is not None):
+            return None
+        rule = dict(grant.decision.limit_rules).get("rows") if limits else None
+        if portal is not None and portal.quota is None and limits.rows is not None and not statement.cursors_fetched:
+            portal.quota = Quota(limits.rows, rule, portal.rows)
+        cursors = []
+        for name in statement.cursors_fetched:
+            bound = state.portals.get(name.encode())
+            if isinstance(bound, Portal) and bound.quota is not None:
+                cursors.append(Cursor((bound.quota,), is_held=False))
+            elif name not in state.cursors and limits.rows is not None:
+                state.cursors[name] = Cursor((Quota(limits.rows, rule),), is_held=True)
+            if name in state.cursors:
+                cursors.append(state.cursors[name])
+        return bound_of(grant, statement, None if portal is None else portal.quota, cursors)
+
+    def _put_under(self, reply: Reply, bound: Bound) -> None:
+        state, grant = self._state, reply.grant
+        assert grant is not None
+        reply.bound = bound
+        if bound.waits:
+            state.bounded, state.is_flush_due_for_rows = reply, True
+            bound.is_wrapped = reply.owed is Owed.QUERY and state.status == m.IDLE and (
+                bound.changed is not None or has_effect(grant.operation))
+
+    def _note_effect(self, seen: Seen, grant: Grant) -> None:
+        """What the Sync of the open segment will make final."""
+        state = self._state
+        state.segment_writes = state.segment_writes or has_effect(grant.operation)
+        state.segment_controls = state.segment_controls or seen.statement is None or bool(seen.statement.transaction)
+        state.segment_writes = state.segment_writes or state.segment_controls
 
     def _needs_columns(self, reply: Reply) -> bool:
         """True for rows that are looked at, or whose columns must not be labelled ones."""
@@ -328,7 +430,11 @@ class ClientSide(Judging):
             return codec.ready(state.status)
         burst.has_end = True
         burst.chunks.append(m.SYNC_FRAME)
-        burst.replies.append(state.reply(Owed.SYNC))
+        reply = state.reply(Owed.SYNC)
+        if state.bounded is not None and state.bounded.bound is not None:
+            reply.bound = state.bounded.bound       # it goes on ahead of the rows
+            reply.bound.sync = reply
+        burst.replies.append(reply)
         self._next_epoch()
         return None
 
@@ -394,8 +500,13 @@ _SYNC_FIRST: Final = Problem(
     "0A000", "a statement with a backslash or a character beyond ASCII cannot follow here before a Sync",
     hint="Code whose effect the gateway cannot see ran in this pipeline. Send Sync (or end the pipeline) first.",
 )
+_ASK_ALONE: Final = Problem(
+    "0A000", "a Query whose size a policy depends on cannot follow other messages before a Sync", hint="Send Sync first.",
+)
 _TOO_MUCH: Final = Problem("53400", "the prepared statements or portals of this session hold too much text",
                            hint="Close those that are not used.")
+_BESIDE_ROWS: Final = frozenset({m.COPY_DATA, m.COPY_DONE, m.COPY_FAIL, m.FLUSH})
+"""What may go on while the rows of a statement under limits are awaited."""
 _DURING_COPY: Final = frozenset({m.COPY_DATA, m.COPY_DONE, m.COPY_FAIL, m.SYNC, m.FLUSH, m.TERMINATE})
 """What may come while the backend reads COPY data. It ends its session over anything else, for it does
 not read the message that it complains about (copyfromparse.c, CopyGetData); so does the gateway."""

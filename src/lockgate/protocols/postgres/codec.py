@@ -14,7 +14,7 @@ from struct import Struct, error, unpack_from
 from typing import Final, NamedTuple
 
 from lockgate.errors import LocalProtocolError, RemoteProtocolError
-from lockgate.kernel.frames import frame
+from lockgate.kernel.frames import checked_length, frame
 from lockgate.protocols.postgres import messages as m
 
 _U32 = Struct("!I")
@@ -206,13 +206,18 @@ def bind(message: Bind) -> bytes:
     """A Bind frame with these parts."""
     body = [message.portal, b"\0", message.statement, b"\0", _codes(message.formats), _U16.pack(len(message.values))]
     for value in message.values:
-        body += [_I32.pack(-1)] if value is None else [_I32.pack(len(value)), value]
+        body += (b"\xff\xff\xff\xff",) if value is None else (checked_length(len(value)), value)
     body.append(_codes(message.result_formats))
     return frame(m.BIND, b"".join(body))
 
 
 def _codes(codes: tuple[int, ...]) -> bytes:
     return _U16.pack(len(codes)) + b"".join(map(_U16.pack, codes))
+
+
+def close(kind: bytes, name: bytes) -> bytes:
+    """A Close frame for a statement (``S``) or a portal (``P``)."""
+    return frame(m.CLOSE, kind + name + b"\0")
 
 
 def execute(portal: bytes, limit: int = 0) -> bytes:

@@ -20,16 +20,28 @@ from lockgate.govern.pipeline import Grant, Planned
 from lockgate.model import Decision, Effect, Operation, OutcomeStatus, Refusal, RefusalCode
 from lockgate.protocols.postgres import codec
 from lockgate.protocols.postgres import messages as m
+from lockgate.protocols.postgres.bounds import refusal_of
+from lockgate.protocols.postgres.estimate import EXECUTE_OFFSET, QUERY_OFFSET, Question, as_messages, as_query
 from lockgate.protocols.postgres.naming import REFUSED, Tag
 from lockgate.protocols.postgres.operations import PLAN_CHANGED, Problem, Seen, held_notice, problem_of
+from lockgate.protocols.postgres.own import FAILING_PARSE, FAILING_QUERY, Own, Purpose
 from lockgate.protocols.postgres.requests import Intake
+from lockgate.protocols.postgres.resolving import estimated, resolved
 from lockgate.protocols.postgres.states import Owed, Portal, Prepared, Reply, SessionState
 from lockgate.protocols.postgres.surroundings import matters
-from lockgate.wire.steps import Close, Compose, Judge, Record, Settle, Snapshot, Steps, ToClient, ToServer
+from lockgate.wire.steps import (
+    Close,
+    Compose,
+    Judge,
+    Note,
+    Record,
+    Settle,
+    Snapshot,
+    Steps,
+    ToClient,
+    ToServer,
+)
 
-_FAILING_QUERY: Final = codec.query("lockgate refused a statement")
-# A syntax error is found before any name is looked up: no name that the client has made can let it run.
-_FAILING_PARSE: Final = codec.parse(b"lockgate", "lockgate refused a statement")
 _ENDING: Final = frozenset({RefusalCode.EXPIRED, RefusalCode.SHUTTING_DOWN})
 
 _NOT_EXECUTED: Final = Refusal(
@@ -37,6 +49,10 @@ _NOT_EXECUTED: Final = Refusal(
     hint="Execute the portal by message, or DECLARE a cursor.",
 )
 
+_CURSORS: Final = 4_096
+_TOO_MANY_CURSORS: Final = Refusal(
+    RefusalCode.TOO_LARGE, "too many cursors under row limits are open", hint="Close those that are not used.",
+)
 _NOT_SHOWN: Final = Refusal(
     RefusalCode.UNSUPPORTED, "a person has to approve this, and EXECUTE does not show them what would run",
     hint="Send the statement itself.",
@@ -117,21 +133,30 @@ class Judging:
 
     # ------------------------------------------------------------ judging
 
-    def _judge(self, burst: Burst, operation: Operation, plan: Callable[[Decision], Planned | Refusal],
-               ask: bool = True) -> Steps[Grant | Refusal]:
-        """One statement through the pipeline. Call it after `_look`."""
+    def _judge(self, burst: Burst, seen: Seen, asked: Operation, plan: Callable[[Decision], Planned | Refusal],
+               ask: bool = True, question: Question | None = None) -> Steps[Grant | Refusal]:
+        """One statement through the pipeline. Call it after `_look`.
+
+        A grant whose decision wants facts is not one yet: the planner has to be asked (`_inquire`), and the
+        answered `question` brings the statement here again.
+        """
+        if question is not None and question.estimate is not None:
+            yield Note("estimate", {"rows": question.estimate.rows, "cost": round(question.estimate.cost)})
+        operation, plan = self._resolved(asked, seen, question), self._within_limits(asked, seen, plan)
         if not ask or not (burst.grants or burst.has_end):
-            verdict: Grant | Refusal = yield Judge(operation, plan, self._waiting, ask)
+            counts = None if question is None else False        # once, when it came first
+            verdict: Grant | Refusal = yield Judge(operation, plan, self._waiting, ask, counts)
             return verdict
         # Nothing that was judged may wait for a person behind it: who is asked is asked alone.
-        first: Grant | Refusal = yield Judge(operation, plan, self._waiting, ask=False, counts=True)
-        if isinstance(first, Refusal) or first.decision.effect is not Effect.REVIEW:
+        first: Grant | Refusal = yield Judge(operation, plan, self._waiting, ask=False, counts=question is None)
+        if isinstance(first, Refusal) or first.decision.effect is not Effect.REVIEW or first.decision.wants:
             return first
         yield from self._send(burst)
         burst.sent()
         yield from self.refresh()
         burst.has_catalogue = True
-        answer: Grant | Refusal = yield Judge(operation, plan, self._waiting, counts=False)
+        answer: Grant | Refusal = yield Judge(
+            self._resolved(asked, seen, question), plan, self._waiting, counts=False)
         return answer
 
     def _look(self, burst: Burst) -> Steps[None]:
@@ -142,6 +167,56 @@ class Judging:
     def _within(self, seen: Seen) -> Seen:
         state = self._state
         return seen.within(state.reader.analyzer, state.catalogue, state.names)
+
+    def _inquire(self, burst: Burst, seen: Seen, asked: Operation, grant: Grant, portal: Portal | None = None) -> None:
+        """A rule hangs on the planner's estimate: ask it, in the place of the statement."""
+        state = self._state
+        masked = grant.planned.carry
+        assert isinstance(masked, Masked)
+        offset = QUERY_OFFSET if portal is None else EXECUTE_OFFSET
+        question = state.question = Question(offset, seen, asked, is_query=portal is None)
+        reply = state.reply(Owed.OWN)
+        reply.own = Own(Purpose.ASK, self._reply(Owed.QUERY, seen, grant), question)
+        burst.replies.append(reply)
+        if portal is None:
+            burst.chunks.append(as_query(masked.text))
+            self._next_segment()
+        else:
+            burst.chunks.append(as_messages(masked.text, portal.prepared.types, portal.bind))
+            state.is_segment_open = True
+
+    def _unplanned(self, burst: Burst, question: Question) -> Steps[None]:
+        """The planner refused the statement: that is its error, and on record as a refusal. One that came by
+        messages is discarded: the client has read the error in its place."""
+        problem = question.problem
+        assert problem is not None
+        refusal = Refusal(RefusalCode.NOT_UNDERSTOOD, f"{problem.message} ({problem.sqlstate})")
+        operation = self._resolved(question.asked, question.seen)
+        yield Judge(operation, lambda _: refusal, self._waiting, ask=False, counts=False)
+        if question.is_query:
+            yield from self._refuse(burst, problem, is_query=True)
+
+    def _within_limits(self, asked: Operation, seen: Seen,
+                       plan: Callable[[Decision], Planned | Refusal]) -> Callable[[Decision], Planned | Refusal]:
+        """The same plan, or why the row limits in force could not be kept."""
+        state = self._state
+
+        def planned(decision: Decision) -> Planned | Refusal:
+            found = plan(decision)
+            if not decision.limits or isinstance(found, Refusal):
+                return found
+            if seen.statement is not None and seen.statement.cursors_declared and len(state.cursors) >= _CURSORS:
+                return _TOO_MANY_CURSORS
+            return refusal_of(
+                self._resolved(asked, seen), seen, decision, is_idle=state.status == m.IDLE and state.knows_status,
+                is_mixed=asked.kind == "query" and state.is_segment_open,
+            ) or found
+
+        return planned
+
+    def _resolved(self, operation: Operation, seen: Seen, question: Question | None = None) -> Operation:
+        found = resolved(operation, seen, self._state.catalogue, self._state.names)
+        return found if question is None else estimated(found, question.estimate)
 
     def refresh(self) -> Steps[None]:
         """The newest catalogue; after own DDL one that was taken since, which then knows what it made."""
@@ -271,7 +346,7 @@ class Judging:
                 yield ToClient((yield Compose(problem.encode() + codec.ready(state.status))))
                 return
             reply = state.reply(Owed.QUERY)
-            burst.chunks.append(_FAILING_QUERY)
+            burst.chunks.append(FAILING_QUERY)
             self._next_segment()
         else:
             state.discarding = state.epoch
@@ -280,14 +355,15 @@ class Judging:
                 yield ToClient((yield Compose(problem.encode())))
                 return
             reply = state.reply(Owed.FAILURE)
-            burst.chunks.append(_FAILING_PARSE)
+            burst.chunks.append(FAILING_PARSE)
             state.is_segment_open = True
         reply.problem = problem
         burst.replies.append(reply)
 
     def _next_segment(self) -> None:
-        self._state.segment += 1
-        self._state.is_segment_open = False
+        state = self._state
+        state.segment += 1
+        state.is_segment_open = state.segment_writes = state.segment_controls = False
 
     def _next_epoch(self) -> None:
         self._state.epoch += 1

@@ -6,13 +6,12 @@ Apart from the sides because ending, interrupting and resuming need both.
 from __future__ import annotations
 
 from lockgate.model import Refusal, RefusalCode
-from lockgate.protocols.postgres import codec
 from lockgate.protocols.postgres import messages as m
 from lockgate.protocols.postgres.client import ClientSide
 from lockgate.protocols.postgres.operations import problem_of
-from lockgate.protocols.postgres.server import ServerSide
+from lockgate.protocols.postgres.server import ServerSide, cancel
 from lockgate.protocols.postgres.states import SessionState
-from lockgate.wire.steps import Aside, Close, Compose, Note, Record, Steps, ToClient, ToServer
+from lockgate.wire.steps import Close, Compose, Note, Record, Steps, ToClient, ToServer
 
 
 class PostgresMediator:
@@ -85,11 +84,4 @@ class PostgresMediator:
 
     def interrupt(self) -> Steps[None]:
         """Cancel what runs, with the backend's own key over a connection of its own."""
-        state = self.state
-        head = state.queue.head
-        if head is None or not state.backend_key:
-            return
-        under = head.grant.record if head.grant is not None and head.grant.record >= 0 else 0
-        permit = yield Record((), codec.request(m.CANCEL_REQUEST, state.backend_key), under)
-        if type(permit) is not Refusal:
-            yield Aside(permit)
+        return cancel(self.state)

@@ -12,7 +12,9 @@ from functools import lru_cache
 from typing import Final
 
 from lockgate.analysis.sql import (
+    ESTIMATES,
     FACTS,
+    RESOLVED,
     VERBS,
     AnalysisLimits,
     Analyzer,
@@ -22,6 +24,7 @@ from lockgate.analysis.sql import (
     Recent,
     SessionNames,
     Statement,
+    is_explainable,
 )
 from lockgate.config.settings import Limits
 from lockgate.govern.pipeline import Planned
@@ -82,6 +85,7 @@ class Seen:
         "query",
         "raw",
         "refusal",
+        "resolution",
         "resolved",
         "resolved_for",
         "statement",
@@ -112,6 +116,7 @@ class Seen:
         self.base = self
         self.resolved: Seen | None = None           # under the catalogue of `resolved_for`, where it is another one
         self.resolved_for: tuple[int, str] | None = None
+        self.resolution: object = None              # of `resolving`, for the catalogue seen last
 
     def __getattr__(self, name: str) -> Operation:
         """An operation when it is first asked for: most statements come by one kind of message only."""
@@ -219,7 +224,8 @@ def _within(base: Operation, values: tuple[str | None, ...], reading: str, conte
     if not values and not context:
         return base
     return Operation(
-        base.protocol, base.kind, base.verbs, base.text, base.key, base.facts, values, base.objects, reading, context
+        base.protocol, base.kind, base.verbs, base.text, base.key, base.facts, values, base.objects, reading, context,
+        base.lacks, base.returns,
     )
 
 
@@ -237,7 +243,8 @@ def _operation(kind: str, text: str, statement: Statement | None) -> Operation:
         return Operation(PROTOCOL, kind, VERBS, text, key, _UNREADABLE)
     return Operation(
         PROTOCOL, kind, statement.verbs, statement.text.strip(_ENDS), statement.key, statement.facts, (),
-        statement.objects,
+        statement.objects, lacks=_ASKED if is_explainable(statement) else _KNOWN,
+        returns=statement.is_opaque or statement.returns_rows_maybe or statement.copy == "out",
     )
 
 
@@ -251,7 +258,10 @@ def _fact_of_unreadable(name: str) -> object:
     return []
 
 
-_UNREADABLE: Final[dict[str, object]] = {name: _fact_of_unreadable(name) for name in FACTS}
+_ASKED: Final = frozenset(ESTIMATES)
+_KNOWN: Final[frozenset[str]] = frozenset()
+_UNREADABLE: Final[dict[str, object]] = {name: _fact_of_unreadable(name) for name in FACTS
+                                        if name not in (*RESOLVED, *ESTIMATES)}
 
 
 # ---------------------------------------------------------------- refusals

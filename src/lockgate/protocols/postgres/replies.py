@@ -16,6 +16,7 @@ from lockgate.protocols.postgres import codec, results
 from lockgate.protocols.postgres import messages as m
 from lockgate.protocols.postgres.naming import LOST
 from lockgate.protocols.postgres.operations import Problem
+from lockgate.protocols.postgres.quota import CopyRows
 from lockgate.protocols.postgres.requests import CopyIntake, Intake
 from lockgate.protocols.postgres.states import Owed, Reply, SessionState
 from lockgate.protocols.postgres.upstream import schemas
@@ -184,9 +185,14 @@ class Replies:
         head = self._expect(Owed.SYNC, Owed.QUERY)
         if end - start != 6:
             raise RemoteProtocolError("a ReadyForQuery does not add up")
+        self._state.queue.pop()
+        self._is_ready(head, self._buffer[start + 5])
+        return None
+
+    def _is_ready(self, head: Reply, status: int) -> None:
+        """A Sync or a Query is through, and this is the transaction status that the client is told."""
         state = self._state
-        state.queue.pop()
-        state.status = self._buffer[start + 5]
+        state.status = status
         state.acknowledged = head.segment + 1
         if head.owed is Owed.SYNC and head.epoch == state.queue.failed_epoch:
             state.queue.failed_epoch = -1
@@ -194,12 +200,11 @@ class Replies:
             if state.copying is head:
                 state.copying = None
             if head.grant is not None:
-                status = OutcomeStatus.ERROR if head.code else OutcomeStatus.OK
-                self._settles.append(Settle(head.grant, status, head.rows or head.affected, head.sent, head.code))
+                rows = head.rows if head.is_over else head.rows or head.affected
+                self._settles.append(Settle(head.grant, head.outcome, rows, head.sent, head.code))
             self._executed(head)
         if state.status == m.IDLE:
             self._transaction_over(head.segment)
-        return None
 
     def _transaction_over(self, segment: int) -> None:
         state = self._state
@@ -241,7 +246,9 @@ class Replies:
     def _copy_out(self, start: int, end: int) -> bytes | None:
         head = self._expect(Owed.EXECUTE, Owed.QUERY)
         formats = codec.read_copy_response(self._buffer, start, end)
-        head.plan = results.copy_plan(head, formats)
+        stated = results.stated(head)
+        head.plan = results.copy_plan(head, formats, stated)
+        head.copied = CopyRows(stated, any(formats))
         head.is_copying_out = True
         return None
 

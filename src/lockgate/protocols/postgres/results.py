@@ -91,15 +91,16 @@ def _origins(detects: tuple[DetectMask, ...], columns: tuple[Column, ...],
     return tuple(found)
 
 
-def copy_plan(reply: Reply, formats: tuple[int, ...]) -> ClearPlan:
-    """The plan for the data of a COPY OUT; `formats` are those of its CopyOptionsResponse."""
+def copy_plan(reply: Reply, formats: tuple[int, ...], stated: CopyOptions | None) -> ClearPlan:
+    """The plan for the data of a COPY OUT; `formats` are those of its CopyOutResponse."""
     grant = reply.grant
     if grant is None:
         raise RemoteProtocolError("COPY data came for a message that asked for none")
     detects = grant.decision.detects
     if not detects:
         return PASS
-    stated = _stated(reply)
+    if stated is None or stated.problem is not None:
+        raise RemoteProtocolError("a COPY runs that its statement does not describe")
     if (stated.format == "binary") != any(formats):
         raise RemoteProtocolError("a COPY runs in another format than its statement says")
     if stated.format == "binary":
@@ -109,14 +110,12 @@ def copy_plan(reply: Reply, formats: tuple[int, ...]) -> ClearPlan:
                       detectors=detectors_for(detects))
 
 
-def _stated(reply: Reply) -> CopyOptions:
+def stated(reply: Reply) -> CopyOptions | None:
     """What the statement says of this COPY (its string may hold several): the response only tells binary."""
     statement = None if reply.seen is None else reply.seen.statement
-    stated = () if statement is None else statement.copies_out
-    if reply.copies >= len(stated) or stated[reply.copies].problem is not None:
-        raise RemoteProtocolError("a COPY runs that its statement does not describe")
+    found = () if statement is None else statement.copies_out
     reply.copies += 1
-    return stated[reply.copies - 1]
+    return found[reply.copies - 1] if reply.copies <= len(found) else None
 
 
 def _spread(codes: tuple[int, ...], count: int) -> tuple[int, ...]:
@@ -179,6 +178,4 @@ def without_position(kind: int, fields: Mapping[str, str]) -> bytes:
 
 def holds_detected(detects: tuple[DetectMask, ...], fields: Mapping[str, str]) -> bool:
     """True if a detector in force finds something in the text of an error or notice."""
-    if not detects:
-        return False
     return holds_find(detects, " \n".join(fields.values()).encode("utf-8", "replace"), detectors_for(detects))

@@ -15,13 +15,15 @@ from lockgate.errors import RemoteProtocolError
 from lockgate.govern.pipeline import ClearPlan, Grant
 from lockgate.kernel.frames import scan_replies
 from lockgate.model import OutcomeStatus, Refusal
+from lockgate.protocols.postgres import codec, results
 from lockgate.protocols.postgres import messages as m
-from lockgate.protocols.postgres import results
+from lockgate.protocols.postgres.bounded import BoundedReplies
+from lockgate.protocols.postgres.bounds import Bound
+from lockgate.protocols.postgres.estimate import LONGEST
 from lockgate.protocols.postgres.operations import Problem, problem_of
-from lockgate.protocols.postgres.replies import Replies
 from lockgate.protocols.postgres.states import Reply, SessionState
 from lockgate.wire.buffer import Backlog
-from lockgate.wire.steps import Clear, Close, Compose, Settle, Steps, ToClient
+from lockgate.wire.steps import Aside, Clear, Close, Compose, Record, Settle, Steps, ToClient, ToServer
 
 _STREAM_ABOVE: Final = 65_536
 """An incomplete row longer than this goes on in pieces where nothing is looked for in it."""
@@ -32,13 +34,14 @@ _LOST: Final = Problem("08006", "the database closed the connection", severity="
                        hint="What was running may or may not have been executed. Connect again.")
 
 
-class ServerSide(Replies):
+class ServerSide(BoundedReplies):
     """Bytes of the backend → what the client gets."""
 
     def __init__(self, state: SessionState) -> None:
         super().__init__(state)
         self._backlog = Backlog()
         self._passing = 0                       # bytes of a giant frame that still go straight on
+        self._is_dropping = False               # … or nowhere
 
     def data(self, data: bytes) -> Steps[None]:
         """Everything that arrived, in order."""
@@ -63,6 +66,8 @@ class ServerSide(Replies):
             return
         if rest < len(buffer):
             yield from self._incomplete(rest, missing)
+        if self._follows or self._cancels is not None:
+            yield from self._follow_up()
         self._buffer = b""
 
     def closed(self) -> Steps[None]:
@@ -87,7 +92,7 @@ class ServerSide(Replies):
 
     def _replies(self, items: Sequence[tuple[int, int, int, int]], rest: int) -> Steps[None]:
         """Handle complete frames; what may pass leaves in as few pieces as possible."""
-        buffer, queue, table = self._buffer, self._state.queue, self._table
+        buffer, queue = self._buffer, self._state.queue
         pieces: list[bytes] = []
         plan: ClearPlan | None = None
         grant: Grant | None = None
@@ -98,18 +103,36 @@ class ServerSide(Replies):
                 if head is None or not head.takes(kind):
                     self._fatal, rest = _BROKEN, start
                     break
+                last = end
+                if head.own is not None and head.own.question is not None:
+                    head.own.question.row(buffer[start:end])
+                    pieces.append(buffer[mark:start])
+                    mark = end
+                    continue
+                if head.bound is not None:
+                    try:
+                        count, last = head.bound.passing(buffer, kind, start, end, count)
+                    except RemoteProtocolError:
+                        self._fatal, rest = _BROKEN, start
+                        break
                 due = results.row_plan(head, self._state.masks, self._state.catalogue) if head.plan is None else head.plan
                 head.rows += count
-                head.sent += end - start
+                head.sent += last - start
                 if due is not plan:
                     if plan is not None:
                         pieces.append(buffer[mark:start])
                         yield from self._send(pieces, plan, grant)
                         pieces, mark = [], start
                     plan, grant = due, head.grant
+                if last < end:
+                    pieces += (buffer[mark:last], self.cut(head, head.bound))  # type: ignore[arg-type]
+                    mark = end
+                    if self._fatal is not None:
+                        rest = end
+                        break
                 continue
             try:
-                replacement = table[kind](start, end)
+                replacement = self._answer(queue.head, kind, start, end)
             except RemoteProtocolError:
                 self._fatal, rest = _BROKEN, start
                 break
@@ -165,6 +188,22 @@ class ServerSide(Replies):
             yield ToClient((yield Compose(problem.encode("FATAL"))))
         yield Close("result refused" if problem is not _BROKEN else "backend broke the protocol")
 
+    def _follow_up(self) -> Steps[None]:
+        """Send what the gateway has to say to the backend itself, now that the client has what came before it."""
+        state = self._state
+        follows, self._follows = self._follows, []
+        cut, self._cancels = self._cancels, None
+        if cut is not None and cut is state.queue.head:
+            yield from cancel(state, waits=True)
+        for follow in follows:
+            permit = yield Record((), follow.payload, follow.under)
+            if type(permit) is Refusal:
+                yield from self._end(problem_of(permit))
+                return
+            yield ToServer(permit)
+            if follow.releases:
+                state.bounded = None
+
     # ------------------------------------------------------------ giant frames
 
     def _incomplete(self, rest: int, missing: int) -> Steps[None]:
@@ -175,8 +214,20 @@ class ServerSide(Replies):
             return
         kind, head = buffer[rest], state.queue.head
         if kind in (m.DATA_ROW, m.COPY_DATA) and head is not None and head.takes(kind):
+            if head.own is not None and head.own.question is not None:
+                if missing <= LONGEST:
+                    self._backlog.keep(buffer[rest:], missing)
+                else:
+                    head.own.question.too_long()
+                    self._passing, self._is_dropping = missing - (len(buffer) - rest), True
+                return
+            if head.bound is not None and not head.bound.left:
+                yield from self._drop_giant(head, head.bound, len(buffer) - rest, missing)
+                return
             plan = results.row_plan(head, self._state.masks, self._state.catalogue)
             if plan is results.PASS:
+                if head.bound is not None:
+                    head.bound.take(1)
                 yield from self._pass_giant(head, buffer[rest:], missing)
                 return
         if missing > state.limits.inspect:
@@ -195,14 +246,36 @@ class ServerSide(Replies):
         self._state.is_mid_frame = True
         yield from self._send([beginning], results.PASS)
 
+    def _drop_giant(self, head: Reply, bound: Bound, size: int, length: int) -> Steps[None]:
+        """It is one row too many: not worth keeping."""
+        self._passing, self._is_dropping = length - size, True
+        bound.refuse_row()
+        yield from self._send([self.cut(head, bound)], None)
+        if self._fatal is not None:
+            yield from self._end(self._fatal)
+
     def _continue_giant(self, data: bytes) -> Steps[bytes]:
         """More of a frame whose beginning has gone on. → what lies behind it."""
         piece, rest = data[:self._passing], data[self._passing:]
         self._passing -= len(piece)
+        if self._is_dropping:
+            self._is_dropping = self._passing > 0
+            return rest
         self._state.is_mid_frame = self._passing > 0
         yield from self._send([piece], results.PASS)
         return rest
 
+
+def cancel(state: SessionState, *, waits: bool = False) -> Steps[None]:
+    """Cancel what runs, with the backend's own key over a connection of its own. With `waits` nothing goes on
+    before the backend has taken it: what is sent next can then not be hit."""
+    head = state.queue.head
+    if head is None or not state.backend_key:
+        return
+    under = head.grant.record if head.grant is not None and head.grant.record >= 0 else 0
+    permit = yield Record((), codec.request(m.CANCEL_REQUEST, state.backend_key), under)
+    if type(permit) is not Refusal:
+        yield Aside(permit, waits)
 
 
 def _count(masked: dict[str, int], grant: Grant) -> None:

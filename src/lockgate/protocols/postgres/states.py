@@ -25,9 +25,13 @@ from lockgate.config.settings import Limits
 from lockgate.govern.pipeline import ClearPlan, Grant
 from lockgate.model import Decision, OutcomeStatus, Refusal
 from lockgate.protocols.postgres import messages as m
-from lockgate.protocols.postgres.codec import Column
+from lockgate.protocols.postgres.bounds import Bound, Cursor
+from lockgate.protocols.postgres.codec import Bind, Column
+from lockgate.protocols.postgres.estimate import Question
 from lockgate.protocols.postgres.naming import Tag
 from lockgate.protocols.postgres.operations import Problem, Seen, StatementReader
+from lockgate.protocols.postgres.own import Own
+from lockgate.protocols.postgres.quota import CopyRows, Quota
 from lockgate.protocols.postgres.requests import CopyIntake
 from lockgate.protocols.postgres.sessionmasks import SessionMasks
 from lockgate.protocols.postgres.surroundings import Surroundings
@@ -45,6 +49,7 @@ class Owed(IntEnum):
     SYNC = 6
     QUERY = 7
     FAILURE = 8      # a message that the gateway sent so that the backend's transaction fails
+    OWN = 9          # messages of the gateway's own: the client sees no reply to them (`own`)
 
 
 class Prepared:
@@ -67,24 +72,25 @@ class Prepared:
 class Portal:
     """A bound statement. `grant` is open from its first Execute until its last row."""
 
-    __slots__ = ("asked", "columns", "grant", "noted", "prepared", "reading", "refusal", "result_formats", "rows", "segment", "sent",
-                 "values", "weight")
+    __slots__ = ("asked", "bind", "columns", "grant", "noted", "prepared", "quota", "reading", "refusal", "result_formats",
+                 "rows", "segment", "sent", "values", "weight")
 
     def __init__(
-        self, prepared: Prepared, values: tuple[str | None, ...], result_formats: tuple[int, ...], segment: int,
-        reading: str = "",
+        self, prepared: Prepared, bind: Bind, values: tuple[str | None, ...], segment: int, reading: str = "",
     ) -> None:
         self.prepared = prepared
-        self.weight = sum(len(value) for value in values if value is not None)
+        self.bind = bind                           # as it goes on
+        self.weight = max(sum(len(value) for value in given if value is not None) for given in (values, bind.values))
         self.reading = reading                     # formats and types of `values`
-        self.values = values
-        self.result_formats = result_formats
+        self.values = values                       # … in words
+        self.result_formats = bind.result_formats
         self.segment = segment
         self.columns: tuple[Column, ...] | None = None
         self.asked = -1
         self.grant: Grant | None = None
         self.refusal: Refusal | None = None        # of what its values hold; it is told when it is to run
         self.noted: tuple[str, ...] = ()           # what its values hold, for the record
+        self.quota: Quota | None = None            # rows that it may still deliver, over all its Executes
         self.rows = 0
         self.sent = 0
 
@@ -181,9 +187,9 @@ class Undo:
 class Reply:
     """One client message that owes replies, and what to do with them."""
 
-    __slots__ = ("affected", "changes_catalogue", "code", "columns", "copies", "copies_in", "epoch", "grant", "intake", "is_copying_out",
-                 "is_hidden", "is_noticed", "is_rewritten", "masked", "owed", "plan", "portal", "prepared", "problem", "rows", "seen",
-                 "segment", "sent", "undo")
+    __slots__ = ("affected", "bound", "changes_catalogue", "code", "columns", "copied", "copies", "copies_in", "epoch",
+                 "grant", "intake", "is_copying_out", "is_hidden", "is_noticed", "is_rewritten", "masked", "owed", "own",
+                 "plan", "portal", "prepared", "problem", "rows", "seen", "segment", "sent", "undo")
 
     def __init__(self, owed: Owed, segment: int, epoch: int) -> None:
         self.owed = owed
@@ -196,12 +202,15 @@ class Reply:
         self.portal: Portal | None = None
         self.problem: Problem | None = None          # replaces the backend's error
         self.undo: Undo | None = None
+        self.bound: Bound | None = None              # row limits in force for it
+        self.own: Own | None = None                  # what the gateway sent of its own
         self.plan: ClearPlan | None = None           # of the result that is running
         self.columns: tuple[Column, ...] = ()
         self.is_hidden = False                       # asked by the gateway: the client sees no reply
         self.is_noticed = False                      # the client was told which columns are masks
         self.is_rewritten = False                    # positions in errors would mislead
         self.is_copying_out = False
+        self.copied: CopyRows | None = None          # of the COPY … TO STDOUT that is running
         self.copies = 0                              # COPY … TO STDOUT begun, of those in the string
         self.copies_in = 0                           # COPY … FROM STDIN begun, of those in the string
         self.intake: CopyIntake | None = None        # looks at the data of the one that runs
@@ -215,7 +224,21 @@ class Reply:
         """True if rows (or COPY data) may come for this message now."""
         if kind == m.COPY_DATA:
             return self.is_copying_out
+        if self.own is not None:
+            return self.own.takes_rows
         return not self.is_copying_out and (self.owed is Owed.EXECUTE or self.owed is Owed.QUERY)
+
+    @property
+    def is_over(self) -> bool:
+        """True once it went over a row limit."""
+        return self.bound is not None and self.bound.is_over
+
+    @property
+    def outcome(self) -> OutcomeStatus:
+        """How it ended, for the record."""
+        if self.is_over:
+            return OutcomeStatus.REFUSED
+        return OutcomeStatus.ERROR if self.code else OutcomeStatus.OK
 
     @property
     def is_labelled(self) -> bool:
@@ -243,6 +266,10 @@ class ReplyQueue:
     def pop(self) -> Reply:
         """The head is answered."""
         return self._replies.popleft()
+
+    def push(self, reply: Reply) -> None:
+        """A message of the gateway's own is about to be sent; nothing of the client's is on its way behind it."""
+        self._replies.append(reply)
 
     def extend(self, replies: list[Reply]) -> list[Settle]:
         """Messages are about to be sent. What the backend will discard is taken back at once."""
@@ -294,6 +321,9 @@ def take_back(reply: Reply, code: str) -> list[Settle]:
     """Undo what a message that did not happen changed; its grant, if recorded, ended in an error."""
     if reply.undo is not None:
         reply.undo()
+    reply.bound = None              # what waited for it need not any more
+    if reply.own is not None and reply.own.question is not None:
+        reply.own.question.dropped()
     grant = reply.grant
     if grant is None or grant.record < 0:
         return []
@@ -305,10 +335,13 @@ class SessionState:
 
     __slots__ = (
         "acknowledged",
+        "ahead",
         "backend_key",
         "barrier",
+        "bounded",
         "catalogue",
         "copying",
+        "cursors",
         "discarding",
         "epoch",
         "has_changed_catalogue",
@@ -318,6 +351,7 @@ class SessionState:
         "is_client_busy",
         "is_ended",
         "is_flush_due",
+        "is_flush_due_for_rows",
         "is_full",
         "is_guarded",
         "is_mid_frame",
@@ -335,9 +369,12 @@ class SessionState:
         "opaque_segment",
         "portals",
         "prepared",
+        "question",
         "queue",
         "reader",
         "segment",
+        "segment_controls",
+        "segment_writes",
         "status",
         "surroundings",
         "tag",
@@ -376,6 +413,13 @@ class SessionState:
         self.copying: Reply | None = None
         self.barrier = False                       # own DDL or code is on its way: judge nothing behind it
         self.is_flush_due = False                  # … in an open segment: its replies have to be asked for
+        self.bounded: Reply | None = None          # what is sent behind it waits until its rows are through
+        self.is_flush_due_for_rows = False         # … in an open segment: its replies have to be asked for
+        self.ahead: Grant | None = None            # of the Query at hand, which waits until nothing is owed
+        self.question: Question | None = None      # about the statement at hand; what is behind it waits
+        self.cursors: dict[str, Cursor] = {}       # those under row limits
+        self.segment_writes = False                # the open segment has an effect
+        self.segment_controls = False              # … and begins or ends a transaction
         self.opaque_segment = -1                   # the last one in which code of unknown effect ran
         self.is_full = False                       # too many replies are owed: frames wait
         self.is_woken = False                      # replies came while the client's side could not go on
@@ -400,6 +444,11 @@ class SessionState:
     def has_settled(self, item: Prepared | Portal | Gone) -> bool:
         """True if a message of the current segment may rely on `item`."""
         return item.segment == self.segment or item.segment < self.acknowledged
+
+    @property
+    def knows_status(self) -> bool:
+        """True if `status` is what the open segment began with: every earlier one is over."""
+        return self.acknowledged >= self.segment
 
     @property
     def is_quiet(self) -> bool:

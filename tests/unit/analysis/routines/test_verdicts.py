@@ -7,7 +7,7 @@ import pytest
 from lockgate.analysis.sql import Analyzer, Catalogue, Masked, SessionNames
 from lockgate.analysis.sql.labels import labels_for
 from lockgate.analysis.sql.routines.closure import MOST_ROUTINES
-from lockgate.model import Refusal
+from lockgate.model import ColumnMask, MaskMethod, Predicates, Refusal
 from tests.unit.analysis.database import MASKS, Database, plan, standard
 
 
@@ -246,3 +246,27 @@ def test_names_outside_ascii_in_another_encoding() -> None:
     assert verdict("SELECT f()", database) == "open"
     database.rows["encoding"] = [("LATIN1",)]
     assert verdict("SELECT f()", database) == "opaque"
+
+
+REAL = (ColumnMask(("*.ssn",), MaskMethod.REDACT, Predicates.ALLOW, label="pii"),)
+
+
+@pytest.mark.parametrize(("call", "is_admitted"), [
+    ("quiet(ssn)", True), ("says(ssn)", True), ("logs(ssn)", False), ("keeps(ssn)", False), ("counts(ssn)", False), ("nested(ssn)", False),
+    ("set_config('x.y', ssn, false)", False), ("pg_advisory_lock(length(ssn))::text", False),
+])
+@pytest.mark.parametrize("text", [
+    "SELECT name FROM t WHERE {} = 'x'", "SELECT {} FROM t WHERE ssn = 'x'", "UPDATE t SET name = 'x' WHERE {} = 'x'", "UPDATE t SET ssn = {}",
+    "DELETE FROM t WHERE {} = 'x'",
+])
+def test_real_values_stay_in_the_statement(call: str, text: str, *, is_admitted: bool) -> None:
+    """Where policy lets conditions use real values, no function is handed one that it could put elsewhere."""
+    database = standard()
+    database.routine("quiet", "x text", "text", "SELECT upper(x)")
+    database.routine("says", "x text", "text", "BEGIN RAISE NOTICE '%', x; RETURN x; END", "plpgsql")     # notices are withheld
+    database.routine("logs", "x text", "text", "INSERT INTO u (note) VALUES (x) RETURNING note")
+    database.routine("keeps", "x text", "text", "SELECT set_config('x.y', x, false)")
+    database.routine("counts", "x text", "text", "SELECT pg_advisory_lock(length(x))::text")
+    database.routine("nested", "x text", "text", "BEGIN RETURN logs(x); END", "plpgsql")
+    planned = plan(text.format(call), database, REAL)
+    assert isinstance(planned, Masked) is is_admitted

@@ -5,11 +5,12 @@ The checks are functions, so that each of them is also seen to fail on a seeded 
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import io
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -125,6 +126,29 @@ def test_votes_depend_on_rows_and_not_on_chunks(rows: list[Row], data: st.DataOb
     cuts = data.draw(st.lists(st.integers(1, 20), max_size=40))
     plan = DetectPlan(detects, (25, 25), (0, 1), "rows", BULK, terms=TERMS)
     check_rows(plan, rows, cuts, (25, 25), (False, True), detects, TERMS, DetectorSet.of())
+
+
+@pytest.fixture(scope="module")
+def soon_hot() -> Iterator[None]:
+    """Columns count as full of finds after two of them, not after dozens."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(detection, "_LEAST_HOT", 2)
+        yield
+
+
+@settings(max_examples=150)
+@given(
+    rows=st.lists(st.tuples(suspicious | texts, suspicious | st.none(), st.sampled_from([b"4111111111111111", b"7"])).map(list),
+                  min_size=4, max_size=40),
+    data=st.data(), detects=masks(), terms=st.sampled_from([None, TERMS]),
+)  # fmt: skip
+def test_columns_full_of_finds_are_read_without_being_looked_for(
+    soon_hot: None, rows: list[Row], data: st.DataObject, detects: tuple[DetectMask, ...], terms: Terms | None
+) -> None:
+    """When the prefilter looks at the other columns only, the result is the same."""
+    cuts = data.draw(st.lists(st.integers(1, 9), max_size=40))
+    plan = DetectPlan(detects, (25, 1043, 20), (0, 1, 0), "rows", BULK, terms=terms)
+    check_rows(plan, rows, cuts, (25, 1043, 20), (False, True, False), detects, terms, DetectorSet.of())
 
 
 # ---------------------------------------------------------------- COPY
@@ -288,10 +312,9 @@ def _hits_one_short(patch: pytest.MonkeyPatch) -> None:
 
 def _joined_without_a_mark(patch: pytest.MonkeyPatch) -> None:
     def finds_in(self: search.Search, values: list[bytes]) -> list[list[search.Find]]:
-        starts = [sum(map(len, values[:place])) for place in range(len(values))]
         found: list[list[search.Find]] = [[] for _ in values]
         for detector, method in self.active:
-            search._deal_out(detector.find(b"".join(values)), starts, detector, method, found)
+            search._deal_out(detector.find(b"".join(values)), [value[:-1] for value in values], detector, method, found)
         return found
 
     patch.setattr(search.Search, "finds_in", finds_in)
@@ -319,6 +342,28 @@ def test_a_fault_at_a_border_is_caught(monkeypatch: pytest.MonkeyPatch, fault: P
     fault(monkeypatch)
     with pytest.raises((AssertionError, RemoteProtocolError)):      # some rows no longer add up
         check_pool()
+
+
+def _blanked_too_much(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(detection, "_LEAST_HOT", 2)
+    patch.setattr(detection, "blanked", lambda chunk, *_rest: bytes(len(chunk)))
+
+
+def _hot_columns_unread(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(detection, "_LEAST_HOT", 2)
+    patch.setattr(detection, "column_values", lambda *_rest: [])
+
+
+@pytest.mark.parametrize("fault", [_blanked_too_much, _hot_columns_unread])
+def test_a_column_that_is_lost_when_it_is_full_of_finds_is_caught(monkeypatch: pytest.MonkeyPatch, fault: Patch) -> None:
+    """Both what is read and what is still looked for have a case."""
+    rows: list[Row] = [[b"219-09-9999", b"x"]] * 6 + [[b"219-09-9999", b"jane@example.org"]] * 3
+    for patched in (False, True):
+        if patched:
+            fault(monkeypatch)
+        plan = DetectPlan(ALL, (25, 25), (0, 0), "rows", BULK, terms=None)
+        with pytest.raises(AssertionError) if patched else contextlib.nullcontext():
+            check_rows(plan, rows, [3, 3, 3], (25, 25), (False, False), ALL, None, DetectorSet.of())
 
 
 def _rows_not_counted(patch: pytest.MonkeyPatch) -> None:

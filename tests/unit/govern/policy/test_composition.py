@@ -145,6 +145,7 @@ def test_row_limits_and_request_checks_compose() -> None:
              Rule("b", limits=RowLimits(rows=5, changed=1), requests=(RequestCheck(("jwt",), RequestAction.BLOCK),))]
     decision = decide(rules, operation("select"))
     assert decision.limits == RowLimits(rows=5, changed=1)
+    assert dict(decision.limit_rules) == {"rows": "b", "changed": "b"}
     assert decision.requests == (RequestCheck(("jwt",), RequestAction.BLOCK),)
 
 

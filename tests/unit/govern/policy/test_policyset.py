@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
 import pytest
 
 from lockgate.errors import ConfigError
@@ -107,6 +111,62 @@ def test_what_time_or_session_decide_is_not_cached() -> None:
     assert policy.decide(identity(), "crm", op, {"statements": 1}, now=9 * 3600.0).effect is Effect.ALLOW
     assert policy.decide(identity(), "crm", op, {"statements": 1}, now=19 * 3600.0).effect is Effect.DENY
     assert policy.decide(identity(), "crm", op, {"statements": 9}, now=9 * 3600.0).effect is Effect.DENY
+
+
+def test_local_time_follows_the_clocks_of_its_zone() -> None:
+    """07:30 in Berlin is 06:30 UTC in winter and 05:30 in summer, and the day may be another one."""
+    early = Rule("early", when="time.local_hour < 8 && time.local_minute == 30", deny="not yet")
+    policy = PolicySet.compile([ALLOW, early], "h", zone=ZoneInfo("Europe/Berlin"))
+    for text, wanted in (("2026-01-15T06:30", Effect.DENY), ("2026-07-15T06:30", Effect.ALLOW), ("2026-07-15T05:30", Effect.DENY)):
+        now = datetime.fromisoformat(f"{text}+00:00").timestamp()
+        assert policy.decide(identity(), "crm", operation("select"), {}, now=now).effect is wanted, text
+    friday = Rule("f", when='time.local_weekday == 6 && time.local_date == "2026-01-17"', deny="no")
+    policy = PolicySet.compile([ALLOW, friday], "h", zone=ZoneInfo("Asia/Tokyo"))
+    now = datetime.fromisoformat("2026-01-16T20:00:00+00:00").timestamp()
+    assert policy.decide(identity(), "crm", operation("select"), {}, now=now).effect is Effect.DENY
+
+
+LACKING = frozenset({"size"})
+
+
+def lacking(*verbs: str) -> Operation:
+    return replace(operation(*verbs, key=("lacking", verbs)), lacks=LACKING)
+
+
+def test_a_fact_that_can_be_found_out_is_wanted_and_not_taken_as_missing() -> None:
+    """The decision is the most lenient that can come of it, and says what it hangs on; then it is told."""
+    big = Rule("big", when="op.size > 100", deny="too big")
+    policy = PolicySet.compile([ALLOW, big], "h")
+    first = policy.decide(identity(), "crm", lacking("select"), {})
+    assert (first.effect, first.wants) == (Effect.ALLOW, LACKING)
+    for size, wanted in ((1, Effect.ALLOW), (101, Effect.DENY), (None, Effect.DENY)):
+        facts = {} if size is None else {"size": size}
+        told = policy.decide(identity(), "crm", operation("select", key=("told", size), **facts), {})
+        assert (told.effect, told.wants) == (wanted, frozenset())
+    allows = PolicySet.compile([Rule("a", when="op.size < 100", allow=True)], "h")
+    assert allows.decide(identity(), "crm", lacking("select"), {}).effect is Effect.ALLOW
+
+
+@pytest.mark.parametrize("when", ['op.verb == "delete" && op.size > 1', 'op.size > 1 && op.verb == "delete"',
+                                  'op.kind == "x" && op.size > 1'])
+def test_what_does_not_hang_on_it_is_not_asked(when: str) -> None:
+    """A condition that is settled without the fact wants none."""
+    decision = PolicySet.compile([ALLOW, Rule("d", when=when, deny="no")], "h").decide(
+        identity(), "crm", lacking("select"), {})
+    assert (decision.effect, decision.wants) == (Effect.ALLOW, frozenset())
+
+
+def test_any_verb_that_settles_a_restriction_settles_it() -> None:
+    """A deny by one verb is final; one that is settled for no verb waits for the fact; so does `has`."""
+    rules = [ALLOW, Rule("d", when='op.verb == "drop" || (op.verb == "delete" && op.size > 1)', deny="no")]
+    policy = PolicySet.compile(rules, "h")
+    assert policy.decide(identity(), "crm", lacking("delete", "drop"), {}).effect is Effect.DENY
+    assert policy.decide(identity(), "crm", lacking("delete", "select"), {}).wants == LACKING
+    absent = PolicySet.compile([ALLOW, Rule("d", when="!has(op.size) || op.size > 1", deny="no")], "h")
+    assert absent.decide(identity(), "crm", lacking("select"), {}).wants == LACKING
+    timed = PolicySet.compile([*rules, Rule("t", when="time.hour > 30", deny="no")], "h")
+    for _ in range(2):                              # the second time from the cache
+        assert timed.decide(identity(), "crm", lacking("delete"), {}).wants == LACKING
 
 
 def test_what_the_key_does_not_cover_is_not_cached() -> None:

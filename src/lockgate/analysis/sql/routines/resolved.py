@@ -108,7 +108,7 @@ def _with(statement: Statement, reading: Reading, closures: tuple[Closure, ...])
     return replace(
         statement, key=_key(statement, closures), verbs=frozenset(verbs), facts=facts,
         objects=tuple(dict.fromkeys((*statement.objects, *(name for one in inner for name in one.objects)))),
-        is_opaque=False, changes_catalogue=changes, sets=sets,
+        is_opaque=False, changes_catalogue=changes, runs_code=True, sets=sets,
         search_path=statement.search_path if sets == statement.sets else None,
         transaction=(*statement.transaction, *(word for one in inner for word in one.transaction)),
         created=tuple(dict.fromkeys((*statement.created, *(name for one in inner for name in one.created)))),

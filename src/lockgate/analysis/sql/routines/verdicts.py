@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from lockgate.analysis.sql.builtin_names import VOLATILE
 from lockgate.analysis.sql.catalogue import Catalogue, Relation
 from lockgate.analysis.sql.code import Routine, Trigger
 from lockgate.analysis.sql.reactions import reached_by_change, reacts_by_rule
@@ -34,6 +35,7 @@ _UTILITIES: Final = frozenset((
     "TransactionStmt", "TruncateStmt", "UnlistenStmt", "VariableSetStmt", "VariableShowStmt", "ViewStmt",
 ))
 """Utility statements that a routine may run on relations that are not protected."""
+_QUIET: Final = frozenset(("select", "empty", "explain", "show"))
 _ROW_NAMES: Final = frozenset(("excluded", "new", "old"))
 _SYSTEM_COLUMNS: Final = frozenset(("ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"))
 
@@ -101,6 +103,14 @@ class Verdicts:
             *(call for use in reading.uses for relation in self._catalogue.candidates(use.schema, use.name)
               for call in self._policies(relation.oid)),
         ])
+
+    def acts(self, reading: Reading) -> str | None:
+        """A call, as people read it, that changes or keeps something, or that others can tell: what it is given may
+        come out elsewhere. None where nothing called does."""
+        for call in calls_of(reading, self._catalogue):
+            if any(_acts(body) for body in closure_of(call, self._catalogue).bodies):
+                return call.shown
+        return None
 
     def reacts(self, relation: Relation) -> bool:
         """Whether a change of the relation reaches a protected one, or code that may speak of one."""
@@ -263,6 +273,11 @@ def _refers(mentions: frozenset[Mention], use: Use, relation: Relation, names: f
         if qualifier in rows and last not in known:
             return True                     # a function of the row, written like a column
     return False
+
+
+def _acts(body: Body) -> bool:
+    return (not body.reading.verbs <= _QUIET or bool(body.reading.settings)
+            or any(name in VOLATILE for _, name in body.reading.functions))
 
 
 def _infers(target: Target, names: frozenset[str]) -> bool:
