@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from testbed.noninterference.databases import Databases
-from testbed.noninterference.direct import direct_harness
+from testbed.noninterference.direct import MOST_ROWS, direct_harness
 from testbed.noninterference.grammar import Grammar
 from testbed.noninterference.harness import Report
 from testbed.noninterference.outcome import Kind
@@ -55,6 +55,16 @@ def test_where_rows_lie_does_not_tell_the_sides_apart(split: Databases, capsys: 
     report = compare(split, recording(SPLIT), capsys)
     assert report.differences == []
     assert report.total >= 8
+
+
+def test_a_long_result_is_cut_alike(crm: Databases) -> None:
+    """Its first rows are compared; how far the server gets until it is stopped is chance."""
+    session = direct_harness(crm).sides["one"]
+    for count in (MOST_ROWS + 1, 10 * MOST_ROWS):
+        outcome = session.observe(Statement(f"select g from generate_series(1, {count}) g; select 1"))
+        assert (outcome.is_cut, outcome.state, outcome.tags) == (True, "", [])
+        assert len(outcome.messages) == 1 + MOST_ROWS
+    session.close()
 
 
 def test_no_statement_of_sqlsmith_tells_the_sides_apart(crm: Databases, capsys: pytest.CaptureFixture[str]) -> None:
