@@ -10,7 +10,7 @@ from __future__ import annotations
 from mypy_extensions import i64
 
 from lockgate.errors import RemoteProtocolError
-from lockgate.kernel.rows import frame_end
+from lockgate.kernel.rows import frame_end, looks_like_text
 
 
 def lines_are_whole(buffer: bytes, bulk: int, quote: bytes) -> bool:
@@ -31,6 +31,25 @@ def lines_are_whole(buffer: bytes, bulk: int, quote: bytes) -> bool:
                 return False
         position = last
     return True
+
+
+def long_frames(buffer: bytes, bulk: int, binary: bool) -> list[tuple[int, int]]:
+    """(start, end) of the frames of type `bulk` in which a search of raw bytes may fail to see where a value begins.
+
+    A line begins behind its frame's length: of 256 bytes or more and ending in a byte that looks like text.
+    Binary frames hold lengths inside: all of 256 bytes or more.
+    """
+    found: list[tuple[int, int]] = []
+    position: i64 = 0
+    stop: i64 = len(buffer)
+    wanted: i64 = bulk
+    while position < stop:
+        last: i64 = frame_end(buffer, position, stop)
+        if last - position > 256 and buffer[position] == wanted:
+            if binary or looks_like_text(buffer[position + 4]):
+                found.append((position, last))
+        position = last
+    return found
 
 
 def split_lines(data: bytes, quote: bytes) -> tuple[list[bytes], bytes]:

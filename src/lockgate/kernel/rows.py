@@ -185,7 +185,7 @@ def rewrite_rows(
 def touched_frames(
     buffer: bytes, bulk: int, hits: list[tuple[int, int]]
 ) -> list[tuple[int, int]]:
-    """(start, end) of every frame of type `bulk` whose body shares a byte with one of `hits`.
+    """(start, end) of every frame of type `bulk` that shares a byte with one of `hits`, header included.
 
     `buffer` holds complete frames only and `hits` are ascending (start, end). Raises
     RemoteProtocolError when the frames do not add up, as far as they were walked.
@@ -200,7 +200,7 @@ def touched_frames(
         last: i64 = frame_end(buffer, position, stop)
         hit = hits[index]
         hit_end: i64 = hit[1]
-        while index < count and hit_end <= position + 5:
+        while index < count and hit_end <= position:
             index += 1
             if index < count:
                 hit = hits[index]
@@ -218,7 +218,8 @@ def touched_fields(
     buffer: bytes, bulk: int, width: int, hits: list[tuple[int, int]]
 ) -> list[tuple[int, int, int, int, int]]:
     """(frame start, frame end, column, value start, value end) of every field that a hit shares a
-    byte with. Raises RemoteProtocolError for a touched row without exactly `width` fields.
+    byte with: of the value or of its length, for a hit may end in what the next would begin with.
+    Raises RemoteProtocolError for a touched row without exactly `width` fields.
     """
     found: list[tuple[int, int, int, int, int]] = []
     index: i64 = 0
@@ -253,12 +254,12 @@ def touched_fields(
             if length != 0xFFFFFFFF:
                 if at + length > stop:
                     raise RemoteProtocolError("a row ends inside a field")
-                while hit_end <= at and near + 1 < count:
+                while hit_end <= at - 4 and near + 1 < count:
                     near += 1
                     hit = hits[near]
                     hit_start = hit[0]
                     hit_end = hit[1]
-                if length > 0 and hit_end > at and hit_start < at + length:
+                if length > 0 and hit_end > at - 4 and hit_start < at + length:
                     found.append((first, last, column, at, at + length))
                 at += length
             column += 1
@@ -267,8 +268,67 @@ def touched_fields(
     return found
 
 
-def row_numbers(buffer: bytes, bulk: int, starts: list[int]) -> tuple[list[int], int]:
-    """Which row each of the frames at `starts` is, counted from 0, and how many row frames there are.
+def looks_like_text(byte: i64) -> bool:
+    """Whether a byte of a length is a letter, a digit or one of ``+ - .``: what a find may not have before it."""
+    return (
+        (byte >= 48 and byte <= 57) or (byte >= 65 and byte <= 90) or (byte >= 97 and byte <= 122)
+        or byte == 43 or byte == 45 or byte == 46
+    )
+
+
+def long_values(
+    buffer: bytes, bulk: int, width: int, containers: list[int]
+) -> tuple[list[tuple[int, int, int, int, int]], int]:
+    """Fields like those of `touched_fields` that a search of raw bytes may fail to see the beginning of, and
+    how many row frames there are.
+
+    These are the values of 256 bytes or more whose length ends in a byte that looks like text, and all that
+    long in columns that hold further lengths inside (`containers`). Raises RemoteProtocolError for a long row
+    without exactly `width` fields.
+    """
+    found: list[tuple[int, int, int, int, int]] = []
+    position: i64 = 0
+    stop: i64 = len(buffer)
+    wanted: i64 = bulk
+    number: i64 = 0
+    columns: i64 = width
+    while position < stop:
+        last: i64 = frame_end(buffer, position, stop)
+        if buffer[position] == wanted:
+            number += 1
+            if last - position >= 267:
+                at: i64 = position + 5
+                high: i64 = buffer[at]
+                low: i64 = buffer[at + 1]
+                if ((high << 8) | low) != columns:
+                    raise RemoteProtocolError("a row has another width than its description")
+                at += 2
+                column: i64 = 0
+                while column < columns:
+                    if at + 4 > last:
+                        raise RemoteProtocolError("a row ends inside a field's length")
+                    b1: i64 = buffer[at]
+                    b2: i64 = buffer[at + 1]
+                    b3: i64 = buffer[at + 2]
+                    b4: i64 = buffer[at + 3]
+                    length: i64 = (b1 << 24) | (b2 << 16) | (b3 << 8) | b4
+                    at += 4
+                    if length == 0xFFFFFFFF:
+                        length = 0
+                    if at + length > last:
+                        raise RemoteProtocolError("a row ends inside a field")
+                    if length >= 256 and (looks_like_text(b4) or int(column) in containers):
+                        found.append((position, last, column, at, at + length))
+                    at += length
+                    column += 1
+                if at != last:
+                    raise RemoteProtocolError("a row's fields do not add up to its length")
+        position = last
+    return found, number
+
+
+def row_numbers(buffer: bytes, bulk: int, starts: list[int]) -> list[int]:
+    """Which row each of the frames at `starts` is, counted from 0.
 
     `buffer` holds complete frames only, `starts` ascend and each is the start of a frame of type `bulk`.
     """
@@ -280,7 +340,7 @@ def row_numbers(buffer: bytes, bulk: int, starts: list[int]) -> tuple[list[int],
     index: i64 = 0
     count: i64 = len(starts)
     next_start: i64 = starts[0] if count > 0 else -1
-    while position < stop:
+    while position < stop and index < count:
         last: i64 = frame_end(buffer, position, stop)
         while position == next_start:
             found.append(number)
@@ -291,7 +351,7 @@ def row_numbers(buffer: bytes, bulk: int, starts: list[int]) -> tuple[list[int],
         position = last
     if index < count:
         raise RemoteProtocolError("a row is looked for where no message begins")
-    return found, number
+    return found
 
 
 def column_values(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import string
 import struct
 from typing import Any
 
@@ -102,3 +103,15 @@ def test_tuples_are_counted_like_they_are_split(kernel: Any, groups: list[list[l
     bodies = [b"".join(map(body, rows)) for rows in groups] + [b"\xff\xff"] * trailer
     whole = b"".join(b"d" + struct.pack("!I", len(part) + 4) + part + frame([b"x"], ord("N")) for part in bodies)
     assert kernel.copy_text.count_tuples(whole, ord("d"), 0, len(whole)) == sum(map(len, groups)) + trailer
+
+
+@given(sizes=st.lists(st.integers(0, 700) | st.sampled_from([251, 252, 0x12C, 0x15D]), max_size=6))
+def test_long_frames_that_may_hide_their_beginning_are_told(kernel: Any, sizes: list[int]) -> None:
+    """Those whose length is 256 or more and ends like text; of binary rows all that long; of another type none."""
+    whole = b"".join(b"d" + struct.pack("!I", size + 4) + bytes(size) + frame([bytes(999)], ord("N")) for size in sizes)
+    for binary in (False, True):
+        found = kernel.copy_text.long_frames(whole, ord("d"), binary)
+        assert all(whole[start] == ord("d") for start, _ in found)
+        due = [size for size in sizes if size + 4 >= 256 and (
+            binary or chr((size + 4) % 256) in string.ascii_letters + string.digits + "+-.")]
+        assert [end - start - 5 for start, end in found] == due

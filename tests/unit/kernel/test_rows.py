@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 import struct
 from typing import Any
 
@@ -121,7 +122,8 @@ def test_random_bytes_are_rewritten_or_refused(kernel: Any, data: bytes, columns
         lambda: kernel.rows.touched_fields(data, BULK, 1, [(0, len(data))]),
         lambda: kernel.rows.column_values(data, BULK, 1, [0]),
         lambda: kernel.rows.blanked(data, BULK, 1, [0]),
-        lambda: kernel.rows.row_numbers(data, BULK, []),
+        lambda: kernel.rows.row_numbers(data, BULK, [0]),
+        lambda: kernel.rows.long_values(data * 9, BULK, 1, [0]),
     ):
         try:
             run()
@@ -131,7 +133,8 @@ def test_random_bytes_are_rewritten_or_refused(kernel: Any, data: bytes, columns
 
 @given(table=tables(), data=st.data())
 def test_touched_fields_are_those_that_share_a_byte(kernel: Any, table: list[Row], data: st.DataObject) -> None:
-    """Exactly the fields overlapping a hit are given, in order, and never one of another frame type."""
+    """Exactly the fields of which value or length overlap a hit are given, in order, and never one of another frame
+    type."""
     width = len(table[0]) if table else 0
     kinds = [data.draw(st.sampled_from([BULK, BULK, ord("N")])) for _ in table]
     stream = b"".join(frame(row, kind) for row, kind in zip(table, kinds, strict=True))
@@ -145,7 +148,7 @@ def test_touched_fields_are_those_that_share_a_byte(kernel: Any, table: list[Row
         for column, item in enumerate(row):
             inner += 4
             end = inner + len(item or b"")
-            if kind == BULK and item and any(start < end and stop > inner for start, stop in hits):
+            if kind == BULK and item and any(start < end and stop > inner - 4 for start, stop in hits):
                 expected.append((at, last, column, inner, end))
             inner = end
         at = last
@@ -175,8 +178,8 @@ def test_rows_are_numbered_by_their_frames(kernel: Any, table: list[Row], data: 
     frames = [frame(row, kind) for row, kind in zip(table, kinds, strict=True)]
     starts = [sum(map(len, frames[:place])) for place, kind in enumerate(kinds) if kind == BULK]
     chosen = data.draw(st.sets(st.sampled_from(range(len(starts))))) if starts else set()
-    numbers, total = kernel.rows.row_numbers(b"".join(frames), BULK, [starts[place] for place in sorted(chosen)])
-    assert (numbers, total) == (sorted(chosen), len(starts))
+    assert kernel.rows.row_numbers(b"".join(frames), BULK, [starts[place] for place in sorted(chosen)]) == sorted(chosen)
+    assert kernel.rows.long_values(b"".join(frames), BULK, len(table[0]) if table else 0, []) == ([], len(starts))
 
 
 @pytest.mark.parametrize("starts", [[1], [0, 3], [-1], [99]])
@@ -202,3 +205,25 @@ def test_blanking_moves_nothing(kernel: Any, table: list[Row], data: st.DataObje
 def test_a_large_value_is_blanked_whole(kernel: Any) -> None:
     """Beyond the prepared zeros too."""
     assert kernel.rows.blanked(frame([b"x" * 9000, b"a"]), BULK, 2, [0]) == frame([bytes(9000), b"a"])
+
+
+@given(sizes=st.lists(st.lists(st.integers(0, 700) | st.sampled_from([255, 256, 0x130, 0x161, 0x22B]), min_size=3, max_size=3), max_size=4),
+       containers=st.sets(st.integers(0, 2)))
+def test_long_values_that_may_hide_their_beginning_are_told(kernel: Any, sizes: list[list[int]], containers: set[int]) -> None:
+    """Those of 256 bytes or more whose length ends like text, and all that long in columns of containers."""
+    stream = b"".join(frame([bytes(size) for size in row]) + frame([bytes(999)], ord("N")) for row in sizes)
+    found, rows = kernel.rows.long_values(stream, BULK, 3, sorted(containers))
+    assert rows == len(sizes)
+    due = [(row, column) for row, widths in enumerate(sizes) for column, size in enumerate(widths)
+           if size >= 256 and (column in containers or chr(size % 256) in string.ascii_letters + string.digits + "+-.")]
+    starts = sorted({first for first, *_ in found})
+    numbers = dict(zip(starts, kernel.rows.row_numbers(stream, BULK, starts), strict=True))
+    assert [(numbers[first], column) for first, _, column, _, _ in found] == due
+    assert all(end - begin == sizes[numbers[first]][column] for first, _, column, begin, end in found)
+
+
+def test_a_long_row_of_another_width_is_an_error(kernel: Any) -> None:
+    """What is looked into must fit its description, found or not."""
+    for width in (1, 3):
+        with pytest.raises(RemoteProtocolError):
+            kernel.rows.long_values(frame([b"a" * 300, b"b"]), BULK, width, [])

@@ -15,7 +15,6 @@ from enum import Enum, auto
 FIRST_USER_OID = 16384
 """OIDs from here on are given out at run time (FirstNormalObjectId): citext, enums, composites."""
 
-JSON_OID = 114
 BYTEA_OID = 17
 NUMERIC_OID = 1700
 
@@ -83,3 +82,8 @@ def shape_of(oid: int) -> Shape:
 def hides_numbers(oid: int) -> bool:
     """Whether the binary format of the type can hold a number or an address that no search of its bytes shows."""
     return shape_of(ELEMENTS.get(oid, oid)) in _HIDING
+
+
+def is_container(oid: int) -> bool:
+    """Whether a value's binary format holds values with lengths of their own."""
+    return shape_of(oid) in (Shape.ARRAY, Shape.RECORD, Shape.RANGE, Shape.USER, Shape.OTHER)

@@ -21,6 +21,7 @@ from lockgate.kernel.copy_text import (
     count_lines,
     count_tuples,
     lines_are_whole,
+    long_frames,
     split_csv,
     split_lines,
     split_text,
@@ -101,6 +102,9 @@ class CopyMask:
         """The chunk with every find masked. Rows that are not whole yet stay here."""
         if self._carry or self._must_read or self._header_due or self._suspects() or not self._is_whole(chunk):
             return self._through_stream(chunk)
+        long = long_frames(chunk, self._bulk, self._kind == "copy-binary")
+        if long:
+            hits = sorted([*hits, *long])
         out: list[bytes] = []
         done = counted = 0
         for first, last in touched_frames(chunk, self._bulk, hits):

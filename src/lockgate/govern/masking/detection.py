@@ -1,8 +1,8 @@
 """Detection: content masks over a chunk of result frames, by one search of its raw bytes.
 
 1. One RE2 search over the whole chunk, headers and lengths included. Nothing found: the chunk goes
-   on as the same object. (The prefilters allow for the length before a value; the property tests hold
-   them to the precise detectors.)
+   on as the same object. (The prefilters allow for the length before a value, and where they cannot the
+   value is looked at anyway; the property tests hold them to the precise detectors.)
 2. Otherwise the frames and fields that a hit shares a byte with are looked up, and each such field
    is searched precisely and rewritten as its type allows (`search`, `conceal`); text fields of a chunk in
    one go. A find never crosses a field.
@@ -24,12 +24,20 @@ from typing import Protocol
 
 from lockgate.govern.masking.column_types import Shape, shape_of
 from lockgate.govern.masking.copying import CopyFormat, CopyMask, Hits
-from lockgate.govern.masking.detector import TRUSTED_CHUNK, Detector, Origin
+from lockgate.govern.masking.detector import Detector, Origin
 from lockgate.govern.masking.detectors import SHIPPED, DetectorSet
 from lockgate.govern.masking.screen import Columns, Kind, screen
 from lockgate.govern.masking.search import Find, Search, add_new
 from lockgate.govern.masking.voting import Ballot, Terms
-from lockgate.kernel.rows import Edit, apply_edits, blanked, column_values, row_numbers, touched_fields
+from lockgate.kernel.rows import (
+    Edit,
+    apply_edits,
+    blanked,
+    column_values,
+    long_values,
+    row_numbers,
+    touched_fields,
+)
 from lockgate.model import DetectMask
 
 _ROW_LIMIT = 64 << 20
@@ -108,12 +116,14 @@ class DetectPlan:
         """
         if self._copy is not None:
             return self._copy.apply(chunk, self._hits(chunk))
-        touched = self._touched(chunk)
+        long, total = long_values(chunk, self._bulk, self._width, self._screen.containers)
+        touched = self._touched(chunk, long)
         found, edits = self._searched(chunk, touched) if touched else ([], [])
         if self._ballot is not None:
             found = self._voted(chunk, touched, found, self._ballot)
+        self._rows += total
         if found or self._hot:
-            self._hot = self._hot_after(chunk, found)
+            self._hot = _hot_columns(found, total)
         for field, search, finds in found:
             first, last, _column, begin, end = field
             edits.append((first, last, begin, end, search.hidden(chunk[begin:end], finds)))
@@ -122,24 +132,16 @@ class DetectPlan:
         edits.sort(key=_place)
         return apply_edits(chunk, edits)
 
-    def _touched(self, chunk: bytes) -> list[Field]:
+    def _touched(self, chunk: bytes, long: list[Field]) -> list[Field]:
         """The fields that have to be looked at closely, in their order."""
         hot = self._hot
         hits = self._hits(blanked(chunk, self._bulk, self._width, hot) if hot else chunk)
         touched = touched_fields(chunk, self._bulk, self._width, hits) if hits else []
         read = sorted({*self._screen.read, *hot})
-        if not read:
-            return touched
-        values = column_values(chunk, self._bulk, self._width, read)
-        return sorted({*touched, *values}) if touched else values
-
-    def _hot_after(self, chunk: bytes, found: list[Found]) -> list[int]:
-        """The text columns in which so many values were finds that looking for them costs more than reading all."""
-        counts = Counter(field[2] for field, _, _ in found)
-        if not counts or counts.most_common(1)[0][1] < _LEAST_HOT:
-            return []
-        _, rows = row_numbers(chunk, self._bulk, [])
-        return sorted(column for column, count in counts.items() if count * 4 > rows and count >= _LEAST_HOT)
+        if read:
+            values = column_values(chunk, self._bulk, self._width, read)
+            touched = sorted({*touched, *values}) if touched else values
+        return sorted({*touched, *long}) if long else touched
 
     def _columns(self) -> Columns:
         """What conceals the columns, made when it is needed for the first time."""
@@ -149,9 +151,7 @@ class DetectPlan:
         return made
 
     def _hits(self, chunk: bytes) -> Hits:
-        """Where the prefilter finds something; everywhere in a chunk that is too long to trust it."""
-        if len(chunk) >= TRUSTED_CHUNK:
-            return [(0, len(chunk))]
+        """Where the prefilter finds something."""
         return [hit.span() for hit in self._screen.prefilter.finditer(chunk)]
 
     def _searched(self, chunk: bytes, touched: list[Field]) -> tuple[list[Found], list[Edit]]:
@@ -184,8 +184,7 @@ class DetectPlan:
             for field, _, finds in found for find in finds if ballot.is_open(field[2], find[2])
         }.items())
         starts = sorted({start for (start, _, _), _ in votes})
-        numbers, total = row_numbers(chunk, self._bulk, starts)
-        row_of = dict(zip(starts, numbers, strict=True))
+        row_of = dict(zip(starts, row_numbers(chunk, self._bulk, starts), strict=True)) if starts else {}
         for (start, column, _), detector in votes:
             ballot.cast(self._rows + row_of[start], column, detector)
         known = {field[3]: finds for field, _, finds in found} if ballot.elected else {}
@@ -193,7 +192,6 @@ class DetectPlan:
             fields = [field for field in touched if field[2] == column] if column in self._hot else (
                 column_values(chunk, self._bulk, self._width, [column]))
             found += self._suspected(chunk, fields, elections, known)
-        self._rows += total
         return found
 
     def _suspected(
@@ -221,8 +219,14 @@ class DetectPlan:
 
     def _behind(self, chunk: bytes, fields: list[Field], row: int) -> list[Field]:
         """Those of one column's `fields` that lie behind this row of the chunk."""
-        numbers, _ = row_numbers(chunk, self._bulk, [field[0] for field in fields])
+        numbers = row_numbers(chunk, self._bulk, [field[0] for field in fields])
         return [field for field, number in zip(fields, numbers, strict=True) if number > row]
+
+
+def _hot_columns(found: list[Found], rows: int) -> list[int]:
+    """The columns in which so many values were finds that looking for them costs more than reading all."""
+    counts = Counter(field[2] for field, _, _ in found)
+    return sorted(column for column, count in counts.items() if count >= _LEAST_HOT and count * 4 > rows)
 
 
 def _place(edit: Edit) -> int:

@@ -2,7 +2,7 @@
 
 `prefilter` is RE2 syntax and runs over raw wire bytes (lengths, headers and all). It must find
 something inside every value that the precise half accepts, so it holds no word boundary (the byte before
-a value is its length, which may be a letter or a digit; `BEFORE_DIGIT` and `BEFORE_WORD` allow for that)
+a value is its length, which may be a letter or a digit; `before` allows for that)
 and nothing that an escape of JSON, arrays, COPY text or CSV could write in another way. `find` runs on
 the content of one field and decides: a pattern, then a validator. The property tests hold the first
 half to the second.
@@ -22,17 +22,14 @@ from lockgate.govern.masking.column_types import FIRST_USER_OID
 REDACTED = b"xxxx"
 """The fixed text: no regex metacharacter, no quote, no escape, valid in JSON, arrays and CSV."""
 
-TRUSTED_CHUNK = 1 << 24
-"""Bytes. In a chunk below this size every length begins with a zero byte."""
-
-
 def before(excluded: str) -> str:
     r"""For a prefilter whose precise half allows none of these characters (a set's inside) before its find.
 
-    A value begins behind its length, of which the first byte is 0 (`detection` trusts no prefilter in longer
-    chunks) and the other three may be anything; the letter of an escape like ``\n`` is a letter only in raw.
+    A value of up to 255 bytes begins behind three zero bytes and its length, which may be such a character;
+    longer ones whose length ends in one are looked at in any case (`kernel.rows.long_values`). The letter of
+    an escape like ``\n`` is a letter only in raw.
     """
-    return rf"(?:^|[^{excluded}]|\x00[{excluded}]{{1,3}}|\\[a-z])"
+    return rf"(?:^|[^{excluded}]|\x00[{excluded}]|\\[a-z])"
 
 
 BEFORE_DIGIT = before("0-9")

@@ -15,7 +15,14 @@ from typing import Literal
 import re2
 
 from lockgate.errors import RemoteProtocolError
-from lockgate.govern.masking.column_types import BYTEA_OID, ELEMENTS, JSON_OID, Shape, hides_numbers, shape_of
+from lockgate.govern.masking.column_types import (
+    BYTEA_OID,
+    ELEMENTS,
+    Shape,
+    hides_numbers,
+    is_container,
+    shape_of,
+)
 from lockgate.govern.masking.conceal import Conceal, Concealer
 from lockgate.govern.masking.detector import Origin
 from lockgate.govern.masking.detectors import Active, DetectorSet
@@ -27,7 +34,7 @@ Kind = Literal["rows", "copy-text", "copy-csv", "copy-binary"]
 
 # What has to be decoded before it can be searched is touched whenever it occurs.
 _BYTEA_ESCAPES = r"\\(?:x[0-9a-fA-F]{2}|[0-3][0-7]{2})"
-_JSON_ESCAPES = r"\\[u/]"                    # json keeps escapes as they were written; jsonb does not
+_JSON_ESCAPES = r"\\[u/]"                    # json keeps escapes as they were written, jsonb makes some itself
 _ANY_ESCAPE = r"\\"
 _DOUBLED_QUOTE = r'""'
 
@@ -50,8 +57,8 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """The detectors that look into each column, the prefilter of all of them, and the columns of which every
-    value must be read. `active` without columns is for a stream that names no types.
+    """The detectors that look into each column, the prefilter of all of them, the columns of which every value
+    must be read, and those whose binary values hold values with lengths of their own. `active` without columns is for a stream that names no types.
     """
 
     types: tuple[int, ...]
@@ -61,6 +68,7 @@ class Screen:
     is_binary: bool
     prefilter: re2._Regexp
     read: tuple[int, ...]
+    containers: list[int]
     must_read: bool
     votes: bool
 
@@ -110,7 +118,8 @@ def screen(
     return Screen(
         types, tuple(code == 1 for code in codes), covering, active, is_binary,
         union((*(found.prefilter for found, _ in active), *_escapes(active, kind, types, codes))),
-        read, bool(read) or (is_binary and not types and _reads_numbers(active)),
+        read, [index for index, (oid, code) in enumerate(zip(types, codes, strict=True)) if code == 1 and is_container(oid)],
+        bool(read) or (is_binary and not types and _reads_numbers(active)),
         any(found.suspect is not None for found, _ in active),
     )
 
@@ -131,7 +140,7 @@ def _escapes(active: Active, kind: Kind, types: tuple[int, ...], codes: Sequence
     wanted: list[str] = []
     if BYTEA_OID in texts or (not types and kind != "copy-binary"):
         wanted.append(_BYTEA_ESCAPES)
-    if JSON_OID in {ELEMENTS.get(oid, oid) for oid in types}:
+    if any(shape_of(ELEMENTS.get(oid, oid)) in (Shape.JSON, Shape.JSONB) for oid in types):
         wanted.append(_JSON_ESCAPES)
     if any(found.takes_escapes for found, _ in active):
         is_escaped = kind in ("copy-text", "copy-csv") or any(

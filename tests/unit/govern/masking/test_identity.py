@@ -367,8 +367,7 @@ def test_a_column_that_is_lost_when_it_is_full_of_finds_is_caught(monkeypatch: p
 
 
 def _rows_not_counted(patch: pytest.MonkeyPatch) -> None:
-    whole = detection.row_numbers
-    patch.setattr(detection, "row_numbers", lambda chunk, bulk, starts: (whole(chunk, bulk, starts)[0], 0))
+    patch.setattr(detection, "long_values", lambda *_rest: ([], 0))
 
 
 def _election_from_its_own_chunk_on(patch: pytest.MonkeyPatch) -> None:

@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 
 from lockgate.errors import ConfigError
 from lockgate.govern.masking import DETECTORS, SHIPPED, DetectPlan, prefilter
-from lockgate.govern.masking.detector import TRUSTED_CHUNK, before
+from lockgate.govern.masking.detector import before
 from lockgate.govern.masking.prefilter import Choice, union
 from lockgate.govern.masking.search import Search
 from lockgate.model import DetectMask, MaskMethod
 from tests.unit.govern.masking.cases import FOUND
 from tests.unit.govern.masking.oracle import Thorough, expected
 from tests.unit.govern.masking.shapes import (
+    Row,
     accepted,
     as_array,
     as_json,
@@ -29,7 +30,10 @@ from tests.unit.govern.masking.shapes import (
 from tests.unit.govern.masking.test_identity import COLUMNS, FORMATS, HEADER, check_copy, chunked
 
 EVERY = tuple(DETECTORS[name].prefilter for name in sorted(DETECTORS))
-LENGTHS = [0, 0x0D, 0x2D, 0x30, 0x39, 0x41, 0x61, 0x7A, 0x3030, 0x6161, 0x2B2D, 0x303030, 0x616161, 0x2E2B2D, 0x613061]
+lengths = st.integers(0, 255).map(lambda last: bytes((0, 0, 0, last))) | st.tuples(
+    st.integers(0, 255), st.integers(0, 255), st.integers(0, 255), st.sampled_from([*range(43), 44, 47, *range(58, 65), *range(123, 256)]),
+).map(bytes)
+"""Lengths behind which a prefilter must see a value begin: short ones, and those that do not end like text."""
 
 
 @pytest.mark.parametrize("name", sorted(DETECTORS))
@@ -45,8 +49,7 @@ def test_no_prefilter_misses_what_its_detector_accepts(name: str, data: st.DataO
     beside = data.draw(st.sampled_from([b"", b"0", b"A", b"z", b"@", b"-", b"4111 ", b"\xff"]))
     raw = framed(row_body([filler, beside, value, filler]))
     start = 5 + 2 + 4 + len(filler) + 4 + len(beside) + 4
-    claimed = data.draw(st.sampled_from(LENGTHS))       # as if more of the value were to come
-    for whole in (raw, raw[: start - 4] + struct.pack("!I", claimed or len(value)) + raw[start:]):
+    for whole in (raw, raw[: start - 4] + data.draw(lengths) + raw[start:]):      # as if more of the value were to come
         for patterns in ((DETECTORS[name].prefilter,), EVERY):
             hits = [hit.span() for hit in union(patterns).finditer(whole)]
             assert any(first < start + len(value) and last > start for first, last in hits)
@@ -106,22 +109,50 @@ def test_joined_values_are_searched_like_single_ones(values: list[bytes]) -> Non
     assert [sorted(found, key=str) for found in Search(active, {}).finds_in(values)] == single
 
 
-def test_a_chunk_in_which_lengths_have_no_zero_byte_is_searched_whole() -> None:
-    """Where a value's length may look like digits in front of it, no prefilter is asked."""
-    value = b"4111111111111111".ljust(0x01303030, b"~")
-    assert len(value) > TRUSTED_CHUNK
-    assert union((DETECTORS["credit_card"].prefilter,)).search(framed(row_body([value]))) is None
-    plan = DetectPlan((DetectMask(("credit_card",), MaskMethod.REDACT),), (25,), (0,), "rows", ord("D"))
-    assert read_rows(plan.apply(framed(row_body([value]))))[0][0] == b"xxxx" + value[16:]
+LONG = [0x0130, 0x0161, 0x0261, 0x3030, 0x3161, 0x2B2D, 0x013030, 0x016162]
+"""Lengths of which the last byte looks like text and the ones before it do not all look like the length's begin."""
+
+
+@pytest.mark.parametrize("length", LONG)
+def test_long_values_hide_nothing_at_their_beginning(length: int) -> None:
+    """Where no prefilter can tell the length from the value, the value is looked at: rows, arrays and COPY."""
+    detects = (DetectMask(tuple(DETECTORS), MaskMethod.REDACT),)
+    active = SHIPPED.active(detects)
+    bounded = [text.encode() for name, text, _ in FOUND if "(?:^|" in DETECTORS[name].prefilter]
+    values = [text.ljust(length, b"~") for text in bounded[:: 1 if length < 0xFFFF else 6]]
+    assert any(union(EVERY).search(row_body([value])) is None for value in values)
+    plan = DetectPlan(detects, (25, 25), (0, 1), "rows", ord("D"), terms=None)
+    rows: list[Row] = [[value, b"x"] for value in values] + [[b"x", value] for value in values[:9]]
+    assert read_rows(plan.apply(stream(rows))) == expected(rows, active, (25, 25), (False, True), None)[0]
+    arrays: list[Row] = [[struct.pack("!iiIiii", 1, 0, 25, 1, 1, length) + value] for value in values[:30]]
+    plan = DetectPlan(detects, (1009,), (1,), "rows", ord("D"))
+    assert read_rows(plan.apply(stream(arrays))) == expected(arrays, active, (1009,), (True,), None)[0]
+    lines = [framed((text + b"\t").ljust(length - 5, b"~") + b"\n", "d") for text in bounded]
+    copy = DetectPlan(detects, (), (), "copy-text", ord("d"))
+    assert all(line not in copy.apply(line) for line in lines)
+    copy = DetectPlan(detects, (), (), "copy-binary", ord("d"), terms=None)
+    check_copy(copy, "copy-binary", rows, [framed(HEADER, "d"), *(framed(row_body(row), "d") for row in rows), framed(b"\xff\xff", "d")],
+               detects, None)
 
 
 def test_what_may_stand_before_a_find_is_what_the_precise_half_allows() -> None:
-    """`before` takes the start, any other character, the letter of an escape, and up to three bytes of a length."""
+    """`before` takes the start, any other character, the letter of an escape, and every length below 256."""
     pattern = union((before("A-Za-z0-9") + "x",))
-    for text in (b"x", b" x", b"\\nx", b"\0ax", b"\0aBx", b"\0a1bx"):
+    for text in (b"x", b" x", b"\\nx", *(bytes((0, last)) + b"x" for last in range(256))):
         assert pattern.search(text) is not None
-    for text in (b"ax", b" abx", b"\0abcdx", b"9x"):
+    for text in (b"ax", b" abx", b"\0abx", b"9x", b"\1ax"):
         assert pattern.search(text) is None
+
+
+def test_a_hit_that_ends_where_the_next_would_begin_hides_nothing() -> None:
+    """Bytes of a length that complete a hit are lost for the next one: whatever lies behind them is looked at too."""
+    value = b"DE89 3704 0044 0532 0130 00".ljust(0x303A3A, b"~")
+    assert struct.pack("!I", len(value)) == b"\0" + b"0::"
+    row: Row = [value]
+    plan = DetectPlan((DetectMask(("iban", "ipv6"), MaskMethod.REDACT),), (25,), (0,), "rows", ord("D"))
+    hits = [hit.span() for hit in union((DETECTORS["iban"].prefilter, DETECTORS["ipv6"].prefilter)).finditer(stream([row]))]
+    assert hits == [(8, 11)]
+    assert read_rows(plan.apply(stream([row])))[0][0] == b"xxxx" + value[27:]
 
 
 def test_a_choice_says_which_patterns_occur() -> None:
