@@ -299,7 +299,9 @@ def _range_is_clean(value: bytes, bound: Conceal, is_multi: bool) -> bool:
         while at + 4 <= len(value):
             (length,) = struct.unpack_from("!i", value, at)
             at += 4
-            if length < 0 or at + length > len(value) or not _range_is_clean(value[at : at + length], bound, is_multi=False):
+            if length < 0 or at + length > len(value):
+                return False
+            if not _range_is_clean(value[at : at + length], bound, is_multi=False):
                 return False
             at += length
         return at == len(value)
