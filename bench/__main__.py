@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import rawclient
+from lockgate.govern.masking import DETECTORS
 from testbed.gateway import gateway, issuer, run, spawn, wait_ready
 from testbed.postgres import Server, embedded, free_port
 
@@ -60,9 +61,9 @@ MASK = """\
   - name: hide
     mask: [{{columns: ["bulk.ssn", "pgbench_accounts.filler"], with: redact}}]
 """
-DETECT = """\
+DETECT = f"""\
   - name: detect
-    mask: [{{detect: [credit_card, jwt, aws_key, github_token], with: partial}}]
+    mask: [{{{{detect: [{", ".join(DETECTORS)}], with: partial}}}}]
 """
 
 

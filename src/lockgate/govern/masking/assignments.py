@@ -12,18 +12,19 @@ from lockgate.govern.masking.detector import Detector, Span, redacted
 from lockgate.govern.masking.validators import entropy_of
 
 _NAMES = (
-    r"(?:passw(?:or)?d|passphrase|pwd|secret|api[_-]?key|(?:access|auth|refresh|session|bearer)[_-]?token|private[_-]?key"
-    r"|account[_-]?key|sharedaccess(?:key|signature)|credential)"
+    r"(?:passw(?:or)?d|passphrase|pwd|secret|api[_-]?key|(?:access|auth|refresh|session|bearer)[_-]?token"
+    r"|private[_-]?key|account[_-]?key|sharedaccess(?:key|signature)|credential)"
 )
 _PASSWORD = re.compile(
     rb"(?i)" + _NAMES.encode() + rb"[a-z0-9_.-]{0,40}[\"']?\s{0,4}(?::=|=>?|:)\s{0,4}"
     rb"(?:\"([^\"\\\s\x00]{3,})\"|'([^'\\\s\x00]{3,})'|([^\s\"'\\,;&|{}()<>\x00]{3,}))"
 )
 _SQL_PASSWORD = re.compile(rb"(?i)(?:password|identified by)\s{1,4}'([^'\x00]{1,200})'")
-_OPTION = re.compile(rb"(?i)--(?:password|passwd|passphrase|token|api-?key|secret)[ ]{1,2}([^\s\"'\\,;&|{}()<>\x00-][^\s\"'\\,;&|{}()<>\x00]{2,})")
-_AUTHORIZATION = re.compile(
-    rb"(?i)(?:basic|bearer)[ ]{1,2}([a-z0-9._~+/=-]{16,4000})"
+_OPTION = re.compile(
+    rb"(?i)--(?:password|passwd|passphrase|token|api-?key|secret)[ ]{1,2}"
+    rb"([^\s\"'\\,;&|{}()<>\x00-][^\s\"'\\,;&|{}()<>\x00]{2,})"
 )
+_AUTHORIZATION = re.compile(rb"(?i)(?:basic|bearer)[ ]{1,2}([a-z0-9._~+/=-]{16,4000})")
 _URL_PASSWORD = re.compile(
     rb"(?i)[a-z][a-z0-9+.-]{1,20}://[^\s:/?#\[\]@\"'\\,{}\x00]{0,200}:([^\s@/\"'\\,{}\x00]{1,200})@"
 )

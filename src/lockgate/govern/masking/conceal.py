@@ -140,6 +140,8 @@ class Concealer:
         return self._zero(value, b"%d" % number, bytes(len(value)))
 
     def _numeric_binary(self, value: bytes) -> bytes | None:
+        if len(value) < 8:
+            return None
         if self._only_cards and value[2:4] < b"\0\3":          # the weight: fewer than 13 digits
             return value
         digits = _whole_number(value)
@@ -191,13 +193,11 @@ class Concealer:
         return None if _BINARY_CONTROLS.search(value) else new
 
     def _record_binary(self, value: bytes) -> bytes | None:
-        """``record_send``: a count, then type, length and bytes of each field. None on a find in one of them;
-        what does not add up to a record is searched as it is.
+        """``record_send``: a count, then type, length and bytes of each field. None on a find in one of them, and
+        for what does not add up.
         """
         fields = _record_fields(value)
-        if fields is None:
-            return self._other(value)
-        return None if self._has_find(fields) else value
+        return None if fields is None or self._has_find(fields) else value
 
     def _has_find(self, fields: list[tuple[int, bytes]]) -> bool:
         return any(self.for_column(oid, binary=True)(item) is not item for oid, item in fields)
@@ -256,8 +256,6 @@ def _json_string(raw: bytes) -> bytes | None:
 
 def _whole_number(value: bytes) -> bytes | None:
     """The digits of a ``numeric_send`` (count, weight, sign, scale, base-10000 digits) that is whole, else None."""
-    if len(value) < 8:
-        return None
     count, weight = struct.unpack_from("!Hh", value)
     if len(value) != 8 + 2 * count or not 0 <= weight <= 7:
         return None
@@ -273,7 +271,7 @@ def _record_fields(value: bytes) -> list[tuple[int, bytes]] | None:
     if len(value) < 4:
         return None
     (count,) = struct.unpack_from("!i", value)
-    if not 0 < count <= _MOST_FIELDS:
+    if not 0 <= count <= _MOST_FIELDS:
         return None
     found: list[tuple[int, bytes]] = []
     at = 4
@@ -299,7 +297,9 @@ def _range_is_clean(value: bytes, bound: Conceal, is_multi: bool) -> bool:
         while at + 4 <= len(value):
             (length,) = struct.unpack_from("!i", value, at)
             at += 4
-            if length < 0 or at + length > len(value) or not _range_is_clean(value[at : at + length], bound, is_multi=False):
+            if length < 0 or at + length > len(value):
+                return False
+            if not _range_is_clean(value[at : at + length], bound, is_multi=False):
                 return False
             at += length
         return at == len(value)

@@ -176,7 +176,7 @@ def _compiled(custom: CustomDetector, pattern: str, captures: bool) -> re2._Rege
 def _scope(custom: CustomDetector) -> Scope:
     for glob in custom.columns:
         if not _GLOB.fullmatch(glob):
-            raise _refusal(custom, f"{glob!r} is not a column glob", "schema.relation.column, relation.column or column")
+            raise _refusal(custom, f"{glob!r} is not a column glob", "schema.relation.column, relation.column, column")
     for name in custom.types:
         if name not in TYPES:
             raise _refusal(custom, f"detection does not look into type {name!r}", "one of " + ", ".join(sorted(TYPES)))

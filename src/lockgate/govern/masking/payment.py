@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import accumulate
 
 from lockgate.govern.masking.detector import (
     BEFORE_DIGIT,
@@ -12,7 +13,7 @@ from lockgate.govern.masking.detector import (
     Span,
     keep_last_digits,
 )
-from lockgate.govern.masking.validators import is_card, luhn, mod97
+from lockgate.govern.masking.validators import is_card, issued_lengths, luhn, mod97
 
 _RUN = re.compile(rb"[0-9](?:[ -]?[0-9]){12,}")
 _GROUP = re.compile(rb"[0-9]+")
@@ -44,10 +45,7 @@ def _cards_in(value: bytes) -> list[Span]:
         if len(digits) <= 19 and (is_card(digits) or _is_named(value, base, digits)):
             spans.append((base, stop))
         elif digits is not whole:
-            groups = [(group.start() + base, group.end() + base) for group in _GROUP.finditer(whole)]
-            index = 0
-            while index < len(groups):
-                index = _card_from(value, groups, index, spans)
+            spans += _windows_in(whole, digits, base)
     return spans
 
 
@@ -56,22 +54,24 @@ def _is_named(value: bytes, base: int, digits: bytes) -> bool:
     return _has_issuer(digits) and luhn(digits) and _NAMED_BEFORE.search(value, max(0, base - 40), base) is not None
 
 
-def _card_from(value: bytes, groups: list[Span], index: int, spans: list[Span]) -> int:
-    """Adds the longest card that starts at group `index`; returns the group to go on with."""
-    if value[groups[index][0]] in b"017":
-        return index + 1
-    digits = b""
-    best = -1
-    for after in range(index, len(groups)):
-        digits += value[groups[after][0] : groups[after][1]]
-        if len(digits) > 19:
-            break
-        if len(digits) >= 13 and is_card(digits):
-            best = after
-    if best < 0:
-        return index + 1
-    spans.append((groups[index][0], groups[best][1]))
-    return best + 1
+def _windows_in(run: bytes, digits: bytes, base: int) -> list[Span]:
+    """The cards in a run at `base` whose bare digits are `digits`: the longest from a border, then on behind it."""
+    groups = [group.span() for group in _GROUP.finditer(run)]
+    borders = [0, *accumulate([end - start for start, end in groups])]
+    place_of = {border: place for place, border in enumerate(borders)}
+    spans: list[Span] = []
+    index = 0
+    while index < len(groups):
+        first = borders[index]
+        after = index + 1
+        for length in reversed(issued_lengths(digits, first)):
+            place = place_of.get(first + length)
+            if place is not None and is_card(digits[first : first + length]):
+                spans.append((base + groups[index][0], base + groups[place - 1][1]))
+                after = place
+                break
+        index = after
+    return spans
 
 
 def _is_card_member(name: bytes, value: bytes) -> bool:
@@ -139,8 +139,9 @@ def _iban_partial(found: bytes) -> bytes:
 
 PAYMENT = (
     Detector(
-        "credit_card", BEFORE_DIGIT + r"(?:[2-689](?:[ -]?[0-9]){12}|1(?:[ -]?[0-9]){14}(?:[^0-9]|$))", _cards_in, keep_last_digits,
-        member=_is_card_member, number=is_card, suspect=_card_like,
+        "credit_card", BEFORE_DIGIT + r"(?:[2-689](?:[ -]?[0-9]){12}|1(?:[ -]?[0-9]){14}(?:[^0-9]|$))",
+        _cards_in, keep_last_digits, member=_is_card_member, number=is_card,
+        suspect=_card_like,
     ),
     Detector(
         "iban", BEFORE_WORD + rf"(?:{_COUNTRIES})[0-9]{{2}}(?:[ -]?[A-Z0-9]){{11}}", _ibans_in, _iban_partial,

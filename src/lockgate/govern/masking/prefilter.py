@@ -53,7 +53,9 @@ class Choice:
             # Fails when the memory does not do; unnoticed, the set would match nothing ever after.
             self._set.Compile()
         except re2.error as error:
-            raise ConfigError("the detectors' patterns are too large together", advice="use fewer or shorter patterns") from error
+            raise ConfigError(
+                "the detectors' patterns are too large together", advice="use fewer or shorter patterns"
+            ) from error
 
     def __call__(self, value: bytes) -> list[int]:
         """The places of the patterns that occur in `value`, in ascending order (of one pattern: always it)."""

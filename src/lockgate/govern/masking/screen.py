@@ -58,7 +58,8 @@ class Columns:
 @dataclass(frozen=True, slots=True)
 class Screen:
     """The detectors that look into each column, the prefilter of all of them, the columns of which every value
-    must be read, and those whose binary values hold values with lengths of their own. `active` without columns is for a stream that names no types.
+    must be read, and those whose binary values hold values with lengths of their own. `active` without columns
+    is for a stream that names no types.
     """
 
     types: tuple[int, ...]
@@ -115,11 +116,12 @@ def screen(
         index for index, (looking, oid, code) in enumerate(zip(covering, types, codes, strict=True))
         if code == 1 and hides_numbers(oid) and _reads_numbers(looking)
     )
+    described = enumerate(zip(types, codes, strict=True))
+    containers = [index for index, (oid, code) in described if code == 1 and is_container(oid)]
     return Screen(
         types, tuple(code == 1 for code in codes), covering, active, is_binary,
         union((*(found.prefilter for found, _ in active), *_escapes(active, kind, types, codes))),
-        read, [index for index, (oid, code) in enumerate(zip(types, codes, strict=True)) if code == 1 and is_container(oid)],
-        bool(read) or (is_binary and not types and _reads_numbers(active)),
+        read, containers, bool(read) or (is_binary and not types and _reads_numbers(active)),
         any(found.suspect is not None for found, _ in active),
     )
 

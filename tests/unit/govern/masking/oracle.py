@@ -68,13 +68,19 @@ def expected(
         new: Row = []
         for column, value in enumerate(row):
             oid, is_binary = (types[column], binary[column]) if types else (None, binary[0])
-            is_text = shape_of(oid) is Shape.TEXT or (is_binary and oid == 17) if oid is not None else (
-                not is_binary and value is not None and not _is_hex(value))
+            is_text = (
+                shape_of(oid) is Shape.TEXT or (is_binary and oid == 17)
+                if oid is not None
+                else (not is_binary and value is not None and not _is_hex(value))
+            )
             if value is None:
                 new.append(None)
             elif not is_text:
-                conceal = concealer.for_column(16384, binary=True) if oid is None and is_binary else (
-                    concealer.untyped if oid is None else concealer.for_column(oid, is_binary))
+                conceal = (
+                    concealer.for_column(16384, binary=True)
+                    if oid is None and is_binary
+                    else (concealer.untyped if oid is None else concealer.for_column(oid, is_binary))
+                )
                 new.append(conceal(value))
             else:
                 finds = concealer.search.finds(value)
@@ -82,15 +88,22 @@ def expected(
                 for name, detector in found.items():
                     key = (column, name)
                     counts[key] = counts.get(key, 0) + 1
-                    if terms is not None and key not in elected and counts[key] >= terms.least and (
-                            counts[key] / (number + 1) >= terms.share / 100):
+                    if (
+                        terms is not None
+                        and key not in elected
+                        and counts[key] >= terms.least
+                        and (counts[key] / (number + 1) >= terms.share / 100)
+                    ):
                         elected[key] = (number, detector)
                 for (place, _), (since, detector) in elected.items():
                     if place == column and since < number and detector.suspect is not None:
                         mine = [find for find in finds if find[2] is detector]
                         method = dict(active)[detector]
-                        finds += [(start, end, detector, method) for start, end in detector.suspect(value)
-                                  if all(end <= find[0] or find[1] <= start for find in mine)]
+                        finds += [
+                            (start, end, detector, method)
+                            for start, end in detector.suspect(value)
+                            if all(end <= find[0] or find[1] <= start for find in mine)
+                        ]
                 for find in finds:
                     masked[find[2].name] = masked.get(find[2].name, 0) + 1
                 new.append(spliced(value, finds) if finds else value)

@@ -89,10 +89,14 @@ def main() -> None:
     for one in judged():
         table.setdefault(one.claimed or "(no claim)", Counter())[one.verdict] += 1
         if one.verdict in ("missed", "false") and one.claimed:
-            print(f"{one.verdict:8}{one.claimed:18}{one.text[:70]!r:74}{known.get((one.claimed, one.text), 'NO REASON')}")
+            print(
+                f"{one.verdict:8}{one.claimed:18}{one.text[:70]!r:74}{known.get((one.claimed, one.text), 'NO REASON')}"
+            )
     print(f"\n{'':20}" + "".join(f"{verdict:>14}" for verdict in ("exact", "conservative", "missed", "false")))
     for name, counts in table.items():
-        print(f"{name:20}" + "".join(f"{counts[verdict]:14}" for verdict in ("exact", "conservative", "missed", "false")))
+        print(
+            f"{name:20}" + "".join(f"{counts[verdict]:14}" for verdict in ("exact", "conservative", "missed", "false"))
+        )
 
 
 if __name__ == "__main__":

@@ -28,8 +28,9 @@ def cards(draw: st.DrawFn) -> bytes:
     digits = prefix + draw(st.text("0123456789", min_size=length - len(prefix) - 1, max_size=length - len(prefix) - 1))
     digits += next(check for check in "0123456789" if luhn((digits + check).encode()))
     marks = draw(st.lists(st.sampled_from(["", "", "", " ", "-"]), min_size=length, max_size=length))
-    return "".join(digit + (mark if at + 1 < length else "") for at, (digit, mark) in
-                   enumerate(zip(digits, marks, strict=True))).encode()
+    return "".join(
+        digit + (mark if at + 1 < length else "") for at, (digit, mark) in enumerate(zip(digits, marks, strict=True))
+    ).encode()
 
 
 @st.composite
@@ -84,21 +85,61 @@ _SECRET = _ALNUM + "!$%^*-_+./"
 @st.composite
 def passwords(draw: st.DrawFn) -> bytes:
     secret = draw(st.text(_SECRET + "é", min_size=3, max_size=20))
-    form = draw(st.sampled_from([
-        "password={}", "DB_PASSWD: '{}'", '"client-secret": "{}"', "pwd := {}", "api_key=>{}", "x_access_token_v1 = {}",
-        "ALTER ROLE a PASSWORD '{}'", "user a identified by '{}'", "x --password {}", "--token {}", "--api-key {}",
-        "Authorization: Bearer {0}{0}{0}{0}{0}{0}", "Proxy: basic {0}{0}{0}{0}{0}{0}", "postgres://app:{}@db", "redis://:{}@h", "a+b://u:{}@h/x",
-    ]))
+    form = draw(
+        st.sampled_from(
+            [
+                "password={}",
+                "DB_PASSWD: '{}'",
+                '"client-secret": "{}"',
+                "pwd := {}",
+                "api_key=>{}",
+                "x_access_token_v1 = {}",
+                "ALTER ROLE a PASSWORD '{}'",
+                "user a identified by '{}'",
+                "x --password {}",
+                "--token {}",
+                "--api-key {}",
+                "Authorization: Bearer {0}{0}{0}{0}{0}{0}",
+                "Proxy: basic {0}{0}{0}{0}{0}{0}",
+                "postgres://app:{}@db",
+                "redis://:{}@h",
+                "a+b://u:{}@h/x",
+            ]
+        )
+    )
     return form.format(secret).encode()
 
 
 @st.composite
 def phones(draw: st.DrawFn) -> bytes:
-    form = draw(st.sampled_from([
-        "+# ## #######", "+### (##) ### ## ##", "+#/#######", "00## ## #######", "011 ## ###-####", "###-###-####", "(###)###-####",
-        "(###) ### ####", "###.###.####", "### ### ####", "#-###-###-####", "91 ###-###-####", "0## #######", "0 (###) #######",
-        "0###/######", "090-####-####", "0##########", "0# ## ## ## ##", "0#-#######", "tel ### ####", "Phone: #######", "mobile number #######",
-    ]))
+    form = draw(
+        st.sampled_from(
+            [
+                "+# ## #######",
+                "+### (##) ### ## ##",
+                "+#/#######",
+                "00## ## #######",
+                "011 ## ###-####",
+                "###-###-####",
+                "(###)###-####",
+                "(###) ### ####",
+                "###.###.####",
+                "### ### ####",
+                "#-###-###-####",
+                "91 ###-###-####",
+                "0## #######",
+                "0 (###) #######",
+                "0###/######",
+                "090-####-####",
+                "0##########",
+                "0# ## ## ## ##",
+                "0#-#######",
+                "tel ### ####",
+                "Phone: #######",
+                "mobile number #######",
+            ]
+        )
+    )
     return "".join(draw(st.sampled_from("0123456789")) if mark == "#" else mark for mark in form).encode()
 
 
@@ -111,7 +152,8 @@ def accepted(name: str) -> st.SearchStrategy[bytes]:
         "ssn": _by(personal._SSN_FORM.compiled) | named_numbers(("ssn", "Social Security", "SSN"), 9, 9),
         "phone": phones() | named_numbers(("tel", "Phone", "mobile", "fax"), 7, 15),
         "ipv6": ipv6s(),
-        "aws_key": _by(credentials._aws_ids.compiled) | _by(credentials._aws_secrets.compiled)
+        "aws_key": _by(credentials._aws_ids.compiled)
+        | _by(credentials._aws_secrets.compiled)
         | _by(credentials._aws_others.compiled),
         "password_assignment": passwords(),
         "high_entropy": random_assignments(),
@@ -123,7 +165,9 @@ def accepted(name: str) -> st.SearchStrategy[bytes]:
 
 def as_json(text: bytes, plain: bool) -> bytes:
     """A JSON document with the text in a member, and a member that is found by its name."""
-    return json.dumps({"a": text.decode("utf-8", "replace"), "phone": "5552671"}, ensure_ascii=plain).encode("utf-8", "replace")
+    return json.dumps({"a": text.decode("utf-8", "replace"), "phone": "5552671"}, ensure_ascii=plain).encode(
+        "utf-8", "replace"
+    )
 
 
 def as_array(text: bytes) -> bytes:

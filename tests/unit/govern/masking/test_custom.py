@@ -23,11 +23,24 @@ BULK = ord("D")
 OWN = (DetectMask(("own",), MaskMethod.REDACT),)
 
 
-def shown(custom: CustomDetector, value: bytes, oid: int = 25, method: MaskMethod = MaskMethod.REDACT,
-          origin: tuple[str, str, str] | None = None, binary: bool = False) -> bytes | None:
+def shown(
+    custom: CustomDetector,
+    value: bytes,
+    oid: int = 25,
+    method: MaskMethod = MaskMethod.REDACT,
+    origin: tuple[str, str, str] | None = None,
+    binary: bool = False,
+) -> bytes | None:
     """One value of one column with only this detector in force."""
-    plan = DetectPlan((DetectMask((custom.name,), method),), (oid,), (int(binary),), "rows", BULK,
-                      detectors=DetectorSet.of([custom]), origins=(origin,))
+    plan = DetectPlan(
+        (DetectMask((custom.name,), method),),
+        (oid,),
+        (int(binary),),
+        "rows",
+        BULK,
+        detectors=DetectorSet.of([custom]),
+        origins=(origin,),
+    )
     return read_rows(plan.apply(framed(row_body([value]))))[0][0]
 
 
@@ -52,7 +65,12 @@ fragments = st.recursive(
 
 @st.composite
 def detectors(draw: st.DrawFn) -> CustomDetector:
-    pattern = draw(st.sampled_from(_EDGES)) + draw(fragments) + draw(st.sampled_from(["", "X"])) + draw(st.sampled_from(_EDGES))
+    pattern = (
+        draw(st.sampled_from(_EDGES))
+        + draw(fragments)
+        + draw(st.sampled_from(["", "X"]))
+        + draw(st.sampled_from(_EDGES))
+    )
     custom = CustomDetector("own", pattern)
     try:
         compile_detector(custom)
@@ -127,11 +145,15 @@ def test_no_value_makes_a_pattern_slow() -> None:
 
 # ---------------------------------------------------------------- the prefilter
 
+
 @settings(max_examples=100)
 @given(custom=detectors(), data=st.data())
 def test_no_random_pattern_is_missed_in_any_format(custom: CustomDetector, data: st.DataObject) -> None:
     """Whatever the pattern, raw rows, escapes of JSON, arrays, bytea and COPY give what a scan of every field gives."""
-    value = data.draw(st.from_regex(custom.pattern.encode()) | st.from_regex(custom.pattern.encode()).map(lambda text: b"a" + text + b"\n"))
+    value = data.draw(
+        st.from_regex(custom.pattern.encode())
+        | st.from_regex(custom.pattern.encode()).map(lambda text: b"a" + text + b"\n")
+    )
     value = value.replace(b"\0", b"") if data.draw(st.booleans()) else value
     made = DetectorSet.of([custom])
     active = made.active(OWN)
@@ -151,11 +173,13 @@ def test_no_random_pattern_is_missed_in_any_format(custom: CustomDetector, data:
         copy = DetectPlan(OWN, (), (), kind, ord("d"), detectors=made)  # type: ignore[arg-type]
         check_copy(copy, kind, [[text, b"a"]], chunked(line([text, b"a"]), [], []), OWN, None, made)
     copy = DetectPlan(OWN, (), (), "copy-binary", ord("d"), detectors=made)
-    check_copy(copy, "copy-binary", [[value]], chunked(HEADER + row_body([value]) + b"\xff\xff", [19], [1]), OWN, None, made)
+    check_copy(
+        copy, "copy-binary", [[value]], chunked(HEADER + row_body([value]) + b"\xff\xff", [19], [1]), OWN, None, made
+    )
 
 
 @settings(max_examples=300)
-@given(custom=detectors(), value=st.binary(max_size=40) | st.text("abX7- .,é\"\\/\t", max_size=20).map(str.encode))
+@given(custom=detectors(), value=st.binary(max_size=40) | st.text('abX7- .,é"\\/\t', max_size=20).map(str.encode))
 def test_both_engines_agree(custom: CustomDetector, value: bytes) -> None:
     """Python's `re`, in which a pattern may have been tried, finds what RE2 finds; its `$` alone also matches before
     a last newline, its `\\s` alone takes a vertical tab.
@@ -203,7 +227,9 @@ def test_lengths_narrow(length: int, due: bool) -> None:
      (("hr.*.note",), ("crm", "customers", "note"), False), (("hr.*.note", "note"), ("crm", "customers", "note"), True),
      (("note",), None, True), ((), ("crm", "customers", "name"), True), (("a.b",), ("x", "a", "b.c"), False)],
 )  # fmt: skip
-def test_columns_narrow_by_where_a_value_comes_from(columns: tuple[str, ...], origin: tuple[str, str, str] | None, due: bool) -> None:
+def test_columns_narrow_by_where_a_value_comes_from(
+    columns: tuple[str, ...], origin: tuple[str, str, str] | None, due: bool
+) -> None:
     """By glob from the right; a value that comes from no known column is looked into."""
     assert (shown(CustomDetector("own", "a+", columns=columns), b"aa", origin=origin) == b"xxxx") is due
 
@@ -249,8 +275,11 @@ def test_a_description_that_makes_no_sense_is_refused(custom: CustomDetector) ->
 
 def test_names_are_taken_once() -> None:
     """A custom detector cannot take the place of a shipped one or of another, and there is a limit to them."""
-    for customs in ([CustomDetector("email", "a")], [CustomDetector("own", "a")] * 2,
-                    [CustomDetector(f"own{index}", "a") for index in range(MOST_CUSTOM + 1)]):
+    for customs in (
+        [CustomDetector("email", "a")],
+        [CustomDetector("own", "a")] * 2,
+        [CustomDetector(f"own{index}", "a") for index in range(MOST_CUSTOM + 1)],
+    ):
         with pytest.raises(ConfigError):
             DetectorSet.of(customs)
 

@@ -170,6 +170,40 @@ def test_what_is_masked_stays_valid_for_its_type(oid: int, value: bytes, binary:
     assert one(value, oid, binary) == due
 
 
+BROKEN: list[tuple[int, bytes]] = [
+    (1700, b"\0\1\0\3"), (1700, b""), (869, b"\x02\x20\0\4\x0a"), (869, b""), (3926, b"\x02\0\0\0\x08\0"),
+    (3926, b"\x02" + struct.pack("!iq", 8, 5) + b"\0"), (3926, b"\x02\xff\xff\xff\xfe"), (4536, struct.pack("!ii", 1, 99)),
+    (4536, struct.pack("!iib", 1, 1, 0) + b"\0"), (4536, struct.pack("!iibi", 1, 5, 0, 99)), (2249, b"\0"),
+    (2249, struct.pack("!iIi", 1, 20, 99)), (2249, struct.pack("!iIi", 1, 20, -2)), (2249, struct.pack("!i", 9999)),
+    (2249, struct.pack("!iIi", 2, 20, -1)), (2249, struct.pack("!iIi", 1, 20, -1) + b"\0"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("oid", "value"), BROKEN)
+def test_binary_values_that_do_not_add_up_become_null(oid: int, value: bytes) -> None:
+    """What must be read value by value and cannot be is not passed."""
+    assert one(value, oid, binary=True) is None
+
+
+def test_an_empty_record_and_range_pass() -> None:
+    """They add up and hold nothing."""
+    assert one(bytes(4), 2249, binary=True) == bytes(4)
+    assert one(b"\x01", 3926, binary=True) == b"\x01"
+    assert one(bytes(4), 4536, binary=True) == bytes(4)
+
+
+def test_a_member_of_a_telling_name_goes_as_a_whole() -> None:
+    """In JSON the name and the value are two tokens: together they are a find, however far the colon is within reason."""
+    for text, due in (
+        (b'{"password": "a b"}', b'{"password": "xxxx"}'), (b'{"userPhone" : "5552671"}', b'{"userPhone" : "xxxx"}'),
+        (b'{"cardNumber":"122000000000003"}', b'{"cardNumber":"xxxx"}'), (b'{"ssn": "107111013"}', b'{"ssn": "xxxx"}'),
+        (b'{"SecretAccessKey": "x"}', b'{"SecretAccessKey": "xxxx"}'), (b'{"salt": "9fJ2kQ7xVb4Zt1Rw8Lm3"}', b'{"salt": "xxxx"}'),
+        (b'{"phone":         "5552671"}', b'{"phone":         "5552671"}'), (b'{"order": "5552671"}', b'{"order": "5552671"}'),
+    ):  # fmt: skip
+        assert one(text, 114) == due
+    assert one(b'{"password": "a b"}', 114, method=MaskMethod.NULL) is None
+
+
 UNSEEN: list[tuple[int, bytes, bool]] = [
     (701, CARD, False),                                             # a float that shows a card's digits
     (701, struct.pack("!d", float(CARD)), True),

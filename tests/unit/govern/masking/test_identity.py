@@ -54,7 +54,11 @@ SUSPICIOUS = [b"219099999", b"219-09-9999", b"4111111111111111", b"4111 1111 111
               b"+1 415 555 2671", b"5552671", b"DE89 3704 0044 0532 0130 00", b"DE00 3704 0044 0532 0130 00"]  # fmt: skip
 POOL = [text.encode() for _, text, _ in FOUND] + [text.encode() for _, text in NOT_FOUND] + SUSPICIOUS
 
-noise = st.binary(max_size=70) | st.text(max_size=30).map(str.encode) | st.text("0123456789- @.", max_size=40).map(str.encode)
+noise = (
+    st.binary(max_size=70)
+    | st.text(max_size=30).map(str.encode)
+    | st.text("0123456789- @.", max_size=40).map(str.encode)
+)
 pieces = st.sampled_from(POOL) | st.sampled_from(POOL) | noise | st.sampled_from(sorted(DETECTORS)).flatmap(accepted)
 texts = st.lists(pieces, min_size=1, max_size=2).map(lambda parts: b" ".join(parts).replace(b"\0", b""))
 methods = st.sampled_from(list(MaskMethod))
@@ -65,7 +69,10 @@ suspicious = st.sampled_from(SUSPICIOUS)
 def masks(draw: st.DrawFn) -> tuple[DetectMask, ...]:
     """All detectors, hidden in up to three ways."""
     ways: dict[MaskMethod, list[str]] = {}
-    chosen = draw(st.lists(methods, min_size=len(DETECTORS), max_size=len(DETECTORS)) | st.just([MaskMethod.REDACT] * len(DETECTORS)))
+    chosen = draw(
+        st.lists(methods, min_size=len(DETECTORS), max_size=len(DETECTORS))
+        | st.just([MaskMethod.REDACT] * len(DETECTORS))
+    )
     for name, method in zip(DETECTORS, chosen, strict=True):
         ways.setdefault(method, []).append(name)
     return tuple(DetectMask(tuple(names), method) for method, names in ways.items())
@@ -89,8 +96,14 @@ COLUMNS: dict[str, tuple[int, bool, st.SearchStrategy[bytes | None]]] = {
 
 
 def check_rows(
-    plan: Any, rows: list[Row], cuts: list[int], types: tuple[int, ...], binary: tuple[bool, ...],
-    detects: tuple[DetectMask, ...], terms: Terms | None, detectors: DetectorSet,
+    plan: Any,
+    rows: list[Row],
+    cuts: list[int],
+    types: tuple[int, ...],
+    binary: tuple[bool, ...],
+    detects: tuple[DetectMask, ...],
+    terms: Terms | None,
+    detectors: DetectorSet,
 ) -> None:
     """The plan gives, over chunks of these many rows, what the scan of every field gives."""
     out = b""
@@ -104,13 +117,20 @@ def check_rows(
 
 
 @settings(max_examples=120)
-@given(data=st.data(), detects=masks(), terms=st.sampled_from([None, TERMS]), names=st.lists(st.sampled_from(sorted(COLUMNS)), min_size=1, max_size=3))
+@given(
+    data=st.data(),
+    detects=masks(),
+    terms=st.sampled_from([None, TERMS]),
+    names=st.lists(st.sampled_from(sorted(COLUMNS)), min_size=1, max_size=3),
+)
 def test_rows_are_masked_as_if_every_field_was_searched(
     kernel: Kernel, data: st.DataObject, detects: tuple[DetectMask, ...], terms: Terms | None, names: list[str]
 ) -> None:
     """Whatever the types and formats, and wherever chunks of whole frames are cut."""
     columns = [COLUMNS[name] for name in names]
-    rows = data.draw(st.lists(st.tuples(*(values | st.none() for _, _, values in columns)).map(list), min_size=1, max_size=8))
+    rows = data.draw(
+        st.lists(st.tuples(*(values | st.none() for _, _, values in columns)).map(list), min_size=1, max_size=8)
+    )
     cuts = data.draw(st.lists(st.integers(1, 4), max_size=8))
     types, binary = tuple(oid for oid, _, _ in columns), tuple(is_binary for _, is_binary, _ in columns)
     module = kernel.load("lockgate.govern.masking.detection")
@@ -120,8 +140,14 @@ def test_rows_are_masked_as_if_every_field_was_searched(
 
 
 @settings(max_examples=100)
-@given(rows=st.lists(st.tuples(suspicious | st.none(), suspicious).map(list), min_size=6, max_size=40), data=st.data(), detects=masks())
-def test_votes_depend_on_rows_and_not_on_chunks(rows: list[Row], data: st.DataObject, detects: tuple[DetectMask, ...]) -> None:
+@given(
+    rows=st.lists(st.tuples(suspicious | st.none(), suspicious).map(list), min_size=6, max_size=40),
+    data=st.data(),
+    detects=masks(),
+)
+def test_votes_depend_on_rows_and_not_on_chunks(
+    rows: list[Row], data: st.DataObject, detects: tuple[DetectMask, ...]
+) -> None:
     """In columns where many values are finds the vote comes to the same at every cut."""
     cuts = data.draw(st.lists(st.integers(1, 20), max_size=40))
     plan = DetectPlan(detects, (25, 25), (0, 1), "rows", BULK, terms=TERMS)
@@ -184,7 +210,8 @@ def _read_csv(data: bytes) -> list[Row]:
 
 
 FORMATS: dict[str, tuple[Callable[[Row], bytes], Callable[[bytes], list[Row]]]] = {
-    "copy-text": (_text_line, _read_text), "copy-csv": (_csv_line, _read_csv),
+    "copy-text": (_text_line, _read_text),
+    "copy-csv": (_csv_line, _read_csv),
 }
 
 
@@ -211,7 +238,12 @@ def chunked(whole: bytes, cuts: list[int], groups: list[int]) -> list[bytes]:
 
 
 def check_copy(
-    plan: Any, kind: str, rows: list[Row], chunks: list[bytes], detects: tuple[DetectMask, ...], terms: Terms | None,
+    plan: Any,
+    kind: str,
+    rows: list[Row],
+    chunks: list[bytes],
+    detects: tuple[DetectMask, ...],
+    terms: Terms | None,
     detectors: DetectorSet | None = None,
 ) -> None:
     """The plan gives, over these chunks of the COPY of the rows, what the scan of every field gives."""
@@ -220,7 +252,9 @@ def check_copy(
     if kind == "copy-binary":
         assert out == HEADER + b"".join(map(row_body, due)) + b"\xff\xff"
     else:
-        assert FORMATS[kind][1](out) == [[b"" if cell is None and kind == "copy-csv" else cell for cell in row] for row in due]
+        assert FORMATS[kind][1](out) == [
+            [b"" if cell is None and kind == "copy-csv" else cell for cell in row] for row in due
+        ]
     assert plan.masked == masked
 
 
@@ -232,15 +266,23 @@ def check_copy(
     detects=masks(), terms=st.sampled_from([None, TERMS]),
 )  # fmt: skip
 def test_copy_is_masked_as_if_every_field_was_searched(
-    kernel: Kernel, kind: str, rows: list[Row], cuts: list[int], groups: list[int],
-    detects: tuple[DetectMask, ...], terms: Terms | None,
+    kernel: Kernel,
+    kind: str,
+    rows: list[Row],
+    cuts: list[int],
+    groups: list[int],
+    detects: tuple[DetectMask, ...],
+    terms: Terms | None,
 ) -> None:
     """However rows lie in messages and messages in chunks."""
     module = kernel.load("lockgate.govern.masking.detection")
     shipped = kernel.load("lockgate.govern.masking.detectors").SHIPPED
     plan = module.DetectPlan(detects, (), (), kind, COPY_BULK, terms=terms, detectors=shipped)
-    whole = HEADER + b"".join(map(row_body, rows)) + b"\xff\xff" if kind == "copy-binary" else (
-        b"".join(map(FORMATS[kind][0], rows)))
+    whole = (
+        HEADER + b"".join(map(row_body, rows)) + b"\xff\xff"
+        if kind == "copy-binary"
+        else (b"".join(map(FORMATS[kind][0], rows)))
+    )
     check_copy(plan, kind, rows, chunked(whole, cuts, groups), detects, terms)
 
 
@@ -254,7 +296,12 @@ def check_pool(terms: Terms | None = None, detects: tuple[DetectMask, ...] = ALL
     """Fixed rows through `check_rows` and `check_copy`: each case of each detector, cut between any two rows."""
     screen.screen.cache_clear()
     detectors = DetectorSet.of()
-    rows: list[Row] = [[b"41111111", b"11111111"], *([value, b"x"] for value in POOL), [b"a", b"4111111111111111"], [b"a", b"10.0.0.1"]]
+    rows: list[Row] = [
+        [b"41111111", b"11111111"],
+        *([value, b"x"] for value in POOL),
+        [b"a", b"4111111111111111"],
+        [b"a", b"10.0.0.1"],
+    ]
     for size in (1, 7, len(rows)):
         plan = DetectPlan(detects, (25, 25), (0, 0), "rows", BULK, terms=terms, detectors=detectors)
         check_rows(plan, rows, [size] * len(rows), (25, 25), (False, False), detects, terms, DetectorSet.of())
@@ -278,7 +325,14 @@ def check_elections() -> None:
         check_copy(plan, "copy-text", rows, chunked(whole, [], []), ALL, TERMS)
         frames = [framed(_text_line(row), "d") for row in rows] + [DONE]
         plan = DetectPlan(ALL, (), (), "copy-text", COPY_BULK, terms=TERMS)
-        check_copy(plan, "copy-text", rows, [b"".join(frames[at : at + size]) for at in range(0, len(frames), size)], ALL, TERMS)
+        check_copy(
+            plan,
+            "copy-text",
+            rows,
+            [b"".join(frames[at : at + size]) for at in range(0, len(frames), size)],
+            ALL,
+            TERMS,
+        )
 
 
 def test_the_fixed_checks_pass() -> None:
@@ -292,8 +346,11 @@ def test_the_fixed_checks_pass() -> None:
 def test_a_prefilter_blind_to_one_detector_is_caught(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Each detector has a case that the check sees."""
     blind = DETECTORS[name].prefilter
-    monkeypatch.setattr(screen, "union", lambda patterns, union=screen.union: union(
-        tuple(pattern for pattern in patterns if pattern != blind)))
+    monkeypatch.setattr(
+        screen,
+        "union",
+        lambda patterns, union=screen.union: union(tuple(pattern for pattern in patterns if pattern != blind)),
+    )
     with pytest.raises(AssertionError):
         check_pool(detects=(DetectMask((name,), MaskMethod.REDACT),))
     screen.screen.cache_clear()
@@ -301,13 +358,20 @@ def test_a_prefilter_blind_to_one_detector_is_caught(monkeypatch: pytest.MonkeyP
 
 def _last_frame_unseen(patch: pytest.MonkeyPatch) -> None:
     whole = detection.touched_fields
-    patch.setattr(detection, "touched_fields", lambda chunk, *rest: [
-        field for field in whole(chunk, *rest) if field[1] != len(chunk)])
+    patch.setattr(
+        detection,
+        "touched_fields",
+        lambda chunk, *rest: [field for field in whole(chunk, *rest) if field[1] != len(chunk)],
+    )
 
 
 def _hits_one_short(patch: pytest.MonkeyPatch) -> None:
     whole = DetectPlan._hits
-    patch.setattr(DetectPlan, "_hits", lambda plan, chunk: [(start, end) for start, end in whole(plan, chunk) if end != len(chunk)])
+    patch.setattr(
+        DetectPlan,
+        "_hits",
+        lambda plan, chunk: [(start, end) for start, end in whole(plan, chunk) if end != len(chunk)],
+    )
 
 
 def _joined_without_a_mark(patch: pytest.MonkeyPatch) -> None:
@@ -340,7 +404,7 @@ def _whole_when_it_is_not(patch: pytest.MonkeyPatch) -> None:
 def test_a_fault_at_a_border_is_caught(monkeypatch: pytest.MonkeyPatch, fault: Patch) -> None:
     """A frame at a chunk's end, a field's end, a COPY row over two messages: each has a case."""
     fault(monkeypatch)
-    with pytest.raises((AssertionError, RemoteProtocolError)):      # some rows no longer add up
+    with pytest.raises((AssertionError, RemoteProtocolError)):  # some rows no longer add up
         check_pool()
 
 
@@ -355,7 +419,9 @@ def _hot_columns_unread(patch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("fault", [_blanked_too_much, _hot_columns_unread])
-def test_a_column_that_is_lost_when_it_is_full_of_finds_is_caught(monkeypatch: pytest.MonkeyPatch, fault: Patch) -> None:
+def test_a_column_that_is_lost_when_it_is_full_of_finds_is_caught(
+    monkeypatch: pytest.MonkeyPatch, fault: Patch
+) -> None:
     """Both what is read and what is still looked for have a case."""
     rows: list[Row] = [[b"219-09-9999", b"x"]] * 6 + [[b"219-09-9999", b"jane@example.org"]] * 3
     for patched in (False, True):

@@ -31,7 +31,10 @@ from tests.unit.govern.masking.test_identity import COLUMNS, FORMATS, HEADER, ch
 
 EVERY = tuple(DETECTORS[name].prefilter for name in sorted(DETECTORS))
 lengths = st.integers(0, 255).map(lambda last: bytes((0, 0, 0, last))) | st.tuples(
-    st.integers(0, 255), st.integers(0, 255), st.integers(0, 255), st.sampled_from([*range(43), 44, 47, *range(58, 65), *range(123, 256)]),
+    st.integers(0, 255),
+    st.integers(0, 255),
+    st.integers(0, 255),
+    st.sampled_from([*range(43), 44, 47, *range(58, 65), *range(123, 256)]),
 ).map(bytes)
 """Lengths behind which a prefilter must see a value begin: short ones, and those that do not end like text."""
 
@@ -49,7 +52,7 @@ def test_no_prefilter_misses_what_its_detector_accepts(name: str, data: st.DataO
     beside = data.draw(st.sampled_from([b"", b"0", b"A", b"z", b"@", b"-", b"4111 ", b"\xff"]))
     raw = framed(row_body([filler, beside, value, filler]))
     start = 5 + 2 + 4 + len(filler) + 4 + len(beside) + 4
-    for whole in (raw, raw[: start - 4] + data.draw(lengths) + raw[start:]):      # as if more of the value were to come
+    for whole in (raw, raw[: start - 4] + data.draw(lengths) + raw[start:]):  # as if more of the value were to come
         for patterns in ((DETECTORS[name].prefilter,), EVERY):
             hits = [hit.span() for hit in union(patterns).finditer(whole)]
             assert any(first < start + len(value) and last > start for first, last in hits)
@@ -77,8 +80,11 @@ def test_no_format_hides_a_find(name: str, data: st.DataObject) -> None:
     column = data.draw(st.sampled_from(sorted(COLUMNS)))
     oid, binary, _ = COLUMNS[column]
     made = {
-        "json": lambda: as_json(value, data.draw(st.booleans())), "jsonb, binary": lambda: b"\x01" + as_json(value, False),
-        "bytea, hex": lambda: b"\\x" + value.hex().encode(), "text[]": lambda: as_array(value), "bytea, octal": lambda: as_octal(value),
+        "json": lambda: as_json(value, data.draw(st.booleans())),
+        "jsonb, binary": lambda: b"\x01" + as_json(value, False),
+        "bytea, hex": lambda: b"\\x" + value.hex().encode(),
+        "text[]": lambda: as_array(value),
+        "bytea, octal": lambda: as_octal(value),
         "record, binary": lambda: struct.pack("!iIi", 1, 25, len(value)) + value,
     }.get(column, lambda: value)
     if not column.startswith(("int8", "inet")):
@@ -89,7 +95,9 @@ def test_no_format_hides_a_find(name: str, data: st.DataObject) -> None:
         copy = DetectPlan(detects, (), (), kind, ord("d"))  # type: ignore[arg-type]
         check_copy(copy, kind, [[value, b"a"]], chunked(line([value, b"a"]), [], []), detects, None)
     copy = DetectPlan(detects, (), (), "copy-binary", ord("d"))
-    check_copy(copy, "copy-binary", [[value]], chunked(HEADER + row_body([value]) + b"\xff\xff", [19], [1]), detects, None)
+    check_copy(
+        copy, "copy-binary", [[value]], chunked(HEADER + row_body([value]) + b"\xff\xff", [19], [1]), detects, None
+    )
 
 
 @pytest.mark.parametrize("name", sorted(DETECTORS))
@@ -131,8 +139,14 @@ def test_long_values_hide_nothing_at_their_beginning(length: int) -> None:
     copy = DetectPlan(detects, (), (), "copy-text", ord("d"))
     assert all(line not in copy.apply(line) for line in lines)
     copy = DetectPlan(detects, (), (), "copy-binary", ord("d"), terms=None)
-    check_copy(copy, "copy-binary", rows, [framed(HEADER, "d"), *(framed(row_body(row), "d") for row in rows), framed(b"\xff\xff", "d")],
-               detects, None)
+    check_copy(
+        copy,
+        "copy-binary",
+        rows,
+        [framed(HEADER, "d"), *(framed(row_body(row), "d") for row in rows), framed(b"\xff\xff", "d")],
+        detects,
+        None,
+    )
 
 
 def test_what_may_stand_before_a_find_is_what_the_precise_half_allows() -> None:
@@ -150,7 +164,9 @@ def test_a_hit_that_ends_where_the_next_would_begin_hides_nothing() -> None:
     assert struct.pack("!I", len(value)) == b"\0" + b"0::"
     row: Row = [value]
     plan = DetectPlan((DetectMask(("iban", "ipv6"), MaskMethod.REDACT),), (25,), (0,), "rows", ord("D"))
-    hits = [hit.span() for hit in union((DETECTORS["iban"].prefilter, DETECTORS["ipv6"].prefilter)).finditer(stream([row]))]
+    hits = [
+        hit.span() for hit in union((DETECTORS["iban"].prefilter, DETECTORS["ipv6"].prefilter)).finditer(stream([row]))
+    ]
     assert hits == [(8, 11)]
     assert read_rows(plan.apply(stream([row])))[0][0] == b"xxxx" + value[27:]
 

@@ -44,7 +44,16 @@ def test_an_article_number_is_no_card() -> None:
         assert not is_card(body + b"%d" % check)
 
 
-@pytest.mark.parametrize(("value", "due"), [(b"GB82 WEST 1234 5698 7654 32", True), (b"GB82WEST12345698765433", False), (b"GB82", False), (b"GB82-!", False), ("ÄÖ82WEST".encode(), False)])
+@pytest.mark.parametrize(
+    ("value", "due"),
+    [
+        (b"GB82 WEST 1234 5698 7654 32", True),
+        (b"GB82WEST12345698765433", False),
+        (b"GB82", False),
+        (b"GB82-!", False),
+        ("ÄÖ82WEST".encode(), False),
+    ],
+)
 def test_mod97_agrees_with_the_standard(value: bytes, due: bool) -> None:
     """ISO 13616's example."""
     assert mod97(value) is due

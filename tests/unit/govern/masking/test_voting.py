@@ -40,11 +40,16 @@ def test_after_an_election_the_weaker_form_suffices(name: str, strong: bytes, we
 
 def test_only_detectors_with_a_weaker_form_vote() -> None:
     """A token either has its form or it has not."""
-    assert {name for name, detector in DETECTORS.items() if detector.suspect is not None} == {name for name, *_ in WEAKER}
+    assert {name for name, detector in DETECTORS.items() if detector.suspect is not None} == {
+        name for name, *_ in WEAKER
+    }
     assert Ballot(Terms(1, 1)).cast(0, 0, DETECTORS["jwt"]) is False
 
 
-@pytest.mark.parametrize(("finds", "misses", "elected"), [(19, 0, False), (20, 0, True), (20, 5, True), (20, 6, False), (24, 6, True), (79, 20, False)])
+@pytest.mark.parametrize(
+    ("finds", "misses", "elected"),
+    [(19, 0, False), (20, 0, True), (20, 5, True), (20, 6, False), (24, 6, True), (79, 20, False)],
+)
 def test_it_takes_twenty_finds_in_four_fifths_of_the_rows(finds: int, misses: int, elected: bool) -> None:
     """The terms in force, counted over all rows so far."""
     ballot = Ballot(IN_FORCE)
@@ -84,11 +89,16 @@ def test_an_elected_detector_is_counted_no_more() -> None:
     assert ballot.is_open(1, SSN)
 
 
-values = st.sampled_from([b"219-09-9999", b"219099999", b"4111111111111111", b"4111111111111112", b"jane@example.org", b"a", b"", None])
+values = st.sampled_from(
+    [b"219-09-9999", b"219099999", b"4111111111111111", b"4111111111111112", b"jane@example.org", b"a", b"", None]
+)
 
 
 @settings(max_examples=150)
-@given(rows=st.lists(values.map(lambda value: [value]), max_size=40), more=st.lists(values.map(lambda value: [value]), max_size=20))
+@given(
+    rows=st.lists(values.map(lambda value: [value]), max_size=40),
+    more=st.lists(values.map(lambda value: [value]), max_size=20),
+)
 def test_a_vote_only_adds_masks(rows: list[Row], more: list[Row]) -> None:
     """Every value is hidden at least as much as without it; rows in front can add masks behind them, and rows behind
     change nothing in front of them.
