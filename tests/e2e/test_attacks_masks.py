@@ -58,6 +58,15 @@ INSERT INTO child VALUES (1, 1, '{SSN}');
 CREATE TABLE accounts (id int PRIMARY KEY, ssn text CONSTRAINT accounts_ssn UNIQUE, hit text);
 INSERT INTO accounts VALUES (1, '{SSN}');
 
+CREATE TABLE carried (id int, val text);
+CREATE TABLE copied (id int, ssn text);
+INSERT INTO copied VALUES (1, '{SSN}');
+CREATE FUNCTION carry() RETURNS trigger LANGUAGE plpgsql AS $$ DECLARE v text; BEGIN
+  v := NEW.ssn; INSERT INTO carried VALUES (NEW.id, v); RETURN NEW; END $$;
+CREATE TRIGGER t AFTER UPDATE ON copied FOR EACH ROW EXECUTE FUNCTION carry();
+CREATE FUNCTION touch() RETURNS int LANGUAGE sql AS 'UPDATE public.copied SET id = 1 RETURNING 1';
+CREATE SCHEMA elsewhere AUTHORIZATION app;
+
 CREATE VIEW ruled AS SELECT 1 AS x;
 CREATE RULE r AS ON INSERT TO ruled DO INSTEAD
   INSERT INTO people (id) VALUES (new.x) RETURNING (SELECT max(ssn)::int FROM people);
@@ -77,6 +86,22 @@ INSERT INTO listening VALUES (1);
 CREATE TRIGGER t BEFORE UPDATE ON listening FOR EACH ROW EXECUTE FUNCTION shout();
 """
 
+# What a trigger writes goes to what its name means when it runs: something of the session's own.
+REDIRECTED = [
+    ("CREATE TEMP TABLE carried (id int, foo text)", "UPDATE copied SET id = 7", "SELECT * FROM pg_temp.carried"),
+    ("CREATE TEMP TABLE carried (id int, foo text)", "SELECT touch()", "SELECT * FROM pg_temp.carried"),
+    ("CREATE TEMP TABLE carried (id int, foo text); UPDATE copied SET id = 7", "SELECT * FROM pg_temp.carried"),
+    ("CREATE TEMP TABLE other (id int, foo text)", "ALTER TABLE other RENAME TO carried; UPDATE copied SET id = 7",
+     "SELECT * FROM pg_temp.carried"),
+    ("SELECT 1 AS id, 'x'::text AS foo INTO TEMP carried", "UPDATE copied SET id = 7",
+     "ALTER TABLE pg_temp.carried RENAME TO kept", "SELECT * FROM kept"),
+    ("BEGIN", "CREATE TABLE elsewhere.carried (id int, foo text)", "SET LOCAL search_path = elsewhere, public",
+     "UPDATE copied SET id = 7", "ALTER TABLE elsewhere.carried RENAME TO kept", "COMMIT", "SELECT * FROM elsewhere.kept"),
+    ("BEGIN", "CREATE VIEW elsewhere.carried AS SELECT id, body AS val FROM public.notes",
+     "SET LOCAL search_path = elsewhere, public", "UPDATE copied SET id = 7", "SELECT * FROM public.notes", "ROLLBACK"),
+    ("BEGIN", "ALTER TABLE notes SET SCHEMA elsewhere", "ALTER TABLE elsewhere.notes RENAME TO carried",
+     "SET LOCAL search_path = elsewhere, public", "UPDATE copied SET id = 7", "SELECT * FROM elsewhere.carried", "ROLLBACK"),
+]
 LEAKS = [
     # let through: what is written is the client's own row, or stays in its column
     ("INSERT INTO filled (id) VALUES (1) ON CONFLICT (id) DO UPDATE SET ssn = excluded.ssn",
@@ -240,6 +265,22 @@ def leaked(text: bytes) -> list[bytes]:
 def test_no_sequence_delivers_a_value(attacked: str, steps: tuple[str, ...]) -> None:
     """No statements of one session bring a protected value to the client, whatever message carries it."""
     assert leaked(run(attacked, steps)) == []
+
+
+@pytest.mark.parametrize("steps", REDIRECTED, ids=lambda steps: steps[0][:60])
+def test_what_a_trigger_writes_is_not_led_elsewhere(backend: Server, attacked: str, steps: tuple[str, ...]) -> None:
+    """Neither by a temporary relation nor by a search path; on the direct connection each of them works."""
+    inside = [step for step in steps if step not in ("BEGIN", "COMMIT", "ROLLBACK")]
+    before = ("SET ROLE app", "BEGIN", *inside, "ROLLBACK")
+    assert leaked(run(backend.dsn("attacks"), before))
+    assert leaked(run(attacked, steps)) == []
+
+
+def test_a_trigger_fills_what_it_should(attacked: str) -> None:
+    """The same change goes on where nothing stands in the way, and what was written is masked."""
+    found = run(attacked, ("UPDATE copied SET id = 1", "SELECT touch()", "SELECT id, val FROM carried"))
+    assert leaked(found) == []
+    assert b"42501" not in found
 
 
 @pytest.mark.parametrize("statement", REFUSED, ids=lambda statement: statement[:60])

@@ -147,6 +147,12 @@ LEAKS = [
     ("P0001", f"value is {SSN}", {"W": "PL/pgSQL function f() line 3 at RAISE"}),
     ("42P01", f"relation {SSN}", {"W": "PL/pgSQL function f() line 3 at RAISE"}),
     ("12345", SSN, {}),
+    ("42P01", f'relation "{SSN}" does not exist', {}),
+    ("42704", f'unrecognized configuration parameter "a{SSN}"', {}),
+    ("42601", f'syntax error in tsquery: "a {SSN}"', {}),
+    ("42703", f'column "{SSN}" of relation "people" does not exist', {}),
+    ("3F000", f'schema "{SSN}" does not exist', {}),
+    ("34000", f'cursor "{SSN}" does not exist', {}),
     ("22012", "division by zero", {"W": f"SQL function {SSN}", "q": SSN, "H": SSN}),
 ]
 
@@ -238,6 +244,16 @@ def test_errors_with_detected_content_are_rebuilt() -> None:
     book >> Bytes(SERVER, s.error("23505", "duplicate", D=f"Key (card)=({CARD.decode()}) exists") + s.ready())
     assert CARD not in book.sent(CLIENT)
     assert s.errors(book.sent(CLIENT))[0]["C"] == "23505"
+
+
+@pytest.mark.parametrize("more", [{}, {"P": "8"}])
+def test_what_a_detector_finds_in_a_plain_text_is_withheld(more: dict[str, str]) -> None:
+    """Functions that look something up by name say what they were given."""
+    _, book = session(CARDS)
+    book >> Bytes(CLIENT, s.query("select body::regclass from t"))
+    book >> Bytes(SERVER, s.error("42P01", f'relation "{CARD.decode()}" does not exist', **more) + s.ready())
+    assert CARD not in book.sent(CLIENT)
+    assert s.errors(book.sent(CLIENT))[0]["C"] == "42P01"
 
 
 def test_a_row_that_does_not_add_up_ends_the_session_unseen() -> None:

@@ -58,6 +58,7 @@ class Labels:
     scattered: set[int] = field(default_factory=set)    # split by protected values: partitioned tables, views of them
     pairs: frozenset[tuple[int, int]] = frozenset()
     escaping: set[int] = field(default_factory=set)      # relations whose triggers put values where no label follows
+    fills: dict[int, set[tuple[str | None, str]]] = field(default_factory=dict)     # … and where one does, by name
     sources: frozenset[tuple[int, int]] = frozenset()                            # for `taint`: what reads splice, 0 for all
     digest: str = ""                                                             # of masks and pairs
     _verdicts: Verdicts | None = field(default=None, init=False, repr=False)
@@ -251,6 +252,8 @@ class _Closure:
             if spread.is_whole_row or column.name in spread.own:
                 changed |= self._add(relation.oid, column.number, cover, relation.kind != "v")
         for (schema, name), columns in spread.columns.items():
+            if columns is None or columns:
+                self.labels.fills.setdefault(relation.oid, set()).add((schema, name))
             for target in self.catalogue.candidates(schema, name):
                 for place, column in enumerate(target.columns):
                     if columns is None or column.name in columns or place in columns:

@@ -70,6 +70,9 @@ def plan(statement: Statement, masks: tuple[ColumnMask, ...], catalogue: Catalog
         return Refusal(RefusalCode.NOT_ENFORCEABLE, "a mask is due and the views are nested too deeply")
 
 
+_RENAMES: Final = frozenset(("RenameStmt", "AlterObjectSchemaStmt"))
+
+
 class _Plan:
     def __init__(self, statement: Statement, masks: tuple[ColumnMask, ...], catalogue: Catalogue,
                  session: SessionNames, trees: Sequence[Node] | None) -> None:
@@ -142,8 +145,19 @@ class _Plan:
         if self.session.defines_code and any(True for _ in calls_of(reading, self.catalogue)):
             raise refuse("it calls a function, and this transaction may have defined one that is not known yet",
                          "end the transaction first")
+        self._keep_in_place(verdicts.fills(calls_of(reading, self.catalogue)))
         self.touched = self.touched or verdicts.touches(reading) or (
             bool(reading.utilities) and verdicts.redefining_speaks())
+
+    def _keep_in_place(self, filled: frozenset[tuple[str | None, str]]) -> None:
+        """What triggers write to must be what the catalogue knows by that name, not something of this session's."""
+        reading = self.statement.reading
+        for schema, name in filled:
+            if (not self.session.knows_all or name in self.made or self.session.has_relation(schema, name)
+                    or (reading is not None and any(kind in _RENAMES for kind, _ in reading.utilities))):
+                raise refuse(
+                    f'a trigger puts protected values into "{name}", and this session may have made a relation of that name',
+                    "end the transaction and drop temporary relations of that name first, and send statements one by one")
 
     def _finish(self, splices: Splices) -> Masked:
         data = splices.apply()
@@ -291,6 +305,7 @@ class _Plan:
                 raise refuse(why)
             if self.labels.verdicts.escapes(relation):
                 raise refuse("a trigger of the relation puts protected values where they cannot be masked")
+            self._keep_in_place(self.labels.verdicts.fills([relation.oid]))
             self.touched = self.touched or self.labels.verdicts.reacts(relation)
 
     def _is_new(self, context: str, relation: Relation) -> bool:

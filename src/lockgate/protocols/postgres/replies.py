@@ -300,8 +300,9 @@ class Replies:
         """None where the backend's own words may pass as they are."""
         state = self._state
         is_labelled = state.is_transaction_labelled or (state.is_guarded if head is None else head.is_labelled)
-        if is_labelled or (head is not None and results.holds_detected(results.detects_of(head.grant), found)):
-            out = results.rebuilt(kind, found)
+        has_find = head is not None and results.holds_detected(results.detects_of(head.grant), found)
+        if is_labelled or has_find:
+            out = results.rebuilt(kind, found, has_find)
             return _DROP if out is None else out
         if head is not None and head.is_rewritten and "P" in found:
             return results.without_position(kind, found)

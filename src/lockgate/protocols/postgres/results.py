@@ -25,7 +25,7 @@ from lockgate.protocols.postgres import codec
 from lockgate.protocols.postgres import messages as m
 from lockgate.protocols.postgres.codec import Column
 from lockgate.protocols.postgres.sessionmasks import SessionMasks
-from lockgate.protocols.postgres.sqlstates import PLAIN_TEXT, condition
+from lockgate.protocols.postgres.sqlstates import PLAIN_TEXT, PLAIN_WHERE_PARSED, condition
 from lockgate.protocols.postgres.states import Owed, Reply
 
 PASS: Final = PassPlan()
@@ -137,13 +137,15 @@ def is_contradicted(labelled: frozenset[tuple[int, int]], columns: tuple[Column,
 # ---------------------------------------------------------------- errors and notices
 
 
-def rebuilt(kind: int, fields: Mapping[str, str]) -> bytes | None:
-    """An ErrorResponse or NoticeResponse without anything that could be a value of a row.
+def rebuilt(kind: int, fields: Mapping[str, str], has_find: bool = False) -> bytes | None:
+    """An ErrorResponse or NoticeResponse without anything that could be a value of a row. With `has_find` a detector
+    found something in it, so nothing of its text is left.
 
     None for a notice of which nothing may be said.
     """
     code = fields.get("C", "")
-    speaks_plainly = code in PLAIN_TEXT and "W" not in fields
+    is_plain = code in PLAIN_TEXT or (code in PLAIN_WHERE_PARSED and "P" in fields)
+    speaks_plainly = is_plain and not has_find and "W" not in fields
     if kind == m.NOTICE_RESPONSE and not speaks_plainly:
         return None
     known, name = condition(code)
@@ -154,7 +156,7 @@ def rebuilt(kind: int, fields: Mapping[str, str]) -> bytes | None:
         values.append((
             "H", "The server's own text is withheld: this statement touches data that is masked for you.",
         ))
-    if known.startswith("23") and "W" not in fields:
+    if known.startswith("23") and "W" not in fields and not has_find:
         values += [(letter, fields[letter]) for letter in _PLACES if letter in fields]
     return codec.fields(kind, values)
 

@@ -253,16 +253,21 @@ CONDITIONS: Final[dict[str, str]] = dict(
 )
 
 PLAIN_TEXT: Final = frozenset({
-    # The text names objects, words of the statement itself, or states of the session; never a row.
-    "25001", "25006", "25P01", "25P02", "26000", "34000", "3B001", "3D000", "3F000",
-    "40001", "40P01", "42501", "42601", "42602", "42622", "42701", "42702", "42703", "42704", "42710",
-    "42712", "42723", "42725", "42803", "42804", "42809", "42846", "42883", "42P01", "42P02", "42P03",
-    "42P05", "42P06", "42P07", "42P08", "42P09", "42P10", "42P18", "42P20",
-    "53100", "53200", "53300", "54001", "55006", "55P03",
+    # The text tells a state of the session or the server; never a row.
+    "25001", "25006", "25P01", "25P02", "40001", "40P01", "53100", "53200", "53300", "54001", "55P03",
     "57014", "57P01", "57P02", "57P03", "57P05",
 })
 """SQLSTATEs whose own messages hold no column value. PL code can raise any of them with any text,
 so the text passes only where the message has no CONTEXT, which every procedural language adds."""
+
+PLAIN_WHERE_PARSED: Final = frozenset({
+    # The text names objects, or words of the statement itself.
+    "3D000", "3F000", "42501", "42601", "42602", "42622", "42701", "42702", "42703", "42704", "42710",
+    "42712", "42723", "42725", "42803", "42804", "42809", "42846", "42883", "42P01", "42P02", "42P03",
+    "42P05", "42P06", "42P07", "42P08", "42P09", "42P10", "42P18", "42P20",
+})
+"""The same of the parser alone, which says where in the statement it is. A function that looks something up by name
+(``value::regclass``, ``current_setting(value)``, ``to_tsquery(value)``) has the same codes, and its argument in the text."""
 
 
 def condition(code: str) -> tuple[str, str]:

@@ -120,6 +120,15 @@ class Verdicts:
         """Whether a change of the relation makes a trigger put protected values where no label follows."""
         return bool(self._labels.escaping) and self._escapes([relation.oid])
 
+    def fills(self, roots: Iterable[Call | int]) -> frozenset[tuple[str | None, str]]:
+        """Names under which triggers write protected values, where calls or changes of relations (OIDs) lead to them. The
+        server looks a name up when it runs: the labels hold for what the catalogue knows by it."""
+        known = self._labels.fills
+        if not known:
+            return frozenset()
+        return frozenset(name for node in self._reached(roots, frozenset()) if isinstance(node, int)
+                         for name in known.get(node, ()))
+
     def redefining_speaks(self) -> bool:
         """Whether an event trigger may speak of protected rows."""
         return self._speaks([Call(routine.name, (routine,)) for routine in self._catalogue.code.events])
