@@ -230,6 +230,20 @@ def test_values_are_not_fetched_by_another_way(masked: Gateway, token: str) -> N
         assert "masked" in str(result.error_message)
 
 
+def test_a_name_given_anew_in_the_same_string_hides_no_execute(masked: Gateway, token: str) -> None:
+    """EXECUTE runs what the name means where it stands, which is not what the string prepares under it later."""
+    with psycopg.connect(masked.dsn(token, "masked"), autocommit=True) as connection:
+        raw = connection.pgconn
+        assert raw.prepare(b"shown", UNION.encode()).status == psycopg.pq.ExecStatus.COMMAND_OK
+        raw.send_query(b"EXECUTE shown; DEALLOCATE shown; PREPARE shown AS SELECT 1")
+        results = []
+        while (result := raw.get_result()) is not None:
+            results.append(result)
+        said = b" ".join(one.get_value(0, 0) or b"" for one in results if one.ntuples)
+        assert b"@" not in said
+        assert [one.status for one in results] == [psycopg.pq.ExecStatus.FATAL_ERROR]
+
+
 def test_looking_up_by_execute_counts(masked: Gateway, token: str) -> None:
     """A statement prepared by SQL is a look-up each time that it runs."""
     with psycopg.connect(masked.dsn(token, "masked"), autocommit=True) as connection:

@@ -164,15 +164,15 @@ class _Plan:
 
     def _session_names(self, statement: Statement) -> None:
         own = {name for name, _ in statement.prepares}
+        is_early = statement.reading is not None and "EXECUTE" in statement.reading.opaque     # of a name from before
         if statement.executes and self.labels.scattered and statement.reading is not None:
             why = counts_reason(statement.reading)
             if why is not None:
                 raise refuse(why)
         for name in statement.executes:
-            if name in own:
-                continue
+            # Also one that the string prepares: it is the session's where EXECUTE stands before PREPARE.
             candidates = self.session.prepared(name)
-            if not candidates:
+            if not candidates and (name not in own or is_early):
                 raise refuse(f'prepared statement "{name}" is not known in this session',
                               code=RefusalCode.UNKNOWN_OBJECT)
             for inner, digest in candidates:
