@@ -254,3 +254,21 @@ def test_looking_up_by_execute_counts(masked: Gateway, token: str) -> None:
                 connection.execute("EXECUTE look('ann@example.com')")
                 found += 1
         assert found <= 5
+
+
+@pytest.mark.parametrize("guesses", [
+    " UNION ALL ".join(f"SELECT {number} FROM hr.people WHERE email = 'g{number}'" for number in range(300)),
+    "SELECT id FROM hr.people WHERE email IN ('a', 'b', 'c', 'd', 'e', 'f')",
+    "SELECT id FROM hr.people WHERE email = ANY (ARRAY['a', 'b', 'c', 'd', 'e', 'f'])",
+])
+def test_many_guesses_in_one_statement_are_many(masked: Gateway, tokens: Issuer, guesses: str) -> None:
+    """More than the hour has are refused, and nothing of the hour is spent by that."""
+    fresh = tokens.token(f"guesser-{len(guesses)}", "agents")
+    with psycopg.connect(masked.dsn(fresh, "masked"), autocommit=True) as connection:
+        for _ in range(2):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege, match="looked up"):
+                connection.execute(guesses.encode())
+        look = "SELECT id FROM hr.people WHERE email IN ('ann@example.com', 'a', 'b')"
+        assert connection.execute(look.encode()).fetchall() == [(1,)]
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="looked up"):
+            connection.execute(look.encode())

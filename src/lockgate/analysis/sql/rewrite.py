@@ -388,7 +388,11 @@ class _Plan:
                              "Write a simpler statement, or send its parts one by one.")
             taints.append(taint)
             is_shown = statement.count == 1 and is_plain_query(tree["stmt"])
+            since = len(judge.lookups)
             verdicts.append(judge.judge(taint, is_shown=is_shown, changes=changes))
+            prepared = tree["stmt"].get("PrepareStmt")
+            if prepared is not None:                # it compares each time that the string runs it
+                judge.lookups += judge.lookups[since:] * statement.executes.count(prepared.get("name", ""))
             self._writes(taint, judge, writes_over)
             self._returning(self.targets.get(number, []), tree["stmt"], taint, splices)
             self.shown += judge.shown(taint)
