@@ -230,6 +230,20 @@ def test_values_are_not_fetched_by_another_way(masked: Gateway, token: str) -> N
         assert "masked" in str(result.error_message)
 
 
+def test_a_name_given_anew_in_the_same_string_hides_no_execute(masked: Gateway, token: str) -> None:
+    """EXECUTE runs what the name means where it stands, which is not what the string prepares under it later."""
+    with psycopg.connect(masked.dsn(token, "masked"), autocommit=True) as connection:
+        raw = connection.pgconn
+        assert raw.prepare(b"shown", UNION.encode()).status == psycopg.pq.ExecStatus.COMMAND_OK
+        raw.send_query(b"EXECUTE shown; DEALLOCATE shown; PREPARE shown AS SELECT 1")
+        results = []
+        while (result := raw.get_result()) is not None:
+            results.append(result)
+        said = b" ".join(one.get_value(0, 0) or b"" for one in results if one.ntuples)
+        assert b"@" not in said
+        assert [one.status for one in results] == [psycopg.pq.ExecStatus.FATAL_ERROR]
+
+
 def test_looking_up_by_execute_counts(masked: Gateway, token: str) -> None:
     """A statement prepared by SQL is a look-up each time that it runs."""
     with psycopg.connect(masked.dsn(token, "masked"), autocommit=True) as connection:
@@ -240,3 +254,21 @@ def test_looking_up_by_execute_counts(masked: Gateway, token: str) -> None:
                 connection.execute("EXECUTE look('ann@example.com')")
                 found += 1
         assert found <= 5
+
+
+@pytest.mark.parametrize("guesses", [
+    " UNION ALL ".join(f"SELECT {number} FROM hr.people WHERE email = 'g{number}'" for number in range(300)),
+    "SELECT id FROM hr.people WHERE email IN ('a', 'b', 'c', 'd', 'e', 'f')",
+    "SELECT id FROM hr.people WHERE email = ANY (ARRAY['a', 'b', 'c', 'd', 'e', 'f'])",
+])
+def test_many_guesses_in_one_statement_are_many(masked: Gateway, tokens: Issuer, guesses: str) -> None:
+    """More than the hour has are refused, and nothing of the hour is spent by that."""
+    fresh = tokens.token(f"guesser-{len(guesses)}", "agents")
+    with psycopg.connect(masked.dsn(fresh, "masked"), autocommit=True) as connection:
+        for _ in range(2):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege, match="looked up"):
+                connection.execute(guesses.encode())
+        look = "SELECT id FROM hr.people WHERE email IN ('ann@example.com', 'a', 'b')"
+        assert connection.execute(look.encode()).fetchall() == [(1,)]
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="looked up"):
+            connection.execute(look.encode())

@@ -189,6 +189,21 @@ def test_copy_data_is_looked_at(connection: psycopg.Connection, direct: psycopg.
     assert direct.execute("SELECT body FROM notes ORDER BY id").fetchall() == [("plain",), ("pay with xxxx now",), ("last",)]
 
 
+@pytest.mark.parametrize(("cell", "says"), [
+    ("AKIA\\x49OSFODNN7EXAMPLE", "aws_key"), ("\\101KIA\\111OSFODNN7EXAMPLE", "aws_key"), ("\\x78xx\\170", "mask"),
+])
+@pytest.mark.parametrize("size", [1, 10_000])
+def test_escapes_of_copy_hide_nothing(connection: psycopg.Connection, direct: psycopg.Connection, cell: str, says: str,
+                                      size: int) -> None:
+    """A character written by its number is that character to the checks as well, wherever the messages are cut."""
+    data = f"7031\t{cell}\n"
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match=says), \
+            connection.cursor().copy("COPY notes FROM STDIN") as stream:
+        for start in range(0, len(data), size):
+            stream.write(data[start:start + size])
+    assert direct.execute("SELECT count(*) FROM notes").fetchone() == (0,)
+
+
 def test_binary_copy_data_is_looked_at(connection: psycopg.Connection, direct: psycopg.Connection) -> None:
     """The same in the binary format."""
     def copy(value: str) -> None:

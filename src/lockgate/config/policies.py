@@ -63,7 +63,9 @@ class MaskSettings(Strict):
                                       "compare with the masks, equal constants, or use the real values.")
     lookups: str = Field(
         default="60/h", pattern=r"^\d{1,6}/h$",
-        description="With `predicates: equality`: comparisons per hour and identity.")
+        description="With `predicates: equality`: comparisons per hour and identity. Each constant or parameter that "
+                    "a column is compared with is one, wherever it stands in a statement; a statement that needs more "
+                    "than is left is refused and counts nothing.")
     key: Literal["task", "connection"] = Field(
         default="task", description="Where equal values get equal masks: in one task, or in all of a connection.")
     returns: bool = Field(

@@ -22,8 +22,8 @@ class Planned:
     `forward` are the statement's bytes as they would go on (rewritten where masks demand it) and
     what the record commits to; `digest` is the hex SHA-256 of the mask plan ('' when nothing is
     masked); `carry` is the protocol's own state (lineage, what to rebuild), which the grant gives back; `lookups`
-    are comparisons with protected columns that count: (label, bound per hour, 0 for none). `noted` are things
-    found in the request that go on record, one name for each.
+    are comparisons with protected columns that count: (label, bound per hour, 0 for none), one for each constant.
+    `noted` are things found in the request that go on record, one name for each.
     """
 
     forward: bytes

@@ -7,7 +7,7 @@ have more than twice the bound in any hour. Callers are remembered in a bounded 
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Hashable, Sequence
 from typing import Final
 
@@ -24,14 +24,17 @@ class LookupBudget:
         self._counts: OrderedDict[Hashable, tuple[int, int, int]] = OrderedDict()
 
     def spend(self, caller: Hashable, lookups: Sequence[tuple[str, int]], now: float) -> str | None:
-        """Count each (label, bound per hour; 0 is no bound) once. The label that is spent, or None; then nothing is
-        counted."""
-        for label, bound in lookups:
-            if bound and self._used((caller, label), now) >= bound:
+        """Count each (label, bound per hour; 0 is no bound), as often as it stands there: one statement may compare
+        many times, and each comparison is a guess. None if all of them fit into what is left; else a label for which
+        they do not, and nothing is counted: what is refused tells nothing.
+
+        Where a label has several bounds, all its comparisons have to fit into each of them."""
+        wanted = Counter(label for label, bound in lookups if bound)
+        for label, bound in dict.fromkeys(lookups):
+            if bound and int(self._used((caller, label), now)) + wanted[label] > bound:
                 return label
-        for label, bound in lookups:
-            if bound:
-                self._count((caller, label), now)
+        for label, times in wanted.items():
+            self._count((caller, label), times, now)
         return None
 
     def _used(self, key: Hashable, now: float) -> float:
@@ -46,9 +49,9 @@ class LookupBudget:
             return hour, here, before
         return hour, 0, here if then == hour - 1 else 0
 
-    def _count(self, key: Hashable, now: float) -> None:
+    def _count(self, key: Hashable, times: int, now: float) -> None:
         hour, here, before = self._at(key, now)
-        self._counts[key] = (hour, here + 1, before)
+        self._counts[key] = (hour, here + times, before)
         self._counts.move_to_end(key)
         if len(self._counts) > _CALLERS:
             self._counts.popitem(last=False)

@@ -513,8 +513,9 @@ _AUDIT_UNAVAILABLE = Refusal(
 )
 _LOOKUPS_SPENT = Refusal(
     RefusalCode.DENIED,
-    "as many rows as policy allows in an hour have been looked up by a masked column",
-    hint="Try again later, find the rows by another column, or ask those who own the policy.",
+    "it compares a masked column with more constants than policy leaves for this hour: as many have been looked up",
+    hint="Each constant counts, and nothing of this statement was counted or executed. Send fewer, try again later, find "
+         "the rows by another column, or ask those who own the policy.",
 )
 _EXPIRED = Refusal(
     RefusalCode.EXPIRED,

@@ -260,6 +260,15 @@ def test_execute_takes_the_effects_of_what_was_prepared() -> None:
     assert again.key != judged.key != execute.key
 
 
+def test_execute_before_its_name_is_given_anew_is_what_the_session_prepared() -> None:
+    """The string's own PREPARE, which comes later, says nothing of it."""
+    analyzer, session = Analyzer(), SessionNames()
+    text = analyzer.statement("EXECUTE q; DEALLOCATE q; PREPARE q AS SELECT 1")
+    assert analyzer.in_session(text, session).verbs == VERBS
+    session.prepare("q", analyzer.statement("PREPARE q AS DELETE FROM t").prepares[0][1])
+    assert "delete" in analyzer.in_session(text, session).verbs
+
+
 def test_prepared_text_is_that_of_the_prepare() -> None:
     """A prepared statement stands on its own: its text and positions are those of the PREPARE alone."""
     inner = read("SELECT 'é'; PREPARE q AS SELECT * FROM t").prepares[0][1]

@@ -68,7 +68,12 @@ def test_equality_uses_the_real_value_and_is_counted(text: str) -> None:
 @pytest.mark.parametrize("text", [
     "SELECT id FROM t WHERE ssn LIKE 'x'", "SELECT id FROM t WHERE ssn = name", "SELECT id FROM t WHERE ssn = 'x' OR id = 1",
     "SELECT id FROM t WHERE ssn > 'x'", "SELECT id FROM t WHERE NOT ssn = 'x'", "SELECT id FROM t ORDER BY ssn",
-    "SELECT id FROM t WHERE lower(ssn) = 'x'", "SELECT id FROM t WHERE ssn = ANY ($1)", "CREATE TABLE x AS SELECT ssn FROM t WHERE ssn = 'a'",
+    "SELECT id FROM t WHERE lower(ssn) = 'x'", "SELECT id FROM t WHERE ssn = ANY ($1)",
+    "SELECT id FROM t WHERE ssn = ANY ('{a,b}'::text[])", "SELECT id FROM t WHERE ssn = ANY (ARRAY[$1, $2])",
+    "SELECT id FROM t WHERE ssn = ANY (ARRAY['{a,b}'::text[]])", "SELECT id FROM t WHERE ssn = ANY (ARRAY['{a}', '{a,b}'::_text])",
+    "SELECT id FROM t WHERE (ssn, id) IN (('a', 1), ('b', 2))", "SELECT id FROM t WHERE (ssn, id) = ('a', 1)",
+    "SELECT id FROM t JOIN (VALUES ('a'), ('b')) v(x) ON ssn = x", "SELECT id FROM t WHERE ssn IN (VALUES ('a'), ('b'))",
+    "SELECT id FROM t WHERE ssn = (SELECT 'a')", "CREATE TABLE x AS SELECT ssn FROM t WHERE ssn = 'a'",
 ])
 def test_equality_is_nothing_more(text: str) -> None:
     """Any other condition is refused under `equality`."""
@@ -230,3 +235,47 @@ def test_an_execute_counts_the_look_ups_of_what_it_runs() -> None:
     planned = plan("EXECUTE q('a')", masks=by, session=session)
     assert isinstance(planned, Masked)
     assert [one.label for one in planned.lookups] == ["pii.ssn"]
+
+
+@pytest.mark.parametrize(("text", "count"), [
+    (" UNION ALL ".join(f"SELECT {number} FROM t WHERE ssn = 'g{number}'" for number in range(300)), 300),
+    ("SELECT id FROM t WHERE ssn IN ('a', 'b', $1)", 3), ("SELECT id FROM t WHERE ssn = ANY (ARRAY['a', 'b', $1::text])", 3),
+    ("SELECT id FROM t WHERE ssn = 'a' AND ssn = 'a'", 2), ("SELECT 1 FROM t, LATERAL (SELECT 1 FROM t b WHERE b.ssn = 'a') q", 1),
+    ("DELETE FROM t WHERE ssn = 'a'; DELETE FROM t WHERE ssn = 'b'", 2),
+    ("PREPARE q AS SELECT id FROM t WHERE ssn = $1; EXECUTE q('a'); EXECUTE q('b')", 3),
+])
+def test_each_constant_is_a_comparison(text: str, count: int) -> None:
+    """However many of them stand in one statement or string."""
+    planned = plan(text, masks=masks(Predicates.EQUALITY))
+    assert isinstance(planned, Masked)
+    assert len(planned.lookups) == count
+
+
+@pytest.mark.parametrize("size", [1, 2, 50])
+def test_literals_of_a_known_shape_are_counted(size: int) -> None:
+    """Also equal ones: a statement that is known by its shape has as many comparisons as one that is read."""
+    analyzer, database = Analyzer(), standard()
+    for number in range(4):
+        text = " UNION ALL ".join([f"SELECT 1 FROM t WHERE ssn = 'g{number}'"] * size)
+        planned = analyzer.mask(analyzer.statement(text), masks(Predicates.EQUALITY), database.catalogue(), SessionNames())
+        assert isinstance(planned, Masked)
+        assert len(planned.lookups) == size
+
+
+def test_an_execute_that_stands_before_its_name_is_given_anew_is_the_sessions() -> None:
+    """It counts, and what a message made with real values is not run that way either."""
+    session, analyzer = SessionNames(), Analyzer()
+    by = masks(Predicates.EQUALITY)
+    prepared = plan("PREPARE q AS SELECT id FROM t WHERE ssn = $1", masks=by)
+    assert isinstance(prepared, Masked)
+    session.prepare("q", analyzer.statement("SELECT id FROM t WHERE ssn = $1"), prepared.masks_digest)
+    planned = plan("EXECUTE q('a'); EXECUTE q('b'); DEALLOCATE q; PREPARE q AS SELECT 1", masks=by, session=session)
+    assert isinstance(planned, Masked)
+    assert len(planned.lookups) == 2
+    shows = SessionNames()
+    shows.prepare("q", analyzer.statement("SELECT ssn FROM t"), SHOWS_VALUES)
+    refused = plan("EXECUTE q; DEALLOCATE q; PREPARE q AS SELECT 1", masks=masks(method=MaskMethod.HASH), session=shows)
+    assert isinstance(refused, Refusal)
+    unknown = plan("EXECUTE q; DEALLOCATE q; PREPARE q AS SELECT 1", masks=masks(method=MaskMethod.HASH), session=SessionNames())
+    assert isinstance(unknown, Refusal)
+    assert isinstance(plan("PREPARE q AS SELECT 1; EXECUTE q", masks=masks(), session=SessionNames()), Masked)

@@ -27,16 +27,34 @@ def test_nothing_is_counted_of_a_request_that_is_refused() -> None:
     assert budget.spend("a", [("two", 1)], 0.0) is None
 
 
+def test_each_comparison_of_a_request_counts() -> None:
+    """As often as a label stands there; what does not fit as a whole is refused as a whole and counts nothing."""
+    budget = LookupBudget()
+    assert budget.spend("a", [("pii", 5)] * 300, 0.0) == "pii"
+    assert budget.spend("a", [("pii", 5)] * 4, 0.0) is None
+    assert budget.spend("a", [("pii", 5)] * 2, 0.0) == "pii"
+    assert budget.spend("a", [("pii", 5)], 0.0) is None
+    assert budget.spend("a", [("pii", 5)], 0.0) == "pii"
+
+
+def test_a_label_with_two_bounds_keeps_the_smaller() -> None:
+    """All comparisons under it have to fit into each bound."""
+    budget = LookupBudget()
+    assert budget.spend("a", [("pii", 60), ("pii", 60), ("pii", 2)], 0.0) == "pii"
+    assert budget.spend("a", [("pii", 60), ("pii", 2), ("pii", 0)], 0.0) is None
+
+
 def test_without_a_bound_nothing_is_refused() -> None:
     """A bound of 0 only puts the comparison on record."""
     budget = LookupBudget()
     assert all(budget.spend("a", [("free", 0)], 0.0) is None for _ in range(100))
 
 
-@given(st.lists(st.floats(0, 5 * HOUR), max_size=200), st.integers(1, 10))
-def test_no_hour_has_more_than_twice_the_bound(moments: list[float], bound: int) -> None:
-    """In whatever hour, whenever the look-ups come."""
+@given(st.lists(st.tuples(st.floats(0, 5 * HOUR), st.integers(1, 4)), max_size=200), st.integers(1, 10))
+def test_no_hour_has_more_than_twice_the_bound(asked: list[tuple[float, int]], bound: int) -> None:
+    """In whatever hour, whenever the look-ups come and however many at once."""
     budget = LookupBudget()
-    passed = [moment for moment in sorted(moments) if budget.spend("a", [("x", bound)], moment) is None]
-    for moment in passed:
-        assert sum(moment <= other < moment + HOUR for other in passed) <= 2 * bound
+    passed = [(moment, times) for moment, times in sorted(asked)
+              if budget.spend("a", [("x", bound)] * times, moment) is None]
+    for moment, _ in passed:
+        assert sum(times for other, times in passed if moment <= other < moment + HOUR) <= 2 * bound

@@ -154,10 +154,11 @@ class Analyzer:
         if not statement.executes or reading is None or any(why != "EXECUTE" for why in reading.opaque):
             return statement
         own = {name for name, _ in statement.prepares}
+        is_early = bool(reading.opaque)             # some EXECUTE stands before any PREPARE of its name
         verbs = set(reading.verbs)
         for name in statement.executes:
             candidates = session.prepared(name)
-            if not candidates and name not in own:
+            if not candidates and (name not in own or is_early):
                 return statement
             for inner, _ in candidates:
                 if inner.is_opaque:

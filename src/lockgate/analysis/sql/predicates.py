@@ -40,6 +40,10 @@ _WAY: Final = (
     "possible is said by `predicates` of the mask: ask those who own the policy."
 )
 _EQUAL_ONLY: Final = "Only `column = constant`, alone or joined with AND, is possible on this column."
+_SINGLY: Final = (
+    "How many comparisons an array stands for cannot be told beforehand. Write each constant by itself: "
+    "`column IN ($1, $2)`, or `column = ANY (ARRAY[$1::text, $2::text])`."
+)
 
 _SEE_THROUGH: Final = frozenset((MaskMethod.DATE_SHIFT, MaskMethod.FPE, MaskMethod.TOKEN, MaskMethod.HASH, MaskMethod.FAKE))
 """Methods that need the value and a key: no text can hold them."""
@@ -70,7 +74,8 @@ class ShownColumn:
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """A comparison with a protected column that was let through: its label and how many an hour may hold (0: any)."""
+    """A comparison of a protected column with one constant that was let through (a list of them is as many): its label
+    and how many an hour may hold (0: any)."""
 
     label: str
     per_hour: int
@@ -186,7 +191,8 @@ class Predication:
             return True
         if cover.predicates is Predicates.EQUALITY:
             if any(constant.is_array for constant in equality.constants):
-                raise refuse("a masked column can be compared with single constants here, not with an array", _EQUAL_ONLY)
+                raise refuse("a masked column can be compared with single constants here, not with an array",
+                             _SINGLY)
             self.lookups += [Lookup(label, cover.lookups)] * max(1, len(equality.constants))
             return True
         return self._control(Control(equality.source, "where", equality.column), changes=changes)

@@ -178,15 +178,15 @@ class _Plan:
 
     def _session_names(self, statement: Statement) -> None:
         own = {name for name, _ in statement.prepares}
+        is_early = statement.reading is not None and "EXECUTE" in statement.reading.opaque     # of a name from before
         if statement.executes and self.labels.scattered and statement.reading is not None:
             why = counts_reason(statement.reading)
             if why is not None:
                 raise refuse(why)
         for name in statement.executes:
-            if name in own:
-                continue
+            # Also one that the string prepares: it is the session's where EXECUTE stands before PREPARE.
             candidates = self.session.prepared(name)
-            if not candidates:
+            if not candidates and (name not in own or is_early):
                 raise refuse(f'prepared statement "{name}" is not known in this session',
                               code=RefusalCode.UNKNOWN_OBJECT)
             for inner, digest in candidates:
@@ -403,7 +403,11 @@ class _Plan:
                              "Write a simpler statement, or send its parts one by one.")
             taints.append(taint)
             is_shown = statement.count == 1 and is_plain_query(tree["stmt"])
+            since = len(judge.lookups)
             verdicts.append(judge.judge(taint, is_shown=is_shown, changes=changes))
+            prepared = tree["stmt"].get("PrepareStmt")
+            if prepared is not None:                # it compares each time that the string runs it
+                judge.lookups += judge.lookups[since:] * statement.executes.count(prepared.get("name", ""))
             self._writes(taint, judge, writes_over)
             self._returning(self.targets.get(number, []), tree["stmt"], taint, splices)
             self.shown += judge.shown(taint)

@@ -38,7 +38,7 @@ _HEADER = 19
 _DONE = 0x63
 _PLAIN_DELIMITERS = b"\t|,;"          # others could stand inside a value, or pass for its first letter
 _HEX = re.compile(rb"\\x(?:[0-9a-fA-F]{2})*")
-_ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
+_ESCAPED = re.compile(rb"\\(?:([0-7]{1,3})|x([0-9a-fA-F]{1,2})|(.))", re.DOTALL)
 _UNESCAPE = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
 _MUST_ESCAPE = re.compile(rb"[\\\b\f\n\r\t\v]")
 _ESCAPE = {value: b"\\" + key for key, value in _UNESCAPE.items()} | {b"\\": b"\\\\"}
@@ -202,7 +202,8 @@ class CopyMask:
         if self._kind == "copy-binary":
             spans, rest = split_tuples(data, 0, len(data))
             return [data[start:end] for start, end in spans], data[rest:]
-        return split_lines(data, self._quote)
+        lines = split_lines(data, self._quote)
+        return _continued(*lines) if self._kind == "copy-text" and b"\\\n" in data else lines
 
     def _concealed(self, values: list[bytes | None]) -> list[bytes | None]:
         """One row's values, concealed; an unchanged one is the same object."""
@@ -241,6 +242,10 @@ class CopyMask:
         ending = row[len(line) :]
         if line == b"\\.":
             return row
+        if b"\r" in line:                           # it ends a line as well, unless it is escaped
+            lines = split_text(line, b"\r")
+            if len(lines) > 1:
+                return b"\r".join([self._text_row(one) for one in lines]) + ending
         null = self._format.null
         parts = split_text(line, self._format.delimiter)
         values = [None if raw == null else _ESCAPED.sub(_unescaped, raw) if b"\\" in raw else raw for raw in parts]
@@ -280,7 +285,26 @@ class CopyMask:
 
 
 def _unescaped(found: re.Match[bytes]) -> bytes:
-    return _UNESCAPE.get(found[1], found[1])
+    """One escape of the text format; the backend writes few of them and reads all."""
+    octal, hexadecimal, other = found.groups()
+    if octal is not None:
+        return bytes((int(octal, 8) & 0xFF,))       # as the backend does with \400 and above
+    if hexadecimal is not None:
+        return bytes((int(hexadecimal, 16),))
+    return _UNESCAPE.get(other, other)
+
+
+def _continued(lines: list[bytes], rest: bytes) -> tuple[list[bytes], bytes]:
+    """Lines of the text format, those put together whose newline is escaped and so is data."""
+    found: list[bytes] = []
+    begun: list[bytes] = []
+    for line in lines:
+        begun.append(line)
+        body = line[:-1]
+        if (len(body) - len(body.rstrip(b"\\"))) % 2 == 0:
+            found.append(b"".join(begun))
+            begun = []
+    return found, b"".join([*begun, rest])
 
 
 def _unquoted(raw: bytes, quote: bytes, escape: bytes) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import struct
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -13,8 +14,11 @@ from hypothesis import strategies as st
 
 from lockgate.errors import RemoteProtocolError
 from lockgate.govern.masking import CopyFormat, DetectPlan
+from lockgate.govern.masking.copying import CopyMask
 from lockgate.govern.masking.detection import Kind
-from lockgate.model import DetectMask, MaskMethod
+from lockgate.govern.masking.requests import ContentCheck
+from lockgate.govern.masking.screen import Columns
+from lockgate.model import DetectMask, MaskMethod, RequestAction, RequestCheck
 from tests.unit.govern.masking.shapes import framed, row_body
 
 CARD = "4111111111111111"
@@ -142,6 +146,52 @@ def test_options_cannot_hide_a_value(kind: Kind, copy: CopyFormat, line: bytes, 
     assert CARD.encode() not in result
     if due is not None:
         assert result == due
+
+
+def intake(look: Callable[[bytes], bytes | None]) -> CopyMask:
+    """A COPY FROM whose fields are given to `look`."""
+    columns = Columns((), (), look, None)
+    return CopyMask("copy-text", CopyFormat(), lambda: columns, ord("d"), 1 << 20, None, must_read=True)
+
+
+@pytest.mark.parametrize("escaped", [rb"AKIA\x49OSFODNN7EXAMPLE", rb"\101KIA\111OSFODNN7EXAMPLE", rb"\x41\x4bIA\x49OSFODNN7EXAMPL\105",
+                                     rb"xx\x78x", rb"\170\170xx"])
+def test_numbered_escapes_hide_nothing_from_the_look_at_requests(escaped: bytes) -> None:
+    """Keys and masks that come in are seen, wherever the messages are cut."""
+    line = b"7031\t" + escaped + b"\n"
+    for cut in range(len(line)):
+        check = ContentCheck((RequestCheck(("aws_key",), RequestAction.BLOCK),), None, guards=True)
+        intake(lambda value, check=check: check.value(value, 0, binary=False)).apply(    # type: ignore[misc]
+            framed(line[:cut], "d") + framed(line[cut:], "d"), [])
+        assert check.action is RequestAction.BLOCK or check.has_mask
+
+
+@pytest.mark.parametrize(("raw", "value"), [
+    (rb"\x49\x4a9\x4g\xg\x", b"IJ9\x04gxgx"), (rb"\1\12\1234\400\8", b"\1\n\x53" + b"4\x008"),
+    (rb"\b\f\n\r\t\v\N\\x41", b"\b\f\n\r\t\vN\\x41"), (b"a\\\nb\\\tc", b"a\nb\tc"), (b"\\.x", b".x"),
+])
+def test_a_text_field_is_read_as_the_backend_reads_it(raw: bytes, value: bytes) -> None:
+    """All escapes of the format (manual, COPY, "Text Format"), over every cut between messages."""
+    data = b"1\t" + raw + b"\n2\tlast\n"
+    for cut in range(len(data)):
+        seen: list[bytes] = []
+
+        def note(field: bytes, seen: list[bytes] = seen) -> bytes:
+            seen.append(field)
+            return field
+
+        rows = intake(note)
+        assert content(rows.apply(framed(data[:cut], "d") + framed(data[cut:], "d"), [])) == data
+        assert seen == [b"1", value, b"2", b"last"]
+
+
+def test_a_carriage_return_ends_a_line_that_comes_in() -> None:
+    """COPY FROM takes lines that end in one; an escaped one is data."""
+    seen: list[bytes] = []
+    rows = intake(lambda field: seen.append(field) or field)        # type: ignore[func-returns-value]
+    data = b"1\txxxx\r2\ta\\\rb\r"
+    assert content(rows.apply(framed(data, "d") + DONE, [])) == data
+    assert seen == [b"1", b"xxxx", b"2", b"a\rb"]
 
 
 def test_null_is_written_as_the_format_says() -> None:

@@ -32,7 +32,9 @@ def constants_of(node: Node, kind: str) -> tuple[Constant, ...] | None:
     elif kind == "AEXPR_IN":
         items, is_array = node.get("List", {}).get("items", []), False
     elif "A_ArrayExpr" in _bare(node):
-        items, is_array = _bare(node)["A_ArrayExpr"].get("elements", []), False
+        items = _bare(node)["A_ArrayExpr"].get("elements", [])
+        # One element that is an array makes all of them arrays, and ANY compares with what is inside of them.
+        is_array = any(_may_be_array(item) for item in items)
     else:
         items, is_array = [node], True
     found = []
@@ -42,6 +44,17 @@ def constants_of(node: Node, kind: str) -> tuple[Constant, ...] | None:
             return None
         found.append(constant)
     return tuple(found)
+
+
+def _may_be_array(element: Node) -> bool:
+    """Whether an element of ARRAY[…] may be an array by itself: one that is cast to an array, and a parameter that is
+    not cast, whose type the client chooses. (The names of array types begin with an underscore.)"""
+    cast = element.get("TypeCast")
+    if cast is None:
+        return "ParamRef" in element
+    named = cast.get("typeName", {})
+    names = named.get("names") or [{}]
+    return bool(named.get("arrayBounds")) or names[-1].get("String", {}).get("sval", "_").startswith("_")
 
 
 def _bare(node: Node) -> Node:
