@@ -22,6 +22,10 @@ RULES = """\
     who: {{groups: [customers]}}
     when: '"public.customers" in op.tables'
     limit: {{rows: 1}}
+  - name: cards-in-notes
+    who: {{groups: [cards]}}
+    when: '"public.notes" in op.tables'
+    mask: [{{detect: [credit_card], with: partial}}]
 """
 
 SCHEMA = """
@@ -51,7 +55,7 @@ def database(backend: Server) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def front(backend: Server, database: str, tokens: Issuer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A gateway with limits by the caller's group and no masks."""
+    """A gateway with limits by the caller's group, and one mask by content."""
     head = HEAD.replace("    tls: {{mode: disable}}\n", "    tls: {{mode: disable}}\n    options: {{database: limited}}\n", 1)
     with gateway(tmp_path_factory.mktemp("limited"), head + RULES, env={"CRM_PASSWORD": PASSWORD},
                  backend=backend.port, issuer=tokens.url) as running:
@@ -262,6 +266,80 @@ def test_a_condition_on_tables_follows_cursors(front: Gateway, tokens: Issuer) -
             connection.execute("DECLARE c CURSOR FOR SELECT * FROM customers")
             connection.execute("FETCH 1 FROM c")
             connection.execute("FETCH 1 FROM c")
+        connection.execute("DECLARE h CURSOR WITH HOLD FOR SELECT * FROM many")
+        assert len(connection.execute("FETCH ALL FROM h").fetchall()) == 1000
+
+
+def test_a_condition_on_tables_follows_a_cursor_of_a_function(front: Gateway, tokens: Issuer, database: str) -> None:
+    """It may close the session's own and open one on another table under the same name."""
+    with psycopg.connect(database, autocommit=True) as direct:
+        direct.execute("""CREATE OR REPLACE FUNCTION opener() RETURNS refcursor LANGUAGE plpgsql AS
+            $$ DECLARE c refcursor := 'cc'; BEGIN OPEN c FOR SELECT * FROM customers; RETURN c; END $$;
+            CREATE OR REPLACE FUNCTION swapper() RETURNS refcursor LANGUAGE plpgsql AS
+            $$ DECLARE c refcursor := 'cc'; BEGIN CLOSE c; OPEN c FOR SELECT * FROM customers; RETURN c; END $$""")
+    with connect(front, tokens, "customers") as connection:
+        with pytest.raises(OVER), connection.transaction():
+            connection.execute("SELECT opener()")
+            connection.execute("FETCH ALL FROM cc")
+        with pytest.raises(OVER), connection.transaction():
+            connection.execute("DECLARE cc CURSOR FOR SELECT * FROM many")
+            connection.execute("SELECT swapper()")
+            connection.execute("FETCH ALL FROM cc")
+        with connection.transaction():
+            connection.execute("DECLARE cc CURSOR FOR SELECT * FROM many")
+            assert len(connection.execute("FETCH ALL FROM cc").fetchall()) == 1000
+
+
+@pytest.mark.parametrize("child", ["ALTER TABLE customers INHERIT par", "ALTER TABLE par_parts ATTACH PARTITION customers DEFAULT"])
+def test_a_condition_on_tables_follows_a_new_parent(front: Gateway, tokens: Issuer, child: str) -> None:
+    """In the transaction that makes it the parent, which no catalogue shows yet, and behind it."""
+    parent = "par_parts" if "par_parts" in child else "par"
+    columns = "(id int NOT NULL, name text, email text, ssn text, balance numeric, born date)"
+    with connect(front, tokens, "customers", autocommit=False) as connection:
+        for read in (f"SELECT * FROM {parent}", f"SELECT * FROM public.{parent}", f"TABLE {parent}"):
+            connection.execute(f"CREATE TABLE {parent} {columns}" + (" PARTITION BY LIST (id)" if "parts" in parent else ""))
+            connection.execute(child)
+            with pytest.raises(OVER):
+                connection.execute(read)
+            connection.rollback()
+        assert len(connection.execute("SELECT * FROM many").fetchall()) == 1000
+
+
+@pytest.mark.parametrize("texts", [
+    ("DECLARE c CURSOR WITH HOLD FOR SELECT * FROM notes", "FETCH ALL c"),
+    ("DECLARE c CURSOR WITH HOLD FOR SELECT * FROM notes; FETCH 1 c", "FETCH ALL c", "FETCH FIRST c"),
+    ("BEGIN", "SELECT notes_opener()", "FETCH ALL cc"),
+    ("BEGIN", "DECLARE cc CURSOR FOR SELECT * FROM plain", "SELECT count(*) FROM plain", "COMMIT", "BEGIN",
+     "SELECT notes_opener()", "FETCH ALL cc"),
+    ("CREATE TEMP VIEW own AS SELECT * FROM notes", "DECLARE c CURSOR WITH HOLD FOR SELECT * FROM own",
+     "CREATE OR REPLACE TEMP VIEW own AS SELECT 1 AS id, '' AS body", "FETCH ALL c"),
+    ("PREPARE p AS SELECT * FROM notes", "EXECUTE p"),
+    ("BEGIN", "CREATE TABLE par (id int NOT NULL, body text)", "ALTER TABLE notes INHERIT par", "TABLE par"),
+])
+def test_a_mask_for_a_table_follows_what_names_it_later(front: Gateway, tokens: Issuer, database: str, texts: tuple[str, ...]) -> None:
+    """FETCH, EXECUTE and a new parent name no table of a rule, and deliver its rows all the same."""
+    with psycopg.connect(database, autocommit=True) as admin:
+        admin.execute("SET ROLE app")
+        admin.execute("""CREATE OR REPLACE FUNCTION notes_opener() RETURNS refcursor LANGUAGE plpgsql AS
+            $$ DECLARE c refcursor := 'cc'; BEGIN OPEN c FOR SELECT * FROM notes; RETURN c; END $$""")
+    raw = Raw(front, tokens.token("agent-cards", "agents", "cards"))
+    found = [message for text in texts for message in raw.send(query(text))]
+    raw.close()
+    rows = b"".join(body for kind, body in found if kind == b"D")
+    assert b"E" not in [kind for kind, _ in found], found
+    assert b"nothing here" in rows
+    assert b"4111 1111" not in rows
+
+
+def test_a_mask_for_a_table_follows_a_portal(front: Gateway, tokens: Issuer) -> None:
+    """One that messages have bound, and SQL fetches from."""
+    raw = Raw(front, tokens.token("agent-cards", "agents", "cards"))
+    raw.send(query("BEGIN"))
+    raw.send(parse("", "SELECT id, body FROM notes ORDER BY id DESC"), bind("p", ""), execute("p", 1), SYNC)
+    rows = b"".join(body for kind, body in raw.send(query("FETCH ALL p")) if kind == b"D")
+    raw.close()
+    assert b"card" in rows
+    assert b"4111 1111" not in rows
 
 
 def test_an_endless_result_is_cancelled(front: Gateway, tokens: Issuer) -> None:

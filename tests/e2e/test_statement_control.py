@@ -198,3 +198,22 @@ def test_a_view_that_is_made_later_is_seen(front: Gateway, agent: str, backend: 
         connection.execute("CREATE TABLE look_again (a int)")       # own DDL: the next statement asks for a newer one
         with pytest.raises(psycopg.errors.InsufficientPrivilege, match="not for agents"):
             connection.execute("SELECT * FROM harmless")
+
+
+def test_a_rule_about_a_table_follows_a_cursor(front: Gateway, agent: str) -> None:
+    """One that the session did not declare may be on any table; a driver's named cursor on another table passes."""
+    with psycopg.connect(front.dsn(agent, "plain"), autocommit=True) as connection:
+        with connection.transaction(), connection.cursor(name="c") as cursor:
+            cursor.itersize = 100
+            cursor.execute("SELECT id FROM plain WHERE id <= %s", (250,))
+            assert len(list(cursor)) == 250
+        with connection.transaction():
+            connection.execute("DECLARE d CURSOR FOR SELECT id FROM plain")
+            connection.execute("MOVE 10 FROM d")
+            assert connection.execute("FETCH d").fetchone() == (11,)
+        for text in ("FETCH ALL FROM nowhere", "SELECT 1; FETCH ALL FROM d2; DECLARE d2 CURSOR FOR SELECT 1"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege, match="not for agents"):
+                connection.execute(text)
+        with connection.transaction(), connection.cursor(name="c") as cursor:
+            cursor.execute("SELECT id FROM plain")
+            assert len(cursor.fetchmany(3)) == 3

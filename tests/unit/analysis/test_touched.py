@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lockgate.analysis.sql import Analyzer, SessionNames, Touched, touched
+from lockgate.analysis.sql import Analyzer, Masked, SessionNames, Touched, touched
 from tests.unit.analysis.database import Database
 
 
@@ -72,7 +72,8 @@ def test_a_partition_is_its_parent_and_a_parent_its_partitions() -> None:
 
 
 @pytest.mark.parametrize("text", [
-    "select * from odd", "select * from nowhere", "do 'begin end'", "execute p", "select public.secret_fn()",
+    "select * from odd", "select * from nowhere", "do 'begin end'", "execute p", "fetch c", "move all c",
+    "fetch c; declare c cursor for select 1", "fetch all c; select * from plain", "select public.secret_fn()",
     "select ssn(c) from public.customers c",
     "drop trigger x on customers; drop table plain", "comment on trigger x on customers is ''", "drop schema public cascade",
     "grant select on all tables in schema public to x", "alter schema public rename to private", "reindex schema public",
@@ -164,3 +165,124 @@ def test_more_names_than_a_session_keeps_leave_nothing_known() -> None:
     assert tables("select * from plain", session) == ["plain"]
     session.create_all(Analyzer().statement("create temp view plain as select * from customers"))
     assert found("select * from public.plain", session) is None
+
+
+def does(session: SessionNames, text: str, *, succeeds: bool = True) -> None:
+    """What the protocol tells the session about a statement: before it goes on, and once it is carried out."""
+    statement = Analyzer().statement(text)
+    known = touched(statement, CATALOGUE, session)
+    session.create_all(statement)
+    session.run_code(statement)
+    for name in statement.cursors_declared:
+        session.declare(name, "", None if known is None else known.reach)
+    if succeeds:
+        session.succeeded(statement, Masked(text, False, "", frozenset()))
+        session.settled()
+
+
+def test_a_fetch_touches_what_its_cursor_does() -> None:
+    """Under its name; of several that may have been opened, all; in one string, what was declared before it."""
+    session = SessionNames()
+    does(session, "declare c cursor with hold for select i from v")
+    does(session, "declare p cursor for select * from plain")
+    assert tables("fetch all c", session) == ["customers", "v"]
+    assert tables("move 1 in c", session) == ["customers", "v"]
+    assert tables("fetch p", session) == ["plain"]
+    assert tables("close c", session) == []
+    assert found("fetch other", session) is None
+    does(session, "declare p cursor for select * from hashed", succeeds=False)
+    assert tables("fetch p", session) == ["hashed", "plain"]
+    assert tables("declare d cursor for select * from plain; fetch d", session) == ["plain"]
+    does(session, "close p")
+    assert found("fetch p", session) is None
+
+
+def test_a_cursor_keeps_what_its_view_was() -> None:
+    """WITH HOLD has read its rows: what the view is made into afterwards is not what they come from."""
+    session = SessionNames()
+    does(session, "create temp view mine as select ssn from public.customers")
+    does(session, "declare c cursor with hold for select * from mine")
+    does(session, "drop view mine; create temp view mine as select 1")
+    assert tables("fetch all c", session) == ["customers"]
+
+
+def test_a_cursor_that_code_may_have_opened_is_not_told() -> None:
+    """It may close any and open another under the same name; what the server opens afterwards is the session's again."""
+    session = SessionNames()
+    does(session, "declare c cursor for select * from plain")
+    does(session, "select public.secret_fn()")
+    assert found("fetch c", session) is None
+    does(session, "declare c cursor for select * from plain", succeeds=False)
+    assert found("fetch c", session) is None
+    session.settled()
+    does(session, "declare c cursor for select * from plain")
+    assert tables("fetch c", session) == ["plain"]
+
+
+def test_a_reply_from_before_the_code_makes_no_cursor_sure() -> None:
+    """Two DECLAREs under way with code between them: the first one's success says nothing about the second."""
+    session = SessionNames()
+    first = Analyzer().statement("declare c cursor for select * from plain")
+    does(session, first.text, succeeds=False)
+    does(session, "select public.secret_fn()", succeeds=False)
+    does(session, first.text, succeeds=False)
+    session.succeeded(first, Masked(first.text, False, "", frozenset()))
+    assert found("fetch c", session) is None
+
+
+def test_a_stamp_changes_with_the_cursors() -> None:
+    """What was worked out for a FETCH is not kept beyond the cursor, nor for another session."""
+    session, fetch = SessionNames(), Analyzer().statement("fetch c")
+    stamps = {session.stamp(fetch)}
+    for text in ("declare c cursor for select 1", "close c", "declare c cursor for select * from plain", "select public.secret_fn()"):
+        does(session, text)
+        stamps.add(session.stamp(fetch))
+    assert len(stamps) == 5
+    ordinary = SessionNames()
+    does(ordinary, "declare c cursor for select * from plain")
+    assert ordinary.stamp(Analyzer().statement("select * from plain")) == SessionNames().stamp(fetch)
+
+
+def test_cursors_are_bounded() -> None:
+    """What is not kept is not known."""
+    session = SessionNames()
+    for number in range(5_000):
+        does(session, f"declare c{number} cursor for select * from plain")
+    assert tables("fetch c1", session) == ["plain"]
+    assert found("fetch c4999", session) is None
+
+
+def test_execute_touches_what_was_prepared_before_it() -> None:
+    """In one string; by itself it is of unknown effect, whatever the session knows of the name."""
+    session = SessionNames()
+    does(session, "prepare p as select * from v")
+    assert found("execute p", session) is None
+    known = touched(Analyzer().in_session(Analyzer().statement("execute p"), session), CATALOGUE, session)
+    assert known is None
+    assert tables("prepare q as select * from v; execute q") == ["customers", "v"]
+
+
+@pytest.mark.parametrize("text", [
+    "alter table public.customers inherit other.par", "alter table other.par attach partition public.customers default",
+    "alter table only public.customers add x int, inherit par",
+])
+def test_a_parent_of_the_session_is_not_told(text: str) -> None:
+    """Rows of a table that was there before are now the parent's, until a catalogue shows it."""
+    session = ran("create table other.par (id int)", text)
+    assert found("select * from other.par", session) is None
+    assert tables("select * from plain", session) == ["plain"]
+    session.confirm(CATALOGUE)
+    assert tables("select * from other.par", session) == []
+
+
+def test_a_parent_that_was_there_before_is_not_told_either() -> None:
+    """By name, by a view of it, by its own parent, and by the parent of a relation that the session made."""
+    session = ran("alter table public.customers inherit public.plain")
+    assert found("select * from plain", session) is None
+    assert found("select * from public.plain", session) is None
+    assert found("delete from plain", session) is None
+    assert session.stamp(Analyzer().statement("select * from plain")) != SessionNames().stamp(Analyzer().statement("select 1"))
+    assert found("select * from orders", ran("alter table customers inherit orders_old")) is None
+    assert found("select * from w", ran("alter table hashed inherit customers")) is None
+    assert found("select * from plain", ran("create table mid () inherits (plain)")) is not None
+    assert found("select * from plain", ran("create table mid () inherits (plain)", "alter table customers inherit mid")) is None

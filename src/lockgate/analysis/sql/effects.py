@@ -41,7 +41,7 @@ NAMED_RELATIONS: Final = frozenset((
     "OBJECT_TABLE", "OBJECT_VIEW", "OBJECT_MATVIEW", "OBJECT_SEQUENCE", "OBJECT_FOREIGN_TABLE", "OBJECT_INDEX",
 ))
 _NAME_NOTHING: Final = frozenset((
-    "TransactionStmt", "VariableSetStmt", "VariableShowStmt", "FetchStmt", "ClosePortalStmt", "DeallocateStmt",
+    "TransactionStmt", "VariableSetStmt", "VariableShowStmt", "ClosePortalStmt", "DeallocateStmt",
     "DiscardStmt", "ListenStmt", "NotifyStmt", "UnlistenStmt", "CheckPointStmt", "ExplainStmt", "PrepareStmt",
     "DeclareCursorStmt",
 ))

@@ -7,8 +7,9 @@ unqualified name ambiguous, and ambiguity is refused.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import count
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from lockgate.analysis.sql.statement import Masked, Statement
 
@@ -25,14 +26,40 @@ _DEFINED = 1 << 20
 """Bytes of view definitions that a session keeps; what is beyond them cannot be looked through."""
 _RENAMED = frozenset(("OBJECT_TABLE", "OBJECT_VIEW", "OBJECT_MATVIEW", "OBJECT_FOREIGN_TABLE"))
 _CANDIDATES = 64
+_HELD = 1 << 16
+"""Relations that the cursors of a session touch, in all; what is beyond them is not known."""
 _SERIALS = count(1)
+
+
+class Reach(NamedTuple):
+    """What a cursor's query touches, by OID, when it was opened: a view that is another one by now changes no row of it."""
+
+    names: Mapping[int, set[str]]
+    written: frozenset[int]
+
+
+class _Cursor:
+    """Everything that may have been opened under one name."""
+
+    __slots__ = ("digests", "noted", "quiet", "reaches", "sure")
+
+    def __init__(self) -> None:
+        self.digests: set[str] = set()
+        self.reaches: tuple[Reach | None, ...] = ()     # None: one of which it is not known
+        self.quiet = -1                                 # the last time that nothing was under way before it was asked for
+        self.noted = 0                                  # how much code had run when it was first asked for since then
+        self.sure = -1                                  # … when the server had opened it, and it was the session's own
+
+    @property
+    def size(self) -> int:
+        return sum(1 + len(reach.names) for reach in self.reaches if reach is not None)
 
 
 class SessionNames:
     """Relations created, statements prepared by SQL or by message, and cursors declared."""
 
-    __slots__ = ("_cursors", "_defined", "_definitions", "_made", "_prepared", "_relations", "_serial", "_unclear",
-                 "defines_code", "is_path_reported", "knows_all", "path", "relations_version", "version")
+    __slots__ = ("_code_runs", "_cursors", "_defined", "_definitions", "_held", "_made", "_prepared", "_quiet",
+                 "_relations", "_serial", "_unclear", "_upwards", "adopting", "defines_code", "is_path_reported", "knows_all", "path", "relations_version", "version")
 
     def __init__(self) -> None:
         self._serial = next(_SERIALS)
@@ -46,7 +73,13 @@ class SessionNames:
         self._defined = 0                           # bytes of them
         self._prepared: dict[str, dict[bytes, tuple[Statement, str]]] = {}
         self._unclear: set[str] = set()             # names with more candidates than are kept
-        self._cursors: dict[str, set[str]] = {}
+        self._cursors: dict[str, _Cursor] = {}
+        self._held = 0                              # relations that they touch
+        self._quiet = 0                             # times that nothing was under way
+        self._code_runs = 0                         # statements that may have opened or closed cursors unseen
+        self.adopting: set[str] = set()
+        """Names of relations that were given children which no catalogue shows yet, and of what those are children of."""
+        self._upwards: dict[str, set[str]] = {}     # relations made as children: name → parents
         self.defines_code = False
         """Something ran that may have made functions, operators or the like which no catalogue shows yet."""
         self.path: tuple[str, ...] | None = None
@@ -58,13 +91,14 @@ class SessionNames:
         """What a plan for the statement depends on: equal stamps, equal plans. Sessions that made no
         relation share their plans."""
         by_name = self.version if statement.executes or statement.cursors_fetched else 0
-        if by_name == 0 and not self._relations and not self.defines_code:
+        if by_name == 0 and not self._relations and not self.defines_code and not self.adopting:
             return (0, 0, 0, self.path)
         return (self._serial, self.relations_version, by_name, self.path)
 
     def succeeded(self, statement: Statement, masked: Masked) -> None:
         """The server has carried out the whole string: its names are known from now on."""
         self.create_all(statement)
+        self.run_code(statement)
         if not self.is_path_reported and ("search_path" in statement.sets or "all" in statement.sets):
             self.path = statement.search_path
         for name in statement.deallocates:
@@ -74,7 +108,7 @@ class SessionNames:
         for name in statement.cursors_closed:
             self.close(name)
         for cursor in statement.cursors_declared:
-            self.declare(cursor, masked.masks_digest)
+            self._opened(cursor, masked.masks_digest)
 
     def path_may_move(self) -> None:
         """Code of unknown effect or a ROLLBACK is about to run: the path is unknown, unless the backend reports it."""
@@ -103,8 +137,10 @@ class SessionNames:
         """Forget relations and code that the catalogue knows by now: they are like any other's. Call it with
         one that was taken after they were committed. Temporary ones stay, no catalogue shows them.
         """
-        if self.defines_code:
+        if self.defines_code or self.adopting or self._upwards:
             self.defines_code = False
+            self.adopting.clear()
+            self._upwards.clear()
             self.relations_version += 1
             self.version += 1
         known = [(name, schema) for name, schemas in self._relations.items() for schema in schemas
@@ -149,6 +185,37 @@ class SessionNames:
             elif kind == "AlterObjectSchemaStmt" and body.get("objectType") in _RENAMED:
                 self._add_relation((body.get("newschema"), moved.get("relname", "")))
                 self._define(moved.get("relname", ""), None)
+            elif kind == "CreateStmt" and "inhRelations" in body:
+                self._is_child(moved.get("relname", ""), [
+                    parent.get("RangeVar", {}).get("relname", "") for parent in body["inhRelations"]])
+            elif kind == "AlterTableStmt":
+                for item in body.get("cmds", ()):
+                    command = item.get("AlterTableCmd", {})
+                    if command.get("subtype") == "AT_AddInherit":
+                        self._adopt(command.get("def", {}).get("RangeVar", {}).get("relname", ""))
+                    elif command.get("subtype") == "AT_AttachPartition":
+                        self._adopt(moved.get("relname", ""))
+
+    def _is_child(self, name: str, parents: list[str]) -> None:
+        """A new relation has no rows of another's; what is attached to it later is its parents' too."""
+        if name not in self._upwards and len(self._upwards) >= _LIMIT:
+            self.knows_all = False
+            return
+        self._upwards.setdefault(name, set()).update(parents)
+
+    def _adopt(self, name: str) -> None:
+        """Rows of a relation that was there before are the named one's from now on, and its parents'."""
+        stack = [name]
+        while stack:
+            one = stack.pop()
+            if one in self.adopting:
+                continue
+            if len(self.adopting) >= _LIMIT:
+                self.knows_all = False
+                return
+            self.adopting.add(one)
+            stack += self._upwards.get(one, ())
+        self.relations_version += 1
 
     def _define(self, name: str, reading: Reading | None, size: int = 0) -> None:
         known = self._definitions.get(name, ())
@@ -195,19 +262,53 @@ class SessionNames:
 
     # ---------------------------------------------------------------- cursors
 
-    def declare(self, name: str, digest: str = "") -> None:
-        """A cursor or a named portal was opened by a statement that went through the masks."""
-        if name not in self._cursors and len(self._cursors) >= _LIMIT:
-            return
-        self._cursors.setdefault(name, set()).add(digest)
+    def declare(self, name: str, digest: str = "", reach: Reach | None = None) -> None:
+        """A cursor or a named portal is being opened by a statement that went through the masks and touches `reach`."""
+        cursor = self._cursors.get(name)
+        if cursor is None:
+            if len(self._cursors) >= _LIMIT:
+                return
+            cursor = self._cursors[name] = _Cursor()
+        if cursor.quiet != self._quiet:
+            cursor.quiet, cursor.noted = self._quiet, self._code_runs
+        cursor.digests.add(digest)
+        if None not in cursor.reaches and reach not in cursor.reaches:
+            self._held -= cursor.size
+            cursor.reaches = (None,) if reach is None else (*cursor.reaches, reach)
+            if len(cursor.reaches) > _CANDIDATES or self._held + cursor.size > _HELD:
+                cursor.reaches = (None,)
+            self._held += cursor.size
         self.version += 1
+
+    def _opened(self, name: str, digest: str) -> None:
+        """The server has opened it, which it does only where no other one has that name."""
+        if name not in self._cursors:
+            self.declare(name, digest)
+        cursor = self._cursors.get(name)
+        if cursor is not None:
+            cursor.digests.add(digest)
+            if cursor.noted == self._code_runs:
+                cursor.sure = self._code_runs
+            self.version += 1
+
+    def settled(self) -> None:
+        """Nothing is under way: what the server says next that it has opened is what is asked for from now on."""
+        self._quiet += 1
+
+    def run_code(self, statement: Statement) -> None:
+        """Code is about to run, or has run: it may close any cursor and open another one under its name."""
+        if statement.is_opaque or statement.runs_code:
+            self._code_runs += 1
+            self.version += 1
 
     def close(self, name: str | None) -> None:
         """CLOSE (None: ALL)."""
         if name is None:
             self._cursors.clear()
+            self._held = 0
         else:
-            self._cursors.pop(name, None)
+            cursor = self._cursors.pop(name, None)
+            self._held -= 0 if cursor is None else cursor.size
         self.version += 1
 
     def has_cursor(self, name: str) -> bool:
@@ -216,4 +317,12 @@ class SessionNames:
 
     def cursor_digests(self, name: str) -> frozenset[str]:
         """The `masks_digest`s under which a cursor of this name was opened."""
-        return frozenset(self._cursors.get(name, ()))
+        cursor = self._cursors.get(name)
+        return frozenset() if cursor is None else frozenset(cursor.digests)
+
+    def reaches(self, name: str) -> tuple[Reach | None, ...]:
+        """What a FETCH from a cursor of this name may touch; None for what is not known."""
+        cursor = self._cursors.get(name)
+        if cursor is None or self._code_runs not in (0, cursor.sure):
+            return (None,)                          # code may have opened it
+        return cursor.reaches

@@ -1,6 +1,6 @@
 """Which relations and columns a statement touches, by the catalogue: for conditions, not for masks.
 
-Apart from `rewrite`, which has to be exact: here every doubt counts as a touch, so that a rule about a
+A FETCH touches what its cursor's query did when it was opened. Apart from `rewrite`, which has to be exact: here every doubt counts as a touch, so that a rule about a
 table is not got round by another spelling, a view, a partition or a name that the search path finds. An
 unqualified name is every relation of that name. What cannot be told (an unknown name, code of unknown
 effect, a rewrite rule in the way of DML) is None, on which conditions fail closed.
@@ -20,6 +20,7 @@ from lockgate.analysis.sql.catalogue import Catalogue, Relation
 from lockgate.analysis.sql.effects import NAMED_RELATIONS
 from lockgate.analysis.sql.reading import Reader, Reading, Use
 from lockgate.analysis.sql.routines.calls import calls_of
+from lockgate.analysis.sql.session import Reach
 
 if TYPE_CHECKING:
     from lockgate.analysis.sql.session import SessionNames
@@ -55,6 +56,11 @@ class Touched:
     catalogue: Catalogue
     names: dict[int, set[str]] = field(default_factory=dict)
     written: set[int] = field(default_factory=set)
+
+    @property
+    def reach(self) -> Reach:
+        """The same without the catalogue, which a session is not to keep for long."""
+        return Reach(self.names, frozenset(self.written))
 
     @property
     def tables(self) -> list[str]:
@@ -108,6 +114,7 @@ class _Walk:
         self._require_known(reading)
         if not all(_is_in_uses(name, body) for name, body in reading.utilities):
             raise _Unknown
+        self._by_name(reading)
         names = _column_names(reading)
         cascades = bool(reading.verbs & {"update", "delete", "merge"})
         for use in reading.uses:
@@ -125,6 +132,27 @@ class _Walk:
             for relation in self._relations(target.use):
                 self._read(relation, set_, use_children=True)
 
+    def _by_name(self, reading: Reading) -> None:
+        """What FETCH and EXECUTE run that was named before. What the string itself declared until then is in its uses."""
+        declared, prepared = set(), set()
+        for kind, body in reading.utilities:
+            if kind == "DeclareCursorStmt":
+                declared.add(body.get("portalname", ""))
+            elif kind == "PrepareStmt":
+                prepared.add(body.get("name", ""))
+            elif kind == "ExecuteStmt" and body.get("name", "") not in prepared:
+                raise _Unknown
+            elif kind == "FetchStmt" and body.get("portalname", "") not in declared:
+                for reach in self.session.reaches(body.get("portalname", "")):
+                    self._fetched(reach)
+
+    def _fetched(self, reach: Reach | None) -> None:
+        if reach is None or not reach.names.keys() <= self.catalogue.by_oid.keys():
+            raise _Unknown                          # … or it is gone, and no rule can name it
+        for oid, names in reach.names.items():
+            self.found.names.setdefault(oid, set()).update(names)
+        self.found.written |= reach.written
+
     def _require_known(self, reading: Reading) -> None:
         """Whatever runs code other than a function of its arguments may touch anything, whatever its body says now."""
         is_opaque = any(not why.startswith("function ") and why != "EXECUTE" for why in reading.opaque)
@@ -133,6 +161,8 @@ class _Walk:
 
     def _relations(self, use: Use) -> tuple[Relation, ...]:
         """Everything that the name may mean."""
+        if use.name in self.session.adopting and use.kind != "create":
+            raise _Unknown
         found = () if use.schema == "pg_temp" else self.catalogue.candidates(use.schema, use.name)
         in_session = self.session.has_relation(use.schema, use.name)
         for definition in self.session.definitions(use.schema, use.name):
@@ -179,6 +209,8 @@ class _Walk:
                 self._read(relation, names, use.inherit)
 
     def _family(self, relation: Relation, use_children: bool) -> Iterator[Relation]:
+        if relation.name in self.session.adopting:
+            raise _Unknown
         yield relation
         if relation.kind not in _HELD:
             return
@@ -187,6 +219,8 @@ class _Walk:
             for oid in _reached(relation.oid, edges):
                 found = self.catalogue.by_oid.get(oid)
                 if found is not None:
+                    if found.name in self.session.adopting and edges is below:
+                        raise _Unknown
                     yield found
 
     def _written(self, relation: Relation, cascades: bool, is_truncate: bool) -> None:

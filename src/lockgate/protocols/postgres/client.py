@@ -21,6 +21,7 @@ from lockgate.protocols.postgres.judging import STALL, Burst, Judging, Outcome
 from lockgate.protocols.postgres.operations import Problem, Seen, problem_of, reading_of
 from lockgate.protocols.postgres.quota import Quota
 from lockgate.protocols.postgres.requests import Intake
+from lockgate.protocols.postgres.resolving import reach_of
 from lockgate.protocols.postgres.states import Gone, Owed, Portal, Prepared, Reply, SessionState
 from lockgate.protocols.postgres.values import read_values
 from lockgate.wire.steps import Close, Steps
@@ -236,7 +237,8 @@ class ClientSide(Judging):
             return _TOO_MUCH
         reply.undo = state.portals.set(bind.portal, portal)
         if bind.portal:
-            state.names.declare(bind.portal.decode("utf-8", "replace"), _digest(prepared.masked))
+            state.names.declare(bind.portal.decode("utf-8", "replace"), _digest(prepared.masked),
+                                reach_of(prepared.seen, state.catalogue, state.names))
         burst.chunks.append(self._taken_in(bind, portal, buffer[start:end]))
         self._open(burst, reply)
         return None

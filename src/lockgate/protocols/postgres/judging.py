@@ -26,7 +26,7 @@ from lockgate.protocols.postgres.naming import REFUSED, Tag
 from lockgate.protocols.postgres.operations import PLAN_CHANGED, Problem, Seen, held_notice, problem_of
 from lockgate.protocols.postgres.own import FAILING_PARSE, FAILING_QUERY, Own, Purpose
 from lockgate.protocols.postgres.requests import Intake
-from lockgate.protocols.postgres.resolving import estimated, resolved
+from lockgate.protocols.postgres.resolving import estimated, reach_of, resolved
 from lockgate.protocols.postgres.states import Owed, Portal, Prepared, Reply, SessionState
 from lockgate.protocols.postgres.surroundings import matters
 from lockgate.wire.steps import (
@@ -221,7 +221,7 @@ class Judging:
     def refresh(self) -> Steps[None]:
         """The newest catalogue; after own DDL one that was taken since, which then knows what it made."""
         state = self._state
-        if state.names.defines_code and not state.queue and state.status == m.IDLE:
+        if (state.names.defines_code or state.names.adopting) and not state.queue and state.status == m.IDLE:
             state.is_stale = True                               # it failed, or was rolled back, or is committed
         was_stale, state.is_stale = state.is_stale, False       # set anew if more DDL ends meanwhile
         found = yield Snapshot(state.version if was_stale else None)
@@ -413,12 +413,14 @@ class Judging:
             return
         masked = grant.planned.carry
         names, digest = state.names, masked.masks_digest if isinstance(masked, Masked) else ""
+        reach = reach_of(seen, state.catalogue, names) if statement.cursors_declared else None
         names.create_all(statement)
+        names.run_code(statement)
         for name, inner in statement.prepares:
             names.prepare(name, inner, digest)
             state.prepared.forget(name.encode())
         for cursor in statement.cursors_declared:
-            names.declare(cursor, digest)
+            names.declare(cursor, digest, reach)
         for closed in (*statement.cursors_closed, *statement.cursors_declared):
             yield from self._forget_portals(closed)
         # What SQL drops stays a candidate until the backend has dropped it; a message may not use it.

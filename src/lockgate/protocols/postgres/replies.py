@@ -211,6 +211,7 @@ class Replies:
         state.is_transaction_labelled = False
         if not state.queue:
             state.surroundings.settled()
+            state.names.settled()
         for portal in state.portals.drop_until(segment):
             if portal.grant is not None:
                 self._settles.append(Settle(portal.grant, OutcomeStatus.OK, portal.rows, portal.sent))

@@ -11,11 +11,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
-from lockgate.analysis.sql import RESOLVED, Catalogue, Estimate, SessionNames, Statement, Touched, touched
+from lockgate.analysis.sql import (
+    RESOLVED,
+    Catalogue,
+    Estimate,
+    Reach,
+    SessionNames,
+    Statement,
+    Touched,
+    touched,
+)
 from lockgate.model import Operation
 from lockgate.protocols.postgres.operations import Seen
 
 _NOT_YET: Final = object()
+_NOWHERE: Final = Reach({}, frozenset())
 
 
 class ResolvedFacts(Mapping[str, object]):
@@ -31,7 +41,8 @@ class ResolvedFacts(Mapping[str, object]):
         self._found: Touched | object | None = _NOT_YET
 
     @property
-    def _touched(self) -> Touched | None:
+    def touched(self) -> Touched | None:
+        """What the statement touches, or None where it cannot be told."""
         if self._found is _NOT_YET:
             self._found = touched(self._statement, self._catalogue, self._session)
         return self._found if isinstance(self._found, Touched) else None
@@ -39,17 +50,17 @@ class ResolvedFacts(Mapping[str, object]):
     def __getitem__(self, name: str) -> object:
         if name not in RESOLVED:
             return self._base[name]
-        found = self._touched
+        found = self.touched
         if found is None:
             raise KeyError(name)
         return getattr(found, name)
 
     def __contains__(self, name: object) -> bool:
-        return self._touched is not None if name in RESOLVED else name in self._base
+        return self.touched is not None if name in RESOLVED else name in self._base
 
     def __iter__(self) -> Iterator[str]:
         yield from self._base
-        if self._touched is not None:
+        if self.touched is not None:
             yield from RESOLVED
 
     def __len__(self) -> int:
@@ -82,13 +93,13 @@ class AddedFacts(Mapping[str, object]):
 class Resolution:
     """A statement's operations under one catalogue and one state of the session's own relations."""
 
-    __slots__ = ("_facts", "_key", "_known", "catalogue", "stamp")
+    __slots__ = ("_key", "_known", "catalogue", "facts", "stamp")
 
     def __init__(self, statement: Statement, catalogue: Catalogue, session: SessionNames,
                  stamp: tuple[object, ...]) -> None:
         self.catalogue = catalogue
         self.stamp = stamp
-        self._facts = ResolvedFacts(statement, catalogue, session)
+        self.facts = ResolvedFacts(statement, catalogue, session)
         self._key = (statement.key, catalogue.version, catalogue.fingerprint, stamp)
         self._known: dict[str, tuple[Operation, Operation]] = {}
 
@@ -98,7 +109,7 @@ class Resolution:
         if known is not None and known[0] is operation:
             return known[1]
         made = Operation(
-            operation.protocol, operation.kind, operation.verbs, operation.text, self._key, self._facts,
+            operation.protocol, operation.kind, operation.verbs, operation.text, self._key, self.facts,
             operation.parameters, operation.objects, operation.reading, operation.context, operation.lacks,
             operation.returns,
         )
@@ -118,8 +129,23 @@ def resolved(operation: Operation, seen: Seen, catalogue: Catalogue | None, sess
     statement = seen.statement
     if catalogue is None or statement is None or "tables" in statement.facts:
         return operation
+    return _resolution(seen, statement, catalogue, session).of(operation)
+
+
+def reach_of(seen: Seen, catalogue: Catalogue | None, session: SessionNames) -> Reach | None:
+    """What a cursor or portal that is opened for the statement touches, or None where it cannot be told."""
+    statement = seen.statement
+    if catalogue is None or statement is None:
+        return None
+    if "tables" in statement.facts:
+        return _NOWHERE
+    found = _resolution(seen, statement, catalogue, session).facts.touched
+    return None if found is None else found.reach
+
+
+def _resolution(seen: Seen, statement: Statement, catalogue: Catalogue, session: SessionNames) -> Resolution:
     stamp = session.stamp(statement)
     found = seen.resolution
     if not isinstance(found, Resolution) or found.catalogue is not catalogue or found.stamp != stamp:
         found = seen.resolution = Resolution(statement, catalogue, session, stamp)
-    return found.of(operation)
+    return found
