@@ -74,7 +74,8 @@ INSERT INTO plain SELECT n, 'word ' || n, n * 1000, n / 7.0, timestamptz '2026-0
 
 @pytest.fixture(scope="session")
 def backend() -> Iterator[Server]:
-    """PostgreSQL 18 with databases `crm` and `plain`, owned by the role `app`."""
+    """PostgreSQL 18 with databases `crm` and `plain`, owned by the role `app`, and `template_plain`, to which nobody connects
+    so that it can be copied at any time."""
     with embedded() as server:
         with psycopg.connect(server.dsn(), autocommit=True) as admin:
             admin.execute(f"CREATE ROLE app LOGIN PASSWORD '{PASSWORD}'")
@@ -84,6 +85,8 @@ def backend() -> Iterator[Server]:
             with psycopg.connect(server.dsn(database), autocommit=True) as admin:
                 admin.execute("SET ROLE app")
                 admin.execute(SCHEMA)
+        with psycopg.connect(server.dsn(), autocommit=True) as admin:
+            admin.execute("CREATE DATABASE template_plain TEMPLATE plain OWNER app")
         yield server
 
 

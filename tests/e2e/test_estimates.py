@@ -50,7 +50,7 @@ def database(backend: Server) -> Iterator[str]:
     """The database, with statistics."""
     with psycopg.connect(backend.dsn(), autocommit=True) as admin:
         admin.execute("DROP DATABASE IF EXISTS estimated")
-        admin.execute("CREATE DATABASE estimated TEMPLATE plain OWNER app")
+        admin.execute("CREATE DATABASE estimated TEMPLATE template_plain OWNER app")
     with psycopg.connect(backend.dsn("estimated"), autocommit=True) as admin:
         admin.execute("SET ROLE app")
         admin.execute(SCHEMA)

@@ -44,7 +44,7 @@ def database(backend: Server) -> Iterator[str]:
     """The database that is changed and looked at directly."""
     with psycopg.connect(backend.dsn(), autocommit=True) as admin:
         admin.execute("DROP DATABASE IF EXISTS limited")
-        admin.execute("CREATE DATABASE limited TEMPLATE plain OWNER app")
+        admin.execute("CREATE DATABASE limited TEMPLATE template_plain OWNER app")
     with psycopg.connect(backend.dsn("limited"), autocommit=True) as admin:
         admin.execute("SET ROLE app")
         admin.execute(SCHEMA)
