@@ -62,7 +62,7 @@ class MaskSettings(Strict):
         default="refuse", description="What WHERE, JOIN, ORDER BY and the like may do with the columns: nothing, "
                                       "compare with the masks, equal constants, or use the real values.")
     lookups: str = Field(
-        default="60/h", pattern=r"^\d{1,6}/h$",
+        default="60/h", pattern=r"^[1-9]\d{0,5}/h$",
         description="With `predicates: equality`: comparisons per hour and identity. Each constant or parameter that "
                     "a column is compared with is one, wherever it stands in a statement; a statement that needs more "
                     "than is left is refused and counts nothing.")

@@ -137,6 +137,7 @@ def test_the_policy_hash_covers_what_decides_and_nothing_else(tmp_path: Path) ->
     (", with: partial", "", "lockgate.yaml:21: `with` is missing; add it"),
     ("detect: [credit_card", "detect: [credit_crad", "unknown detector `credit_crad`; write `credit_card`"),
     ("{detect: ", '{columns: ["*.a"], detect: ', "lockgate.yaml:21: a mask is for `columns`, for `labels` or for `detect`"),
+    ("with: partial", "with: partial, lookups: 0/h", "lockgate.yaml:21: `lookups`"),
     ('["*.ssn"]', "[]", "lockgate.yaml:20: a mask is for `columns`, for `labels` or for `detect`"),
     ('["*.ssn"]', '["a.b.c.d.e"]', "lockgate.yaml:20: `a.b.c.d.e` is not a column glob"),
     ("connections: [crm]\n    mask", "connections: [crn]\n    mask", "lockgate.yaml:18: unknown connection `crn`; write `crm`"),
