@@ -18,6 +18,34 @@ Edit = tuple[int, int, int, int, bytes | None]
 """One field to replace: frame start, frame end, value start, value end, new value (None is NULL)."""
 
 
+def _field_size(buffer: bytes, at: i64, end: i64) -> i64:
+    """Bytes of the field whose length stands at `at`, -1 for NULL. RemoteProtocolError unless it ends in its row."""
+    if at + 4 > end:
+        raise RemoteProtocolError("a row ends inside a field's length")
+    b1: i64 = buffer[at]
+    b2: i64 = buffer[at + 1]
+    b3: i64 = buffer[at + 2]
+    b4: i64 = buffer[at + 3]
+    length: i64 = (b1 << 24) | (b2 << 16) | (b3 << 8) | b4
+    if length == 0xFFFFFFFF:
+        return -1
+    if at + 4 + length > end:
+        raise RemoteProtocolError("a row ends inside a field")
+    return length
+
+
+def _first_field(buffer: bytes, frame: i64, end: i64, width: i64) -> i64:
+    """Where the first field of the row frame at `frame` begins. RemoteProtocolError unless it says that it has `width`."""
+    at: i64 = frame + 5
+    if at + 2 > end:
+        raise RemoteProtocolError("a row is too short for its field count")
+    high: i64 = buffer[at]
+    low: i64 = buffer[at + 1]
+    if ((high << 8) | low) != width:
+        raise RemoteProtocolError("a row has another width than its description")
+    return at + 2
+
+
 def fields(buffer: bytes, start: int, end: int) -> list[tuple[int, int]]:
     """(start, end) of every field of the row body in `buffer[start:end]`, (-1, -1) for NULL.
 
@@ -35,19 +63,11 @@ def fields(buffer: bytes, start: int, end: int) -> list[tuple[int, int]]:
     position += 2
     while count > 0:
         count -= 1
-        if position + 4 > stop:
-            raise RemoteProtocolError("a row ends inside a field's length")
-        b1: i64 = buffer[position]
-        b2: i64 = buffer[position + 1]
-        b3: i64 = buffer[position + 2]
-        b4: i64 = buffer[position + 3]
-        length: i64 = (b1 << 24) | (b2 << 16) | (b3 << 8) | b4
+        length: i64 = _field_size(buffer, position, stop)
         position += 4
-        if length == 0xFFFFFFFF:
+        if length < 0:
             spans.append((-1, -1))
             continue
-        if position + length > stop:
-            raise RemoteProtocolError("a row ends inside a field")
         spans.append((position, position + length))
         position += length
     if position != stop:
@@ -118,32 +138,15 @@ def rewrite_rows(
         if buffer[position] != wanted:
             position = last
             continue
-        at: i64 = position + 5
-        if at + 2 > last:
-            raise RemoteProtocolError("a row is too short for its field count")
-        high: i64 = buffer[at]
-        low: i64 = buffer[at + 1]
-        if ((high << 8) | low) != fields_due:
-            raise RemoteProtocolError("a row has another width than its description")
-        at += 2
+        at: i64 = _first_field(buffer, position, last, fields_due)
         column: i64 = 0
         index: i64 = 0
         next_column: i64 = first
         copied: i64 = position + 5
         grown: i64 = last - position - 1
         while column < fields_due:
-            if at + 4 > last:
-                raise RemoteProtocolError("a row ends inside a field's length")
-            b1: i64 = buffer[at]
-            b2: i64 = buffer[at + 1]
-            b3: i64 = buffer[at + 2]
-            b4: i64 = buffer[at + 3]
-            length: i64 = (b1 << 24) | (b2 << 16) | (b3 << 8) | b4
+            length: i64 = _field_size(buffer, at, last)
             at += 4
-            if length == 0xFFFFFFFF:
-                length = -1
-            elif at + length > last:
-                raise RemoteProtocolError("a row ends inside a field")
             if column == next_column:
                 value: bytes | None = None
                 if length >= 0:
@@ -233,27 +236,12 @@ def touched_fields(
         near: i64 = index
         hit_start: i64 = hits[near][0]
         hit_end: i64 = hits[near][1]
-        at: i64 = start + 5
-        if at + 2 > stop:
-            raise RemoteProtocolError("a row is too short for its field count")
-        high: i64 = buffer[at]
-        low: i64 = buffer[at + 1]
-        if ((high << 8) | low) != columns:
-            raise RemoteProtocolError("a row has another width than its description")
-        at += 2
+        at: i64 = _first_field(buffer, start, stop, columns)
         column: i64 = 0
         while column < columns:
-            if at + 4 > stop:
-                raise RemoteProtocolError("a row ends inside a field's length")
-            b1: i64 = buffer[at]
-            b2: i64 = buffer[at + 1]
-            b3: i64 = buffer[at + 2]
-            b4: i64 = buffer[at + 3]
-            length: i64 = (b1 << 24) | (b2 << 16) | (b3 << 8) | b4
+            length: i64 = _field_size(buffer, at, stop)
             at += 4
-            if length != 0xFFFFFFFF:
-                if at + length > stop:
-                    raise RemoteProtocolError("a row ends inside a field")
+            if length >= 0:
                 while hit_end <= at - 4 and near + 1 < count:
                     near += 1
                     hit = hits[near]
@@ -297,29 +285,15 @@ def long_values(
         if buffer[position] == wanted:
             number += 1
             if last - position >= 267:
-                at: i64 = position + 5
-                high: i64 = buffer[at]
-                low: i64 = buffer[at + 1]
-                if ((high << 8) | low) != columns:
-                    raise RemoteProtocolError("a row has another width than its description")
-                at += 2
+                at: i64 = _first_field(buffer, position, last, columns)
                 column: i64 = 0
                 while column < columns:
-                    if at + 4 > last:
-                        raise RemoteProtocolError("a row ends inside a field's length")
-                    b1: i64 = buffer[at]
-                    b2: i64 = buffer[at + 1]
-                    b3: i64 = buffer[at + 2]
-                    b4: i64 = buffer[at + 3]
-                    length: i64 = (b1 << 24) | (b2 << 16) | (b3 << 8) | b4
+                    length: i64 = _field_size(buffer, at, last)
                     at += 4
-                    if length == 0xFFFFFFFF:
-                        length = 0
-                    if at + length > last:
-                        raise RemoteProtocolError("a row ends inside a field")
-                    if length >= 256 and (looks_like_text(b4) or int(column) in containers):
+                    if length >= 256 and (looks_like_text(buffer[at - 1]) or int(column) in containers):
                         found.append((position, last, column, at, at + length))
-                    at += length
+                    if length > 0:
+                        at += length
                     column += 1
                 if at != last:
                     raise RemoteProtocolError("a row's fields do not add up to its length")
@@ -394,30 +368,13 @@ def blanked(buffer: bytes, bulk: int, width: int, columns: list[int]) -> bytes:
     while position < stop:
         last: i64 = frame_end(buffer, position, stop)
         if buffer[position] == wanted:
-            at: i64 = position + 5
-            if at + 2 > last:
-                raise RemoteProtocolError("a row is too short for its field count")
-            high: i64 = buffer[at]
-            low: i64 = buffer[at + 1]
-            if ((high << 8) | low) != fields_due:
-                raise RemoteProtocolError("a row has another width than its description")
-            at += 2
+            at: i64 = _first_field(buffer, position, last, fields_due)
             column: i64 = 0
             index: i64 = 0
             next_column: i64 = columns[0] if due > 0 else -1
             while column < fields_due:
-                if at + 4 > last:
-                    raise RemoteProtocolError("a row ends inside a field's length")
-                b1: i64 = buffer[at]
-                b2: i64 = buffer[at + 1]
-                b3: i64 = buffer[at + 2]
-                b4: i64 = buffer[at + 3]
-                length: i64 = (b1 << 24) | (b2 << 16) | (b3 << 8) | b4
+                length: i64 = _field_size(buffer, at, last)
                 at += 4
-                if length == 0xFFFFFFFF:
-                    length = 0
-                elif at + length > last:
-                    raise RemoteProtocolError("a row ends inside a field")
                 if column == next_column:
                     if length > 0:
                         out.append(buffer[done:at])
@@ -425,7 +382,8 @@ def blanked(buffer: bytes, bulk: int, width: int, columns: list[int]) -> bytes:
                         done = at + length
                     index += 1
                     next_column = columns[index] if index < due else -1
-                at += length
+                if length > 0:
+                    at += length
                 column += 1
             if at != last:
                 raise RemoteProtocolError("a row's fields do not add up to its length")
