@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from lockgate.analysis.sql.parser import nodes
+
 Node = dict[str, Any]
 
 _TRUE: Final = frozenset(("t", "true", "y", "yes", "on", "1"))
@@ -28,16 +30,7 @@ def is_tautology(condition: Node | None) -> bool:
 
 def depends_on_row(condition: Any) -> bool:
     """Whether a column, or a sub-select that reads a relation, occurs anywhere in the condition."""
-    stack = [condition]
-    while stack:
-        value = stack.pop()
-        if type(value) is dict:
-            if "ColumnRef" in value or "RangeVar" in value or "CurrentOfExpr" in value:
-                return True
-            stack.extend(value.values())
-        elif type(value) is list:
-            stack.extend(value)
-    return False
+    return any("ColumnRef" in node or "RangeVar" in node or "CurrentOfExpr" in node for node in nodes(condition))
 
 
 class _Folding:

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from lockgate.analysis.sql.catalogue import Catalogue, Relation
 from lockgate.analysis.sql.masks import quote_name
+from lockgate.analysis.sql.parser import nodes
 from lockgate.analysis.sql.splice import Splices
 
 Node = dict[str, Any]
@@ -28,22 +29,12 @@ def regroup(trees: Sequence[Node], spliced: Mapping[int, Relation], catalogue: C
     """Adds to every GROUP BY what follows from the keys in it. `spliced`: position of a name → its relation."""
     if not catalogue.keys:
         return
-    for select in _selects(trees):
+    for select in nodes(trees):
+        if "groupClause" not in select:
+            continue
         for item in select.get("fromClause", ()):
             for alias, relation in _spliced(item, spliced):
                 _extend(select, alias, relation, catalogue.keys.get(relation.oid, frozenset()), splices)
-
-
-def _selects(trees: Any) -> Iterator[Node]:
-    stack = [trees]
-    while stack:
-        node = stack.pop()
-        if type(node) is dict:
-            if "groupClause" in node:
-                yield node
-            stack.extend(node.values())
-        elif type(node) is list:
-            stack.extend(node)
 
 
 def _spliced(item: Node, spliced: Mapping[int, Relation]) -> Iterator[tuple[str, Relation]]:
@@ -89,20 +80,14 @@ def _grouped(select: Node, alias: str, names: Mapping[str, Any]) -> tuple[set[st
 def _used(select: Node, alias: str, names: Mapping[str, Any]) -> set[str]:
     """The relation's columns that the query names outside of FROM, WHERE and GROUP BY, at any depth."""
     found: set[str] = set()
-    stack: list[Any] = [select.get(key) for key in ("targetList", "havingClause", "sortClause", "distinctClause")]
-    while stack:
-        node = stack.pop()
-        if type(node) is list:
-            stack.extend(node)
-        elif type(node) is dict:
-            fields = node.get("ColumnRef", {}).get("fields")
-            if fields is not None:
-                if "A_Star" in fields[-1] and (len(fields) == 1 or _text(fields[-2]) == alias):
-                    found.update(names)
-                name = _column(fields, alias, names)
-                if name is not None:
-                    found.add(name)
-            stack.extend(node.values())
+    for node in nodes([select.get(key) for key in ("targetList", "havingClause", "sortClause", "distinctClause")]):
+        fields = node.get("ColumnRef", {}).get("fields")
+        if fields is not None:
+            if "A_Star" in fields[-1] and (len(fields) == 1 or _text(fields[-2]) == alias):
+                found.update(names)
+            name = _column(fields, alias, names)
+            if name is not None:
+                found.add(name)
     return found
 
 

@@ -15,12 +15,11 @@ from functools import reduce
 from operator import or_
 from typing import Any, Final
 
-import pgparse
-
 from lockgate.analysis.sql.catalogue import Catalogue, Column, Relation
 from lockgate.analysis.sql.covers import Cover, direct_covers
+from lockgate.analysis.sql.definitions import definition_of
 from lockgate.analysis.sql.lineage import tainted_outputs
-from lockgate.analysis.sql.reading import Reader, Reading
+from lockgate.analysis.sql.reading import Reading
 from lockgate.analysis.sql.routines.flows import Spread, spread_of
 from lockgate.analysis.sql.routines.verdicts import Verdicts
 from lockgate.model import ColumnMask, MaskMethod
@@ -208,11 +207,11 @@ class _Closure:
     def _references(self, relation: Relation, column: Column) -> frozenset[str]:
         key = (relation.oid, column.number)
         if key not in self.generated:
-            reading = _read(f"SELECT {column.generated}")
-            if reading is None:
+            expression = definition_of(f"SELECT {column.generated}")
+            if expression is None:
                 self.generated[key] = frozenset(other.name for other in relation.columns)
             else:
-                self.generated[key] = frozenset(names[-1] for names in reading.columns)
+                self.generated[key] = frozenset(names[-1] for names in expression.reading.columns)
         return self.generated[key]
 
     # ---------------------------------------------------------------- code
@@ -288,14 +287,11 @@ class _Closure:
 
     def _read_view(self, view: Relation) -> None:
         assert view.definition is not None
-        reader = Reader()
-        trees = _parse(view.definition)
-        if trees is None or len(trees) != 1 or "SelectStmt" not in trees[0]["stmt"]:
+        found = definition_of(view.definition)
+        if found is None:
             self._close(view)
             return
-        reader.walk(trees[0]["stmt"], "SelectStmt")
-        self.trees[view.oid] = trees[0]["stmt"]["SelectStmt"]
-        self.labels.readings[view.oid] = reader.reading
+        self.trees[view.oid], self.labels.readings[view.oid] = found
 
     def _close(self, view: Relation) -> bool:
         """The view cannot be looked through: closed as a whole, and everything on top of it."""
@@ -378,19 +374,3 @@ def _is_closed(relation: Relation) -> bool:
     if relation.schema == "information_schema":
         return relation.name in ("user_mapping_options", "_pg_user_mappings")
     return relation.name == "pg_stat_statements"
-
-
-def _parse(text: str) -> list[Any] | None:
-    try:
-        return list(pgparse.parse(text))
-    except (pgparse.PGQueryError, RecursionError):
-        return None
-
-
-def _read(text: str) -> Reading | None:
-    trees = _parse(text)
-    if trees is None or len(trees) != 1:
-        return None
-    reader = Reader()
-    reader.walk(trees[0]["stmt"], "SelectStmt")
-    return reader.reading

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from lockgate.analysis.sql.parser import nodes
+
 Node = dict[str, Any]
 Protected = Callable[[str | None, str], "frozenset[str] | None"]
 """(schema, name) → names of the protected columns, or None where the relation cannot be resolved or its
@@ -126,38 +128,26 @@ class _Lineage:
 
     def _touches(self, value: Any) -> bool:
         """Whether an expression names a protected column or row, or sub-selects from one."""
-        stack = [value]
-        while stack:
-            node = stack.pop()
-            if type(node) is list:
-                stack.extend(node)
-            elif type(node) is dict:
-                fields = node.get("ColumnRef", {}).get("fields") if "ColumnRef" in node else None
-                if fields is not None:
-                    last = fields[-1].get("String", {}).get("sval")
-                    if last is None or last in self.names or last in self.whole:
-                        return bool(self.names)
-                if "SubLink" in node and self._reads_protected(node["SubLink"]):
-                    return True
-                stack.extend(node.values())
+        for node in nodes(value):
+            fields = node.get("ColumnRef", {}).get("fields") if "ColumnRef" in node else None
+            if fields is not None:
+                last = fields[-1].get("String", {}).get("sval")
+                if last is None or last in self.names or last in self.whole:
+                    return bool(self.names)
+            if "SubLink" in node and self._reads_protected(node["SubLink"]):
+                return True
         return False
 
     def _reads_protected(self, value: Any) -> bool:
-        stack = [value]
-        while stack:
-            node = stack.pop()
-            if type(node) is list:
-                stack.extend(node)
-            elif type(node) is dict:
-                if "RangeVar" in node:
-                    relation = node["RangeVar"]
-                    name, schema = relation["relname"], relation.get("schemaname")
-                    if schema is None and name in self.ctes:
-                        if any(self.ctes[name][1]):
-                            return True
-                    elif self.protected(schema, name) != frozenset():
+        for node in nodes(value):
+            if "RangeVar" in node:
+                relation = node["RangeVar"]
+                name, schema = relation["relname"], relation.get("schemaname")
+                if schema is None and name in self.ctes:
+                    if any(self.ctes[name][1]):
                         return True
-                stack.extend(node.values())
+                elif self.protected(schema, name) != frozenset():
+                    return True
         return False
 
 

@@ -12,6 +12,7 @@ things about it cost more than the grammar does, so they are settled here, once:
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
@@ -44,6 +45,18 @@ def parse_trees(text: str) -> list[Tree]:
     """
     found: list[Tree] = pgparse.parse(text)
     return found
+
+
+def nodes(value: Any) -> Iterator[Tree]:
+    """Every node (dict) of a tree, of a list of trees or of a part of one: a node before those inside it."""
+    stack = [value]
+    while stack:
+        node = stack.pop()
+        if type(node) is dict:
+            yield node
+            stack.extend(node.values())
+        elif type(node) is list:
+            stack.extend(node)
 
 
 class CollectorRests:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from lockgate.analysis.sql.catalogue import Relation
 from lockgate.analysis.sql.covers import Cover
+from lockgate.analysis.sql.parser import nodes
 from lockgate.analysis.sql.taint import Source, Taint
 
 Node = dict[str, Any]
@@ -63,7 +64,7 @@ def constants(trees: Sequence[Node], taints: Sequence[Taint], find: Find,
 def parameter_uses(trees: Sequence[Node]) -> dict[int, int]:
     """How often each parameter is named."""
     counts: dict[int, int] = {}
-    for node in _nodes(trees):
+    for node in nodes(trees):
         parameter = node.get("ParamRef")
         if parameter is not None:
             number = parameter.get("number", 0)
@@ -71,19 +72,8 @@ def parameter_uses(trees: Sequence[Node]) -> dict[int, int]:
     return counts
 
 
-def _nodes(value: Any) -> Iterator[Node]:
-    stack = [value]
-    while stack:
-        node = stack.pop()
-        if type(node) is dict:
-            yield node
-            stack.extend(node.values())
-        elif type(node) is list:
-            stack.extend(node)
-
-
 def _changes(tree: Node) -> Iterator[tuple[str, Node]]:
-    for node in _nodes(tree):
+    for node in nodes(tree):
         for kind in _KINDS.intersection(node):
             yield kind, node[kind]
 

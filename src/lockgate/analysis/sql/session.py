@@ -59,7 +59,8 @@ class SessionNames:
     """Relations created, statements prepared by SQL or by message, and cursors declared."""
 
     __slots__ = ("_code_runs", "_cursors", "_defined", "_definitions", "_held", "_made", "_prepared", "_quiet",
-                 "_relations", "_serial", "_unclear", "_upwards", "adopting", "defines_code", "is_path_reported", "knows_all", "path", "relations_version", "version")
+                 "_relations", "_serial", "_unclear", "_upwards", "adopting", "defines_code", "is_path_reported",
+                 "knows_all", "path", "relations_version", "version")
 
     def __init__(self) -> None:
         self._serial = next(_SERIALS)

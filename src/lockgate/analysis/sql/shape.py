@@ -30,7 +30,7 @@ from typing import Any, Final
 import pgparse
 
 from lockgate.analysis.sql.effects import read
-from lockgate.analysis.sql.parser import parse_trees
+from lockgate.analysis.sql.parser import nodes, parse_trees
 from lockgate.analysis.sql.statement import Masked, Statement
 
 LONGEST: Final = 4_096
@@ -211,16 +211,7 @@ def _is_simple(operand: dict[str, Any]) -> bool:
 
 
 def _has(statement: Any, names: tuple[str, ...]) -> bool:
-    stack = [statement]
-    while stack:
-        value = stack.pop()
-        if type(value) is dict:
-            if any(name in value for name in names):
-                return True
-            stack.extend(value.values())
-        elif type(value) is list:
-            stack.extend(value)
-    return False
+    return any(name in node for node in nodes(statement) for name in names)
 
 
 def _note(constant: dict[str, Any], found: dict[int, str]) -> None:

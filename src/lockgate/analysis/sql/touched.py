@@ -1,9 +1,10 @@
 """Which relations and columns a statement touches, by the catalogue: for conditions, not for masks.
 
-A FETCH touches what its cursor's query did when it was opened. Apart from `rewrite`, which has to be exact: here every doubt counts as a touch, so that a rule about a
+Apart from `rewrite`, which has to be exact: here every doubt counts as a touch, so that a rule about a
 table is not got round by another spelling, a view, a partition or a name that the search path finds. An
-unqualified name is every relation of that name. What cannot be told (an unknown name, code of unknown
-effect, a rewrite rule in the way of DML) is None, on which conditions fail closed.
+unqualified name is every relation of that name, and a FETCH touches what its cursor's query did when it was
+opened. What cannot be told (an unknown name, code of unknown effect, a rewrite rule in the way of DML) is
+None, on which conditions fail closed.
 
 Not counted: what triggers do, and relations that only functions of the database's owner read.
 """
@@ -14,11 +15,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-import pgparse
-
 from lockgate.analysis.sql.catalogue import Catalogue, Relation
+from lockgate.analysis.sql.definitions import definition_of
 from lockgate.analysis.sql.effects import NAMED_RELATIONS
-from lockgate.analysis.sql.reading import Reader, Reading, Use
+from lockgate.analysis.sql.reading import Reading, Use
 from lockgate.analysis.sql.routines.calls import calls_of
 from lockgate.analysis.sql.session import Reach
 
@@ -196,7 +196,7 @@ class _Walk:
                 self._view(reached)
 
     def _view(self, view: Relation) -> None:
-        reading = _definition_of(view, self.catalogue)
+        reading = _view_reading(view, self.catalogue)
         if reading is None:
             raise _Unknown
         self._require_known(reading)
@@ -238,7 +238,7 @@ class _Walk:
                 edges = self.catalogue.reactions if is_truncate else self.catalogue.cascades if cascades else {}
                 stack += [self.catalogue.by_oid[oid] for oid in edges.get(reached.oid, ()) if oid in self.catalogue.by_oid]
                 if reached.kind == "v" and not reached.is_system:
-                    reading = _definition_of(reached, self.catalogue)
+                    reading = _view_reading(reached, self.catalogue)
                     for use in () if reading is None else reading.uses:
                         stack += self.catalogue.candidates(use.schema, use.name)
 
@@ -273,7 +273,7 @@ def _with_sources(relation: Relation, names: set[str]) -> set[str]:
     found = set(names)
     for column in relation.columns:
         if column.generated is not None and column.name in names:
-            reading = _parsed(f"SELECT {column.generated}")
+            reading = _read(f"SELECT {column.generated}")
             found |= {_STAR} if reading is None else _column_names(reading)
     return found
 
@@ -281,27 +281,20 @@ def _with_sources(relation: Relation, names: set[str]) -> set[str]:
 # ---------------------------------------------------------------- the catalogue
 
 
-def _definition_of(view: Relation, catalogue: Catalogue) -> Reading | None:
+def _view_reading(view: Relation, catalogue: Catalogue) -> Reading | None:
     """What a view's definition reads; None where it cannot be parsed."""
     known = catalogue.derived.setdefault(_CACHE, {})
     assert isinstance(known, dict)
     if view.oid not in known:
-        known[view.oid] = None if view.definition is None else _parsed(view.definition)
+        known[view.oid] = None if view.definition is None else _read(view.definition)
     found = known[view.oid]
     assert found is None or isinstance(found, Reading)
     return found
 
 
-def _parsed(text: str) -> Reading | None:
-    try:
-        trees: list[Any] = list(pgparse.parse(text))
-    except (pgparse.PGQueryError, RecursionError):
-        return None
-    if len(trees) != 1:
-        return None
-    reader = Reader()
-    reader.walk(trees[0]["stmt"], "SelectStmt")
-    return reader.reading
+def _read(text: str) -> Reading | None:
+    found = definition_of(text)
+    return None if found is None else found.reading
 
 
 def _parents(catalogue: Catalogue) -> dict[int, tuple[int, ...]]:

@@ -16,6 +16,7 @@ import pgparse
 from lockgate.analysis.sql.code import Name
 from lockgate.analysis.sql.effects import read
 from lockgate.analysis.sql.errors import NotUnderstood
+from lockgate.analysis.sql.parser import parse_trees
 from lockgate.analysis.sql.reading import Node, Reading, strings
 from lockgate.analysis.sql.routines.plpgsql import UNREADABLE, Evaluation, Script, Unreadable, script_of
 from lockgate.analysis.sql.settings import PINNED
@@ -182,7 +183,7 @@ def _steps(evaluations: list[Evaluation]) -> tuple[Step, ...]:
 def _parsed(text: str) -> list[Any]:
     require_flat(text)
     try:
-        return list(pgparse.parse(text))
+        return parse_trees(text)
     except pgparse.PGQueryError:
         raise Unreadable(UNREADABLE) from None
 

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 from lockgate.analysis.sql.catalogue import Catalogue
 from lockgate.analysis.sql.code import Name, Routine, Trigger
 from lockgate.analysis.sql.errors import NotUnderstood
+from lockgate.analysis.sql.parser import nodes
 from lockgate.analysis.sql.reading import Node, Reader, Reading, qualified, strings
 from lockgate.analysis.sql.routines.bodies import Mention, Source, Step, mentions_of, source_of
 from lockgate.analysis.sql.routines.calls import calls_of, named
@@ -373,28 +374,13 @@ def _star_of(value: Node) -> str | None:
 
 
 def _writes(tree: Any) -> Iterator[tuple[str, Node]]:
-    stack = [tree]
-    while stack:
-        value = stack.pop()
-        if type(value) is list:
-            stack.extend(value)
-        elif type(value) is dict:
-            for key, child in value.items():
-                if key in _WRITES:
-                    yield key, child
-                stack.append(child)
+    for node in nodes(tree):
+        for key in _WRITES.intersection(node):
+            yield key, node[key]
 
 
 def _all(tree: Any, key: str) -> Iterator[Node]:
     """Every node that has a field."""
-    stack = [tree]
-    while stack:
-        value = stack.pop()
-        if type(value) is list:
-            stack.extend(value)
-        elif type(value) is dict:
-            if key in value:
-                yield value
-            stack.extend(value.values())
+    return (node for node in nodes(tree) if key in node)
 
 

@@ -17,6 +17,7 @@ import pgparse
 
 from lockgate.analysis.sql.errors import NotUnderstood
 from lockgate.analysis.sql.masks import quote_name
+from lockgate.analysis.sql.parser import nodes
 from lockgate.analysis.sql.reading import Node, strings
 from lockgate.analysis.sql.routines.declarations import has_alias, hides_default, with_record, with_records
 from lockgate.analysis.sql.text import require_flat
@@ -204,15 +205,9 @@ def _records(function: Node) -> Iterator[str]:
 
 def _queries(tree: Any) -> Iterator[str]:
     """The text of every expression, wherever it stands."""
-    stack = [tree]
-    while stack:
-        value = stack.pop()
-        if type(value) is list:
-            stack.extend(value)
-        elif type(value) is dict:
-            stack.extend(value.values())
-            if type(value.get("query")) is str:
-                yield value["query"]
+    for node in nodes(tree):
+        if type(node.get("query")) is str:
+            yield node["query"]
 
 
 class _Walk:

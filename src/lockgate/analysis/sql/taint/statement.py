@@ -12,6 +12,7 @@ from typing import Any, Final
 import pgparse
 
 from lockgate.analysis.sql.catalogue import Catalogue, Relation
+from lockgate.analysis.sql.parser import parse_trees
 from lockgate.analysis.sql.reading import Use
 from lockgate.analysis.sql.taint.changes import Changes
 from lockgate.analysis.sql.taint.ranges import texts
@@ -74,7 +75,7 @@ def is_concerned(uses: Iterable[Use], catalogue: Catalogue, labelled: frozenset[
 def expand(view: Relation, relations: Relations) -> Expansion:
     """What a view's definition says. Raises `Top` where it cannot be told."""
     try:
-        trees = pgparse.parse(view.definition or "")
+        trees = parse_trees(view.definition or "")
     except pgparse.PGQueryError:
         raise Top(f'the definition of view "{view.name}" cannot be read') from None
     if len(trees) != 1 or "SelectStmt" not in trees[0]["stmt"]:
