@@ -298,6 +298,7 @@ def test_changes_through_a_filtering_view_are_refused(text: str) -> None:
     ("SELECT where_to FROM vwhere", True), ("SELECT id FROM wards_a", True), ("TRUNCATE wards_a", True),
     ("DROP TABLE wards_a", True), ("COPY wards_a (id) TO STDOUT", True), ("DELETE FROM ONLY wards_a", True),
     ("TRUNCATE wards", False), ("DROP TABLE wards", False), ("SELECT id FROM vwards", False),
+    ("EXPLAIN (ANALYZE off, ANALYZE on) SELECT id FROM wards", True), ("EXPLAIN (ANALYZE false, ANALYZE) SELECT id FROM wards", True),
     ("EXPLAIN ANALYZE SELECT id FROM vwards", True), ("PREPARE w AS SELECT id FROM wards; EXECUTE w", False),
     ("PREPARE w AS SELECT id FROM wards; EXPLAIN ANALYZE EXECUTE w", True),
 ])

@@ -118,13 +118,11 @@ def counts_reason(reading: Reading) -> str | None:
 
 
 def _analyzes(body: Node) -> bool:
-    """Whether EXPLAIN has ANALYZE, and does not say that it is off in so many words."""
-    for option in body.get("options", ()):
-        element = option.get("DefElem", {})
-        if element.get("defname", "").lower() == "analyze":
-            value = element.get("arg", {}).get("String", {}).get("sval", "")
-            return value.lower() not in ("false", "off")
-    return False
+    """Whether EXPLAIN has an ANALYZE that does not say that it is off in so many words; the last one counts."""
+    given = [option.get("DefElem", {}) for option in body.get("options", ())]
+    return any(element.get("defname", "").lower() == "analyze"
+               and element.get("arg", {}).get("String", {}).get("sval", "").lower() not in ("false", "off")
+               for element in given)
 
 
 def rules_reason(relation: Relation, labels: Labels, catalogue: Catalogue) -> str | None:
