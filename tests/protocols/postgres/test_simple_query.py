@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from lockgate.kernel.frames import frame
 from lockgate.model import AuditMode, OutcomeStatus, Refusal, RefusalCode
 from lockgate.wire.playbook import CLIENT, SERVER, Apart, Bytes, Closed, Hangup
 from tests.protocols.postgres.support import (
@@ -128,6 +129,18 @@ def test_statement_above_the_limit_is_refused() -> None:
     assert errors(book.sent(CLIENT))[0]["C"] == "54000"
     book >> Bytes(CLIENT, query("select 1"))
     assert kinds(book.sent(SERVER)) == "Q"
+
+
+@pytest.mark.parametrize(("unreadable", "readable"), [
+    (b"select '" + b"x" * 1_100_000 + b"'", b""), (b"select '\xff'", "select '\ufffd'".encode()),
+])
+def test_what_policy_says_of_an_unreadable_statement_is_said_of_no_other(unreadable: bytes, readable: bytes) -> None:
+    """What is shown of a text that cannot be read can be another statement's text; its verdict is not that one's."""
+    book = World().session()
+    book >> Bytes(CLIENT, frame(ord("Q"), unreadable + b"\0"))
+    assert kinds(book.sent(CLIENT)) == "EZ"
+    book >> Bytes(CLIENT, frame(ord("Q"), readable + b"\0"))
+    assert messages(book.sent(SERVER)) == [("Q", readable + b"\0")]
 
 
 def test_function_call_is_refused() -> None:

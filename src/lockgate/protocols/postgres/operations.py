@@ -238,8 +238,8 @@ def _operation(kind: str, text: str, statement: Statement | None) -> Operation:
     Its text is what an approval is bound to, so a terminator at its end, which some clients send and
     some do not, is left out. (What was read has its comments out and its literals closed.)
     """
-    if statement is None:
-        key = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()
+    if statement is None:           # what is shown of it may be the whole text of one that can be read
+        key = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16, person=b"unreadable").digest()
         return Operation(PROTOCOL, kind, VERBS, text, key, _UNREADABLE)
     return Operation(
         PROTOCOL, kind, statement.verbs, statement.text.strip(_ENDS), statement.key, statement.facts, (),
