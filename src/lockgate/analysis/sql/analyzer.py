@@ -23,7 +23,7 @@ from lockgate.analysis.sql.rewrite import plan
 from lockgate.analysis.sql.routines.resolved import resolved
 from lockgate.analysis.sql.session import SessionNames
 from lockgate.analysis.sql.shape import Pieces, Shape, learn, split
-from lockgate.analysis.sql.statement import Masked, Statement
+from lockgate.analysis.sql.statement import CATALOGUE_VERBS, Masked, Statement
 from lockgate.analysis.sql.text import require_parsable, require_readable, strip_comments
 from lockgate.model import ColumnMask, Refusal
 
@@ -164,7 +164,7 @@ class Analyzer:
                 if inner.is_opaque:
                     return statement
                 verbs.update(inner.verbs)
-        changes = not verbs.isdisjoint(("create", "alter", "drop", "import"))
+        changes = not CATALOGUE_VERBS.isdisjoint(verbs)
         facts = {**statement.facts, "is_opaque": False, "has_where": not reading.unbounded, "changes_catalogue": changes}
         for name in statement.executes:
             for inner, _ in session.prepared(name):

@@ -15,14 +15,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from lockgate.analysis.sql import code
-from lockgate.analysis.sql.code import FIRST_USER_OID, Code, Row, is_true, number
+from lockgate.analysis.sql.code import FIRST_USER_OID, NOT_TEMPORARY, Code, Row, is_true, number
 
 if TYPE_CHECKING:
     from lockgate.analysis.sql.covers import KnownColumns
 
 SYSTEM_SCHEMAS: Final = frozenset(("pg_catalog", "information_schema", "pg_toast"))
 
-_NOT_TEMPORARY: Final = "n.nspname !~ '^pg_(toast_)?temp_'"
 
 _RELATIONS: Final = f"""
 select c.oid::text, n.nspname::text, c.relname::text, c.relkind::text,
@@ -31,7 +30,7 @@ select c.oid::text, n.nspname::text, c.relname::text, c.relkind::text,
        (c.relhasrules and exists (select from pg_catalog.pg_rewrite r where r.ev_class = c.oid and r.ev_type <> '1'))::text
 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where (c.relkind in ('r', 'p', 'v', 'm', 'f', 't', 'S', 'c')
-       or c.relkind in ('i', 'I') and n.nspname not in ('pg_catalog', 'pg_toast')) and {_NOT_TEMPORARY}
+       or c.relkind in ('i', 'I') and n.nspname not in ('pg_catalog', 'pg_toast')) and {NOT_TEMPORARY}
 order by c.oid
 """  # noqa: S608 - constants of this file
 _ROW_OF: Final = """(with recursive part(oid, depth) as (
@@ -57,7 +56,7 @@ join pg_catalog.pg_namespace tn on tn.oid = t.typnamespace
 left join pg_catalog.pg_type bt on t.typtype = 'd' and bt.oid = t.typbasetype and bt.typtype = 'b'
 left join pg_catalog.pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
 where a.attnum > 0 and not a.attisdropped and c.relkind in ('r', 'p', 'v', 'm', 'f', 'c')
-  and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast') and {_NOT_TEMPORARY}
+  and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast') and {NOT_TEMPORARY}
 order by a.attrelid, a.attnum
 """  # noqa: S608 - constants of this file
 _INHERITS: Final = """
@@ -182,6 +181,7 @@ class Catalogue:
         self.is_utf8 = is_utf8
         """Otherwise the server's scanner folds and cuts names outside ASCII in another way than ours."""
         self.children = _targets_of((parent, child) for child, parent in inherits)
+        self.parents = _targets_of(inherits)
         self.reactions = _targets_of(reactions)
         """Relation → relations whose foreign keys follow a change of it."""
         self.cascades = _targets_of(cascades)

@@ -19,7 +19,7 @@ FIRST_USER_OID: Final = 16384
 LONGEST_BODY: Final = 262_144
 """Bytes of a function body that is fetched; a longer one is a function of unknown effect."""
 
-_NOT_TEMPORARY: Final = "n.nspname !~ '^pg_(toast_)?temp_'"
+NOT_TEMPORARY: Final = "n.nspname !~ '^pg_(toast_)?temp_'"
 _IS_EXTENSION: Final = """exists (select from pg_catalog.pg_depend x where x.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass
         and x.objid = p.oid and x.deptype = 'e')"""
 _EXTENSION_ADMITTED: Final = ", ".join(f"'{name}'" for name in (
@@ -48,7 +48,7 @@ from pg_catalog.pg_proc p
 join pg_catalog.pg_namespace n on n.oid = p.pronamespace
 join pg_catalog.pg_language l on l.oid = p.prolang
 left join pg_catalog.pg_type t on t.oid = p.proargtypes[0]
-where p.oid >= {FIRST_USER_OID} and {_NOT_TEMPORARY}
+where p.oid >= {FIRST_USER_OID} and {NOT_TEMPORARY}
 """  # noqa: S608 - constants of this file
 # Every function that an aggregate calls (manual, "pg_aggregate").
 _AGGREGATES: Final = f"""
@@ -172,7 +172,7 @@ class Routine:
         return count < 0 or self.kind != "f" or (self.least <= count and (self.most is None or count <= self.most))
 
 
-_ROW, _BEFORE, _INSERT, _DELETE, _UPDATE, _INSTEAD = 1, 2, 4, 8, 16, 64
+_ROW, _BEFORE, _INSTEAD = 1, 2, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,11 +190,6 @@ class Trigger:
     def changes_row(self) -> bool:
         """Whether what it leaves in NEW is what is stored."""
         return bool(self.type & _ROW and self.type & (_BEFORE | _INSTEAD))
-
-    @property
-    def proposes(self) -> bool:
-        """Whether it sees rows on their way into the relation."""
-        return self.changes_row and bool(self.type & _INSERT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,10 @@ from lockgate.analysis.sql.estimates import ESTIMATES, concerns_no_rows
 from lockgate.analysis.sql.parser import parse_trees
 from lockgate.analysis.sql.reading import Node, Reader, Reading, Use, qualified, reads_files, strings
 from lockgate.analysis.sql.settings import refusal_of
-from lockgate.analysis.sql.statement import RESOLVED, VERBS, Naming, Statement
+from lockgate.analysis.sql.statement import CATALOGUE_VERBS, RESOLVED, VERBS, Naming, Statement
 
 _QUERIES: Final = frozenset(("SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"))
 _ROWS: Final = frozenset(("SelectStmt", "VariableShowStmt", "ExplainStmt", "ExecuteStmt", "FetchStmt", "CallStmt"))
-_CATALOGUE_VERBS: Final = frozenset(("create", "alter", "drop", "import"))
 _VERB_OF: Final = {
     "TruncateStmt": "truncate", "ListenStmt": "listen", "NotifyStmt": "notify", "UnlistenStmt": "unlisten",
     "LockStmt": "lock", "ClusterStmt": "cluster", "ReindexStmt": "reindex",
@@ -487,7 +486,7 @@ def _finish(whole: StatementReader, text: str, data: bytes, count: int,
     if not count:
         whole.verbs.add("empty")        # drivers ping with it; no verb at all would mean every effect
     verbs = VERBS if is_opaque else frozenset(whole.verbs)
-    changes = is_opaque or not _CATALOGUE_VERBS.isdisjoint(verbs)
+    changes = is_opaque or not CATALOGUE_VERBS.isdisjoint(verbs)
     objects = tuple(dict.fromkeys([_dotted(use.schema, use.name) for use in reading.uses]))
     created = tuple(dict.fromkeys(_dotted(schema, name) for schema, name in reading.created))
     written = [f"{target.use.name}.{column}" for target in reading.targets for column in target.columns]

@@ -44,8 +44,7 @@ def concerns_no_rows(verbs: set[str] | frozenset[str], reading: Reading) -> bool
 def is_explainable(statement: Statement) -> bool:
     """Whether the planner can be asked about it, and nothing of it runs by that. What a routine does is no part of a
     plan."""
-    whole = statement if statement.shape is None else statement.shape.statement
-    reading = whole.reading
+    reading = statement.whole.reading
     if statement.count != 1 or statement.is_opaque or statement.runs_code or reading is None or "estimated_rows" in statement.facts:
         return False
     names = [name for name, _ in reading.utilities]

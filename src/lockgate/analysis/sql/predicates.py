@@ -16,12 +16,12 @@ wants nothing but to show it is fetched as it is and masked on its way out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from lockgate.analysis.sql.catalogue import Catalogue
-from lockgate.analysis.sql.covers import Cover
+from lockgate.analysis.sql.covers import Cover, Covers
 from lockgate.analysis.sql.projection import refuse
 from lockgate.analysis.sql.reading import Node
 from lockgate.analysis.sql.taint import Control, Equality, Output, Source, Sources, Taint, Write
@@ -91,7 +91,6 @@ class Verdict:
 
 NOTHING: Final = Verdict()
 
-Covers = Mapping[int, Mapping[int, Cover]]
 
 
 class Predication:

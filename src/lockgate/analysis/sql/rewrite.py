@@ -202,8 +202,7 @@ class _Plan:
             self.touched = True
 
     def _prepared(self, inner: Statement, digest: str) -> None:
-        if inner.shape is not None:     # only whether it is refused or touches a label is asked here
-            inner = inner.shape.statement
+        inner = inner.whole             # only whether it is refused or touches a label is asked here
         planned = plan(inner, self.masks, self.catalogue, self.session)
         if isinstance(planned, Refusal):
             raise Refused(planned)

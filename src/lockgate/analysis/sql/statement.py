@@ -23,6 +23,8 @@ VERBS: Final = frozenset({
     "unlisten", "lock", "vacuum", "analyze", "comment", "refresh", "cluster", "reindex", "discard",
     "checkpoint", "load", "import", "security", "empty", "other",
 })
+CATALOGUE_VERBS: Final = frozenset(("create", "alter", "drop", "import"))
+"""Those that may change what the catalogue says."""
 """Every verb that a statement can have. A statement whose effect is unknown has all of them."""
 
 FACTS: Final[Mapping[str, str]] = {
@@ -110,6 +112,11 @@ class Statement:
     literals: list[str] = field(default_factory=list, repr=False, compare=False)
     weight: int = field(default=0, repr=False, compare=False)
     """Bytes of memory that it holds, about: for caches."""
+
+    @property
+    def whole(self) -> Statement:
+        """The one that has a `reading`: itself, or that of its shape."""
+        return self if self.shape is None else self.shape.statement
 
 
 @dataclass(frozen=True, slots=True)

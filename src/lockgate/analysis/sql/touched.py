@@ -90,8 +90,7 @@ class Touched:
 
 def touched(statement: Statement, catalogue: Catalogue, session: SessionNames) -> Touched | None:
     """What the statement touches, or None where it cannot be told."""
-    whole = statement if statement.shape is None else statement.shape.statement
-    reading = whole.reading
+    reading = statement.whole.reading
     if statement.is_opaque or reading is None or not session.knows_all:
         return None
     try:
@@ -107,7 +106,6 @@ class _Walk:
         self.catalogue = catalogue
         self.session = session
         self.found = Touched(catalogue)
-        self.parents = _parents(catalogue)
         self.defined: set[int] = set()      # readings of the session's own views that were looked through
 
     def statement(self, reading: Reading) -> None:
@@ -215,7 +213,7 @@ class _Walk:
         if relation.kind not in _HELD:
             return
         below = self.catalogue.children if use_children else {}
-        for edges in (below, self.parents):
+        for edges in (below, self.catalogue.parents):
             for oid in _reached(relation.oid, edges):
                 found = self.catalogue.by_oid.get(oid)
                 if found is not None:
@@ -295,16 +293,6 @@ def _view_reading(view: Relation, catalogue: Catalogue) -> Reading | None:
 def _read(text: str) -> Reading | None:
     found = definition_of(text)
     return None if found is None else found.reading
-
-
-def _parents(catalogue: Catalogue) -> dict[int, tuple[int, ...]]:
-    known = catalogue.derived.get("parents")
-    if not isinstance(known, dict):
-        found: dict[int, tuple[int, ...]] = {}
-        for child, parent in catalogue.inherits:
-            found[child] = (*found.get(child, ()), parent)
-        known = catalogue.derived["parents"] = found
-    return known
 
 
 def _reached(start: int, edges: dict[int, tuple[int, ...]]) -> Iterator[int]:

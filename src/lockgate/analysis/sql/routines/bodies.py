@@ -17,7 +17,8 @@ from lockgate.analysis.sql.code import Name
 from lockgate.analysis.sql.effects import read
 from lockgate.analysis.sql.errors import NotUnderstood
 from lockgate.analysis.sql.parser import parse_trees
-from lockgate.analysis.sql.reading import Node, Reading, strings
+from lockgate.analysis.sql.reading import Node, Reading, qualified, strings
+from lockgate.analysis.sql.routines.declarations import stored
 from lockgate.analysis.sql.routines.plpgsql import UNREADABLE, Evaluation, Script, Unreadable, script_of
 from lockgate.analysis.sql.settings import PINNED
 from lockgate.analysis.sql.statement import Statement
@@ -118,7 +119,8 @@ def source_of(language: str, definition: str | None) -> Source:
     _require_settings(node)
     parameters = [item.get("FunctionParameter", {}) for item in node.get("parameters", ())]
     names = tuple(parameter["name"] for parameter in parameters if "name" in parameter)
-    types = {_type(parameter.get("argType", {})) for parameter in parameters} | {_type(node.get("returnType", {}))}
+    stated = [*(parameter.get("argType", {}) for parameter in parameters), node.get("returnType", {})]
+    types = {qualified(one.get("names")) for one in stated}
     steps = [_expression(parameter["defexpr"]) for parameter in parameters if "defexpr" in parameter]
     if "sql_body" in node:
         steps += _atomic(node["sql_body"])
@@ -207,7 +209,7 @@ def _body(source: Source) -> Body:
     types, rows = set(source.types), {(None, name) for name in script.rows}
     for text in script.types:
         for path in _PATH.findall(text):
-            parts = [part[1:-1].replace('""', '"') if part[0] == '"' else part.lower() for part in _PART.findall(path)]
+            parts = [stored(part) for part in _PART.findall(path)]
             types.add((None, parts[-1]))
             if "%" in text:
                 rows.update((None, part) for part in parts)
@@ -215,11 +217,6 @@ def _body(source: Source) -> Body:
         statement, tuple(frozenset(mentions_of(step.tree)) for step in source.steps),
         frozenset(script.variables) | frozenset(source.parameters), frozenset(types), frozenset(rows), script.catches,
     )
-
-
-def _type(node: Node) -> Name:
-    names = strings(node.get("names"))
-    return (names[-2] if len(names) > 1 else None, names[-1] if names else "")
 
 
 def mentions_of(tree: Any) -> set[Mention]:

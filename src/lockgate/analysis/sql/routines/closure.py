@@ -88,7 +88,6 @@ def _follow(calls: Iterable[Call], stack: list[Routine]) -> str | None:
     return None
 
 
-def _told(routine: Routine, call: Call, why: str | None) -> str:
+def _told(routine: Routine, call: Call, why: str) -> str:
     """The reason, with the routine's name where it is not the one that was called."""
-    why = why or "its body cannot be read"
     return why if call.shown.endswith(f" {routine.name}") or call.shown == routine.name else f"{routine.name}: {why}"

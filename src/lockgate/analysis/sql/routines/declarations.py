@@ -128,7 +128,7 @@ def _declared(tokens: list[_Token], last: int, variable: str | None) -> int | No
     name = start - (2 if start >= 1 and tokens[start - 1].text.lower() == "constant" else 1)
     if name < 1 or not _is_name(tokens[start].text) or not _is_name(tokens[name].text):
         return None
-    if tokens[name].text.lower() in _COMMANDS or variable not in (None, _stored(tokens[name].text)):
+    if tokens[name].text.lower() in _COMMANDS or variable not in (None, stored(tokens[name].text)):
         return None
     return start if tokens[name - 1].text.lower() in (";", "declare") else None
 
@@ -142,7 +142,7 @@ def _changed(body: str, tokens: list[_Token], type_at: Callable[[int], int | Non
         start = type_at(index)
         if start is None:
             continue
-        gone.update(_stored(part.text) for part in tokens[start:index] if part.text != ".")
+        gone.update(stored(part.text) for part in tokens[start:index] if part.text != ".")
         pieces += [body[position:tokens[start].start], "record"]
         while tokens[index].text != ";":            # of `% rowtype ;`, or there already
             index += 1
@@ -172,6 +172,6 @@ def _is_name(text: str) -> bool:
     return text[0] == '"' or text[0] == "_" or text[0].isalpha()
 
 
-def _stored(text: str) -> str:
+def stored(text: str) -> str:
     """A name as it is stored."""
     return text[1:-1].replace('""', '"') if text.startswith('"') else text.lower()

@@ -347,12 +347,14 @@ def _taken(routine: Routine) -> _Taken:
     return _Taken(source_of(routine.language, routine.definition))
 
 
-def _mentions(text: str) -> set[Mention]:
+@lru_cache(maxsize=1_024)
+def _mentions(text: str) -> frozenset[Mention]:
+    """Of an expression; asked at every round, for every relation."""
     try:
-        return {mention for step in source_of("expression", text.removeprefix("SELECT ")).steps
-                for mention in mentions_of(step.tree)}
+        return frozenset(mention for step in source_of("expression", text.removeprefix("SELECT ")).steps
+                         for mention in mentions_of(step.tree))
     except (Unreadable, NotUnderstood, RecursionError):
-        return {(None, "*")}
+        return frozenset({(None, "*")})
 
 
 def _target(kind: str, node: Node) -> Name:

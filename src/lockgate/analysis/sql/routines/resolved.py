@@ -20,9 +20,8 @@ from lockgate.analysis.sql.reading import Reading
 from lockgate.analysis.sql.routines.bodies import Body
 from lockgate.analysis.sql.routines.calls import calls_of
 from lockgate.analysis.sql.routines.closure import Closure, closure_of
-from lockgate.analysis.sql.statement import VERBS, Statement
+from lockgate.analysis.sql.statement import CATALOGUE_VERBS, VERBS, Statement
 
-_CATALOGUE_VERBS: Final = frozenset(("create", "alter", "drop", "import"))
 _LISTS: Final = ("relations", "columns_written", "functions", "sets", "creates")
 _MOST_KEPT: Final = 4_096
 
@@ -35,7 +34,7 @@ def resolved(statement: Statement, catalogue: Catalogue) -> Statement:
     """
     if not statement.is_opaque and not has_hidden_code(catalogue):
         return statement
-    reading = statement.reading if statement.shape is None else statement.shape.statement.reading
+    reading = statement.whole.reading
     if reading is None or any(not why.startswith("function ") and why not in ("CALL", "DO") for why in reading.opaque):
         return statement
     closures = _closures(statement, reading, catalogue)
@@ -62,7 +61,7 @@ def _closures(statement: Statement, reading: Reading, catalogue: Catalogue) -> t
     """What the calls of a statement lead to; kept, because a shape has many statements."""
     kept = catalogue.derived.setdefault("resolved", {})
     assert isinstance(kept, dict)
-    key = statement.key if statement.shape is None else statement.shape.statement.key
+    key = statement.whole.key
     found: tuple[Closure, ...] | None = kept.get(key)
     if found is None:
         found = tuple(closure_of(call, catalogue) for call in calls_of(reading, catalogue))
@@ -92,7 +91,7 @@ def _with(statement: Statement, reading: Reading, closures: tuple[Closure, ...])
     verbs = set(reading.verbs) if statement.is_opaque else set(statement.verbs)
     for body in bodies:
         verbs |= _verbs(body)
-    changes = not _CATALOGUE_VERBS.isdisjoint(verbs)
+    changes = not CATALOGUE_VERBS.isdisjoint(verbs)
     before = statement.facts
     facts: dict[str, object] = {**before, "is_opaque": False, "changes_catalogue": changes}
     facts["has_where"] = not reading.unbounded and all(one.facts["has_where"] for one in inner)
