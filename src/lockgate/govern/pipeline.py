@@ -478,14 +478,6 @@ class Governor:
         return self._pipeline.fault(name, fault)
 
 
-def _grant(operation: Operation, decision: Decision, planned: Planned, ticket: str | None = None) -> Grant:
-    """The grant; comparisons with protected columns and finds in the request go on record with its outcome."""
-    grant = Grant(operation, decision, planned, ticket)
-    for name in (*(f"compared: {label}" for label, _ in planned.lookups), *planned.noted):
-        grant.masked[name] = grant.masked.get(name, 0) + 1
-    return grant
-
-
 def denial(decision: Decision, operation: Operation | None = None) -> Refusal:
     """A policy's `deny`, worded for the client. An effect that cannot be known counts as every effect:
     whoever reads another rule's reason for it is told so.

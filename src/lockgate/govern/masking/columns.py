@@ -37,7 +37,7 @@ class ColumnPlan:
     __slots__ = ("_bulk", "_columns", "_nulls", "_replace", "_rest", "_width", "masked")
 
     def __init__(self, masks: Mapping[int, ValueMask], width: int, bulk: int, rest: ClearPlan) -> None:
-        self._columns = _places(masks, width)
+        self._columns = sorted(masks)
         self._replace = [masks[at].replace for at in self._columns]
         self._nulls = [masks[at].null for at in self._columns]
         self._width = width
@@ -69,11 +69,4 @@ def row_plan(terms: Mapping[int, MaskTerms], columns: tuple[ColumnType, ...], fo
                   for at, column in enumerate(columns))
     rest = plan_for(detects, types, formats, "rows", bulk, detectors=detectors_for(detects), origins=origins)
     return ColumnPlan(masks, len(columns), bulk, rest) if masks else rest
-
-
-def _places(masks: Mapping[int, ValueMask], width: int) -> list[int]:
-    columns = sorted(masks)
-    if columns and not 0 <= columns[0] <= columns[-1] < width:
-        raise RemoteProtocolError("a result lacks a column that is due a mask")
-    return columns
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from lockgate.govern.masking.column_types import ELEMENTS, MULTIRANGES, NUMERIC_OID, RANGES, Shape, shape_of
 from lockgate.govern.masking.detector import REDACTED
 from lockgate.govern.masking.search import Search
+from lockgate.govern.masking.typed_values import HEX_BYTES, bytes_of
 from lockgate.model import MaskMethod
 
 Conceal = Callable[[bytes], bytes | None]
@@ -23,8 +24,6 @@ Conceal = Callable[[bytes], bytes | None]
 _JSON_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*', re.DOTALL)
 _COLON = re.compile(rb"( {0,4}: {0,8}(?=\"))|\s*:")
 """What follows a member's name; the group where the value is so near that the two are one find to a prefilter."""
-_HEX = re.compile(rb"\\x(?:[0-9a-fA-F]{2})*")
-_OCTAL = re.compile(rb"\\(?:\\|([0-3][0-7]{2}))")
 _NUMBER = re.compile(rb"-?([0-9]+)(?:\.0*)?")
 _ARRAY_ITEM = re.compile(rb'"(?:[^"\\]|\\.)*"|[^{},"]+', re.DOTALL)
 _ARRAY_ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
@@ -71,7 +70,7 @@ class Concealer:
 
     def untyped(self, value: bytes) -> bytes | None:
         """Text of a column whose type is not known: hex of bytes is looked into, the rest is text."""
-        return self.bytea(value) if _HEX.fullmatch(value) else self.text(value)
+        return self.bytea(value) if HEX_BYTES.fullmatch(value) else self.text(value)
 
     def json(self, value: bytes) -> bytes | None:
         """JSON text: string tokens (names too) are decoded, searched and written anew; a number
@@ -102,10 +101,7 @@ class Concealer:
 
     def bytea(self, value: bytes) -> bytes | None:
         r"""Bytes in text format: hex (``\x…``) or the older octal escapes; comes out as hex."""
-        if _HEX.fullmatch(value):
-            raw = bytes.fromhex(value[2:].decode("ascii"))
-        else:
-            raw = _OCTAL.sub(lambda at: bytes((int(at[1], 8),)) if at[1] else b"\\", value)
+        raw = bytes_of(value)
         new = self.text(raw)
         if new is raw:
             return value

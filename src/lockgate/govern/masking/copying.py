@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from lockgate.errors import RemoteProtocolError
 from lockgate.govern.masking.screen import Columns
 from lockgate.govern.masking.search import Find, Search, add_new
+from lockgate.govern.masking.typed_values import HEX_BYTES
 from lockgate.govern.masking.voting import Ballot
 from lockgate.kernel.copy_text import (
     count_lines,
@@ -37,7 +38,6 @@ _SIGNATURE = b"PGCOPY\n\xff\r\n\x00"
 _HEADER = 19
 _DONE = 0x63
 _PLAIN_DELIMITERS = b"\t|,;"          # others could stand inside a value, or pass for its first letter
-_HEX = re.compile(rb"\\x(?:[0-9a-fA-F]{2})*")
 _ESCAPED = re.compile(rb"\\(?:([0-7]{1,3})|x([0-9a-fA-F]{1,2})|(.))", re.DOTALL)
 _UNESCAPE = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
 _MUST_ESCAPE = re.compile(rb"[\\\b\f\n\r\t\v]")
@@ -218,7 +218,7 @@ class CopyMask:
             if concealed:
                 conceal, search = concealed[index], columns.searches[index]
             else:
-                is_hex = value[:2] == b"\\x" and _HEX.fullmatch(value) is not None
+                is_hex = value[:2] == b"\\x" and HEX_BYTES.fullmatch(value) is not None
                 conceal, search = columns.default, None if is_hex else columns.default_search
             if search is None:
                 out[index] = conceal(value)

@@ -14,11 +14,11 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from lockgate.analysis.sql.masks import TEXTUAL
 from lockgate.govern.masking.column_type import ColumnType
 from lockgate.govern.masking.fake_words import CITIES, FIRST_NAMES, LAST_NAMES, PLAIN_WORDS
 from lockgate.govern.masking.redaction import Replace, padded
 
-TEXTS: Final = frozenset(("text", "varchar", "bpchar", "name"))
 LONGEST: Final = 4_096
 """Characters of a text that gets an invention."""
 
@@ -33,7 +33,7 @@ _DOMAINS: Final = ("example.com", "example.net", "example.org")
 
 def fake_mask(column: ColumnType, key: bytes, label: str, redact: Replace) -> Replace | None:
     """The mask for a column, None where its type has none."""
-    if column.name not in TEXTS:
+    if column.name not in TEXTUAL:
         return None
     limit = column.limit
     is_place = any(word in label.lower() for word in _PLACES)

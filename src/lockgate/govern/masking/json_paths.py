@@ -23,6 +23,7 @@ from typing import Final
 
 DEEPEST: Final = 512
 MOST_STEPS: Final = 64
+_MOST_KEPT: Final = 4_096
 
 Leaf = Callable[[str], str]
 """The JSON text of a hidden value (a scalar, an object, an array) becomes another JSON text."""
@@ -80,7 +81,7 @@ def parse_path(text: str) -> tuple[_Step, ...]:
 class JsonPaths:
     """Paths, ready to be applied. Every step of every path has a number; a set of them says what may come next."""
 
-    __slots__ = ("_by_key", "_keys", "_start", "_steps")
+    __slots__ = ("_by_key", "_entered", "_keys", "_start", "_steps")
 
     def __init__(self, paths: Iterable[str]) -> None:
         """ValueError for a path that cannot be read, and for none."""
@@ -94,13 +95,17 @@ class JsonPaths:
         self._start: _States = frozenset(start)
         self._keys = {step.key for step in self._steps if step is not None and step.kind is _Kind.KEY}
         self._by_key: dict[tuple[_States, str | None], _States] = {}
+        self._entered: dict[_States, _States] = {}
 
     def apply(self, text: str, leaf: Leaf) -> str:
         """The document with every hidden value replaced. ValueError for what is no JSON."""
         return _Reading(self, text, leaf).run()
 
     def entered(self, states: _States) -> _States:
-        """What holds for a value that is no array: an index of it means the value."""
+        """What holds for a value that is no array: an index of it means the value. Kept, as by `under_key`."""
+        kept = self._entered.get(states)
+        if kept is not None:
+            return kept
         found = set(states)
         todo = list(states)
         while todo:
@@ -109,7 +114,10 @@ class JsonPaths:
             if step is not None and step.kind in (_Kind.INDEX, _Kind.ANY_INDEX) and at + 1 not in found:
                 found.add(at + 1)
                 todo.append(at + 1)
-        return frozenset(found)
+        made = frozenset(found)
+        if len(self._entered) < _MOST_KEPT:
+            self._entered[states] = made
+        return made
 
     def hides(self, states: _States) -> bool:
         """Whether a path ends at the value."""
@@ -125,7 +133,7 @@ class JsonPaths:
         found = self._by_key.get((states, known))
         if found is None:
             found = frozenset(self._next(states, known))
-            if len(self._by_key) < 4_096:
+            if len(self._by_key) < _MOST_KEPT:
                 self._by_key[states, known] = found
         return found
 
@@ -155,7 +163,7 @@ class JsonPaths:
 
 @dataclass(slots=True)
 class _Container:
-    """An object or array that is being read. `index` counts an array's elements, `key` is an object's last one."""
+    """An object or array that is being read. `index` counts an array's elements."""
 
     is_object: bool
     states: _States

@@ -18,12 +18,13 @@ import hashlib
 from collections.abc import Callable
 from typing import Final
 
+from lockgate.analysis.sql.masks import TEXTUAL
 from lockgate.govern.masking import typed_values as typed
 from lockgate.govern.masking.column_type import ColumnType
 from lockgate.govern.masking.redaction import Replace, padded
-from lockgate.govern.masking.typed_values import Codec, Number, T
+from lockgate.govern.masking.typed_values import INTEGERS, Codec, Number, T
 
-WORDS: Final = frozenset(("text", "varchar", "bpchar", "name", "xml"))
+WORDS: Final = TEXTUAL | {"xml"}
 """Types that can hold any plain word."""
 
 _DIGEST: Final = 16
@@ -32,7 +33,6 @@ _FEWEST: Final = len(_PREFIX) + 8                   # characters below which a c
 _MOST: Final = len(_PREFIX) + 2 * _DIGEST
 _DIGITS: Final = 15                                 # of a number: every float8 and every client's number holds them
 _FLOAT4: Final = 1_000_000                          # a float4 holds all whole numbers below
-_INTEGERS: Final = {"int2": (2, True), "int4": (4, True), "int8": (8, True), "oid": (4, False)}
 
 
 def hash_mask(column: ColumnType, binary: bool, key: bytes, redact: Replace) -> Replace | None:
@@ -43,8 +43,8 @@ def hash_mask(column: ColumnType, binary: bool, key: bytes, redact: Replace) -> 
         return _words(column, key, redact)
     if name in ("json", "jsonb"):
         return _documents(name == "jsonb" and binary, digest, redact)
-    if name in _INTEGERS:
-        size, signed = _INTEGERS[name]
+    if name in INTEGERS:
+        size, signed = INTEGERS[name]
         highest = (1 << 8 * size - signed) - 1
         return _through(typed.integers(size, binary, signed=signed),
                         lambda number: _number(digest(b"%d" % number)) % highest + 1, redact)

@@ -18,24 +18,21 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+from lockgate.analysis.sql.masks import TEXTUAL
 from lockgate.govern.masking import typed_values as typed
 from lockgate.govern.masking.column_type import ColumnType
 from lockgate.govern.masking.ff1 import Permutation
 from lockgate.govern.masking.redaction import Replace
-from lockgate.govern.masking.typed_values import Number
-from lockgate.govern.masking.validators import luhn
+from lockgate.govern.masking.typed_values import INTEGERS, Number
+from lockgate.govern.masking.validators import NOT_DIGITS, luhn
 
-TEXTS: Final = frozenset(("text", "varchar", "bpchar", "name"))
 LONGEST: Final = 512
 """Characters of a text that is encrypted: the work grows with the square."""
 
-_INTEGERS: Final = {"int2": (2, True), "int4": (4, True), "int8": (8, True), "oid": (4, False)}
-_CLASSES: Final = tuple(
-    (first, size) for first, size in ((ord("0"), 10), (ord("A"), 26), (ord("a"), 26)))
-_CLASS: Final = {first + at: (first, size) for first, size in _CLASSES for at in range(size)}
+_CLASS: Final = {first + at: (first, size) for first, size in ((ord("0"), 10), (ord("A"), 26), (ord("a"), 26))
+                 for at in range(size)}
 _PLAIN: Final = re.compile(rb"[\t\n\r\x20-\x7e]*")
 _CARD: Final = re.compile(rb"[0-9](?:[ -]?[0-9]){12,18}")
-_NOT_DIGITS: Final = bytes(byte for byte in range(256) if not 48 <= byte <= 57)
 
 Change = Callable[[int, int], int]
 """Number and size of its domain → number: `Permutation.permute`, or `restore` to turn a mask back."""
@@ -47,11 +44,11 @@ def preserving_mask(column: ColumnType, binary: bool, key: bytes, redact: Replac
     change = permutation.restore if back else permutation.permute
     name = column.name
     encrypt: Callable[[bytes], bytes]
-    if name in TEXTS:
+    if name in TEXTUAL:
         def encrypt(value: bytes) -> bytes:
             return preserved(value, change)
-    elif name in _INTEGERS:
-        size, signed = _INTEGERS[name]
+    elif name in INTEGERS:
+        size, signed = INTEGERS[name]
         integers = typed.integers(size, binary, signed=signed)
         highest = (1 << 8 * size - signed) - 1
 
@@ -88,7 +85,7 @@ def preserved(value: bytes, change: Change) -> bytes:
     places = [(at, *_CLASS[byte]) for at, byte in enumerate(value) if byte in _CLASS and at != checked]
     out = _changed(value, places, change)
     if checked >= 0:
-        digits = bytes(out).translate(None, _NOT_DIGITS)[:-1]
+        digits = bytes(out).translate(None, NOT_DIGITS)[:-1]
         out[checked] = next(check for check in b"0123456789" if luhn(digits + bytes((check,))))
         return bytes(out)
     while is_card and _is_checked(out):             # keeps to the others, or two values would have one image
@@ -111,7 +108,7 @@ def _changed(value: bytes | bytearray, places: list[tuple[int, int, int]], chang
 
 
 def _is_checked(value: bytes | bytearray) -> bool:
-    return luhn(bytes(value).translate(None, _NOT_DIGITS))
+    return luhn(bytes(value).translate(None, NOT_DIGITS))
 
 
 def numeric(number: Number, change: Change) -> Number:

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from lockgate.govern.masking.column_types import NUMERIC_OID
 from lockgate.govern.masking.conceal import Concealer
 from lockgate.govern.masking.detectors import detectors_for
 from lockgate.govern.masking.search import Search
 from lockgate.govern.masking.tokens import Tokens
 from lockgate.govern.masking.writeback import is_mask
 from lockgate.model import DetectMask, MaskMethod, RequestAction, RequestCheck
-
-_NUMBER_OID = 1700
 
 
 class ContentCheck:
@@ -38,9 +37,14 @@ class ContentCheck:
         self.action: RequestAction | None = None
         self.has_mask = False
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether every value passes, whatever it is."""
+        return self._concealer is None and not self._guards
+
     def number(self, digits: str) -> str | None:
         """An integer written in a statement, as `value`."""
-        new = self.value(digits.encode(), _NUMBER_OID, binary=False)
+        new = self.value(digits.encode(), NUMERIC_OID, binary=False)
         return None if new is None else new.decode()
 
     def value(self, value: bytes, oid: int, *, binary: bool) -> bytes | None:

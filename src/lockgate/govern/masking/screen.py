@@ -18,6 +18,7 @@ from lockgate.errors import RemoteProtocolError
 from lockgate.govern.masking.column_types import (
     BYTEA_OID,
     ELEMENTS,
+    FIRST_USER_OID,
     Shape,
     hides_numbers,
     is_container,
@@ -38,7 +39,6 @@ _JSON_ESCAPES = r"\\[u/]"                    # json keeps escapes as they were w
 _ANY_ESCAPE = r"\\"
 _DOUBLED_QUOTE = r'""'
 
-_UNKNOWN_OID = 16384
 """Stands for "some type": text if it is text, else NULL on a find."""
 
 
@@ -84,7 +84,7 @@ class Screen:
         return Columns(
             [made[active].for_column(oid, binary) for active, oid, binary in columns],
             [made[active].search if _is_text(oid, binary) else None for active, oid, binary in columns],
-            default.for_column(_UNKNOWN_OID, binary=True) if self.is_binary else default.untyped,
+            default.for_column(FIRST_USER_OID, binary=True) if self.is_binary else default.untyped,
             None if self.is_binary else default.search,
         )
 

@@ -16,7 +16,10 @@ from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
 
-_HEX: Final = re.compile(rb"\\x(?:[0-9a-fA-F]{2})*")
+INTEGERS: Final = {"int2": (2, True), "int4": (4, True), "int8": (8, True), "oid": (4, False)}
+"""Bytes, and whether there is a sign."""
+HEX_BYTES: Final = re.compile(rb"\\x(?:[0-9a-fA-F]{2})*")
+"""A bytea in text format, in hex."""
 _OCTAL: Final = re.compile(rb"\\(?:\\|([0-3][0-7]{2}))")
 _INTEGER: Final = re.compile(rb"-?[0-9]{1,20}")
 _NUMERIC: Final = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?")
@@ -95,7 +98,7 @@ def byte_strings(binary: bool) -> Codec[bytes]:
 
 def bytes_of(value: bytes) -> bytes:
     """The content of a bytea in text format; text that is no hex is read as octal escapes."""
-    if _HEX.fullmatch(value):
+    if HEX_BYTES.fullmatch(value):
         return bytes.fromhex(value[2:].decode("ascii"))
     return _OCTAL.sub(lambda at: bytes((int(at[1], 8),)) if at[1] else b"\\", value)
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 
 _DOUBLED = bytes.maketrans(b"0123456789", bytes((0, 2, 4, 6, 8, 1, 3, 5, 7, 9)))
-_NOT_DIGITS = bytes(byte for byte in range(256) if not 48 <= byte <= 57)
+NOT_DIGITS = bytes(byte for byte in range(256) if not 48 <= byte <= 57)
 _SEPARATORS = b" -./"
 
 # Issuer prefixes and exact lengths (ISO/IEC 7812; the networks' published ranges).
@@ -32,7 +32,7 @@ _LENGTHS = ((), *(lengths for _, lengths in _ISSUERS))
 
 def luhn(found: bytes) -> bool:
     """The check digit of ISO/IEC 7812-1, annex B, over the ASCII digits of `found`."""
-    digits = found if found.isdigit() else found.translate(None, _NOT_DIGITS)
+    digits = found if found.isdigit() else found.translate(None, NOT_DIGITS)
     ordinary = digits[-1::-2]
     doubled = digits[-2::-2].translate(_DOUBLED)
     return len(digits) > 1 and (sum(ordinary) - 48 * len(ordinary) + sum(doubled)) % 10 == 0
@@ -58,7 +58,7 @@ def is_card(digits: bytes) -> bool:
 
 def card(found: bytes) -> bool:
     """`is_card` over the digits of `found`."""
-    return is_card(found.translate(None, _NOT_DIGITS))
+    return is_card(found.translate(None, NOT_DIGITS))
 
 
 def mod97(found: bytes) -> bool:
@@ -72,7 +72,7 @@ def mod97(found: bytes) -> bool:
 
 def ssn(found: bytes) -> bool:
     """Areas 000, 666 and 900-999, group 00 and serial 0000 were never issued (SSA, POMS RM 10201)."""
-    digits = found.translate(None, _NOT_DIGITS)
+    digits = found.translate(None, NOT_DIGITS)
     return (
         len(digits) == 9 and digits[:3] not in (b"000", b"666") and digits[:1] != b"9"
         and digits[3:5] != b"00" and digits[5:] != b"0000"

@@ -113,8 +113,6 @@ def _single(terms: MaskTerms, column: ColumnType, binary: bool, keys: MaskKeys) 
             return hash_mask(column, binary, keys.derive(scope, label, method), redact)
         case MaskMethod.FAKE:
             return fake_mask(column, keys.derive(scope, label, method), label, redact)
-        case MaskMethod.NULL:
-            return _nothing
     return None
 
 

@@ -20,12 +20,15 @@ PERMUTED: Final = {"int4": (4, True), "int8": (8, True), "oid": (4, False), "uui
 class WholeType:
     """The permutation of one type under one key."""
 
-    __slots__ = ("_permutation", "_signed", "_size")
+    __slots__ = ("_integers", "_permutation", "_signed", "_size", "_uuids")
 
     def __init__(self, name: str, key: bytes) -> None:
         """`name` is one of `PERMUTED`; KeyError otherwise."""
         self._size, self._signed = PERMUTED[name]
         self._permutation = Permutation(key)
+        self._uuids = (typed.uuids(binary=False), typed.uuids(binary=True))
+        self._integers = () if self._size == _UUID else tuple(
+            typed.integers(self._size, binary, signed=self._signed) for binary in (False, True))
 
     def permute(self, value: bytes, binary: bool) -> bytes | None:
         """The image of a value, None for what is no value of the type."""
@@ -39,10 +42,10 @@ class WholeType:
         size, signed = self._size, self._signed
         try:
             if size == _UUID:
-                uuids = typed.uuids(binary)
+                uuids = self._uuids[binary]
                 number = int.from_bytes(uuids.read(value), "big")
                 return uuids.write(change(number, 1 << 8 * size).to_bytes(size, "big"))
-            codec = typed.integers(size, binary, signed=signed)
+            codec = self._integers[binary]
             raw = codec.read(value).to_bytes(size, "big", signed=signed)
             image = change(int.from_bytes(raw, "big"), 1 << 8 * size).to_bytes(size, "big")
             return codec.write(int.from_bytes(image, "big", signed=signed))

@@ -9,7 +9,7 @@ that reads verbs, it restricts and does not allow.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from fnmatch import fnmatchcase
@@ -64,9 +64,11 @@ class CompiledRule:
         if not verbs:
             return self.restricts
         op = context["op"]
-        each = [condition.holds({**context, "op": {**op, "verb": verb}}) for verb in verbs]
-        if hangs and None in each and self.restricts not in each:
-            return None                     # no verb settles it: any that holds does, or all that must
+        each: Iterable[bool | None] = (condition.holds({**context, "op": {**op, "verb": verb}}) for verb in verbs)
+        if hangs:
+            each = tuple(each)
+            if None in each and self.restricts not in each:
+                return None                 # no verb settles it: any that holds does, or all that must
         told = map(self._told, each)
         return any(told) if self.restricts else all(told)
 

@@ -60,7 +60,6 @@ def compose(matching: Iterable[Rule], policy_hash: str, audit: AuditMode) -> Dec
     return Decision(
         effect=effect, rules=tuple(rule.name for rule in deciding), reason=reason, policy_hash=policy_hash,
         masks=column_masks(masking), detects=detect_masks(masking),
-        mask_rules=tuple(rule.name for rule in masking),
         requests=request_checks(rules), limits=row_limits(rules), limit_rules=limit_rules(rules),
         notice=any(rule.notice for rule in rules),
         review=review_terms(reviewing) if effect is Effect.REVIEW else None, audit=audit,
