@@ -41,7 +41,6 @@ class Decision:
     policy_hash: str
     masks: tuple[ColumnMask, ...] = ()
     detects: tuple[DetectMask, ...] = ()
-    mask_rules: tuple[str, ...] = ()
     requests: tuple[RequestCheck, ...] = ()
     limits: RowLimits = UNLIMITED
     limit_rules: tuple[tuple[str, str], ...] = ()
@@ -49,6 +48,11 @@ class Decision:
     review: ReviewTerms | None = None
     audit: AuditMode = AuditMode.FULL
     wants: frozenset[str] = frozenset()
+
+    @property
+    def looks_at_requests(self) -> bool:
+        """Whether what a client sends is looked at: a mask could come back, or a detector has something to find."""
+        return bool(self.requests or self.masks or self.detects)
 
 
 class RefusalCode(StrEnum):

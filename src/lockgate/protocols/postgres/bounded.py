@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from lockgate.errors import RemoteProtocolError
+from lockgate.kernel.frames import frame
 from lockgate.model import OutcomeStatus
 from lockgate.protocols.postgres import codec
 from lockgate.protocols.postgres import messages as m
@@ -24,7 +25,7 @@ from lockgate.wire.steps import Settle
 
 _DROP: Final = b""
 _AT_ANY_TIME: Final = frozenset({m.NOTIFICATION, m.PARAMETER_STATUS})
-_COPY_FAIL: Final = b"f" + (4 + len(b"over a row limit\0")).to_bytes(4, "big") + b"over a row limit\0"
+_COPY_FAIL: Final = frame(m.COPY_FAIL, b"over a row limit\0")
 _COMPLETE: Final = frozenset({m.COMMAND_COMPLETE, m.EMPTY_QUERY, m.PORTAL_SUSPENDED})
 
 
@@ -79,13 +80,11 @@ class BoundedReplies(Replies):
         if kind == m.ERROR_RESPONSE:
             return self._bounded_error(head, bound, start, end)
         if kind == m.COPY_IN_RESPONSE and bound.is_over:
-            self._follows.append(Follow(_COPY_FAIL, _record(head)))
+            self._follows.append(Follow(_COPY_FAIL, record_of(head)))
             return _DROP
         out = self._table[kind](start, end)
         if kind == m.ROW_DESCRIPTION:
             bound.is_described = True
-        elif kind == m.COPY_OUT_RESPONSE:
-            bound.copied = head.copied
         return _DROP if bound.is_over else out
 
     def _complete(self, head: Reply, bound: Bound, kind: int, start: int, end: int) -> bytes | None:
@@ -120,10 +119,10 @@ class BoundedReplies(Replies):
             out = self._table[kind](start, end)
             self._release(head)
             return out
-        queue, record = self._state.queue, _record(head)
+        queue, record = self._state.queue, record_of(head)
         queue.pop()
         self._settle_over(head, bound)
-        if bound.sync is None:
+        if not bound.has_sync:
             queue.failed_epoch = head.epoch
             queue.push(self._own(Purpose.FAIL_SEGMENT, head))
             self._follows.append(Follow(Purpose.FAIL_SEGMENT.value, record, releases=True))
@@ -148,12 +147,12 @@ class BoundedReplies(Replies):
                 self._release(head)
             return out
         found = codec.read_fields(self._buffer, start, end)
-        if found.get("V", found.get("S")) in ("FATAL", "PANIC"):
+        if codec.is_fatal(found):
             return self._table[m.ERROR_RESPONSE](start, end)
         if head.owed is Owed.EXECUTE:           # the backend discards up to the Sync by itself
             self._settle_over(head, bound)
             self._settles += self._state.queue.fail(found.get("C", "XX000"))
-            if bound.sync is None:
+            if not bound.has_sync:
                 self._release(head)
         elif head.owed is Owed.QUERY:
             head.is_copying_out = False
@@ -180,7 +179,7 @@ class BoundedReplies(Replies):
         """Send a message of the gateway's own, whose ReadyForQuery takes the place of the one at hand."""
         self._state.queue.pop()
         self._state.queue.push(self._own(purpose, head))
-        self._follows.append(Follow(purpose.value, _record(head)))
+        self._follows.append(Follow(purpose.value, record_of(head)))
         return _DROP
 
     def _own(self, purpose: Purpose, head: Reply) -> Reply:
@@ -223,7 +222,7 @@ class BoundedReplies(Replies):
 
     def _own_error(self, head: Reply, own: Own, start: int, end: int) -> bytes | None:
         found = codec.read_fields(self._buffer, start, end)
-        if found.get("V", found.get("S")) in ("FATAL", "PANIC"):
+        if codec.is_fatal(found):
             return self._table[m.ERROR_RESPONSE](start, end)
         if own.purpose is Purpose.ROLLBACK:
             raise RemoteProtocolError("a transaction of the gateway's own cannot be ended")
@@ -247,7 +246,7 @@ class BoundedReplies(Replies):
                     self._is_ready(head, self._buffer[start + 5])
             return _DROP
         found = codec.read_fields(self._buffer, start, end)
-        if found.get("V", found.get("S")) in ("FATAL", "PANIC"):
+        if codec.is_fatal(found):
             return self._table[m.ERROR_RESPONSE](start, end)
         state.surroundings.failed()
         if found.get("P", "").isdigit():
@@ -302,6 +301,6 @@ def _afresh(head: Reply) -> list[Quota | TaskQuota]:
     return found
 
 
-def _record(head: Reply) -> int:
+def record_of(head: Reply) -> int:
     """The record that the gateway's own messages go under."""
     return 0 if head.grant is None or head.grant.record < 0 else head.grant.record

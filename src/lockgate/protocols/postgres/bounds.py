@@ -49,12 +49,12 @@ class Cursor:
 class Bound:
     """The limits of one message that is on its way. Mutable: lowered as rows pass."""
 
-    __slots__ = ("changed", "completed", "copied", "gauges", "has_begun", "is_creating", "is_described", "is_each",
-                 "is_over", "is_wrapped", "kept", "limits", "problem", "rule_of", "sync", "waits")
+    __slots__ = ("changed", "completed", "copied", "gauges", "has_begun", "has_sync", "is_creating", "is_described", "is_each",
+                 "is_over", "is_wrapped", "kept", "limits", "problem", "rule_of", "waits")
 
-    def __init__(self, limits: RowLimits, rules: tuple[tuple[str, str], ...], gauges: list[Gauge]) -> None:
+    def __init__(self, limits: RowLimits, rules: dict[str, str], gauges: list[Gauge]) -> None:
         self.limits = limits
-        self.rule_of = dict(rules)
+        self.rule_of = rules
         self.gauges = gauges
         self.changed: int | None = None         # rows that a statement may change
         self.is_creating = False                # its SELECT tag counts rows that a new table got
@@ -62,7 +62,7 @@ class Bound:
         self.waits = False                      # what follows waits for it, so that it can be undone
         self.is_wrapped = False                 # in a transaction of the gateway's own …
         self.has_begun = False                  # … which has begun
-        self.sync: object = None                # the reply of the Sync that went on ahead
+        self.has_sync = False                   # its Sync went on ahead
         self.copied: CopyRows | None = None     # of the COPY … TO STDOUT that is running
         self.completed = 0                      # statements of the string
         self.is_described = False               # the running one returns rows
@@ -154,7 +154,7 @@ def bound_of(grant: Grant, statement: Statement, portal_quota: Quota | None, cur
     known = {gauge.task for gauge in gauges if isinstance(gauge, TaskQuota)}
     gauges += [gauge for cursor in cursors for gauge in cursor.gauges
                if not (isinstance(gauge, TaskQuota) and gauge.task in known)]      # a row is one row of the task
-    bound = Bound(limits, decision.limit_rules, gauges)
+    bound = Bound(limits, rules, gauges)
     bound.is_each = portal_quota is None and limits.rows is not None and not cursors
     if changes_rows(operation, statement):
         bound.changed = limits.changed
@@ -228,8 +228,7 @@ def _uncountable(operation: Operation, statement: Statement) -> str | None:
         return "its effect is not known"
     if "truncate" in verbs:
         return "TRUNCATE"
-    whole = statement if statement.shape is None else statement.shape.statement
-    reading = whole.reading
+    reading = statement.whole.reading
     if verbs.isdisjoint(_CHANGES) or reading is None:
         return None
     names = {name for name, _ in reading.utilities}

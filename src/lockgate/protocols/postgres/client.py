@@ -247,7 +247,7 @@ class ClientSide(Judging):
         """The Bind as it goes on: its values are looked at before they leave. What came of it is told at Execute,
         which is judged."""
         prepared, decision = portal.prepared, portal.prepared.decision
-        if not (bind.values and (decision.requests or decision.masks or decision.detects)):
+        if not (bind.values and decision.looks_at_requests):
             return raw
         intake = Intake(prepared.seen, prepared.masked, decision, self._state.masks,
                         saw_masks=self._state.has_shown_masks)
@@ -343,7 +343,7 @@ class ClientSide(Judging):
         if kind != m.SYNC or state.copying is not None:
             return kind in _BESIDE_ROWS or kind == m.SYNC
         return (
-            bounded.owed is Owed.EXECUTE and bounded.bound.sync is None and state.knows_status
+            bounded.owed is Owed.EXECUTE and not bounded.bound.has_sync and state.knows_status
             and (not state.segment_writes or (state.status == m.IN_BLOCK and not state.segment_controls))
         )
 
@@ -357,7 +357,7 @@ class ClientSide(Judging):
     def _bound(self, seen: Seen, grant: Grant, portal: Portal | None = None) -> Bound | None:
         """The row limits of a message that is about to be sent, with those of the cursors that it fetches from."""
         state, statement, limits = self._state, seen.statement, grant.decision.limits
-        if statement is None or not (limits or state.cursors or portal is not None):
+        if statement is None:
             return None
         rule = dict(grant.decision.limit_rules).get("rows") if limits else None
         if portal is not None and portal.quota is None and limits.rows is not None and not statement.cursors_fetched:
@@ -437,7 +437,7 @@ class ClientSide(Judging):
         reply = state.reply(Owed.SYNC)
         if state.bounded is not None and state.bounded.bound is not None:
             reply.bound = state.bounded.bound       # it goes on ahead of the rows
-            reply.bound.sync = reply
+            reply.bound.has_sync = True
         burst.replies.append(reply)
         self._next_epoch()
         return None

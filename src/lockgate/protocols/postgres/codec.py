@@ -202,6 +202,13 @@ def parse(name: bytes, statement: str, types: bytes = b"\0\0") -> bytes:
     return frame(m.PARSE, name + b"\0" + text(statement) + types)
 
 
+def spread(codes: tuple[int, ...], count: int) -> tuple[int, ...]:
+    """The format codes of a Bind for so many values or columns: none is text for all, one is for all, else one each."""
+    if not codes:
+        return (0,) * count
+    return codes * count if len(codes) == 1 else codes
+
+
 def bind(message: Bind) -> bytes:
     """A Bind frame with these parts."""
     body = [message.portal, b"\0", message.statement, b"\0", _codes(message.formats), _U16.pack(len(message.values))]
@@ -215,11 +222,6 @@ def _codes(codes: tuple[int, ...]) -> bytes:
     return _U16.pack(len(codes)) + b"".join(map(_U16.pack, codes))
 
 
-def close(kind: bytes, name: bytes) -> bytes:
-    """A Close frame for a statement (``S``) or a portal (``P``)."""
-    return frame(m.CLOSE, kind + name + b"\0")
-
-
 def execute(portal: bytes, limit: int = 0) -> bytes:
     """An Execute frame."""
     return frame(m.EXECUTE, portal + b"\0" + _U32.pack(limit))
@@ -227,7 +229,7 @@ def execute(portal: bytes, limit: int = 0) -> bytes:
 
 def describe_portal(portal: bytes) -> bytes:
     """A Describe frame for a portal."""
-    return frame(m.DESCRIBE, b"P" + portal + b"\0")
+    return target(m.DESCRIBE, b"P", portal)
 
 
 def target(kind: int, what: bytes, name: bytes) -> bytes:
@@ -308,6 +310,11 @@ def read_fields(buffer: bytes, start: int, end: int) -> dict[str, str]:
         value, position = cstring(buffer, position + 1, end)
         found[chr(kind)] = value.decode("utf-8", "replace")
     return found
+
+
+def is_fatal(fields: dict[str, str]) -> bool:
+    """Whether the session ends with this error."""
+    return fields.get("V", fields.get("S")) in ("FATAL", "PANIC")
 
 
 def fields(kind: int, values: Iterable[tuple[str, str]]) -> bytes:

@@ -146,5 +146,5 @@ def _once(name: bytes, statement: str, types: bytes, bind: Bind) -> bytes:
     """A statement of one's own beside those of the client: both unnamed ones stay what they are."""
     return b"".join((
         codec.parse(name, statement, types), codec.bind(bind._replace(portal=name, statement=name, result_formats=())), codec.execute(name),
-        codec.close(b"P", name), codec.close(b"S", name),
+        codec.target(m.CLOSE, b"P", name), codec.target(m.CLOSE, b"S", name),
     ))

@@ -57,8 +57,6 @@ _NOT_SHOWN: Final = Refusal(
     RefusalCode.UNSUPPORTED, "a person has to approve this, and EXECUTE does not show them what would run",
     hint="Send the statement itself.",
 )
-
-
 _NOT_REPLACED: Final = Refusal(
     RefusalCode.NOT_ENFORCEABLE, "a value in this statement has to be replaced, and cannot be where it stands",
     hint="Send the value as a parameter, or leave it out.",
@@ -83,7 +81,6 @@ class Burst:
         self.under = 0
         self.has_catalogue = False
         self.has_end = False            # a Sync or a failing message: replies that do not wait for what follows
-
 
     def sent(self) -> None:
         """Everything in it has left: what comes next is judged by what is known then."""
@@ -267,7 +264,7 @@ class Judging:
         if decision.effect is Effect.REVIEW and seen.statement is not None and seen.statement.executes \
                 and seen.statement.is_opaque:
             return _NOT_SHOWN
-        if seen.statement is not None and (decision.detects or decision.requests or decision.masks):
+        if seen.statement is not None and decision.looks_at_requests:
             looked_at = seen.statement.copies_in + (seen.statement.copies_out if decision.detects else ())
             problem = next((copy.problem for copy in looked_at if copy.problem is not None), None)
             if problem is not None:
@@ -293,7 +290,7 @@ class Judging:
         """The plan once the values that the client sends have been looked at; with another text where literals
         have to be replaced."""
         state, statement = self._state, seen.statement
-        if statement is None or not (decision.requests or decision.masks or decision.detects):
+        if statement is None or not decision.looks_at_requests:
             return planned
         intake = Intake(seen, masked, decision, state.masks, saw_masks=state.has_shown_masks)
         text = intake.text(statement.text)

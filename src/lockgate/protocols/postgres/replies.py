@@ -234,8 +234,7 @@ class Replies:
     def _intake(self, head: Reply) -> CopyIntake | None:
         """What looks at the data that is about to come, where policy has something to look for."""
         seen, grant = head.seen, head.grant
-        if grant is None or seen is None or not (
-                grant.decision.requests or grant.decision.masks or grant.decision.detects):
+        if grant is None or seen is None or not grant.decision.looks_at_requests:
             return None
         stated = () if seen.statement is None else seen.statement.copies_in
         if head.copies_in >= len(stated) or stated[head.copies_in].problem is not None:
@@ -249,7 +248,8 @@ class Replies:
         formats = codec.read_copy_response(self._buffer, start, end)
         stated = results.stated(head)
         head.plan = results.copy_plan(head, formats, stated)
-        head.copied = CopyRows(stated, any(formats))
+        if head.bound is not None:
+            head.bound.copied = CopyRows(stated, any(formats))
         head.is_copying_out = True
         return None
 
@@ -269,7 +269,7 @@ class Replies:
         state.surroundings.failed()
         head = queue.head
         out = self._worded(m.ERROR_RESPONSE, found, head)
-        if found.get("V", found.get("S")) in ("FATAL", "PANIC"):
+        if codec.is_fatal(found):
             self._said_goodbye = True
             if head is not None:
                 head.code = code

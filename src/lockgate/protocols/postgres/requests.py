@@ -16,6 +16,7 @@ from lockgate.govern.masking.requests import ContentCheck
 from lockgate.govern.masking.screen import Columns
 from lockgate.govern.masking.tokens import Tokens
 from lockgate.model import Decision, MaskMethod, Predicates, Refusal, RefusalCode, RequestAction
+from lockgate.protocols.postgres import codec
 from lockgate.protocols.postgres import messages as m
 from lockgate.protocols.postgres.operations import Seen
 from lockgate.protocols.postgres.sessionmasks import SessionMasks
@@ -45,6 +46,8 @@ class Intake:
 
     def text(self, text: str) -> str:
         """The statement with other values where some have to be replaced; the same object where none has."""
+        if not self._placed and self._check.is_idle:
+            return text
         by_literal = {placed.literal: placed for placed in self._placed if placed.literal >= 0}
         changes: list[tuple[Literal, str | None]] = []
         for index, literal in enumerate(literals(text)):
@@ -67,10 +70,13 @@ class Intake:
         self.conclude()
         return replaced(text, changes) if changes else text
 
-    def parameters(self, values: Sequence[bytes | None], formats: Sequence[int], types: Sequence[int],
+    def parameters(self, values: Sequence[bytes | None], formats: tuple[int, ...], types: Sequence[int],
                    shown: Sequence[str | None]) -> tuple[bytes | None, ...]:
         """The values of a Bind, some of them replaced. `shown` are the same values as text."""
         by_number = {placed.number: placed for placed in self._placed if placed.number}
+        if not self._placed and self._check.is_idle:
+            return tuple(values)
+        codes = codec.spread(formats, len(values))
         found: list[bytes | None] = []
         for index, value in enumerate(values):
             if value is None:
@@ -84,8 +90,8 @@ class Intake:
             text = shown[index] if index < len(shown) else None
             if placed is not None and text is not None:
                 self._refuse_constant(placed, text)
-            binary = bool((formats[0] if len(formats) == 1 else formats[index]) if formats else 0)
-            found.append(self._check.value(value, types[index] if index < len(types) else 0, binary=binary))
+            oid = types[index] if index < len(types) else 0
+            found.append(self._check.value(value, oid, binary=bool(codes[index])))
         self.conclude()
         return tuple(found)
 

@@ -31,7 +31,7 @@ _NOWHERE: Final = Reach({}, frozenset())
 class ResolvedFacts(Mapping[str, object]):
     """The facts of a statement, with those that the catalogue adds."""
 
-    __slots__ = ("_base", "_catalogue", "_found", "_session", "_statement")
+    __slots__ = ("_base", "_catalogue", "_found", "_lists", "_session", "_statement")
 
     def __init__(self, statement: Statement, catalogue: Catalogue, session: SessionNames) -> None:
         self._base = statement.facts
@@ -39,6 +39,7 @@ class ResolvedFacts(Mapping[str, object]):
         self._catalogue = catalogue
         self._session = session
         self._found: Touched | object | None = _NOT_YET
+        self._lists: dict[str, object] = {}         # each is made once, however many rules ask
 
     @property
     def touched(self) -> Touched | None:
@@ -50,10 +51,12 @@ class ResolvedFacts(Mapping[str, object]):
     def __getitem__(self, name: str) -> object:
         if name not in RESOLVED:
             return self._base[name]
-        found = self.touched
-        if found is None:
-            raise KeyError(name)
-        return getattr(found, name)
+        if name not in self._lists:
+            found = self.touched
+            if found is None:
+                raise KeyError(name)
+            self._lists[name] = getattr(found, name)
+        return self._lists[name]
 
     def __contains__(self, name: object) -> bool:
         return self.touched is not None if name in RESOLVED else name in self._base

@@ -63,7 +63,7 @@ def _row_plan(reply: Reply, masks: SessionMasks | None, catalogue: Catalogue | N
         if portal is None:
             raise RemoteProtocolError("rows came for a message that asked for none")
         columns = portal.columns or portal.prepared.columns or ()
-        formats = _spread(portal.result_formats, len(columns))
+        formats = codec.spread(portal.bind.result_formats, len(columns))
     else:
         formats = tuple(column.format for column in columns)
     if results:
@@ -116,13 +116,6 @@ def stated(reply: Reply) -> CopyOptions | None:
     found = () if statement is None else statement.copies_out
     reply.copies += 1
     return found[reply.copies - 1] if reply.copies <= len(found) else None
-
-
-def _spread(codes: tuple[int, ...], count: int) -> tuple[int, ...]:
-    """Result formats of Bind: none is text for all, one is for all, else one each."""
-    if not codes:
-        return (0,) * count
-    return codes * count if len(codes) == 1 else codes
 
 
 def is_contradicted(labelled: frozenset[tuple[int, int]], columns: tuple[Column, ...],

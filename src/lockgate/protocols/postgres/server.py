@@ -17,7 +17,7 @@ from lockgate.kernel.frames import scan_replies
 from lockgate.model import OutcomeStatus, Refusal
 from lockgate.protocols.postgres import codec, results
 from lockgate.protocols.postgres import messages as m
-from lockgate.protocols.postgres.bounded import BoundedReplies
+from lockgate.protocols.postgres.bounded import BoundedReplies, record_of
 from lockgate.protocols.postgres.bounds import Bound
 from lockgate.protocols.postgres.estimate import LONGEST
 from lockgate.protocols.postgres.operations import Problem, problem_of
@@ -276,8 +276,7 @@ def cancel(state: SessionState, *, waits: bool = False) -> Steps[None]:
     head = state.queue.head
     if head is None or not state.backend_key:
         return
-    under = head.grant.record if head.grant is not None and head.grant.record >= 0 else 0
-    permit = yield Record((), codec.request(m.CANCEL_REQUEST, state.backend_key), under)
+    permit = yield Record((), codec.request(m.CANCEL_REQUEST, state.backend_key), record_of(head))
     if type(permit) is not Refusal:
         yield Aside(permit, waits)
 

@@ -31,7 +31,7 @@ from lockgate.protocols.postgres.estimate import Question
 from lockgate.protocols.postgres.naming import Tag
 from lockgate.protocols.postgres.operations import Problem, Seen, StatementReader
 from lockgate.protocols.postgres.own import Own
-from lockgate.protocols.postgres.quota import CopyRows, Quota
+from lockgate.protocols.postgres.quota import Quota
 from lockgate.protocols.postgres.requests import CopyIntake
 from lockgate.protocols.postgres.sessionmasks import SessionMasks
 from lockgate.protocols.postgres.surroundings import Surroundings
@@ -72,7 +72,7 @@ class Prepared:
 class Portal:
     """A bound statement. `grant` is open from its first Execute until its last row."""
 
-    __slots__ = ("asked", "bind", "columns", "grant", "noted", "prepared", "quota", "reading", "refusal", "result_formats",
+    __slots__ = ("asked", "bind", "columns", "grant", "noted", "prepared", "quota", "reading", "refusal",
                  "rows", "segment", "sent", "values", "weight")
 
     def __init__(
@@ -83,7 +83,6 @@ class Portal:
         self.weight = max(sum(len(value) for value in given if value is not None) for given in (values, bind.values))
         self.reading = reading                     # formats and types of `values`
         self.values = values                       # … in words
-        self.result_formats = bind.result_formats
         self.segment = segment
         self.columns: tuple[Column, ...] | None = None
         self.asked = -1
@@ -187,7 +186,7 @@ class Undo:
 class Reply:
     """One client message that owes replies, and what to do with them."""
 
-    __slots__ = ("affected", "bound", "changes_catalogue", "code", "columns", "copied", "copies", "copies_in", "epoch",
+    __slots__ = ("affected", "bound", "changes_catalogue", "code", "columns", "copies", "copies_in", "epoch",
                  "grant", "intake", "is_copying_out", "is_hidden", "is_noticed", "is_rewritten", "masked", "owed", "own",
                  "plan", "portal", "prepared", "problem", "rows", "seen", "segment", "sent", "undo")
 
@@ -210,7 +209,6 @@ class Reply:
         self.is_noticed = False                      # the client was told which columns are masks
         self.is_rewritten = False                    # positions in errors would mislead
         self.is_copying_out = False
-        self.copied: CopyRows | None = None          # of the COPY … TO STDOUT that is running
         self.copies = 0                              # COPY … TO STDOUT begun, of those in the string
         self.copies_in = 0                           # COPY … FROM STDIN begun, of those in the string
         self.intake: CopyIntake | None = None        # looks at the data of the one that runs

@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from lockgate.protocols.postgres.codec import read_oids
+from lockgate.protocols.postgres.codec import read_oids, spread
 
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _DAY_ZERO: Final = _EPOCH.toordinal()
@@ -161,7 +161,7 @@ def read_values(
     `described` those of a ParameterDescription, if the backend has sent one."""
     if not any(formats):
         return tuple(None if raw is None else _plain(raw) for raw in values)
-    codes = formats * len(values) if len(formats) == 1 else formats
+    codes = spread(formats, len(values))
     oids = read_oids(stated)
     shown: list[str | None] = []
     for index, (raw, code) in enumerate(zip(values, codes, strict=True)):
