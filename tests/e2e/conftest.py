@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -88,6 +89,20 @@ def backend() -> Iterator[Server]:
         with psycopg.connect(server.dsn(), autocommit=True) as admin:
             admin.execute("CREATE DATABASE template_plain TEMPLATE plain OWNER app")
         yield server
+
+
+@contextmanager
+def copied_database(server: Server, name: str, schema: str) -> Iterator[str]:
+    """A copy of `template_plain` with tables of its own, owned by `app`, dropped at the end. Yields its connection string."""
+    with psycopg.connect(server.dsn(), autocommit=True) as admin:
+        admin.execute(f"DROP DATABASE IF EXISTS {name}")
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE template_plain OWNER app")
+    with psycopg.connect(server.dsn(name), autocommit=True) as admin:
+        admin.execute("SET ROLE app")
+        admin.execute(schema)
+    yield server.dsn(name)
+    with psycopg.connect(server.dsn(), autocommit=True) as admin:
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="session")

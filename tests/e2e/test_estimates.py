@@ -11,7 +11,7 @@ import pytest
 
 from testbed.gateway import Gateway, Issuer, gateway, run
 from testbed.postgres import Server
-from tests.e2e.conftest import HEAD, PASSWORD
+from tests.e2e.conftest import HEAD, PASSWORD, copied_database
 from tests.e2e.test_attacks_controls import SYNC, Raw, bind, execute, message, parse, query
 from tests.e2e.test_review import Held, wait_pending
 
@@ -48,15 +48,8 @@ CREATE FUNCTION leaves_a_trace() RETURNS int LANGUAGE sql AS 'INSERT INTO many V
 @pytest.fixture(scope="module")
 def database(backend: Server) -> Iterator[str]:
     """The database, with statistics."""
-    with psycopg.connect(backend.dsn(), autocommit=True) as admin:
-        admin.execute("DROP DATABASE IF EXISTS estimated")
-        admin.execute("CREATE DATABASE estimated TEMPLATE template_plain OWNER app")
-    with psycopg.connect(backend.dsn("estimated"), autocommit=True) as admin:
-        admin.execute("SET ROLE app")
-        admin.execute(SCHEMA)
-    yield backend.dsn("estimated")
-    with psycopg.connect(backend.dsn(), autocommit=True) as admin:
-        admin.execute("DROP DATABASE estimated WITH (FORCE)")
+    with copied_database(backend, "estimated", SCHEMA) as dsn:
+        yield dsn
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 
 from testbed.gateway import Gateway, Issuer, gateway
 from testbed.postgres import Server
-from tests.e2e.conftest import HEAD, PASSWORD
+from tests.e2e.conftest import HEAD, PASSWORD, copied_database
 from tests.e2e.test_attacks_controls import FLUSH, SYNC, Raw, bind, close, execute, message, parse, query
 
 RULES = """\
@@ -42,15 +42,8 @@ CREATE TABLE log (id serial);
 @pytest.fixture(scope="module")
 def database(backend: Server) -> Iterator[str]:
     """The database that is changed and looked at directly."""
-    with psycopg.connect(backend.dsn(), autocommit=True) as admin:
-        admin.execute("DROP DATABASE IF EXISTS limited")
-        admin.execute("CREATE DATABASE limited TEMPLATE template_plain OWNER app")
-    with psycopg.connect(backend.dsn("limited"), autocommit=True) as admin:
-        admin.execute("SET ROLE app")
-        admin.execute(SCHEMA)
-    yield backend.dsn("limited")
-    with psycopg.connect(backend.dsn(), autocommit=True) as admin:
-        admin.execute("DROP DATABASE limited WITH (FORCE)")
+    with copied_database(backend, "limited", SCHEMA) as dsn:
+        yield dsn
 
 
 @pytest.fixture(scope="module")

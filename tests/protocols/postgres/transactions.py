@@ -36,15 +36,6 @@ class TransactionServer(ModelServer):
     def _message(self, kind: str, body: bytes) -> bytes:
         if kind == "S" and not self.skipping and self.status == "I":
             self._commit()
-        if self.copying is None and not self.skipping and kind not in "QSHXdcf":
-            try:
-                return self._extended(kind, body)
-            except Cut as cut:
-                self.skipping = True
-                return cut.rows + self._failed(cut)
-            except Failure as failure:
-                self.skipping = True
-                return self._failed(failure)
         return super()._message(kind, body)
 
     def _commit(self) -> None:
@@ -54,7 +45,8 @@ class TransactionServer(ModelServer):
     def _failed(self, failure: Failure) -> bytes:
         if self.status == "I":
             self.pending = []
-        return super()._failed(failure)
+        rows = failure.rows if isinstance(failure, Cut) else b""
+        return rows + super()._failed(failure)
 
     def _simple(self, text: str) -> bytes:
         out = b""
@@ -71,8 +63,6 @@ class TransactionServer(ModelServer):
                 out += self._run(part, rows or 0)
             if self.status == "I":
                 self._commit()
-        except Cut as cut:
-            out += cut.rows + self._failed(cut)
         except Failure as failure:
             out += self._failed(failure)
         return out + self._ready()
