@@ -155,6 +155,13 @@ _MASKED: Final = {
     "2,100 indexes on a masked table": f"SELECT '{MARK}';" + "CREATE INDEX ON customers(id);" * 2_100,
     "2,500 copies of a masked table": f"SELECT '{MARK}';" + "COPY customers TO STDOUT;" * 2_500,
 }
+_BLOCKS: Final = {
+    "a block of 3,500 statements": f"DO $x$ BEGIN /* {MARK} */ " + "PERFORM 1; " * 3_500 + "END $x$",
+    "1,600 blocks": f"SELECT {MARK}; " + "DO $x$ BEGIN PERFORM 1; END $x$; " * 1_600,
+    "100 blocks inside each other": "".join(f"DO $a{level}$ BEGIN " for level in range(100)) + f"PERFORM {MARK}; " * 300
+                                    + "".join(f" END $a{level}$; " for level in reversed(range(100))),
+    "a block that changes 1,500 rows": f"DO $x$ BEGIN /* {MARK} */ " + "INSERT INTO notes VALUES (1); " * 1_500 + "END $x$",
+}
 _MANY_PREPARES: Final = "".join(f"PREPARE {MARK}{number} AS SELECT 1;" for number in range(2_000))
 
 
@@ -169,6 +176,7 @@ INPUTS: Final[Mapping[str, tuple[bytes, tuple[str, ...]]]] = {
     **{name: (raw, (REPERTOIRE,)) for name, raw in _BYTES.items()},
     **_of(_FORBIDDEN, REFUSED),
     **_of(_MASKED, TOO_LARGE),
+    **_of(_BLOCKS, REFUSED),
     **_of({"2,000 PREPAREs": _MANY_PREPARES}, TOO_COMPLEX),
 }
 """Name → the bytes of the statement and the SQLSTATEs of which it is refused with one."""

@@ -50,6 +50,10 @@ _CODE: Final = frozenset((
 ))
 _MOST_PREPARES: Final = 64
 _LONGEST_PREPARE: Final = 16_384
+MOST_BLOCKS: Final = 8
+LONGEST_BLOCKS: Final = 16_384
+"""DO blocks of one string, and characters of all together, whose effect is worked out: one costs more to read than its
+words, and some characters are enough for a statement."""
 _BLANKS: Final = b" \t\n\r\f\v"
 _FALSE: Final = frozenset(("false", "off", "no", "0", "f", "n"))
 
@@ -263,7 +267,12 @@ class StatementReader:
         if options.get("language", {}).get("String", {}).get("sval", "plpgsql") != "plpgsql":
             self.opaque("DO in another language")
             return
-        self.reader.reading.blocks.append(options.get("as", {}).get("String", {}).get("sval", ""))
+        blocks = self.reader.reading.blocks
+        text = options.get("as", {}).get("String", {}).get("sval", "")
+        if len(blocks) == MOST_BLOCKS or sum(map(len, blocks)) + len(text) > LONGEST_BLOCKS:
+            self.opaque(f"DO of more than {MOST_BLOCKS} blocks or {LONGEST_BLOCKS} characters")
+            return
+        blocks.append(text)
         self.opaque("DO")
 
     def _call(self, body: Node) -> None:

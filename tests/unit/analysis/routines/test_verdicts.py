@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from lockgate.analysis.sql import Analyzer, Catalogue, Masked, SessionNames
+from lockgate.analysis.sql.effects import LONGEST_BLOCKS, MOST_BLOCKS
 from lockgate.analysis.sql.labels import labels_for
-from lockgate.analysis.sql.routines.closure import MOST_ROUTINES
+from lockgate.analysis.sql.routines.closure import MOST_CODE, MOST_ROUTINES
 from lockgate.model import ColumnMask, MaskMethod, Predicates, Refusal
 from tests.unit.analysis.database import MASKS, Database, plan, standard
 
@@ -57,7 +58,7 @@ def test_a_sql_body(body: str, expected: str) -> None:
     ("BEGIN RETURN 1; EXCEPTION WHEN OTHERS THEN RETURN SQLERRM; END", "open"),
     ("BEGIN UPDATE t SET name = 'x'; RETURN 1; EXCEPTION WHEN OTHERS THEN RETURN 2; END", "shows"),
     ("BEGIN EXECUTE 'SELECT note FROM u'; RETURN 1; END", "open"), ("BEGIN EXECUTE 'SELECT ssn FROM t'; RETURN 1; END", "shows"),
-    ("BEGIN EXECUTE 'SELECT ' || 'ssn FROM t'; RETURN 1; END", "opaque"), ("BEGIN DO $y$ BEGIN PERFORM ssn FROM t; END $y$; RETURN 1; END", "shows"),
+    ("BEGIN EXECUTE 'SELECT ' || 'ssn FROM t'; RETURN 1; END", "opaque"), ("BEGIN DO $y$ BEGIN PERFORM 1; END $y$; RETURN 1; END", "opaque"),
 ])
 def test_a_plpgsql_body(body: str, expected: str) -> None:
     """The same for everything that a PL/pgSQL body evaluates; catching errors of a protected relation shows."""
@@ -66,6 +67,10 @@ def test_a_plpgsql_body(body: str, expected: str) -> None:
 
 @pytest.mark.parametrize(("text", "expected"), [
     ("DO $$ BEGIN PERFORM note FROM u; END $$", "open"), ("DO $$ BEGIN PERFORM ssn FROM t; END $$", "shows"),
+    ("DO $$ BEGIN PERFORM 1; END $$;" * MOST_BLOCKS, "open"), ("DO $$ BEGIN PERFORM 1; END $$;" * (MOST_BLOCKS + 1), "opaque"),
+    (f"DO $$ BEGIN {' ' * (LONGEST_BLOCKS - 12)} END $$", "open"), (f"DO $$ BEGIN {' ' * LONGEST_BLOCKS} END $$", "opaque"),
+    (f"DO $$ BEGIN {' ' * (LONGEST_BLOCKS - 20)} END $$; DO $$ BEGIN PERFORM 1; END $$", "opaque"),
+    ("DO $a$ BEGIN DO $$ BEGIN PERFORM 1; END $$; END $a$", "opaque"),
     ("DO $$ BEGIN EXECUTE 'x' || 'y'; END $$", "opaque"), ("DO LANGUAGE plpython3u 'x'", "opaque"), ("DO 'not a body'", "opaque"),
     ("CALL f()", "shows"), ("CALL nope()", "opaque"), ("EXPLAIN SELECT f()", "shows"), ("CREATE VIEW x AS SELECT f()", "shows"),
     ("INSERT INTO u SELECT 1, f()", "shows"), ("UPDATE u SET note = f()", "shows"), ("COPY (SELECT f()) TO STDOUT", "shows"),
@@ -126,6 +131,15 @@ def test_too_many_routines() -> None:
     database.routine(f"f{MOST_ROUTINES + 2}", body="SELECT 1")
     assert verdict("SELECT f0()", database) == "opaque"
     assert verdict("SELECT f5()", database) == "open"
+
+
+def test_too_much_code() -> None:
+    """So is what leads to more text than the bound, in however few routines."""
+    database = standard()
+    for name, inner in (("f", "g()"), ("g", "h()"), ("h", "1")):
+        database.routine(name, body=f"SELECT {inner}{' ' * (MOST_CODE // 3)}")
+    assert verdict("SELECT f()", database) == "opaque"
+    assert verdict("SELECT g()", database) == "open"
 
 
 @pytest.mark.parametrize("schema", ["p", "pg_catalog"])

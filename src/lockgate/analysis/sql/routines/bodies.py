@@ -14,7 +14,7 @@ from typing import Any, Final
 import pgparse
 
 from lockgate.analysis.sql.code import Name
-from lockgate.analysis.sql.effects import read
+from lockgate.analysis.sql.effects import MOST_BLOCKS, read
 from lockgate.analysis.sql.errors import NotUnderstood
 from lockgate.analysis.sql.parser import parse_trees
 from lockgate.analysis.sql.reading import Node, Reading, qualified, strings
@@ -25,8 +25,6 @@ from lockgate.analysis.sql.statement import Statement
 from lockgate.analysis.sql.text import require_flat, require_parsable, strip_comments
 
 _MOST_KEPT: Final = 2_048
-_MOST_BLOCKS: Final = 8
-"""A client can send as many different blocks as it likes; one statement asks for its own a few times in a row."""
 _PATH: Final = re.compile(r'(?:"(?:[^"]|"")+"|[^\W\d][\w$]*)(?:\s*\.\s*(?:"(?:[^"]|"")+"|[^\W\d][\w$]*))*')
 _PART: Final = re.compile(r'"(?:[^"]|"")+"|[^\W\d][\w$]*')
 _SETTING: Final = "it changes a setting that the gateway relies on"
@@ -86,7 +84,7 @@ def _kept_body_of(language: str, definition: str | None) -> Body:
     return _tried(language, definition)
 
 
-@lru_cache(maxsize=_MOST_BLOCKS)
+@lru_cache(maxsize=MOST_BLOCKS)     # a client sends as many as it likes; a statement asks a few times for its own
 def _block_of(body: str | None) -> Body:
     return _tried("block", body)
 
@@ -198,6 +196,8 @@ def _body(source: Source) -> Body:
     statement = read(trees, "", b"")
     reading, script = statement.reading, source.script
     assert reading is not None
+    if reading.blocks:
+        raise Unreadable("it runs another block")       # each level would be read anew, with all that is inside it
     reasons = [why for why in reading.opaque if not why.startswith("function ") and why not in ("CALL", "DO")]
     if reasons:
         raise Unreadable(f"it has a statement whose effect is not known ({reasons[0]})")

@@ -17,6 +17,8 @@ from lockgate.analysis.sql.routines.calls import Call, calls_of, parts_of
 
 MOST_ROUTINES: Final = 512
 """Routines that one call may lead to; beyond, its effect counts as unknown."""
+MOST_CODE: Final = 524_288
+"""Characters of all their definitions together: reading one costs some microseconds, once."""
 _MOST_KEPT: Final = 4_096
 
 
@@ -54,6 +56,7 @@ def _close(call: Call, catalogue: Catalogue) -> Closure:
     bodies: list[Body] = []
     stack = list(reversed(call.routines))
     opaque: str | None = None
+    size = 0
     while stack and opaque is None:
         routine = stack.pop()
         if routine in seen:
@@ -61,6 +64,10 @@ def _close(call: Call, catalogue: Catalogue) -> Closure:
         seen.add(routine)
         if len(seen) > MOST_ROUTINES:
             opaque = f"it leads to more than {MOST_ROUTINES} routines"
+            break
+        size += len(routine.definition or "")
+        if size > MOST_CODE:
+            opaque = f"it leads to more than {MOST_CODE} characters of code"
             break
         if not catalogue.is_utf8 and routine.definition is not None and not routine.definition.isascii():
             opaque = _told(routine, call, "names outside ASCII mean something else in this database's encoding")

@@ -181,9 +181,10 @@ class Verdicts:
         used: set[int] = set()
         for body in closure.bodies:
             reading = body.reading
+            targets = {id(target.use): target for target in reading.targets}
             for use in reading.uses:
                 for relation in self._catalogue.candidates(use.schema, use.name):
-                    reason = self._of_use(use, relation, body, reading)
+                    reason = self._of_use(use, relation, body, targets.get(id(use)))
                     if reason is not None:
                         return _Findings(reason, shows=reason is not _RULES)
                     touches = touches or self._labels.is_protected(relation)
@@ -197,7 +198,7 @@ class Verdicts:
 
     # ---------------------------------------------------------------- one relation in one statement
 
-    def _of_use(self, use: Use, relation: Relation, body: Body, reading: Reading) -> str | None:
+    def _of_use(self, use: Use, relation: Relation, body: Body, target: Target | None) -> str | None:
         labels = self._labels
         if use.kind == "target" and (relation.is_system or reacts_by_rule(relation, labels, self._catalogue)):
             return _RULES
@@ -210,7 +211,7 @@ class Verdicts:
             return _READS                   # which rows there are may depend on what is protected
         if _refers(body.mentions[use.statement], use, relation, names):
             return _READS
-        if use.kind == "target" and any(target.use is use and _infers(target, names) for target in reading.targets):
+        if target is not None and _infers(target, names):
             return _CHANGES
         return None
 
