@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from lockgate.wire.steps import LONG
 from testbed.gateway import Gateway, Issuer, gateway, run
 from testbed.postgres import Server
 from tests.e2e.conftest import HEAD, PASSWORD
@@ -36,6 +37,7 @@ RULES = """\
 """
 KEY = "AKIAIOSFODNN7EXAMPLE"
 CARD = "4111 1111 1111 1111"
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
 IBAN = "DE89370400440532013000"
 
 
@@ -187,6 +189,45 @@ def test_copy_data_is_looked_at(connection: psycopg.Connection, direct: psycopg.
         assert direct.execute("SELECT count(*) FROM notes").fetchone() == (0,)
     copy(f"pay with {CARD} now")
     assert direct.execute("SELECT body FROM notes ORDER BY id").fetchall() == [("plain",), ("pay with xxxx now",), ("last",)]
+
+
+@pytest.mark.parametrize("size", [1_000, LONG, 3 * LONG])
+def test_large_values_are_looked_at(connection: psycopg.Connection, direct: psycopg.Connection, size: int) -> None:
+    """As a parameter and as a row of COPY: what is sent is replaced or refused, and what comes back is masked."""
+    text = "a" * size
+    for copies in (False, True):
+        def store(body: str, copies: bool = copies) -> None:
+            if not copies:
+                connection.execute("INSERT INTO notes VALUES (1, %s)", (body,))
+                return
+            with connection.cursor().copy("COPY notes FROM STDIN") as stream:
+                stream.write_row((1, body))
+
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="aws_key"):
+            store(f"{text} {KEY}")
+        store(f"{text} {CARD}")
+        assert direct.execute("DELETE FROM notes RETURNING body").fetchall() == [(f"{text} xxxx",)]
+    direct.execute("INSERT INTO notes VALUES (1, %s)", (f"{text} {JWT} end",))
+    assert connection.execute("SELECT body FROM notes").fetchall() == [(f"{text} eyJxxxx end",)]
+    with connection.cursor().copy("COPY notes TO STDOUT") as stream:
+        assert b"".join(map(bytes, stream)) == f"1\t{text} eyJxxxx end\n".encode()
+
+
+@pytest.mark.parametrize(("options", "mark"), [("", "\t"), (" (FORMAT csv)", ",")])
+@pytest.mark.parametrize("end", ["\r", "\r\n"])
+@pytest.mark.parametrize("size", [1, 10_000])
+def test_carriage_returns_end_rows(connection: psycopg.Connection, direct: psycopg.Connection, options: str, mark: str,
+                                   end: str, size: int) -> None:
+    """The server takes them for ends of lines where the first line has one, so a mask is a whole field there as well."""
+    data = f"1{mark}plain{end}2{mark}h_0123456789abcdef{end}3{mark}last{end}"
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="mask"), \
+            connection.cursor().copy(f"COPY notes FROM STDIN{options}".encode()) as stream:
+        for start in range(0, len(data), size):
+            stream.write(data[start:start + size])
+    assert direct.execute("SELECT count(*) FROM notes").fetchone() == (0,)
+    with connection.cursor().copy(f"COPY notes FROM STDIN{options}".encode()) as stream:
+        stream.write(data.replace("h_0123456789abcdef", "open"))
+    assert direct.execute("SELECT body FROM notes ORDER BY id").fetchall() == [("plain",), ("open",), ("last",)]
 
 
 @pytest.mark.parametrize(("cell", "says"), [

@@ -32,6 +32,7 @@ from lockgate.wire.steps import (
     Aside,
     Close,
     Compose,
+    Compute,
     Credential,
     Dial,
     Receive,
@@ -262,6 +263,22 @@ class Driver:
         governor = self.governor
         return (governor or self.host.pipeline).compose(step.payload)
 
+    def _compute(self, lane: Lane, step: Compute) -> Any:
+        return self._beside(lane, step.call, lambda done: done.result)
+
+    def _beside(self, lane: Lane, call: Callable[[], Any], read: Callable[[asyncio.Future[Any]], Any]) -> Any:
+        """Park the lane until `call` has run in a thread; it goes on with what `read` makes of the future."""
+        future = self.host.beside(call)
+        future.add_done_callback(partial(self._called, lane, read))
+        return self._park(lane, future)
+
+    def _called(self, lane: Lane, read: Callable[[asyncio.Future[Any]], Any], future: asyncio.Future[Any]) -> None:
+        if future.cancelled():
+            return                      # the gateway ends
+        future.exception()              # seen; nobody may be left to read it
+        if lane.waits_for is future:
+            self._resume(lane, future, read(future))
+
     def _close(self, lane: Lane, step: Close) -> Any:
         self.close(step.cause)
         return PARKED
@@ -360,6 +377,7 @@ class Driver:
 BASE_HANDLERS: Mapping[type, Handler] = {
     ToServer: Driver._to_server,
     Receive: Driver._receive,
+    Compute: Driver._compute,
     Compose: Driver._compose,
     Close: Driver._close,
     Dial: Driver._dial,

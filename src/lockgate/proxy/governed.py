@@ -22,6 +22,7 @@ from lockgate.proxy.driver import BASE_HANDLERS, Driver, Handler, log, place, un
 from lockgate.proxy.endpoint import Endpoint
 from lockgate.proxy.lane import PARKED, Lane
 from lockgate.wire.steps import (
+    LONG,
     Admission,
     Admit,
     Authenticate,
@@ -276,7 +277,12 @@ class Governed(Driver):
         return permit
 
     def _clear(self, lane: Lane, step: Any) -> Any:
-        answer = self._governor().clear(step.plan, step.chunk)
+        clear = partial(self._governor().clear, step.plan, step.chunk)
+        if len(step.chunk) > LONG:
+            return self._beside(lane, clear, lambda done: self._cleared(done.result()))
+        return self._cleared(clear())
+
+    def _cleared(self, answer: Any) -> Any:
         if type(answer) is Refusal:
             self.host.counters.errors["mask"] += 1
         return answer

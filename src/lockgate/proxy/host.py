@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 _ASIDE = 5.0
 """Seconds that a backend has to take an aside (a cancel) and hang up."""
+_BESIDE = 2
+"""Large values that are looked at at a time."""
 _ASIDES = 64
 """Asides in flight at once; more are dropped, as the backend would be busy with those."""
 
@@ -89,6 +92,7 @@ class Host:
         self._server_names: dict[str, str] = {}
         self._by_spec: dict[str, Mapping[str, Connection]] = {}
         self._asides = 0
+        self._beside = ThreadPoolExecutor(_BESIDE, thread_name_prefix="lockgate-beside")
 
     @property
     def dial_timeout(self) -> float:
@@ -162,6 +166,12 @@ class Host:
         deadline (seconds from now). When this returns no connection is left.
         """
         self.is_draining = True
+        try:
+            await self._emptied(deadline)
+        finally:
+            self._beside.shutdown(wait=False, cancel_futures=True)
+
+    async def _emptied(self, deadline: float) -> None:
         self._quiet = asyncio.Event()
         for session in tuple(self.sessions):
             session.drain()
@@ -181,6 +191,13 @@ class Host:
                 await self._quiet.wait()
         except TimeoutError:
             log.error("connections would not close", connections=len(self._ends))
+
+    # ------------------------------------------------------------ beside the loop
+
+    def beside(self, call: Callable[[], Any]) -> asyncio.Future[Any]:
+        """Run something pure and long in a thread: what it does not share with the loop is its processor time. A few
+        at a time; the others wait for their turn."""
+        return self.loop.run_in_executor(self._beside, call)
 
     # ------------------------------------------------------------ asides
 

@@ -23,6 +23,7 @@ from lockgate.wire.steps import (
     Clear,
     Close,
     Compose,
+    Compute,
     Judge,
     Note,
     Receive,
@@ -146,6 +147,8 @@ class Performer:
             return self.governor.record(step.grants, step.payload, step.under)
         if isinstance(step, Clear):
             return self.governor.clear(step.plan, step.chunk)
+        if isinstance(step, Compute):
+            return step.call
         if isinstance(step, Compose):
             return self.governor.compose(step.payload)
         if isinstance(step, Settle):

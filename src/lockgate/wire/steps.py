@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from lockgate.govern.permit import Cleared, Permit
 from lockgate.govern.pipeline import ClearPlan, Grant, Planned
@@ -64,10 +64,21 @@ class Record:
 
 @dataclass(slots=True)
 class Clear:
-    """Mask a chunk of results. → `Cleared` or `Refusal` (never an exception, never the raw chunk)."""
+    """Mask a chunk of results. → `Cleared` or `Refusal` (never an exception, never the raw chunk). A long one is
+    masked beside the event loop, as `Compute` is."""
 
     plan: ClearPlan
     chunk: bytes
+
+
+@dataclass(slots=True)
+class Compute:
+    """Call something pure that takes long (`computed` asks for it). → a function that returns or raises what it did.
+
+    It runs beside the event loop, which serves the other sessions meanwhile; nothing else of this lane does.
+    """
+
+    call: Callable[[], Any]
 
 
 @dataclass(slots=True)
@@ -232,9 +243,21 @@ class Aside:
 
 
 Step = (
-    Judge | Record | Clear | Compose | Settle | Note | ToServer | ToClient | Close | Receive | StartTls
+    Judge | Record | Clear | Compute | Compose | Settle | Note | ToServer | ToClient | Close | Receive | StartTls
     | Authenticate | Admit | Dial | Credential | Snapshot | Interrupt | Aside
 )
 
 R = TypeVar("R")
 Steps = Generator[Step, Any, R]
+
+LONG: Final = 262_144
+"""Bytes of values that are looked at in one go on the event loop; at up to 2 microseconds a byte. More than a read
+brings, so a row has to be as large for its session to wait."""
+
+
+def computed(call: Callable[[], R], size: int) -> Steps[R]:
+    """What `call` returns or raises, which looks at `size` bytes of values; beside the event loop if they are many."""
+    if size <= LONG:
+        return call()
+    result: Callable[[], R] = yield Compute(call)
+    return result()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
+import threading
 import time
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from lockgate.net.tls import ServerCertificate, client_context
 from lockgate.proxy import governed
 from testbed.certificates import make_certificate
 from tests.unit.govern.fakes import identity
+from tests.unit.proxy.line import Pass
 from tests.unit.proxy.rig import ALLOW, rig
 
 REVIEW = Rule("ask", when='op.verb == "delete"', review=ReviewTerms(frozenset({"dba"}), 900.0))
@@ -44,6 +46,59 @@ async def test_pipelined_requests_keep_their_order() -> None:
         for byte in b"select x\n":
             await client.send(bytes([byte]))
         assert await client.line() == "done select x"
+
+
+async def test_a_large_result_is_masked_while_others_are_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What takes long holds up its own session alone: here it does not end until another one has had its answer. Then it
+    is masked, or refused, as a small one is."""
+    served = threading.Event()
+    faults: list[Exception | None] = [None, ValueError("the canary")]
+
+    def apply(self: Pass, chunk: bytes) -> bytes:
+        if len(chunk) > 64:
+            assert served.wait(10)
+            fault = faults.pop(0)
+            if fault is not None:
+                raise fault
+        return chunk.replace(b"canary", b"xxxxxx")
+
+    async def work(data: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"x" * 64 + b"canary\n" if data == b"select much\n" else b"done " + data)
+
+    monkeypatch.setattr(governed, "LONG", 64)
+    monkeypatch.setattr(Pass, "apply", apply)
+    async with rig() as gateway:
+        gateway.backend.work = work
+        one, other = await gateway.client(), await gateway.client()
+        await one.log_in()
+        await other.log_in()
+        for ends in ("xxxxxx", "refused internal"):
+            served.clear()
+            await one.send("select much")
+            await gateway.wait(lambda: any(session.server_lane.waits_for is not None for session in gateway.host.sessions))
+            assert await other.ask("select 1") == "done select 1"
+            served.set()
+            assert (await one.line()).endswith(ends)
+
+
+async def test_a_client_that_leaves_does_not_wait_for_a_large_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The session ends at once; what comes of the values is nobody's any more."""
+    left = threading.Event()
+
+    def apply(self: Pass, chunk: bytes) -> bytes:
+        assert left.wait(10)
+        return chunk
+
+    monkeypatch.setattr(governed, "LONG", 0)
+    monkeypatch.setattr(Pass, "apply", apply)
+    async with rig() as gateway:
+        client = await gateway.client()
+        await client.log_in()
+        await client.send("select much")
+        await gateway.wait(lambda: any(session.server_lane.waits_for is not None for session in gateway.host.sessions))
+        client.cut()
+        await gateway.wait(lambda: not gateway.host.sessions)
+        left.set()
 
 
 async def test_a_denial_forwards_nothing_and_the_session_lives_on() -> None:

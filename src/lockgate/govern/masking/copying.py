@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lockgate.errors import RemoteProtocolError
+from lockgate.govern.masking.copy_rows import RowPieces
 from lockgate.govern.masking.screen import Columns
 from lockgate.govern.masking.search import Find, Search, add_new
 from lockgate.govern.masking.typed_values import HEX_BYTES
@@ -24,9 +25,7 @@ from lockgate.kernel.copy_text import (
     lines_are_whole,
     long_frames,
     split_csv,
-    split_lines,
     split_text,
-    split_tuples,
     tuples_are_whole,
 )
 from lockgate.kernel.frames import frame, split_frames
@@ -63,8 +62,7 @@ class CopyMask:
     """The state of one COPY stream. `apply` gives back whole rows only and carries the rest over."""
 
     __slots__ = (
-        "_ballot", "_bulk", "_carry", "_columns", "_format", "_header_due", "_kind", "_limit", "_must_read", "_quote",
-        "_row", "_rows",
+        "_ballot", "_bulk", "_columns", "_format", "_header", "_kind", "_must_read", "_pieces", "_quote", "_row", "_rows",
     )  # fmt: skip
 
     def __init__(
@@ -84,12 +82,11 @@ class CopyMask:
         self._format = options
         self._columns = columns
         self._bulk = bulk
-        self._limit = limit
         self._ballot = ballot
         self._rows = 0
-        self._carry = b""
-        self._header_due = kind == "copy-binary"
+        self._header: bytes | None = b"" if kind == "copy-binary" else None     # what has come of it, while it is due
         self._quote = options.quote if kind == "copy-csv" else b""
+        self._pieces = RowPieces(kind, self._quote, limit)
         self._row: Callable[[bytes], bytes] = {
             "copy-text": self._text_row, "copy-csv": self._csv_row, "copy-binary": self._binary_row,
         }[kind]  # fmt: skip
@@ -98,9 +95,15 @@ class CopyMask:
             kind != "copy-binary" and options.delimiter not in _PLAIN_DELIMITERS
         ) or (kind == "copy-csv" and (options.quote != b'"' or options.escape != b'"'))
 
+    @property
+    def carried(self) -> int:
+        """Bytes of a row that is not whole yet."""
+        return self._pieces.size
+
     def apply(self, chunk: bytes, hits: Hits) -> bytes:
         """The chunk with every find masked. Rows that are not whole yet stay here."""
-        if self._carry or self._must_read or self._header_due or self._suspects() or not self._is_whole(chunk):
+        if (self.carried or self._must_read or self._header is not None or self._suspects()
+                or not self._is_whole(chunk)):
             return self._through_stream(chunk)
         long = long_frames(chunk, self._bulk, self._kind == "copy-binary")
         if long:
@@ -111,7 +114,7 @@ class CopyMask:
             self._count(chunk, counted, first)
             counted = last
             body = chunk[first + 5 : last]
-            rows, rest = self._split(body)
+            rows, rest = self._pieces.split(body)
             if rest:
                 raise RemoteProtocolError("a COPY row ends inside a message that was whole")
             new = self._masked(rows)
@@ -157,17 +160,17 @@ class CopyMask:
         changed = False
         for kind, first, last in found:
             if kind == self._bulk:
-                carried = bool(self._carry)
+                carried = self.carried
                 body = chunk[first + 5 : last]
                 new = self._fed(body)
-                if new == body and not carried and not self._carry:
+                if new == body and not carried and not self.carried:
                     out.append(chunk[first:last])
                     continue
                 changed = True
                 if new:
                     out.append(frame(self._bulk, new))
                 continue
-            if kind == _DONE and self._carry:
+            if kind == _DONE and self.carried:
                 changed = True
                 out.append(frame(self._bulk, self._last()))
             out.append(chunk[first:last])
@@ -175,35 +178,23 @@ class CopyMask:
 
     def _fed(self, body: bytes) -> bytes:
         """Whole rows of what was carried over and `body`, masked."""
-        data = self._carry + body
         prefix = b""
-        if self._header_due:
+        if self._header is not None:
+            data = self._header + body
             if len(data) < _HEADER:
-                self._carry = data
+                self._header = data
                 return b""
             extension = int.from_bytes(data[15:19], "big")
             if not data.startswith(_SIGNATURE) or extension != 0 or data[11:15] != bytes(4):
                 raise RemoteProtocolError("a binary COPY has an unknown header")
-            prefix, data = data[:_HEADER], data[_HEADER:]
-            self._header_due = False
-        rows, self._carry = self._split(data)
-        if len(self._carry) > self._limit:
-            raise RemoteProtocolError("a COPY row is larger than the limit")
-        return prefix + self._masked(rows)
+            prefix, body, self._header = data[:_HEADER], data[_HEADER:], None
+        return prefix + self._masked(self._pieces.feed(body))
 
     def _last(self) -> bytes:
         """The row that the stream ended in; only lines may do without their end."""
-        row, self._carry = self._carry, b""
         if self._kind == "copy-binary":
             raise RemoteProtocolError("a binary COPY ends inside a tuple")
-        return self._masked([row])
-
-    def _split(self, data: bytes) -> tuple[list[bytes], bytes]:
-        if self._kind == "copy-binary":
-            spans, rest = split_tuples(data, 0, len(data))
-            return [data[start:end] for start, end in spans], data[rest:]
-        lines = split_lines(data, self._quote)
-        return _continued(*lines) if self._kind == "copy-text" and b"\\\n" in data else lines
+        return self._masked([self._pieces.take()])
 
     def _concealed(self, values: list[bytes | None]) -> list[bytes | None]:
         """One row's values, concealed; an unchanged one is the same object."""
@@ -265,6 +256,10 @@ class CopyMask:
         if line == b"\\.":
             return row
         null, quote, escape = self._format.null, self._format.quote, self._format.escape
+        if b"\r" in line:                           # outside of quotes it ends a line as well
+            lines = split_csv(line, b"\r", quote)
+            if len(lines) > 1:
+                return b"\r".join([self._csv_row(one) for one in lines]) + ending
         parts = split_csv(line, self._format.delimiter, quote)
         values = [None if raw == null else _unquoted(raw, quote, escape) if quote in raw else raw for raw in parts]
         for index, new in enumerate(self._concealed(values)):
@@ -292,19 +287,6 @@ def _unescaped(found: re.Match[bytes]) -> bytes:
     if hexadecimal is not None:
         return bytes((int(hexadecimal, 16),))
     return _UNESCAPE.get(other, other)
-
-
-def _continued(lines: list[bytes], rest: bytes) -> tuple[list[bytes], bytes]:
-    """Lines of the text format, those put together whose newline is escaped and so is data."""
-    found: list[bytes] = []
-    begun: list[bytes] = []
-    for line in lines:
-        begun.append(line)
-        body = line[:-1]
-        if (len(body) - len(body.rstrip(b"\\"))) % 2 == 0:
-            found.append(b"".join(begun))
-            begun = []
-    return found, b"".join([*begun, rest])
 
 
 def _unquoted(raw: bytes, quote: bytes, escape: bytes) -> bytes:

@@ -7,6 +7,7 @@ are judged one by one, then everything that may go on leaves in one payload unde
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from lockgate.analysis.sql import SHOWS_VALUES, Masked
@@ -24,7 +25,7 @@ from lockgate.protocols.postgres.requests import Intake
 from lockgate.protocols.postgres.resolving import reach_of
 from lockgate.protocols.postgres.states import Gone, Owed, Portal, Prepared, Reply, SessionState
 from lockgate.protocols.postgres.values import read_values
-from lockgate.wire.steps import Close, Steps
+from lockgate.wire.steps import Close, Steps, computed
 
 
 class ClientSide(Judging):
@@ -95,17 +96,17 @@ class ClientSide(Judging):
                 plain = _PLAIN.get(kind)
                 if plain is not None:
                     outcome = plain(self, burst, buffer, start, end)
-                    if outcome is not None and outcome is not STALL:
-                        yield from self._answer(burst, outcome)
                 else:
-                    judged = _JUDGED.get(kind)
-                    if judged is None:
+                    waiting = _WAITING.get(kind)
+                    if waiting is None:
                         raise RemoteProtocolError("a message came that has no place in a session")
-                    outcome = yield from judged(self, burst, buffer, start, end)
+                    outcome = yield from waiting(self, burst, buffer, start, end)
                 if outcome is STALL:
                     state.is_stalled = True
                     position = start
                     break
+                if outcome is not None:
+                    yield from self._answer(burst, outcome)
         except RemoteProtocolError as error:
             yield from self.fail(Problem("08P01", error.args[0], severity="FATAL"), "client broke the protocol")
             return
@@ -214,7 +215,7 @@ class ClientSide(Judging):
         self._open(burst, reply)
         return None
 
-    def _bind(self, burst: Burst, buffer: bytes, start: int, end: int) -> Outcome:
+    def _bind(self, burst: Burst, buffer: bytes, start: int, end: int) -> Steps[Outcome]:
         state = self._state
         if self._is_discarding():
             return None
@@ -239,11 +240,11 @@ class ClientSide(Judging):
         if bind.portal:
             state.names.declare(bind.portal.decode("utf-8", "replace"), _digest(prepared.masked),
                                 reach_of(prepared.seen, state.catalogue, state.names))
-        burst.chunks.append(self._taken_in(bind, portal, buffer[start:end]))
+        burst.chunks.append((yield from self._taken_in(bind, portal, buffer[start:end])))
         self._open(burst, reply)
         return None
 
-    def _taken_in(self, bind: codec.Bind, portal: Portal, raw: bytes) -> bytes:
+    def _taken_in(self, bind: codec.Bind, portal: Portal, raw: bytes) -> Steps[bytes]:
         """The Bind as it goes on: its values are looked at before they leave. What came of it is told at Execute,
         which is judged."""
         prepared, decision = portal.prepared, portal.prepared.decision
@@ -252,7 +253,8 @@ class ClientSide(Judging):
         intake = Intake(prepared.seen, prepared.masked, decision, self._state.masks,
                         saw_masks=self._state.has_shown_masks)
         types = prepared.described or codec.read_oids(prepared.types)
-        values = intake.parameters(bind.values, bind.formats, types, portal.values)
+        values = yield from computed(
+            lambda: intake.parameters(bind.values, bind.formats, types, portal.values), len(raw))
         portal.refusal, portal.noted = intake.refusal, intake.noted
         if all(new is old for new, old in zip(values, bind.values, strict=True)):
             return raw
@@ -449,7 +451,7 @@ class ClientSide(Judging):
             burst.chunks.append(buffer[start:end])
         return None
 
-    def _copy(self, burst: Burst, buffer: bytes, start: int, end: int) -> Outcome:
+    def _copy(self, burst: Burst, buffer: bytes, start: int, end: int) -> Steps[Outcome]:
         """CopyData, CopyDone, CopyFail: under the permit of the COPY, or dropped as the backend would."""
         state = self._state
         copying = state.copying
@@ -461,7 +463,7 @@ class ClientSide(Judging):
         burst.under = 0 if grant is None else grant.record
         data = buffer[start:end]
         if copying.intake is not None:
-            data = copying.intake.apply(data)
+            data = yield from computed(partial(copying.intake.apply, data), copying.intake.size(data))
             if copying.intake.refusal is not None:
                 # The backend fails, and its error is replaced: so a transaction block fails on both sides.
                 copying.problem = problem_of(copying.intake.refusal)
@@ -541,19 +543,19 @@ def _has_copy_in(burst: Burst) -> bool:
 
 
 _PLAIN: Final[dict[int, Callable[[ClientSide, Burst, bytes, int, int], Outcome]]] = {
-    m.BIND: ClientSide._bind,
     m.DESCRIBE: ClientSide._describe,
     m.CLOSE: ClientSide._close,
     m.SYNC: ClientSide._sync,
     m.FLUSH: ClientSide._flush,
+}
+_WAITING: Final[dict[int, Callable[[ClientSide, Burst, bytes, int, int], Steps[Outcome]]]] = {
+    m.QUERY: ClientSide._query,
+    m.PARSE: ClientSide._parse,
+    m.BIND: ClientSide._bind,
+    m.EXECUTE: ClientSide._execute,
     m.COPY_DATA: ClientSide._copy,
     m.COPY_DONE: ClientSide._copy,
     m.COPY_FAIL: ClientSide._copy,
-}
-_JUDGED: Final[dict[int, Callable[[ClientSide, Burst, bytes, int, int], Steps[Outcome]]]] = {
-    m.QUERY: ClientSide._query,
-    m.PARSE: ClientSide._parse,
-    m.EXECUTE: ClientSide._execute,
     m.TERMINATE: ClientSide._terminate,
     m.FUNCTION_CALL: ClientSide._function_call,
 }

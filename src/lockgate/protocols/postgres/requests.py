@@ -152,6 +152,10 @@ class CopyIntake:
         marks = CopyFormat(*(mark.encode() for mark in (options.delimiter, options.null, options.quote, options.escape)))
         self._rows = CopyMask(f"copy-{options.format}", marks, lambda: columns, m.COPY_DATA, limit, None, must_read=True)
 
+    def size(self, frames: bytes) -> int:
+        """Bytes that `apply` may look at: with a row's end comes all of it."""
+        return self._rows.carried + len(frames)
+
     def apply(self, frames: bytes) -> bytes:
         """The frames as they go on. Raises RemoteProtocolError for data that does not add up."""
         out = self._rows.apply(frames, [])

@@ -24,6 +24,7 @@ from lockgate.govern.masking import (
     DetectorSet,
     DetectPlan,
     Terms,
+    copy_rows,
     copying,
     detection,
     screen,
@@ -390,8 +391,8 @@ def _field_one_too_long(patch: pytest.MonkeyPatch) -> None:
 
 
 def _carry_lost(patch: pytest.MonkeyPatch) -> None:
-    whole = copying.split_lines
-    patch.setattr(copying, "split_lines", lambda data, quote: (whole(data, quote)[0], whole(data, quote)[1][1:]))
+    whole = copy_rows.split_lines
+    patch.setattr(copy_rows, "split_lines", lambda data, quote: (whole(data, quote)[0], whole(data, quote)[1][1:]))
 
 
 def _whole_when_it_is_not(patch: pytest.MonkeyPatch) -> None:
