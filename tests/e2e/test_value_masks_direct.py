@@ -161,7 +161,7 @@ def test_a_mask_is_what_the_server_could_have_sent(connection: psycopg.Connectio
     seen: dict[bool, list[str | None]] = {}
     for binary in (False, True):
         raw = run(connection, f"select v from t{index} order by id", binary=binary)
-        column = ColumnType(raw.ftype(0), raw.fmod(0), kind in DOMAINS)
+        column = ColumnType(raw.ftype(0), raw.fmod(0))
         mask = value_mask(terms(method), column, binary, KEYS)
         load = Transformer(connection).get_loader(column.oid, pq.Format(binary)).load
         seen[binary] = []
@@ -205,15 +205,6 @@ def test_redaction_shows_what_statements_show(connection: psycopg.Connection, ki
         assert mask.replace(b"anything") == mask.null
         if binary or kind not in REFORMATTED:
             assert mask.null == at_source.get_value(0, 0)
-
-
-def test_domains_are_redacted_to_null_in_both_mechanisms(connection: psycopg.Connection) -> None:
-    """Nobody knows what a domain's CHECK would say of a constant."""
-    for kind in DOMAINS:
-        index = list(VALUES).index(kind)
-        raw = run(connection, f"select v from t{index}")
-        mask = value_mask(terms(MaskMethod.REDACT), ColumnType(raw.ftype(0), raw.fmod(0), is_domain=True), False, KEYS)
-        assert mask.replace(b"1") is mask.null is None
 
 
 def test_partial_shows_what_statements_show(connection: psycopg.Connection) -> None:

@@ -2,7 +2,7 @@
 
 Apart from `column_types`, which sorts types by what detectors may find in them: here is one column with its modifier
 (``atttypmod``, as RowDescription gives it). A domain goes over the wire as its base type (``getBaseTypeAndTypmod``),
-so only the catalogue knows that a column is one.
+so nobody who reads a result looks for its CHECK.
 """
 
 from __future__ import annotations
@@ -18,11 +18,10 @@ _NAME_BYTES: Final = 63                             # NAMEDATALEN - 1
 
 @dataclass(frozen=True, slots=True)
 class ColumnType:
-    """A column's type: its OID on the wire, its modifier (-1: none), and whether it was declared as a domain."""
+    """A column's type: its OID on the wire and its modifier (-1: none)."""
 
     oid: int
     typmod: int = -1
-    is_domain: bool = False
 
     @property
     def builtin(self) -> BuiltinType | None:
@@ -39,7 +38,7 @@ class ColumnType:
     def element(self) -> ColumnType | None:
         """The type of an array's elements (the modifier is theirs), None for what is no array of a built-in type."""
         found = BY_ARRAY.get(self.oid)
-        return None if found is None else ColumnType(found.oid, self.typmod, self.is_domain)
+        return None if found is None else ColumnType(found.oid, self.typmod)
 
     @property
     def limit(self) -> int | None:

@@ -17,7 +17,7 @@ _LONG = 8
 
 def partial_mask(column: ColumnType, redact: Replace) -> Replace | None:
     """The mask for a column, None where its type has none."""
-    if column.name not in TEXTUAL or column.is_domain:
+    if column.name not in TEXTUAL:
         return None
 
     def replace(value: bytes) -> bytes | None:

@@ -15,7 +15,7 @@ redaction knows no valid constant, the value becomes NULL.
 | `redact`, `null` | every type | |
 
 All but `partial`, `redact` and `null` go into arrays, element by element; those take an array as a whole. A domain is
-masked as its base type; but its constant is NULL, as it is in statements.
+masked as its base type, because its CHECK is nobody's business once it is shown; inside a statement its mask is NULL.
 
 What the keyed methods do not hide: that two values are equal. Whoever may write into a column of the label as well as
 read it can write a guess and compare; a policy that allows both should take `redact`.

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from lockgate.analysis.sql import Catalogue
-from lockgate.analysis.sql.effects import StatementReader
-from lockgate.analysis.sql.taint import Constant, Taint, is_concerned, taint_of
+from lockgate.analysis.sql.taint import Constant, Taint, taint_of
 from lockgate.analysis.sql.taint.relations import MAX_DEPTH
 from tests.unit.analysis.database import Database
 from tests.unit.analysis.taint.cases import CASES
@@ -169,31 +168,6 @@ def test_views_on_views_end_somewhere() -> None:
     known = database.catalogue()
     assert World(known, ("v0.a",)).words(f"SELECT a FROM v{MAX_DEPTH + 2}") == "TOP"
     assert World(database.catalogue(2), ("v0.a",)).words(f"SELECT a FROM v{MAX_DEPTH}") == "a=v0.a!"
-
-
-@pytest.mark.parametrize("topic", CASES)
-def test_a_statement_that_concerns_no_label_is_clean(world: World, topic: str) -> None:
-    """What `is_concerned` waves through is what the analysis finds clean, and it waves through what it can."""
-    for text, _ in CASES[topic]:
-        tree = parsed(text)
-        reader = StatementReader()
-        reader.statement(tree)
-        taint = taint_of(tree, world.catalogue, world.labelled)
-        if not is_concerned(reader.reader.reading.uses, world.catalogue, world.labelled):
-            assert (taint.is_clean and not taint.references and not taint.writes and not taint.stored) or taint.is_top, text
-
-
-@pytest.mark.parametrize(("text", "concerned"), [
-    ("SELECT * FROM u, docs", True), ("SELECT * FROM u, notes", False), ("SELECT id FROM vv", True),
-    ("SELECT id FROM vopen", False), ("WITH t AS (SELECT 1) SELECT * FROM t", False), ("SELECT 1", False),
-    ("SELECT (SELECT 1 FROM u WHERE EXISTS (SELECT FROM t))", True), ("DELETE FROM par", True), ("SELECT * FROM dup", True),
-    ("SELECT * FROM nothere", False), ("SELECT * FROM pg_stats", True), ("SELECT count(*) FROM mvf", True),
-])
-def test_what_concerns_labels(world: World, text: str, concerned: bool) -> None:
-    """A statement is of interest if a relation that it names at any depth has labels or shows them."""
-    reader = StatementReader()
-    reader.statement(parsed(text))
-    assert is_concerned(reader.reader.reading.uses, world.catalogue, world.labelled) is concerned
 
 
 # ---------------------------------------------------------------- total, bounded

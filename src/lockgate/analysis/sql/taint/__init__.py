@@ -27,8 +27,6 @@ estimates in EXPLAIN; whether an expression fails whose value is not used (`comp
 constraint refuses a row; triggers, rules, defaults and row security; which partition a row is in, where a
 labelled column decides; changes made by others meanwhile.
 
-Ask `is_concerned` first: most statements name no relation with labels.
-
 Files, from the words inwards: `result`; `rows`, `scope` (names), `naming`, `sets`, `relations` (and views);
 `equality`, `expressions`, `ranges` (FROM), `queries`, `changes` (DML), `statement` (the entrance).
 """
@@ -48,9 +46,9 @@ from lockgate.analysis.sql.taint.result import (
     Write,
 )
 from lockgate.analysis.sql.taint.scope import Budget
-from lockgate.analysis.sql.taint.statement import is_concerned, taint_of
+from lockgate.analysis.sql.taint.statement import taint_of
 
 __all__ = [
     "Budget", "Constant", "Control", "Equality", "InSession", "Output", "Reference", "Source", "Sources", "Taint", "Write",
-    "is_concerned", "taint_of",
+    "taint_of",
 ]

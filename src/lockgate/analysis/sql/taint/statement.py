@@ -6,14 +6,13 @@ is TOP. Views are taken apart here too, since a definition is a statement like o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import pgparse
 
 from lockgate.analysis.sql.catalogue import Catalogue, Relation
 from lockgate.analysis.sql.parser import parse_trees
-from lockgate.analysis.sql.reading import Use
 from lockgate.analysis.sql.taint.changes import Changes
 from lockgate.analysis.sql.taint.ranges import texts
 from lockgate.analysis.sql.taint.relations import Expansion, InSession, Relations
@@ -53,23 +52,6 @@ def taint_of(statement: Node, catalogue: Catalogue, labelled: frozenset[Source],
     finally:
         if budget is not None:
             budget.left = analysis.work
-
-
-def is_concerned(uses: Iterable[Use], catalogue: Catalogue, labelled: frozenset[Source]) -> bool:
-    """Whether any relation that a statement names has a labelled column or shows one as a view.
-
-    Two dictionary look-ups a relation. Where it says no, the statement is clean and `taint_of` need not be asked;
-    `uses` are those of its `Reading`, WITH queries left out. What is not in the catalogue has no labels.
-    """
-    relations = Relations.of(catalogue, labelled, expand)
-    try:
-        for use in uses:
-            found = relations.find(use.schema, use.name, None)
-            if found is not None and (found.row.whole or found.controls or found.computed):
-                return True
-    except (Top, RecursionError, *_MALFORMED):
-        return True
-    return False
 
 
 def expand(view: Relation, relations: Relations) -> Expansion:
