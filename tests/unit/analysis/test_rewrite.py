@@ -336,3 +336,23 @@ def test_what_follows_from_a_key_inside_a_view() -> None:
     database.rows["keys"] = [("16401", "1")]
     database.relation("w", "id:int4 name n", "v", " SELECT t.id, t.name, count(*) AS n FROM p.t GROUP BY t.id;")
     assert 'GROUP BY t.id, "t"."name"' in text_of(plan("SELECT * FROM w", database))
+
+
+def test_a_closed_relation_is_named_as_such() -> None:
+    """Whatever the statement asks of it: a hint to compare with another column would lead nowhere."""
+    for text in ("SELECT * FROM pg_stats", "SELECT 1 FROM pg_stats WHERE x = 'a'", "INSERT INTO u SELECT 1, x FROM pg_stats"):
+        database = standard()
+        database.relation("pg_stats", "x", "v", schema="pg_catalog")
+        found = plan(text, database)
+        assert isinstance(found, Refusal), text
+        assert 'relation "pg_stats" is closed' in found.reason, text
+        assert found.hint is not None
+
+
+def test_an_open_column_that_took_a_mask_is_given_back() -> None:
+    """What the row holds is the mask; a column that may hold a real value is not given back."""
+    text = "INSERT INTO u (id, note) SELECT id, ssn FROM t RETURNING note"
+    found = plan(text, standard())
+    assert isinstance(found, Masked)
+    assert found.text.endswith("RETURNING note")
+    assert "'xxxx'" in found.text

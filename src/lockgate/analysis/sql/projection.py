@@ -37,6 +37,12 @@ class Refused(Exception):
         self.refusal = refusal
 
 
+def closed(name: str) -> Refused:
+    """Why a relation that can hold values of any other is not read, written or asked."""
+    return refuse(f'relation "{name}" is closed on connections with protected columns',
+                  "It can show values of protected columns, or statements that hold them. Do without it.")
+
+
 def refuse(reason: str, hint: str | None = None, code: RefusalCode = RefusalCode.NOT_ENFORCEABLE) -> Refused:
     """The exception for a reason."""
     return Refused(Refusal(code, reason, hint=hint))

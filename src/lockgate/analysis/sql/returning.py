@@ -29,8 +29,11 @@ class Returning:
         self._splices = splices
         self._covers = covers
 
-    def replace(self, reference: Reference, targets: list[tuple[Target, Relation]], is_alone: bool) -> None:
-        """Replaces one name. `is_alone`: the target's row is all that a bare `*` means."""
+    def replace(self, reference: Reference, targets: list[tuple[Target, Relation]], *, is_alone: bool,
+                is_raw: bool) -> None:
+        """Replaces one name. `is_alone`: the target's row is all that a bare `*` means. A column that is not protected
+        stays: what the statement has written into it is a mask, unless `is_raw`.
+        """
         names = reference.names
         meant = [(target, relation) for target, relation in targets if _is_meant(names, target, relation)]
         if len({relation.oid for _, relation in meant}) != 1:
@@ -44,6 +47,8 @@ class Returning:
             return
         column = next((column for column in relation.columns if column.name == names[-1]), None)
         cover = None if column is None else covers.get(column.number)
+        if column is not None and cover is None and not is_raw:
+            return
         if column is None or cover is None:
             raise refuse("RETURNING may not give the whole row of a relation with protected columns", _HINT)
         prefix = ".".join(quote_name(name) for name in names[:-1])

@@ -31,7 +31,14 @@ from lockgate.analysis.sql.permitted import (
 )
 from lockgate.analysis.sql.placement import Placed, constants, parameter_uses
 from lockgate.analysis.sql.predicates import NOTHING, Lookup, Predication, ShownColumn, is_plain_query
-from lockgate.analysis.sql.projection import MAX_LENGTH, Projections, Refused, refuse, system_columns
+from lockgate.analysis.sql.projection import (
+    MAX_LENGTH,
+    Projections,
+    Refused,
+    closed,
+    refuse,
+    system_columns,
+)
 from lockgate.analysis.sql.reading import Node, Reading, Target, Use
 from lockgate.analysis.sql.returning import Returning, is_alone_in
 from lockgate.analysis.sql.routines.calls import calls_of
@@ -325,8 +332,8 @@ class _Plan:
             return
         if use.kind == "target":
             return
-        if self.labels.reach_of(relation) is Reach.CLOSED:
-            raise refuse(f'relation "{use.name}" is closed on connections with protected columns')
+        if self._is_closed(relation):
+            raise closed(use.name)
         if use.kind == "copy":
             self._copy(use, relation, reading, splices)
             return
@@ -338,6 +345,9 @@ class _Plan:
         if self.system is None:
             self.system = system_columns(reading)
         return self.system
+
+    def _is_closed(self, relation: Relation) -> bool:
+        return self.labels.reach_of(relation) is Reach.CLOSED
 
     def _copy(self, use: Use, relation: Relation, reading: Reading, splices: Splices) -> None:
         if self.copies is None:
@@ -384,6 +394,10 @@ class _Plan:
         and the names in RETURNING."""
         statement = self.statement
         trees = self.parsed()
+        for use in reading.uses:
+            found, in_session = self._candidates(use)
+            if use.kind == "read" and found and not in_session and all(map(self._is_closed, found)):
+                raise closed(use.name)              # the reason, before what its conditions would say
         self._targets(reading)
         judge = Predication(self.labels.protected, splices.data, self.catalogue)
         changes = not statement.verbs.isdisjoint(("update", "delete", "merge"))
@@ -408,7 +422,8 @@ class _Plan:
             if prepared is not None:                # it compares each time that the string runs it
                 judge.lookups += judge.lookups[since:] * statement.executes.count(prepared.get("name", ""))
             self._writes(taint, judge, writes_over)
-            self._returning(self.targets.get(number, []), tree["stmt"], taint, splices)
+            is_raw = bool(verdicts[-1].raw or judge.real_sources(taint))
+            self._returning(self.targets.get(number, []), tree["stmt"], taint, splices, is_raw=is_raw)
             self.shown += judge.shown(taint)
         self.lookups = tuple(judge.lookups)
         self.placed = tuple(self._placed(trees, taints, judge))
@@ -428,8 +443,8 @@ class _Plan:
         """Notes what each statement changes; refused where it may not be changed at all."""
         for target in reading.targets:
             meant = self._meant(target)
-            if any(self.labels.reach_of(relation) is Reach.CLOSED for relation in meant):
-                raise refuse("this relation is closed on connections with masks")
+            if any(map(self._is_closed, meant)):
+                raise closed(target.use.name)
             if target.kind == "insert" and any(relation.oid in self.labels.filtered for relation in meant):
                 # WITH CHECK OPTION would say whether the new row is one of the view's
                 raise refuse("which rows this view has depends on masked columns", "Insert into its table.")
@@ -475,7 +490,9 @@ class _Plan:
         pinned = self.pins.get(target.use.location)
         return self._candidates(target.use)[0] if pinned is None else (pinned,)
 
-    def _returning(self, targets: list[tuple[Target, Relation]], tree: Node, taint: Taint, splices: Splices) -> None:
+    def _returning(self, targets: list[tuple[Target, Relation]], tree: Node, taint: Taint, splices: Splices, *,
+                   is_raw: bool) -> None:
+        """`is_raw`: the statement uses real values of protected columns, so what it writes elsewhere may be one."""
         wanted = [one for one in taint.references if one.is_target and one.in_returning]
         if not wanted:
             return
@@ -485,7 +502,7 @@ class _Plan:
                          "Send it in parts.", RefusalCode.TOO_LARGE)
         returning = Returning(splices, self.labels.protected)
         for reference in wanted:
-            returning.replace(reference, targets, is_alone_in(tree))
+            returning.replace(reference, targets, is_alone=is_alone_in(tree), is_raw=is_raw)
 
 
 def _byte_offsets(text: str) -> dict[int, int]:
