@@ -38,6 +38,45 @@ CREATE FUNCTION lk_f_shout() RETURNS trigger LANGUAGE plpgsql AS
   $$ DECLARE r text; BEGIN SELECT ssn INTO r FROM {schema}.lk_t WHERE id = 1; NEW.word := r; RAISE NOTICE '%', r; RETURN NEW; END $$;
 CREATE TRIGGER lk_shout BEFORE INSERT OR UPDATE ON lk_shouting FOR EACH ROW EXECUTE FUNCTION lk_f_shout();
 
+-- triggers that carry them on: whatever they are written to, they are still what they were
+CREATE TABLE lk_source(id int primary key, ssn text, word text); INSERT INTO lk_source VALUES (1, '{a}', 'x'), (2, '{b}', 'y');
+CREATE TABLE lk_trail(id int, val text); CREATE TABLE lk_trail_late(id int, val text); CREATE TABLE lk_trail_set(id int, val text);
+CREATE FUNCTION lk_f_trail() RETURNS trigger LANGUAGE plpgsql AS
+  $$ BEGIN INSERT INTO lk_trail VALUES (OLD.id, OLD.ssn); RETURN NEW; END $$;
+CREATE TRIGGER lk_trails AFTER UPDATE ON lk_source FOR EACH ROW EXECUTE FUNCTION lk_f_trail();
+CREATE TABLE lk_source_late(id int, ssn text, word text); INSERT INTO lk_source_late VALUES (1, '{a}', 'x');
+CREATE FUNCTION lk_f_trail_late() RETURNS trigger LANGUAGE plpgsql AS
+  $$ BEGIN INSERT INTO lk_trail_late VALUES (NEW.id, NEW.ssn); RETURN NEW; END $$;
+CREATE CONSTRAINT TRIGGER lk_trails_late AFTER UPDATE ON lk_source_late DEFERRABLE FOR EACH ROW EXECUTE FUNCTION lk_f_trail_late();
+CREATE TABLE lk_source_set(id int, ssn text, word text); INSERT INTO lk_source_set VALUES (1, '{a}', 'x');
+CREATE FUNCTION lk_f_trail_set() RETURNS trigger LANGUAGE plpgsql AS
+  $$ BEGIN INSERT INTO lk_trail_set SELECT id, ssn FROM lk_rows; RETURN NULL; END $$;
+CREATE TRIGGER lk_trails_set AFTER UPDATE ON lk_source_set REFERENCING NEW TABLE AS lk_rows
+  FOR EACH STATEMENT EXECUTE FUNCTION lk_f_trail_set();
+CREATE TABLE lk_source_call(id int, ssn text, word text); INSERT INTO lk_source_call VALUES (1, '{a}', 'x');
+CREATE TABLE lk_trail_call(val text);
+CREATE PROCEDURE lk_p_same(x text, INOUT y text) LANGUAGE plpgsql AS $$ BEGIN y := x; END $$;
+CREATE FUNCTION lk_f_trail_call() RETURNS trigger LANGUAGE plpgsql AS
+  $$ DECLARE v text; BEGIN CALL lk_p_same(NEW.ssn, v); INSERT INTO lk_trail_call VALUES (v); RETURN NEW; END $$;
+CREATE TRIGGER lk_trails_call AFTER UPDATE ON lk_source_call FOR EACH ROW EXECUTE FUNCTION lk_f_trail_call();
+CREATE TABLE lk_source_asks(id int, ssn text, word text); INSERT INTO lk_source_asks VALUES (1, '{a}', 'x');
+CREATE TABLE lk_asked(guess text); CREATE TABLE lk_answers(is_so boolean);
+CREATE FUNCTION lk_f_asks() RETURNS trigger LANGUAGE plpgsql AS
+  $$ BEGIN PERFORM 1 FROM lk_asked WHERE guess = NEW.ssn; INSERT INTO lk_answers VALUES (FOUND); RETURN NEW; END $$;
+CREATE TRIGGER lk_asks AFTER UPDATE ON lk_source_asks FOR EACH ROW EXECUTE FUNCTION lk_f_asks();
+CREATE TABLE lk_opens(id int);
+CREATE FUNCTION lk_f_opens() RETURNS trigger LANGUAGE plpgsql AS
+  $$ DECLARE c refcursor := 'lk_left'; BEGIN OPEN c FOR SELECT ssn FROM lk_t; RETURN NEW; END $$;
+CREATE TRIGGER lk_left_open AFTER INSERT ON lk_opens FOR EACH ROW EXECUTE FUNCTION lk_f_opens();
+CREATE DOMAIN lk_given AS text DEFAULT lk_f_tx(); CREATE TABLE lk_takes(id int, val lk_given);
+CREATE TABLE lk_kept(val text);
+CREATE FUNCTION lk_f_keeps(text, text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN INSERT INTO lk_kept VALUES ($2); RETURN $2; END $$;
+CREATE AGGREGATE lk_agg_keeps(text) (SFUNC = lk_f_keeps, STYPE = text, INITCOND = '');
+CREATE TABLE lk_source_keeps(id int, ssn text, word text); INSERT INTO lk_source_keeps VALUES (1, '{a}', 'x');
+CREATE FUNCTION lk_f_gathers() RETURNS trigger LANGUAGE plpgsql AS
+  $$ BEGIN PERFORM lk_agg_keeps(x) FROM (VALUES (NEW.ssn)) v(x); RETURN NEW; END $$;
+CREATE TRIGGER lk_gathers AFTER UPDATE ON lk_source_keeps FOR EACH ROW EXECUTE FUNCTION lk_f_gathers();
+
 -- names and shapes of relations
 CREATE TABLE "lk Mixed"(id int, "SSN" text, "Ssn" text); INSERT INTO "lk Mixed" VALUES (1, '{a}', 'open');
 CREATE TABLE "lk_prénom_é"(id int, ssn text); INSERT INTO "lk_prénom_é" VALUES (1, '{a}');
