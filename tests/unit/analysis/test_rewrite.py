@@ -356,3 +356,34 @@ def test_an_open_column_that_took_a_mask_is_given_back() -> None:
     assert isinstance(found, Masked)
     assert found.text.endswith("RETURNING note")
     assert "'xxxx'" in found.text
+
+
+@pytest.mark.parametrize(("text", "column"), [
+    ("SELECT * FROM t c WHERE c.nope = 1", "c.nope"), ("SELECT c.id FROM t c ORDER BY c.nope", "c.nope"), ("SELECT u.nope FROM u JOIN t ON t.id = u.id", "u.nope"),
+    ("UPDATE t SET name = 'x' WHERE t.nope = 1", "t.nope"), ("SELECT (c).nope FROM t c", "c.nope"), ("DELETE FROM t WHERE nope = 1", "nope"),
+])
+def test_a_column_that_is_not_there_is_no_masked_one(text: str, column: str) -> None:
+    """An agent that has made a name up should not believe that it exists."""
+    found = plan(text, standard())
+    assert isinstance(found, Refusal)
+    assert (found.code, found.reason) == (RefusalCode.UNKNOWN_COLUMN, f'column "{column}" does not exist')
+
+
+def test_a_function_of_a_row_is_no_column_that_is_not_there() -> None:
+    """Written like a column it gets the row, which is masked."""
+    database = standard()
+    database.function("shown", pure=True, takes_row=True)
+    for text in ("SELECT c.shown FROM t c", "SELECT c.row_to_json FROM t c"):
+        assert "'xxxx'" in text_of(plan(text, database)), text
+
+
+@pytest.mark.parametrize(("text", "reason", "hint"), [
+    ("SELECT ssn, count(*) FROM t GROUP BY 1", "(ssn)", "Show the column"), ("SELECT id, ssn FROM t ORDER BY 2", "(ssn)", "Show the column"),
+    ("INSERT INTO t (id, ssn) VALUES (1, 'a') ON CONFLICT DO NOTHING", "without the columns of a key", "ON CONFLICT (id) DO NOTHING"),
+])
+def test_a_hint_fits_its_clause(text: str, reason: str, hint: str) -> None:
+    """It says which column it is and what may be written instead."""
+    found = plan(text, standard(), (ColumnMask(("*.ssn",), MaskMethod.REDACT),))
+    assert isinstance(found, Refusal)
+    assert reason in found.reason
+    assert hint in (found.hint or "")

@@ -31,7 +31,7 @@ _CLAUSES: Final = {
     "where": "WHERE", "join": "JOIN … ON", "using": "JOIN … USING", "having": "HAVING", "group": "GROUP BY",
     "order": "ORDER BY", "distinct": "DISTINCT", "limit": "LIMIT", "window": "a window", "setop": "UNION, INTERSECT or EXCEPT",
     "in": "IN or EXISTS", "filter": "FILTER", "rows": "a set-returning function", "sample": "TABLESAMPLE",
-    "cycle": "CYCLE", "when": "WHEN", "conflict": "ON CONFLICT", "constraint": "ON CONFLICT ON CONSTRAINT",
+    "cycle": "CYCLE", "when": "WHEN", "conflict": "ON CONFLICT", "constraint": "ON CONFLICT without the columns of a key",
 }
 _REAL: Final = frozenset(("conflict", "constraint"))
 """Clauses that look at the rows that are there, past any mask."""
@@ -40,6 +40,8 @@ _WAY: Final = (
     "possible is said by `predicates` of the mask: ask those who own the policy."
 )
 _EQUAL_ONLY: Final = "Only `column = constant`, alone or joined with AND, is possible on this column."
+_NAME_KEY: Final = "Name the key by which rows may conflict: ON CONFLICT (id) DO NOTHING."
+_NO_VIEW: Final = "Read the tables of the view, without its condition."
 _SINGLY: Final = (
     "How many comparisons an array stands for cannot be told beforehand. Write each constant by itself: "
     "`column IN ($1, $2)`, or `column = ANY (ARRAY[$1::text, $2::text])`."
@@ -180,7 +182,7 @@ class Predication:
             return True
         if mode is Predicates.MASKED and not (changes or control.where in _REAL):
             return False
-        raise refuse(self._sentence(control, mode), _EQUAL_ONLY if mode is Predicates.EQUALITY else _WAY)
+        raise refuse(self._sentence(control, mode), _hint(control, mode))
 
     def _equality(self, equality: Equality, *, changes: bool) -> bool:
         cover = self.cover(equality.source)
@@ -203,6 +205,10 @@ class Predication:
             name = "" if view is None else f" {view.name}"
             return f'the view{name} decides by a column that is masked for you ({clause})'
         name = "" if control.where in _REAL else _written(self._text, control.location)
+        if name.isdigit():                          # ORDER BY 2
+            relation = self._catalogue.by_oid.get(control.source[0])
+            columns = () if relation is None else relation.columns
+            name = next((column.name for column in columns if column.number == control.source[1]), name)
         what = f"a masked column ({name})" if name else "a masked column"
         if mode is Predicates.MASKED:
             return f"{clause} of a statement that changes rows may not use {what}"
@@ -237,6 +243,15 @@ class Predication:
 def _needs_value(cover: Cover) -> bool:
     """Whether the mask cannot be written into the text as an expression."""
     return cover.method in _SEE_THROUGH or bool(cover.paths)
+
+
+def _hint(control: Control, mode: Predicates) -> str:
+    """What may be written instead."""
+    if control.view is not None:
+        return _NO_VIEW
+    if control.where == "constraint":
+        return _NAME_KEY
+    return _EQUAL_ONLY if mode is Predicates.EQUALITY else _WAY
 
 
 def _written(text: bytes, location: int) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from lockgate.analysis.sql.builtin_names import VOLATILE
+from lockgate.analysis.sql.functions import is_builtin
 from lockgate.analysis.sql.taint.equality import constants_of, is_equality
 from lockgate.analysis.sql.taint.relations import InSession, Relations
 from lockgate.analysis.sql.taint.result import NOTHING, Equality, Sources
@@ -37,6 +38,9 @@ class Expressions(Names):
         self.relations = relations
         self.in_session = in_session
         self.sublinks: dict[int, str | None] = {}       # names of scalar sub-selects' columns, for `naming`
+
+    def may_be_function(self, name: str) -> bool:
+        return is_builtin(name) or name in self.relations.catalogue.functions
 
     def query(self, select: Node, parent: Scope | None, ctes: Mapping[str, Any]) -> list[Column]:
         """The columns of a SelectStmt's body."""

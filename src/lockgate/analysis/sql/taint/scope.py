@@ -127,6 +127,10 @@ class Names:
 
     # ---------------------------------------------------------------- names
 
+    def may_be_function(self, name: str) -> bool:
+        """Whether a function of that name may exist, so that `row.name` calls it where the row has no such column."""
+        raise NotImplementedError
+
     def column(self, node: Node, scope: Scope | None) -> Value:
         """What a ColumnRef stands for: a column, a whole row, or all columns of an item or of the scope."""
         fields = node["fields"]
@@ -138,7 +142,11 @@ class Names:
             if len(fields) == 1:
                 value = self._unqualified(name, scope)
             elif len(fields) == 2:
-                value = self._of(self._items(fields[0]["String"]["sval"], scope), name)
+                table = fields[0]["String"]["sval"]
+                items = self._items(table, scope)
+                if not items:
+                    raise Top(f'"{table}" is not in its FROM')
+                value = self._of(items, name)
             else:
                 value = self._of(self._named([field["String"]["sval"] for field in fields[:-1]], scope), name)
         if value[0]:
@@ -250,14 +258,15 @@ class Names:
 
     def _of(self, items: list[Item], name: str) -> Value:
         """A column of the items, or a function of their whole rows that is written like one."""
-        if not items:
-            raise Top(f'what "{name}" belongs to is not known')
         value: Value | None = None
         for item in items:
             row = item.row
             found = row.named.get(name)
             if found is None:
-                found = CLEAN if name in SYSTEM_COLUMNS and row.has_system else (row.whole, None)
+                is_system = name in SYSTEM_COLUMNS and row.has_system
+                if not is_system and row.rest is None and not self.may_be_function(name):
+                    raise Top(f'column "{item.name}.{name}" is not known', f"{item.name}.{name}")
+                found = CLEAN if is_system else (row.whole, None)
             elif row.maybe and name in row.maybe:
                 found = (found[0] | row.maybe[name], None)
             value = found if value is None else merged(value, found)
