@@ -36,6 +36,7 @@ from lockgate.govern.masking.keyed_hash import WORDS
 from lockgate.govern.masking.keys import MaskKeys
 from lockgate.govern.masking.redaction import Replace, padded
 from lockgate.govern.masking.whole_type import PERMUTED, WholeType
+from lockgate.kernel.base32 import base32
 from lockgate.model import MaskMethod
 
 Kind = Literal["text", "json", "bytes"]
@@ -87,7 +88,7 @@ class TokenMint:
         whole = (value + _PAD).ljust(blocks * _BLOCK, b"\0")
         sealed = self._cipher.encrypt(whole, self._bound)
         front = bytes((blocks,)) + self.column
-        return _PREFIX + _encoded(front + _mark(self._mark, front, sealed) + sealed)
+        return _PREFIX + base32(front + _mark(self._mark, front, sealed) + sealed)
 
     def open(self, sealed: bytes) -> bytes | None:
         """The value behind a token's SIV and ciphertext, None where they are not of this scope, label and kind."""
@@ -205,14 +206,10 @@ def _characters(size: int) -> int:
     return (8 * size + 4) // 5
 
 
-def _encoded(raw: bytes) -> bytes:
-    return base64.b32encode(raw).rstrip(b"=").lower()
-
-
 def _decoded(text: bytes) -> bytes | None:
     """The bytes behind base32 in any case, None where no bytes are written like this."""
     try:
         raw = base64.b32decode(text.upper() + b"=" * (-len(text) % 8))
     except binascii.Error:
         return None
-    return raw if _encoded(raw) == text.lower() else None
+    return raw if base32(raw) == text.lower() else None
