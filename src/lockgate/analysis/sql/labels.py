@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import reduce
@@ -108,6 +109,8 @@ class _Closure:
         self.labels = Labels()
         self.trees: dict[int, Any] = {}
         self.generated: dict[tuple[int, int], frozenset[str]] = {}
+        self.handed: dict[int, dict[int, Cover]] = {}   # columns of views that are written to, for triggers of theirs
+        self.derived: dict[tuple[int, int], Cover] = {}     # columns that code fills
         self.by_oid = catalogue.by_oid
         self.verdicts = Verdicts(self.labels, catalogue)
 
@@ -123,11 +126,16 @@ class _Closure:
         views = [relation for relation in catalogue.relations if relation.definition is not None]
         for view in views:
             self._read_view(view)
+        if self.masks not in catalogue.filled and len(catalogue.filled) >= _MOST_MASKS:
+            del catalogue.filled[next(iter(catalogue.filled))]
+        kept = catalogue.filled.setdefault(self.masks, {})
+        self._keep(kept)
         changed = True
         while changed:
             self.verdicts = Verdicts(labels, catalogue)
             changed = (self._inherit() | self._generate() | self._compose() | self._partitions() | self._all_views(views)
-                       | self._all_triggers() | self._defaults())
+                       | self._all_triggers() | self._defaults() | self._refer())
+        kept.update(self.derived)
         for oid in labels.covers:
             labels.reach.setdefault(oid, Reach.MASKED)
         labels.pairs = frozenset((oid, number) for oid, found in labels.protected.items() for number in found)
@@ -214,15 +222,45 @@ class _Closure:
                 self.generated[key] = frozenset(names[-1] for names in expression.reading.columns)
         return self.generated[key]
 
+    def _refer(self) -> bool:
+        """A foreign key's columns hold the values of the columns that they refer to."""
+        changed = False
+        for oid, number, referred, other in self.catalogue.references:
+            cover = self.labels.covers.get(referred, {}).get(other)
+            if cover is not None and oid in self.by_oid:
+                changed |= self._add(oid, number, cover, True)
+        return changed
+
     # ---------------------------------------------------------------- code
 
+    def _keep(self, kept: dict[tuple[int, int], Cover]) -> None:
+        """Columns that code has filled hold what it put there, also when the code is gone."""
+        for (oid, number), cover in list(kept.items()):
+            relation = self.by_oid.get(oid)
+            if relation is None or all(column.number != number for column in relation.columns):
+                del kept[oid, number]
+            else:
+                self._add(oid, number, cover, True)
+
+    def _fills(self, oid: int, number: int, cover: Cover) -> bool:
+        """A column of a table that code fills."""
+        before = self.derived.get((oid, number))
+        self.derived[oid, number] = cover if before is None else before | cover
+        return self._add(oid, number, cover, True)
+
     def _defaults(self) -> bool:
-        """Columns whose default is made from protected data."""
+        """Columns whose default, or that of their domain, is made from protected data."""
         changed = False
+        domains = {name for name, found in self.catalogue.code.domains.items()
+                   if any(self.verdicts.of_routine(routine).shows for routine in found)}
+        for relation in self.catalogue.relations if domains else ():
+            for column in relation.columns:
+                if column.type_name in domains and relation.kind in _STORED:
+                    changed |= self._fills(relation.oid, column.number, _CLOSED_COVER)
         for oid, found in self.catalogue.code.wired.items():
             for wired in found:
                 if wired.kind == "default" and self.verdicts.of_routine(wired.routine).shows:
-                    changed |= self._add(oid, wired.number, _CLOSED_COVER, True)
+                    changed |= self._fills(oid, wired.number, _CLOSED_COVER)
         return changed
 
     def _all_triggers(self) -> bool:
@@ -233,7 +271,9 @@ class _Closure:
             relation = self.by_oid.get(oid)
             if relation is None:
                 continue
-            names = self.labels.protected_names(relation)
+            handed = self.handed.get(oid, {})
+            names = self.labels.protected_names(relation) | {
+                column.name for column in relation.columns if column.number in handed}
             for trigger in triggers:
                 if not names and not self.verdicts.of_trigger(trigger).shows:
                     continue
@@ -244,12 +284,12 @@ class _Closure:
         return changed
 
     def _spread(self, relation: Relation, spread: Spread) -> bool:
-        found = self.labels.protected.get(relation.oid)
-        cover = _whole(found) if found else _CLOSED_COVER
+        found = [*self.labels.protected.get(relation.oid, {}).values(), *self.handed.get(relation.oid, {}).values()]
+        cover = reduce(or_, found).derived() if found else _CLOSED_COVER
         changed = False
         for column in relation.columns:
             if spread.is_whole_row or column.name in spread.own:
-                changed |= self._add(relation.oid, column.number, cover, relation.kind != "v")
+                changed |= self._fill(relation, column, cover)
         for (schema, name), columns in spread.columns.items():
             if columns is None or columns:
                 self.labels.fills.setdefault(relation.oid, set()).add((schema, name))
@@ -263,18 +303,38 @@ class _Closure:
         return changed
 
     def _fill(self, target: Relation, column: Column, cover: Cover) -> bool:
-        """A column is written to; through a view, all that it may stand for are."""
-        reading = self.labels.readings.get(target.oid) if target.kind == "v" else None
-        if reading is None:
-            return self._add(target.oid, column.number, cover, target.kind != "v")
+        """A column is written to; through a view, that of the table that it comes from is, at any depth, and triggers
+        of the view are handed the value."""
         changed = False
+        seen: set[tuple[int, int]] = set()
+        stack = [(target, column)]
+        while stack:
+            relation, written = stack.pop()
+            if (relation.oid, written.number) in seen:
+                continue
+            seen.add((relation.oid, written.number))
+            if relation.kind != "v":
+                changed |= self._fills(relation.oid, written.number, cover)
+                continue
+            handed = self.handed.setdefault(relation.oid, {})
+            before = handed.get(written.number)
+            handed[written.number] = cover if before is None else before | cover
+            changed |= handed[written.number] != before
+            stack += self._below(relation, written)
+        return changed
+
+    def _below(self, view: Relation, column: Column) -> Iterator[tuple[Relation, Column]]:
+        """Where a column of a view may be stored: one that is a column of what is read, by name; all of them where
+        rewrite rules, of which nothing is known here, stand in between."""
+        reading = self.labels.readings.get(view.oid)
+        if reading is None:
+            return
+        name = None if view.has_rules else _origin(self.trees[view.oid], view.columns.index(column))
         for use in reading.uses:
             for below in self.catalogue.candidates(use.schema, use.name):
-                names = {one.name for one in below.columns}
                 for one in below.columns:
-                    if column.name not in names or one.name == column.name:
-                        changed |= self._add(below.oid, one.number, cover, below.kind != "v")
-        return changed
+                    if view.has_rules or one.name == name:
+                        yield below, one
 
     def _names(self, schema: str | None, name: str) -> frozenset[str] | None:
         """The protected columns of what a name in a routine may mean; None where it is closed."""
@@ -359,6 +419,17 @@ class _Closure:
 
 
 _CLOSED_COVER: Final = Cover(MaskMethod.REDACT)
+_STORED: Final = frozenset("rpmf")
+_MOST_MASKS: Final = 1_024
+
+
+def _origin(select: Any, place: int) -> str | None:
+    """The column that an output of a view is, by name; None where it is none, so that nothing can be written to it."""
+    targets = select.get("targetList", ())
+    if place >= len(targets):
+        return None
+    fields = targets[place].get("ResTarget", {}).get("val", {}).get("ColumnRef", {}).get("fields")
+    return None if not fields else str(fields[-1].get("String", {}).get("sval", ""))
 
 
 def _whole(found: dict[int, Cover]) -> Cover:
