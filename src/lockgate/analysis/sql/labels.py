@@ -17,10 +17,13 @@ from operator import or_
 from typing import Any, Final
 
 from lockgate.analysis.sql.catalogue import Catalogue, Column, Relation
+from lockgate.analysis.sql.code import Name, Routine
 from lockgate.analysis.sql.covers import Cover, direct_covers
 from lockgate.analysis.sql.definitions import definition_of
 from lockgate.analysis.sql.lineage import tainted_outputs
 from lockgate.analysis.sql.reading import Reading
+from lockgate.analysis.sql.routines.calls import Call
+from lockgate.analysis.sql.routines.closure import closure_of
 from lockgate.analysis.sql.routines.flows import Spread, spread_of
 from lockgate.analysis.sql.routines.verdicts import Verdicts
 from lockgate.model import ColumnMask, MaskMethod
@@ -58,6 +61,8 @@ class Labels:
     scattered: set[int] = field(default_factory=set)    # split by protected values: partitioned tables, views of them
     pairs: frozenset[tuple[int, int]] = frozenset()
     escaping: set[int] = field(default_factory=set)      # relations whose triggers put values where no label follows
+    carriers: set[int] = field(default_factory=set)      # relations without which code would put no label on others
+    carrying: set[str] = field(default_factory=set)      # … and routines and domains, by name
     fills: dict[int, set[tuple[str | None, str]]] = field(default_factory=dict)     # … and where one does, by name
     sources: frozenset[tuple[int, int]] = frozenset()                            # for `taint`: what reads splice, 0 for all
     digest: str = ""                                                             # of masks and pairs
@@ -72,6 +77,11 @@ class Labels:
 
     def is_closed(self, relation: Relation) -> bool:
         return self.reach_of(relation) is Reach.CLOSED
+
+    def is_filled(self, schema: str | None, name: str) -> bool:
+        """Whether a trigger that writes protected values may find its target by that name."""
+        return any(name == other and (where is None or schema in (None, where))
+                   for found in self.fills.values() for where, other in found)
 
     @property
     def verdicts(self) -> Verdicts:
@@ -110,6 +120,7 @@ class _Closure:
         self.trees: dict[int, Any] = {}
         self.generated: dict[tuple[int, int], frozenset[str]] = {}
         self.handed: dict[int, dict[int, Cover]] = {}   # columns of views that are written to, for triggers of theirs
+        self.reads: set[Name] = set()           # relations that code which fills columns names
         self.derived: dict[tuple[int, int], Cover] = {}     # columns that code fills
         self.by_oid = catalogue.by_oid
         self.verdicts = Verdicts(self.labels, catalogue)
@@ -142,6 +153,7 @@ class _Closure:
         labels.sources = frozenset((oid, number) for oid, found in labels.covers.items() for number in found) | frozenset(
             (oid, 0) for oid, reach in labels.reach.items() if reach is Reach.CLOSED)
         labels._verdicts = Verdicts(labels, catalogue)
+        self._carry()
         labels.digest = hashlib.sha256(repr((self.masks, sorted(labels.pairs))).encode()).hexdigest()
         return labels
 
@@ -248,18 +260,44 @@ class _Closure:
         self.derived[oid, number] = cover if before is None else before | cover
         return self._add(oid, number, cover, True)
 
+    def _carried(self, routine: Routine) -> None:
+        """What an expression that makes labels needs."""
+        for body in closure_of(Call(routine.name, (routine,)), self.catalogue).bodies:
+            self.labels.carrying.update(name for _, name in body.reading.functions if name in self.catalogue.functions)
+            self.reads.update((use.schema, use.name) for use in body.reading.uses if use.kind == "read")
+
+    def _carry(self) -> None:
+        """The protected relations that code which makes labels names, and what views among them are made of."""
+        stack = [relation for schema, name in self.reads for relation in self.catalogue.candidates(schema, name)]
+        seen: set[int] = set()
+        while stack:
+            relation = stack.pop()
+            if relation.oid in seen or not self.labels.is_protected(relation) or relation.is_system:
+                continue
+            seen.add(relation.oid)
+            reading = self.labels.readings.get(relation.oid)
+            stack += () if reading is None else [
+                below for use in reading.uses for below in self.catalogue.candidates(use.schema, use.name)]
+        self.labels.carriers |= seen
+
     def _defaults(self) -> bool:
         """Columns whose default, or that of their domain, is made from protected data."""
         changed = False
-        domains = {name for name, found in self.catalogue.code.domains.items()
+        code = self.catalogue.code
+        domains = {name for name, found in code.domains.items()
                    if any(self.verdicts.of_routine(routine).shows for routine in found)}
         for relation in self.catalogue.relations if domains else ():
             for column in relation.columns:
                 if column.type_name in domains and relation.kind in _STORED:
                     changed |= self._fills(relation.oid, column.number, _CLOSED_COVER)
-        for oid, found in self.catalogue.code.wired.items():
+        for name in domains:
+            self.labels.carrying.add(name)
+            for routine in code.domains[name]:
+                self._carried(routine)
+        for oid, found in code.wired.items():
             for wired in found:
                 if wired.kind == "default" and self.verdicts.of_routine(wired.routine).shows:
+                    self._carried(wired.routine)
                     changed |= self._fills(oid, wired.number, _CLOSED_COVER)
         return changed
 
@@ -297,6 +335,10 @@ class _Closure:
                 for place, column in enumerate(target.columns):
                     if columns is None or column.name in columns or place in columns:
                         changed |= self._fill(target, column, cover)
+        if not spread.is_empty:
+            self.labels.carriers.add(relation.oid)
+            self.labels.carrying |= spread.routines
+            self.reads |= spread.reads
         if spread.escapes and relation.oid not in self.labels.escaping:
             self.labels.escaping.add(relation.oid)
             changed = True

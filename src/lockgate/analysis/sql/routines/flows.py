@@ -55,6 +55,15 @@ class Spread:
     own: set[str] = field(default_factory=set)
     is_whole_row: bool = False
     escapes: bool = False
+    routines: set[str] = field(default_factory=set)
+    reads: set[Name] = field(default_factory=set)
+    """The names of all that runs, and of the relations that it reads."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it fills no column."""
+        return not self.is_whole_row and not self.own and all(
+            columns is not None and not columns for columns in self.columns.values())
 
     def add(self, relation: Name, columns: set[str | int] | None) -> None:
         """Columns by name, or by their place in the row."""
@@ -109,6 +118,7 @@ class _Whole:
         if (routine, arguments) in self.seen or len(self.seen) >= _MOST_ROUTINES:
             return
         self.seen.add((routine, arguments))
+        self.spread.routines.add(routine.name)
         if routine.definition is None and routine.parts:
             for call in parts_of(routine, self.catalogue):
                 for part in call.routines:
@@ -256,6 +266,8 @@ class _Flow:
     # ---------------------------------------------------------------- what is stored
 
     def _write(self) -> None:
+        for step in self.source.steps:
+            self._read(step)
         writes = [(step, suspicious, kind, node) for step, (suspicious, _) in zip(self.source.steps, self.calls, strict=True)
                   for kind, node in _writes(step.tree)]
         targets = [_target(kind, node) for _, _, kind, node in writes]
@@ -268,6 +280,13 @@ class _Flow:
                 self._store(target, columns)
         if self._keeps_cursor() or any(map(self._keeps, self.source.steps)):
             self.whole.spread.escapes = True
+
+    def _read(self, step: Step) -> None:
+        """Notes what a step reads, and views that it writes to."""
+        targets = {_target(kind, node) for kind, node in _writes(step.tree)}
+        self.whole.spread.reads.update(
+            (schema, name) for schema, name, _ in self.taken.of(step.tree).relations if (schema, name) not in targets
+            or any(relation.kind == "v" for relation in self.whole.catalogue.candidates(schema, name)))
 
     def _keeps(self, step: Step) -> bool:
         """Whether a step leaves what depends on protected values where the session can ask for it. That a sequence
