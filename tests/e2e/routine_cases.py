@@ -306,6 +306,31 @@ TRIGGERS: tuple[Trigger, ...] = (
     Trigger("says", _fires("says", "RAISE NOTICE 'was %', OLD.ssn; RETURN NULL;"), (_CHANGE, "SELECT name FROM customers ORDER BY id"), "new"),
     Trigger("fails", _fires("fails", "RAISE EXCEPTION 'was %', OLD.ssn; RETURN NULL;"), (_CHANGE, "SELECT name FROM customers ORDER BY id"),
             "ann"),
+    Trigger("statement_rows", "CREATE TABLE audit (id int, old text); CREATE FUNCTION rows_of() RETURNS trigger LANGUAGE plpgsql AS $x$ BEGIN"
+            " INSERT INTO audit SELECT id, ssn FROM ot; INSERT INTO audit SELECT n.id, to_jsonb(n)->>'ssn' FROM nt n; RETURN NULL; END $x$;"
+            " CREATE TRIGGER rows_of AFTER UPDATE ON customers REFERENCING OLD TABLE AS ot NEW TABLE AS nt FOR EACH STATEMENT"
+            " EXECUTE FUNCTION rows_of();", (_CHANGE, "SELECT * FROM audit"), "1"),
+    Trigger("inout", "CREATE TABLE audit (a text, b text); CREATE PROCEDURE pr(a text, INOUT b text) LANGUAGE plpgsql AS $x$ BEGIN b := a; END $x$;"
+            + _fires("inout_", "CALL p.pr(OLD.ssn, v); INSERT INTO audit VALUES (v, OLD.name); RETURN NULL;", declare="v text;"),
+            (_CHANGE, "SELECT * FROM audit"), "ann"),
+    Trigger("found", "CREATE TABLE audit (a text, b text);"
+            + _fires("found_", "PERFORM 1 FROM orders WHERE OLD.ssn LIKE '219%'; INSERT INTO audit VALUES (FOUND, OLD.name); RETURN NULL;"),
+            (_CHANGE, "SELECT * FROM audit"), "ann"),
+    Trigger("onwards", "CREATE TABLE audit (a text, b text); CREATE VIEW front AS SELECT 'x'::text AS x, 'y'::text AS y;"
+            + _fires("onwards", "INSERT INTO audit VALUES (NEW.x, NEW.y); RETURN NEW;", "INSTEAD OF INSERT", table="front")
+            + _fires("onwards2", "INSERT INTO front VALUES (OLD.ssn, OLD.name); RETURN NULL;"), (_CHANGE, "SELECT * FROM audit"), "ann"),
+    Trigger("disabled", "CREATE TABLE audit (id int, old text);"
+            + _fires("disabled", "INSERT INTO audit VALUES (OLD.id, OLD.ssn); RETURN NULL;")
+            + "UPDATE customers SET id = id; ALTER TABLE customers DISABLE TRIGGER disabled;", (_CHANGE, "SELECT * FROM audit"), "1"),
+    Trigger("domain", "CREATE FUNCTION peek() RETURNS text LANGUAGE sql AS $x$ SELECT max(ssn) FROM p.customers $x$;"
+            " CREATE DOMAIN d AS text DEFAULT peek(); CREATE TABLE filled (id int, x d);",
+            ("INSERT INTO filled (id) VALUES (1) RETURNING x", "SELECT * FROM filled"), "1"),
+    Trigger("references", "ALTER TABLE customers ADD UNIQUE (ssn); CREATE TABLE kin (id int, x text REFERENCES customers (ssn) ON UPDATE CASCADE);"
+            " INSERT INTO kin SELECT id, ssn FROM customers;", ("SELECT * FROM kin ORDER BY id",), "1"),
+    Trigger("cursor", _fires("cursor_", "OPEN c FOR SELECT OLD.ssn; RETURN NULL;", declare="c refcursor := 'left';"),
+            (_CHANGE, "SELECT 1"), is_refused=True),
+    Trigger("lock", _fires("lock_", "PERFORM pg_advisory_lock(replace(OLD.ssn, '-', '')::int); RETURN NULL;"),
+            (_CHANGE, "SELECT objid FROM pg_locks WHERE locktype = 'advisory'"), is_refused=True),
     Trigger("setting", _fires("setting", "PERFORM set_config('x.last', OLD.ssn, false); RETURN NULL;"),
             (_CHANGE, "SELECT current_setting('x.last', true)"), is_refused=True),
     Trigger("temporary", _fires("temporary", "CREATE TEMP TABLE IF NOT EXISTS mine AS SELECT OLD.ssn; RETURN NULL;"),

@@ -67,6 +67,41 @@ CREATE TRIGGER t AFTER UPDATE ON copied FOR EACH ROW EXECUTE FUNCTION carry();
 CREATE FUNCTION touch() RETURNS int LANGUAGE sql AS 'UPDATE public.copied SET id = 1 RETURNING 1';
 CREATE SCHEMA elsewhere AUTHORIZATION app;
 
+INSERT INTO carried VALUES (1, '219-09-9997');
+CREATE TABLE late (id int, ssn text);
+INSERT INTO late VALUES (1, '{SSN}');
+CREATE CONSTRAINT TRIGGER t AFTER UPDATE ON late DEFERRABLE FOR EACH ROW EXECUTE FUNCTION carry();
+CREATE TABLE moved (id int, val text);
+INSERT INTO moved VALUES (1, 'x');
+CREATE TABLE mover (id int, ssn text);
+INSERT INTO mover VALUES (1, '{SSN}');
+CREATE FUNCTION move() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN UPDATE moved SET val = NEW.ssn; RETURN NEW; END $$;
+CREATE TRIGGER t AFTER UPDATE ON mover FOR EACH ROW EXECUTE FUNCTION move();
+
+CREATE VIEW seen AS SELECT id, ssn FROM people;
+CREATE TABLE open_one (id int);
+INSERT INTO open_one VALUES (1);
+CREATE TABLE from_view (id int, val text);
+INSERT INTO from_view VALUES (1, '{SSN}');
+CREATE FUNCTION tell(text) RETURNS void LANGUAGE sql AS 'INSERT INTO public.from_view VALUES (1, $1)';
+CREATE FUNCTION from_view() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM tell(max(ssn)) FROM seen; RETURN NEW; END $$;
+CREATE TRIGGER t AFTER UPDATE OF id ON open_one FOR EACH ROW EXECUTE FUNCTION from_view();
+CREATE FUNCTION peek() RETURNS text LANGUAGE sql AS 'SELECT max(ssn) FROM public.people';
+CREATE TABLE by_default (id int, x text DEFAULT peek());
+INSERT INTO by_default VALUES (1);
+CREATE DOMAIN given_out AS text DEFAULT peek();
+CREATE TABLE by_domain (id int, x given_out);
+INSERT INTO by_domain VALUES (1);
+CREATE TABLE dropped (id int, ssn text);
+CREATE TABLE outlives (id int, val text);
+INSERT INTO outlives VALUES (1, '{SSN}');
+CREATE FUNCTION dropped() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO outlives VALUES (1, NEW.ssn); RETURN NEW; END $$;
+CREATE TRIGGER t AFTER UPDATE ON dropped FOR EACH ROW EXECUTE FUNCTION dropped();
+CREATE TABLE scratch (id int);
+CREATE TABLE unrelated (id int);
+CREATE TABLE renamed (id int);
+CREATE TRIGGER t AFTER UPDATE ON renamed FOR EACH ROW EXECUTE FUNCTION from_view();
+
 CREATE VIEW ruled AS SELECT 1 AS x;
 CREATE RULE r AS ON INSERT TO ruled DO INSTEAD
   INSERT INTO people (id) VALUES (new.x) RETURNING (SELECT max(ssn)::int FROM people);
@@ -101,7 +136,30 @@ REDIRECTED = [
      "SET LOCAL search_path = elsewhere, public", "UPDATE copied SET id = 7", "SELECT * FROM public.notes", "ROLLBACK"),
     ("BEGIN", "ALTER TABLE notes SET SCHEMA elsewhere", "ALTER TABLE elsewhere.notes RENAME TO carried",
      "SET LOCAL search_path = elsewhere, public", "UPDATE copied SET id = 7", "SELECT * FROM elsewhere.carried", "ROLLBACK"),
+    # once leaked: the trigger runs later than the statement that was judged
+    ("BEGIN", "SET CONSTRAINTS ALL DEFERRED", "UPDATE late SET id = 7", "CREATE TEMP TABLE carried (id int, foo text)", "SET CONSTRAINTS ALL IMMEDIATE",
+     "SELECT * FROM pg_temp.carried", "COMMIT"),
+    ("BEGIN", "DECLARE c CURSOR FOR SELECT touch()", "CREATE TEMP TABLE carried (id int, foo text)", "FETCH ALL FROM c",
+     "SELECT * FROM pg_temp.carried", "ROLLBACK"),
+    ("DO $$ BEGIN CREATE TEMP TABLE carried (id int, foo text); END $$", "UPDATE copied SET id = 7", "SELECT * FROM pg_temp.carried"),
+    # … or its target is below views, or is known under another name before
+    ("CREATE VIEW elsewhere.v2 AS SELECT id, body AS val FROM public.notes", "CREATE VIEW elsewhere.carried AS SELECT id, val FROM elsewhere.v2",
+     "SET search_path = elsewhere, public", "UPDATE copied SET id = 7", "SELECT * FROM public.notes"),
+    ("CREATE TABLE elsewhere.mine (id int, val text UNIQUE)", "CREATE TABLE elsewhere.kin (x text REFERENCES elsewhere.mine (val) ON UPDATE CASCADE)",
+     "INSERT INTO elsewhere.mine VALUES (1, 'x')", "INSERT INTO elsewhere.kin VALUES ('x')", "ALTER TABLE elsewhere.mine RENAME TO moved",
+     "SET search_path = elsewhere, public", "UPDATE mover SET id = 1", "SELECT * FROM elsewhere.kin"),
+    ("CREATE TABLE elsewhere.mine2 (id int, foo text)", "ALTER INDEX elsewhere.mine2 RENAME TO carried", "SET search_path = elsewhere, public",
+     "UPDATE copied SET id = 7", "SELECT * FROM elsewhere.carried"),
 ]
+# What code has put into a column stays there when the code goes.
+UNLABELLED = [
+    ("DROP TRIGGER t ON copied",), ("DROP TABLE copied",), ("DROP FUNCTION carry CASCADE",), ("DROP FUNCTION carry() CASCADE",),
+    ("DROP FUNCTION tell CASCADE",), ("DROP FUNCTION peek CASCADE",), ("DROP VIEW seen CASCADE",), ("ALTER DOMAIN given_out DROP DEFAULT",),
+    ("DROP DOMAIN given_out CASCADE",), ("DROP OWNED BY app CASCADE",), ("DROP SCHEMA public CASCADE",), ("DROP TABLE people CASCADE",),
+    ("ALTER TABLE open_one DROP COLUMN id CASCADE",), ("DO $$ BEGIN DROP TRIGGER t ON copied; END $$",),
+    ("BEGIN", "DROP TRIGGER t ON copied", "COMMIT"), ("ALTER TABLE copied DISABLE TRIGGER t",), ("ALTER TABLE open_one DISABLE TRIGGER ALL",),
+]
+FILLED = ("SELECT val FROM carried", "SELECT val FROM from_view", "SELECT x FROM by_default", "SELECT x FROM by_domain")
 LEAKS = [
     # let through: what is written is the client's own row, or stays in its column
     ("INSERT INTO filled (id) VALUES (1) ON CONFLICT (id) DO UPDATE SET ssn = excluded.ssn",
@@ -203,6 +261,12 @@ ALLOWED = [
     ("GRANT SELECT ON notes TO PUBLIC", []),
     ("REVOKE ALL ON people FROM PUBLIC", []),
     ("ALTER TABLE notes ADD COLUMN IF NOT EXISTS more int", []),
+    ("CREATE TABLE visits (pid int REFERENCES people (id), other int REFERENCES people)", []),
+    ("ALTER TABLE unrelated ADD FOREIGN KEY (id) REFERENCES people (id)", []),
+    ("ALTER TABLE renamed RENAME TO another", []),
+    ("DROP TABLE scratch", []),
+    ("CREATE TABLE scratch (id int); DROP TABLE scratch CASCADE", []),
+    ("CREATE TEMP TABLE temporary (val text)", []),
 ]
 
 
@@ -274,6 +338,28 @@ def test_what_a_trigger_writes_is_not_led_elsewhere(backend: Server, attacked: s
     before = ("SET ROLE app", "BEGIN", *inside, "ROLLBACK")
     assert leaked(run(backend.dsn("attacks"), before))
     assert leaked(run(attacked, steps)) == []
+
+
+@pytest.mark.parametrize("steps", UNLABELLED, ids=lambda steps: steps[-1][:60])
+def test_no_label_goes_with_the_code_that_made_it(backend: Server, attacked: str, steps: tuple[str, ...]) -> None:
+    """What it has put into columns stays masked: the code does, or the label does without it."""
+    found = b"".join(run(attacked, (*steps, statement)) for statement in FILLED)
+    run(backend.dsn("attacks"), ("ALTER TABLE copied ENABLE TRIGGER t", "ALTER TABLE open_one ENABLE TRIGGER ALL"))
+    assert leaked(found) == []
+    if "DISABLE" not in steps[0]:
+        assert b"42501" in found
+    for statement in FILLED:
+        assert leaked(run(backend.dsn("attacks"), (statement,)))
+
+
+def test_a_label_outlives_code_that_the_owner_drops(backend: Server, attacked: str) -> None:
+    """In the database itself, where nobody can be refused: the gateway remembers what was filled."""
+    assert leaked(run(attacked, ("SELECT val FROM outlives",))) == []
+    with psycopg.connect(backend.dsn("attacks"), autocommit=True) as owner:
+        owner.execute("DROP FUNCTION dropped CASCADE")
+    found = run(attacked, ("CREATE TABLE looks_anew (id int)", "DROP TABLE looks_anew", "SELECT id, val FROM outlives"))
+    assert b"xxxx" in found
+    assert leaked(found) == []
 
 
 def test_a_trigger_fills_what_it_should(attacked: str) -> None:

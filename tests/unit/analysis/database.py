@@ -51,11 +51,12 @@ class Database:
                                        str(returns.lower().startswith(("setof", "table"))).lower()))
 
     def trigger(self, relation: str, function: str, type: int = 17, when: str | None = None, schema: str = "p",
-                arguments: tuple[str, ...] = ()) -> None:
-        """A trigger by the bits of `pg_trigger.tgtype`; the default is AFTER UPDATE FOR EACH ROW."""
+                arguments: tuple[str, ...] = (), tables: tuple[str | None, str | None] = (None, None)) -> None:
+        """A trigger by the bits of `pg_trigger.tgtype`; the default is AFTER UPDATE FOR EACH ROW. `tables` are
+        the names of its old and new rows."""
         oid = next(row[0] for row in self.rows["relations"] if row[2] == relation)
         self.rows.setdefault("triggers", []).append(
-            (oid, schema, function, str(type), "".join(f"{one}\\000" for one in arguments), when))
+            (oid, schema, function, str(type), "".join(f"{one}\\000" for one in arguments), when, *tables))
 
     def wire(self, kind: str, expression: str, relation: str | None = None, number: int = 0, type_name: str = "") -> None:
         """An expression that runs unseen: a default, check, index, policy, domain or event trigger."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from lockgate.analysis.sql import code
 from lockgate.analysis.sql.code import FIRST_USER_OID, NOT_TEMPORARY, Code, Row, is_true, number
@@ -66,6 +66,12 @@ join pg_catalog.pg_class c on c.oid = i.inhrelid where c.relkind in ('r', 'p', '
 # What a change sets in motion: the relation with a foreign key to this one.
 _REACTIONS: Final = """
 select k.confrelid::text, k.conrelid::text from pg_catalog.pg_constraint k where k.contype = 'f'
+"""
+# The columns of foreign keys, and those that they refer to.
+_REFERENCES: Final = """
+select k.conrelid::text, c.own::text, k.confrelid::text, c.other::text from pg_catalog.pg_constraint k
+cross join lateral rows from (pg_catalog.unnest(k.conkey), pg_catalog.unnest(k.confkey)) as c(own, other)
+where k.contype = 'f'
 """
 _KEYS: Final = f"""
 select i.indrelid::text, k.number::text from pg_catalog.pg_index i
@@ -154,7 +160,7 @@ class Catalogue:
 
     QUERIES: ClassVar[Mapping[str, str]] = {
         "relations": _RELATIONS, "columns": _COLUMNS, "inherits": _INHERITS, "reactions": _REACTIONS,
-        "cascades": _CASCADES, "uniques": _UNIQUES, "keys": _KEYS, "partitions": _PARTITIONS, **code.QUERIES,
+        "cascades": _CASCADES, "references": _REFERENCES, "uniques": _UNIQUES, "keys": _KEYS, "partitions": _PARTITIONS, **code.QUERIES,
         "encoding": "select pg_catalog.getdatabaseencoding()::text",
     }
     """Name → SQL. Run them with `search_path = ''` in one REPEATABLE READ transaction."""
@@ -169,7 +175,8 @@ class Catalogue:
                  reactions: Sequence[tuple[int, int]] = (), is_utf8: bool = True,
                  known: KnownColumns | None = None, uniques: Sequence[tuple[int, int]] | None = None,
                  partitions: Sequence[tuple[int, int]] = (), keys: Sequence[tuple[int, int]] = (),
-                 cascades: Sequence[tuple[int, int]] = ()) -> None:
+                 cascades: Sequence[tuple[int, int]] = (),
+                 references: Sequence[tuple[int, int, int, int]] = ()) -> None:
         self.version = version
         self.fingerprint = fingerprint
         self.relations = tuple(relations)
@@ -186,6 +193,11 @@ class Catalogue:
         """Relation → relations whose foreign keys follow a change of it."""
         self.cascades = _targets_of(cascades)
         """… and those of them whose rows a foreign key changes with it."""
+        self.references = tuple(references)
+        """Columns of foreign keys: relation, attribute, the relation and attribute that it refers to."""
+        self.filled: dict[object, dict[tuple[int, int], Any]] = {}
+        """What `labels` knows of columns that code has filled, by the masks in force. Handed on from one snapshot of a
+        database to the next, because what was put there stays when the code goes."""
         self.code = added
         self.functions = added.functions
         self.operators = added.operators
@@ -206,8 +218,8 @@ class Catalogue:
 
     @classmethod
     def from_rows(cls, rows: Mapping[str, Sequence[Row]], version: int, fingerprint: str,
-                  known: KnownColumns | None = None) -> Catalogue:
-        """A snapshot from the results of `QUERIES`."""
+                  known: KnownColumns | None = None, before: Catalogue | None = None) -> Catalogue:
+        """A snapshot from the results of `QUERIES`; `before` is the one that it takes the place of."""
         columns: dict[int, list[Column]] = {}
         for row in rows["columns"]:
             columns.setdefault(number(row[0]), []).append(
@@ -220,12 +232,16 @@ class Catalogue:
         ]
         inherits = [(number(row[0]), number(row[1])) for row in rows["inherits"]]
         reactions = [(number(row[0]), number(row[1])) for row in rows.get("reactions", ())]
-        return cls(relations, inherits, Code(rows), version, fingerprint, reactions,
+        made = cls(relations, inherits, Code(rows), version, fingerprint, reactions,
                    all(row[0] == "UTF8" for row in rows.get("encoding", ())), known,
                    [(number(row[0]), number(row[1])) for row in rows["uniques"]] if "uniques" in rows else None,
                    [(number(row[0]), number(row[1])) for row in rows.get("partitions", ())],
                    [(number(row[0]), number(row[1])) for row in rows.get("keys", ())],
-                   [(number(row[0]), number(row[1])) for row in rows.get("cascades", ())])
+                   [(number(row[0]), number(row[1])) for row in rows.get("cascades", ())],
+                   [(number(row[0]), number(row[1]), number(row[2]), number(row[3])) for row in rows.get("references", ())])
+        if before is not None:
+            made.filled = before.filled
+        return made
 
     def is_unique(self, oid: int, attribute: int) -> bool:
         """Whether a constraint may tell that a value of the column is there already."""

@@ -84,11 +84,11 @@ where k.oid >= {FIRST_USER_OID}
 """  # noqa: S608 - constants of this file
 _TRIGGERS: Final = """
 select g.tgrelid::text, n.nspname::text, p.proname::text, g.tgtype::text, pg_catalog.encode(g.tgargs, 'escape'),
-       case when g.tgqual is not null then pg_catalog.pg_get_triggerdef(g.oid) end
+       case when g.tgqual is not null then pg_catalog.pg_get_triggerdef(g.oid) end, g.tgoldtable::text, g.tgnewtable::text
 from pg_catalog.pg_trigger g
 join pg_catalog.pg_proc p on p.oid = g.tgfoid
 join pg_catalog.pg_namespace n on n.oid = p.pronamespace
-where not g.tgisinternal and g.tgenabled <> 'D'
+where not g.tgisinternal
 """
 
 
@@ -177,14 +177,16 @@ _ROW, _BEFORE, _INSTEAD = 1, 2, 64
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """A trigger that is not disabled. `type` has the bits of `pg_trigger.tgtype`; `definition` is there where it
-    has a WHEN, and then is the whole CREATE TRIGGER."""
+    """A trigger. `type` has the bits of `pg_trigger.tgtype`; `definition` is there where it has a WHEN, and then is
+    the whole CREATE TRIGGER; `tables` are the names by which it knows the rows of the statement (REFERENCING). One that
+    is disabled counts: what it has stored is still there."""
 
     relation: int
     function: Name
     type: int
     arguments: tuple[str, ...] = ()
     definition: str | None = None
+    tables: frozenset[str] = frozenset()
 
     @property
     def changes_row(self) -> bool:
@@ -255,7 +257,8 @@ def _function(row: Row, parts: tuple[Name, ...]) -> Routine:
 def _trigger(row: Row) -> Trigger:
     # encode(…, 'escape') writes the NUL that ends each argument as \000
     arguments = tuple((row[4] or "").split("\\000")[:-1])
-    return Trigger(number(row[0]), (row[1], row[2] or ""), number(row[3]), arguments, row[5])
+    return Trigger(number(row[0]), (row[1], row[2] or ""), number(row[3]), arguments, row[5],
+                   frozenset(name for name in row[6:8] if name))
 
 
 def _cast_types(row: Row) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import reduce
@@ -16,10 +17,13 @@ from operator import or_
 from typing import Any, Final
 
 from lockgate.analysis.sql.catalogue import Catalogue, Column, Relation
+from lockgate.analysis.sql.code import Name, Routine
 from lockgate.analysis.sql.covers import Cover, direct_covers
 from lockgate.analysis.sql.definitions import definition_of
 from lockgate.analysis.sql.lineage import tainted_outputs
 from lockgate.analysis.sql.reading import Reading
+from lockgate.analysis.sql.routines.calls import Call
+from lockgate.analysis.sql.routines.closure import closure_of
 from lockgate.analysis.sql.routines.flows import Spread, spread_of
 from lockgate.analysis.sql.routines.verdicts import Verdicts
 from lockgate.model import ColumnMask, MaskMethod
@@ -57,6 +61,8 @@ class Labels:
     scattered: set[int] = field(default_factory=set)    # split by protected values: partitioned tables, views of them
     pairs: frozenset[tuple[int, int]] = frozenset()
     escaping: set[int] = field(default_factory=set)      # relations whose triggers put values where no label follows
+    carriers: set[int] = field(default_factory=set)      # relations without which code would put no label on others
+    carrying: set[str] = field(default_factory=set)      # … and routines and domains, by name
     fills: dict[int, set[tuple[str | None, str]]] = field(default_factory=dict)     # … and where one does, by name
     sources: frozenset[tuple[int, int]] = frozenset()                            # for `taint`: what reads splice, 0 for all
     digest: str = ""                                                             # of masks and pairs
@@ -71,6 +77,11 @@ class Labels:
 
     def is_closed(self, relation: Relation) -> bool:
         return self.reach_of(relation) is Reach.CLOSED
+
+    def is_filled(self, schema: str | None, name: str) -> bool:
+        """Whether a trigger that writes protected values may find its target by that name."""
+        return any(name == other and (where is None or schema in (None, where))
+                   for found in self.fills.values() for where, other in found)
 
     @property
     def verdicts(self) -> Verdicts:
@@ -108,6 +119,9 @@ class _Closure:
         self.labels = Labels()
         self.trees: dict[int, Any] = {}
         self.generated: dict[tuple[int, int], frozenset[str]] = {}
+        self.handed: dict[int, dict[int, Cover]] = {}   # columns of views that are written to, for triggers of theirs
+        self.reads: set[Name] = set()           # relations that code which fills columns names
+        self.derived: dict[tuple[int, int], Cover] = {}     # columns that code fills
         self.by_oid = catalogue.by_oid
         self.verdicts = Verdicts(self.labels, catalogue)
 
@@ -123,17 +137,23 @@ class _Closure:
         views = [relation for relation in catalogue.relations if relation.definition is not None]
         for view in views:
             self._read_view(view)
+        if self.masks not in catalogue.filled and len(catalogue.filled) >= _MOST_MASKS:
+            del catalogue.filled[next(iter(catalogue.filled))]
+        kept = catalogue.filled.setdefault(self.masks, {})
+        self._keep(kept)
         changed = True
         while changed:
             self.verdicts = Verdicts(labels, catalogue)
             changed = (self._inherit() | self._generate() | self._compose() | self._partitions() | self._all_views(views)
-                       | self._all_triggers() | self._defaults())
+                       | self._all_triggers() | self._defaults() | self._refer())
+        kept.update(self.derived)
         for oid in labels.covers:
             labels.reach.setdefault(oid, Reach.MASKED)
         labels.pairs = frozenset((oid, number) for oid, found in labels.protected.items() for number in found)
         labels.sources = frozenset((oid, number) for oid, found in labels.covers.items() for number in found) | frozenset(
             (oid, 0) for oid, reach in labels.reach.items() if reach is Reach.CLOSED)
         labels._verdicts = Verdicts(labels, catalogue)
+        self._carry()
         labels.digest = hashlib.sha256(repr((self.masks, sorted(labels.pairs))).encode()).hexdigest()
         return labels
 
@@ -214,15 +234,71 @@ class _Closure:
                 self.generated[key] = frozenset(names[-1] for names in expression.reading.columns)
         return self.generated[key]
 
+    def _refer(self) -> bool:
+        """A foreign key's columns hold the values of the columns that they refer to."""
+        changed = False
+        for oid, number, referred, other in self.catalogue.references:
+            cover = self.labels.covers.get(referred, {}).get(other)
+            if cover is not None and oid in self.by_oid:
+                changed |= self._add(oid, number, cover, True)
+        return changed
+
     # ---------------------------------------------------------------- code
 
+    def _keep(self, kept: dict[tuple[int, int], Cover]) -> None:
+        """Columns that code has filled hold what it put there, also when the code is gone."""
+        for (oid, number), cover in list(kept.items()):
+            relation = self.by_oid.get(oid)
+            if relation is None or all(column.number != number for column in relation.columns):
+                del kept[oid, number]
+            else:
+                self._add(oid, number, cover, True)
+
+    def _fills(self, oid: int, number: int, cover: Cover) -> bool:
+        """A column of a table that code fills."""
+        before = self.derived.get((oid, number))
+        self.derived[oid, number] = cover if before is None else before | cover
+        return self._add(oid, number, cover, True)
+
+    def _carried(self, routine: Routine) -> None:
+        """What an expression that makes labels needs."""
+        for body in closure_of(Call(routine.name, (routine,)), self.catalogue).bodies:
+            self.labels.carrying.update(name for _, name in body.reading.functions if name in self.catalogue.functions)
+            self.reads.update((use.schema, use.name) for use in body.reading.uses if use.kind == "read")
+
+    def _carry(self) -> None:
+        """The protected relations that code which makes labels names, and what views among them are made of."""
+        stack = [relation for schema, name in self.reads for relation in self.catalogue.candidates(schema, name)]
+        seen: set[int] = set()
+        while stack:
+            relation = stack.pop()
+            if relation.oid in seen or not self.labels.is_protected(relation) or relation.is_system:
+                continue
+            seen.add(relation.oid)
+            reading = self.labels.readings.get(relation.oid)
+            stack += () if reading is None else [
+                below for use in reading.uses for below in self.catalogue.candidates(use.schema, use.name)]
+        self.labels.carriers |= seen
+
     def _defaults(self) -> bool:
-        """Columns whose default is made from protected data."""
+        """Columns whose default, or that of their domain, is made from protected data."""
         changed = False
-        for oid, found in self.catalogue.code.wired.items():
+        code = self.catalogue.code
+        domains = {name for name, found in code.domains.items()
+                   if any(self.verdicts.of_routine(routine).shows for routine in found)}
+        for relation in self.catalogue.relations if domains else ():
+            for column in relation.columns:
+                if column.type_name in domains and relation.kind in _STORED:
+                    changed |= self._fills(relation.oid, column.number, _CLOSED_COVER)
+        for name in domains:
+            self.labels.carrying.add(name)
+            for routine in code.domains[name]:
+                self._carried(routine)
+        for oid, found in code.wired.items():
             for wired in found:
                 if wired.kind == "default" and self.verdicts.of_routine(wired.routine).shows:
-                    changed |= self._add(oid, wired.number, _CLOSED_COVER, True)
+                    self._carried(wired.routine)
+                    changed |= self._fills(oid, wired.number, _CLOSED_COVER)
         return changed
 
     def _all_triggers(self) -> bool:
@@ -233,7 +309,9 @@ class _Closure:
             relation = self.by_oid.get(oid)
             if relation is None:
                 continue
-            names = self.labels.protected_names(relation)
+            handed = self.handed.get(oid, {})
+            names = self.labels.protected_names(relation) | {
+                column.name for column in relation.columns if column.number in handed}
             for trigger in triggers:
                 if not names and not self.verdicts.of_trigger(trigger).shows:
                     continue
@@ -244,12 +322,12 @@ class _Closure:
         return changed
 
     def _spread(self, relation: Relation, spread: Spread) -> bool:
-        found = self.labels.protected.get(relation.oid)
-        cover = _whole(found) if found else _CLOSED_COVER
+        found = [*self.labels.protected.get(relation.oid, {}).values(), *self.handed.get(relation.oid, {}).values()]
+        cover = reduce(or_, found).derived() if found else _CLOSED_COVER
         changed = False
         for column in relation.columns:
             if spread.is_whole_row or column.name in spread.own:
-                changed |= self._add(relation.oid, column.number, cover, relation.kind != "v")
+                changed |= self._fill(relation, column, cover)
         for (schema, name), columns in spread.columns.items():
             if columns is None or columns:
                 self.labels.fills.setdefault(relation.oid, set()).add((schema, name))
@@ -257,24 +335,48 @@ class _Closure:
                 for place, column in enumerate(target.columns):
                     if columns is None or column.name in columns or place in columns:
                         changed |= self._fill(target, column, cover)
+        if not spread.is_empty:
+            self.labels.carriers.add(relation.oid)
+            self.labels.carrying |= spread.routines
+            self.reads |= spread.reads
         if spread.escapes and relation.oid not in self.labels.escaping:
             self.labels.escaping.add(relation.oid)
             changed = True
         return changed
 
     def _fill(self, target: Relation, column: Column, cover: Cover) -> bool:
-        """A column is written to; through a view, all that it may stand for are."""
-        reading = self.labels.readings.get(target.oid) if target.kind == "v" else None
-        if reading is None:
-            return self._add(target.oid, column.number, cover, target.kind != "v")
+        """A column is written to; through a view, that of the table that it comes from is, at any depth, and triggers
+        of the view are handed the value."""
         changed = False
+        seen: set[tuple[int, int]] = set()
+        stack = [(target, column)]
+        while stack:
+            relation, written = stack.pop()
+            if (relation.oid, written.number) in seen:
+                continue
+            seen.add((relation.oid, written.number))
+            if relation.kind != "v":
+                changed |= self._fills(relation.oid, written.number, cover)
+                continue
+            handed = self.handed.setdefault(relation.oid, {})
+            before = handed.get(written.number)
+            handed[written.number] = cover if before is None else before | cover
+            changed |= handed[written.number] != before
+            stack += self._below(relation, written)
+        return changed
+
+    def _below(self, view: Relation, column: Column) -> Iterator[tuple[Relation, Column]]:
+        """Where a column of a view may be stored: one that is a column of what is read, by name; all of them where
+        rewrite rules, of which nothing is known here, stand in between."""
+        reading = self.labels.readings.get(view.oid)
+        if reading is None:
+            return
+        name = None if view.has_rules else _origin(self.trees[view.oid], view.columns.index(column))
         for use in reading.uses:
             for below in self.catalogue.candidates(use.schema, use.name):
-                names = {one.name for one in below.columns}
                 for one in below.columns:
-                    if column.name not in names or one.name == column.name:
-                        changed |= self._add(below.oid, one.number, cover, below.kind != "v")
-        return changed
+                    if view.has_rules or one.name == name:
+                        yield below, one
 
     def _names(self, schema: str | None, name: str) -> frozenset[str] | None:
         """The protected columns of what a name in a routine may mean; None where it is closed."""
@@ -359,6 +461,17 @@ class _Closure:
 
 
 _CLOSED_COVER: Final = Cover(MaskMethod.REDACT)
+_STORED: Final = frozenset("rpmf")
+_MOST_MASKS: Final = 1_024
+
+
+def _origin(select: Any, place: int) -> str | None:
+    """The column that an output of a view is, by name; None where it is none, so that nothing can be written to it."""
+    targets = select.get("targetList", ())
+    if place >= len(targets):
+        return None
+    fields = targets[place].get("ResTarget", {}).get("val", {}).get("ColumnRef", {}).get("fields")
+    return None if not fields else str(fields[-1].get("String", {}).get("sval", ""))
 
 
 def _whole(found: dict[int, Cover]) -> Cover:

@@ -7,12 +7,14 @@ column's name, or None.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from lockgate.analysis.sql.catalogue import Catalogue, Relation
 from lockgate.analysis.sql.labels import Labels, Reach, names_a_place
+from lockgate.analysis.sql.parser import nodes
 from lockgate.analysis.sql.reactions import has_protected_child, reacts_by_rule
-from lockgate.analysis.sql.reading import Node, Reading, Use
+from lockgate.analysis.sql.reading import Node, Reading, Use, strings
 
 _OPEN_UTILITIES: Final = frozenset((
     "AlterCollationStmt", "AlterDatabaseRefreshCollStmt", "AlterDatabaseStmt",
@@ -41,6 +43,7 @@ _RENAMED: Final = frozenset((
     "OBJECT_TABLE", "OBJECT_COLUMN", "OBJECT_INDEX", "OBJECT_SEQUENCE", "OBJECT_VIEW", "OBJECT_MATVIEW",
     "OBJECT_TABCONSTRAINT",
 ))
+_RENAMED_RELATIONS: Final = _RENAMED - {"OBJECT_COLUMN", "OBJECT_TABCONSTRAINT"}
 _TAME_DOMAIN: Final = frozenset(("T", "N", "X"))     # default, DROP NOT NULL, DROP CONSTRAINT
 
 
@@ -82,8 +85,29 @@ def indexed(bodies: list[tuple[str, Node]]) -> Indexed:
     return Indexed(has_expression, frozenset(names))
 
 
-def use_reason(use: Use, relation: Relation, labels: Labels, indexes: Indexed) -> str | None:
+def referred(bodies: list[tuple[str, Node]]) -> dict[int, frozenset[str]]:
+    """What the foreign keys that a string makes refer to: the relation's position and the columns; none where it is
+    the primary key."""
+    return {node["pktable"].get("location", 0): frozenset(strings(node.get("pk_attrs")))
+            for name, body in bodies if name in ("CreateStmt", "AlterTableStmt")
+            for node in nodes(body) if "pktable" in node}
+
+
+def _refers_to_open(names: frozenset[str], relation: Relation, labels: Labels, catalogue: Catalogue) -> bool:
+    """Whether a foreign key to these columns of a protected relation tells of open ones only."""
+    if labels.reach_of(relation) is not Reach.MASKED:
+        return False
+    if not names:
+        keys = catalogue.keys.get(relation.oid, frozenset())
+        names = frozenset(column.name for column in relation.columns if column.number in keys)
+    return bool(names) and names.isdisjoint(labels.protected_names(relation))
+
+
+def use_reason(use: Use, relation: Relation, labels: Labels, catalogue: Catalogue, indexes: Indexed,
+               keys: Mapping[int, frozenset[str]]) -> str | None:
     """Why a protected relation may not be named like this in a utility statement."""
+    if use.location in keys and _refers_to_open(keys[use.location], relation, labels, catalogue):
+        return None
     if use.context == "TruncateStmt" and labels.reach_of(relation) is Reach.CLOSED:
         return "which rows this partition has depends on protected columns"
     if use.context in _ON_PROTECTED:
@@ -139,6 +163,26 @@ def definition_reason(use: Use, relation: Relation, labels: Labels, catalogue: C
     if use.context in ("AlterTableStmt", "RenameStmt") and has_protected_child(relation, labels, catalogue):
         return "this statement would change the definition of a protected relation"
     return None
+
+
+def named_reason(reading: Reading, labels: Labels) -> str | None:
+    """A new relation may not have a name by which a trigger finds where it puts protected values: the server looks
+    for it when the trigger runs, which can be much later."""
+    for schema, name in _new_names(reading) if labels.fills else ():
+        if labels.is_filled(schema, name):
+            return f'a trigger puts protected values into what it knows as "{name}"'
+    return None
+
+
+def _new_names(reading: Reading) -> Iterator[tuple[str | None, str]]:
+    for index, (schema, name) in enumerate(reading.created):
+        yield "pg_temp" if index in reading.temporary else schema, name
+    for kind, body in reading.utilities:
+        relation = body.get("relation", {})
+        if kind == "RenameStmt" and body.get("renameType") in _RENAMED_RELATIONS:
+            yield relation.get("schemaname"), body.get("newname", "")
+        elif kind == "AlterObjectSchemaStmt" and body.get("objectType") in _RENAMED_RELATIONS:
+            yield body.get("newschema"), relation.get("relname", "")
 
 
 def created_reason(use: Use, relations: tuple[Relation, ...], labels: Labels) -> str | None:

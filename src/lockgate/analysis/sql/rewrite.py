@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from lockgate.analysis.sql.catalogue import Catalogue, Relation
+from lockgate.analysis.sql.dropping import dropped_reason
 from lockgate.analysis.sql.grouping import regroup
 from lockgate.analysis.sql.labels import Labels, Reach, labels_for
 from lockgate.analysis.sql.literals import literals
@@ -24,7 +25,9 @@ from lockgate.analysis.sql.permitted import (
     created_reason,
     definition_reason,
     indexed,
+    named_reason,
     place_reason,
+    referred,
     rules_reason,
     use_reason,
     utility_reason,
@@ -77,9 +80,6 @@ def plan(statement: Statement, masks: tuple[ColumnMask, ...], catalogue: Catalog
         return Refusal(RefusalCode.NOT_ENFORCEABLE, "a mask is due and the views are nested too deeply")
 
 
-_RENAMES: Final = frozenset(("RenameStmt", "AlterObjectSchemaStmt"))
-
-
 class _Plan:
     def __init__(self, statement: Statement, masks: tuple[ColumnMask, ...], catalogue: Catalogue,
                  session: SessionNames, trees: Sequence[Node] | None) -> None:
@@ -104,6 +104,7 @@ class _Plan:
                 self.made.setdefault(name, set()).add(where)
         self.judged: set[tuple[str, int]] = set()   # changes of relations: context, OID
         self.indexes: Indexed | None = None
+        self.keys: dict[int, frozenset[str]] = {}   # what its foreign keys refer to, by position
         self.copies: dict[int, Node] | None = None  # COPY statements by the position of their relation
         self.targets: dict[int, list[tuple[Target, Relation]]] = {}     # what DML changes, by statement
         self.pins: dict[int, Relation] = {}         # names that the search path decided, by their position
@@ -123,6 +124,12 @@ class _Plan:
             why = utility_reason(name, body)
             if why is not None:
                 raise refuse(why)
+            why = dropped_reason(name, body, self.labels, self.catalogue)
+            if why is not None:
+                raise refuse(why, "Leave it, or ask those who own the database and the policy to mask those columns first.")
+        why = named_reason(reading, self.labels)
+        if why is not None:
+            raise refuse(why, "Choose another name.")
         splices = Splices(statement.text.encode())
         if self._reads_protected(reading):
             self._predicates(reading, splices)
@@ -157,14 +164,13 @@ class _Plan:
             bool(reading.utilities) and verdicts.redefining_speaks())
 
     def _keep_in_place(self, filled: frozenset[tuple[str | None, str]]) -> None:
-        """What triggers write to must be what the catalogue knows by that name, not something of this session's."""
-        reading = self.statement.reading
+        """What triggers write to must be what the catalogue knows by that name, not something of this session's, which may
+        have made it before there was such a trigger."""
         for schema, name in filled:
-            if (not self.session.knows_all or name in self.made or self.session.has_relation(schema, name)
-                    or (reading is not None and any(kind in _RENAMES for kind, _ in reading.utilities))):
+            if not self.session.knows_all or self.session.has_relation(schema, name):
                 raise refuse(
                     f'a trigger puts protected values into "{name}", and this session may have made a relation of that name',
-                    "end the transaction and drop temporary relations of that name first, and send statements one by one")
+                    "end the transaction and drop temporary relations of that name first")
 
     def _finish(self, splices: Splices) -> Masked:
         data = splices.apply()
@@ -325,8 +331,8 @@ class _Plan:
     def _protected_use(self, use: Use, relation: Relation, reading: Reading, splices: Splices) -> None:
         if use.kind == "utility":
             if self.indexes is None:
-                self.indexes = indexed(reading.utilities)
-            why = use_reason(use, relation, self.labels, self.indexes)
+                self.indexes, self.keys = indexed(reading.utilities), referred(reading.utilities)
+            why = use_reason(use, relation, self.labels, self.catalogue, self.indexes, self.keys)
             if why is not None:
                 raise refuse(why)
             return

@@ -43,7 +43,8 @@ def probe(context: ProbeContext) -> Steps[Catalogue | Refusal]:
             found[name] = yield from _rows(link, statement)
         yield from link.send(m.TERMINATE_FRAME)
         known = settings_of(connection.options).known_columns
-        return Catalogue.from_rows(found, context.version, fingerprint, None if known is None else KnownColumns(known))
+        return Catalogue.from_rows(found, context.version, fingerprint,
+                                   None if known is None else KnownColumns(known), previous)
     except Failure as failure:
         return Refusal(RefusalCode.BACKEND_UNAVAILABLE, failure.problem.message, hint=failure.problem.hint)
     except RemoteProtocolError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from lockgate.analysis.sql import Catalogue
 from lockgate.analysis.sql.labels import labels_for
 from lockgate.model import Refusal
 from tests.unit.analysis.database import MASKS, Database, plan, standard
@@ -116,6 +117,76 @@ def test_what_a_called_routine_shows_is_protected() -> None:
         assert protected(fires("INSERT INTO audit (b) SELECT ssn FROM t;", table="u")) == {"audit.b"}
 
 
+@pytest.mark.parametrize(("body", "declare", "expected"), [
+    ("INSERT INTO audit (a, b) SELECT id, ssn FROM nt;", "", {"audit.b"}),
+    ("INSERT INTO audit (a, b) SELECT o.id, o.ssn FROM ot o;", "", {"audit.b"}),
+    ("INSERT INTO audit (a) SELECT to_jsonb(nt) FROM nt;", "", {"audit.a"}),
+    ("INSERT INTO audit SELECT * FROM ot;", "", {"audit.a", "audit.b", "audit.c"}),
+    ("UPDATE audit SET a = nt.ssn FROM nt WHERE audit.b = nt.id;", "", {"audit.a"}),
+    ("UPDATE audit SET a = 'x' FROM nt WHERE audit.b = nt.ssn;", "", {"audit.a"}),
+    ("FOR r IN SELECT * FROM nt LOOP INSERT INTO audit (c) VALUES (r.ssn); END LOOP;", "r record;", {"audit.c"}),
+    ("SELECT max(ssn) INTO v FROM nt; INSERT INTO audit (c) VALUES (v);", "v text;", {"audit.c"}),
+    ("INSERT INTO audit (a, b) SELECT id, name FROM nt;", "", set()),
+    ("INSERT INTO audit (a) SELECT ssn FROM p.nt;", "", set()),
+])
+def test_rows_of_a_statement_are_the_relations(body: str, declare: str, expected: set[str]) -> None:
+    """A transition table holds the rows of the trigger's relation, by the name that the trigger gives it."""
+    database = standard()
+    database.relation("audit", "a b c")
+    database.routine("f", "", "trigger", f"DECLARE {declare} BEGIN {body} RETURN NULL; END" if declare else
+                     f"BEGIN {body} RETURN NULL; END", "plpgsql")
+    database.trigger("t", "f", 16, tables=("ot", "nt"))
+    assert protected(database) == expected
+
+
+@pytest.mark.parametrize(("body", "declare", "expected"), [
+    ("CALL pr(NEW.ssn, v); INSERT INTO audit (a) VALUES (v);", "v text;", {"audit.a"}),
+    ("CALL pr(NEW.name, v); INSERT INTO audit (a) VALUES (v);", "v text;", set()),
+    ("CALL pr(b => v, a => NEW.ssn); INSERT INTO audit (a) VALUES (v);", "v text;", {"audit.a"}),
+    ("PERFORM renamed(NEW.ssn);", "", {"audit.b"}), ("PERFORM renamed(NEW.name);", "", set()),
+    ("PERFORM 1 FROM u WHERE note = NEW.ssn; INSERT INTO audit (a) VALUES (FOUND);", "", {"audit.a"}),
+    ("PERFORM 1 FROM u WHERE note = NEW.ssn; GET DIAGNOSTICS n = ROW_COUNT; INSERT INTO audit (a) VALUES (n);", "n int;", {"audit.a"}),
+    ("UPDATE u SET note = note WHERE note = NEW.ssn; v := FOUND; INSERT INTO audit (b) VALUES (v);", "v text;", {"audit.b", "u.note"}),
+    ("FOREACH v IN ARRAY string_to_array(NEW.ssn, 'x') LOOP NULL; END LOOP; INSERT INTO audit (a) VALUES (FOUND);", "v text;", {"audit.a"}),
+    ("IF NEW.ssn > 'x' THEN PERFORM 1; END IF; INSERT INTO audit (a) VALUES (FOUND);", "", {"audit.a"}),
+    ("UPDATE audit SET a = NEW.ssn WHERE b = NEW.id; IF NOT FOUND THEN INSERT INTO audit VALUES (NEW.ssn, NEW.id, 1); END IF;", "",
+     {"audit.a"}),
+    ("PERFORM 1 FROM u WHERE note = NEW.name; INSERT INTO audit (a) VALUES (FOUND);", "", set()),
+    ("INSERT INTO audit (a, b) VALUES (NEW.id, current_query());", "", {"audit.b"}),
+    ("INSERT INTO audit (a, b) VALUES (NEW.id, nextval('s'));", "", set()),
+    ("INSERT INTO iv VALUES (NEW.ssn);", "", {"audit.c"}),
+])
+def test_ways_that_a_value_takes(body: str, declare: str, expected: set[str]) -> None:
+    """Arguments that come back, second names, what counts rows, the client's own text, and triggers of views."""
+    database = fires(body, declare)
+    database.routine("pr", "a text, INOUT b text", "record", "BEGIN b := a; END", "plpgsql", kind="p")
+    database.routine("renamed", "text", "void", "DECLARE q ALIAS FOR $1; BEGIN INSERT INTO audit (b) VALUES (q); END", "plpgsql")
+    database.relation("iv", "x", "v", "SELECT 'x'::text AS x;")
+    database.routine("on_view", "", "trigger", "BEGIN INSERT INTO audit (c) VALUES (NEW.x); RETURN NEW; END", "plpgsql")
+    database.trigger("iv", "on_view", 69)
+    assert protected(database) == expected
+
+
+def test_what_comes_back_into_the_row_is_stored() -> None:
+    """A BEFORE trigger may hand its own columns to a procedure."""
+    database = fires("CALL pr(NEW.ssn, NEW.name);", kind=BEFORE_INSERT)
+    database.routine("pr", "a text, INOUT b text", "record", "BEGIN b := a; END", "plpgsql", kind="p")
+    assert protected(database) == {"t.name"}
+
+
+def test_what_operators_and_aggregates_run_is_followed() -> None:
+    """The functions that they are made of may store what they are given."""
+    for body in ("PERFORM NEW.ssn @@@ 'x';", "PERFORM collect(ssn) FROM t;"):
+        database = fires(body)
+        database.routine("keep", "a text, b text", "text", "INSERT INTO audit (a) VALUES (b) RETURNING a" if "@@@" not in body else
+                         "INSERT INTO audit (a) VALUES (a) RETURNING a")
+        database.rows["operators"].append(("p", "@@@", "false", "p", "keep"))
+        database.oid += 1
+        database.rows["functions"].append(("p", "collect", "false", "false", str(database.oid), "a", "internal", "0", None, None, "false"))
+        database.rows["aggregates"] = [(str(database.oid), "p", "keep")]
+        assert protected(database) == {"audit.a"}
+
+
 def test_triggers_chain() -> None:
     """A column that became protected is one for the triggers of its own relation."""
     database = fires("INSERT INTO audit (a) VALUES (OLD.ssn);")
@@ -130,7 +201,18 @@ def test_views_of_what_is_stored() -> None:
     database = fires("INSERT INTO front (x) VALUES (OLD.ssn);")
     database.relation("front", "x", "v", "SELECT audit.a AS x FROM p.audit;")
     database.relation("same", "a", "v", "SELECT audit.a FROM p.audit;")
-    assert protected(database) == {"audit.a", "audit.b", "audit.c", "front.x", "same.a"}
+    database.relation("over", "y", "v", "SELECT front.x AS y FROM p.front;")
+    assert protected(database) == {"audit.a", "front.x", "same.a", "over.y"}
+
+
+def test_what_is_written_through_views_of_views() -> None:
+    """Only the column that the view's is, at any depth; a rewrite rule may put it anywhere."""
+    database = fires("INSERT INTO over (y) VALUES (OLD.ssn);")
+    database.relation("front", "x z", "v", "SELECT audit.a AS x, audit.b AS z FROM p.audit;")
+    database.relation("over", "y", "v", "SELECT front.x AS y FROM p.front;")
+    assert protected(database) == {"audit.a", "front.x", "over.y"}
+    database.rows["relations"][-1] = (*database.rows["relations"][-1][:5], "true")
+    assert protected(database) == {"audit.a", "audit.b", "front.x", "front.z", "over.y"}
 
 
 def test_triggers_of_views_see_rows_of_views() -> None:
@@ -156,7 +238,10 @@ def test_a_condition_of_the_trigger_counts_as_an_early_return() -> None:
 
 
 @pytest.mark.parametrize("body", [
-    "PERFORM set_config('x.y', OLD.ssn, false);", "PERFORM setval('s', OLD.ssn::int);", "INSERT INTO scratch VALUES (OLD.ssn);", "CREATE TEMP TABLE scratch AS SELECT OLD.ssn;",
+    "PERFORM set_config('x.y', OLD.ssn, false);", "PERFORM setval('s', OLD.ssn::int);", "PERFORM lo_create(OLD.ssn::int);",
+    "PERFORM pg_advisory_xact_lock(OLD.ssn::int);", "IF OLD.ssn = 'x' THEN PERFORM nextval('s'); END IF;",
+    "IF OLD.ssn = 'x' THEN PERFORM set_config('x.y', 'z', false); END IF;", "DECLARE c refcursor := 'c'; BEGIN OPEN c FOR SELECT ssn FROM t; END;",
+    "DECLARE c CURSOR FOR SELECT ssn FROM t; BEGIN OPEN c; IF OLD.id = 1 THEN RETURN NEW; END IF; CLOSE c; END;", "INSERT INTO scratch VALUES (OLD.ssn);", "CREATE TEMP TABLE scratch AS SELECT OLD.ssn;",
 ])
 def test_what_no_label_can_follow_is_not_fired(body: str) -> None:
     """A setting or a temporary table keeps the value where the session can read it: the relation takes no changes."""
@@ -177,6 +262,44 @@ def test_defaults_that_show_are_protected() -> None:
     database.routine("peek", body="SELECT ssn FROM t")
     database.wire("default", "p.peek()", "u", 2)
     assert protected(database) == {"u.note"}
+
+
+def test_defaults_of_domains_that_show_are_protected() -> None:
+    """A column without a default of its own has that of its domain."""
+    database = standard()
+    database.relation("w", "id v:dom")
+    database.routine("peek", body="SELECT ssn FROM t")
+    database.wire("domain", "p.peek()", type_name="dom")
+    assert protected(database) == {"w.v"}
+
+
+def test_what_refers_to_a_protected_column_holds_its_values() -> None:
+    """A foreign key's column is protected with the one that it refers to; the other columns are not."""
+    database = standard()
+    database.relation("kin", "id x")
+    oids = {row[2]: row[0] for row in database.rows["relations"]}
+    database.rows["references"] = [(oids["kin"], "2", oids["t"], "3"), (oids["kin"], "1", oids["t"], "1")]
+    assert protected(database) == {"kin.x"}
+
+
+def test_what_was_put_there_stays_protected_when_the_code_goes() -> None:
+    """From one snapshot to the next, for as long as the column is there."""
+    for database, key in ((fires("INSERT INTO audit (a, b) VALUES (OLD.id, OLD.ssn);"), "triggers"), (standard(), "wired")):
+        if key == "wired":
+            database.relation("audit", "a b c")
+            database.routine("peek", body="SELECT ssn FROM t")
+            database.wire("default", "p.peek()", "audit", 2)
+        before = database.catalogue()
+        labels_for(MASKS, before)
+        database.rows[key] = []
+        assert protected(database) == set()
+        after = Catalogue.from_rows(database.rows, 2, "f2", before=before)
+        labels = labels_for(MASKS, after)
+        assert labels.protected_names(after.by_name["audit"][0]) == {"b"}
+        database.rows["columns"] = [row for row in database.rows["columns"] if row[2] != "b"]
+        gone = Catalogue.from_rows(database.rows, 3, "f3", before=after)
+        assert not labels_for(MASKS, gone).is_protected(gone.by_name["audit"][0])
+        assert gone.filled == {MASKS: {}}
 
 
 def test_code_that_cannot_be_read_adds_nothing() -> None:

@@ -19,7 +19,7 @@ from lockgate.analysis.sql.errors import NotUnderstood
 from lockgate.analysis.sql.parser import nodes
 from lockgate.analysis.sql.reading import Node, Reader, Reading, qualified, strings
 from lockgate.analysis.sql.routines.bodies import Mention, Source, Step, mentions_of, source_of
-from lockgate.analysis.sql.routines.calls import calls_of, named
+from lockgate.analysis.sql.routines.calls import calls_of, named, parts_of
 from lockgate.analysis.sql.routines.plpgsql import Unreadable
 from lockgate.analysis.sql.routines.verdicts import Verdicts
 
@@ -27,8 +27,19 @@ _WRITES: Final = frozenset(("InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt
 _NOT_DECIDING: Final = frozenset(("targetList", "valuesLists", "relation", "returningList"))
 """Fields of a statement that do not decide which rows it writes."""
 _ROWS: Final = ("new", "old")
-_STORES: Final = frozenset(("set_config", "setval"))
-"""Functions that keep a value where anybody can ask for it."""
+_STORES: Final = frozenset((
+    "lo_create", "lo_creat", "lo_from_bytea", "lo_import", "lo_open", "lo_put", "lo_truncate", "lo_truncate64", "lo_unlink",
+    "loread", "lowrite", "pg_advisory_lock", "pg_advisory_lock_shared", "pg_advisory_unlock", "pg_advisory_unlock_shared",
+    "pg_advisory_xact_lock", "pg_advisory_xact_lock_shared", "pg_try_advisory_lock", "pg_try_advisory_lock_shared",
+    "pg_try_advisory_xact_lock", "pg_try_advisory_xact_lock_shared", "set_config", "setseed", "setval",
+))
+"""Functions that keep a value where anybody can ask for it: a setting, a sequence, the number of a lock (pg_locks) or
+of a large object (pg_largeobject_metadata)."""
+_STEPS_ON: Final = "nextval"
+_QUOTES: Final = "current_query"
+"""What a client has sent: values that it writes into protected columns stand in it."""
+_IN_SESSION: Final = frozenset(("CopyStmt", "DeclareCursorStmt", "PrepareStmt"))
+"""Statements whose rows the session can ask for afterwards."""
 _MOST_ROUTINES: Final = 64
 
 Protected = Callable[[str | None, str], "frozenset[str] | None"]
@@ -44,6 +55,15 @@ class Spread:
     own: set[str] = field(default_factory=set)
     is_whole_row: bool = False
     escapes: bool = False
+    routines: set[str] = field(default_factory=set)
+    reads: set[Name] = field(default_factory=set)
+    """The names of all that runs, and of the relations that it reads."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it fills no column."""
+        return not self.is_whole_row and not self.own and all(
+            columns is not None and not columns for columns in self.columns.values())
 
     def add(self, relation: Name, columns: set[str | int] | None) -> None:
         """Columns by name, or by their place in the row."""
@@ -63,7 +83,7 @@ def spread_of(trigger: Trigger, names: frozenset[str], catalogue: Catalogue, ver
     if call is None:
         return spread
     tainted = frozenset(f"{row}.{name}" for row in _ROWS for name in names)
-    whole = _Whole(catalogue, verdicts, protected, spread)
+    whole = _Whole(catalogue, verdicts, protected, spread, names, trigger.tables)
     for routine in call.routines:
         whole.visit(routine, tainted, trigger)
     return spread
@@ -72,23 +92,44 @@ def spread_of(trigger: Trigger, names: frozenset[str], catalogue: Catalogue, ver
 class _Whole:
     """All routines that one trigger leads to."""
 
-    def __init__(self, catalogue: Catalogue, verdicts: Verdicts, protected: Protected, spread: Spread) -> None:
+    def __init__(self, catalogue: Catalogue, verdicts: Verdicts, protected: Protected, spread: Spread,
+                 names: frozenset[str], tables: frozenset[str]) -> None:
         self.catalogue = catalogue
         self.verdicts = verdicts
-        self.protected = protected
+        self._protected = protected
+        self._names = names                     # protected columns of the trigger's relation
+        self._tables = tables                   # and by what names its rows can be read
         self.spread = spread
         self.seen: set[tuple[Routine, bool]] = set()
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether the trigger is handed protected values."""
+        return bool(self._names)
+
+    def protected(self, schema: str | None, name: str) -> frozenset[str] | None:
+        """As `Protected`, with the transition tables of the trigger."""
+        found = self._protected(schema, name)
+        if found is None or schema is not None or name not in self._tables:
+            return found
+        return found | self._names
 
     def visit(self, routine: Routine, tainted: frozenset[str], trigger: Trigger | None, *, arguments: bool = False) -> None:
         if (routine, arguments) in self.seen or len(self.seen) >= _MOST_ROUTINES:
             return
         self.seen.add((routine, arguments))
+        self.spread.routines.add(routine.name)
+        if routine.definition is None and routine.parts:
+            for call in parts_of(routine, self.catalogue):
+                for part in call.routines:
+                    self.visit(part, frozenset(), None, arguments=arguments)
+            return
         try:
             taken = _taken(routine)
         except (Unreadable, NotUnderstood, RecursionError):
             return                              # what it does is not known at all: see SECURITY.md
         if arguments:
-            tainted |= frozenset(taken.source.parameters)
+            tainted |= frozenset((*taken.source.parameters, "value"))      # `value`: what a domain checks
         _Flow(self, taken, set(tainted), arguments, trigger).run()
 
 
@@ -108,7 +149,7 @@ class _Flow:
             self.tainted.add("sqlerrm")
         relation = None if trigger is None else whole.catalogue.by_oid.get(trigger.relation)
         self.columns = None if relation is None else [column.name for column in relation.columns]
-        self.is_blurred = script.renames and (bool(tainted) or self._reads_any())
+        self.is_blurred = script.renames and (bool(tainted) or arguments or self._reads_any())
         self.index = {id(evaluation): number for number, evaluation in enumerate(script.evaluations)}
         self.calls = [self._calls(step) for step in source.steps]
         self.hot: set[int] = set()              # evaluations that depend on protected values
@@ -132,8 +173,26 @@ class _Flow:
     # ---------------------------------------------------------------- values
 
     def _assign(self, step: Step) -> None:
-        self.tainted.update(step.evaluation.targets)
-        self.assigned.update(step.evaluation.targets)
+        targets = {*step.evaluation.targets, *_called(step.tree)}
+        self.tainted |= targets
+        self.assigned |= targets
+        if self._decides_rows(step):
+            self.tainted.add("found")
+
+    def _decides_rows(self, step: Step) -> bool:
+        """Whether protected values decide how many rows a statement has."""
+        evaluation = step.evaluation
+        if evaluation.iterates or (evaluation.counts and (self._is_controlled(step) or self._jumps())):
+            return True
+        if not evaluation.counts:
+            return False
+        node = next(iter(step.tree.values()))
+        if node.get("onConflictClause") is not None:
+            return True
+        if "selectStmt" in node:
+            node = node["selectStmt"].get("SelectStmt", {})
+        among, is_any = self._protected_in(node)
+        return is_any or self._rest_is_hot(node, step, _NOT_DECIDING, among)
 
     def _is_controlled(self, step: Step) -> bool:
         return not self.hot.isdisjoint(step.evaluation.under)
@@ -155,7 +214,7 @@ class _Flow:
         columns of relations that the statement around it reads."""
         part = self.taken.of(tree)
         names, is_any = self._protected_in(tree)
-        if is_any or (self.is_blurred and part.mentions):
+        if is_any or (self.is_blurred and part.mentions) or (self.whole.is_labelled and _QUOTES in part.functions):
             return True
         names |= among
         if any(self._is_tainted(mention, names) for mention in part.mentions):
@@ -207,6 +266,8 @@ class _Flow:
     # ---------------------------------------------------------------- what is stored
 
     def _write(self) -> None:
+        for step in self.source.steps:
+            self._read(step)
         writes = [(step, suspicious, kind, node) for step, (suspicious, _) in zip(self.source.steps, self.calls, strict=True)
                   for kind, node in _writes(step.tree)]
         targets = [_target(kind, node) for _, _, kind, node in writes]
@@ -217,10 +278,32 @@ class _Flow:
             columns = self._columns(step, kind, node, decides or suspicious)
             if columns is None or columns:
                 self._store(target, columns)
-        for step in self.source.steps:
-            if any(qualified(node.get("funcname"))[1] in _STORES for node in _all(step.tree, "funcname")) \
-                    and self._is_hot(step.tree, step):
-                self.whole.spread.escapes = True
+        if self._keeps_cursor() or any(map(self._keeps, self.source.steps)):
+            self.whole.spread.escapes = True
+
+    def _read(self, step: Step) -> None:
+        """Notes what a step reads, and views that it writes to."""
+        targets = {_target(kind, node) for kind, node in _writes(step.tree)}
+        self.whole.spread.reads.update(
+            (schema, name) for schema, name, _ in self.taken.of(step.tree).relations if (schema, name) not in targets
+            or any(relation.kind == "v" for relation in self.whole.catalogue.candidates(schema, name)))
+
+    def _keeps(self, step: Step) -> bool:
+        """Whether a step leaves what depends on protected values where the session can ask for it. That a sequence
+        moved on tells no more than a row that is there; but whether it did may not be for a condition to say."""
+        functions = self.taken.of(step.tree).functions
+        is_decided = self._is_controlled(step) or self._jumps()
+        if is_decided and _STEPS_ON in functions:
+            return True
+        if _STORES.isdisjoint(functions) and _IN_SESSION.isdisjoint(step.tree):
+            return False
+        return is_decided or self._is_hot(step.tree, step)
+
+    def _keeps_cursor(self) -> bool:
+        """Whether a cursor over protected rows may be open afterwards: the session can fetch from it by its name."""
+        script = self.source.script
+        is_straight = len(script.returns) <= 1 and not script.catches
+        return any(name in self.tainted for name in script.opened if not (is_straight and name in script.closed))
 
     def _store(self, target: Name, columns: set[str | int] | None) -> None:
         if not self.whole.catalogue.candidates(*target):
@@ -307,10 +390,11 @@ class _Flow:
 
 
 class _Part(NamedTuple):
-    """What a tree mentions: references, relations with their aliases, and whether a parameter by number."""
+    """What a tree mentions: references, relations with their aliases, functions, and whether a parameter by number."""
 
     mentions: frozenset[Mention]
     relations: tuple[tuple[str | None, str, str], ...]
+    functions: frozenset[str]
     has_parameters: bool
 
 
@@ -328,7 +412,8 @@ class _Taken:
         if found is None:
             relations = tuple((node.get("schemaname"), node["relname"], node.get("alias", {}).get("aliasname", node["relname"]))
                               for node in _all(tree, "relname"))
-            found = _Part(frozenset(mentions_of(tree)), relations, any(True for _ in _all(tree, "ParamRef")))
+            functions = frozenset(qualified(node["funcname"])[1] for node in _all(tree, "funcname"))
+            found = _Part(frozenset(mentions_of(tree)), relations, functions, any(True for _ in _all(tree, "ParamRef")))
             self._parts[id(tree)] = found
             self._trees.append(tree)
         return found
@@ -355,6 +440,15 @@ def _mentions(text: str) -> frozenset[Mention]:
                          for mention in mentions_of(step.tree))
     except (Unreadable, NotUnderstood, RecursionError):
         return frozenset({(None, "*")})
+
+
+def _called(tree: Node) -> Iterator[str]:
+    """The variables that a CALL may set: an argument of a procedure can be INOUT."""
+    call = tree.get("CallStmt", {}).get("funccall", {})
+    for item in call.get("args", ()):
+        value = item.get("NamedArgExpr", {}).get("arg", item)
+        if "ColumnRef" in value:
+            yield ".".join(strings(value["ColumnRef"].get("fields")))
 
 
 def _target(kind: str, node: Node) -> Name:

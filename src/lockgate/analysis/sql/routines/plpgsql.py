@@ -36,9 +36,9 @@ _NAME: Final = r'(?:"(?:[^"]|"")+"|[^\W\d][\w$]*|\$\d+)'
 _TARGET: Final = re.compile(
     rf"\s*({_NAME}(?:\s*\.\s*{_NAME}|\s*\[(?:(?!--|/\*)[^'\"$\[\]])*\])*)\s*(?::=|=)")
 
-# Roles: "" says nothing of interest; eval and control are expressions, control ones decide about the bodies
-# that follow; query and loop (control) are statements; dynamic ones make their text; into, cursor and varno
-# name variables; body and nodes are visited.
+# Roles: "" says nothing of interest; eval, control and range are expressions, control and range ones decide about
+# the bodies that follow; query and loop (control) are statements; dynamic ones make their text; into, cursor, opened,
+# closed and varno name variables; body and nodes are visited.
 _FIELDS: Final[dict[str, dict[str, str]]] = {
     "PLpgSQL_stmt_block": {"body": "body", "exceptions": "handlers"},
     "PLpgSQL_exception_block": {"exc_list": "nodes"},
@@ -51,11 +51,11 @@ _FIELDS: Final[dict[str, dict[str, str]]] = {
     "PLpgSQL_case_when": {"expr": "control", "stmts": "body"},
     "PLpgSQL_stmt_loop": {"body": "body"},
     "PLpgSQL_stmt_while": {"cond": "control", "body": "body"},
-    "PLpgSQL_stmt_fori": {"var": "into", "lower": "control", "upper": "control", "step": "control", "reverse": "",
+    "PLpgSQL_stmt_fori": {"var": "into", "lower": "range", "upper": "range", "step": "range", "reverse": "",
                           "body": "body"},
     "PLpgSQL_stmt_fors": {"var": "into", "query": "loop", "body": "body"},
     "PLpgSQL_stmt_forc": {"var": "into", "curvar": "cursor", "argquery": "control", "body": "body"},
-    "PLpgSQL_stmt_foreach_a": {"varno": "varno", "slice": "", "expr": "control", "body": "body"},
+    "PLpgSQL_stmt_foreach_a": {"varno": "varno", "slice": "", "expr": "range", "body": "body"},
     "PLpgSQL_stmt_dynfors": {"var": "into", "query": "dynamic", "params": "params", "body": "body"},
     "PLpgSQL_stmt_exit": {"is_exit": "", "cond": "control"},
     "PLpgSQL_stmt_return": {"expr": "return"},
@@ -71,7 +71,7 @@ _FIELDS: Final[dict[str, dict[str, str]]] = {
                           "dynquery": "dynamic", "params": "params"},
     "PLpgSQL_stmt_fetch": {"target": "into", "curvar": "cursor", "direction": "", "how_many": "", "expr": "eval",
                            "is_move": "", "returns_multiple_rows": ""},
-    "PLpgSQL_stmt_close": {"curvar": ""},
+    "PLpgSQL_stmt_close": {"curvar": "closed"},
     "PLpgSQL_stmt_perform": {"expr": "query"},
     "PLpgSQL_stmt_call": {"target": "into", "expr": "query", "is_call": ""},
     "PLpgSQL_stmt_commit": {"chain": ""},
@@ -105,7 +105,8 @@ class Evaluation:
     """SQL that a body evaluates: one statement, or `SELECT` and an expression.
 
     `targets` are the variables that take its values (`v`, `new.name`), `parameters` the expressions whose values
-    it knows as `$1`, …, `under` the evaluations (by index) that decide whether it happens.
+    it knows as `$1`, …, `under` the evaluations (by index) that decide whether it happens. FOUND and ROW_COUNT
+    tell how many rows it has where it `counts`, and of its value where it `iterates`.
     """
 
     sql: str
@@ -113,6 +114,8 @@ class Evaluation:
     parameters: tuple[str, ...] = ()
     under: frozenset[int] = frozenset()
     returns: bool = False
+    counts: bool = False
+    iterates: bool = False
 
 
 @dataclass(slots=True)
@@ -120,7 +123,7 @@ class Script:
     """A body: what it evaluates, in order, and what it declares.
 
     `rows` are the names of types that were taken for records. `returns` and `jumps` say, for each place where it may
-    stop or go on elsewhere, which evaluations decide that it does.
+    stop or go on elsewhere, which evaluations decide that it does. `opened` and `closed` are variables of cursors.
     """
 
     evaluations: list[Evaluation] = field(default_factory=list)
@@ -129,6 +132,8 @@ class Script:
     rows: frozenset[str] = frozenset()
     returns: list[frozenset[int]] = field(default_factory=list)
     jumps: list[frozenset[int]] = field(default_factory=list)
+    opened: set[str] = field(default_factory=set)
+    closed: set[str] = field(default_factory=set)
     catches: bool = False
     renames: bool = False           # a variable may have a second name
 
@@ -292,19 +297,20 @@ class _Walk:
             self._node("PLpgSQL_exception_block", value["PLpgSQL_exception_block"], inside)
         elif role == "assign":
             self._assign(self._text(value), targets, under)
-        elif role in ("eval", "control", "return"):
-            index = self._add(f"SELECT {self._text(value)}", targets, under, returns=role == "return")
-            return under | {index} if role == "control" else under
+        elif role in ("eval", "control", "range", "return"):
+            index = self._add(f"SELECT {self._text(value)}", targets, under, returns=role == "return",
+                              iterates=role == "range")
+            return under | {index} if role in ("control", "range") else under
         elif role in ("query", "loop"):
-            index = self._add(self._text(value), targets, under)
+            index = self._add(self._text(value), targets, under, counts=True)
             return under | {index} if role == "loop" else under
         elif role == "dynamic":
-            index = self._add(self._constant(self._text(value)), targets, under, parameters)
+            index = self._add(self._constant(self._text(value)), targets, under, parameters, counts=True)
             for parameter in parameters:
                 self._add(parameter, (), under)
             return under | {index}
         elif role == "cursor":
-            index = self._add(f"SELECT {quote_name(self._name(value))}", targets, under)
+            index = self._add(f"SELECT {quote_name(self._name(value))}", targets, under, iterates=True)
             return under | {index}
         return under
 
@@ -329,10 +335,10 @@ class _Walk:
         return str(value)
 
     def _add(self, sql: str, targets: tuple[str, ...], under: frozenset[int], parameters: tuple[str, ...] = (), *,
-             returns: bool = False) -> int:
+             returns: bool = False, counts: bool = False, iterates: bool = False) -> int:
         if len(self.script.evaluations) >= MOST_EVALUATIONS:
             raise Unreadable("it is too long")
-        self.script.evaluations.append(Evaluation(sql, targets, parameters, under, returns))
+        self.script.evaluations.append(Evaluation(sql, targets, parameters, under, returns, counts, iterates))
         return len(self.script.evaluations) - 1
 
     # ---------------------------------------------------------------- variables
@@ -343,6 +349,8 @@ class _Walk:
             value = body.get(name)
             if role in ("varno", "opened"):
                 found.append(self._name(value or 0))        # a number 0 is left out
+            if role in ("opened", "closed"):
+                (self.script.opened if role == "opened" else self.script.closed).add(self._name(value or 0))
             elif role == "into" and value is not None:
                 for kind, variable in value.items():
                     if kind == "PLpgSQL_row":

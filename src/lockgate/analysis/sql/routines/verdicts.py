@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from lockgate.analysis.sql.builtin_names import VOLATILE
 from lockgate.analysis.sql.catalogue import Catalogue, Relation
 from lockgate.analysis.sql.code import Routine, Trigger
+from lockgate.analysis.sql.dropping import dropped_reason
 from lockgate.analysis.sql.reactions import reached_by_change, reacts_by_rule
 from lockgate.analysis.sql.reading import Reading, Target, Use
 from lockgate.analysis.sql.routines.bodies import Body, Mention
@@ -193,6 +194,13 @@ class Verdicts:
                         changed.add(relation.oid)
             if any(name not in _UTILITIES for name, _ in reading.utilities):
                 return _Findings("it changes definitions")
+            for name, node in reading.utilities:
+                why = dropped_reason(name, node, self._labels, self._catalogue)
+                if why is not None:
+                    return _Findings(why)
+            for schema, name in reading.created:
+                if self._labels.is_filled(schema, name):
+                    return _Findings("it makes a relation by a name into which a trigger puts protected values")
         return _Findings(touches=touches, catches=any(body.catches for body in closure.bodies),
                          changed=frozenset(changed), used=frozenset(used))
 
