@@ -92,7 +92,7 @@ UNJUDGED = {"crm": "SELECT word FROM spoken", "plain": "DELETE FROM prey WHERE i
 ])
 def test_a_portal_outlives_what_fails(backend: Server, front: Gateway, agent: str, failing: str, database: str) -> None:
     """A DECLARE or CLOSE that fails closes nothing: what is bound there is still nobody's to run unjudged."""
-    last = failing.split("; ")[-1]
+    last = failing.rsplit("; ", maxsplit=1)[-1]
     by_message = (parse("x", last), bind("", "x"), parse("y", "SELECT 1/0"), bind("z", "y"), execute("z"), execute(""), SYNC)
     for messages in ((query(failing),), by_message):
         with closing(Raw(front, agent, database)) as raw:
