@@ -218,7 +218,7 @@ def test_what_a_message_made_with_real_values_is_not_run_by_sql(text: str) -> No
     """Its result would be another statement's, and no mask waits for it there."""
     session, analyzer = SessionNames(), Analyzer()
     session.prepare("q", analyzer.statement("SELECT ssn FROM t"), SHOWS_VALUES)
-    session.declare("c", SHOWS_VALUES)
+    session.cursors.opened("c", SHOWS_VALUES)
     planned = plan(text, masks=masks(method=MaskMethod.HASH), session=session)
     assert isinstance(planned, Refusal)
     assert "own result" in planned.reason

@@ -173,15 +173,16 @@ def does(session: SessionNames, text: str, *, succeeds: bool = True) -> None:
     known = touched(statement, CATALOGUE, session)
     session.create_all(statement)
     session.run_code(statement)
-    for name in statement.cursors_declared:
-        session.declare(name, "", None if known is None else known.reach)
+    for name in statement.cursors_closed:
+        session.cursors.close(name)
     if succeeds:
-        session.succeeded(statement, Masked(text, False, "", frozenset()))
-        session.settled()
+        session.succeeded(statement, Masked(text, False, "", frozenset()), None if known is None else known.reach)
+    elif statement.transaction:
+        session.cursors.failed(statement)
 
 
 def test_a_fetch_touches_what_its_cursor_does() -> None:
-    """Under its name; of several that may have been opened, all; in one string, what was declared before it."""
+    """Under its name; in one string, what was declared before it."""
     session = SessionNames()
     does(session, "declare c cursor with hold for select i from v")
     does(session, "declare p cursor for select * from plain")
@@ -190,8 +191,8 @@ def test_a_fetch_touches_what_its_cursor_does() -> None:
     assert tables("fetch p", session) == ["plain"]
     assert tables("close c", session) == []
     assert found("fetch other", session) is None
-    does(session, "declare p cursor for select * from hashed", succeeds=False)
-    assert tables("fetch p", session) == ["hashed", "plain"]
+    does(session, "declare p cursor for select * from hashed", succeeds=False)      # one of that name is open
+    assert tables("fetch p", session) == ["plain"]
     assert tables("declare d cursor for select * from plain; fetch d", session) == ["plain"]
     does(session, "close p")
     assert found("fetch p", session) is None
@@ -210,24 +211,68 @@ def test_a_cursor_that_code_may_have_opened_is_not_told() -> None:
     """It may close any and open another under the same name; what the server opens afterwards is the session's again."""
     session = SessionNames()
     does(session, "declare c cursor for select * from plain")
-    does(session, "select public.secret_fn()")
+    does(session, "select public.secret_fn()", succeeds=False)
     assert found("fetch c", session) is None
     does(session, "declare c cursor for select * from plain", succeeds=False)
     assert found("fetch c", session) is None
-    session.settled()
     does(session, "declare c cursor for select * from plain")
     assert tables("fetch c", session) == ["plain"]
 
 
-def test_a_reply_from_before_the_code_makes_no_cursor_sure() -> None:
-    """Two DECLAREs under way with code between them: the first one's success says nothing about the second."""
+@pytest.mark.parametrize(("steps", "is_known"), [
+    ("begin | declare c cursor for select 1 | rollback", False), ("begin | declare c cursor for select 1 | commit", False),
+    ("begin | declare c cursor with hold for select 1 | commit", True),
+    ("begin | declare c cursor with hold for select 1 | commit and chain | rollback", True),
+    ("begin | declare c cursor with hold for select 1 | rollback", False),
+    ("begin | declare c cursor for select 1 | savepoint a | rollback to a", True),
+    ("begin | savepoint a | declare c cursor for select 1 | rollback to a", False),
+    ("begin | savepoint a | declare c cursor for select 1 | release a", True),
+    ("begin | savepoint a | declare c cursor for select 1 | savepoint a | rollback to a", True),
+    ("begin | savepoint a | declare c cursor for select 1 | savepoint a | release a | rollback to a", False),
+    ("begin | savepoint a | declare c cursor for select 1 | savepoint b | release b | savepoint b | rollback to b", True),
+    ("begin | declare c cursor for select 1 | rollback to a", False), ("begin; declare c cursor for select 1", True),
+    ("begin; declare c cursor for select 1; rollback", False), ("begin; declare c cursor for select 1; close c", False),
+    ("begin; declare c cursor with hold for select 1; commit", True), ("begin; declare c cursor for select 1; commit", False),
+    ("begin | declare c cursor for select 1 | close all", False), ("begin | declare c cursor for select 1 | discard all", False),
+    ("begin | declare c cursor for select 1 | !close c; select 1/0", False),
+    ("begin | declare c cursor for select 1 | !rollback; begin; savepoint a; select 1/0", False),
+    ("begin | declare c cursor for select 1 | !savepoint a", True), ("begin | declare c cursor for select 1 | !commit", False),
+    ("begin | !declare c cursor for select 1; savepoint a; select 1/0", False),
+    ("begin | declare c cursor for select 1 | prepare transaction 'x'", False),
+])
+def test_how_long_a_cursor_is_known(steps: str, is_known: bool) -> None:
+    """As long as it certainly is the one that was judged: afterwards another may bear its name. `!` marks what fails."""
     session = SessionNames()
-    first = Analyzer().statement("declare c cursor for select * from plain")
-    does(session, first.text, succeeds=False)
-    does(session, "select public.secret_fn()", succeeds=False)
-    does(session, first.text, succeeds=False)
-    session.succeeded(first, Masked(first.text, False, "", frozenset()))
-    assert found("fetch c", session) is None
+    for step in steps.split(" | "):
+        does(session, step.removeprefix("!"), succeeds=not step.startswith("!"))
+    assert ("c" in session.cursors) is is_known
+
+
+def test_a_transaction_that_was_rolled_back_leaves_no_held_cursor() -> None:
+    """A COMMIT of a failed block is a ROLLBACK; so is the end of a pipeline in which something failed."""
+    for ends in (True, False):
+        session = SessionNames()
+        does(session, "declare c cursor with hold for select 1")
+        commit = Analyzer().statement("commit")
+        if ends:
+            session.succeeded(commit, Masked("commit", False, "", frozenset()), rolls_back=True)
+        else:
+            session.cursors.ended(is_committed=False)
+        assert "c" not in session.cursors
+
+
+@pytest.mark.parametrize("text", [
+    "fetch c; declare c cursor for select 1", "close c; update plain set id = 1; fetch c", "rollback; begin; fetch all c",
+    "close all; fetch c", "declare d cursor for select 1; close d; fetch d", "discard all; fetch c", "rollback to a; fetch c",
+])
+def test_a_fetch_of_what_is_not_open_at_its_place(text: str) -> None:
+    """The order in a string counts: what is closed before, or declared behind, is not what it fetches from."""
+    session = SessionNames()
+    does(session, "declare c cursor for select * from plain")
+    if text.startswith("fetch"):
+        assert tables(text, session) == ["plain"]
+        does(session, "close c")
+    assert found(text, session) is None
 
 
 def test_a_stamp_changes_with_the_cursors() -> None:

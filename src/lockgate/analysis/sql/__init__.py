@@ -15,6 +15,7 @@ from lockgate.analysis.sql.analyzer import AnalysisLimits, Analyzer
 from lockgate.analysis.sql.catalogue import Catalogue
 from lockgate.analysis.sql.copying import CopyOptions
 from lockgate.analysis.sql.covers import Cover, KnownColumns
+from lockgate.analysis.sql.cursors import Reach
 from lockgate.analysis.sql.enforcement import column_names, enforce_masks
 from lockgate.analysis.sql.errors import NotUnderstood
 from lockgate.analysis.sql.estimates import ESTIMATES, QUESTION, Estimate, is_explainable, read_estimate
@@ -23,7 +24,7 @@ from lockgate.analysis.sql.masks import redacted
 from lockgate.analysis.sql.placement import Placed
 from lockgate.analysis.sql.predicates import Lookup, ResultMask, ShownColumn
 from lockgate.analysis.sql.recent import Recent
-from lockgate.analysis.sql.session import SHOWS_VALUES, Reach, SessionNames
+from lockgate.analysis.sql.session import SHOWS_VALUES, SessionNames
 from lockgate.analysis.sql.statement import FACTS, RESOLVED, VERBS, Masked, Naming, Statement
 from lockgate.analysis.sql.touched import Touched, touched
 

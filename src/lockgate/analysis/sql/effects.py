@@ -28,6 +28,8 @@ _VERB_OF: Final = {
     "DefineStmt": "create", "IndexStmt": "create", "RuleStmt": "create",
     "VariableShowStmt": "show", "RefreshMatViewStmt": "refresh", "GrantRoleStmt": "grant",
 }
+_HOLD: Final = 0x20
+"""CURSOR_OPT_HOLD (parsenodes.h)."""
 _TRANSACTION: Final = {
     "TRANS_STMT_BEGIN": ("begin", "begin"), "TRANS_STMT_START": ("begin", "begin"),
     "TRANS_STMT_COMMIT": ("commit", "commit"), "TRANS_STMT_ROLLBACK": ("rollback", "rollback"),
@@ -75,6 +77,10 @@ class StatementReader:
         self.declared: list[str] = []
         self.fetched: list[str] = []
         self.closed: list[str | None] = []
+        self.open: dict[str, bool] = {}     # cursors that the string has opened by now; True: WITH HOLD
+        self.ended: set[str | None] = set()  # … that it has closed; None: whatever was open
+        self.fetched_before: list[str] = []
+        self.fetched_lost: list[str] = []
         self.sets: list[str] = []
         self.search_path: tuple[str, ...] | None = None
         self.has_unknown_execute = False
@@ -304,20 +310,34 @@ class StatementReader:
     def _declare(self, body: Node) -> None:
         self.verbs.add("declare")
         self.declared.append(body.get("portalname", ""))
+        self.open[body.get("portalname", "")] = bool(int(body.get("options", 0)) & _HOLD)
         self._nested(body.get("query", {"Unknown": {}}))
 
     def _fetch(self, body: Node) -> None:
         self.verbs.add("fetch")
-        self.fetched.append(body.get("portalname", ""))
+        name = body.get("portalname", "")
+        self.fetched.append(name)
+        if name not in self.open:
+            is_lost = not self.ended.isdisjoint((name, None))
+            (self.fetched_lost if is_lost else self.fetched_before).append(name)
 
     def _close(self, body: Node) -> None:
         self.verbs.add("close")
-        self.closed.append(body.get("portalname"))
+        name = body.get("portalname")
+        self.closed.append(name)
+        self.ended.add(name)
+        if name is None:
+            self.open.clear()
+        else:
+            self.open.pop(name, None)
 
     def _transaction(self, body: Node) -> None:
         verb, word = _TRANSACTION.get(body.get("kind", "TRANS_STMT_BEGIN"), ("other", "other"))
         self.verbs.add(verb)
         self.transaction.append(word)
+        if word in ("commit", "rollback", "prepare", "rollback_to"):
+            self.ended.add(None)
+            self.open = {name: True for name, is_held in self.open.items() if is_held and word == "commit"}
 
     def _set(self, body: Node) -> None:
         self.verbs.add("set")
@@ -356,7 +376,8 @@ class StatementReader:
         if body.get("target", "DISCARD_ALL") == "DISCARD_ALL":
             self.sets.append("all")
             self.deallocates.append(None)
-            self.closed.append(None)
+            self._close({})
+            self.verbs.discard("close")
 
 
 def _constant(node: Node) -> str | None:
@@ -524,7 +545,9 @@ def _finish(whole: StatementReader, text: str, data: bytes, count: int,
         text=text, key=hashlib.blake2b(data, digest_size=16).digest(), verbs=verbs, facts=facts, objects=objects,
         count=count, is_empty=count == 0, is_opaque=is_opaque, changes_catalogue=changes, prepares=prepares,
         executes=tuple(whole.executes), deallocates=tuple(whole.deallocates), cursors_declared=tuple(whole.declared),
-        cursors_fetched=tuple(whole.fetched), cursors_closed=tuple(whole.closed), sets=tuple(dict.fromkeys(whole.sets)),
+        cursors_fetched=tuple(whole.fetched), cursors_closed=tuple(whole.closed),
+        cursors_left=tuple(whole.open.items()), cursors_before=tuple(whole.fetched_before),
+        cursors_lost=tuple(whole.fetched_lost), sets=tuple(dict.fromkeys(whole.sets)),
         search_path=whole.search_path if count == 1 else None, copy=whole.copy, copies_out=tuple(whole.copies_out),
         copies_in=tuple(whole.copies_in), application=whole.application,
         transaction=tuple(whole.transaction), returns_rows_maybe=whole.returns_rows,

@@ -204,17 +204,20 @@ class _Plan:
                               code=RefusalCode.UNKNOWN_OBJECT)
             for inner, digest in candidates:
                 self._prepared(inner, digest)
-        for name in statement.cursors_fetched:
-            if name not in statement.cursors_declared and not self.session.has_cursor(name):
+        for name in (*statement.cursors_lost, *statement.cursors_before):
+            cursor = None if name in statement.cursors_lost else self.session.cursors.get(name)
+            if cursor is None:
                 raise refuse(f'cursor "{name}" is not known in this session', code=RefusalCode.UNKNOWN_OBJECT)
-            if SHOWS_VALUES in self.session.cursor_digests(name):
+            if cursor.digest == SHOWS_VALUES:
                 raise refuse("the portal shows columns that are masked in its own result",
                              "Execute it by message, or DECLARE a cursor.")
-            if any(digest != self.labels.digest for digest in self.session.cursor_digests(name)):
+            if cursor.digest != self.labels.digest:
                 raise refuse("the cursor was opened under other masks", "open it again")
-            self.touched = True
+        self.touched = self.touched or bool(statement.cursors_fetched)
 
     def _prepared(self, inner: Statement, digest: str) -> None:
+        if inner.changes_names:
+            raise refuse("EXECUTE of a statement that makes or drops names of the session", "Send the statement itself.")
         inner = inner.whole             # only whether it is refused or touches a label is asked here
         planned = plan(inner, self.masks, self.catalogue, self.session)
         if isinstance(planned, Refusal):

@@ -7,10 +7,10 @@ unqualified name ambiguous, and ambiguity is refused.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import count
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from lockgate.analysis.sql.cursors import Cursors, Reach
 from lockgate.analysis.sql.statement import Masked, Statement
 
 if TYPE_CHECKING:
@@ -26,41 +26,15 @@ _DEFINED = 1 << 20
 """Bytes of view definitions that a session keeps; what is beyond them cannot be looked through."""
 _RENAMED = frozenset(("OBJECT_TABLE", "OBJECT_VIEW", "OBJECT_MATVIEW", "OBJECT_FOREIGN_TABLE"))
 _CANDIDATES = 64
-_HELD = 1 << 16
-"""Relations that the cursors of a session touch, in all; what is beyond them is not known."""
 _SERIALS = count(1)
 
 
-class Reach(NamedTuple):
-    """What a cursor's query touches, by OID, when it was opened: a view that is another one by now changes no row of it."""
-
-    names: Mapping[int, set[str]]
-    written: frozenset[int]
-
-
-class _Cursor:
-    """Everything that may have been opened under one name."""
-
-    __slots__ = ("digests", "noted", "quiet", "reaches", "sure")
-
-    def __init__(self) -> None:
-        self.digests: set[str] = set()
-        self.reaches: tuple[Reach | None, ...] = ()     # None: one of which it is not known
-        self.quiet = -1                                 # the last time that nothing was under way before it was asked for
-        self.noted = 0                                  # how much code had run when it was first asked for since then
-        self.sure = -1                                  # … when the server had opened it, and it was the session's own
-
-    @property
-    def size(self) -> int:
-        return sum(1 + len(reach.names) for reach in self.reaches if reach is not None)
-
-
 class SessionNames:
-    """Relations created, statements prepared by SQL or by message, and cursors declared."""
+    """Relations created, statements prepared by SQL or by message, and cursors that are open."""
 
-    __slots__ = ("_code_runs", "_cursors", "_defined", "_definitions", "_held", "_made", "_prepared", "_quiet",
-                 "_relations", "_serial", "_unclear", "_upwards", "adopting", "defines_code", "is_path_reported",
-                 "knows_all", "path", "relations_version", "version")
+    __slots__ = ("_defined", "_definitions", "_made", "_prepared", "_relations", "_serial", "_unclear", "_upwards",
+                 "adopting", "cursors", "defines_code", "is_path_reported", "knows_all", "path", "relations_version",
+                 "version")
 
     def __init__(self) -> None:
         self._serial = next(_SERIALS)
@@ -74,10 +48,7 @@ class SessionNames:
         self._defined = 0                           # bytes of them
         self._prepared: dict[str, dict[bytes, tuple[Statement, str]]] = {}
         self._unclear: set[str] = set()             # names with more candidates than are kept
-        self._cursors: dict[str, _Cursor] = {}
-        self._held = 0                              # relations that they touch
-        self._quiet = 0                             # times that nothing was under way
-        self._code_runs = 0                         # statements that may have opened or closed cursors unseen
+        self.cursors = Cursors()
         self.adopting: set[str] = set()
         """Names of relations that were given children which no catalogue shows yet, and of what those are children of."""
         self._upwards: dict[str, set[str]] = {}     # relations made as children: name → parents
@@ -91,13 +62,17 @@ class SessionNames:
     def stamp(self, statement: Statement) -> tuple[object, ...]:
         """What a plan for the statement depends on: equal stamps, equal plans. Sessions that made no
         relation share their plans."""
-        by_name = self.version if statement.executes or statement.cursors_fetched else 0
+        by_name = self.version + self.cursors.version if statement.executes or statement.cursors_fetched else 0
         if by_name == 0 and not self._relations and not self.defines_code and not self.adopting:
             return (0, 0, 0, self.path)
         return (self._serial, self.relations_version, by_name, self.path)
 
-    def succeeded(self, statement: Statement, masked: Masked) -> None:
-        """The server has carried out the whole string: its names are known from now on."""
+    def succeeded(self, statement: Statement, masked: Masked, reach: Reach | None = None, *,
+                  rolls_back: bool = False) -> None:
+        """The server has carried out the whole string: its names are known from now on. Nothing behind a DEALLOCATE
+        is judged before, so what is dropped here are no names of later ones.
+
+        `reach` is what its cursors touch; `rolls_back`: the server said ROLLBACK of some of it."""
         self.create_all(statement)
         self.run_code(statement)
         if not self.is_path_reported and ("search_path" in statement.sets or "all" in statement.sets):
@@ -107,9 +82,11 @@ class SessionNames:
         for prepared, inner in statement.prepares:
             self.prepare(prepared, inner, masked.masks_digest)
         for name in statement.cursors_closed:
-            self.close(name)
-        for cursor in statement.cursors_declared:
-            self._opened(cursor, masked.masks_digest)
+            self.cursors.close(name)
+        if statement.transaction:
+            self.cursors.went_through(statement, rolls_back=rolls_back)
+        for cursor, is_held in statement.cursors_left:
+            self.cursors.opened(cursor, masked.masks_digest, reach, is_held=is_held)
 
     def path_may_move(self) -> None:
         """Code of unknown effect or a ROLLBACK is about to run: the path is unknown, unless the backend reports it."""
@@ -263,67 +240,16 @@ class SessionNames:
 
     # ---------------------------------------------------------------- cursors
 
-    def declare(self, name: str, digest: str = "", reach: Reach | None = None) -> None:
-        """A cursor or a named portal is being opened by a statement that went through the masks and touches `reach`."""
-        cursor = self._cursors.get(name)
-        if cursor is None:
-            if len(self._cursors) >= _LIMIT:
-                return
-            cursor = self._cursors[name] = _Cursor()
-        if cursor.quiet != self._quiet:
-            cursor.quiet, cursor.noted = self._quiet, self._code_runs
-        cursor.digests.add(digest)
-        if None not in cursor.reaches and reach not in cursor.reaches:
-            self._held -= cursor.size
-            cursor.reaches = (None,) if reach is None else (*cursor.reaches, reach)
-            if len(cursor.reaches) > _CANDIDATES or self._held + cursor.size > _HELD:
-                cursor.reaches = (None,)
-            self._held += cursor.size
-        self.version += 1
-
-    def _opened(self, name: str, digest: str) -> None:
-        """The server has opened it, which it does only where no other one has that name."""
-        if name not in self._cursors:
-            self.declare(name, digest)
-        cursor = self._cursors.get(name)
-        if cursor is not None:
-            cursor.digests.add(digest)
-            if cursor.noted == self._code_runs:
-                cursor.sure = self._code_runs
-            self.version += 1
-
-    def settled(self) -> None:
-        """Nothing is under way: what the server says next that it has opened is what is asked for from now on."""
-        self._quiet += 1
-
     def run_code(self, statement: Statement) -> None:
-        """Code is about to run, or has run: it may close any cursor and open another one under its name."""
-        if statement.is_opaque or statement.runs_code:
-            self._code_runs += 1
-            self.version += 1
+        """It is about to run, or has run: code of unknown effect may have closed any cursor and opened another one."""
+        if statement.is_opaque and self._is_unknown(statement):
+            self.cursors.lose()
 
-    def close(self, name: str | None) -> None:
-        """CLOSE (None: ALL)."""
-        if name is None:
-            self._cursors.clear()
-            self._held = 0
-        else:
-            cursor = self._cursors.pop(name, None)
-            self._held -= 0 if cursor is None else cursor.size
-        self.version += 1
-
-    def has_cursor(self, name: str) -> bool:
-        """Whether FETCH may name it."""
-        return name in self._cursors
-
-    def cursor_digests(self, name: str) -> frozenset[str]:
-        """The `masks_digest`s under which a cursor of this name was opened."""
-        cursor = self._cursors.get(name)
-        return frozenset() if cursor is None else frozenset(cursor.digests)
-
-    def reaches(self, name: str) -> tuple[Reach | None, ...]:
-        """What a FETCH from a cursor of this name may touch; None for what is not known."""
-        cursor = self._cursors.get(name)
-        if cursor is None or self._code_runs not in (0, cursor.sure):
-            return (None,)                          # code may have opened it
-        return cursor.reaches
+    def _is_unknown(self, statement: Statement) -> bool:
+        """Whether it may be any code; an EXECUTE is what the session knows of its name."""
+        reading = statement.whole.reading
+        if reading is None or any(why != "EXECUTE" for why in reading.opaque):
+            return True
+        known = [self.prepared(name) for name in statement.executes]
+        return not all(known) or any(
+            inner.is_opaque or inner.changes_names for candidates in known for inner, _ in candidates)

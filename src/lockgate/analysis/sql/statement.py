@@ -92,6 +92,12 @@ class Statement:
     cursors_declared: tuple[str, ...] = ()
     cursors_fetched: tuple[str, ...] = ()
     cursors_closed: tuple[str | None, ...] = ()
+    cursors_left: tuple[tuple[str, bool], ...] = ()
+    """Those of `cursors_declared` that are open at its end, and whether WITH HOLD."""
+    cursors_before: tuple[str, ...] = ()
+    """Those of `cursors_fetched` that were opened before this string …"""
+    cursors_lost: tuple[str, ...] = ()
+    """… or are gone where it fetches from them, unless somebody else has opened one of that name meanwhile."""
     sets: tuple[str, ...] = ()
     search_path: tuple[str, ...] | None = None
     """What it sets the search path to, for as long as the session lasts; None where it does not or one cannot tell."""
@@ -112,6 +118,11 @@ class Statement:
     literals: list[str] = field(default_factory=list, repr=False, compare=False)
     weight: int = field(default=0, repr=False, compare=False)
     """Bytes of memory that it holds, about: for caches."""
+
+    @property
+    def changes_names(self) -> bool:
+        """Whether prepared statements or cursors are others after it."""
+        return bool(self.prepares or self.deallocates or self.cursors_declared or self.cursors_closed or self.transaction)
 
     @property
     def whole(self) -> Statement:

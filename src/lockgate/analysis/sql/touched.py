@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from lockgate.analysis.sql.catalogue import Catalogue, Relation
+from lockgate.analysis.sql.cursors import Reach
 from lockgate.analysis.sql.definitions import definition_of
 from lockgate.analysis.sql.effects import NAMED_RELATIONS
 from lockgate.analysis.sql.reading import Reading, Use
 from lockgate.analysis.sql.routines.calls import calls_of
-from lockgate.analysis.sql.session import Reach
 
 if TYPE_CHECKING:
     from lockgate.analysis.sql.session import SessionNames
@@ -96,6 +96,7 @@ def touched(statement: Statement, catalogue: Catalogue, session: SessionNames) -
     try:
         walk = _Walk(catalogue, session)
         walk.statement(reading)
+        walk.fetches(statement)
     except (_Unknown, RecursionError):
         return None
     return walk.found
@@ -131,18 +132,21 @@ class _Walk:
                 self._read(relation, set_, use_children=True)
 
     def _by_name(self, reading: Reading) -> None:
-        """What FETCH and EXECUTE run that was named before. What the string itself declared until then is in its uses."""
-        declared, prepared = set(), set()
+        """What EXECUTE runs must be what the string itself has prepared, which is in its uses."""
+        prepared = set()
         for kind, body in reading.utilities:
-            if kind == "DeclareCursorStmt":
-                declared.add(body.get("portalname", ""))
-            elif kind == "PrepareStmt":
+            if kind == "PrepareStmt":
                 prepared.add(body.get("name", ""))
             elif kind == "ExecuteStmt" and body.get("name", "") not in prepared:
                 raise _Unknown
-            elif kind == "FetchStmt" and body.get("portalname", "") not in declared:
-                for reach in self.session.reaches(body.get("portalname", "")):
-                    self._fetched(reach)
+
+    def fetches(self, statement: Statement) -> None:
+        """What its FETCHes run that was opened before it; what it has opened itself is in its uses."""
+        if statement.cursors_lost:
+            raise _Unknown
+        for name in statement.cursors_before:
+            cursor = self.session.cursors.get(name)
+            self._fetched(None if cursor is None else cursor.reach)
 
     def _fetched(self, reach: Reach | None) -> None:
         if reach is None or not reach.names.keys() <= self.catalogue.by_oid.keys():

@@ -67,6 +67,7 @@ class BoundedReplies(Replies):
         bound.is_over = True
         self._cancels = head
         self._state.surroundings.failed()
+        self._state.has_failed = True
         if not bound.waits:                     # nobody expected rows of it: nothing was done to undo it
             self._fatal = bound.problem
             return _DROP

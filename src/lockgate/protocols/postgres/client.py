@@ -10,7 +10,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from lockgate.analysis.sql import SHOWS_VALUES, Masked
 from lockgate.errors import RemoteProtocolError
 from lockgate.govern.pipeline import Grant
 from lockgate.kernel.frames import HEADER, frame, split_frames
@@ -23,7 +22,7 @@ from lockgate.protocols.postgres.operations import Problem, Seen, problem_of, re
 from lockgate.protocols.postgres.quota import Quota
 from lockgate.protocols.postgres.requests import Intake
 from lockgate.protocols.postgres.resolving import reach_of
-from lockgate.protocols.postgres.states import Gone, Owed, Portal, Prepared, Reply, SessionState
+from lockgate.protocols.postgres.states import Gone, Owed, Portal, Prepared, Reply, SessionState, digest_of
 from lockgate.protocols.postgres.values import read_values
 from lockgate.wire.steps import Close, Steps, computed
 
@@ -165,7 +164,7 @@ class ClientSide(Judging):
             burst.chunks.append(buffer[start:end])
         burst.grants.append(verdict)
         burst.replies.append(reply)
-        yield from self._note(seen, verdict)
+        self._note(seen, verdict)
         self._next_segment()
         return None
 
@@ -206,7 +205,7 @@ class ClientSide(Judging):
             return None
         reply.undo = state.prepared.set(name, prepared)
         if name and seen.statement is not None:
-            state.names.prepare(name.decode("utf-8", "replace"), seen.statement, _digest(masked))
+            state.names.prepare(name.decode("utf-8", "replace"), seen.statement, digest_of(masked))
         if reply.is_rewritten:
             burst.chunks.append(codec.parse(name, masked.text, types))
         else:
@@ -219,6 +218,8 @@ class ClientSide(Judging):
         state = self._state
         if self._is_discarding():
             return None
+        if self._must_wait(burst):
+            return STALL
         bind = codec.read_bind(buffer, start, end)
         prepared = state.prepared.get(bind.statement)
         if prepared is not None and not state.has_settled(prepared):
@@ -228,8 +229,10 @@ class ClientSide(Judging):
         state.portals.prune(state.acknowledged)
         if state.portals.is_full:
             return _TOO_MANY
-        reply = state.reply(Owed.BIND)
         before = state.portals.get(bind.portal)
+        if bind.portal and before is not None and not state.has_settled(before):
+            return STALL                            # what a failure takes back must be what the backend has
+        reply = state.reply(Owed.BIND)
         reply.portal = before if isinstance(before, Portal) else None
         reply.masked = prepared.masked
         values = read_values(bind.formats, bind.values, prepared.types, prepared.described)
@@ -238,8 +241,8 @@ class ClientSide(Judging):
             return _TOO_MUCH
         reply.undo = state.portals.set(bind.portal, portal)
         if bind.portal:
-            state.names.declare(bind.portal.decode("utf-8", "replace"), _digest(prepared.masked),
-                                reach_of(prepared.seen, state.catalogue, state.names))
+            reply.opens = bind.portal.decode("utf-8", "replace")
+            reply.reach = reach_of(prepared.seen, state.catalogue, state.names)
         burst.chunks.append((yield from self._taken_in(bind, portal, buffer[start:end])))
         self._open(burst, reply)
         return None
@@ -276,7 +279,9 @@ class ClientSide(Judging):
             reply.portal, reply.masked, found.asked = found, found.prepared.masked, state.segment
         elif kind == ord("S"):
             return _unknown_statement(name)
-        elif not state.names.has_cursor(name.decode("utf-8", "replace")):    # psycopg asks about a DECLAREd one
+        elif self._must_wait(burst):
+            return STALL
+        elif name.decode("utf-8", "replace") not in state.names.cursors:    # psycopg asks about a DECLAREd one
             return _unknown_portal(name)
         burst.chunks.append(buffer[start:end])
         self._open(burst, reply)
@@ -297,7 +302,7 @@ class ClientSide(Judging):
         portal = state.portals.get(name)
         if portal is not None and not state.has_settled(portal):
             return STALL
-        if not isinstance(portal, Portal):
+        if not isinstance(portal, Portal) or portal.is_doubtful:
             yield from self._refuse(burst, _unknown_portal(name), is_query=False)
             return None
         grant = portal.grant
@@ -317,7 +322,7 @@ class ClientSide(Judging):
             grant = portal.grant = verdict
             burst.grants.append(grant)
             burst.parses = [item for item in burst.parses if item[0] is not portal.prepared]
-            yield from self._note(seen, grant)
+            self._note(seen, grant)
         else:
             burst.under = grant.record               # more rows of an execution that is on record
         reply = self._reply(Owed.EXECUTE, seen, grant)
@@ -420,6 +425,7 @@ class ClientSide(Judging):
             before = state.portals.get(name)
             reply.portal = before if isinstance(before, Portal) else None
             reply.undo = state.portals.set(name, Gone(state.segment))
+            state.names.cursors.close(name.decode("utf-8", "replace"))
         burst.chunks.append(buffer[start:end])
         self._open(burst, reply)
         return None
@@ -520,11 +526,6 @@ _TOO_MANY: Final = Problem("53400", "too many prepared statements or portals in 
 _NO_FUNCTION_CALL: Final = Problem(
     "0A000", "function calls by protocol message are refused by the gateway", hint="Use SELECT function(...)."
 )
-
-
-def _digest(masked: Masked) -> str:
-    """Under which masks a name was made by message."""
-    return SHOWS_VALUES if masked.results else masked.masks_digest
 
 
 def _unknown_statement(name: bytes) -> Problem:

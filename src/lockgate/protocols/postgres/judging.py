@@ -17,7 +17,7 @@ from typing import Final
 
 from lockgate.analysis.sql import Masked, Naming, Statement
 from lockgate.govern.pipeline import Grant, Planned
-from lockgate.model import UNLIMITED, Decision, Effect, Operation, OutcomeStatus, Refusal, RefusalCode
+from lockgate.model import UNLIMITED, Decision, Effect, Operation, Refusal, RefusalCode
 from lockgate.protocols.postgres import codec
 from lockgate.protocols.postgres import messages as m
 from lockgate.protocols.postgres.bounds import refusal_of
@@ -35,7 +35,6 @@ from lockgate.wire.steps import (
     Judge,
     Note,
     Record,
-    Settle,
     Snapshot,
     Steps,
     ToClient,
@@ -322,9 +321,15 @@ class Judging:
 
     def _fetches_unexecuted(self, statement: Statement) -> bool:
         """FETCH and MOVE run a portal that Bind has made, and nobody has judged its execution (portalcmds.c)."""
+        state = self._state
         for name in statement.cursors_fetched:
-            portal = self._state.portals.get(name.encode())
-            if isinstance(portal, Portal) and (portal.grant is None or portal.grant.is_settled):
+            item, cursor = state.portals.get(name.encode()), state.names.cursors.get(name)
+            if isinstance(item, Portal):
+                if item.is_doubtful or item.grant is None or item.grant.is_settled:
+                    return True
+            elif item is not None and not state.has_settled(item):
+                return True                         # its Close may yet be discarded
+            elif cursor is not None and cursor.is_bound:
                 return True
         return False
 
@@ -401,25 +406,26 @@ class Judging:
         reply.grant = grant
         reply.is_rewritten = grant.planned is not seen.plain or seen.is_changed
         reply.changes_catalogue = seen.statement is not None and seen.statement.changes_catalogue
+        if seen.statement is not None and seen.statement.cursors_left:
+            reply.reach = reach_of(seen, self._state.catalogue, self._state.names)
         return reply
 
-    def _note(self, seen: Seen, grant: Grant) -> Steps[None]:
+    def _note(self, seen: Seen, grant: Grant) -> None:
         """A statement is about to run: names that SQL makes or drops, definitions that it changes."""
         state, statement = self._state, seen.statement
         if statement is None or not seen.is_noteworthy:
             return
         masked = grant.planned.carry
         names, digest = state.names, masked.masks_digest if isinstance(masked, Masked) else ""
-        reach = reach_of(seen, state.catalogue, names) if statement.cursors_declared else None
         names.create_all(statement)
         names.run_code(statement)
         for name, inner in statement.prepares:
             names.prepare(name, inner, digest)
             state.prepared.forget(name.encode())
-        for cursor in statement.cursors_declared:
-            names.declare(cursor, digest, reach)
-        for closed in (*statement.cursors_closed, *statement.cursors_declared):
-            yield from self._forget_portals(closed)
+        for closed in statement.cursors_closed:
+            names.cursors.close(closed)
+        for ended in (*statement.cursors_closed, *statement.cursors_declared):
+            self._doubt_portals(ended)
         # What SQL drops stays a candidate until the backend has dropped it; a message may not use it.
         for dropped in statement.deallocates:
             if dropped is None:
@@ -431,15 +437,17 @@ class Judging:
             names.path_may_move()
         if statement.is_opaque:
             state.opaque_segment = state.segment
-        if (statement.changes_catalogue and grant.decision.masks) or matters(statement):
+        # Whether names are gone, or other ones, is for the backend to say before anything is judged by them.
+        changes_names = statement.deallocates or statement.cursors_closed or statement.cursors_declared
+        if (statement.changes_catalogue and grant.decision.masks) or matters(statement) or changes_names or (
+                statement.transaction and names.cursors):
             state.barrier = state.is_flush_due = True
 
-    def _forget_portals(self, name: str | None) -> Steps[None]:
-        """SQL closes a portal (None: all), or gives its name to a cursor: no Execute may take one for the other."""
-        portals = self._state.portals
-        for portal in portals.forget_all() if name is None else portals.forget(name.encode()):
-            if portal.grant is not None:
-                yield Settle(portal.grant, OutcomeStatus.OK, portal.rows, portal.sent)
+    def _doubt_portals(self, name: str | None) -> None:
+        """SQL closes a portal (None: all), or gives its name to a cursor, if it succeeds: no Execute may take one for
+        the other, and no FETCH may take it for a cursor."""
+        for portal in self._state.portals.named(None if name is None else name.encode()):
+            portal.is_doubtful = True
 
     def _open(self, burst: Burst, reply: Reply) -> None:
         burst.replies.append(reply)

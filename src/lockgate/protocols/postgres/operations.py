@@ -108,7 +108,7 @@ class Seen:
                              carry=Masked(forward, False, "", _NO_LABELS))
         self.is_noteworthy = statement is not None and bool(
             statement.created or statement.prepares or statement.deallocates or statement.cursors_declared
-            or statement.cursors_closed or statement.runs_code
+            or statement.cursors_closed or statement.runs_code or statement.transaction
             or statement.changes_catalogue or "rollback" in statement.verbs or matters(statement)
         )
         self.planned = self.plain

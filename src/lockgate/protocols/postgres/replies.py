@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from lockgate.analysis.sql import Statement
 from lockgate.errors import RemoteProtocolError
 from lockgate.model import OutcomeStatus
 from lockgate.protocols.postgres import codec, results
@@ -18,11 +19,12 @@ from lockgate.protocols.postgres.naming import LOST
 from lockgate.protocols.postgres.operations import Problem
 from lockgate.protocols.postgres.quota import CopyRows
 from lockgate.protocols.postgres.requests import CopyIntake, Intake
-from lockgate.protocols.postgres.states import Owed, Reply, SessionState
+from lockgate.protocols.postgres.states import Owed, Reply, SessionState, digest_of
 from lockgate.protocols.postgres.upstream import schemas
 from lockgate.wire.steps import Settle
 
 _DROP: Final = b""
+_ROLLBACK: Final = b"ROLLBACK\0"
 _CONTRADICTED: Final = Problem(
     "42501", "the result would show a column that is masked for you", severity="FATAL",
     hint="Two independent checks of this gateway disagree about the statement, so nothing of its result is "
@@ -74,7 +76,10 @@ class Replies:
 
     def _bind_complete(self, start: int, end: int) -> bytes | None:
         self._expect(Owed.BIND)
-        self._finish_replaced(self._state.queue.pop())
+        reply = self._state.queue.pop()
+        self._finish_replaced(reply)
+        if reply.opens and reply.masked is not None:
+            self._state.names.cursors.opened(reply.opens, digest_of(reply.masked), reply.reach, is_bound=True)
         return None
 
     def _close_complete(self, start: int, end: int) -> bytes | None:
@@ -138,6 +143,7 @@ class Replies:
 
     def _completed(self, head: Reply, start: int, end: int) -> None:
         head.is_copying_out = False
+        head.rolls_back = head.rolls_back or self._buffer[start + 5:end] == _ROLLBACK
         if head.owed is Owed.QUERY:
             head.affected += codec.affected_rows(self._buffer, start, end)
             head.plan = None
@@ -169,7 +175,17 @@ class Replies:
         if seen is not None and seen.is_noteworthy and not head.code:
             assert seen.statement is not None
             assert masked is not None
-            state.names.succeeded(seen.statement, masked)
+            state.names.succeeded(seen.statement, masked, head.reach, rolls_back=head.rolls_back)
+            self._forget_portals(seen.statement)
+
+    def _forget_portals(self, statement: Statement) -> None:
+        """SQL has closed them, or has opened a cursor where one would have been in the way."""
+        portals = self._state.portals
+        for name in (*statement.cursors_closed, *statement.cursors_declared):
+            gone = [portal for portal in portals.named(None if name is None else name.encode()) if portal.is_doubtful]
+            portals.forget_these(gone)
+            self._settles += [Settle(portal.grant, OutcomeStatus.OK, portal.rows, portal.sent)
+                              for portal in gone if portal.grant is not None]
 
     def _portal_suspended(self, start: int, end: int) -> bytes | None:
         head = self._expect(Owed.EXECUTE)
@@ -209,9 +225,10 @@ class Replies:
     def _transaction_over(self, segment: int) -> None:
         state = self._state
         state.is_transaction_labelled = False
+        state.names.cursors.ended(is_committed=not state.has_failed)
+        state.has_failed = False
         if not state.queue:
             state.surroundings.settled()
-            state.names.settled()
         for portal in state.portals.drop_until(segment):
             if portal.grant is not None:
                 self._settles.append(Settle(portal.grant, OutcomeStatus.OK, portal.rows, portal.sent))
@@ -276,8 +293,11 @@ class Replies:
             return out
         if head is None:
             return out
+        state.has_failed = True
         if state.copying is head:
             state.copying = None
+        if head.seen is not None and head.seen.statement is not None and head.seen.statement.transaction:
+            state.names.cursors.failed(head.seen.statement)
         if head.problem is not None:
             out = head.problem.encode()
         if head.owed is Owed.QUERY:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Generic, TypeVar
 
-from lockgate.analysis.sql import Catalogue, Masked, SessionNames
+from lockgate.analysis.sql import SHOWS_VALUES, Catalogue, Masked, Reach, SessionNames
 from lockgate.config.settings import Limits
 from lockgate.govern.pipeline import ClearPlan, Grant
 from lockgate.model import Decision, OutcomeStatus, Refusal
@@ -72,7 +72,7 @@ class Prepared:
 class Portal:
     """A bound statement. `grant` is open from its first Execute until its last row."""
 
-    __slots__ = ("asked", "bind", "columns", "grant", "noted", "prepared", "quota", "reading", "refusal",
+    __slots__ = ("asked", "bind", "columns", "grant", "is_doubtful", "noted", "prepared", "quota", "reading", "refusal",
                  "rows", "segment", "sent", "values", "weight")
 
     def __init__(
@@ -90,6 +90,7 @@ class Portal:
         self.refusal: Refusal | None = None        # of what its values hold; it is told when it is to run
         self.noted: tuple[str, ...] = ()           # what its values hold, for the record
         self.quota: Quota | None = None            # rows that it may still deliver, over all its Executes
+        self.is_doubtful = False                   # SQL that closes it, or gives its name to a cursor, was sent
         self.rows = 0
         self.sent = 0
 
@@ -142,16 +143,24 @@ class Names(Generic[Named]):
                          if isinstance(item, Gone) and item.segment < acknowledged]:
                 del self._items[name]
 
-    def forget(self, name: bytes) -> list[Named]:
-        """Drop a name that another way of speaking (SQL) has changed; returns what was there."""
-        item = self._items.pop(name, None)
-        return [] if item is None or isinstance(item, Gone) else [item]
+    def named(self, name: bytes | None) -> list[Named]:
+        """What bears the name; everything for None."""
+        found = self._items.values() if name is None else [self._items.get(name)]
+        return [item for item in found if item is not None and not isinstance(item, Gone)]
 
-    def forget_all(self) -> list[Named]:
-        """Drop every name; returns what was there."""
-        items = [item for item in self._items.values() if not isinstance(item, Gone)]
+    def forget(self, name: bytes) -> None:
+        """Drop a name that another way of speaking (SQL) has changed."""
+        self._items.pop(name, None)
+
+    def forget_all(self) -> None:
+        """Drop every name."""
         self._items.clear()
-        return items
+
+    def forget_these(self, items: list[Named]) -> None:
+        """Drop what is still there of them."""
+        gone = set(map(id, items))
+        for name in [name for name, item in self._items.items() if id(item) in gone]:
+            del self._items[name]
 
     def drop_until(self, segment: int) -> list[Named]:
         """Drop what `segment` or an earlier one made; returns what was there."""
@@ -186,9 +195,37 @@ class Undo:
 class Reply:
     """One client message that owes replies, and what to do with them."""
 
-    __slots__ = ("affected", "bound", "changes_catalogue", "code", "columns", "copies", "copies_in", "epoch",
-                 "grant", "intake", "is_copying_out", "is_hidden", "is_noticed", "is_rewritten", "masked", "owed", "own",
-                 "plan", "portal", "prepared", "problem", "rows", "seen", "segment", "sent", "undo")
+    __slots__ = (
+        "affected",
+        "bound",
+        "changes_catalogue",
+        "code",
+        "columns",
+        "copies",
+        "copies_in",
+        "epoch",
+        "grant",
+        "intake",
+        "is_copying_out",
+        "is_hidden",
+        "is_noticed",
+        "is_rewritten",
+        "masked",
+        "opens",
+        "owed",
+        "own",
+        "plan",
+        "portal",
+        "prepared",
+        "problem",
+        "reach",
+        "rolls_back",
+        "rows",
+        "seen",
+        "segment",
+        "sent",
+        "undo",
+    )
 
     def __init__(self, owed: Owed, segment: int, epoch: int) -> None:
         self.owed = owed
@@ -201,6 +238,9 @@ class Reply:
         self.portal: Portal | None = None
         self.problem: Problem | None = None          # replaces the backend's error
         self.undo: Undo | None = None
+        self.opens = ""                              # the portal that Bind makes, where it has a name
+        self.reach: Reach | None = None              # what that, or the cursors that it declares, touch
+        self.rolls_back = False                      # the server has said ROLLBACK
         self.bound: Bound | None = None              # row limits in force for it
         self.own: Own | None = None                  # what the gateway sent of its own
         self.plan: ClearPlan | None = None           # of the result that is running
@@ -315,6 +355,11 @@ class ReplyQueue:
         )
 
 
+def digest_of(masked: Masked) -> str:
+    """Under which masks a name was made by message."""
+    return SHOWS_VALUES if masked.results else masked.masks_digest
+
+
 def take_back(reply: Reply, code: str) -> list[Settle]:
     """Undo what a message that did not happen changed; its grant, if recorded, ended in an error."""
     if reply.undo is not None:
@@ -343,6 +388,7 @@ class SessionState:
         "discarding",
         "epoch",
         "has_changed_catalogue",
+        "has_failed",
         "has_local_sync",
         "has_shown_masks",
         "inbox",
@@ -392,6 +438,7 @@ class SessionState:
         self.names = SessionNames()
         self.catalogue: Catalogue | None = None
         self.has_changed_catalogue = False         # own DDL ran in the open transaction
+        self.has_failed = False                    # an error came in the open transaction
         self.has_shown_masks = False               # a statement that touches a labelled relation has run
         self.is_stale = False                      # … and is committed: the catalogue is old
         self.is_unconfirmed = False                # … and `names` has yet to hear what the new one knows

@@ -55,6 +55,43 @@ def test_what_stays_opaque(language: str, text: str | None, why: str) -> None:
     assert why in body.opaque
 
 
+@pytest.mark.parametrize(("arguments", "body"), [
+    ("", "DECLARE c refcursor := 'p'; x text; BEGIN FETCH c INTO x; END"),
+    ("", "DECLARE c CONSTANT refcursor := ''; x text; BEGIN FETCH c INTO x; END"),
+    ("", "DECLARE c refcursor; x text; BEGIN c := 'p'; FETCH c INTO x; END"),
+    ("", "DECLARE c refcursor; x text; d ALIAS FOR c; BEGIN d := 'p'; FETCH c INTO x; END"),
+    ("", "DECLARE c refcursor; x text; BEGIN OPEN c FOR SELECT 1; SELECT 'p' INTO c; FETCH c INTO x; END"),
+    ("", "DECLARE c refcursor; x text; BEGIN FOR c IN SELECT 'p' LOOP FETCH c INTO x; END LOOP; END"),
+    ("", "DECLARE c refcursor; x text; BEGIN FOREACH c IN ARRAY ARRAY['p'] LOOP MOVE c; END LOOP; END"),
+    ("", "DECLARE c refcursor; x text; BEGIN GET DIAGNOSTICS c = PG_CONTEXT; CLOSE c; END"),
+    ("", "DECLARE c refcursor; d refcursor; BEGIN OPEN d FOR SELECT 'p'; FETCH d INTO c; MOVE c; END"),
+    ("", "DECLARE c refcursor; BEGIN CALL q(c); MOVE c; END"), ("", "DECLARE c refcursor; d ALIAS FOR c; BEGIN CALL q(d); MOVE c; END"),
+    ("", "DECLARE c refcursor := 'p'; BEGIN OPEN c FOR SELECT 1; END"), ("", "DECLARE c CURSOR FOR SELECT 1; BEGIN c := 'p'; OPEN c; END"),
+    ("", "DECLARE c CURSOR FOR SELECT 1; BEGIN c := 'p'; FOR r IN c LOOP NULL; END LOOP; END"),
+    ("c refcursor", "DECLARE x text; BEGIN FETCH c INTO x; END"), ("refcursor", "DECLARE x text; BEGIN FETCH $1 INTO x; END"),
+    ("INOUT c refcursor", "BEGIN OPEN c FOR SELECT 1; END"), ("c refcursor", "BEGIN CLOSE c; END"),
+    ("c refcursor", "DECLARE d ALIAS FOR $1; BEGIN MOVE d; END"),
+    ("", "BEGIN UPDATE t SET a = 1 WHERE CURRENT OF p; END"), ("p refcursor", "BEGIN DELETE FROM t WHERE CURRENT OF p; END"),
+])
+def test_a_cursor_that_a_body_may_not_have_opened(arguments: str, body: str) -> None:
+    """A name from elsewhere picks any portal, one that was bound and not judged among them."""
+    assert body_of("plpgsql", definition(body, "plpgsql", arguments)).opaque is not None
+    if not arguments:
+        assert body_of("block", body).opaque is not None
+
+
+@pytest.mark.parametrize(("arguments", "body"), [
+    ("", "DECLARE c refcursor; x text; BEGIN OPEN c FOR SELECT 1; LOOP FETCH c INTO x; EXIT WHEN NOT FOUND; END LOOP; CLOSE c; END"),
+    ("", "DECLARE c CURSOR (k int) FOR SELECT k; x text; BEGIN OPEN c(1); FETCH c INTO x; CLOSE c; FOR r IN c(2) LOOP CALL q(r.k); END LOOP; END"),
+    ("", "DECLARE c CURSOR FOR SELECT a FROM t FOR UPDATE; BEGIN FOR r IN c LOOP UPDATE t SET a = 1 WHERE CURRENT OF c; END LOOP; END"),
+    ("c refcursor", "BEGIN PERFORM c; END"),
+    ("", "DECLARE c refcursor; d refcursor := 'p'; BEGIN OPEN c FOR SELECT 1; MOVE c; PERFORM d; END"),
+])
+def test_a_cursor_of_the_body_alone(arguments: str, body: str) -> None:
+    """What OPEN names by itself is nobody else's."""
+    assert body_of("plpgsql", definition(body, "plpgsql", arguments)).opaque is None
+
+
 @pytest.mark.parametrize(("text", "expected"), [
     ("SELECT a, t.b, p.t.c FROM t", {(None, "a"), ("t", "b"), ("t", "c")}), ("SELECT * FROM t", {(None, "*")}), ("SELECT t.* FROM t", {("t", "*")}),
     ("TABLE t", {(None, "*")}), ("SELECT (t).a FROM t", {(None, "t"), (None, "a")}), ("SELECT (t).* FROM t", {(None, "t"), (None, "*")}),

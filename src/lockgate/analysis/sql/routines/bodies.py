@@ -16,7 +16,7 @@ import pgparse
 from lockgate.analysis.sql.code import Name
 from lockgate.analysis.sql.effects import MOST_BLOCKS, read
 from lockgate.analysis.sql.errors import NotUnderstood
-from lockgate.analysis.sql.parser import parse_trees
+from lockgate.analysis.sql.parser import nodes, parse_trees
 from lockgate.analysis.sql.reading import Node, Reading, qualified, strings
 from lockgate.analysis.sql.routines.declarations import stored
 from lockgate.analysis.sql.routines.plpgsql import UNREADABLE, Evaluation, Script, Unreadable, script_of
@@ -206,6 +206,9 @@ def _body(source: Source) -> Body:
         raise Unreadable("it runs a statement that leaves something in the session")
     if statement.forbidden is not None or statement.application is not None:
         raise Unreadable(_SETTING)
+    if any(node["CurrentOfExpr"].get("cursor_name") not in script.cursors
+           for step in source.steps for node in nodes(step.tree) if "CurrentOfExpr" in node):
+        raise Unreadable("it changes the row of a cursor that it may not have opened")
     types, rows = set(source.types), {(None, name) for name in script.rows}
     for text in script.types:
         for path in _PATH.findall(text):

@@ -24,6 +24,8 @@ from lockgate.analysis.sql.text import require_flat
 
 DYNAMIC: Final = "it runs SQL that it makes at run time"
 UNREADABLE: Final = "its body cannot be read"
+_FOREIGN_CURSOR: Final = "it uses a cursor whose name it may have from elsewhere"
+"""A name picks any portal of the session: one that was bound and never judged, or one that the session reads later."""
 
 MOST_EVALUATIONS: Final = 4_096
 """Statements and expressions of one body. Each costs some 50 microseconds; a client can send a body, too."""
@@ -136,6 +138,7 @@ class Script:
     closed: set[str] = field(default_factory=set)
     catches: bool = False
     renames: bool = False           # a variable may have a second name
+    cursors: frozenset[str] = frozenset()       # variables that name no portal but one that the body has opened
 
 
 def script_of(parameters: list[Node], returns: Node, body: str) -> Script:
@@ -173,10 +176,17 @@ def script_of(parameters: list[Node], returns: Node, body: str) -> Script:
         raise Unreadable("it is too long")
     if hides_default(body, records):
         raise Unreadable("it declares a record with a default")
-    walk = _Walk(function, gone, runs_constants=text == body)
-    walk.run()
+    walk = _Walk(function, gone, _given(parameters), runs_constants=text == body)
     walk.script.renames = has_alias(body)
+    walk.run()
     return walk.script
+
+
+def _given(parameters: list[Node]) -> frozenset[str]:
+    """The names that parameters with a value have in a body."""
+    return frozenset(
+        node.get("name") or f"${number}" for number, node in enumerate(parameters, 1)
+        if node.get("mode") not in ("FUNC_PARAM_OUT", "FUNC_PARAM_TABLE"))
 
 
 def _header(parameters: list[Node], returns: Node, *, keeps_types: bool) -> str:
@@ -215,13 +225,25 @@ def _queries(tree: Any) -> Iterator[str]:
             yield node["query"]
 
 
+def _words(text: str) -> set[str]:
+    """Everything in a text that may be the name of a variable."""
+    try:
+        return {name for node in nodes(pgparse.parse(text)) for name in strings(node.get("fields"))}
+    except (pgparse.PGQueryError, RecursionError):
+        raise Unreadable(UNREADABLE) from None
+
+
 class _Walk:
-    def __init__(self, function: Node, gone: frozenset[str], runs_constants: bool) -> None:
+    def __init__(self, function: Node, gone: frozenset[str], given: frozenset[str], runs_constants: bool) -> None:
         self.function = function
         self.script = Script(rows=gone)
+        self.given = given
         self.runs_constants = runs_constants
         self.names: list[str] = []
         self.taken: set[str] = set()            # texts that were visited
+        self.cursors: set[int] = set()          # numbers of variables that are opened, fetched from, moved or closed
+        self.valued: set[int] = set()           # … that have a value other than what OPEN gives them
+        self.calls: list[str] = []              # texts of CALL, which gives values to what it names
 
     def run(self) -> None:
         for datum in self.function.get("datums", ()):
@@ -230,6 +252,16 @@ class _Walk:
         self._node("PLpgSQL_stmt_block", action.get("PLpgSQL_stmt_block", {}), frozenset())
         if not self.taken.issuperset(_queries(self.function)):
             raise Unreadable(UNREADABLE)        # a second witness: an expression is somewhere that no role leads to
+        self._require_own_cursors()
+
+    def _require_own_cursors(self) -> None:
+        """Every cursor that the body uses is one that it opens, under a name that the server makes."""
+        names = {self._name(number) for number in self.cursors}
+        if not self.cursors.isdisjoint(self.valued):
+            raise Unreadable(_FOREIGN_CURSOR)
+        if names and any(self.script.renames or not names.isdisjoint(_words(text)) for text in self.calls):
+            raise Unreadable(_FOREIGN_CURSOR)
+        self.script.cursors = frozenset(names - {self._name(number) for number in self.valued})
 
     def _text(self, expression: Node) -> str:
         text = str(expression["PLpgSQL_expr"].get("query", ""))
@@ -250,6 +282,8 @@ class _Walk:
         if kind != "PLpgSQL_var":
             return
         self.script.types.add(body.get("datatype", {}).get("PLpgSQL_type", {}).get("typname", ""))
+        if "default_val" in body or ("lineno" not in body and name in self.given):
+            self.valued.add(len(self.names) - 1)
         for key in ("default_val", "cursor_explicit_expr"):
             if key in body:
                 sql = self._text(body[key])
@@ -272,6 +306,10 @@ class _Walk:
             return under
         if kind in _ENDS:
             self._add(_ENDS[kind], (), under)
+        if "curvar" in fields:
+            self.cursors.add(body.get("curvar", 0))
+        if body.get("is_call"):
+            self.calls.append(self._text(body["expr"]))
         targets = self._targets(body, fields)
         parameters = tuple(f"SELECT {self._text(item)}" for item in body.get("params", ()) if fields.get("params") == "params")
         start = len(self.script.evaluations)
@@ -349,12 +387,16 @@ class _Walk:
             value = body.get(name)
             if role in ("varno", "opened"):
                 found.append(self._name(value or 0))        # a number 0 is left out
-            if role in ("opened", "closed"):
+            if role == "varno":
+                self.valued.add(value or 0)
+            elif role in ("opened", "closed"):
                 (self.script.opened if role == "opened" else self.script.closed).add(self._name(value or 0))
             elif role == "into" and value is not None:
                 for kind, variable in value.items():
                     if kind == "PLpgSQL_row":
-                        found += [item["name"] for item in variable.get("fields", ()) if item is not None]
+                        fields_of = [item for item in variable.get("fields", ()) if item is not None]
+                        found += [item["name"] for item in fields_of]
+                        self.valued.update(item.get("varno", 0) for item in fields_of)
                     else:
                         found.append(variable.get("refname", ""))
             elif role == "diagnostics" and value is not None:
@@ -366,6 +408,7 @@ class _Walk:
             diagnostic = item["PLpgSQL_diag_item"]
             # what an error said is as good as `sqlerrm`; the other diagnostics hold no value of a row
             source = "sqlerrm" if is_stacked else "found"
+            self.valued.add(diagnostic.get("target", 0))
             self._add(f"SELECT {source}", (self._name(diagnostic.get("target", 0)),), frozenset())
 
     def _name(self, index: int) -> str:
