@@ -28,6 +28,7 @@ def vocabulary() -> Vocabulary:
     return Vocabulary(
         facts=frozenset().union(*(spec.facts for spec in specs)),
         verbs=frozenset().union(*(spec.verbs for spec in specs)),
+        qualified={fact: example for spec in specs for fact, example in spec.qualified.items()},
     )
 
 

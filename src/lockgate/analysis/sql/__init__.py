@@ -24,11 +24,11 @@ from lockgate.analysis.sql.placement import Placed
 from lockgate.analysis.sql.predicates import Lookup, ResultMask, ShownColumn
 from lockgate.analysis.sql.recent import Recent
 from lockgate.analysis.sql.session import SHOWS_VALUES, Reach, SessionNames
-from lockgate.analysis.sql.statement import FACTS, RESOLVED, VERBS, Masked, Naming, Statement
+from lockgate.analysis.sql.statement import FACTS, QUALIFIED, RESOLVED, VERBS, Masked, Naming, Statement
 from lockgate.analysis.sql.touched import Touched, touched
 
 __all__ = [
-    "ESTIMATES", "FACTS", "QUESTION", "RESOLVED", "SHOWS_VALUES", "VERBS", "AnalysisLimits", "Analyzer", "Catalogue",
+    "ESTIMATES", "FACTS", "QUALIFIED", "QUESTION", "RESOLVED", "SHOWS_VALUES", "VERBS", "AnalysisLimits", "Analyzer", "Catalogue",
     "CopyOptions", "Cover", "Estimate", "KnownColumns", "Literal", "Lookup", "Masked", "Naming", "NotUnderstood", "Placed",
     "Reach", "Recent", "ResultMask", "SessionNames", "ShownColumn", "Statement", "Touched", "column_names", "enforce_masks",
     "is_explainable", "literals", "read_estimate", "redacted", "replaced", "touched",
