@@ -22,7 +22,7 @@ from lockgate.model import CustomDetector
 
 Problem = tuple[Location, str]
 
-_PARTS = 4
+PARTS = 4
 """Of a glob that begins with a connection's name."""
 
 _GLOB = re.compile(r"[^.\s]+(\.[^.\s]+){0,3}")
@@ -135,7 +135,7 @@ def _globs(
 def _connection_of(glob: str) -> str | None:
     """The part of a glob that names connections, None where it names none."""
     parts = glob.split(".")
-    return parts[0] if len(parts) == _PARTS else None
+    return parts[0] if len(parts) == PARTS else None
 
 
 def _is_elsewhere(label: LabelSettings, connections: tuple[str, ...]) -> bool:

@@ -98,7 +98,7 @@ class Enforcement:
     """One row of the enforcement table: how one rule is held on one connection.
 
     `problem` is None when it is; otherwise the gateway refuses to start with it (I5). `doubt` is what is probably a
-    mistake, and starts all the same.
+    mistake, and starts all the same. `subject` is what of the rule the row is about (a glob), to find its line.
     """
 
     connection: str
@@ -107,6 +107,7 @@ class Enforcement:
     how: str
     problem: str | None = None
     doubt: str | None = None
+    subject: str = ""
 
 
 @dataclass(frozen=True, slots=True)

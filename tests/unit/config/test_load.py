@@ -263,3 +263,32 @@ def test_duplicate_listener_addresses_and_server_names_are_found(tmp_path: Path)
               "policies:")
     text = changed("policies:", second).replace("    credential", "    server_names: [a.example]\n    credential", 1)
     assert "leads to connection `crm` already" in problems(tmp_path, text)[0]
+
+
+@pytest.mark.parametrize(("old", "new", "says"), [
+    ("    allow: connect", "    deny: nobody", "lockgate.yaml:13: no rule allows anything, so nobody can connect"),
+    ("    audit: full", "    notice: true", "lockgate.yaml:29: rule `everything-on-record` only gives notice"),
+    ("policies:", "labels: {pii.x: {columns: ['*.x']}}\npolicies:", "lockgate.yaml:12: no mask uses the label `pii.x`"),
+    ("with: null", "with: null, lookups: 5/h", "lockgate.yaml:20: `lookups` counts with `predicates: equality` only"),
+    ("    audit: full", "    limit: {rows: 0}", "lockgate.yaml:29: `rows: 0` lets no statement return a row"),
+])
+def test_what_is_probably_a_mistake_is_doubted(tmp_path: Path, old: str, new: str, says: str) -> None:
+    """It is valid, and told all the same, with its line."""
+    found = [line.removeprefix(f"{tmp_path}/") for line in load_text(tmp_path, changed(old, new)).doubts]
+    assert [line[:len(says)] for line in found] == [says]
+
+
+def test_no_policies_are_doubted_and_a_sound_file_is_not(tmp_path: Path) -> None:
+    """Nothing is said where there is nothing to say."""
+    (found,) = load_text(tmp_path, GOOD.partition("policies:")[0]).doubts
+    assert "there are no policies, so nobody can connect" in found
+    sound = changed("with: null", "with: null, predicates: equality, lookups: 5/h")
+    assert load_text(tmp_path, GOOD).doubts == load_text(tmp_path, sound).doubts == ()
+
+
+def test_a_rule_and_its_globs_have_lines(tmp_path: Path) -> None:
+    """Also those of a label, and a glob as it is on its connection."""
+    loaded = load_text(tmp_path, changed("policies:\n", "labels: {pii: {names: [ssn], columns: [crm.a.b.c]}}\npolicies:\n").replace(
+        "{detect: [credit_card, aws_key], with: partial}", "{labels: [pii], with: partial}"))
+    places = [loaded.place("hide-ssn", what).removeprefix(f"{tmp_path}/") for what in ("", "*.ssn", "a.b.c", "names ssn", "?")]
+    assert places == [f"lockgate.yaml:{line}" for line in (18, 21, 12, 12, 18)]

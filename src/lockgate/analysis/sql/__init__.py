@@ -15,7 +15,7 @@ from lockgate.analysis.sql.analyzer import AnalysisLimits, Analyzer
 from lockgate.analysis.sql.catalogue import Catalogue
 from lockgate.analysis.sql.copying import CopyOptions
 from lockgate.analysis.sql.covers import Cover, KnownColumns
-from lockgate.analysis.sql.enforcement import column_names, enforce_masks
+from lockgate.analysis.sql.enforcement import column_names, enforce_masks, unknown_name
 from lockgate.analysis.sql.errors import NotUnderstood
 from lockgate.analysis.sql.estimates import ESTIMATES, QUESTION, Estimate, is_explainable, read_estimate
 from lockgate.analysis.sql.literals import Literal, literals, replaced
@@ -28,8 +28,8 @@ from lockgate.analysis.sql.statement import FACTS, QUALIFIED, RESOLVED, VERBS, M
 from lockgate.analysis.sql.touched import Touched, touched
 
 __all__ = [
-    "ESTIMATES", "FACTS", "QUALIFIED", "QUESTION", "RESOLVED", "SHOWS_VALUES", "VERBS", "AnalysisLimits", "Analyzer", "Catalogue",
-    "CopyOptions", "Cover", "Estimate", "KnownColumns", "Literal", "Lookup", "Masked", "Naming", "NotUnderstood", "Placed",
+    "ESTIMATES", "FACTS", "QUALIFIED", "QUESTION", "RESOLVED", "SHOWS_VALUES", "VERBS", "AnalysisLimits", "Analyzer",
+    "Catalogue", "CopyOptions", "Cover", "Estimate", "KnownColumns", "Literal", "Lookup", "Masked", "Naming", "NotUnderstood", "Placed",
     "Reach", "Recent", "ResultMask", "SessionNames", "ShownColumn", "Statement", "Touched", "column_names", "enforce_masks",
-    "is_explainable", "literals", "read_estimate", "redacted", "replaced", "touched",
+    "is_explainable", "literals", "read_estimate", "redacted", "replaced", "touched", "unknown_name",
 ]

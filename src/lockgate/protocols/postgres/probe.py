@@ -45,7 +45,8 @@ def probe(context: ProbeContext) -> Steps[Catalogue | Refusal]:
         known = settings_of(connection.options).known_columns
         return Catalogue.from_rows(found, context.version, fingerprint, None if known is None else KnownColumns(known))
     except Failure as failure:
-        return Refusal(RefusalCode.BACKEND_UNAVAILABLE, failure.problem.message, hint=failure.problem.hint)
+        return Refusal(RefusalCode.BACKEND_UNAVAILABLE, failure.problem.message, hint=failure.problem.hint,
+                       cause=failure.cause)
     except RemoteProtocolError:
         return Refusal(RefusalCode.BACKEND_UNAVAILABLE,
                        f"the catalogue of connection {connection.name} could not be read")
