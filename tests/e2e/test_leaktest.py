@@ -202,6 +202,21 @@ def test_one_column_without_a_label_is_found_out(bench: Bench, tmp_path: Path, m
     assert "plain" not in done.shapes("leak")
 
 
+@pytest.mark.parametrize(("column", "where", "says"), [
+    ("public.people.emial", "id < 20", "public.people.emial cannot be read: "),
+    ("public.poeple.email", "id < 20", "public.poeple.email cannot be read: "),
+    ("public.people.email", "idd < 20", "public.people.email cannot be read: "),
+    ("public.people.email", "id < 0", "public.people.email has no rows to read"),
+])
+def test_columns_that_cannot_be_read_are_no_success(
+    bench: Bench, front: Gateway, tmp_path: Path, column: str, where: str, says: str
+) -> None:
+    """What answers every shape with an error, or with nothing, was not tested."""
+    (tmp_path / "canaries").write_text("person7@secret.example\n")
+    done = bench.run(front.port, "--columns", column, "--canary-file", str(tmp_path / "canaries"), "--where", where, *QUICK)
+    assert (done.status, says in done.err) == (4, True), done.err
+
+
 def test_real_columns_are_tested_without_a_change(bench: Bench, front: Gateway, tmp_path: Path) -> None:
     """With values that stand there, read only: no leak through the gateway, many through a relay, nothing changed."""
     (tmp_path / "canaries").write_text("person7@secret.example\nperson8@secret.example\n\n")

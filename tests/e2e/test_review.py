@@ -136,6 +136,22 @@ def test_a_client_that_leaves_withdraws_its_ticket(front: Gateway, agent: str, d
     assert state == "withdrawn"
 
 
+def test_a_denial_in_ticket_mode_is_read_with_its_comment(front: Gateway, agent: str, dba: str) -> None:
+    """Nobody waits there, so the statement that comes again is answered with what the reviewer said."""
+    with psycopg.connect(front.dsn(agent), autocommit=True) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS denied_once (id int)")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("TRUNCATE denied_once")
+        ticket = wait_pending(front, dba, "TRUNCATE denied_once")["ticket"]
+        run("review", "deny", ticket, "--url", front.control_url, "--comment", "use archive_orders() instead",
+            env={"LOCKGATE_TOKEN": dba})
+        for _ in range(2):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege, match=r"use archive_orders\(\) instead") as caught:
+                connection.execute("TRUNCATE denied_once")
+            assert ticket in str(caught.value.diag.message_detail)
+        assert not [entry for entry in pending(front, dba) if "denied_once" in entry["statement"]]
+
+
 def test_ticket_mode_refuses_at_once_and_serves_one_retry(front: Gateway, agent: str, dba: str) -> None:
     """`mode: ticket`: the error names the ticket; after approval the same statement runs, once."""
     with psycopg.connect(front.dsn(agent), autocommit=True) as connection:

@@ -230,3 +230,63 @@ def test_a_crash_leaves_no_core_dump(own: Gateway) -> None:
     limits = Path(f"/proc/{own.process.pid}/limits").read_text()
     line = next(line for line in limits.splitlines() if line.startswith("Max core file size"))
     assert line.split()[4:6] == ["0", "0"]
+
+
+def checked(folder: Path, config: str, secret: str | None = PASSWORD, **values: Any) -> tuple[int, str]:
+    """`lockgate check` on a file: its exit status and what it said."""
+    path = folder / "lockgate.yaml"
+    path.write_text(config.format(folder=folder, port=free_port(), control=free_port(), **values))
+    environment = {name: value for name, value in os.environ.items() if name != "CRM_PASSWORD"}
+    done = subprocess.run(command("check", "-c", str(path)), capture_output=True, text=True, timeout=60, check=False,
+                          env=environment if secret is None else {**environment, "CRM_PASSWORD": secret})
+    assert "Traceback" not in done.stderr
+    assert PASSWORD not in done.stdout + done.stderr
+    return done.returncode, done.stdout + done.stderr
+
+
+MASKED = HEAD + """\
+  - name: hide
+    connections: [crm]
+    mask:
+      - {{columns: ["*.ssn"], with: redact}}
+      - {{columns: ["customers.emial"], with: redact}}
+"""
+
+
+def test_check_tells_a_misspelt_column_by_its_line(backend: Server, tokens: Issuer, tmp_path: Path) -> None:
+    """The line of the glob, and the closest name of the database."""
+    status, said = checked(tmp_path, MASKED, backend=backend.port, issuer=tokens.url)
+    line = 1 + (tmp_path / "lockgate.yaml").read_text().split("emial")[0].count("\n")
+    assert status == 1
+    assert (f"lockgate.yaml:{line}: rule hide on connection crm: `customers.emial` names no column of this database; write "
+            "`customers.email`") in said
+    assert "the gateway would refuse to start" in said
+
+
+def test_check_doubts_a_relation_that_is_not_there(backend: Server, tokens: Issuer, tmp_path: Path) -> None:
+    """It may be made later: a warning, and the exit status of a sound file."""
+    rules = HEAD + """\
+  - {{name: closed, connections: [crm], when: '"public.custmers" in op.tables', deny: closed}}
+"""
+    status, said = checked(tmp_path, rules, backend=backend.port, issuer=tokens.url)
+    assert status == 0
+    assert "rule closed on connection crm: there is no relation public.custmers; write `public.customers`" in said
+
+
+@pytest.mark.parametrize(("old", "new", "secret", "says"), [
+    ("", "", None, "connection crm: the environment variable CRM_PASSWORD is not set"),
+    ("", "", "wrong", "connection crm: the database refused user `app` or its password (SQLSTATE 28P01)"),
+    ("name: crm\n", "name: crmx\n", PASSWORD, "connection crmx: the database `crmx` does not exist; set `options.database`"),
+    ("127.0.0.1:{backend}", "127.0.0.1:{closed}", PASSWORD, " cannot be reached: connection refused"),
+])
+def test_check_says_why_a_connection_cannot_be_used(
+    backend: Server, tokens: Issuer, tmp_path: Path, old: str, new: str, secret: str | None, says: str
+) -> None:
+    """With the address, the account and the variable by name: whoever runs the gateway has to find them."""
+    closed = free_port()
+    status, said = checked(tmp_path, HEAD.replace(old, new, 1), secret, backend=backend.port, issuer=tokens.url, closed=closed)
+    assert status == 1
+    assert says in said
+    assert "rule *" not in said
+    if "refused" in says and "user" not in says:
+        assert f"connection crm: 127.0.0.1:{closed} cannot be reached" in said

@@ -5,10 +5,10 @@ installed, `enforcement` asks how rules are held, `gateway` runs it all, `reload
 file, `status` shows it to the control API.
 """
 
-from lockgate.app.configuration import compile_policy, load_configuration, vocabulary
+from lockgate.app.configuration import compile_policy, described, load_configuration, vocabulary
 from lockgate.app.enforcement import columns_of, enforcement_table
 from lockgate.app.gateway import Gateway, serve
 
 __all__ = [
-    "Gateway", "columns_of", "compile_policy", "enforcement_table", "load_configuration", "serve", "vocabulary",
+    "Gateway", "columns_of", "compile_policy", "described", "enforcement_table", "load_configuration", "serve", "vocabulary",
 ]

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from lockgate.config.load import Loaded, load
@@ -21,6 +21,9 @@ from lockgate.model import CustomDetector, Rule, Secret
 from lockgate.protocols import discover
 from lockgate.wire.spec import Enforcement, ProtocolSpec
 
+CONNECTION: Final = "*"
+"""In place of a rule, where a row of the enforcement table is about the connection itself."""
+
 
 def vocabulary() -> Vocabulary:
     """Every fact and verb that an installed protocol can report."""
@@ -28,6 +31,7 @@ def vocabulary() -> Vocabulary:
     return Vocabulary(
         facts=frozenset().union(*(spec.facts for spec in specs)),
         verbs=frozenset().union(*(spec.verbs for spec in specs)),
+        qualified={fact: example for spec in specs for fact, example in spec.qualified.items()},
     )
 
 
@@ -70,13 +74,16 @@ def rows_for(rules: Sequence[Rule], spec: ProtocolSpec, connection: Connection, 
     return spec.enforce(connection.name, connection.options, applying, catalogue)
 
 
+def described(loaded: Loaded, row: Enforcement) -> str:
+    """What is wrong with a rule on a connection, or with the connection, with the line that says so."""
+    what = row.problem or row.doubt
+    if row.rule == CONNECTION:
+        return f"connection {row.connection}: {what}"
+    return f"{loaded.place(row.rule, row.subject)}: rule {row.rule} on connection {row.connection}: {what}"
+
+
 def refuse_problems(loaded: Loaded, rows: Sequence[Enforcement]) -> None:
     """`ConfigError` for rules that cannot be enforced (I5), by name, line and reason."""
-    origins = {rule.name: rule.origin for rule in loaded.rules}
-    found = [
-        f"{origins.get(row.rule, loaded.source)}: rule {row.rule} cannot be enforced on connection "
-        f"{row.connection}: {row.problem}"
-        for row in rows if row.problem is not None
-    ]
+    found = [described(loaded, row) for row in rows if row.problem is not None]
     if found:
         raise ConfigError("\n".join(found), advice="`lockgate check` shows how every rule is enforced.")

@@ -13,7 +13,7 @@ from typing import Any
 
 import uvloop
 
-from lockgate.app.configuration import compile_policy, rows_for
+from lockgate.app.configuration import CONNECTION, compile_policy, rows_for
 from lockgate.app.gateway import Gateway
 from lockgate.config.load import Loaded
 from lockgate.config.settings import Connection
@@ -64,7 +64,7 @@ def columns_of(loaded: Loaded, name: str) -> list[str]:
     def look(_: ProtocolSpec, asked: Connection, catalogue: Any) -> list[Enforcement]:
         if catalogue is not None and spec.columns is not None:
             found.append(spec.columns(catalogue))
-        return [Enforcement(asked.name, "*", "columns", "")]
+        return [Enforcement(asked.name, CONNECTION, "columns", "")]
 
     only = replace(loaded, settings=loaded.settings.model_copy(update={"connections": (connection,)}), rules=())
     rows = uvloop.run(_ask_backends(only, look))
@@ -92,7 +92,7 @@ async def _ask_backends(loaded: Loaded, look: Check) -> list[Enforcement]:
                 keepers = tuple(gateway.host.keepers.values())
                 await gateway.first_looks(keepers)
                 rows += [
-                    Enforcement(keeper.connection.name, "*", "connect", "",
+                    Enforcement(keeper.connection.name, CONNECTION, "connect", "",
                                 keeper.complaint or "its backend does not let its catalogue be read")
                     for keeper in keepers if not keeper.is_checked
                 ]

@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from lockgate.app import enforcement_table, load_configuration
+from lockgate.app import described, enforcement_table, load_configuration
 from lockgate.config.load import Loaded
 from lockgate.errors import LockgateError
 from lockgate.wire.spec import Enforcement
@@ -39,14 +39,16 @@ def check(
     except LockgateError as error:
         _fail(error, as_json=as_json)
         raise typer.Exit(1) from None
-    problems = [row for row in rows if row.problem is not None]
+    problems = [described(loaded, row) for row in rows if row.problem is not None]
+    warnings = [*loaded.doubts, *(described(loaded, row) for row in rows if row.doubt is not None)]
     if as_json:
         typer.echo(json.dumps({
             "ok": not problems, "source": str(loaded.source), "policy": loaded.policy_hash, "offline": offline,
-            "enforcement": [asdict(row) for row in rows],
+            "problems": problems, "warnings": warnings, "enforcement": [asdict(row) for row in rows],
         }, indent=2))
     else:
-        _show(loaded, rows, offline=offline)
+        _show(rows)
+        _tell(loaded, problems, warnings, offline=offline)
     if problems:
         raise typer.Exit(1)
 
@@ -62,18 +64,24 @@ def _fail(error: LockgateError, *, as_json: bool) -> None:
     typer.echo("the gateway would refuse to start", err=True)
 
 
-def _show(loaded: Loaded, rows: Sequence[Enforcement], *, offline: bool) -> None:
+def _show(rows: Sequence[Enforcement]) -> None:
     if sys.stdout.isatty():
         _show_table(rows)
     else:
         for row in rows:
             typer.echo("\t".join((row.connection, row.rule, row.control, _how(row))))
+
+
+def _tell(loaded: Loaded, problems: Sequence[str], warnings: Sequence[str], *, offline: bool) -> None:
     if offline:
         typer.echo("offline: no backend was asked, so it is not known which columns the masks match")
-    problems = [row for row in rows if row.problem is not None]
-    for row in problems:
-        typer.echo(f"the gateway would refuse to start: rule {row.rule} on {row.connection}: {row.problem}", err=True)
-    if not problems:
+    for warning in warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    for problem in problems:
+        typer.echo(problem, err=True)
+    if problems:
+        typer.echo("the gateway would refuse to start", err=True)
+    else:
         count = len(loaded.settings.connections)
         typer.echo(f"{loaded.source}: valid, {len(loaded.rules)} rules on {count} connections, "
                    f"policy {loaded.policy_hash[:12]}")

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,8 +18,9 @@ from pydantic import BaseModel, ValidationError
 
 from lockgate.config.checks import check
 from lockgate.config.document import Document, Location, read
-from lockgate.config.policy_checks import Known
-from lockgate.config.rules import custom_of, rule_of
+from lockgate.config.doubts import doubts
+from lockgate.config.policy_checks import PARTS, Known
+from lockgate.config.rules import custom_of, labels_named, rule_of
 from lockgate.config.settings import Settings
 from lockgate.config.wording import explain
 from lockgate.errors import ConfigError
@@ -33,7 +34,8 @@ _NOTHING_KNOWN = Known()
 class Loaded:
     """A valid configuration. Paths in `settings` are absolute or relative to the file's folder;
     `policy_hash` is the hex SHA-256 of policies, labels, detectors, time zone, identity and connections (`config_hash`:
-    of all).
+    of all). `lines` says where a rule, or what a rule names (a glob, by rule and text), is written; `doubts` are what is
+    probably a mistake, each with its line.
     """
 
     settings: Settings
@@ -41,6 +43,13 @@ class Loaded:
     policy_hash: str
     config_hash: str
     source: Path
+    lines: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
+
+    def place(self, rule: str, subject: str = "") -> str:
+        """``file:line`` of what a rule names, or of the rule."""
+        line = self.lines.get((rule, subject)) or self.lines.get((rule, ""))
+        return str(self.source) if line is None else f"{self.source}:{line}"
 
 
 def load(path: Path, known: Known = _NOTHING_KNOWN) -> Loaded:
@@ -61,7 +70,9 @@ def load(path: Path, known: Known = _NOTHING_KNOWN) -> Loaded:
         rule_of(policy, settings.labels, customs, f"{path}:{document.line(('policies', index))}")
         for index, policy in enumerate(settings.policies)
     )
-    return Loaded(settings, rules, policy_hash(written), _digest(_dumped(written)), path)
+    return Loaded(
+        settings, rules, policy_hash(written), _digest(_dumped(written)), path, dict(_lines(settings, document)),
+        tuple(f"{path}:{line}: {text}" for line, text in sorted((document.line(at), text) for at, text in doubts(settings))))
 
 
 def policy_hash(settings: Settings) -> str:
@@ -75,6 +86,30 @@ def policy_hash(settings: Settings) -> str:
         "detectors": whole["detectors"],
         "timezone": whole["timezone"],
     })
+
+
+def _lines(settings: Settings, document: Document) -> Iterable[tuple[tuple[str, str], int]]:
+    """Where rules are, and the globs, patterns and types of their masks and labels, by the text that names them."""
+    for index, policy in enumerate(settings.policies):
+        yield (policy.name, ""), document.line(("policies", index))
+        for place, mask in enumerate(policy.mask):
+            at: Location = ("policies", index, "mask", place)
+            yield from _globs(policy.name, (*at, "columns"), mask.columns, document)
+            for name in labels_named(mask.labels, settings.labels):
+                label = settings.labels[name]
+                yield from _globs(policy.name, ("labels", name, "columns"), label.columns, document)
+                yield from _globs(policy.name, ("labels", name, "names"), label.names, document, "names ")
+                yield from _globs(policy.name, ("labels", name, "types"), label.types, document, "type ")
+
+
+def _globs(
+    rule: str, at: Location, globs: Iterable[str], document: Document, word: str = ""
+) -> Iterable[tuple[tuple[str, str], int]]:
+    for place, glob in enumerate(globs):
+        line = document.line((*at, place))
+        yield (rule, word + glob), line
+        if not word and glob.count(".") == PARTS - 1:
+            yield (rule, glob.partition(".")[2]), line      # as it is on its connection
 
 
 # ---------------------------------------------------------------- passes

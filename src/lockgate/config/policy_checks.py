@@ -6,20 +6,24 @@ Apart from `checks`, which does the same for the rest of the file. Each check yi
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 
 import re2
 from pydantic import BaseModel
 
 from lockgate.config.document import Location
-from lockgate.config.policies import MaskSettings, PolicySettings
+from lockgate.config.policies import LabelSettings, MaskSettings, PolicySettings
 from lockgate.config.rules import custom_of, labels_named
 from lockgate.config.settings import Settings
 from lockgate.config.wording import closest
 from lockgate.model import CustomDetector
 
 Problem = tuple[Location, str]
+
+PARTS = 4
+"""Of a glob that begins with a connection's name."""
 
 _GLOB = re.compile(r"[^.\s]+(\.[^.\s]+){0,3}")
 _PATH = re.compile(r"\$(\.\.?[A-Za-z_][A-Za-z0-9_]*|\.\.?\*|\[\*\]|\[[0-9]{1,6}\]|\[\"[^\"\\]{1,200}\"\]){1,64}")
@@ -52,7 +56,7 @@ def check_policies(settings: Settings, known: Known) -> Iterator[Problem]:
         at: Location = ("labels", name)
         if not (label.columns or label.names or label.types or label.detect):
             yield at, f"label `{name}` names nothing; give it columns, names, types or detect"
-        yield from _globs((*at, "columns"), label.columns)
+        yield from _globs((*at, "columns"), label.columns, settings)
         yield from _patterns((*at, "names"), label.names)
         yield from _detectors((*at, "detect"), label.detect, known)
     for index, policy in enumerate(settings.policies):
@@ -77,22 +81,26 @@ def _policy(at: Location, policy: PolicySettings, settings: Settings, known: Kno
     if policy.review is not None and not all(group.strip() for group in policy.review.by):
         yield (*at, "review", "by"), "a reviewers' group has no name; write the group as the token names it"
     for index, mask in enumerate(policy.mask):
-        yield from _mask((*at, "mask", index), mask, settings, known)
+        yield from _mask((*at, "mask", index), mask, policy, settings, known)
     for index, request in enumerate(policy.requests):
         yield from _detectors((*at, "requests", index, "detect"), request.detect, known)
     if policy.limit is not None and policy.limit == type(policy.limit)():
         yield (*at, "limit"), "`limit` bounds nothing; give it rows, task_rows or changed"
 
 
-def _mask(at: Location, mask: MaskSettings, settings: Settings, known: Known) -> Iterator[Problem]:
+def _mask(at: Location, mask: MaskSettings, policy: PolicySettings, settings: Settings, known: Known) -> Iterator[Problem]:
     if sum(map(bool, (mask.columns, mask.detect, mask.labels))) != 1:
         yield at, ("a mask is for `columns`, for `labels` or for `detect`, one of them; write two masks where you "
                    "need both")
-    yield from _globs((*at, "columns"), mask.columns)
+    yield from _globs((*at, "columns"), mask.columns, settings, policy.connections)
     yield from _detectors((*at, "detect"), mask.detect, known)
     for place, glob in enumerate(mask.labels):
-        if not labels_named((glob,), settings.labels):
+        names = labels_named((glob,), settings.labels)
+        if not names:
             yield (*at, "labels", place), f"unknown label `{glob}`; {closest(glob, settings.labels)}"
+        elif policy.connections and all(_is_elsewhere(settings.labels[name], policy.connections) for name in names):
+            yield (*at, "labels", place), (
+                f"`{glob}` names columns of other connections than the rule's ({', '.join(policy.connections)})")
     for place, path in enumerate(mask.paths):
         if not _PATH.fullmatch(path) or len(path) > _LONGEST_PATTERN:
             yield (*at, "paths", place), f"`{path}` is not a path; write something like $.ssn, $.items[*].card or $..ssn"
@@ -105,12 +113,40 @@ def _mask(at: Location, mask: MaskSettings, settings: Settings, known: Known) ->
         yield (*at, "with"), "what a detector finds can be hidden with partial, redact or null"
 
 
-def _globs(at: Location, globs: tuple[str, ...]) -> Iterator[Problem]:
+def _globs(
+    at: Location, globs: tuple[str, ...], settings: Settings, only: tuple[str, ...] = ()
+) -> Iterator[Problem]:
+    """Forms, and that a first part of four names a connection: of those in `only`, where it is given."""
+    connections = [connection.name for connection in settings.connections]
     for place, glob in enumerate(globs):
+        first = _connection_of(glob)
         if not _GLOB.fullmatch(glob):
             yield (*at, place), (
                 f"`{glob}` is not a column glob; write connection.schema.relation.column, schema.relation.column, "
                 "relation.column or *.column")
+        elif first is not None and not _names_one(first, connections):
+            yield (*at, place), f"`{glob}` begins with the unknown connection `{first}`; {closest(first, connections)}"
+        elif first is not None and only and not _names_one(first, only):
+            yield (*at, place), (
+                f"`{glob}` is on another connection than the rule; {closest(first, only)}, or change the rule's "
+                "`connections`")
+
+
+def _connection_of(glob: str) -> str | None:
+    """The part of a glob that names connections, None where it names none."""
+    parts = glob.split(".")
+    return parts[0] if len(parts) == PARTS else None
+
+
+def _is_elsewhere(label: LabelSettings, connections: tuple[str, ...]) -> bool:
+    """Whether a label names columns alone, and those on other connections only."""
+    firsts = [_connection_of(glob) for glob in label.columns]
+    return not (label.names or label.types or label.detect) and bool(firsts) and all(
+        first is not None and not _names_one(first, connections) for first in firsts)
+
+
+def _names_one(glob: str, connections: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, glob) for name in connections)
 
 
 def _patterns(at: Location, patterns: tuple[str, ...]) -> Iterator[Problem]:

@@ -54,8 +54,9 @@ class ReviewStore(Protocol):
 
     def get(self, ticket: str) -> Review | None: ...
 
-    def usable(self, binding: str, now: float) -> Review | None:
-        """The newest pending or approved, unexpired ticket with this binding."""
+    def standing(self, binding: str, now: float) -> Review | None:
+        """The unexpired ticket that answers a request with this binding: an approved one before a pending one before a
+        denied one, the newest first."""
 
     def transition(self, review: Review, expected: str) -> bool:
         """Store `review` if the stored state still is `expected` (compare and swap)."""

@@ -8,6 +8,7 @@ only keeps tickets. Rules:
   within its life.
 - The reviewer is somebody else than the requester, and in the groups that the rules name.
 - An approval takes effect only once its record is durable.
+- Where clients do not wait, a denial answers every retry of the same statement for the rest of its life.
 - A held request whose client leaves is withdrawn; nobody can approve it afterwards.
 
 Everything runs on the driver's thread; `expire_due` is called by the driver's timer.
@@ -142,10 +143,17 @@ class ReviewDesk:
     # ------------------------------------------------------------ asking
 
     def request(self, ask: Ask) -> Approval | Refusal | Hold:
-        """Use an approval that exists, join a ticket that is pending, or open a new one."""
+        """Use an approval that exists, join a ticket that is pending, or open a new one.
+
+        Who does not wait reads a denial when the statement comes again; who waited has read it, and may ask anew.
+        """
         bound = binding(ask)
         now = self._clock.now()
-        found = self._store.usable(bound, now)
+        found = self._store.standing(bound, now)
+        if found is not None and found.state is ReviewState.DENIED:
+            if ask.terms.mode is ReviewMode.TICKET:
+                return _denied(found)
+            found = None
         if found is not None and found.state is ReviewState.APPROVED:
             approval = self._use(found)
             if approval is not None:

@@ -74,6 +74,18 @@ class Campaign:
         return tuple(name for name, shot in self._ground.probes.items()
                      if self._search.found(self._deliver(Shape(name, "probe", shot), shot, way)))
 
+    def obstacle(self) -> str:
+        """Why a plain read of a labelled column brings no rows, so that firing at it would test nothing; "" where all
+        bring some."""
+        for name, shot in self._ground.probes.items():
+            read = self._deliver(Shape(name, "probe", shot), shot, self._options.ways[0])
+            if read.rows:
+                continue
+            if read.code or read.end:
+                return f"{name} cannot be read: {read.reason or _ended(read.end)[1]}"
+            return f"{name} has no rows to read"
+        return ""
+
     def _shots(self, shapes: Sequence[Shape]) -> Iterator[tuple[Shape, str]]:
         ways = self._options.ways
         wanted = [shape for shape in shapes if not self._options.groups or shape.group in self._options.groups]

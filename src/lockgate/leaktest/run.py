@@ -101,11 +101,21 @@ def _fire(plan: Plan, ground: Ground, keeper: Keeper | None, tell: Tell) -> Outc
     campaign = Campaign(ground, connect(plan.suite, plan.gateway, ground.opening), plan.options, restore, _progress(tell))
     try:
         unmasked = _wait(plan, ground, campaign, tell)
+        if ground.is_read_only:
+            _require_rows(campaign)
         results = campaign.fire()
         benign = campaign.fire_benign()
     finally:
         campaign.close()
     return Outcome(results, benign, _control(plan, ground, keeper, tell), unmasked)
+
+
+def _require_rows(campaign: Campaign) -> None:
+    """`ConfigError` where nothing would be tested: a misspelt column answers every shape with an error, an empty one with
+    nothing, and neither is a leak."""
+    obstacle = campaign.obstacle()
+    if obstacle:
+        raise ConfigError(obstacle, advice="Name a column as schema.table.column, and with --where rows that are there.")
 
 
 def _wait(plan: Plan, ground: Ground, campaign: Campaign, tell: Tell) -> tuple[str, ...]:

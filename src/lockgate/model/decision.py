@@ -81,7 +81,8 @@ class Refusal:
     """A request that goes no further, worded so that an agent can act on it.
 
     `reason` and `hint` are shown to the client: they name no column or rule that the caller may
-    not know of. `rule` is the deciding rule's name, `ticket` the review to ask about.
+    not know of. `rule` is the deciding rule's name, `ticket` the review to ask about. `cause` is for those who run the
+    gateway (its log, `lockgate check`) and is never sent to a client.
     """
 
     code: RefusalCode
@@ -89,3 +90,4 @@ class Refusal:
     rule: str | None = None
     ticket: str | None = None
     hint: str | None = None
+    cause: str | None = None

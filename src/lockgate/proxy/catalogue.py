@@ -183,7 +183,7 @@ class Keeper:
         self._flight = None
         if isinstance(value, Refusal):
             self._host.counters.catalogue_loads["failed"] += 1
-            self._complain(value.reason)
+            self._complain(value.cause or value.reason)
         else:
             self._take(value)
             self._complain("")

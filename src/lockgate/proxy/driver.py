@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -61,11 +62,11 @@ def place(fault: BaseException) -> str:
     return f"{'/'.join(last.filename.split('/')[-3:])}:{last.lineno} in {last.name}"
 
 
-def unreachable(connection: str) -> Refusal:
+def unreachable(connection: str, cause: str | None = None) -> Refusal:
     """What a client reads when the backend cannot be used; the reason is in the log."""
     return Refusal(
         RefusalCode.BACKEND_UNAVAILABLE, f"the backend of connection {connection} cannot be reached",
-        hint="Nothing was executed. Try again later; if it stays so, tell those who run the gateway.",
+        hint="Nothing was executed. Try again later; if it stays so, tell those who run the gateway.", cause=cause,
     )
 
 
@@ -299,7 +300,7 @@ class Driver:
         except BackendError as error:
             log.warning("backend unreachable", reason=error.args[0], connection=connection.name)
             self.host.counters.errors["backend.unreachable"] += 1
-            answer = unreachable(connection.name)
+            answer = unreachable(connection.name, f"{connection.address} cannot be reached: {error.args[0]}")
         self._resume(lane, token, answer)
 
     def _credential(self, lane: Lane, step: Credential) -> Any:
@@ -311,7 +312,7 @@ class Driver:
             return Refusal(
                 RefusalCode.BACKEND_UNAVAILABLE,
                 f"the gateway has no usable credential for connection {connection.name}",
-                hint="Tell those who run the gateway; its log says what is missing.",
+                hint="Tell those who run the gateway; its log says what is missing.", cause=error.args[0],
             )
 
     def _connection(self) -> Connection:
@@ -333,7 +334,7 @@ class Driver:
             stream = TlsStream(client_context(tls.mode, tls.ca, step.alpn), server_side=False, server_name=name)
         except (ConfigError, ValueError) as error:
             log.error("backend TLS unusable", connection=connection.name, reason=str(error.args[0]))
-            return refusal
+            return replace(refusal, cause=f"its TLS settings cannot be used: {error.args[0]}")
         return self._handshake(lane, self.server, stream, step.initial, refusal)
 
     def _handshake(
@@ -361,7 +362,7 @@ class Driver:
         if error is not None:
             log.info("TLS handshake failed", side=side.value, reason=error.args[0], **self._names())
             self.host.counters.errors[f"tls.{side.value}"] += 1
-            waiting.resolve(refusal)
+            waiting.resolve(replace(refusal, cause=f"TLS: {error.args[0]}"))
             return
         waiting.resolve(TlsInfo(stream.server_name, stream.alpn, self._end_point(side, stream)))
 

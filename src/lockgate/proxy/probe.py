@@ -70,7 +70,8 @@ class Probe(Driver):
         self._release()
         if self._landed is not None:
             log.warning("no catalogue", connection=self._context.connection.name, cause=cause)
-            self._land(unreachable(self._context.connection.name))
+            connection = self._context.connection
+            self._land(unreachable(connection.name, f"{connection.address}: the look at its catalogue {cause}"))
 
     def _record(self, lane: Lane, step: Record) -> Any:
         if step.grants:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _OPEN = (ReviewState.PENDING.value, ReviewState.APPROVED.value)
 
+_STANDING = (ReviewState.APPROVED.value, ReviewState.PENDING.value, ReviewState.DENIED.value)
+
 
 class SqlReviewStore:
     """Every call is one short transaction; `StoreError` where the database fails."""
@@ -39,13 +41,13 @@ class SqlReviewStore:
             row = connection.execute(query).mappings().one_or_none()
         return None if row is None else _review(row)
 
-    def usable(self, binding: str, now: float) -> Review | None:
-        """An approved ticket with this binding before a pending one, the newest first."""
-        approved_first = case((reviews.c.state == ReviewState.APPROVED.value, 0), else_=1)
+    def standing(self, binding: str, now: float) -> Review | None:
+        """An approved ticket with this binding before a pending one before a denied one, the newest first."""
+        order = case({state: place for place, state in enumerate(_STANDING)}, value=reviews.c.state)
         query = (
             select(reviews)
-            .where(reviews.c.binding == binding, reviews.c.state.in_(_OPEN), reviews.c.expires_at > now)
-            .order_by(approved_first, desc(reviews.c.created_at))
+            .where(reviews.c.binding == binding, reviews.c.state.in_(_STANDING), reviews.c.expires_at > now)
+            .order_by(order, desc(reviews.c.created_at))
             .limit(1)
         )
         with self._transaction() as connection:

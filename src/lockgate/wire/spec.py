@@ -97,7 +97,8 @@ class ProbeContext:
 class Enforcement:
     """One row of the enforcement table: how one rule is held on one connection.
 
-    `problem` is None when it is; otherwise the gateway refuses to start with it (I5).
+    `problem` is None when it is; otherwise the gateway refuses to start with it (I5). `doubt` is what is probably a
+    mistake, and starts all the same. `subject` is what of the rule the row is about (a glob), to find its line.
     """
 
     connection: str
@@ -105,6 +106,8 @@ class Enforcement:
     control: str
     how: str
     problem: str | None = None
+    doubt: str | None = None
+    subject: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,8 @@ class ProtocolSpec:
     """Fact name → one line of documentation, for conditions (`op.<name>`) and the generated docs."""
     verbs: frozenset[str]
     """Every verb that this protocol can report."""
+    qualified: Mapping[str, str] = field(default_factory=dict)
+    """Fact that is a list of dotted names → an example of one, so that a condition with a part less is found."""
     columns: Callable[[Any], list[str]] | None = None
     """(catalogue) → the name of everything that a label can name, in order; None where there is no such thing."""
     leaktest: LeakSuite | None = None

@@ -178,15 +178,24 @@ def test_toast_is_closed() -> None:
 
 
 def test_enforcement_rows() -> None:
-    """A glob that names nothing or cannot be held is a problem; weaker masks by type are said."""
-    database = standard()
-    database.relation("typed", "ssn:int4 rights:aclitem")
-    rows = {row[0]: row for row in enforce_masks((
-        ColumnMask(("*.ssn", "nothing", "a.b.c.d", "pg_catalog.pg_class.relname"), MaskMethod.PARTIAL),
-        ColumnMask(("typed.*",), MaskMethod.REDACT)), database.catalogue())}
-    assert rows["*.ssn"] == ("*.ssn", ["p.t.ssn", "p.typed.ssn (redact)"], None)
-    assert rows["typed.*"][1] == ["p.typed.ssn", "p.typed.rights (null)"]
-    assert all(rows[glob][2] for glob in ("nothing", "a.b.c.d", "pg_catalog.pg_class.relname"))
+    """A glob that names nothing or cannot be held is a problem."""
+    rows = {row.what: row for row in enforce_masks(
+        (ColumnMask(("*.ssn", "nothing", "a.b.c.d", "pg_catalog.pg_class.relname"), MaskMethod.PARTIAL),),
+        standard().catalogue())}
+    assert [name for name, _ in rows["*.ssn"].columns] == ["p.t.ssn"]
+    assert rows["*.ssn"].problem is None
+    assert all(rows[glob].problem for glob in ("nothing", "a.b.c.d", "pg_catalog.pg_class.relname"))
+
+
+@pytest.mark.parametrize(("glob", "says"), [
+    ("t.snn", "`t.snn` names no column of this database; write `t.ssn`"),
+    ("*.snn", "`*.snn` names no column of this database; write `*.ssn`"),
+    ("p.T.ssn", "`p.T.ssn` names no column of this database; write `p.t.ssn`"),
+    ("zzzz.qqqq", "`zzzz.qqqq` names no column of this database"),
+])
+def test_a_misspelt_glob_is_told_with_the_closest_name(glob: str, says: str) -> None:
+    """In the form that was written: as many parts, wildcards as they are."""
+    assert enforce_masks((ColumnMask((glob,), MaskMethod.NULL),), standard().catalogue())[0].problem == says
 
 
 def _covers(database: Database, *masks: ColumnMask, known: tuple[str, ...] | None = None) -> dict[str, Cover]:
@@ -217,8 +226,8 @@ def test_new_columns_are_masked_until_somebody_lists_them() -> None:
     assert set(_covers(database, mask, known=())) == {"t.id", "t.name", "t.added", "u.id", "u.later"}
     assert _covers(database, mask) == {}            # no list: `enforce_masks` does not let the connection start
     rows = enforce_masks((mask,), database.catalogue())
-    assert rows[0][2] is not None
-    assert "known_columns" in rows[0][2]
+    assert rows[0].problem is not None
+    assert "known_columns" in rows[0].problem
 
 
 COVERS = st.builds(
@@ -241,7 +250,7 @@ def test_covers_compose_without_order(one: Cover, two: Cover, three: Cover) -> N
 def test_a_label_may_name_nothing_on_one_of_its_connections() -> None:
     """Of a label's globs one has to name something; a glob that a rule itself holds always has to."""
     catalogue = standard().catalogue()
-    assert [row[2] for row in enforce_masks((ColumnMask(("*.ssn", "*.iban"), MaskMethod.NULL, label="pii"),), catalogue)
+    assert [row.problem for row in enforce_masks((ColumnMask(("*.ssn", "*.iban"), MaskMethod.NULL, label="pii"),), catalogue)
             ] == [None]
-    assert enforce_masks((ColumnMask(("*.iban",), MaskMethod.NULL, label="pii"),), catalogue)[0][2] is not None
-    assert enforce_masks((ColumnMask(("*.ssn", "*.iban"), MaskMethod.NULL),), catalogue)[1][2] is not None
+    assert enforce_masks((ColumnMask(("*.iban",), MaskMethod.NULL, label="pii"),), catalogue)[0].problem is not None
+    assert enforce_masks((ColumnMask(("*.ssn", "*.iban"), MaskMethod.NULL),), catalogue)[1].problem is not None

@@ -140,6 +140,11 @@ def test_the_policy_hash_covers_what_decides_and_nothing_else(tmp_path: Path) ->
     ("with: partial", "with: partial, lookups: 0/h", "lockgate.yaml:21: `lookups`"),
     ('["*.ssn"]', "[]", "lockgate.yaml:20: a mask is for `columns`, for `labels` or for `detect`"),
     ('["*.ssn"]', '["a.b.c.d.e"]', "lockgate.yaml:20: `a.b.c.d.e` is not a column glob"),
+    ('["*.ssn"]', '["shop.public.customers.ssn"]',
+     "lockgate.yaml:20: `shop.public.customers.ssn` begins with the unknown connection `shop`; known are `crm`"),
+    ('["*.ssn"]', '["crn.public.customers.ssn"]', "the unknown connection `crn`; write `crm`"),
+    ('["*.ssn"]', '["x*.public.customers.ssn"]', "lockgate.yaml:20: `x*.public.customers.ssn` begins with the unknown"),
+    ("policies:", "labels: {pii: {columns: [crn.a.b.c]}}\npolicies:", "the unknown connection `crn`; write `crm`"),
     ("connections: [crm]\n    mask", "connections: [crn]\n    mask", "lockgate.yaml:18: unknown connection `crn`; write `crm`"),
     ("name: hide-ssn", "name: never-drop", "lockgate.yaml:25: name `never-drop` is taken by another of the policies"),
     ("name: hide-ssn", "name: Hide SSN", "lockgate.yaml:17: `name` must be a name"),
@@ -179,6 +184,32 @@ def test_the_policy_hash_covers_what_decides_and_nothing_else(tmp_path: Path) ->
 def test_a_mistake_is_told_with_its_line_and_the_remedy(tmp_path: Path, old: str, new: str, says: str) -> None:
     """file:line: what is wrong; what to write instead."""
     assert any(says in line for line in problems(tmp_path, changed(old, new))), problems(tmp_path, changed(old, new))
+
+
+TWO = GOOD.replace("policies:\n", """\
+  - {name: shop, protocol: echo, address: "shop.internal:5432", credential: {user: app}}
+labels:
+  pii.there: {columns: ["shop.public.customers.phone"]}
+  pii.either: {columns: ["shop.public.customers.phone", "*.phone"]}
+policies:
+""").replace('["*.ssn"], with: null', '%s')
+
+
+@pytest.mark.parametrize(("mask", "says"), [
+    ('{columns: ["shop.public.customers.ssn"], with: redact}',
+     "`shop.public.customers.ssn` is on another connection than the rule; known are `crm`, or change the rule's"),
+    ('{labels: [pii.there], with: redact}', "`pii.there` names columns of other connections than the rule's (crm)"),
+    ('{labels: [pii.either], with: redact}', ""), ('{labels: ["pii.*"], with: redact}', ""),
+    ('{columns: ["c*.public.customers.ssn"], with: redact}', ""), ('{columns: ["*.*.*.ssn"], with: redact}', ""),
+])
+def test_a_mask_is_on_a_connection_of_its_rule(tmp_path: Path, mask: str, says: str) -> None:
+    """One that could hide nothing anywhere is a mistake, and not silence."""
+    text = TWO.replace('{columns: %s}', mask)
+    assert mask in text
+    if says:
+        assert any(says in line for line in problems(tmp_path, text)), problems(tmp_path, text)
+    else:
+        load_text(tmp_path, text)
 
 
 def test_all_mistakes_are_told_at_once_in_the_order_of_lines(tmp_path: Path) -> None:
@@ -232,3 +263,32 @@ def test_duplicate_listener_addresses_and_server_names_are_found(tmp_path: Path)
               "policies:")
     text = changed("policies:", second).replace("    credential", "    server_names: [a.example]\n    credential", 1)
     assert "leads to connection `crm` already" in problems(tmp_path, text)[0]
+
+
+@pytest.mark.parametrize(("old", "new", "says"), [
+    ("    allow: connect", "    deny: nobody", "lockgate.yaml:13: no rule allows anything, so nobody can connect"),
+    ("    audit: full", "    notice: true", "lockgate.yaml:29: rule `everything-on-record` only gives notice"),
+    ("policies:", "labels: {pii.x: {columns: ['*.x']}}\npolicies:", "lockgate.yaml:12: no mask uses the label `pii.x`"),
+    ("with: null", "with: null, lookups: 5/h", "lockgate.yaml:20: `lookups` counts with `predicates: equality` only"),
+    ("    audit: full", "    limit: {rows: 0}", "lockgate.yaml:29: `rows: 0` lets no statement return a row"),
+])
+def test_what_is_probably_a_mistake_is_doubted(tmp_path: Path, old: str, new: str, says: str) -> None:
+    """It is valid, and told all the same, with its line."""
+    found = [line.removeprefix(f"{tmp_path}/") for line in load_text(tmp_path, changed(old, new)).doubts]
+    assert [line[:len(says)] for line in found] == [says]
+
+
+def test_no_policies_are_doubted_and_a_sound_file_is_not(tmp_path: Path) -> None:
+    """Nothing is said where there is nothing to say."""
+    (found,) = load_text(tmp_path, GOOD.partition("policies:")[0]).doubts
+    assert "there are no policies, so nobody can connect" in found
+    sound = changed("with: null", "with: null, predicates: equality, lookups: 5/h")
+    assert load_text(tmp_path, GOOD).doubts == load_text(tmp_path, sound).doubts == ()
+
+
+def test_a_rule_and_its_globs_have_lines(tmp_path: Path) -> None:
+    """Also those of a label, and a glob as it is on its connection."""
+    loaded = load_text(tmp_path, changed("policies:\n", "labels: {pii: {names: [ssn], columns: [crm.a.b.c]}}\npolicies:\n").replace(
+        "{detect: [credit_card, aws_key], with: partial}", "{labels: [pii], with: partial}"))
+    places = [loaded.place("hide-ssn", what).removeprefix(f"{tmp_path}/") for what in ("", "*.ssn", "a.b.c", "names ssn", "?")]
+    assert places == [f"lockgate.yaml:{line}" for line in (18, 21, 12, 12, 18)]

@@ -108,10 +108,11 @@ class FakeStore:
     def get(self, ticket: str) -> Review | None:
         return self.reviews.get(ticket)
 
-    def usable(self, binding: str, now: float) -> Review | None:
+    def standing(self, binding: str, now: float) -> Review | None:
+        order = ("approved", "pending", "denied")
         found = [review for review in self.reviews.values()
-                 if review.binding == binding and review.expires_at > now and review.state in ("pending", "approved")]
-        return min(found, key=lambda review: (review.state != "approved", -review.created_at), default=None)
+                 if review.binding == binding and review.expires_at > now and review.state in order]
+        return min(found, key=lambda review: (order.index(review.state), -review.created_at), default=None)
 
     def transition(self, review: Review, expected: str) -> bool:
         if self.reviews[review.ticket].state != expected:

@@ -76,6 +76,30 @@ def test_an_approved_ticket_serves_a_retry_in_another_session_once() -> None:
     assert refused(made.desk.request(replace(ASK, session="s3", terms=TICKETS))).ticket != ticket
 
 
+def test_a_denial_answers_the_retries_of_who_did_not_wait() -> None:
+    """With its comment, for the same statement of the same requester, until the ticket expires; nothing new is asked."""
+    made = Desk()
+    ticket = str(refused(made.desk.request(replace(ASK, terms=TICKETS))).ticket)
+    made.desk.deny(ticket, DBA, "use archive_orders() instead")
+    for session in ("s2", "s3"):
+        answer = refused(made.desk.request(replace(ASK, session=session, terms=TICKETS)))
+        assert (answer.code, answer.ticket) == (RefusalCode.REVIEW_DENIED, ticket)
+        assert "use archive_orders() instead" in answer.reason
+    other = refused(made.desk.request(replace(ASK, text="something else", terms=TICKETS)))
+    assert (other.code, other.ticket == ticket) == (RefusalCode.REVIEW_PENDING, False)
+    assert refused(made.desk.request(replace(ASK, parameters=("9",), terms=TICKETS))).code is RefusalCode.REVIEW_PENDING
+    made.clock.time += TERMS.expires + 1
+    assert refused(made.desk.request(replace(ASK, terms=TICKETS))).code is RefusalCode.REVIEW_PENDING
+
+
+def test_who_waited_for_a_denial_may_ask_anew() -> None:
+    """It was read then."""
+    made = Desk()
+    hold = made.hold()
+    made.desk.deny(hold.ticket, DBA)
+    assert made.hold().ticket != hold.ticket
+
+
 def test_a_pending_ticket_is_joined() -> None:
     """Asking again for the same thing opens no second ticket."""
     made = Desk()

@@ -110,6 +110,17 @@ def test_changes_are_rolled_back_and_real_columns_only_read() -> None:
     assert judged(plain(), lambda _: said(), replace(GROUND, is_read_only=True))[1].asked[0][2] is Inside.READ_ONLY
 
 
+@pytest.mark.parametrize(("answer", "obstacle"), [
+    (said(b"xxxx"), ""), (said(b"xxxx", end="too much"), ""), (said(), "t.ssn has no rows to read"),
+    (said(code="42703", reason="no such column"), "t.ssn cannot be read: no such column"),
+    (said(end="held"), "t.ssn cannot be read: it waits for a person's approval"),
+])
+def test_a_column_that_brings_no_rows_is_nothing_to_fire_at(answer: Delivery, obstacle: str) -> None:
+    """An error or an empty result tells nothing about masks, and would count as no leak."""
+    ground = replace(GROUND, probes={"t.ssn": Shot(("SELECT ssn",))}, is_read_only=True)
+    assert Campaign(ground, lambda: Server(lambda _: answer), Options(("one",))).obstacle() == obstacle
+
+
 def test_a_dead_session_is_replaced() -> None:
     """One shape that ends the session does not end the test."""
     made: list[Server] = []

@@ -46,16 +46,19 @@ def test_a_transition_happens_once(store: SqlReviewStore) -> None:
     assert store.get(REVIEW.ticket) == used
 
 
-def test_usable_prefers_approved_then_newest_and_never_expired(store: SqlReviewStore) -> None:
+def test_what_stands_is_approved_then_pending_then_denied_the_newest_and_never_expired(store: SqlReviewStore) -> None:
     """What a retry gets is an approval if there is one."""
+    denied = replace(REVIEW, ticket="LG-D", created_at=99.0, state=ReviewState.DENIED)
+    store.create(denied)
+    assert store.standing("b" * 64, 50.0) == denied
     store.create(REVIEW)
     store.create(replace(REVIEW, ticket="LG-2", created_at=9.0))
-    assert store.usable("b" * 64, 50.0) == replace(REVIEW, ticket="LG-2", created_at=9.0)
+    assert store.standing("b" * 64, 50.0) == replace(REVIEW, ticket="LG-2", created_at=9.0)
     approved = replace(REVIEW, ticket="LG-3", created_at=0.5, state=ReviewState.APPROVED)
     store.create(approved)
-    assert store.usable("b" * 64, 50.0) == approved
-    assert store.usable("b" * 64, 100.0) is None
-    assert store.usable("c" * 64, 50.0) is None
+    assert store.standing("b" * 64, 50.0) == approved
+    assert store.standing("b" * 64, 100.0) is None
+    assert store.standing("c" * 64, 50.0) is None
 
 
 def test_lists_are_newest_first_and_bounded(store: SqlReviewStore) -> None:

@@ -16,7 +16,7 @@ from lockgate.analysis.sql.catalogue import Catalogue
 from lockgate.analysis.sql.copying import CopyOptions
 from lockgate.analysis.sql.covers import Cover, KnownColumns
 from lockgate.analysis.sql.cursors import Reach
-from lockgate.analysis.sql.enforcement import column_names, enforce_masks
+from lockgate.analysis.sql.enforcement import column_names, enforce_masks, unknown_name
 from lockgate.analysis.sql.errors import NotUnderstood
 from lockgate.analysis.sql.estimates import ESTIMATES, QUESTION, Estimate, is_explainable, read_estimate
 from lockgate.analysis.sql.literals import Literal, literals, replaced
@@ -25,12 +25,12 @@ from lockgate.analysis.sql.placement import Placed
 from lockgate.analysis.sql.predicates import Lookup, ResultMask, ShownColumn
 from lockgate.analysis.sql.recent import Recent
 from lockgate.analysis.sql.session import SHOWS_VALUES, SessionNames
-from lockgate.analysis.sql.statement import FACTS, RESOLVED, VERBS, Masked, Naming, Statement
+from lockgate.analysis.sql.statement import FACTS, QUALIFIED, RESOLVED, VERBS, Masked, Naming, Statement
 from lockgate.analysis.sql.touched import Touched, touched
 
 __all__ = [
-    "ESTIMATES", "FACTS", "QUESTION", "RESOLVED", "SHOWS_VALUES", "VERBS", "AnalysisLimits", "Analyzer", "Catalogue",
-    "CopyOptions", "Cover", "Estimate", "KnownColumns", "Literal", "Lookup", "Masked", "Naming", "NotUnderstood", "Placed",
+    "ESTIMATES", "FACTS", "QUALIFIED", "QUESTION", "RESOLVED", "SHOWS_VALUES", "VERBS", "AnalysisLimits", "Analyzer",
+    "Catalogue", "CopyOptions", "Cover", "Estimate", "KnownColumns", "Literal", "Lookup", "Masked", "Naming", "NotUnderstood", "Placed",
     "Reach", "Recent", "ResultMask", "SessionNames", "ShownColumn", "Statement", "Touched", "column_names", "enforce_masks",
-    "is_explainable", "literals", "read_estimate", "redacted", "replaced", "touched",
+    "is_explainable", "literals", "read_estimate", "redacted", "replaced", "touched", "unknown_name",
 ]

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import islice
+from typing import Final, NamedTuple
 
 from lockgate.analysis.sql.catalogue import Catalogue, Column
 from lockgate.analysis.sql.covers import is_named
-from lockgate.analysis.sql.masks import TEXTUAL, redacted
-from lockgate.model import ColumnMask, MaskMethod
+from lockgate.model import ColumnMask
 
-Row = tuple[str, list[str], str | None]
+_MOST_COMPARED: Final = 20_000
+"""Names among which the closest to a misspelt one is looked for: each costs some microseconds."""
+
+
+class Row(NamedTuple):
+    """One way of naming columns: the word for it, the mask with this way alone, the columns that it names (with their
+    full names), and why it cannot be held, or None."""
+
+    what: str
+    mask: ColumnMask
+    columns: list[tuple[str, Column]]
+    problem: str | None
 
 
 def enforce_masks(masks: tuple[ColumnMask, ...], catalogue: Catalogue) -> list[Row]:
-    """For each way of naming columns: the columns that it names, and why it cannot be held, or None.
+    """A row for each way of naming columns.
 
     A glob or pattern that names nothing is a problem: a mistyped name must not look like protection. (One of a
     label is not, where another of the label's names something here: a label is for every connection.) So is one
@@ -23,10 +36,19 @@ def enforce_masks(masks: tuple[ColumnMask, ...], catalogue: Catalogue) -> list[R
     rows: list[Row] = []
     for mask in masks:
         found = [_row(what, one, catalogue) for what, one in _ways(mask)]
-        if mask.label and any(columns for _, columns, _ in found):
-            found = [row for row in found if row[1]]
+        if mask.label and any(row.columns for row in found):
+            found = [row for row in found if row.columns]
         rows += found
     return rows
+
+
+def unknown_name(fact: str, name: str, catalogue: Catalogue) -> str | None:
+    """Why no statement of this database can have `name` in a fact of `QUALIFIED`, or None: a condition may misspell it."""
+    names = column_names(catalogue) if fact == "columns" else [
+        f"{relation.schema}.{relation.name}" for relation in catalogue.relations]
+    if name in names or name.startswith(("pg_", "information_schema.")):
+        return None
+    return f"there is no {'column' if fact == 'columns' else 'relation'} {name}{_suggestion(name, names)}"
 
 
 def column_names(catalogue: Catalogue) -> list[str]:
@@ -55,26 +77,31 @@ def _row(what: str, mask: ColumnMask, catalogue: Catalogue) -> Row:
     for glob in mask.columns:
         parts = glob.split(".")
         if len(parts) > 3 or "" in parts:
-            return (what, [], "write it as column, relation.column or schema.relation.column")
+            return Row(what, mask, [], "write it as column, relation.column or schema.relation.column")
         if len(parts) == 3 and parts[0] in ("pg_catalog", "information_schema"):
-            return (what, [], "columns of system relations cannot be masked; sensitive ones are closed anyway")
+            return Row(what, mask, [], "columns of system relations cannot be masked; sensitive ones are closed anyway")
     if mask.is_new and catalogue.known is None:
-        return (what, [], ("the connection has no list of known columns; write one under its options.known_columns "
-                          "(`lockgate columns` prints it)"))
+        return Row(what, mask, [], ("the connection has no list of known columns; write one under its options.known_columns "
+                                   "(`lockgate columns` prints it)"))
     found = [
-        f"{relation.schema}.{relation.name}.{column.name}{_note(column, mask.method)}"
+        (f"{relation.schema}.{relation.name}.{column.name}", column)
         for relation in catalogue.relations if not relation.is_system
         for column in relation.columns if is_named(mask, relation, column, catalogue.known)
     ]
-    if mask.is_new:
-        return (what, found or ["(none now)"], None)
-    return (what, found, None if found else "names no column of this database")
+    if found or mask.is_new:
+        return Row(what, mask, found, None)
+    suggestion = _suggestion(what, _like(what, catalogue)) if mask.columns else ""
+    return Row(what, mask, [], f"`{what}` names no column of this database{suggestion}")
 
 
-def _note(column: Column, method: MaskMethod) -> str:
-    """What is shown instead of what was asked for, where the type has no such mask."""
-    if method is MaskMethod.PARTIAL and column.base not in TEXTUAL:
-        return " (redact)" if redacted(column) is not None else " (null)"
-    if method is MaskMethod.REDACT and redacted(column) is None:
-        return " (null)"
-    return ""
+def _like(glob: str, catalogue: Catalogue) -> Iterator[str]:
+    """The names of columns in the form of a glob: as many parts, and where a part of it stands for many, that part."""
+    parts = glob.split(".")
+    for name in column_names(catalogue):
+        own = name.split(".")[-len(parts):]
+        yield ".".join(part if any(mark in part for mark in "*?[") else word for part, word in zip(parts, own, strict=False))
+
+
+def _suggestion(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(islice(dict.fromkeys(known), _MOST_COMPARED)), 1, 0.6)
+    return f"; write `{near[0]}`" if near else ""

@@ -53,6 +53,11 @@ FACTS: Final[Mapping[str, str]] = {
 }
 """Fact name → one line of documentation. Verbs are added by the policy engine."""
 
+QUALIFIED: Final[Mapping[str, str]] = {
+    "tables": "public.customers", "tables_written": "public.customers", "columns": "public.customers.email",
+}
+"""Facts that hold names from the catalogue, with an example of one."""
+
 RESOLVED: Final = ("tables", "tables_written", "columns")
 """Facts that need a catalogue, but where no relation is named at all."""
 

@@ -33,15 +33,17 @@ from lockgate.govern.masking.fake import fake_mask
 from lockgate.govern.masking.json_paths import JsonPaths
 from lockgate.govern.masking.json_values import dates_only, leaf_of, paths_mask
 from lockgate.govern.masking.keyed_hash import hash_mask
-from lockgate.govern.masking.keys import MaskKeys
+from lockgate.govern.masking.keys import MASTER_BYTES, MaskKeys
 from lockgate.govern.masking.partial import partial_mask
 from lockgate.govern.masking.preserving import preserving_mask
 from lockgate.govern.masking.redaction import Replace, constant, redaction
 from lockgate.govern.masking.tokens import token_mask
-from lockgate.model import MaskMethod
+from lockgate.model import MaskMethod, Secret
 
 _BY_ELEMENT: Final = frozenset(
     (MaskMethod.DATE_SHIFT, MaskMethod.FPE, MaskMethod.TOKEN, MaskMethod.HASH, MaskMethod.FAKE))
+_ANY_KEYS: Final = MaskKeys(Secret("00" * MASTER_BYTES))
+"""For the question whether there is a mask; no value is masked with them."""
 _TEXT: Final = ColumnType(25)
 _NUMERIC: Final = ColumnType(1700)
 
@@ -90,6 +92,18 @@ def value_mask(terms: MaskTerms, column: ColumnType, binary: bool, keys: MaskKey
         return ValueMask(redact, constant(column, binary))
     single = _single(terms, inner, binary, keys) if inner is column or method in _BY_ELEMENT else None
     return ValueMask(redact if single is None else _by_element(column, binary, redact, single))
+
+
+def fits(method: MaskMethod, paths: frozenset[str], column: ColumnType) -> bool:
+    """Whether the mask works on values of the column's type; False where they are redacted instead, or hidden as a
+    whole where `paths` ask for parts."""
+    inner = column.element or column
+    if paths:
+        return inner.name in ("json", "jsonb")
+    if method in (MaskMethod.NULL, MaskMethod.REDACT):
+        return True
+    terms = MaskTerms(method, b"any", "any")
+    return (inner is column or method in _BY_ELEMENT) and _single(terms, inner, False, _ANY_KEYS) is not None
 
 
 def _nothing(_value: bytes) -> bytes | None:

@@ -14,12 +14,13 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cel
 
 from lockgate.errors import ConfigError
 from lockgate.govern.policy import names
+from lockgate.govern.policy.tokens import Token, comparisons, text, tokens_of
 
 MAX_LENGTH = 4096
 """Characters of one condition; the parser recurses over what it reads."""
@@ -27,16 +28,8 @@ MAX_LENGTH = 4096
 EVALUATION_ERRORS = (ValueError, TypeError, RuntimeError, ArithmeticError, LookupError)
 """What evaluation raises on purpose. Anything else ends in the pipeline's stage wrapper."""
 
-_TOKEN = re.compile(
-    r"""(?P<comment>//[^\n]*)
-      | (?P<string>[rR]?(?:\"{3}(?:[^\\]|\\.)*?\"{3}|'{3}(?:[^\\]|\\.)*?'{3}
-                         |"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'))
-      | (?P<name>[A-Za-z_][A-Za-z0-9_]*)
-      | (?P<number>\d[\w.]*)
-      | (?P<sign>==|!=|&&|\|\||<=|>=|\S)""",
-    re.VERBOSE | re.DOTALL,
-)
 _MACROS = frozenset({"all", "exists", "exists_one", "existsOne", "map", "filter"})
+_SPELT = {"=": "==", "and": "&&", "or": "||", "not": "!", "AND": "&&", "OR": "||", "NOT": "!"}
 _OPERATOR = re.compile(r"[^A-Za-z0-9]|@")
 _PRESENCE = re.compile(r"\bhas\s*\(")
 
@@ -50,12 +43,8 @@ class Vocabulary:
 
     facts: Collection[str] | None = None
     verbs: Collection[str] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Token:
-    kind: str
-    text: str
+    qualified: Mapping[str, str] = field(default_factory=dict)
+    """Facts that are lists of dotted names, with an example of one."""
 
 
 class Condition:
@@ -105,18 +94,17 @@ def compile_condition(source: str, vocabulary: Vocabulary = _ANYTHING) -> Condit
     """The condition, or `ConfigError` with what to write instead (without file and line)."""
     if len(source) > MAX_LENGTH:
         raise ConfigError(f"the condition is longer than {MAX_LENGTH} characters; split the rule")
+    tokens = tokens_of(source)
     try:
         program = cel.compile(source)
     except EVALUATION_ERRORS as error:
-        raise ConfigError(f"the condition is not valid CEL: {_brief(error)}") from None
-    tokens = [_Token(found.lastgroup or "", found.group()) for found in _TOKEN.finditer(source)
-              if found.lastgroup != "comment"]
+        raise ConfigError(f"the condition is not valid CEL: {_meant(tokens) or _brief(error)}") from None
     bound = _bound_names(tokens)
     _require_known_variables(program, bound)
     _require_known_functions(program)
     uses = _names_used(tokens, bound)
     _require_known_names(uses, vocabulary)
-    _require_known_verbs(tokens, vocabulary)
+    _require_comparable(tokens, vocabulary)
     _require_literal_patterns(tokens)
     _require_boolean(program, uses)
     return Condition(source, program, uses)
@@ -134,7 +122,7 @@ def problem(source: str, vocabulary: Vocabulary = _ANYTHING) -> str | None:
 # ---------------------------------------------------------------- checks
 
 
-def _bound_names(tokens: list[_Token]) -> frozenset[str]:
+def _bound_names(tokens: list[Token]) -> frozenset[str]:
     """The variables of `all`, `exists`, `map` … (``list.exists(x, …)``)."""
     bound = set()
     for at in range(len(tokens) - 4):
@@ -158,13 +146,13 @@ def _require_known_functions(program: cel.Program) -> None:
             raise ConfigError(f"unknown function `{function}`; {_closest(function, names.FUNCTIONS)}")
 
 
-def _names_used(tokens: list[_Token], bound: frozenset[str]) -> frozenset[str]:
+def _names_used(tokens: list[Token], bound: frozenset[str]) -> frozenset[str]:
     """Every ``root.name`` and ``root["name"]``; a root used otherwise is refused."""
     uses = set()
     for at, token in enumerate(tokens):
-        if token.kind != "name" or token.text not in names.ROOTS or _text(tokens, at - 1) == ".":
+        if token.kind != "name" or token.text not in names.ROOTS or text(tokens, at - 1) == ".":
             continue
-        after, name, end = _text(tokens, at + 1), _text(tokens, at + 2), _text(tokens, at + 3)
+        after, name, end = text(tokens, at + 1), text(tokens, at + 2), text(tokens, at + 3)
         if after == "." and end != "(" and name.isidentifier():
             uses.add(f"{token.text}.{name}")
         elif after == "[" and end == "]" and name[:1] in "\"'" and name[1:-1].isidentifier():
@@ -189,37 +177,35 @@ def _require_known_names(uses: frozenset[str], vocabulary: Vocabulary) -> None:
             raise ConfigError(f"unknown name `{use}`; {_closest(name, known, root + '.')}")
 
 
-def _require_known_verbs(tokens: list[_Token], vocabulary: Vocabulary) -> None:
-    """A misspelt verb would never match: ``op.verb == "delte"``, ``op.verb in […]``, ``"x" in op.verbs``."""
-    if vocabulary.verbs is None:
-        return
-    for at in range(len(tokens)):
-        if [token.text for token in tokens[at:at + 2]] != ["op", "."] or _text(tokens, at - 1) == ".":
-            continue
-        name, sign = _text(tokens, at + 2), _text(tokens, at + 3)
-        literals: list[str] = []
-        if name == "verb" and sign in ("==", "!="):
-            literals = [_text(tokens, at + 4)]
-        elif name == "verb" and sign == "in" and _text(tokens, at + 4) == "[":
-            for token in tokens[at + 5:]:
-                if token.text == "]":
-                    break
-                literals.append(token.text)
-        before = _text(tokens, at - 1)
-        if before in (("in",) if name == "verbs" else ("==", "!=") if name == "verb" else ()):
-            literals = [_text(tokens, at - 2)]
-        for literal in literals:
-            if literal[:1] in ("'", '"') and literal[1:-1] not in vocabulary.verbs:
-                raise ConfigError(f"unknown verb {literal}; {_closest(literal[1:-1], vocabulary.verbs)}")
+def _require_comparable(tokens: list[Token], vocabulary: Vocabulary) -> None:
+    """A comparison that no request can satisfy would never match: a misspelt verb, a list and a text, a relation
+    without its schema."""
+    for found in comparisons(tokens):
+        example = vocabulary.qualified.get(found.fact)
+        if found.is_whole and found.fact in ("verbs", *vocabulary.qualified):
+            word = found.literal if example is None else _qualified(found.literal, example)
+            one = f'`op.verb == "{word}"` or ' if example is None else ""
+            raise ConfigError(f'`op.{found.fact}` is a list; write {one}`"{word}" in op.{found.fact}`')
+        if found.fact in ("verb", "verbs") and vocabulary.verbs is not None and found.literal not in vocabulary.verbs:
+            raise ConfigError(f'unknown verb "{found.literal}"; {_closest(found.literal, vocabulary.verbs)}')
+        if example is not None and found.literal.count(".") < example.count("."):
+            raise ConfigError(f'`op.{found.fact}` holds names like {example}, and "{found.literal}" is never one; '
+                              f"write `{_qualified(found.literal, example)}`")
 
 
-def _require_literal_patterns(tokens: list[_Token]) -> None:
+def _qualified(name: str, example: str) -> str:
+    """A name with what it lacks in front, from an example of a whole one."""
+    missing = example.count(".") - name.count(".")
+    return ".".join((*example.split(".")[:max(missing, 0)], name))
+
+
+def _require_literal_patterns(tokens: list[Token]) -> None:
     """Patterns are written out, so that a wrong one is found now and not at the first request."""
     for at, token in enumerate(tokens):
-        if token.text != "matches" or token.kind != "name" or _text(tokens, at + 1) != "(":
+        if token.text != "matches" or token.kind != "name" or text(tokens, at + 1) != "(":
             continue
         pattern = tokens[at + 2] if at + 2 < len(tokens) else token
-        if pattern.kind != "string" or _text(tokens, at + 3) != ")":
+        if pattern.kind != "string" or text(tokens, at + 3) != ")":
             raise ConfigError('matches() takes one pattern in quotes: op.text.matches("^select ")')
         try:
             cel.evaluate(f'"".matches({pattern.text})')
@@ -250,15 +236,16 @@ def _require_boolean(program: cel.Program, uses: frozenset[str]) -> None:
         raise ConfigError(f"the condition gives a {type(value).__name__}; it must be true or false")
 
 
-def _text(tokens: list[_Token], at: int) -> str:
-    return tokens[at].text if 0 <= at < len(tokens) else ""
-
-
 def _closest(name: str, known: Collection[str], prefix: str = "") -> str:
     near = difflib.get_close_matches(name, list(known), 1, 0.6)
     if near:
         return f"write `{prefix}{near[0]}`"
     return "known are " + ", ".join(f"`{prefix}{item}`" for item in sorted(known))
+
+
+def _meant(tokens: list[Token]) -> str:
+    """What other languages write and CEL does not, with CEL's own; "" where nothing of it is there."""
+    return next((f"write `{_SPELT[token.text]}` instead of `{token.text}`" for token in tokens if token.text in _SPELT), "")
 
 
 def _brief(error: BaseException) -> str:

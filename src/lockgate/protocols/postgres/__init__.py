@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lockgate.analysis.sql import FACTS, VERBS, column_names
+from lockgate.analysis.sql import FACTS, QUALIFIED, VERBS, column_names
 from lockgate.protocols.postgres.enforcement import enforce
 from lockgate.protocols.postgres.leaktest import SUITE
 from lockgate.protocols.postgres.login import login
@@ -20,6 +20,7 @@ SPEC = ProtocolSpec(
     enforce=enforce,
     facts=FACTS,
     verbs=VERBS,
+    qualified=QUALIFIED,
     columns=column_names,
     leaktest=SUITE,
 )

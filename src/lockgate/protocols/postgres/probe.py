@@ -46,7 +46,8 @@ def probe(context: ProbeContext) -> Steps[Catalogue | Refusal]:
         return Catalogue.from_rows(found, context.version, fingerprint,
                                    None if known is None else KnownColumns(known), previous)
     except Failure as failure:
-        return Refusal(RefusalCode.BACKEND_UNAVAILABLE, failure.problem.message, hint=failure.problem.hint)
+        return Refusal(RefusalCode.BACKEND_UNAVAILABLE, failure.problem.message, hint=failure.problem.hint,
+                       cause=failure.cause)
     except RemoteProtocolError:
         return Refusal(RefusalCode.BACKEND_UNAVAILABLE,
                        f"the catalogue of connection {connection.name} could not be read")

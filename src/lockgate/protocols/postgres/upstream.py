@@ -77,20 +77,21 @@ class Upstream:
         rest, self._buffer, self._frames, self._position = self._buffer[self._position:], b"", [], 0
         return rest
 
-    def failure(self, what: str, sqlstate: str = "08006") -> Failure:
-        """A problem with the backend, in words for the client."""
+    def failure(self, what: str, sqlstate: str = "08006", cause: str | None = None) -> Failure:
+        """A problem with the backend, in words for the client; `cause` is for those who run the gateway."""
         return Failure(Problem(
             sqlstate, f"the database behind connection {self.connection.name} {what}", severity="FATAL",
             hint="Nothing was executed. Try again later; if it stays so, tell those who run the gateway.",
-        ))
+        ), cause or f"{self.connection.address}: the database {what}")
 
 
 class Failure(BackendError):
-    """The backend cannot be used; `problem` is what the client reads."""
+    """The backend cannot be used; `problem` is what the client reads, `cause` what those who run the gateway do."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, cause: str | None = None) -> None:
         super().__init__(problem.message)
         self.problem = problem
+        self.cause = cause
 
 
 @dataclass(slots=True)
@@ -107,15 +108,15 @@ def log_in(connection: Connection, database: str, parameters: Mapping[str, str])
     link = Upstream(connection)
     dialled = yield Dial()
     if type(dialled) is Refusal:
-        raise Failure(problem_of(dialled))
+        raise Failure(problem_of(dialled), dialled.cause)
     if connection.tls.mode != "disable":
         yield from _start_tls(link)
     yield from link.send(codec.startup(m.PROTOCOL_3_0, {
         "user": connection.credential.user, "database": database, **parameters,
     }))
     try:
-        yield from _authenticate(link)
-        ready = yield from _settle(link)
+        yield from _authenticate(link, database)
+        ready = yield from _settle(link, database)
     except RemoteProtocolError:
         raise link.failure("answered in a way that the gateway does not understand") from None
     return link, ready
@@ -156,18 +157,18 @@ def _start_tls(link: Upstream) -> Steps[None]:
         raise link.failure("does not offer TLS, which its configuration asks for")
     info = yield StartTls(Side.SERVER, alpn=(m.ALPN,))
     if type(info) is Refusal:
-        raise Failure(problem_of(info))
+        raise Failure(problem_of(info), info.cause)
     link.tls = info
 
 
-def _authenticate(link: Upstream) -> Steps[None]:
+def _authenticate(link: Upstream, database: str) -> Steps[None]:
     """Until AuthenticationOk. A backend that began SASL must end it: it has to prove itself too."""
     scram: ScramClient | None = None
     is_verified = False
     for _ in range(8):
         kind, body = yield from link.message()
         if kind == m.ERROR_RESPONSE:
-            raise _refused(link, body)
+            raise _refused(link, body, database)
         if kind in (m.NOTICE_RESPONSE, m.NEGOTIATE_VERSION):
             continue
         if kind != m.AUTHENTICATION or len(body) < 4:
@@ -201,7 +202,7 @@ def _credential(link: Upstream) -> Steps[Secret]:
         raise link.failure("asks for a password and none is configured")
     secret = yield Credential()
     if type(secret) is Refusal:
-        raise Failure(problem_of(secret))
+        raise Failure(problem_of(secret), secret.cause)
     return secret  # type: ignore[no-any-return]
 
 
@@ -230,7 +231,7 @@ def _send_password(link: Upstream, code: int, salt: bytes) -> Steps[None]:
     yield from link.send(frame(m.PASSWORD, codec.text(answer)))
 
 
-def _settle(link: Upstream) -> Steps[Ready]:
+def _settle(link: Upstream, database: str) -> Steps[Ready]:
     """ParameterStatus and BackendKeyData until ReadyForQuery."""
     ready = Ready()
     for _ in range(200):
@@ -242,7 +243,7 @@ def _settle(link: Upstream) -> Steps[Ready]:
                     raise link.failure(f"runs with another {name} than {wanted}")
             return ready
         if kind == m.ERROR_RESPONSE:
-            raise _refused(link, body)
+            raise _refused(link, body, database)
         if kind == m.PARAMETER_STATUS:
             whole = frame(kind, body)
             name, value = codec.read_parameter(whole, 0, len(whole))
@@ -255,8 +256,8 @@ def _settle(link: Upstream) -> Steps[Ready]:
     raise RemoteProtocolError("start-up does not end")
 
 
-def _refused(link: Upstream, body: bytes) -> Failure:
-    """The backend's ErrorResponse, without what it says of account, host or database."""
+def _refused(link: Upstream, body: bytes, database: str) -> Failure:
+    """The backend's ErrorResponse: for the client without what it says of account, host or database."""
     whole = frame(m.ERROR_RESPONSE, body)
     found = codec.read_fields(whole, 0, len(whole))
     code = found.get("C", "")
@@ -264,4 +265,12 @@ def _refused(link: Upstream, body: bytes) -> Failure:
         return Failure(Problem(code, found.get("M", "a start-up parameter is wrong"), severity="FATAL"))
     if code in _PASSED_ON:
         return link.failure("takes no connections now", code)
-    return link.failure(f"refused the gateway's log-in (SQLSTATE {code[:5] or 'unknown'})")
+    state = code[:5] or "unknown"
+    user = link.connection.credential.user
+    causes = {
+        "3D000": f"the database `{database}` does not exist; set `options.database`",
+        "28P01": f"the database refused user `{user}` or its password",
+        "28000": f"the database takes no log-in of user `{user}` from here (no such user, or pg_hba.conf)",
+    }
+    cause = causes.get(state)
+    return link.failure(f"refused the gateway's log-in (SQLSTATE {state})", cause=cause and f"{cause} (SQLSTATE {state})")

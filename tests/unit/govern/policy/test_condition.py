@@ -7,7 +7,8 @@ import pytest
 from lockgate.errors import ConfigError
 from lockgate.govern.policy import Vocabulary, compile_condition, problem
 
-WORDS = Vocabulary({"relations", "has_where", "rows"}, {"select", "delete", "drop", "truncate"})
+WORDS = Vocabulary({"relations", "has_where", "rows", "tables", "columns"}, {"select", "delete", "drop", "truncate"},
+                   {"tables": "public.customers", "columns": "public.customers.email"})
 
 
 @pytest.mark.parametrize("source", [
@@ -24,6 +25,10 @@ WORDS = Vocabulary({"relations", "has_where", "rows"}, {"select", "delete", "dro
     'time.hour >= 18 || time.weekday > 5',
     "size(op.relations) > 3 ? session.rows > 10 : false",
     'connection.name == "crm"',
+    '"public.customers" in op.tables', 'op.tables.exists(t, t == "public.customers" || t in ["a.b", "c.d"])',
+    '["a.b", "a.c"].all(t, !(t in op.tables))', 'op.tables.exists(t, t.startsWith("archive."))', 'op.tables == []',
+    '"customers" in op.relations', 'op.relations.exists(t, t == "customers")', '"hr.people.salary" in op["columns"]',
+    'identity.groups.exists(t, t == "customers") || op.tables.exists(r, r == "a.b")',
 ])
 def test_sound_conditions_are_accepted(source: str) -> None:
     """Everything that the names page lists can be said."""
@@ -39,6 +44,18 @@ def test_sound_conditions_are_accepted(source: str) -> None:
     ('op.verb in ["drop", "trunacte"]', 'unknown verb "trunacte"; write `truncate`'),
     ('"dropp" in op.verbs', 'unknown verb "dropp"; write `drop`'),
     ('"dropp" == op.verb', 'unknown verb "dropp"'),
+    ("op.verbs == 'delete'", '`op.verbs` is a list; write `op.verb == "delete"` or `"delete" in op.verbs`'),
+    ("'delete' != op['verbs']", '`op.verbs` is a list; write `op.verb == "delete"`'),
+    ('op.tables == "customers"', '`op.tables` is a list; write `"public.customers" in op.tables`'),
+    ('"customers" in op.tables', '"customers" is never one; write `public.customers`'),
+    ('"email" in op["columns"]', '"email" is never one; write `public.customers.email`'),
+    ('"customers.email" in op.columns', "write `public.customers.email`"),
+    ('op.tables.exists(t, t == "orders")', '"orders" is never one; write `public.orders`'),
+    ('op.tables.exists(t, t in ["a.b", "orders"])', '"orders" is never one'),
+    ('["orders"].exists(t, t in op.tables)', '"orders" is never one'),
+    ('op.verb = "delete"', "write `==` instead of `=`"),
+    ('op.verb == "delete" and op.rows > 1', "write `&&` instead of `and`"),
+    ('not op.has_where', "write `!` instead of `not`"),
     ("time.hours > 3", "unknown name `time.hours`; write `time.hour`"),
     ("op.verb.beginsWith('x')", "unknown function `beginsWith`"),
     ('connection == "crm"', "write connection.name"),
