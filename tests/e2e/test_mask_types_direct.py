@@ -49,7 +49,8 @@ def test_masks_are_valid_for_their_types() -> None:
 def test_partial_masks() -> None:
     """`partial` shows an e-mail's first letter and domain, the last four of long texts, nothing of short ones."""
     values = {"ann@example.com": "axxx@example.com", "219-09-9999": "xxxx9999", "short": "xxxx", "": "xxxx", None: None,
-              "@handle-long": "xxxxlong", "a@b@c": "axxx@b"}
+              "@handle-long": "xxxxlong", "a@b@c": "xxxx", "me@b.org pin 4711": "xxxx4711", "p@ss-hunter2": "xxxxter2",
+              "ann@example.com\n": "xxxxcom\n", "ann@[10.0.0.1]": "xxxx0.1]"}
     with embedded() as server, psycopg.connect(server.dsn(), autocommit=True) as connection:
         connection.execute("create table p (id serial, v varchar(20))")
         for value in values:

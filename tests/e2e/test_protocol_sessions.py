@@ -83,7 +83,7 @@ def test_own_definitions_can_be_used_by_their_name(front: Gateway, agent: str, b
 
 @pytest.mark.parametrize("options", [
     "", "CSV", "(FORMAT csv, QUOTE '''', HEADER)", "(FORMAT csv, FORCE_QUOTE *, DELIMITER ';')",
-    "(NULL 'none', DELIMITER '|')", "(FORMAT binary)", "WITH CSV HEADER QUOTE AS '~'",
+    "(NULL 'none', DELIMITER '|')", "WITH CSV HEADER QUOTE AS '~'",
 ])
 def test_copy_hides_content_whatever_its_options(front: Gateway, agent: str, options: str) -> None:
     """A card number in a COPY is hidden in every format, and what surrounds it stays."""
@@ -94,6 +94,20 @@ def test_copy_hides_content_whatever_its_options(front: Gateway, agent: str, opt
         assert b"411111111111" not in found
         assert b"kept" in found
         assert b"line" in found
+
+
+@pytest.mark.parametrize("source", [
+    "(SELECT 4111111111111111)", "(SELECT 4111111111111111::numeric)", "(SELECT ARRAY[4111111111111111])",
+    "(SELECT int8range(4111111111111111, NULL))", "(SELECT 4111111111111111::text::xid8)", "plain",
+])
+def test_a_binary_copy_is_refused_where_numbers_are_looked_for(front: Gateway, agent: str, source: str) -> None:
+    """It names no types, and eight bytes may be a card's number or a moment; text, csv and the session go on."""
+    with psycopg.connect(front.dsn(agent), autocommit=True) as connection, connection.cursor() as cursor:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="FORMAT text or csv"), \
+                cursor.copy(f"COPY {source} TO STDOUT (FORMAT binary)") as copy:
+            b"".join(bytes(piece) for piece in copy)
+        with cursor.copy(f"COPY {source} TO STDOUT") as copy:
+            assert b"411111111111" not in b"".join(bytes(piece) for piece in copy)
 
 
 def test_a_token_as_a_sasl_response(front: Gateway, agent: str) -> None:

@@ -210,7 +210,10 @@ def test_redaction_shows_what_statements_show(connection: psycopg.Connection, ki
 def test_partial_shows_what_statements_show(connection: psycopg.Connection) -> None:
     """`partial` computed here and by the server is the same, for every textual type and length."""
     kinds = ("text", "varchar", "varchar(3)", "varchar(12)", "char(20)", "name")
-    values = ("ann@example.com", "219-09-9999", "short", "", "@handle-long", "a@b@c", "Jörg Müller", "ä@ö.de", "        x")
+    values = ("ann@example.com", "219-09-9999", "short", "", "@handle-long", "a@b@c", "Jörg Müller", "ä@ö.de", "        x",
+              "ann@example.com SSN 219-09-9999 pin 4711", "p@ssw0rd-hunter2", "ann@example.com\n", "a@b.c\na@b.cd", "a\n@b.cd",
+              "a.b+c_d'e@x-y.example.org", "a@b..org", "a@.org", "a@b.o1", "a@b.org.", "a b@c.org", "a@b.\u212aom", "ſ@b.ſom",
+              "\x7f@b.org", "\t@b.org", '"a"@b.org', "a\\@b.org", "a@B.ORG", "a@b.org@c.org")
     for kind in kinds:
         connection.execute(f"create table partial (id serial, v {kind})".encode())
         for value in values:

@@ -13,7 +13,7 @@ from typing import Final
 from lockgate.govern.masking.redaction import Replace
 
 _BOUNDS: Final = re.compile(rb"(?:\[-?[0-9]{1,11}:-?[0-9]{1,11}\])+=(?=\{)")
-_ITEM: Final = re.compile(rb'"((?:[^"\\]|\\.)*)"|([^{},"\\\s]+)|[{},]', re.DOTALL)
+_ITEM: Final = re.compile(rb'"((?:[^"\\]|\\.)*+)"|([^{},"\\\s]+)|[{},]', re.DOTALL)
 _ESCAPE: Final = re.compile(rb"\\(.)", re.DOTALL)
 _SPECIAL: Final = re.compile(rb'(["\\])')
 _BARE: Final = re.compile(rb"[^{},\"\\\s]+")

@@ -97,9 +97,10 @@ CREDENTIALS = (
     Detector(
         "github_token",
         r"gh[pousr]_[A-Za-z0-9_.-]{8}|github_pat_[A-Za-z0-9_]",
-        # Installation tokens (ghs_) may be JWTs with dots since 2026.
+        # Installation tokens (ghs_) may be JWTs with dots since 2026. None holds the beginning of another, so that
+        # a row of beginnings is read once.
         matches(
-            r"(?<![A-Za-z0-9])(?:gh[pousr]_[A-Za-z0-9]{36,255}|ghs_[A-Za-z0-9_-]{20,1000}(?:\.[A-Za-z0-9_-]+){1,2}"
+            r"(?<![A-Za-z0-9])(?:gh[pousr]_[A-Za-z0-9]{36,255}|ghs_(?:[A-Za-z0-9]|[_-](?!ghs_)){20,1000}+(?:\.[A-Za-z0-9_-]+){1,2}"
             r"|github_pat_[A-Za-z0-9_]{22,255})"
         ),
         _github_partial,

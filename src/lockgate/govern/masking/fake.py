@@ -22,7 +22,7 @@ from lockgate.govern.masking.redaction import Replace, padded
 LONGEST: Final = 4_096
 """Characters of a text that gets an invention."""
 
-_EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+_EMAIL: Final = re.compile(r"[^@\s]++@[^@\s][^@\s.]*+\.[^@\s]++")
 _NAME: Final = re.compile(r"[^\W\d_]+\.?(?:[ '-][^\W\d_]+\.?){0,3}")
 _LETTERS: Final = re.compile(r"[^\W\d_]+")
 _WORD: Final = re.compile(r"[^\W_]")

@@ -46,7 +46,8 @@ def _is_ssn_member(name: bytes, value: bytes) -> bool:
     return _SSN_NAME.search(name) is not None and _SSN_LIKE.fullmatch(value) is not None and ssn(value)
 
 
-_EMAIL_LIKE = re.compile(rb"[^\s@\x00,;<>\"'()]+@[^\s@\x00,;<>\"'()]+")
+# Begins where a word does: tried at every letter of a long word it would read the word again each time.
+_EMAIL_LIKE = re.compile(rb"(?<![^\s@\x00,;<>\"'()])[^\s@\x00,;<>\"'()]++@[^\s@\x00,;<>\"'()]+")
 
 
 def _email_partial(found: bytes) -> bytes:

@@ -126,6 +126,13 @@ def screen(
     )
 
 
+def needs_types(detects: tuple[DetectMask, ...], detectors: DetectorSet) -> bool:
+    """Whether something is looked for that binary values show only to who knows their types: eight bytes are a number,
+    a moment or a fraction.
+    """
+    return _reads_numbers(detectors.active(detects))
+
+
 def _reads_numbers(active: Active) -> bool:
     """Whether numbers or addresses are looked for: then binary ones must be read one by one."""
     return any(found.number is not None or found.name in ("ipv4", "ipv6") for found, _ in active)

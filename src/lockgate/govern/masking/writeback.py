@@ -19,7 +19,7 @@ _WHOLE = re.compile(
     rb"|x[x -]{6,22}[0-9]{4}"                   # partial of a card number
     rb"|[\x21-\x7e]{2,12}xxxx"                  # partial of a key or token: its public prefix
     rb")", re.DOTALL)
-_STRING = re.compile(rb'"((?:[^"\\]|\\.)*)"')
+_STRING = re.compile(rb'"((?:[^"\\]|\\.)*+)(?:"|\\?\Z)', re.DOTALL)
 _LONGEST = 64
 """Bytes of the longest of these forms, but for e-mails."""
 

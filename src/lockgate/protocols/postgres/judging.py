@@ -27,6 +27,7 @@ from lockgate.protocols.postgres.operations import PLAN_CHANGED, Problem, Seen, 
 from lockgate.protocols.postgres.own import FAILING_PARSE, FAILING_QUERY, Own, Purpose
 from lockgate.protocols.postgres.requests import Intake
 from lockgate.protocols.postgres.resolving import estimated, reach_of, resolved
+from lockgate.protocols.postgres.results import hides_from
 from lockgate.protocols.postgres.states import Owed, Portal, Prepared, Reply, SessionState
 from lockgate.protocols.postgres.surroundings import matters
 from lockgate.wire.steps import (
@@ -46,6 +47,11 @@ _ENDING: Final = frozenset({RefusalCode.EXPIRED, RefusalCode.SHUTTING_DOWN})
 _NOT_EXECUTED: Final = Refusal(
     RefusalCode.UNSUPPORTED, "FETCH from a portal that was bound by message and not executed",
     hint="Execute the portal by message, or DECLARE a cursor.",
+)
+
+_NOT_TYPED: Final = Refusal(
+    RefusalCode.NOT_ENFORCEABLE, "a binary COPY does not name its columns' types, so numbers in it cannot be told",
+    hint="Use FORMAT text or csv, or SELECT.",
 )
 
 _CURSORS: Final = 4_096
@@ -269,6 +275,8 @@ class Judging:
             if problem is not None:
                 return Refusal(RefusalCode.NOT_ENFORCEABLE, f"values in this COPY cannot be looked at: {problem}",
                                hint="Use FORMAT text, binary or csv with plain options, or SELECT.")
+            if any(hides_from(decision.detects, copy) for copy in seen.statement.copies_out):
+                return _NOT_TYPED
         if seen.statement is not None and seen.statement.application is not None and state.tag is not None:
             return self._named(seen, seen.statement.application, state.tag)
         if not decision.masks:

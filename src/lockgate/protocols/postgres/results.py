@@ -19,6 +19,7 @@ from lockgate.govern.masking.copying import CopyFormat
 from lockgate.govern.masking.detection import DetectPlan, PassPlan, holds_find, plan_for
 from lockgate.govern.masking.detector import Origin
 from lockgate.govern.masking.detectors import detectors_for
+from lockgate.govern.masking.screen import needs_types
 from lockgate.govern.pipeline import ClearPlan, Grant
 from lockgate.model import DetectMask
 from lockgate.protocols.postgres import codec
@@ -104,10 +105,17 @@ def copy_plan(reply: Reply, formats: tuple[int, ...], stated: CopyOptions | None
     if (stated.format == "binary") != any(formats):
         raise RemoteProtocolError("a COPY runs in another format than its statement says")
     if stated.format == "binary":
+        if hides_from(detects, stated):
+            raise RemoteProtocolError("a binary COPY runs in which numbers cannot be told")
         return DetectPlan(detects, (), (), "copy-binary", m.COPY_DATA, detectors=detectors_for(detects))
     options = CopyFormat(*(mark.encode() for mark in (stated.delimiter, stated.null, stated.quote, stated.escape)))
     return DetectPlan(detects, (), (), "copy-csv" if stated.format == "csv" else "copy-text", m.COPY_DATA, options,
                       detectors=detectors_for(detects))
+
+
+def hides_from(detects: tuple[DetectMask, ...], copy: CopyOptions) -> bool:
+    """Whether a COPY OUT would hide from a detector in force what it looks for: in binary it names no types."""
+    return copy.format == "binary" and needs_types(detects, detectors_for(detects))
 
 
 def stated(reply: Reply) -> CopyOptions | None:
