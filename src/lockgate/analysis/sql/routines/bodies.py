@@ -27,6 +27,8 @@ from lockgate.analysis.sql.text import require_flat, require_parsable, strip_com
 _MOST_KEPT: Final = 2_048
 _PATH: Final = re.compile(r'(?:"(?:[^"]|"")+"|[^\W\d][\w$]*)(?:\s*\.\s*(?:"(?:[^"]|"")+"|[^\W\d][\w$]*))*')
 _PART: Final = re.compile(r'"(?:[^"]|"")+"|[^\W\d][\w$]*')
+_FOREIGN_CURSOR: Final = "it uses a cursor whose name it may have from elsewhere"
+"""A name picks any portal of the session: one that was bound and never judged, or one that the session reads later."""
 _SETTING: Final = "it changes a setting that the gateway relies on"
 _IN_SESSION: Final = frozenset(("CopyStmt", "DiscardStmt", "LoadStmt", "PrepareStmt"))
 """Statements whose meaning or effect lies in the session or outside: nobody follows what a routine leaves there.
@@ -206,6 +208,8 @@ def _body(source: Source) -> Body:
         raise Unreadable("it runs a statement that leaves something in the session")
     if statement.forbidden is not None or statement.application is not None:
         raise Unreadable(_SETTING)
+    if script.has_foreign_cursor:
+        raise Unreadable(_FOREIGN_CURSOR)
     if any(node["CurrentOfExpr"].get("cursor_name") not in script.cursors
            for step in source.steps for node in nodes(step.tree) if "CurrentOfExpr" in node):
         raise Unreadable("it changes the row of a cursor that it may not have opened")

@@ -24,9 +24,6 @@ from lockgate.analysis.sql.text import require_flat
 
 DYNAMIC: Final = "it runs SQL that it makes at run time"
 UNREADABLE: Final = "its body cannot be read"
-_FOREIGN_CURSOR: Final = "it uses a cursor whose name it may have from elsewhere"
-"""A name picks any portal of the session: one that was bound and never judged, or one that the session reads later."""
-
 MOST_EVALUATIONS: Final = 4_096
 """Statements and expressions of one body. Each costs some 50 microseconds; a client can send a body, too."""
 _MOST_RECORDS: Final = 64
@@ -139,6 +136,7 @@ class Script:
     catches: bool = False
     renames: bool = False           # a variable may have a second name
     cursors: frozenset[str] = frozenset()       # variables that name no portal but one that the body has opened
+    has_foreign_cursor: bool = False            # it may open, read or close a portal by a name that others know
 
 
 def script_of(parameters: list[Node], returns: Node, body: str) -> Script:
@@ -252,15 +250,13 @@ class _Walk:
         self._node("PLpgSQL_stmt_block", action.get("PLpgSQL_stmt_block", {}), frozenset())
         if not self.taken.issuperset(_queries(self.function)):
             raise Unreadable(UNREADABLE)        # a second witness: an expression is somewhere that no role leads to
-        self._require_own_cursors()
+        self._see_cursors()
 
-    def _require_own_cursors(self) -> None:
-        """Every cursor that the body uses is one that it opens, under a name that the server makes."""
+    def _see_cursors(self) -> None:
+        """Whether every cursor that the body uses is one that it opens, under a name that the server makes."""
         names = {self._name(number) for number in self.cursors}
-        if not self.cursors.isdisjoint(self.valued):
-            raise Unreadable(_FOREIGN_CURSOR)
-        if names and any(self.script.renames or not names.isdisjoint(_words(text)) for text in self.calls):
-            raise Unreadable(_FOREIGN_CURSOR)
+        self.script.has_foreign_cursor = not self.cursors.isdisjoint(self.valued) or (bool(names) and any(
+            self.script.renames or not names.isdisjoint(_words(text)) for text in self.calls))
         self.script.cursors = frozenset(names - {self._name(number) for number in self.valued})
 
     def _text(self, expression: Node) -> str:
