@@ -85,7 +85,8 @@ class RowLimitSettings(Strict):
 
     rows: int | None = Field(default=None, ge=0, strict=True, description="Rows that one statement delivers.")
     task_rows: int | None = Field(
-        default=None, ge=0, strict=True, description="Rows that one task gets over all its sessions.")
+        default=None, ge=0, strict=True,
+        description="Rows that an identity's agent gets on a connection, over all its sessions.")
     changed: int | None = Field(
         default=None, ge=0, strict=True, description="Rows that one statement inserts, updates or deletes.")
 
