@@ -167,6 +167,9 @@ def test_what_is_recorded_is_on_record(sent: Gateway, connection: psycopg.Connec
     sessions = json.loads(run("session", "list", "--json", "--state", str(sent.state)))
     found = [run("session", "show", one["session"], "--json", "--state", str(sent.state)) for one in sessions]
     assert any("sent: iban" in text for text in found)
+    told = "".join(run("session", "replay", one["session"], "--state", str(sent.state)) for one in sessions)
+    assert "found 1 sent: iban" in told
+    assert "masked 1 sent" not in told
 
 
 COPIES = [("", "\t", "{}\n"), (" (FORMAT csv)", ",", '"{}"\n')]

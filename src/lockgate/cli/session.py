@@ -29,6 +29,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Sid = Annotated[str, typer.Argument(help="The session's id, or the beginning of it.")]
 
 _SHOWN = 8      # matching entries named in a list
+_SENT = "sent: "  # in front of what detectors found in a request
 _COLOURS = {"allow": "green", "deny": "red", "review": "yellow"}
 
 
@@ -200,8 +201,12 @@ def _result(statement: StatementView) -> str:
         parts.insert(1, outcome["code"])
     if outcome.get("reason"):
         parts.append(outcome["reason"])
-    if outcome["masked"]:
-        parts.append("masked " + ", ".join(f"{count} {name}" for name, count in outcome["masked"].items()))
+    # What was found on its way in may have been replaced or not (`do: record`): the record says that it was there.
+    masked = {name: count for name, count in outcome["masked"].items() if not name.startswith(_SENT)}
+    found = {name: count for name, count in outcome["masked"].items() if name.startswith(_SENT)}
+    for word, counts in (("masked", masked), ("found", found)):
+        if counts:
+            parts.append(f"{word} " + ", ".join(f"{count} {name}" for name, count in counts.items()))
     return ", ".join(parts)
 
 

@@ -30,6 +30,8 @@ _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOL = {"true": True, "True": True, "false": False, "False": False}
 _INT = re.compile(r"[-+]?[0-9]{1,18}")
 _FLOAT = re.compile(r"[-+]?[0-9]+\.[0-9]*")
+_SPECIAL = re.compile(r"""[:\[,-]\ +([*!&%@`"'])|\[([*!&%@`])""")
+"""The beginning of a value that YAML takes for its own: an alias, a tag, an anchor, a text that ends at its quote."""
 _PLAIN_TAGS = frozenset({f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map")})
 _TEXT_KEYS = frozenset({"with"})
 """Keys whose values are words even where they look like ``null``."""
@@ -61,7 +63,8 @@ def read(path: Path) -> Document:
         root = yaml.compose(text, Loader=yaml.BaseLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise ConfigError(f"{path}:{mark.line + 1 if mark else 1}: not valid YAML: {error.problem}") from None
+        line = mark.line if mark else 0
+        raise ConfigError(f"{path}:{line + 1}: not valid YAML: {error.problem}{_quoting(text, line)}") from None
     except yaml.YAMLError:
         raise ConfigError(f"{path}:1: not valid YAML: it holds characters that YAML does not allow") from None
     except _Bound as bound:
@@ -92,6 +95,15 @@ def _text(path: Path) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}:{data[:error.start].count(10) + 1}: not UTF-8 text") from None
+
+
+def _quoting(text: str, line: int) -> str:
+    """What to write where a value begins with what YAML takes for its own."""
+    lines = text.splitlines()
+    found = _SPECIAL.search(lines[line]) if line < len(lines) else None
+    mark = "" if found is None else found[1] or found[2]
+    quote = '"' if mark == "'" else "'"
+    return f"; put a value that begins with {mark} in quotes: {quote}{mark}…{quote}" if mark else ""
 
 
 def _require_bounds(text: str) -> None:
@@ -133,7 +145,8 @@ class _Builder:
         if id(node) in inside:
             raise _Bound(line, "an alias that contains itself")
         if node.tag not in _PLAIN_TAGS:
-            raise _Bound(line, f"the tag {node.tag!r} is not allowed; write plain values")
+            raise _Bound(line, f"the tag {node.tag!r} is not allowed; write plain values, and one that begins with ! in "
+                               "quotes: '!(…)'")
         self._document.lines[at] = line
         inside = (*inside, id(node))
         if isinstance(node, yaml.MappingNode):

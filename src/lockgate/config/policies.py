@@ -25,7 +25,7 @@ class DetectorSettings(Strict):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,39}$", description="How rules call it.")
     pattern: str = Field(min_length=1, max_length=512, description="What it finds; of one group, what the group matches.")
-    validator: str | None = Field(default=None, description="Arithmetic that a find must pass: luhn, mod97, ssn, entropy.")
+    validator: str | None = Field(default=None, description="Arithmetic that a find must pass: card, luhn, mod97, ssn, entropy.")
     columns: tuple[str, ...] = Field(default=(), description="Look only in these columns, as globs.")
     types: tuple[str, ...] = Field(default=(), description="Look only in columns of these types.")
     min_length: int = Field(default=0, ge=0, strict=True, description="Bytes that a value must have.")
@@ -85,7 +85,8 @@ class RowLimitSettings(Strict):
 
     rows: int | None = Field(default=None, ge=0, strict=True, description="Rows that one statement delivers.")
     task_rows: int | None = Field(
-        default=None, ge=0, strict=True, description="Rows that one task gets over all its sessions.")
+        default=None, ge=0, strict=True,
+        description="Rows that an identity's agent gets on a connection, over all its sessions.")
     changed: int | None = Field(
         default=None, ge=0, strict=True, description="Rows that one statement inserts, updates or deletes.")
 

@@ -108,9 +108,10 @@ def _mask(at: Location, mask: MaskSettings, policy: PolicySettings, settings: Se
         yield (*at, "paths"), "`paths` are for columns and labels, not for detectors"
     if mask.returns and mask.method != "token":
         yield (*at, "returns"), "only a `token` can be turned back; write `with: token`, or leave `returns` out"
-    has_detectors = mask.detect or any(settings.labels[name].detect for name in labels_named(mask.labels, settings.labels))
-    if has_detectors and mask.method not in ("partial", "redact", "null"):
-        yield (*at, "with"), "what a detector finds can be hidden with partial, redact or null"
+    finding = [name for name in labels_named(mask.labels, settings.labels) if settings.labels[name].detect]
+    if (mask.detect or finding) and mask.method not in ("partial", "redact", "null"):
+        label = f" (label `{finding[0]}` has `detect`)" if finding else ""
+        yield (*at, "with"), f"what a detector finds can be hidden with partial, redact or null{label}"
 
 
 def _globs(
@@ -159,7 +160,13 @@ def _patterns(at: Location, patterns: tuple[str, ...]) -> Iterator[Problem]:
         try:
             re2.compile(pattern, options)
         except re2.error as error:
-            yield (*at, place), f"`{pattern}` is not a regular expression (RE2): {str(error)[:120]}"
+            yield (*at, place), f"`{pattern}` is not a regular expression (RE2): {_words(error)[:120]}"
+
+
+def _words(error: re2.error) -> str:
+    """RE2 gives its reason as bytes."""
+    reason = error.args[0] if error.args else "it cannot be read"
+    return reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
 
 
 def _detectors(at: Location, names: tuple[str, ...], known: Known) -> Iterator[Problem]:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from lockgate.config.document import Location
 
@@ -26,6 +27,7 @@ _KINDS = {str: "text", int: "a number", float: "a number", bool: "true or false"
           dict: "keys and values", type(None): "nothing"}
 _PATTERNS = {
     r"^\d+(ms|s|m|h|d)$": "a duration: a number and ms, s, m, h or d, like 30s or 15m",
+    r"^[1-9]\d{0,5}/h$": "a number an hour, like 60/h",
     r"^[a-z0-9][a-z0-9_-]{0,62}$": "a name: up to 63 of a–z, 0–9, _ and -, beginning with a letter or digit",
     r"^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$": "host:port, like 127.0.0.1:5432",
 }
@@ -43,7 +45,9 @@ def explain(error: Mapping[str, Any], model: type[BaseModel], location: Location
         return f"`{key}` is missing; add it"
     value = error.get("input")
     if kind in _EXPECTED:
-        return f"`{_name(location)}` must be {_EXPECTED[kind]}, not {_KINDS.get(type(value), 'this')}"
+        wanted = _PATTERNS.get(_pattern_at(model, location), _EXPECTED[kind])
+        got = "" if isinstance(value, float) else f", not {_KINDS.get(type(value), 'this')}"
+        return f"`{_name(location)}` must be {wanted}{got}"
     if kind == "too_short":
         return f"`{_name(location)}` is empty; write at least one entry"
     if kind == "string_too_short":
@@ -78,12 +82,24 @@ def keys_at(model: type[BaseModel], location: Location) -> list[str]:
     return []
 
 
+def _pattern_at(model: type[BaseModel], location: Location) -> str:
+    """The pattern of the text that belongs there; "" for none."""
+    found: Any = model
+    for step in location[:-1]:
+        found = _element(found) if isinstance(step, int) else _field(found, step)
+    field = _field_info(found, str(location[-1])) if location else None
+    return next((str(part.pattern) for part in (field.metadata if field else ()) if getattr(part, "pattern", None)), "")
+
+
 def _field(kind: Any, key: str) -> Any:
+    field = _field_info(kind, key)
+    return None if field is None else field.annotation
+
+
+def _field_info(kind: Any, key: str) -> FieldInfo | None:
     kind = _unwrapped(kind)
     if isinstance(kind, type) and issubclass(kind, BaseModel):
-        for name, field in kind.model_fields.items():
-            if key in (field.alias, name):
-                return field.annotation
+        return next((field for name, field in kind.model_fields.items() if key in (field.alias, name)), None)
     return None
 
 

@@ -82,6 +82,13 @@ def test_a_mask_that_does_not_fit_the_type_is_said(column: str, method: MaskMeth
     assert row_of(ColumnMask((f"customers.{column}",), method)).how.endswith(f": p.customers.{column}{note}")
 
 
+def test_a_column_that_does_not_fit_is_shown_among_many() -> None:
+    """Of a long list the first few are shown; one that is redacted must not be behind them."""
+    how = row_of(ColumnMask(("customers.*",), MaskMethod.FPE)).how
+    assert how.count("does not fit") == 4
+    assert how.endswith(" and 4 more")
+
+
 def test_paths_are_for_json() -> None:
     """Of another type there are no parts."""
     assert row_of(ColumnMask(("*.email",), MaskMethod.REDACT, paths=("$.a",))).how.endswith(

@@ -63,6 +63,17 @@ def test_json_holds_the_same_table(tmp_path: Path) -> None:
     assert {row["rule"] for row in found["enforcement"]} == {"in", "hide", "never"}
 
 
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_what_is_probably_a_mistake_is_a_warning_and_an_exit_of_0(tmp_path: Path, form: tuple[str, ...]) -> None:
+    """The file is valid and the gateway would start."""
+    path = tmp_path / "lockgate.yaml"
+    path.write_text(FILE + "  - name: only-notice\n    notice: true\n")
+    code, out, err = run("check", "-c", str(path), "--offline", *form)
+    assert code == 0
+    said = json.loads(out)["warnings"] if form else [err.removeprefix("warning: ").strip()]
+    assert said == [f"{path}:22: rule `only-notice` only gives notice of what other rules mask; it hides nothing itself"]
+
+
 @pytest.mark.parametrize(("old", "new", "says"), [
     ('"drop"', '"dorp"', ':19: unknown verb "dorp"; write `drop`'),
     ("op.verb", "op.verbb", ":19: unknown name `op.verbb`; write `op.verb`"),

@@ -89,7 +89,7 @@ def compile_detector(custom: CustomDetector) -> Detector:
     if not _NAME.fullmatch(custom.name):
         raise _refusal(custom, "its name is not one", "small letters, digits and underscores, at most 40")
     if custom.validator is not None and custom.validator not in VALIDATORS:
-        raise _refusal(custom, f"there is no validator {custom.validator!r}", "known: " + ", ".join(sorted(VALIDATORS)))
+        raise _refusal(custom, f"there is no validator {custom.validator!r}", "one of " + ", ".join(sorted(VALIDATORS)))
     if custom.min_length < 0 or custom.keep < 0 or (
         custom.max_length is not None and custom.max_length < max(1, custom.min_length)
     ):

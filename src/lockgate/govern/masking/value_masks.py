@@ -24,6 +24,7 @@ read it can write a guess and compare; a policy that allows both should take `re
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from lockgate.govern.masking.arrays import masked_binary, masked_text
@@ -94,6 +95,7 @@ def value_mask(terms: MaskTerms, column: ColumnType, binary: bool, keys: MaskKey
     return ValueMask(redact if single is None else _by_element(column, binary, redact, single))
 
 
+@lru_cache(maxsize=1024)
 def fits(method: MaskMethod, paths: frozenset[str], column: ColumnType) -> bool:
     """Whether the mask works on values of the column's type; False where they are redacted instead, or hidden as a
     whole where `paths` ask for parts."""

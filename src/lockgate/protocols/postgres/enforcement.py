@@ -104,7 +104,9 @@ def _add_masks(add: Any, rule: Rule, catalogue: Any) -> None:
         add("mask", "", "the database's catalogue could not be read, so columns cannot be found")
         return
     for row in enforce_masks(rule.masks, catalogue):
-        shown = ", ".join(name + _note(row.mask, column) for name, column in row.columns[:_MOST_SHOWN]) or "none now"
+        noted = [(name, _note(row.mask, column)) for name, column in row.columns]
+        noted.sort(key=lambda one: not one[1])          # what is not as asked for is among those that are shown
+        shown = ", ".join(name + note for name, note in noted[:_MOST_SHOWN]) or "none now"
         more = f" and {len(row.columns) - _MOST_SHOWN} more" if len(row.columns) > _MOST_SHOWN else ""
         add(f"mask {row.what}", "" if row.problem else f"{_held(row.mask)}: {shown}{more}", row.problem, subject=row.what)
 

@@ -3,7 +3,8 @@
 Apart from `login`, which speaks to the client: nothing of the client reaches this conversation but
 the start-up parameters that `login` let through. The credential is read when the backend asks for
 it and forgotten with this generator (I6). Every failure is a `Problem` that names the connection,
-never its address, its account or what the backend said about them.
+never its address, its account or what the backend said about them; those are in its cause, for the
+gateway's log and `lockgate check`.
 """
 
 from __future__ import annotations
