@@ -24,7 +24,7 @@ from lockgate.analysis.sql.lineage import tainted_outputs
 from lockgate.analysis.sql.reading import Reading
 from lockgate.analysis.sql.routines.calls import Call
 from lockgate.analysis.sql.routines.closure import closure_of
-from lockgate.analysis.sql.routines.flows import Spread, spread_of
+from lockgate.analysis.sql.routines.flows import Spread, spread_of, spread_of_expression
 from lockgate.analysis.sql.routines.verdicts import Verdicts
 from lockgate.model import ColumnMask, MaskMethod
 
@@ -145,7 +145,7 @@ class _Closure:
         while changed:
             self.verdicts = Verdicts(labels, catalogue)
             changed = (self._inherit() | self._generate() | self._compose() | self._partitions() | self._all_views(views)
-                       | self._all_triggers() | self._defaults() | self._refer())
+                       | self._all_triggers() | self._defaults() | self._refer() | self._expressions())
         kept.update(self.derived)
         for oid in labels.covers:
             labels.reach.setdefault(oid, Reach.MASKED)
@@ -319,6 +319,20 @@ class _Closure:
                 if key not in known:
                     known[key] = spread_of(trigger, names, self.catalogue, self.verdicts, self._names)
                 changed |= self._spread(relation, known[key])
+        return changed
+
+    def _expressions(self) -> bool:
+        """Columns that functions of checks, indexes, policies and domains fill from the rows that they are given."""
+        changed = False
+        code = self.catalogue.code
+        for oid in {*code.wired, *self.catalogue.checked} & {*self.labels.protected}:
+            relation = self.by_oid[oid]
+            names = self.labels.protected_names(relation)
+            found = [wired.routine for wired in code.wired.get(oid, ()) if wired.kind != "default"]
+            found += [routine for domain in self.catalogue.checked.get(oid, ()) for routine in code.domains[domain]]
+            for expression in found:
+                changed |= self._spread(relation, spread_of_expression(
+                    expression, names | {"value"}, self.catalogue, self.verdicts, self._names))
         return changed
 
     def _spread(self, relation: Relation, spread: Spread) -> bool:

@@ -240,6 +240,7 @@ def test_a_condition_of_the_trigger_counts_as_an_early_return() -> None:
 @pytest.mark.parametrize("body", [
     "PERFORM set_config('x.y', OLD.ssn, false);", "PERFORM setval('s', OLD.ssn::int);", "PERFORM lo_create(OLD.ssn::int);",
     "PERFORM pg_advisory_xact_lock(OLD.ssn::int);", "IF OLD.ssn = 'x' THEN PERFORM nextval('s'); END IF;",
+    "IF OLD.ssn = 'x' THEN SET x.y = 'z'; END IF;", "IF OLD.ssn = 'x' THEN ALTER SEQUENCE s RESTART; END IF;",
     "IF OLD.ssn = 'x' THEN PERFORM set_config('x.y', 'z', false); END IF;", "DECLARE c refcursor := 'c'; BEGIN OPEN c FOR SELECT ssn FROM t; END;",
     "DECLARE c CURSOR FOR SELECT ssn FROM t; BEGIN OPEN c; IF OLD.id = 1 THEN RETURN NEW; END IF; CLOSE c; END;", "INSERT INTO scratch VALUES (OLD.ssn);", "CREATE TEMP TABLE scratch AS SELECT OLD.ssn;",
 ])
@@ -262,6 +263,19 @@ def test_defaults_that_show_are_protected() -> None:
     database.routine("peek", body="SELECT ssn FROM t")
     database.wire("default", "p.peek()", "u", 2)
     assert protected(database) == {"u.note"}
+
+
+@pytest.mark.parametrize("kind", ["check", "index", "policy", "partition", "domain"])
+def test_what_expressions_store_of_their_row(kind: str) -> None:
+    """A function that the server calls with real values may keep them."""
+    for column, expected in (("ssn", {"log.x"}), ("name", set())):
+        database = standard()
+        database.relation("log", "x y")
+        database.relation("w", "id name:dom" if column == "name" else "id ssn:dom")
+        database.rows["columns"][-1] = (*database.rows["columns"][-1][:3], "text", None, "d", None, "dom")
+        database.routine("noted", "v text", "boolean", "INSERT INTO log (x, y) VALUES (v, 1) RETURNING true")
+        database.wire(kind, "p.noted(value)" if kind == "domain" else f"p.noted({column})", "w" if kind != "domain" else None, type_name="dom")
+        assert protected(database) - {"w.ssn"} == expected
 
 
 def test_defaults_of_domains_that_show_are_protected() -> None:

@@ -38,8 +38,9 @@ of a large object (pg_largeobject_metadata)."""
 _STEPS_ON: Final = "nextval"
 _QUOTES: Final = "current_query"
 """What a client has sent: values that it writes into protected columns stand in it."""
-_IN_SESSION: Final = frozenset(("CopyStmt", "DeclareCursorStmt", "PrepareStmt"))
-"""Statements whose rows the session can ask for afterwards."""
+_IN_SESSION: Final = frozenset((
+    "AlterSeqStmt", "CommentStmt", "CopyStmt", "DeclareCursorStmt", "PrepareStmt", "VariableSetStmt"))
+"""Statements whose rows or effect anybody can ask for afterwards."""
 _MOST_ROUTINES: Final = 64
 
 Protected = Callable[[str | None, str], "frozenset[str] | None"]
@@ -89,8 +90,17 @@ def spread_of(trigger: Trigger, names: frozenset[str], catalogue: Catalogue, ver
     return spread
 
 
+def spread_of_expression(expression: Routine, names: frozenset[str], catalogue: Catalogue, verdicts: Verdicts,
+                         protected: Protected) -> Spread:
+    """Where an expression that the server evaluates of real rows (a check, an index, a policy) puts what it is given.
+    `names` are the protected columns of the relation."""
+    spread = Spread()
+    _Whole(catalogue, verdicts, protected, spread, names, frozenset()).visit(expression, names, None)
+    return spread
+
+
 class _Whole:
-    """All routines that one trigger leads to."""
+    """All routines that one trigger or expression leads to."""
 
     def __init__(self, catalogue: Catalogue, verdicts: Verdicts, protected: Protected, spread: Spread,
                  names: frozenset[str], tables: frozenset[str]) -> None:
