@@ -6,7 +6,7 @@ import pytest
 
 from lockgate.analysis.sql import Catalogue
 from lockgate.analysis.sql.labels import labels_for
-from lockgate.model import Refusal
+from lockgate.model import ColumnMask, MaskMethod, Refusal
 from tests.unit.analysis.database import MASKS, Database, plan, standard
 
 BEFORE_INSERT, AFTER_UPDATE, INSTEAD = 7, 17, 81
@@ -276,6 +276,24 @@ def test_what_expressions_store_of_their_row(kind: str) -> None:
         database.routine("noted", "v text", "boolean", "INSERT INTO log (x, y) VALUES (v, 1) RETURNING true")
         database.wire(kind, "p.noted(value)" if kind == "domain" else f"p.noted({column})", "w" if kind != "domain" else None, type_name="dom")
         assert protected(database) - {"w.ssn"} == expected
+
+
+def test_what_a_client_sent_is_protected() -> None:
+    """Values that statements write stand in it, wherever a trigger or default keeps it; with nothing protected it is open."""
+    for table in ("t", "u"):
+        assert protected(fires("INSERT INTO audit (a, b) VALUES (1, current_query());", table=table)) == {"audit.b"}
+    database = standard()
+    database.wire("default", "current_query()", "u", 2)
+    assert protected(database) == {"u.note"}
+    catalogue = database.catalogue()
+    assert not labels_for((ColumnMask(("nothing.of.this",), MaskMethod.REDACT),), catalogue).covers
+
+
+def test_what_the_condition_of_a_trigger_stores() -> None:
+    """A function in WHEN is given the row, too."""
+    database = fires("NULL;", when="CREATE TRIGGER x AFTER UPDATE ON p.t FOR EACH ROW WHEN (p.noted(new.ssn)) EXECUTE FUNCTION p.f()")
+    database.routine("noted", "v text", "boolean", "INSERT INTO audit (c) VALUES (v) RETURNING true")
+    assert protected(database) == {"audit.c"}
 
 
 def test_defaults_of_domains_that_show_are_protected() -> None:

@@ -13,13 +13,15 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
+import pgparse
+
 from lockgate.analysis.sql.catalogue import Catalogue
 from lockgate.analysis.sql.code import Name, Routine, Trigger
 from lockgate.analysis.sql.errors import NotUnderstood
-from lockgate.analysis.sql.parser import nodes
+from lockgate.analysis.sql.parser import nodes, parse_trees
 from lockgate.analysis.sql.reading import Node, Reader, Reading, qualified, strings
 from lockgate.analysis.sql.routines.bodies import Mention, Source, Step, mentions_of, source_of
-from lockgate.analysis.sql.routines.calls import calls_of, named, parts_of
+from lockgate.analysis.sql.routines.calls import Call, calls_of, named, parts_of
 from lockgate.analysis.sql.routines.plpgsql import Unreadable
 from lockgate.analysis.sql.routines.verdicts import Verdicts
 
@@ -87,7 +89,28 @@ def spread_of(trigger: Trigger, names: frozenset[str], catalogue: Catalogue, ver
     whole = _Whole(catalogue, verdicts, protected, spread, names, trigger.tables)
     for routine in call.routines:
         whole.visit(routine, tainted, trigger)
+    for called in _condition(trigger, catalogue) if names else ():
+        for routine in called.routines:
+            whole.visit(routine, frozenset(), None, arguments=True)
     return spread
+
+
+def quotes(reading: Reading) -> bool:
+    """Whether it asks for the text that a client has sent."""
+    return any(name == _QUOTES for _, name in reading.functions)
+
+
+def _condition(trigger: Trigger, catalogue: Catalogue) -> Iterator[Call]:
+    """What the WHEN of a trigger calls."""
+    if trigger.definition is not None:
+        try:
+            trees = parse_trees(trigger.definition)
+        except (pgparse.PGQueryError, RecursionError):
+            return
+        for tree in trees:
+            reader = Reader()
+            reader.walk(tree["stmt"].get("CreateTrigStmt", {}).get("whenClause"), "SelectStmt")
+            yield from calls_of(reader.reading, catalogue)
 
 
 def spread_of_expression(expression: Routine, names: frozenset[str], catalogue: Catalogue, verdicts: Verdicts,
@@ -111,11 +134,6 @@ class _Whole:
         self._tables = tables                   # and by what names its rows can be read
         self.spread = spread
         self.seen: set[tuple[Routine, bool]] = set()
-
-    @property
-    def is_labelled(self) -> bool:
-        """Whether the trigger is handed protected values."""
-        return bool(self._names)
 
     def protected(self, schema: str | None, name: str) -> frozenset[str] | None:
         """As `Protected`, with the transition tables of the trigger."""
@@ -224,7 +242,7 @@ class _Flow:
         columns of relations that the statement around it reads."""
         part = self.taken.of(tree)
         names, is_any = self._protected_in(tree)
-        if is_any or (self.is_blurred and part.mentions) or (self.whole.is_labelled and _QUOTES in part.functions):
+        if is_any or (self.is_blurred and part.mentions) or _QUOTES in part.functions:
             return True
         names |= among
         if any(self._is_tainted(mention, names) for mention in part.mentions):
