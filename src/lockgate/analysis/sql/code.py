@@ -181,7 +181,7 @@ _ROW, _BEFORE, _INSTEAD = 1, 2, 64
 class Trigger:
     """A trigger. `type` has the bits of `pg_trigger.tgtype`; `definition` is there where it has a WHEN, and then is
     the whole CREATE TRIGGER; `tables` are the names by which it knows the rows of the statement (REFERENCING). One that
-    is disabled counts: what it has stored is still there."""
+    is disabled counts: what it has stored is still there, and a session may enable it before anybody looks again."""
 
     relation: int
     function: Name

@@ -147,7 +147,8 @@ class _Closure:
             self.verdicts = Verdicts(labels, catalogue)
             changed = (self._inherit() | self._generate() | self._compose() | self._partitions() | self._all_views(views)
                        | self._all_triggers() | self._defaults() | self._refer() | self._expressions())
-        kept.update(self.derived)
+        for place, cover in self.derived.items():
+            kept[place] = cover if place not in kept else kept[place] | cover
         for oid in labels.covers:
             labels.reach.setdefault(oid, Reach.MASKED)
         labels.pairs = frozenset((oid, number) for oid, found in labels.protected.items() for number in found)
