@@ -242,7 +242,8 @@ class _Closure:
         for oid, number, referred, other in self.catalogue.references:
             cover = self.labels.covers.get(referred, {}).get(other)
             if cover is not None and oid in self.by_oid:
-                changed |= self._add(oid, number, cover, True)
+                self.labels.carriers.add(referred)
+                changed |= self._fills(oid, number, cover)
         return changed
 
     # ---------------------------------------------------------------- code
@@ -257,7 +258,7 @@ class _Closure:
                 self._add(oid, number, cover, True)
 
     def _fills(self, oid: int, number: int, cover: Cover) -> bool:
-        """A column of a table that code fills."""
+        """A column of a table that code, or a foreign key, fills."""
         before = self.derived.get((oid, number))
         self.derived[oid, number] = cover if before is None else before | cover
         return self._add(oid, number, cover, True)

@@ -312,6 +312,14 @@ def test_what_refers_to_a_protected_column_holds_its_values() -> None:
     oids = {row[2]: row[0] for row in database.rows["relations"]}
     database.rows["references"] = [(oids["kin"], "2", oids["t"], "3"), (oids["kin"], "1", oids["t"], "1")]
     assert protected(database) == {"kin.x"}
+    assert isinstance(plan("DROP TABLE t CASCADE", database), Refusal)
+    assert isinstance(plan("DROP INDEX t_ssn CASCADE", database), Refusal)
+    assert not isinstance(plan("DROP INDEX t_ssn", database), Refusal)
+    before = database.catalogue()
+    labels_for(MASKS, before)
+    database.rows["references"] = []
+    after = Catalogue.from_rows(database.rows, 2, "f2", before=before)
+    assert labels_for(MASKS, after).protected_names(after.by_name["kin"][0]) == {"x"}
 
 
 def test_what_was_put_there_stays_protected_when_the_code_goes() -> None:
