@@ -357,7 +357,8 @@ class _Closure:
         changed = False
         for column in relation.columns:
             if spread.is_whole_row or column.name in spread.own:
-                changed |= self._fill(relation, column, cover)
+                changed |= (self._add(relation.oid, column.number, cover, False) if relation.kind == "v"
+                            else self._fills(relation.oid, column.number, cover))
         for (schema, name), columns in spread.columns.items():
             if columns is None or columns:
                 self.labels.fills.setdefault(relation.oid, set()).add((schema, name))

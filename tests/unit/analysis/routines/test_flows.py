@@ -219,6 +219,7 @@ def test_triggers_of_views_see_rows_of_views() -> None:
     """INSTEAD OF triggers get what the view shows."""
     database = fires("INSERT INTO audit (b) VALUES (OLD.s);", kind=INSTEAD, table="v")
     assert protected(database) == {"audit.b"}
+    assert protected(fires("NEW.id := NEW.s;", kind=INSTEAD, table="v")) == {"v.id"}
 
 
 def test_full_text_columns() -> None:
