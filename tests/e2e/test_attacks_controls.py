@@ -186,6 +186,22 @@ def test_settings_changed_through_the_view(backend: Server, front: Gateway, agen
             raw.until_ready(2)
 
 
+def test_code_that_a_view_runs(backend: Server, front: Gateway, agent: str) -> None:
+    """A function of a view runs in the statement that reads the view: the rule about what it does decides."""
+    with psycopg.connect(backend.dsn("crm"), autocommit=True) as owner:
+        owner.execute("SET ROLE app")
+        owner.execute("CREATE TABLE prey_view (id int); CREATE FUNCTION strike() RETURNS int LANGUAGE plpgsql AS 'BEGIN DROP TABLE prey_view;"
+                      " RETURN 1; END'; CREATE VIEW strikes AS SELECT strike() AS n; CREATE VIEW over_strikes AS SELECT n FROM strikes")
+    with psycopg.connect(front.dsn(agent, "crm"), autocommit=True) as connection:
+        connection.execute("CREATE TABLE looks_anew (id int)")
+        for statement in ("SELECT strike()", "SELECT * FROM strikes", "SELECT 1 FROM over_strikes", "COPY (TABLE over_strikes) TO STDOUT",
+                          "CREATE TABLE looks_again AS SELECT * FROM strikes"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege, match="destructive DDL"):
+                connection.execute(statement.encode())
+    with psycopg.connect(backend.dsn("crm"), autocommit=True) as owner:
+        owner.execute("DROP TABLE prey_view, looks_anew; DROP FUNCTION strike CASCADE")
+
+
 def test_code_that_hides_behind_the_name_of_a_builtin(backend: Server, front: Gateway, agent: str) -> None:
     """An overload of a built-in function, an operator, a trigger: a definition of code is every effect."""
     body = "LANGUAGE plpgsql AS $$ BEGIN EXECUTE 'DELETE FROM prey_code'; RETURN 1; END $$"

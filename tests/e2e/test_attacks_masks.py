@@ -92,6 +92,18 @@ INSERT INTO by_default VALUES (1);
 CREATE DOMAIN given_out AS text DEFAULT peek();
 CREATE TABLE by_domain (id int, x given_out);
 INSERT INTO by_domain VALUES (1);
+CREATE TABLE leaving (id int, ssn text);
+INSERT INTO leaving VALUES (1, '{SSN}');
+CREATE FUNCTION leave() RETURNS trigger LANGUAGE plpgsql AS $$ DECLARE c refcursor := 'named'; BEGIN OPEN c FOR SELECT ssn FROM leaving; RETURN NEW; END $$;
+CREATE TRIGGER t AFTER UPDATE ON leaving FOR EACH ROW EXECUTE FUNCTION leave();
+CREATE TABLE audited (id int, ssn text);
+INSERT INTO audited VALUES (1, '{SSN}');
+CREATE TABLE trail (id int, what text);
+CREATE FUNCTION trail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO trail SELECT id, to_jsonb(nt)::text FROM nt;
+  INSERT INTO trail VALUES (0, current_query()); RETURN NULL; END $$;
+CREATE TRIGGER t AFTER UPDATE ON audited REFERENCING NEW TABLE AS nt FOR EACH STATEMENT EXECUTE FUNCTION trail();
+UPDATE audited SET id = 1 WHERE ssn = '{SSN}';
+
 CREATE TABLE dropped (id int, ssn text);
 CREATE TABLE outlives (id int, val text);
 INSERT INTO outlives VALUES (1, '{SSN}');
@@ -187,6 +199,11 @@ LEAKS = [
     # once leaked: a column that appears in the parent while the catalogue does not know it yet
     ("BEGIN; ALTER TABLE parent ADD COLUMN ssn text; SELECT ssn FROM parent",),
     ("BEGIN", "ALTER TABLE parent ADD COLUMN ssn text", "SELECT ssn FROM parent", "SELECT * FROM parent"),
+    # once leaked: what triggers and defaults put where no label was
+    ("UPDATE audited SET id = 1", "SELECT * FROM trail"), ("SELECT * FROM trail",),
+    ("BEGIN", "DECLARE named CURSOR FOR SELECT 1", "CLOSE named", "UPDATE leaving SET id = 1", "FETCH ALL FROM named"),
+    ("BEGIN; DECLARE named CURSOR FOR SELECT 1; CLOSE named; UPDATE leaving SET id = 1; FETCH ALL FROM named",),
+    ("INSERT INTO by_domain (id) VALUES (2) RETURNING x", "SELECT x FROM by_domain"),
     # tried and found tight
     ('SELECT * FROM U&"\\0070eople"',), ("SELECT * FROM U&\"!0070eople\" UESCAPE '!'",), ("SELECT * FROM PEOPLE",),
     ("SELECT p.* FROM ONLY ( public . people ) p",), ("SELECT * FROM public.people*",), ("TABLE people",),
@@ -222,6 +239,9 @@ REFUSED = [
     # once told whether a value exists
     "ALTER DOMAIN code ADD CHECK (VALUE <> '219-09-9999')", "ALTER DOMAIN code SET NOT NULL",
     "INSERT INTO accounts VALUES (5, '219-09-9999') ON CONFLICT ON CONSTRAINT accounts_ssn DO UPDATE SET hit = 'y'",
+    # once told whether a value is missing
+    "UPDATE people SET ssn = coalesce(ssn, (1 / (id - id))::text) WHERE id = 2",
+    "UPDATE people SET ssn = coalesce(ssn, set_config('a.b', 'ISNULL', false)) WHERE id = 2",
     # once possible, where the role's rights allow it
     "COPY notes FROM '/etc/passwd'", "ALTER SYSTEM SET work_mem = '4MB'", "CREATE DATABASE other TEMPLATE attacks",
     "ALTER DATABASE plain RENAME TO other", "UPDATE pg_catalog.pg_class SET relname = 'x' WHERE relname = 'people'",
@@ -265,7 +285,7 @@ ALLOWED = [
     ("ALTER TABLE unrelated ADD FOREIGN KEY (id) REFERENCES people (id)", []),
     ("ALTER TABLE renamed RENAME TO another", []),
     ("DROP TABLE scratch", []),
-    ("CREATE TABLE scratch (id int); DROP TABLE scratch CASCADE", []),
+    ("CREATE TABLE scratch_2 (id int); DROP TABLE scratch_2 CASCADE", []),
     ("CREATE TEMP TABLE temporary (val text)", []),
 ]
 

@@ -160,6 +160,11 @@ def test_whole_rows_are_not_returned(text: str) -> None:
     "INSERT INTO t VALUES (1, 'a', 'b') ON CONFLICT (ssn) DO NOTHING",
     "MERGE INTO t USING u ON t.id = u.id WHEN MATCHED AND t.ssn = 'x' THEN DELETE",
     "MERGE INTO u USING t ON t.id = u.id WHEN MATCHED THEN UPDATE SET note = t.ssn",
+    "UPDATE t SET ssn = coalesce(ssn, (1 / (id - id))::text)", "UPDATE t SET ssn = coalesce(ssn, set_config('a.b', 'x', false))",
+    "UPDATE t SET ssn = coalesce(ssn, (SELECT 'x'))", "UPDATE t SET ssn = coalesce(ssn, 'x'::p.d)", "UPDATE t SET ssn = coalesce(ssn, $1::int::text)",
+    "UPDATE t SET ssn = coalesce(ssn, coalesce(upper(name)))", "UPDATE t SET (ssn, name) = ROW(coalesce(ssn, upper(name)), 'x')",
+    "INSERT INTO t VALUES (1, 'a', 'b') ON CONFLICT (id) DO UPDATE SET ssn = coalesce(t.ssn, (1 / (t.id - t.id))::text)",
+    "MERGE INTO t USING u ON t.id = u.id WHEN MATCHED THEN UPDATE SET ssn = coalesce(t.ssn, upper(u.note))",
 ])
 def test_values_and_masks_stay_where_they_are(text: str) -> None:
     """A protected value is not written elsewhere, and a mask takes no data's place."""
@@ -168,6 +173,9 @@ def test_values_and_masks_stay_where_they_are(text: str) -> None:
 
 @pytest.mark.parametrize("text", [
     "UPDATE t SET ssn = 'new' WHERE id = 1", "UPDATE t SET ssn = coalesce($1, ssn) WHERE id = 1", "UPDATE t SET ssn = ssn",
+    "UPDATE t SET ssn = coalesce(ssn, 'none')", "UPDATE t SET ssn = coalesce(ssn, $1)", "UPDATE t SET ssn = coalesce(upper($1::text), ssn, 'x')",
+    "UPDATE t SET ssn = coalesce(ssn, '5'::varchar)", "UPDATE t SET ssn = coalesce(ssn, name)", "UPDATE t SET name = coalesce(name, upper(name))",
+    "INSERT INTO t VALUES (1, 'a', 'b') ON CONFLICT (id) DO UPDATE SET ssn = coalesce(excluded.ssn, t.ssn)",
     "INSERT INTO t VALUES (1, 'a', 'b') ON CONFLICT (id) DO UPDATE SET ssn = excluded.ssn, name = excluded.name",
     "MERGE INTO t USING u ON t.id = u.id WHEN MATCHED THEN UPDATE SET name = u.note WHEN NOT MATCHED THEN INSERT VALUES (u.id, u.note, 'x')",
     "MERGE INTO t USING u ON t.id = u.id WHEN MATCHED THEN DELETE",

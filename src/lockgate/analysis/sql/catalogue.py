@@ -27,7 +27,10 @@ _RELATIONS: Final = f"""
 select c.oid::text, n.nspname::text, c.relname::text, c.relkind::text,
        case when c.relkind in ('v', 'm') and n.nspname not in ('pg_catalog', 'information_schema')
             then pg_catalog.pg_get_viewdef(c.oid) end,
-       (c.relhasrules and exists (select from pg_catalog.pg_rewrite r where r.ev_class = c.oid and r.ev_type <> '1'))::text
+       (c.relhasrules and exists (select from pg_catalog.pg_rewrite r where r.ev_class = c.oid and r.ev_type <> '1'))::text,
+       case when c.relkind in ('v', 'm') then exists (
+           select from pg_catalog.pg_depend d where d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+           and d.objid = c.oid and d.deptype = 'e') end::text
 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where (c.relkind in ('r', 'p', 'v', 'm', 'f', 't', 'S', 'c')
        or c.relkind in ('i', 'I') and n.nspname not in ('pg_catalog', 'pg_toast')) and {NOT_TEMPORARY}
@@ -149,6 +152,7 @@ class Relation:
     columns: tuple[Column, ...] = ()
     definition: str | None = None
     has_rules: bool = False
+    is_extension: bool = False      # a view that an extension has made
 
     @property
     def is_system(self) -> bool:
@@ -227,7 +231,8 @@ class Catalogue:
                        row[7] or "", number(row[8]) if len(row) > 8 else 0))
         relations = [
             Relation(number(row[0]), row[1] or "", row[2] or "", row[3] or "",
-                     tuple(columns.get(number(row[0]), ())), row[4], is_true(row[5]))
+                     tuple(columns.get(number(row[0]), ())), row[4], is_true(row[5]),
+                     len(row) > 6 and is_true(row[6]))
             for row in rows["relations"]
         ]
         inherits = [(number(row[0]), number(row[1])) for row in rows["inherits"]]

@@ -1,7 +1,7 @@
 """What a statement would take away that other columns have their labels from.
 
-A trigger or default that fills columns from protected ones puts its label on them. When it goes, or what it needs, the
-values stay, and a later start of the gateway would not know them: so it stays too. What the owner drops by another way
+A trigger, default or foreign key that fills columns from protected ones puts its label on them. When it goes, or what it
+needs, the values stay, and a later start of the gateway would not know them: so it stays too. What the owner drops by another way
 is remembered for as long as the gateway runs (`Catalogue.filled`).
 """
 
@@ -40,7 +40,7 @@ def _drops_carrier(body: Node, labels: Labels, catalogue: Catalogue) -> bool:
     for item in body.get("objects", ()):
         if kind == "OBJECT_TRIGGER":
             found = _carries(*qualified(item.get("List", {}).get("items", ())[:-1]), labels, catalogue)
-        elif kind in NAMED_RELATIONS:
+        elif kind in NAMED_RELATIONS and kind != "OBJECT_INDEX":
             found = _carries(*qualified(item.get("List", {}).get("items")), labels, catalogue)
         elif kind in _ROUTINES:
             found = qualified(item.get("ObjectWithArgs", {}).get("objname"))[1] in labels.carrying

@@ -17,14 +17,14 @@ from operator import or_
 from typing import Any, Final
 
 from lockgate.analysis.sql.catalogue import Catalogue, Column, Relation
-from lockgate.analysis.sql.code import Name, Routine
+from lockgate.analysis.sql.code import Name, Routine, Trigger
 from lockgate.analysis.sql.covers import Cover, direct_covers
 from lockgate.analysis.sql.definitions import definition_of
 from lockgate.analysis.sql.lineage import tainted_outputs
 from lockgate.analysis.sql.reading import Reading
-from lockgate.analysis.sql.routines.calls import Call
+from lockgate.analysis.sql.routines.calls import Call, named
 from lockgate.analysis.sql.routines.closure import closure_of
-from lockgate.analysis.sql.routines.flows import Spread, spread_of
+from lockgate.analysis.sql.routines.flows import Spread, quotes, spread_of, spread_of_expression
 from lockgate.analysis.sql.routines.verdicts import Verdicts
 from lockgate.model import ColumnMask, MaskMethod
 
@@ -120,6 +120,7 @@ class _Closure:
         self.trees: dict[int, Any] = {}
         self.generated: dict[tuple[int, int], frozenset[str]] = {}
         self.handed: dict[int, dict[int, Cover]] = {}   # columns of views that are written to, for triggers of theirs
+        self.quoting: dict[Name, bool] = {}     # functions of triggers that ask for a client's text
         self.reads: set[Name] = set()           # relations that code which fills columns names
         self.derived: dict[tuple[int, int], Cover] = {}     # columns that code fills
         self.by_oid = catalogue.by_oid
@@ -145,8 +146,9 @@ class _Closure:
         while changed:
             self.verdicts = Verdicts(labels, catalogue)
             changed = (self._inherit() | self._generate() | self._compose() | self._partitions() | self._all_views(views)
-                       | self._all_triggers() | self._defaults() | self._refer())
-        kept.update(self.derived)
+                       | self._all_triggers() | self._defaults() | self._refer() | self._expressions())
+        for place, cover in self.derived.items():
+            kept[place] = cover if place not in kept else kept[place] | cover
         for oid in labels.covers:
             labels.reach.setdefault(oid, Reach.MASKED)
         labels.pairs = frozenset((oid, number) for oid, found in labels.protected.items() for number in found)
@@ -240,7 +242,8 @@ class _Closure:
         for oid, number, referred, other in self.catalogue.references:
             cover = self.labels.covers.get(referred, {}).get(other)
             if cover is not None and oid in self.by_oid:
-                changed |= self._add(oid, number, cover, True)
+                self.labels.carriers.add(referred)
+                changed |= self._fills(oid, number, cover)
         return changed
 
     # ---------------------------------------------------------------- code
@@ -255,7 +258,7 @@ class _Closure:
                 self._add(oid, number, cover, True)
 
     def _fills(self, oid: int, number: int, cover: Cover) -> bool:
-        """A column of a table that code fills."""
+        """A column of a table that code, or a foreign key, fills."""
         before = self.derived.get((oid, number))
         self.derived[oid, number] = cover if before is None else before | cover
         return self._add(oid, number, cover, True)
@@ -285,7 +288,7 @@ class _Closure:
         changed = False
         code = self.catalogue.code
         domains = {name for name, found in code.domains.items()
-                   if any(self.verdicts.of_routine(routine).shows for routine in found)}
+                   if any(map(self._shows, found))}
         for relation in self.catalogue.relations if domains else ():
             for column in relation.columns:
                 if column.type_name in domains and relation.kind in _STORED:
@@ -296,7 +299,7 @@ class _Closure:
                 self._carried(routine)
         for oid, found in code.wired.items():
             for wired in found:
-                if wired.kind == "default" and self.verdicts.of_routine(wired.routine).shows:
+                if wired.kind == "default" and self._shows(wired.routine):
                     self._carried(wired.routine)
                     changed |= self._fills(oid, wired.number, _CLOSED_COVER)
         return changed
@@ -313,12 +316,39 @@ class _Closure:
             names = self.labels.protected_names(relation) | {
                 column.name for column in relation.columns if column.number in handed}
             for trigger in triggers:
-                if not names and not self.verdicts.of_trigger(trigger).shows:
+                if not names and not self.verdicts.of_trigger(trigger).shows and not self._quotes(trigger):
                     continue
                 key = (replace(trigger, relation=0), names, tuple(column.name for column in relation.columns))
                 if key not in known:
                     known[key] = spread_of(trigger, names, self.catalogue, self.verdicts, self._names)
                 changed |= self._spread(relation, known[key])
+        return changed
+
+    def _quotes(self, trigger: Trigger) -> bool:
+        """Whether it asks for what a client has sent: the values that statements write stand in it."""
+        if trigger.function not in self.quoting:
+            call = named(*trigger.function, self.catalogue)
+            self.quoting[trigger.function] = call is not None and any(
+                quotes(body.reading) for body in closure_of(call, self.catalogue).bodies)
+        return self.quoting[trigger.function] and bool(self.labels.covers)
+
+    def _shows(self, routine: Routine) -> bool:
+        """Whether an expression gives what may be a protected value."""
+        return self.verdicts.of_routine(routine).shows or (bool(self.labels.covers) and any(
+            quotes(body.reading) for body in closure_of(Call(routine.name, (routine,)), self.catalogue).bodies))
+
+    def _expressions(self) -> bool:
+        """Columns that functions of checks, indexes, policies and domains fill from the rows that they are given."""
+        changed = False
+        code = self.catalogue.code
+        for oid in {*code.wired, *self.catalogue.checked} & {*self.labels.protected}:
+            relation = self.by_oid[oid]
+            names = self.labels.protected_names(relation)
+            found = [wired.routine for wired in code.wired.get(oid, ()) if wired.kind != "default"]
+            found += [routine for domain in self.catalogue.checked.get(oid, ()) for routine in code.domains[domain]]
+            for expression in found:
+                changed |= self._spread(relation, spread_of_expression(
+                    expression, names | {"value"}, self.catalogue, self.verdicts, self._names))
         return changed
 
     def _spread(self, relation: Relation, spread: Spread) -> bool:
@@ -327,7 +357,8 @@ class _Closure:
         changed = False
         for column in relation.columns:
             if spread.is_whole_row or column.name in spread.own:
-                changed |= self._fill(relation, column, cover)
+                changed |= (self._add(relation.oid, column.number, cover, False) if relation.kind == "v"
+                            else self._fills(relation.oid, column.number, cover))
         for (schema, name), columns in spread.columns.items():
             if columns is None or columns:
                 self.labels.fills.setdefault(relation.oid, set()).add((schema, name))

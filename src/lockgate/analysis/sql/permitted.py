@@ -166,21 +166,22 @@ def definition_reason(use: Use, relation: Relation, labels: Labels, catalogue: C
 
 
 def named_reason(reading: Reading, labels: Labels) -> str | None:
-    """A new relation may not have a name by which a trigger finds where it puts protected values: the server looks
-    for it when the trigger runs, which can be much later."""
-    for schema, name in _new_names(reading) if labels.fills else ():
+    """No relation may get or lose a name by which a trigger finds where it puts protected values: the server looks for
+    it when the trigger runs, which can be much later."""
+    for schema, name in _moved_names(reading) if labels.fills else ():
         if labels.is_filled(schema, name):
             return f'a trigger puts protected values into what it knows as "{name}"'
     return None
 
 
-def _new_names(reading: Reading) -> Iterator[tuple[str | None, str]]:
+def _moved_names(reading: Reading) -> Iterator[tuple[str | None, str]]:
     for index, (schema, name) in enumerate(reading.created):
         yield "pg_temp" if index in reading.temporary else schema, name
     for kind, body in reading.utilities:
         relation = body.get("relation", {})
         if kind == "RenameStmt" and body.get("renameType") in _RENAMED_RELATIONS:
             yield relation.get("schemaname"), body.get("newname", "")
+            yield relation.get("schemaname"), relation.get("relname", "")
         elif kind == "AlterObjectSchemaStmt" and body.get("objectType") in _RENAMED_RELATIONS:
             yield body.get("newschema"), relation.get("relname", "")
 

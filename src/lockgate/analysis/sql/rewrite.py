@@ -129,7 +129,7 @@ class _Plan:
                 raise refuse(why, "Leave it, or ask those who own the database and the policy to mask those columns first.")
         why = named_reason(reading, self.labels)
         if why is not None:
-            raise refuse(why, "Choose another name.")
+            raise refuse(why, "Choose another name. If the relation is there already, leave this statement out.")
         splices = Splices(statement.text.encode())
         if self._reads_protected(reading):
             self._predicates(reading, splices)

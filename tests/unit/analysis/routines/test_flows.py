@@ -6,7 +6,7 @@ import pytest
 
 from lockgate.analysis.sql import Catalogue
 from lockgate.analysis.sql.labels import labels_for
-from lockgate.model import Refusal
+from lockgate.model import ColumnMask, MaskMethod, Refusal
 from tests.unit.analysis.database import MASKS, Database, plan, standard
 
 BEFORE_INSERT, AFTER_UPDATE, INSTEAD = 7, 17, 81
@@ -219,6 +219,7 @@ def test_triggers_of_views_see_rows_of_views() -> None:
     """INSTEAD OF triggers get what the view shows."""
     database = fires("INSERT INTO audit (b) VALUES (OLD.s);", kind=INSTEAD, table="v")
     assert protected(database) == {"audit.b"}
+    assert protected(fires("NEW.id := NEW.s;", kind=INSTEAD, table="v")) == {"v.id"}
 
 
 def test_full_text_columns() -> None:
@@ -240,6 +241,7 @@ def test_a_condition_of_the_trigger_counts_as_an_early_return() -> None:
 @pytest.mark.parametrize("body", [
     "PERFORM set_config('x.y', OLD.ssn, false);", "PERFORM setval('s', OLD.ssn::int);", "PERFORM lo_create(OLD.ssn::int);",
     "PERFORM pg_advisory_xact_lock(OLD.ssn::int);", "IF OLD.ssn = 'x' THEN PERFORM nextval('s'); END IF;",
+    "IF OLD.ssn = 'x' THEN SET x.y = 'z'; END IF;", "IF OLD.ssn = 'x' THEN ALTER SEQUENCE s RESTART; END IF;",
     "IF OLD.ssn = 'x' THEN PERFORM set_config('x.y', 'z', false); END IF;", "DECLARE c refcursor := 'c'; BEGIN OPEN c FOR SELECT ssn FROM t; END;",
     "DECLARE c CURSOR FOR SELECT ssn FROM t; BEGIN OPEN c; IF OLD.id = 1 THEN RETURN NEW; END IF; CLOSE c; END;", "INSERT INTO scratch VALUES (OLD.ssn);", "CREATE TEMP TABLE scratch AS SELECT OLD.ssn;",
 ])
@@ -264,6 +266,37 @@ def test_defaults_that_show_are_protected() -> None:
     assert protected(database) == {"u.note"}
 
 
+@pytest.mark.parametrize("kind", ["check", "index", "policy", "partition", "domain"])
+def test_what_expressions_store_of_their_row(kind: str) -> None:
+    """A function that the server calls with real values may keep them."""
+    for column, expected in (("ssn", {"log.x"}), ("name", set())):
+        database = standard()
+        database.relation("log", "x y")
+        database.relation("w", "id name:dom" if column == "name" else "id ssn:dom")
+        database.rows["columns"][-1] = (*database.rows["columns"][-1][:3], "text", None, "d", None, "dom")
+        database.routine("noted", "v text", "boolean", "INSERT INTO log (x, y) VALUES (v, 1) RETURNING true")
+        database.wire(kind, "p.noted(value)" if kind == "domain" else f"p.noted({column})", "w" if kind != "domain" else None, type_name="dom")
+        assert protected(database) - {"w.ssn"} == expected
+
+
+def test_what_a_client_sent_is_protected() -> None:
+    """Values that statements write stand in it, wherever a trigger or default keeps it; with nothing protected it is open."""
+    for table in ("t", "u"):
+        assert protected(fires("INSERT INTO audit (a, b) VALUES (1, current_query());", table=table)) == {"audit.b"}
+    database = standard()
+    database.wire("default", "current_query()", "u", 2)
+    assert protected(database) == {"u.note"}
+    catalogue = database.catalogue()
+    assert not labels_for((ColumnMask(("nothing.of.this",), MaskMethod.REDACT),), catalogue).covers
+
+
+def test_what_the_condition_of_a_trigger_stores() -> None:
+    """A function in WHEN is given the row, too."""
+    database = fires("NULL;", when="CREATE TRIGGER x AFTER UPDATE ON p.t FOR EACH ROW WHEN (p.noted(new.ssn)) EXECUTE FUNCTION p.f()")
+    database.routine("noted", "v text", "boolean", "INSERT INTO audit (c) VALUES (v) RETURNING true")
+    assert protected(database) == {"audit.c"}
+
+
 def test_defaults_of_domains_that_show_are_protected() -> None:
     """A column without a default of its own has that of its domain."""
     database = standard()
@@ -280,6 +313,14 @@ def test_what_refers_to_a_protected_column_holds_its_values() -> None:
     oids = {row[2]: row[0] for row in database.rows["relations"]}
     database.rows["references"] = [(oids["kin"], "2", oids["t"], "3"), (oids["kin"], "1", oids["t"], "1")]
     assert protected(database) == {"kin.x"}
+    assert isinstance(plan("DROP TABLE t CASCADE", database), Refusal)
+    assert isinstance(plan("DROP INDEX t_ssn CASCADE", database), Refusal)
+    assert not isinstance(plan("DROP INDEX t_ssn", database), Refusal)
+    before = database.catalogue()
+    labels_for(MASKS, before)
+    database.rows["references"] = []
+    after = Catalogue.from_rows(database.rows, 2, "f2", before=before)
+    assert labels_for(MASKS, after).protected_names(after.by_name["kin"][0]) == {"x"}
 
 
 def test_what_was_put_there_stays_protected_when_the_code_goes() -> None:

@@ -22,6 +22,14 @@ def database() -> Database:
     made.routine("dynamic", body="BEGIN EXECUTE x; END", language="plpgsql")
     made.routine("makes", body="CREATE TEMP TABLE mine (a int); SET search_path = q; SELECT 1")
     made.routine("work", returns="void", body="BEGIN INSERT INTO u (note) VALUES ('x'); ROLLBACK; END", language="plpgsql", kind="p")
+    made.relation("vdel", "a", "v", " SELECT p.deletes() AS a;")
+    made.relation("above", "a", "v", " SELECT vdel.a FROM p.vdel;")
+    made.relation("vmat", "a", "m", " SELECT p.deletes() AS a;")
+    made.relation("vplain", "a", "v", " SELECT u.note AS a FROM p.u;")
+    made.relation("vunknown", "a", "v", " SELECT p.dynamic() AS a;")
+    made.relation("vextension", "a", "v", " SELECT p.dynamic() AS a;")
+    made.rows["relations"][-1] = (*made.rows["relations"][-1], "true")
+    made.routine("sees", body="SELECT a FROM above")
     return made
 
 
@@ -31,6 +39,10 @@ def database() -> Database:
     ("CALL work()", {"call", "insert", "rollback"}), ("DO $$ BEGIN PERFORM calls(); TRUNCATE u; END $$", {"do", "delete", "truncate"}),
     ("DO $$ BEGIN NULL; END $$", {"do"}), ("EXPLAIN SELECT deletes()", {"explain", "delete"}), ("CREATE VIEW x AS SELECT deletes()", {"create", "delete"}),
     ("SELECT 1; SELECT deletes()", {"select", "delete"}), ("SELECT lower('x')", {"select"}),
+    ("SELECT * FROM vdel", {"select", "delete"}), ("SELECT 1 FROM u, p.above", {"select", "delete"}), ("COPY vdel TO STDOUT", {"copy", "select", "delete"}),
+    ("UPDATE above SET a = 1", {"update", "delete"}), ("SELECT * FROM vmat", {"select"}), ("REFRESH MATERIALIZED VIEW vmat", {"refresh", "delete"}),
+    ("SELECT * FROM vplain", {"select"}), ("SELECT sees()", {"select", "delete"}), ("DROP VIEW vdel", {"drop"}),
+    ("SELECT * FROM vextension", {"select"}),
 ])
 def test_verbs_of_all_that_runs(text: str, verbs: set[str]) -> None:
     """A call counts as what the routine does, with all that it calls."""
@@ -42,7 +54,7 @@ def test_verbs_of_all_that_runs(text: str, verbs: set[str]) -> None:
 @pytest.mark.parametrize("text", [
     "SELECT dynamic()", "SELECT helper(1), dynamic()", "SELECT nope()", "DO $$ BEGIN EXECUTE 'DROP ' || 'TABLE u'; END $$", "DO LANGUAGE plperl 'x'",
     "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'; SELECT helper(1)", "EXECUTE x", "SELECT pg_notify('a', 'b')", "LOAD 'x'",
-    "ALTER EXTENSION x UPDATE",
+    "ALTER EXTENSION x UPDATE", "SELECT * FROM vunknown",
 ])
 def test_what_is_not_known_is_every_effect(text: str) -> None:
     """One unknown part is enough."""

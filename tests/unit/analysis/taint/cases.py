@@ -354,6 +354,8 @@ CASES: dict[str, list[tuple[str, str]]] = {
         ("UPDATE t SET name = ssn RETURNING name", "name=t.ssn >t.name=t.ssn! ~t.ssn"),
         ("UPDATE t SET ssn = ssn", ">t.ssn=t.ssn!"),
         ("UPDATE t SET ssn = coalesce($1, ssn), name = coalesce($2, name) WHERE id = $3", ">t.ssn=t.ssn!"),
+        ("UPDATE t SET ssn = coalesce(ssn, 'x')", ">t.ssn=t.ssn!"),
+        ("UPDATE t SET ssn = coalesce(ssn, upper('x'))", ">t.ssn=t.ssn ~t.ssn"),
         ("UPDATE t SET ssn = upper(ssn), n = n + 1", ">t.n=t.n >t.ssn=t.ssn ~t.n ~t.ssn"),
         ("UPDATE t SET ssn = $1, n = DEFAULT WHERE id = 1 RETURNING ssn", "ssn=t.ssn! >t.n= >t.ssn="),
         ("UPDATE u SET note = t.ssn FROM t WHERE t.id = u.id RETURNING u.note, t.name",

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from lockgate.analysis.sql.catalogue import Catalogue
+from lockgate.analysis.sql.catalogue import Catalogue, Relation
 from lockgate.analysis.sql.code import Name, Routine
+from lockgate.analysis.sql.definitions import definition_of
 from lockgate.analysis.sql.functions import is_admitted, is_builtin
-from lockgate.analysis.sql.reading import Reading
+from lockgate.analysis.sql.reading import Reading, Use
 
 
 class Call(NamedTuple):
@@ -47,6 +48,42 @@ def calls_of(reading: Reading, catalogue: Catalogue, types: Iterable[Name] = (),
                       if not routine.is_pure and (routine.takes_row or name in reading.keywords))
         if found:
             yield Call(f"function {name}", found)
+
+
+def behind_views(reading: Reading, catalogue: Catalogue) -> Iterator[Call]:
+    """Every call that the views which a statement names run, at any depth; not those of an extension's own views, which
+    is trusted as the server is."""
+    kept = catalogue.derived.setdefault("behind views", {})
+    assert isinstance(kept, dict)
+    for schema, name, kind in dict.fromkeys((use.schema, use.name, _kind_run(use)) for use in reading.uses):
+        for relation in catalogue.candidates(schema, name) if kind else ():
+            if relation.kind == kind and relation.definition is not None and not relation.is_extension:
+                found: tuple[Call, ...] | None = kept.get(relation.oid)
+                if found is None:
+                    found = kept[relation.oid] = tuple(dict.fromkeys(_behind(relation, catalogue)))
+                yield from found
+
+
+def _kind_run(use: Use) -> str:
+    """The kind of view whose definition runs where it is named like this: a materialised one when it is refreshed."""
+    return "m" if use.context == "RefreshMatViewStmt" else "v" if use.kind in ("read", "copy", "target") else ""
+
+
+def _behind(view: Relation, catalogue: Catalogue) -> Iterator[Call]:
+    seen: set[int] = set()
+    stack = [view]
+    while stack:
+        relation = stack.pop()
+        if relation.oid in seen:
+            continue
+        seen.add(relation.oid)
+        found = definition_of(relation.definition or "")
+        if found is None:
+            yield Call(f"view {relation.name}", is_unknown=True)
+            continue
+        yield from calls_of(found.reading, catalogue)
+        stack += [below for use in found.reading.uses for below in catalogue.candidates(use.schema, use.name)
+                  if below.kind == "v" and below.definition is not None and not below.is_extension]
 
 
 def named(schema: str | None, name: str, catalogue: Catalogue, counts: Iterable[int] = (-1,)) -> Call | None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 from lockgate.analysis.sql.catalogue import Catalogue
 from lockgate.analysis.sql.code import Routine
 from lockgate.analysis.sql.routines.bodies import Body, body_of
-from lockgate.analysis.sql.routines.calls import Call, calls_of, parts_of
+from lockgate.analysis.sql.routines.calls import Call, behind_views, calls_of, parts_of
 
 MOST_ROUTINES: Final = 512
 """Routines that one call may lead to; beyond, its effect counts as unknown."""
@@ -81,7 +82,7 @@ def _close(call: Call, catalogue: Catalogue) -> Closure:
                 opaque = _told(routine, call, body.opaque)
                 break
             bodies.append(body)
-            calls = calls_of(body.reading, catalogue, body.types, body.rows)
+            calls = chain(calls_of(body.reading, catalogue, body.types, body.rows), behind_views(body.reading, catalogue))
         opaque = _follow(calls, stack)
     return Closure(() if opaque is not None else tuple(bodies), opaque, digest.digest())
 

@@ -13,13 +13,15 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
+import pgparse
+
 from lockgate.analysis.sql.catalogue import Catalogue
 from lockgate.analysis.sql.code import Name, Routine, Trigger
 from lockgate.analysis.sql.errors import NotUnderstood
-from lockgate.analysis.sql.parser import nodes
+from lockgate.analysis.sql.parser import nodes, parse_trees
 from lockgate.analysis.sql.reading import Node, Reader, Reading, qualified, strings
 from lockgate.analysis.sql.routines.bodies import Mention, Source, Step, mentions_of, source_of
-from lockgate.analysis.sql.routines.calls import calls_of, named, parts_of
+from lockgate.analysis.sql.routines.calls import Call, calls_of, named, parts_of
 from lockgate.analysis.sql.routines.plpgsql import Unreadable
 from lockgate.analysis.sql.routines.verdicts import Verdicts
 
@@ -38,8 +40,9 @@ of a large object (pg_largeobject_metadata)."""
 _STEPS_ON: Final = "nextval"
 _QUOTES: Final = "current_query"
 """What a client has sent: values that it writes into protected columns stand in it."""
-_IN_SESSION: Final = frozenset(("CopyStmt", "DeclareCursorStmt", "PrepareStmt"))
-"""Statements whose rows the session can ask for afterwards."""
+_IN_SESSION: Final = frozenset((
+    "AlterSeqStmt", "CommentStmt", "CopyStmt", "DeclareCursorStmt", "PrepareStmt", "VariableSetStmt"))
+"""Statements whose rows or effect anybody can ask for afterwards."""
 _MOST_ROUTINES: Final = 64
 
 Protected = Callable[[str | None, str], "frozenset[str] | None"]
@@ -86,11 +89,41 @@ def spread_of(trigger: Trigger, names: frozenset[str], catalogue: Catalogue, ver
     whole = _Whole(catalogue, verdicts, protected, spread, names, trigger.tables)
     for routine in call.routines:
         whole.visit(routine, tainted, trigger)
+    for called in _condition(trigger, catalogue) if names else ():
+        for routine in called.routines:
+            whole.visit(routine, frozenset(), None, arguments=True)
+    return spread
+
+
+def quotes(reading: Reading) -> bool:
+    """Whether it asks for the text that a client has sent."""
+    return any(name == _QUOTES for _, name in reading.functions)
+
+
+def _condition(trigger: Trigger, catalogue: Catalogue) -> Iterator[Call]:
+    """What the WHEN of a trigger calls."""
+    if trigger.definition is not None:
+        try:
+            trees = parse_trees(trigger.definition)
+        except (pgparse.PGQueryError, RecursionError):
+            return
+        for tree in trees:
+            reader = Reader()
+            reader.walk(tree["stmt"].get("CreateTrigStmt", {}).get("whenClause"), "SelectStmt")
+            yield from calls_of(reader.reading, catalogue)
+
+
+def spread_of_expression(expression: Routine, names: frozenset[str], catalogue: Catalogue, verdicts: Verdicts,
+                         protected: Protected) -> Spread:
+    """Where an expression that the server evaluates of real rows (a check, an index, a policy) puts what it is given.
+    `names` are the protected columns of the relation."""
+    spread = Spread()
+    _Whole(catalogue, verdicts, protected, spread, names, frozenset()).visit(expression, names, None)
     return spread
 
 
 class _Whole:
-    """All routines that one trigger leads to."""
+    """All routines that one trigger or expression leads to."""
 
     def __init__(self, catalogue: Catalogue, verdicts: Verdicts, protected: Protected, spread: Spread,
                  names: frozenset[str], tables: frozenset[str]) -> None:
@@ -101,11 +134,6 @@ class _Whole:
         self._tables = tables                   # and by what names its rows can be read
         self.spread = spread
         self.seen: set[tuple[Routine, bool]] = set()
-
-    @property
-    def is_labelled(self) -> bool:
-        """Whether the trigger is handed protected values."""
-        return bool(self._names)
 
     def protected(self, schema: str | None, name: str) -> frozenset[str] | None:
         """As `Protected`, with the transition tables of the trigger."""
@@ -214,7 +242,7 @@ class _Flow:
         columns of relations that the statement around it reads."""
         part = self.taken.of(tree)
         names, is_any = self._protected_in(tree)
-        if is_any or (self.is_blurred and part.mentions) or (self.whole.is_labelled and _QUOTES in part.functions):
+        if is_any or (self.is_blurred and part.mentions) or _QUOTES in part.functions:
             return True
         names |= among
         if any(self._is_tainted(mention, names) for mention in part.mentions):

@@ -2,8 +2,8 @@
 
 Apart from `effects`, which reads the text alone and has to count every function that it does not know as every
 effect. Verbs and facts of all that runs are added; what can be read from a routine's text only is what counts.
-Triggers and the like, which the database's owner has set behind a relation, are no part of a statement's own
-effects.
+A view's functions run in the statement that reads it. Triggers, rules and the like, which the database's owner has
+set behind a relation, are no part of a statement's own effects.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lockgate.analysis.sql.catalogue import Catalogue
 from lockgate.analysis.sql.functions import is_builtin
 from lockgate.analysis.sql.reading import Reading
 from lockgate.analysis.sql.routines.bodies import Body
-from lockgate.analysis.sql.routines.calls import calls_of
+from lockgate.analysis.sql.routines.calls import behind_views, calls_of
 from lockgate.analysis.sql.routines.closure import Closure, closure_of
 from lockgate.analysis.sql.statement import CATALOGUE_VERBS, VERBS, Statement
 
@@ -32,10 +32,12 @@ def resolved(statement: Statement, catalogue: Catalogue) -> Statement:
     Where something that it runs is not known after all (a function with the name of a built-in one), it becomes
     opaque. Call it with a catalogue that knows all the code that the session may have made.
     """
-    if not statement.is_opaque and not has_hidden_code(catalogue):
-        return statement
     reading = statement.whole.reading
-    if reading is None or any(not why.startswith("function ") and why not in ("CALL", "DO") for why in reading.opaque):
+    if reading is None:
+        return statement
+    if not statement.is_opaque and not has_hidden_code(catalogue) and next(behind_views(reading, catalogue), None) is None:
+        return statement
+    if any(not why.startswith("function ") and why not in ("CALL", "DO") for why in reading.opaque):
         return statement
     closures = _closures(statement, reading, catalogue)
     if not closures and not statement.is_opaque:
@@ -64,7 +66,8 @@ def _closures(statement: Statement, reading: Reading, catalogue: Catalogue) -> t
     key = statement.whole.key
     found: tuple[Closure, ...] | None = kept.get(key)
     if found is None:
-        found = tuple(closure_of(call, catalogue) for call in calls_of(reading, catalogue))
+        found = tuple(closure_of(call, catalogue) for call in dict.fromkeys(
+            (*calls_of(reading, catalogue), *behind_views(reading, catalogue))))
         if not reading.blocks:
             if len(kept) >= _MOST_KEPT:
                 kept.clear()

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from lockgate.analysis.sql.catalogue import Relation
+from lockgate.analysis.sql.reading import strings
 from lockgate.analysis.sql.taint.queries import Queries, is_bare
 from lockgate.analysis.sql.taint.result import NOTHING, Source, Sources, Write
 from lockgate.analysis.sql.taint.rows import CLEAN, Column, Row, Value, union
@@ -26,6 +27,16 @@ _CLAUSES: Final = {
                             "withClause")),
 }
 _UNCHANGED: Final = frozenset(("A_Const", "ParamRef", "SetToDefault"))
+_HARMLESS: Final = frozenset(("A_Const", "ColumnRef", "ParamRef"))
+
+
+def _is_harmless(node: Node) -> bool:
+    """Whether nobody can tell if an expression is evaluated: a constant, a parameter or a column. A constant may be of
+    a type that the grammar knows: any other name can be that of a domain with a check."""
+    if "TypeCast" in node:
+        names = strings(node["TypeCast"].get("typeName", {}).get("names"))
+        return names[:1] == ("pg_catalog",) and "A_Const" in node["TypeCast"].get("arg", {})
+    return not _HARMLESS.isdisjoint(node)
 
 
 class Target:
@@ -291,6 +302,8 @@ class Changes(Queries):
             return self.value(node, scope)
         sources, direct, is_kept = NOTHING, None, True
         for choice in choices:
+            if sources and not _is_harmless(choice):
+                is_kept = False                 # it is evaluated, and may fail, where the column is NULL
             found = self._written_value(choice, scope)
             sources |= found[0]
             is_kept = is_kept and (not found[0] or (found[1] is not None and direct in (None, found[1])))

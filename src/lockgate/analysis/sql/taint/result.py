@@ -76,7 +76,8 @@ class Write:
     """A column that is written, where it or what goes into it is labelled.
 
     `target` is None where the relation is not in the catalogue. `direct`: the value written is that column's or
-    a constant (`c`, `coalesce($1, c)`); `keeps`: that column is the target, so the old value may stay.
+    a constant (`c`, `coalesce($1, c)`), and nothing else is evaluated only where the column is NULL; `keeps`: that
+    column is the target, so the old value may stay.
     """
 
     target: Source | None
