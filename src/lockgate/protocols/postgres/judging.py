@@ -254,8 +254,6 @@ class Judging:
 
     def _plan(self, seen: Seen, decision: Decision, portal: Portal | None = None) -> Planned | Refusal:
         state = self._state
-        if decision.masks or decision.detects:
-            state.is_guarded = True
         if seen.refusal is not None:
             return seen.refusal
         if seen.statement is not None and seen.statement.cursors_fetched and self._fetches_unexecuted(seen.statement):
