@@ -171,6 +171,19 @@ def test_a_cursor_is_known_while_it_is_open(front: Gateway, agent: str, database
 
 
 @pytest.mark.parametrize("database", ["crm", "plain"])
+def test_a_cursor_that_is_not_there(front: Gateway, agent: str, database: str) -> None:
+    """The answer is the server's own, not a rule that cannot tell what it would show."""
+    with psycopg.connect(front.dsn(agent, database), autocommit=True) as connection:
+        connection.execute("BEGIN; DECLARE held CURSOR WITH HOLD FOR SELECT 1; COMMIT")
+        connection.execute("BEGIN")
+        connection.execute("CLOSE held")
+        connection.execute("ROLLBACK")
+        for name in ("held", "never"):
+            with pytest.raises(psycopg.errors.InvalidCursorName):
+                connection.execute(f"FETCH {name}")
+
+
+@pytest.mark.parametrize("database", ["crm", "plain"])
 def test_ordinary_cursors(front: Gateway, agent: str, database: str) -> None:
     """Declared, fetched from, carried over savepoints and commits, and closed, one message at a time and in one string."""
     with psycopg.connect(front.dsn(agent, database)) as connection:

@@ -43,6 +43,8 @@ from lockgate.wire.steps import (
 
 _ENDING: Final = frozenset({RefusalCode.EXPIRED, RefusalCode.SHUTTING_DOWN})
 
+_OF_NAMES: Final = frozenset({RefusalCode.DENIED, RefusalCode.UNKNOWN_OBJECT})
+
 _NOT_EXECUTED: Final = Refusal(
     RefusalCode.UNSUPPORTED, "FETCH from a portal that was bound by message and not executed",
     hint="Execute the portal by message, or DECLARE a cursor.",
@@ -393,7 +395,18 @@ class Judging:
             yield from self.fail(problem_of(refusal), refusal.code.value)
             return
         problem = seen.problem if seen.problem is not None else problem_of(refusal)
+        unknown = None if refusal.code not in _OF_NAMES else self._unknown_cursor(seen)
+        if unknown is not None:
+            problem = Problem("34000", f'cursor "{unknown}" is not known in this session', problem.detail,
+                              "A cursor that was closed, or that code has opened, cannot be fetched from here.")
         yield from self._refuse(burst, problem, is_query=is_query)
+
+    def _unknown_cursor(self, seen: Seen) -> str | None:
+        """What a statement fetches from without anybody knowing what it shows: why rules and masks fail closed."""
+        statement, known = seen.statement, self._state.names.cursors
+        if statement is None:
+            return None
+        return next(iter([*statement.cursors_lost, *(name for name in statement.cursors_before if name not in known)]), None)
 
     def _reply(self, owed: Owed, seen: Seen, grant: Grant) -> Reply:
         reply = self._state.reply(owed)
