@@ -260,8 +260,8 @@ class Judging:
             return seen.refusal
         if seen.statement is not None and seen.statement.cursors_fetched and self._fetches_unexecuted(seen.statement):
             return _NOT_EXECUTED
-        if decision.effect is Effect.REVIEW and seen.statement is not None and seen.statement.executes \
-                and seen.statement.is_opaque:
+        stated = seen.base.statement
+        if decision.effect is Effect.REVIEW and stated is not None and stated.executes and stated.is_opaque:
             return _NOT_SHOWN
         if seen.statement is not None and decision.looks_at_requests:
             looked_at = seen.statement.copies_in + (seen.statement.copies_out if decision.detects else ())
@@ -325,7 +325,7 @@ class Judging:
         for name in statement.cursors_fetched:
             item, cursor = state.portals.get(name.encode()), state.names.cursors.get(name)
             if isinstance(item, Portal):
-                if item.is_doubtful or item.grant is None or item.grant.is_settled:
+                if item.is_doubtful or not state.has_settled(item) or item.grant is None or item.grant.is_settled:
                     return True
             elif item is not None and not state.has_settled(item):
                 return True                         # its Close may yet be discarded
@@ -364,6 +364,8 @@ class Judging:
 
     def _next_segment(self) -> None:
         state = self._state
+        if state.names.cursors and (state.status != m.IN_BLOCK or not state.knows_status or state.segment_controls):
+            state.barrier = state.is_flush_due = True       # they may end with what was sent just now
         state.segment += 1
         state.is_segment_open = state.segment_writes = state.segment_controls = False
 
