@@ -180,7 +180,7 @@ def test_an_implicit_transaction_ends_its_cursors(front: Gateway, agent: str, da
     """With its Sync or the next Query, whose reply nobody has seen when the FETCH behind it is judged."""
     with closing(Raw(front, agent, database)) as raw:
         raw.socket.sendall(parse("", "SELECT 1") + bind("", "") + execute("") + opens + FLUSH)
-        kind = b""
+        kind = tag = b""
         while kind not in (b"s", b"E") and not (kind == b"C" and tag.startswith(b"DECLARE")):
             kind, tag = raw.read()
         ending = SYNC if ends == "sync" else query("SELECT 1")
