@@ -11,7 +11,7 @@ import pytest
 from testbed.gateway import Gateway, Issuer, gateway
 from testbed.postgres import Server
 from tests.e2e.conftest import HEAD, PASSWORD
-from tests.e2e.test_attacks_controls import SYNC, Raw, bind, close, execute, kinds, parse, query
+from tests.e2e.test_attacks_controls import FLUSH, SYNC, Raw, bind, close, execute, kinds, parse, query
 
 RULES = """\
   - name: hide-words
@@ -168,6 +168,52 @@ def test_a_cursor_is_known_while_it_is_open(front: Gateway, agent: str, database
         ended = ends.format(name).replace("|", "; ")
         replies = raw.send(query(f"DECLARE {name} CURSOR FOR SELECT 1; {ended}; UPDATE watched SET id = 1; FETCH ALL FROM {name}"))
         assert b"raw-word" not in said(replies)
+
+
+@pytest.mark.parametrize("database", ["crm", "plain"])
+@pytest.mark.parametrize("ends", ["sync", "query"])
+@pytest.mark.parametrize("opens", [
+    parse("s", "SELECT n FROM generate_series(1, 3) n") + bind("named", "s") + execute("named", 1),
+    parse("", "DECLARE named CURSOR FOR SELECT 1") + bind("", "") + execute(""),
+], ids=["portal", "cursor"])
+def test_an_implicit_transaction_ends_its_cursors(front: Gateway, agent: str, database: str, opens: bytes, ends: str) -> None:
+    """With its Sync or the next Query, whose reply nobody has seen when the FETCH behind it is judged."""
+    with closing(Raw(front, agent, database)) as raw:
+        raw.socket.sendall(parse("", "SELECT 1") + bind("", "") + execute("") + opens + FLUSH)
+        kind = tag = b""
+        while kind not in (b"s", b"E") and not (kind == b"C" and tag.startswith(b"DECLARE")):
+            kind, tag = raw.read()
+        ending = SYNC if ends == "sync" else query("SELECT 1")
+        replies = raw.send(ending, query("UPDATE watched SET id = 1; FETCH ALL FROM named"), ready=2)
+        assert b"raw-word" not in said(replies)
+
+
+@pytest.mark.parametrize("database", ["crm", "plain"])
+def test_a_cursor_that_is_not_there(front: Gateway, agent: str, database: str) -> None:
+    """The answer is the server's own, not a rule that cannot tell what it would show."""
+    with psycopg.connect(front.dsn(agent, database), autocommit=True) as connection:
+        connection.execute("BEGIN; DECLARE held CURSOR WITH HOLD FOR SELECT 1; COMMIT")
+        connection.execute("BEGIN")
+        connection.execute("CLOSE held")
+        connection.execute("ROLLBACK")
+        for name in ("held", "never"):
+            with pytest.raises(psycopg.errors.InvalidCursorName):
+                connection.execute(f"FETCH {name}")
+
+
+def test_execute_is_judged_by_what_it_runs(backend: Server, front: Gateway, agent: str) -> None:
+    """Behind rules about tables and verbs; what a person has to approve is to be sent itself."""
+    with psycopg.connect(front.dsn(agent, "plain"), autocommit=True) as connection:
+        connection.execute("PREPARE looks AS SELECT count(*) FROM prey")
+        assert connection.execute("EXECUTE looks").fetchone() == (2,)
+        connection.execute("CREATE TEMP TABLE counted AS EXECUTE looks")
+        connection.pgconn.prepare(b"spies", b"SELECT * FROM prey")
+        assert len(connection.execute("EXECUTE spies").fetchall()) == 2
+        for text in ("PREPARE closed AS SELECT * FROM kept", "EXECUTE closed", "PREPARE deletes AS DELETE FROM prey", "EXECUTE deletes",
+                     "EXECUTE nobody"):
+            with pytest.raises(psycopg.errors.Error):
+                connection.execute(text)
+    assert prey(backend, "plain") == 2
 
 
 @pytest.mark.parametrize("database", ["crm", "plain"])

@@ -212,7 +212,7 @@ def test_a_rule_about_a_table_follows_a_cursor(front: Gateway, agent: str) -> No
             connection.execute("MOVE 10 FROM d")
             assert connection.execute("FETCH d").fetchone() == (11,)
         for text in ("FETCH ALL FROM nowhere", "SELECT 1; FETCH ALL FROM d2; DECLARE d2 CURSOR FOR SELECT 1"):
-            with pytest.raises(psycopg.errors.InsufficientPrivilege, match="not for agents"):
+            with pytest.raises(psycopg.errors.InvalidCursorName, match="is not known in this session"):
                 connection.execute(text)
         with connection.transaction(), connection.cursor(name="c") as cursor:
             cursor.execute("SELECT id FROM plain")

@@ -43,7 +43,7 @@ from lockgate.model import (
 )
 
 if TYPE_CHECKING:
-    from lockgate.govern.policy import PolicySet
+    from lockgate.govern.policy import MayHide, PolicySet
 
 __all__ = ["ClearPlan", "Governor", "Grant", "Held", "Pipeline", "Planned", "denial", "stage"]
 
@@ -231,11 +231,21 @@ class Governor:
         now = self._pipeline.clock.now()
         if now >= self.identity.expires_at:
             return _EXPIRED
+        self._renew()
+        self.statements += counts
+        return self._view.decide(operation, now, self)
+
+    def _renew(self) -> None:
+        """The policy in force, where it is another one by now."""
         if self._policy is not self._pipeline.policy:
             self._policy = self._pipeline.policy
             self._view = self._policy.view(self.identity, self.connection, self._audit)
-        self.statements += counts
-        return self._view.decide(operation, now, self)
+
+    def may_hide(self) -> MayHide:
+        """The masks and detectors that some request of this session could be under: what reaches the client without
+        one is held against them all."""
+        self._renew()
+        return self._view.may_hide
 
     @stage("policy")
     def _spent(self, operation: Operation, decision: Decision) -> Refusal | None:

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 
 from lockgate.govern.permit import Cleared, Permit
 from lockgate.govern.pipeline import ClearPlan, Grant, Planned
+from lockgate.govern.policy import MayHide
 from lockgate.model import Decision, Operation, OutcomeStatus, Refusal, Secret
 
 
@@ -194,13 +195,21 @@ class Admit:
     claims: dict[str, str] = field(default_factory=dict)
 
 
+def _nothing() -> MayHide:
+    return (), ()
+
+
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """An admitted session: its opaque id, the connection's settings and its backend user."""
+    """An admitted session: its opaque id, the connection's settings and its backend user.
+
+    `may_hide` tells at any time which masks and detectors some request of the session could be under.
+    """
 
     session: str
     connection: Any
     user: str
+    may_hide: Callable[[], MayHide] = _nothing
 
 
 @dataclass(slots=True)

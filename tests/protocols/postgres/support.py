@@ -125,7 +125,9 @@ class World:
 
     def session(self) -> Playbook:
         state = SessionState(StatementReader(self.limits.statement), self.limits, "app", b"\0\0\0\1secretkey")
-        return Playbook(PostgresMediator(state), self.governor(), {Snapshot: self.snapshot})
+        governor = self.governor()
+        state.may_hide = governor.may_hide
+        return Playbook(PostgresMediator(state), governor, {Snapshot: self.snapshot})
 
 
 def state_of(book: Playbook) -> SessionState:

@@ -14,6 +14,7 @@ from lockgate.analysis.sql import (
     SessionNames,
     Statement,
 )
+from tests.unit.analysis.database import standard
 
 ALL = "every"
 
@@ -246,27 +247,49 @@ def test_execute_takes_the_effects_of_what_was_prepared() -> None:
     """EXECUTE alone is every effect; with the session's names it is the union of the candidates'."""
     analyzer, session = Analyzer(), SessionNames()
     execute = analyzer.statement("EXECUTE q(1)")
-    assert analyzer.in_session(execute, session).verbs == VERBS
+    assert analyzer.in_session(execute, session, standard().catalogue()).verbs == VERBS
     prepared = analyzer.statement("SELECT 1; PREPARE q AS DELETE FROM t")
     session.prepare(*prepared.prepares[0])
-    judged = analyzer.in_session(execute, session)
+    judged = analyzer.in_session(execute, session, standard().catalogue())
     assert judged.verbs == {"execute", "delete"}
     assert judged.facts["has_where"] is False
     assert judged.facts["relations"] == ["t"]
     other = analyzer.statement("PREPARE q AS UPDATE u SET a = 1 WHERE id = 1")
     session.prepare(*other.prepares[0])
-    again = analyzer.in_session(execute, session)
+    again = analyzer.in_session(execute, session, standard().catalogue())
     assert again.verbs == {"execute", "delete", "update"}
     assert again.key != judged.key != execute.key
+
+
+@pytest.mark.parametrize("inner", [
+    "CLOSE c", "PREPARE x AS DELETE FROM t", "DEALLOCATE x", "ROLLBACK", "SET search_path = q", "SELECT set_config('search_path', 'q', false)",
+    "SELECT unknown_function()", "CREATE TABLE n AS SELECT 1", "FETCH c", "DO $$ BEGIN END $$", "COPY t TO STDOUT", "LOCK t",
+])
+def test_execute_of_more_than_rows_is_every_effect(inner: str) -> None:
+    """What changes the session or runs code is not followed through a name."""
+    analyzer, session = Analyzer(), SessionNames()
+    session.prepare("q", analyzer.statement(inner))
+    assert analyzer.in_session(analyzer.statement("EXECUTE q"), session, standard().catalogue()).verbs == VERBS
+
+
+def test_execute_after_code_is_every_effect() -> None:
+    """Code of unknown effect may have prepared something else under the name; DEALLOCATE ALL leaves nothing of it."""
+    analyzer, session, execute = Analyzer(), SessionNames(), Analyzer().statement("EXECUTE q")
+    session.run_code(analyzer.statement("SELECT unknown_function()"))
+    session.prepare("q", analyzer.statement("SELECT 1"))
+    assert analyzer.in_session(execute, session, standard().catalogue()).verbs == VERBS
+    session.deallocate(None)
+    session.prepare("q", analyzer.statement("SELECT 1"))
+    assert analyzer.in_session(execute, session, standard().catalogue()).verbs == {"execute", "select"}
 
 
 def test_execute_before_its_name_is_given_anew_is_what_the_session_prepared() -> None:
     """The string's own PREPARE, which comes later, says nothing of it."""
     analyzer, session = Analyzer(), SessionNames()
     text = analyzer.statement("EXECUTE q; DEALLOCATE q; PREPARE q AS SELECT 1")
-    assert analyzer.in_session(text, session).verbs == VERBS
+    assert analyzer.in_session(text, session, standard().catalogue()).verbs == VERBS
     session.prepare("q", analyzer.statement("PREPARE q AS DELETE FROM t").prepares[0][1])
-    assert "delete" in analyzer.in_session(text, session).verbs
+    assert "delete" in analyzer.in_session(text, session, standard().catalogue()).verbs
 
 
 def test_prepared_text_is_that_of_the_prepare() -> None:

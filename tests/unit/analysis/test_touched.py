@@ -297,13 +297,25 @@ def test_cursors_are_bounded() -> None:
     assert found("fetch c4999", session) is None
 
 
-def test_execute_touches_what_was_prepared_before_it() -> None:
-    """In one string; by itself it is of unknown effect, whatever the session knows of the name."""
+def test_execute_touches_what_was_prepared() -> None:
+    """In the string, or in the session: whatever the name may stand for. Of what nobody knows, nothing is told."""
     session = SessionNames()
+
+    def told(text: str) -> list[str] | None:
+        known = touched(Analyzer().in_session(Analyzer().statement(text), session, CATALOGUE), CATALOGUE, session)
+        return None if known is None else [name.removeprefix("public.") for name in known.tables]
+
+    assert told("execute p") is None
     does(session, "prepare p as select * from v")
     assert found("execute p", session) is None
-    known = touched(Analyzer().in_session(Analyzer().statement("execute p"), session), CATALOGUE, session)
-    assert known is None
+    assert told("execute p") == ["customers", "v"]
+    does(session, "prepare p as delete from plain", succeeds=False)
+    session.prepare("p", Analyzer().statement("delete from plain"))
+    assert told("execute p") == ["customers", "plain", "v"]
+    assert told("create table n as execute p") == ["customers", "plain", "v"]
+    assert told("explain analyze execute p") == ["customers", "plain", "v"]
+    does(session, "select public.secret_fn()")
+    assert told("execute p") is None
     assert tables("prepare q as select * from v; execute q") == ["customers", "v"]
 
 

@@ -145,13 +145,15 @@ class Analyzer:
         """
         return statement if session.defines_code else resolved(statement, catalogue)
 
-    def in_session(self, statement: Statement, session: SessionNames) -> Statement:
-        """The statement with the effects of what it EXECUTEs, where the session knows the name.
+    def in_session(self, statement: Statement, session: SessionNames, catalogue: Catalogue) -> Statement:
+        """The statement with the effects of what it EXECUTEs, where the session knows the name and all that it may
+        stand for is plain: reads and changes of rows that run no code.
 
         `statement` alone has to count EXECUTE as every effect. Judge this one instead.
         """
         reading = statement.reading
-        if not statement.executes or reading is None or any(why != "EXECUTE" for why in reading.opaque):
+        if not statement.executes or reading is None or not session.knows_prepared or any(
+                why != "EXECUTE" for why in reading.opaque):
             return statement
         own = {name for name, _ in statement.prepares}
         is_early = bool(reading.opaque)             # some EXECUTE stands before any PREPARE of its name
@@ -161,7 +163,7 @@ class Analyzer:
             if not candidates and (name not in own or is_early):
                 return statement
             for inner, _ in candidates:
-                if inner.is_opaque:
+                if not inner.is_plain or self.in_catalogue(inner, catalogue, session) is not inner:
                     return statement
                 verbs.update(inner.verbs)
         changes = not CATALOGUE_VERBS.isdisjoint(verbs)

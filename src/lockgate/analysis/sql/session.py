@@ -33,8 +33,8 @@ class SessionNames:
     """Relations created, statements prepared by SQL or by message, and cursors that are open."""
 
     __slots__ = ("_defined", "_definitions", "_made", "_prepared", "_relations", "_serial", "_unclear", "_upwards",
-                 "adopting", "cursors", "defines_code", "is_path_reported", "knows_all", "path", "relations_version",
-                 "version")
+                 "adopting", "cursors", "defines_code", "is_path_reported", "knows_all", "knows_prepared", "path",
+                 "relations_version", "version")
 
     def __init__(self) -> None:
         self._serial = next(_SERIALS)
@@ -48,6 +48,8 @@ class SessionNames:
         self._defined = 0                           # bytes of them
         self._prepared: dict[str, dict[bytes, tuple[Statement, str]]] = {}
         self._unclear: set[str] = set()             # names with more candidates than are kept
+        self.knows_prepared = True
+        """False once code of unknown effect has run, which may have prepared other statements under any name."""
         self.cursors = Cursors()
         self.adopting: set[str] = set()
         """Names of relations that were given children which no catalogue shows yet, and of what those are children of."""
@@ -229,6 +231,7 @@ class SessionNames:
         if name is None:
             self._prepared.clear()
             self._unclear.clear()
+            self.knows_prepared = True
         else:
             self._prepared.pop(name, None)
             self._unclear.discard(name)
@@ -244,6 +247,8 @@ class SessionNames:
         """It is about to run, or has run: code of unknown effect may have closed any cursor and opened another one."""
         if statement.is_opaque and self._is_unknown(statement):
             self.cursors.lose()
+            self.knows_prepared = False
+            self.version += 1
 
     def _is_unknown(self, statement: Statement) -> bool:
         """Whether it may be any code; an EXECUTE is what the session knows of its name."""

@@ -27,6 +27,8 @@ CATALOGUE_VERBS: Final = frozenset(("create", "alter", "drop", "import"))
 """Those that may change what the catalogue says."""
 """Every verb that a statement can have. A statement whose effect is unknown has all of them."""
 
+_ROWS: Final = frozenset(("select", "insert", "update", "delete", "merge"))
+
 FACTS: Final[Mapping[str, str]] = {
     "relations": "list of the relations named, as written (`schema.name` or `name`), CTEs excluded",
     "tables": "list of every relation touched, by the catalogue, as `schema.name`: through views, partitions and "
@@ -123,6 +125,11 @@ class Statement:
     literals: list[str] = field(default_factory=list, repr=False, compare=False)
     weight: int = field(default=0, repr=False, compare=False)
     """Bytes of memory that it holds, about: for caches."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether all that it does is to read and change rows of relations."""
+        return not (self.is_opaque or self.runs_code or self.sets or self.created) and self.verbs <= _ROWS
 
     @property
     def changes_names(self) -> bool:

@@ -132,13 +132,23 @@ class _Walk:
                 self._read(relation, set_, use_children=True)
 
     def _by_name(self, reading: Reading) -> None:
-        """What EXECUTE runs must be what the string itself has prepared, which is in its uses."""
+        """What EXECUTE runs: all that its name may stand for. What the string itself has prepared is in its uses."""
         prepared = set()
         for kind, body in reading.utilities:
             if kind == "PrepareStmt":
                 prepared.add(body.get("name", ""))
             elif kind == "ExecuteStmt" and body.get("name", "") not in prepared:
+                self._executed(body.get("name", ""))
+
+    def _executed(self, name: str) -> None:
+        candidates = self.session.prepared(name)
+        if not candidates or not self.session.knows_prepared:
+            raise _Unknown
+        for inner, _ in candidates:
+            reading = inner.whole.reading
+            if not inner.is_plain or reading is None:
                 raise _Unknown
+            self.statement(reading)
 
     def fetches(self, statement: Statement) -> None:
         """What its FETCHes run that was opened before it; what it has opened itself is in its uses."""

@@ -83,6 +83,13 @@ class CompiledRule:
             return not self.restricts
         return self._told(condition.holds(context))
 
+    def may_match(self, context: Context) -> bool:
+        """Whether it could match some request of the caller that `context` speaks of."""
+        condition = self.condition
+        if condition is None or any(map(condition.reads, ("op", "session", "time"))):
+            return True
+        return self._told(condition.holds(context))
+
     def _told(self, holds: bool | None) -> bool:
         return self.restricts if holds is None else holds
 

@@ -58,6 +58,10 @@ class GivenFacts:
         return self.facts
 
 
+MayHide = tuple[tuple[ColumnMask, ...], tuple[DetectMask, ...]]
+"""Masks of columns and detectors."""
+
+
 class PolicySet:
     """Every rule, compiled. Does not change (its caches are bounded); made by `compile`."""
 
@@ -131,16 +135,15 @@ class PolicySet:
 
     def masks_for(
         self, identity: Identity, connection: str
-    ) -> tuple[tuple[ColumnMask, ...], tuple[DetectMask, ...]]:
-        """Every mask that can be due for this caller, with conditions taken as true."""
-        rules = [rule.on(connection).rule for rule in self._compiled if rule.applies_to(identity, connection)]
-        return column_masks(rules), detect_masks(rules)
+    ) -> MayHide:
+        """Every mask that can be due for this caller, with conditions on requests taken as true."""
+        return self.view(identity, connection).may_hide
 
 
 class View:
     """The rules that speak of one caller on one connection."""
 
-    __slots__ = ("_audit", "_base", "_decisions", "_facts", "_hash", "_reads_session", "_rules", "_serial",
+    __slots__ = ("_audit", "_base", "_decisions", "_facts", "_hash", "_may_hide", "_reads_session", "_rules", "_serial",
                  "_static", "_volatile", "_zone")
 
     def __init__(
@@ -159,9 +162,18 @@ class View:
         self._reads_session = any(
             rule.condition is not None and rule.condition.reads("session") for rule in rules
         )
+        self._may_hide: MayHide | None = None
         self._base: dict[str, Mapping[str, object]] = {
             "identity": identity_facts(identity), "connection": {"name": connection},
         }
+
+    @property
+    def may_hide(self) -> MayHide:
+        """Every mask and detector that can be due for this caller, with conditions on requests taken as true."""
+        if self._may_hide is None:
+            rules = [rule.rule for rule in self._rules if rule.may_match(self._base)]
+            self._may_hide = column_masks(rules), detect_masks(rules)
+        return self._may_hide
 
     def decide(self, operation: Operation, now: float, session: SessionFacts) -> Decision:
         """Policy's answer; from the cache where the operation's key decides it."""

@@ -266,6 +266,17 @@ def read_row_description(buffer: bytes, start: int, end: int) -> tuple[Column, .
     return _columns(buffer, start, end)
 
 
+def renamed_columns(buffer: bytes, start: int, end: int, names: Mapping[int, bytes]) -> bytes:
+    """A RowDescription that adds up, with other names for some of its columns, by their index."""
+    (count,) = _U16.unpack_from(buffer, start + 5)
+    pieces, position = [buffer[start + 5:start + 7]], start + 7
+    for index in range(count):
+        name, behind = cstring(buffer, position, end)
+        position = behind + 18
+        pieces += (names.get(index, name), b"\0", buffer[behind:position])
+    return frame(m.ROW_DESCRIPTION, b"".join(pieces))
+
+
 @lru_cache(maxsize=1_024)
 def _known_columns(raw: bytes) -> tuple[Column, ...]:
     return _columns(raw, 0, len(raw))

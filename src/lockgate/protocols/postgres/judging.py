@@ -44,6 +44,8 @@ from lockgate.wire.steps import (
 
 _ENDING: Final = frozenset({RefusalCode.EXPIRED, RefusalCode.SHUTTING_DOWN})
 
+_OF_NAMES: Final = frozenset({RefusalCode.DENIED, RefusalCode.UNKNOWN_OBJECT})
+
 _NOT_EXECUTED: Final = Refusal(
     RefusalCode.UNSUPPORTED, "FETCH from a portal that was bound by message and not executed",
     hint="Execute the portal by message, or DECLARE a cursor.",
@@ -260,14 +262,12 @@ class Judging:
 
     def _plan(self, seen: Seen, decision: Decision, portal: Portal | None = None) -> Planned | Refusal:
         state = self._state
-        if decision.masks or decision.detects:
-            state.is_guarded = True
         if seen.refusal is not None:
             return seen.refusal
         if seen.statement is not None and seen.statement.cursors_fetched and self._fetches_unexecuted(seen.statement):
             return _NOT_EXECUTED
-        if decision.effect is Effect.REVIEW and seen.statement is not None and seen.statement.executes \
-                and seen.statement.is_opaque:
+        stated = seen.base.statement
+        if decision.effect is Effect.REVIEW and stated is not None and stated.executes and stated.is_opaque:
             return _NOT_SHOWN
         if seen.statement is not None and decision.looks_at_requests:
             looked_at = seen.statement.copies_in + (seen.statement.copies_out if decision.detects else ())
@@ -333,7 +333,7 @@ class Judging:
         for name in statement.cursors_fetched:
             item, cursor = state.portals.get(name.encode()), state.names.cursors.get(name)
             if isinstance(item, Portal):
-                if item.is_doubtful or item.grant is None or item.grant.is_settled:
+                if item.is_doubtful or not state.has_settled(item) or item.grant is None or item.grant.is_settled:
                     return True
             elif item is not None and not state.has_settled(item):
                 return True                         # its Close may yet be discarded
@@ -372,6 +372,8 @@ class Judging:
 
     def _next_segment(self) -> None:
         state = self._state
+        if state.names.cursors and (state.status != m.IN_BLOCK or not state.knows_status or state.segment_controls):
+            state.barrier = state.is_flush_due = True       # they may end with what was sent just now
         state.segment += 1
         state.is_segment_open = state.segment_writes = state.segment_controls = False
 
@@ -403,7 +405,18 @@ class Judging:
             yield from self.fail(problem_of(refusal), refusal.code.value)
             return
         problem = seen.problem if seen.problem is not None else problem_of(refusal)
+        unknown = None if refusal.code not in _OF_NAMES else self._unknown_cursor(seen)
+        if unknown is not None:
+            problem = Problem("34000", f'cursor "{unknown}" is not known in this session', problem.detail,
+                              "A cursor that was closed, or that code has opened, cannot be fetched from here.")
         yield from self._refuse(burst, problem, is_query=is_query)
+
+    def _unknown_cursor(self, seen: Seen) -> str | None:
+        """What a statement fetches from without anybody knowing what it shows: why rules and masks fail closed."""
+        statement, known = seen.statement, self._state.names.cursors
+        if statement is None:
+            return None
+        return next(iter([*statement.cursors_lost, *(name for name in statement.cursors_before if name not in known)]), None)
 
     def _reply(self, owed: Owed, seen: Seen, grant: Grant) -> Reply:
         reply = self._state.reply(owed)

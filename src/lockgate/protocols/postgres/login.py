@@ -130,6 +130,7 @@ def _login(context: LoginContext, client: _Client) -> Steps[PostgresMediator | N
     )
     path = yield from search_path(link, ready)
     mediator = yield from _hand_over(context, client, connection, wishes, ready, minor, application, path)
+    mediator.state.may_hide = admission.may_hide
     if context.keys is not None:
         mediator.state.masks = SessionMasks(
             context.keys, connection.name, identity, admission.session, wishes.claims.get("task"))

@@ -142,9 +142,19 @@ class Seen:
             known = analyzer.in_catalogue(statement, catalogue, names)
             base.resolved, base.resolved_for = None, stamp
             if known is not statement:
-                base.resolved = Seen(base.raw, base.text, known, None)
-                base.resolved.base, base.resolved.plain = base, base.plain
-        return base.resolved or base
+                base.resolved = base.read_as(known)
+        found = base.resolved or base
+        assert found.statement is not None
+        if not found.statement.executes:
+            return found
+        executed = analyzer.in_session(found.statement, names, catalogue)       # of this session, so it is not kept
+        return found if executed is found.statement else base.read_as(executed)
+
+    def read_as(self, statement: Statement) -> Seen:
+        """The same text with what is known of it beyond the text."""
+        made = Seen(self.raw, self.text, statement, None)
+        made.base, made.plain = self, self.plain
+        return made
 
     def plan(self, masked: Masked) -> Planned:
         """The plan for `masked`; the same object for the same mask result, which analysis caches."""

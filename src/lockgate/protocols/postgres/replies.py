@@ -12,9 +12,10 @@ from typing import Final
 
 from lockgate.analysis.sql import Statement
 from lockgate.errors import RemoteProtocolError
-from lockgate.model import OutcomeStatus
+from lockgate.model import DetectMask, OutcomeStatus
 from lockgate.protocols.postgres import codec, results
 from lockgate.protocols.postgres import messages as m
+from lockgate.protocols.postgres.codec import Column
 from lockgate.protocols.postgres.naming import LOST
 from lockgate.protocols.postgres.operations import Problem
 from lockgate.protocols.postgres.quota import CopyRows
@@ -25,6 +26,7 @@ from lockgate.wire.steps import Settle
 
 _DROP: Final = b""
 _ROLLBACK: Final = b"ROLLBACK\0"
+_NAMES: Final = 4_096
 _CONTRADICTED: Final = Problem(
     "42501", "the result would show a column that is masked for you", severity="FATAL",
     hint="Two independent checks of this gateway disagree about the statement, so nothing of its result is "
@@ -41,6 +43,8 @@ class Replies:
         self._fatal: Problem | None = None
         self._said_goodbye = False              # the backend's own FATAL has been forwarded
         self._buffer = b""
+        self._searched_for: tuple[DetectMask, ...] = ()
+        self._clean: set[bytes] = set()         # names of columns in which these find nothing
         table: list[Callable[[int, int], bytes | None]] = [self._unknown] * 256
         for kind, handler in (
             (m.PARSE_COMPLETE, self._parse_complete), (m.BIND_COMPLETE, self._bind_complete),
@@ -102,9 +106,11 @@ class Replies:
 
     def _row_description(self, start: int, end: int) -> bytes | None:
         head = self._expect(Owed.DESCRIBE, Owed.QUERY)
-        needs_columns = head.owed is Owed.DESCRIBE or results.detects_of(head.grant)
+        detects = self._state.may_hide()[1]
+        needs_columns = head.owed is Owed.DESCRIBE or results.detects_of(head.grant) or detects
         # A cursor that SQL declared is described without a statement of its own: the labels in force count.
         labelled = self._state.labelled if head.masked is None else head.masked.labelled
+        out: bytes | None = None
         if needs_columns or labelled:
             columns = codec.read_row_description(self._buffer, start, end)
             due = () if head.masked is None else head.masked.results
@@ -117,11 +123,31 @@ class Replies:
                 head.portal.columns = head.portal.prepared.columns = columns
             elif head.prepared is not None:
                 head.prepared.columns = columns
+            hidden = self._hidden_names(detects, columns)
+            if hidden:
+                out = codec.renamed_columns(self._buffer, start, end, hidden)
         if head.owed is Owed.DESCRIBE:
             self._state.queue.pop()
-            return _DROP if head.is_hidden else None
+            return _DROP if head.is_hidden else out
         head.plan = None                        # of the result before, in a string of several statements
-        return None
+        return out
+
+    def _hidden_names(self, detects: tuple[DetectMask, ...], columns: tuple[Column, ...]) -> dict[int, bytes]:
+        """Names that code may have made from values, in which a detector of the session finds something: what goes
+        in their place. Names that were looked at are kept, for most results have them again."""
+        if not detects:
+            return {}
+        if detects is not self._searched_for or len(self._clean) > _NAMES:
+            self._searched_for, self._clean = detects, set()
+        found: dict[int, bytes] = {}
+        for index, column in enumerate(columns):
+            if column.name in self._clean:
+                continue
+            if results.holds_detected(detects, {"": column.name.decode("utf-8", "replace")}):
+                found[index] = b"column%d" % (index + 1)
+            else:
+                self._clean.add(column.name)
+        return found
 
     def _no_data(self, start: int, end: int) -> bytes | None:
         head = self._expect(Owed.DESCRIBE)
@@ -168,7 +194,7 @@ class Replies:
         """A statement ran to its end: what it did to names and definitions counts from now on."""
         state = self._state
         if head.is_labelled:
-            state.is_transaction_labelled = state.has_shown_masks = True
+            state.is_transaction_labelled = state.has_shown_masks = state.has_labelled_run = True
         if head.changes_catalogue:
             state.has_changed_catalogue = True
         seen, masked = head.seen, head.masked
@@ -194,7 +220,7 @@ class Replies:
             head.portal.rows += head.rows
             head.portal.sent += head.sent
         if head.is_labelled:
-            self._state.is_transaction_labelled = True
+            self._state.is_transaction_labelled = self._state.has_labelled_run = True
         return None
 
     def _ready(self, start: int, end: int) -> bytes | None:
@@ -209,6 +235,7 @@ class Replies:
         """A Sync or a Query is through, and this is the transaction status that the client is told."""
         state = self._state
         state.status = status
+        state.has_labelled_run = False
         state.acknowledged = head.segment + 1
         if head.owed is Owed.SYNC and head.epoch == state.queue.failed_epoch:
             state.queue.failed_epoch = -1
@@ -351,6 +378,10 @@ class Replies:
             return _DROP
         if name == "search_path":
             state.names.path = schemas(value, state.user)
+        head = state.queue.head
+        if state.has_labelled_run or (head is not None and head.is_labelled) or (
+                results.holds_detected(state.may_hide()[1], {"": value})):
+            return _DROP                        # a statement may have set it to what it read: the client keeps what it knew
         if name == "application_name" and state.tag is not None:
             shown = state.tag.shown(value)
             if shown is None:

@@ -15,7 +15,7 @@ Source: PostgreSQL 18 manual, section 54.2 "Message Flow".
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Generic, TypeVar
@@ -23,6 +23,7 @@ from typing import Generic, TypeVar
 from lockgate.analysis.sql import SHOWS_VALUES, Catalogue, Masked, Reach, SessionNames
 from lockgate.config.settings import Limits
 from lockgate.govern.pipeline import ClearPlan, Grant
+from lockgate.govern.policy import MayHide
 from lockgate.model import Decision, OutcomeStatus, Refusal
 from lockgate.protocols.postgres import messages as m
 from lockgate.protocols.postgres.bounds import Bound, Cursor
@@ -373,6 +374,10 @@ def take_back(reply: Reply, code: str) -> list[Settle]:
     return [Settle(grant, OutcomeStatus.ERROR, reply.rows, reply.sent, code)]
 
 
+def _nothing() -> MayHide:
+    return (), ()
+
+
 class SessionState:
     """One admitted session, as both sides see it."""
 
@@ -389,6 +394,7 @@ class SessionState:
         "epoch",
         "has_changed_catalogue",
         "has_failed",
+        "has_labelled_run",
         "has_local_sync",
         "has_shown_masks",
         "inbox",
@@ -397,7 +403,6 @@ class SessionState:
         "is_flush_due",
         "is_flush_due_for_rows",
         "is_full",
-        "is_guarded",
         "is_mid_frame",
         "is_segment_open",
         "is_server_busy",
@@ -409,6 +414,7 @@ class SessionState:
         "labelled",
         "limits",
         "masks",
+        "may_hide",
         "names",
         "opaque_segment",
         "portals",
@@ -473,8 +479,14 @@ class SessionState:
         self.is_client_busy = False
         self.is_server_busy = False
         self.is_mid_frame = False                  # the client has a part of a frame only
-        self.is_guarded = False                    # masks or detectors are in force on this session
+        self.may_hide: Callable[[], MayHide] = _nothing     # by some rule, whatever its condition says now
+        self.has_labelled_run = False              # since the last ReadyForQuery a labelled relation was touched
         self.is_ended = False
+
+    @property
+    def is_guarded(self) -> bool:
+        """Masks or detectors can be due on this session."""
+        return any(self.may_hide())
 
     def reply(self, owed: Owed) -> Reply:
         """An entry for the client's next message."""

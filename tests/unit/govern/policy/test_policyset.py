@@ -214,6 +214,16 @@ def test_a_review_never_stands_before_a_login() -> None:
     assert PolicySet.compile(rules, "h").may_connect(identity(), "crm").effect is Effect.ALLOW
 
 
+def test_what_may_be_hidden_from_a_caller() -> None:
+    """Conditions on requests are taken as true; one that the caller can never meet is not."""
+    mask = DetectMask(("email",), MaskMethod.REDACT)
+    for when, is_due in (('"public.t" in op.tables', True), ("time.hour < 8", True), ("session.rows > 1", True),
+                         ('!("dba" in identity.groups)', True), ('"dba" in identity.groups', False),
+                         ('"dba" in identity.groups && op.verb == "select"', True), ('connection.name == "other"', False)):
+        found = PolicySet.compile([Rule("r", when=when, detects=(mask,))], "h").view(identity(), "crm").may_hide
+        assert found == ((), (mask,) if is_due else ())
+
+
 def test_masks_for_takes_conditions_as_true() -> None:
     """What may be due counts, for planning ahead."""
     rules = [ALLOW, Rule("m", when='op.verb == "select"', masks=(ColumnMask(("*.ssn",), MaskMethod.NULL),),
