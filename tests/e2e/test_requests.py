@@ -79,6 +79,8 @@ def direct(backend: Server) -> Iterator[psycopg.Connection]:
     ("UPDATE people SET doc = '{\"ssn\": \"xxxx\"}' WHERE id = 1", None), ("UPDATE people SET doc = %s WHERE id = 1", (Jsonb({"b": ["xxxx"]}),)),
     ("INSERT INTO notes SELECT 1, 'axxx@example.com'", None), ("WITH w AS (INSERT INTO notes VALUES (1, 'xxxx9999') RETURNING 1) SELECT 1", None),
     ("MERGE INTO notes USING people p ON p.id = notes.id WHEN NOT MATCHED THEN INSERT VALUES (p.id, 'xxxx')", None),
+    ("INSERT INTO notes VALUES (1, 'call xxx-xx-9999, mail axxxx@example.com now')", None),
+    ("INSERT INTO notes SELECT 1, unnest(%s::text[])", (["a", "xxxx"],)), ("INSERT INTO notes VALUES (1, '(7,xxxx)')", None),
 ])
 @pytest.mark.parametrize("binary", [False, True])
 def test_a_mask_is_not_stored(connection: psycopg.Connection, direct: psycopg.Connection, statement: str,
