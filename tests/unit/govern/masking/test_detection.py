@@ -239,6 +239,52 @@ def test_binary_arrays_are_rewritten_element_by_element(oid: int, element: int, 
     assert one(array(element, items), oid, True) == array(element, due)
 
 
+def nested(depth: int, inner: bytes, oid: int = 25) -> bytes:
+    """A row in a row, `depth` times, around one value."""
+    for _ in range(depth):
+        inner, oid = struct.pack("!iIi", 1, oid, len(inner)) + inner, 2249
+    return inner
+
+
+NUMBER = struct.pack("!q", int(CARD))
+NUMERIC = struct.pack("!HhHH4H", 4, 3, 0, 0, *[4111, 1111, 1111, 1111])
+RANGE = b"\x0a" + struct.pack("!i", 8) + NUMBER
+IN_BINARY: list[tuple[int, bytes]] = [
+    (5069, NUMBER), (2249, struct.pack("!iIi", 1, 5069, 8) + NUMBER), (271, array(5069, [NUMBER])),
+    (6157, array(4536, [struct.pack("!ii", 1, len(RANGE)) + RANGE])), (20000, array(20001, [NUMBER])),
+    (6151, array(4532, [struct.pack("!ii", 1, 5 + len(NUMERIC)) + b"\x0a" + struct.pack("!i", len(NUMERIC)) + NUMERIC])),
+    (20000, array(20001, [struct.pack("!iIi", 1, 20, 8) + NUMBER])), (20000, RANGE), (20000, array(20001, [RANGE])),
+    (20000, struct.pack("!ii", 1, len(RANGE)) + RANGE), (20000, array(20001, [NUMERIC])), (20000, NUMERIC),
+    (20000, array(20001, [b"\2\x20\0\4\x0a\0\0\1"])), (20000, array(25, [b"to jane@example.org"])),
+    (20000, struct.pack("!iIi", 1, 20001, 8) + NUMBER), (2249, struct.pack("!iIi", 1, 20001, len(NUMERIC)) + NUMERIC),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("oid", "value"), IN_BINARY)
+def test_a_number_is_hidden_in_whatever_binary_value_it_lies(oid: int, value: bytes) -> None:
+    """Types of the server and types made at run time, domains too, in arrays, rows, ranges and multiranges."""
+    new = one(value, oid, True)
+    assert new is None or not any(part in new for part in (NUMBER, NUMERIC[8:], b"jane", b"\x0a\0\0\1"))
+
+
+@pytest.mark.parametrize("value", [
+    struct.pack("!d", 1.5), struct.pack("!d", -2e10), struct.pack("!q", 823_000_000_000_000), b"ABCDEFGH", b"happy",
+    array(20001, [struct.pack("!d", 4.25), None, b"word"]), struct.pack("!iIid", 1, 20001, 8, 99.5), b"\1", b"", bytes(4),
+    b"\x02" + struct.pack("!idid", 8, 0.5, 8, 7.25), struct.pack("!HhHHH", 1, 0, 0, 2, 620),
+])
+def test_ordinary_binary_values_of_unknown_types_pass(value: bytes) -> None:
+    """Fractions, moments, words and their arrays, rows and ranges."""
+    assert one(value, 20000, True) == value
+
+
+@pytest.mark.parametrize("depth", [1, 20, 300])
+def test_what_lies_deep_is_looked_into_or_hidden(depth: int) -> None:
+    """Rows in rows: a find hides all, and so does a depth that nobody reaches by accident."""
+    assert one(nested(depth, b"jane@example.org"), 2249, True) is None
+    clean = nested(depth, b"jane")
+    assert one(clean, 2249, True) == (clean if depth < 30 else None)
+
+
 @pytest.mark.parametrize("cut", range(1, 40))
 def test_a_broken_array_with_a_find_becomes_null(cut: int) -> None:
     """An array that does not add up is never passed in part."""
