@@ -193,6 +193,19 @@ def test_copy_data_is_looked_at(connection: psycopg.Connection, direct: psycopg.
     assert direct.execute("SELECT body FROM notes ORDER BY id").fetchall() == [("plain",), ("pay with xxxx now",), ("last",)]
 
 
+def test_quotes_in_the_middle_of_a_csv_field(connection: psycopg.Connection, direct: psycopg.Connection) -> None:
+    """The server takes them, so they are read as it reads them; the session goes on."""
+    def copy(cell: str) -> None:
+        with connection.cursor().copy("COPY notes FROM STDIN (FORMAT csv)") as stream:
+            stream.write(f"1,{cell}\n")
+
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="mask"):
+        copy('xx"xx"')
+    copy('pl"a,""i"n')
+    copy(f'4111"{CARD[4:]}"')
+    assert direct.execute("SELECT body FROM notes").fetchall() == [('pla,"in',), ("xxxx",)]
+
+
 @pytest.mark.parametrize("size", [1_000, LONG, 3 * LONG])
 def test_large_values_are_looked_at(connection: psycopg.Connection, direct: psycopg.Connection, size: int) -> None:
     """As a parameter and as a row of COPY: what is sent is replaced or refused, and what comes back is masked."""
