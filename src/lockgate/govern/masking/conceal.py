@@ -32,12 +32,14 @@ Conceal = Callable[[bytes], bytes | None]
 # A quote that nothing closes takes the rest: looked for again behind it, the work would grow with the square.
 _QUOTED = rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)'
 _JSON_TOKEN = re.compile(_QUOTED + rb"|-?[0-9][0-9.eE+-]*", re.DOTALL)
-_COLON = re.compile(rb"( {0,4}: {0,8}(?=\"))|\s*:")
-"""What follows a member's name; the group where the value is so near that the two are one find to a prefilter."""
+_COLON = re.compile(rb"[ \t\r\n]*+:[ \t\r\n]*+")
+_JSON_BORDER = re.compile(_QUOTED + rb"|[\[\]{}]", re.DOTALL)
 _NUMBER = re.compile(rb"-?([0-9]+)(?:\.0*)?")
 _ARRAY_ITEM = re.compile(_QUOTED + rb'|[^{},"]+', re.DOTALL)
 _ARRAY_ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
 _BINARY_CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+_SCALARS = frozenset(bytes((byte,)) for byte in b'"-0123456789')      # what a string or number begins with
+_LEAST_DIGITS = 4         # of a JSON number that the name beside it tells; shorter ones count and measure
 _MOST_FIELDS = 1664       # MaxTupleAttributeNumber
 _MOST_DIMENSIONS = 6      # MAXDIM
 _NETS = ((b"\2", b"\4", 8), (b"\3", b"\x10", 20))      # family, size of the address, size of the whole
@@ -91,18 +93,31 @@ class Concealer:
 
     def json(self, value: bytes) -> bytes | None:
         """JSON text: string tokens (names too) are decoded, searched and written anew; a number
-        becomes 0; the string under a name that means a credential goes as a whole.
+        becomes 0; what stands under a name that means a credential goes as a whole.
         """
         out: list[bytes] = []
         done = 0
         name: bytes | None = None
+        above: bytes | None = None      # the name that everything up to `until` stands under
+        until = 0
         for token in _JSON_TOKEN.finditer(value):
             raw = token.group()
             colon = _COLON.match(value, token.end()) if raw[:1] == b'"' else None
-            new = self._json_token(raw, name)
+            if token.start() >= until:
+                above = None
+            new = self._json_token(raw, name, None if colon is not None else above)
             if new is None:
                 return None
-            name = _json_string(raw) if colon is not None and colon[1] is not None else None
+            name = None
+            if colon is not None:
+                first = value[colon.end():colon.end() + 1]
+                if first in _SCALARS:
+                    name = _json_string(raw)
+                elif first in (b"[", b"{") and above is None:
+                    above = _json_string(raw)
+                    until = colon.end()
+                    if above is not None and self.search.names(above):
+                        until = _closing(value, until)
             if new is not raw:
                 out += (value[done : token.start()], new)
                 done = token.end()
@@ -124,14 +139,19 @@ class Concealer:
             return value
         return None if new is None else b"\\x" + new.hex().encode("ascii")
 
-    def _json_token(self, raw: bytes, name: bytes | None) -> bytes | None:
+    def _json_token(self, raw: bytes, name: bytes | None, above: bytes | None) -> bytes | None:
+        """A string or number under the name `name`, somewhere in what stands under the name `above`."""
         if raw[:1] != b'"':
+            number = _NUMBER.fullmatch(raw)
+            told = None if number is None or len(number[1]) < _LEAST_DIGITS else self._told(number[1], name, above)
             new = self.text(raw)
-            return raw if new is raw else (None if new is None else b"0")
+            if new is None or told is MaskMethod.NULL:
+                return None
+            return raw if new is raw and told is None else b"0"
         inner = _json_string(raw)
         if inner is None:
             return None
-        hidden_by = self.search.hides_member(name, inner) if name is not None and inner else None
+        hidden_by = self._told(inner, name, above) if inner else None
         if hidden_by is not None:
             return None if hidden_by is MaskMethod.NULL else b'"' + REDACTED + b'"'
         new = self.text(inner)
@@ -143,6 +163,13 @@ class Concealer:
             return json.dumps(new.decode("utf-8", "surrogatepass")).encode("ascii")
         except UnicodeDecodeError:
             return None
+
+    def _told(self, value: bytes, name: bytes | None, above: bytes | None) -> MaskMethod | None:
+        """The method for a value that a name beside or above it tells, or None."""
+        told = None if name is None else self.search.hides_member(name, value)
+        if told is None and above is not None:
+            return self.search.hides_member(above, value, by_name=True)
+        return told
 
     def _number(self, value: bytes) -> bytes | None:
         match = _NUMBER.fullmatch(value)
@@ -262,6 +289,17 @@ class Concealer:
     def _count(self, name: str) -> None:
         masked = self.search.masked
         masked[name] = masked.get(name, 0) + 1
+
+
+def _closing(value: bytes, start: int) -> int:
+    """Where the array or object that begins at `start` ends."""
+    depth = 0
+    for token in _JSON_BORDER.finditer(value, start):
+        mark = token.group()
+        depth += (mark in b"[{") - (mark in b"]}") if len(mark) == 1 else 0
+        if depth == 0:
+            return token.end()
+    return len(value)
 
 
 def _json_string(raw: bytes) -> bytes | None:

@@ -20,7 +20,7 @@ from lockgate.govern.masking import DETECTORS, SHIPPED, DetectPlan, PassPlan, pl
 from lockgate.govern.masking.conceal import Concealer
 from lockgate.govern.masking.search import Search
 from lockgate.model import DetectMask, MaskMethod
-from tests.unit.govern.masking.shapes import Row, accepted, framed, read_rows, row_body, stream
+from tests.unit.govern.masking.shapes import Row, accepted, as_array, framed, read_rows, row_body, stream
 
 CARD = b"4111111111111111"
 ALL = (DetectMask(tuple(DETECTORS), MaskMethod.REDACT),)
@@ -198,10 +198,38 @@ def test_a_member_of_a_telling_name_goes_as_a_whole() -> None:
         (b'{"password": "a b"}', b'{"password": "xxxx"}'), (b'{"userPhone" : "5552671"}', b'{"userPhone" : "xxxx"}'),
         (b'{"cardNumber":"122000000000003"}', b'{"cardNumber":"xxxx"}'), (b'{"ssn": "107111013"}', b'{"ssn": "xxxx"}'),
         (b'{"SecretAccessKey": "x"}', b'{"SecretAccessKey": "xxxx"}'), (b'{"salt": "9fJ2kQ7xVb4Zt1Rw8Lm3"}', b'{"salt": "xxxx"}'),
-        (b'{"phone":         "5552671"}', b'{"phone":         "5552671"}'), (b'{"order": "5552671"}', b'{"order": "5552671"}'),
+        (b'{"phone":         "5552671"}', b'{"phone":         "xxxx"}'), (b'{"phone"\n\t:\n "5552671"}', b'{"phone"\n\t:\n "xxxx"}'),
+        (b'{"ssn":\t219099999}', b'{"ssn":\t0}'), (b'{"password":12345678}', b'{"password":0}'),
+        (b'{"card_number":9111111111111110}', b'{"card_number":0}'), (b'[4111111111111111.0]', b"[0]"),
+        (b'{"password":["hunter2xyz", 12345678, 1, true]}', b'{"password":["xxxx", 0, 1, true]}'),
+        (b'{"password" : {"v":"x\\"y","w":[{"z":"q"}]},"b":"q"}', b'{"password" : {"v":"xxxx","w":[{"z":"xxxx"}]},"b":"q"}'),
+        (b'{"salt":\n                    "9fJ2kQ7xVb4Zt1Rw8Lm3"}', b'{"salt":\n                    "xxxx"}'),
+        (b'{"userPhone":5552671}', b'{"userPhone":0}'), (b'{"password":null,"a":"b"}', b'{"password":null,"a":"b"}'),
+        (b'{"password_attempts":12345}', b'{"password_attempts":12345}'), (b'{"secretary":"Ann"}', b'{"secretary":"Ann"}'),
+        (b'{"password_changed_at":"2024"}', b'{"password_changed_at":"2024"}'), (b'{"has_password":"yes"}', b'{"has_password":"yes"}'),
+        (b'{"reset_password_url":"x"}', b'{"reset_password_url":"x"}'), (b'{"credential_type":"x"}', b'{"credential_type":"x"}'),
+        (b'{"order": "5552671"}', b'{"order": "5552671"}'),
     ):  # fmt: skip
         assert one(text, 114) == due
     assert one(b'{"password": "a b"}', 114, method=MaskMethod.NULL) is None
+
+
+@pytest.mark.parametrize(("name", "member", "value"), [
+    ("phone", "mobile", '"5552671"'), ("phone", "userPhone", "5552671"), ("phone", "tel", '"+(555) 2671 12"'),
+    ("ssn", "ssn", "219099999"), ("ssn", "customerSsn", '"219099999"'), ("credit_card", "card_number", "9111111111111110"),
+    ("high_entropy", "salt", '"9fJ2kQ7xVb4Zt1Rw8Lm3"'), ("password_assignment", "pwd", '[{"a":"b"}]'),
+    ("aws_key", "SecretAccessKey", '["x"]'),
+])
+@pytest.mark.parametrize("between", [":", "\t:", " : ", ":\n\t\t", "\r\n:\r\n" + " " * 40])
+def test_what_json_has_between_a_name_and_its_value_hides_nothing(name: str, member: str, value: str, between: str) -> None:
+    """Each detector alone: its prefilter has to see the two as one find, in a document and in an array of them."""
+    text = f'{{"{member}"{between}{value}}}'
+    shown = one(text.encode(), 114, names=(name,))
+    assert shown == one(text.encode(), 114)
+    assert shown is not None
+    assert shown != text.encode()
+    array = as_array(text.encode())
+    assert one(array, 199, names=(name,)) != array
 
 
 UNSEEN: list[tuple[int, bytes, bool]] = [
