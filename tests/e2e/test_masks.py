@@ -147,6 +147,41 @@ def test_detectors_hide_content_in_free_text(front: Gateway, agent: str, *, bina
 
 
 @pytest.fixture
+def made(backend: Server) -> Iterator[None]:
+    """Types made at run time, of which a result says no more than a number."""
+    with psycopg.connect(backend.dsn("crm"), autocommit=True) as admin:
+        admin.execute("CREATE TYPE comp AS (word text, n int8); CREATE DOMAIN cardn AS int8; CREATE DOMAIN cardm AS numeric;"
+                      " CREATE TYPE span AS RANGE (subtype = int8)")
+        yield
+        admin.execute("DROP TYPE comp, cardn, cardm, span")
+
+
+@pytest.mark.usefixtures("made")
+def test_numbers_are_hidden_in_every_binary_type(front: Gateway, agent: str) -> None:
+    """In arrays, rows, ranges, domains and xid8, of the server's types and of those made at run time."""
+    card = 4111111111111111
+    raw = (card.to_bytes(8, "big"), bytes.fromhex("100f045704570457"))
+    with psycopg.connect(front.dsn(agent), autocommit=True) as connection:
+        for value in (
+            "ARRAY[ROW('x', {0})::comp]", "ARRAY[{0}::cardn]", "ROW({0}::cardn)", "ARRAY[{0}::cardm]", "ROW({0}::cardm)",
+            "ARRAY[int8multirange(int8range({0}, NULL))]", "ARRAY[nummultirange(numrange({0}, NULL))]", "'{0}'::xid8",
+            "ROW('{0}'::xid8)", "ARRAY['{0}'::xid8]", "'[{0},)'::span", "ARRAY['[{0},)'::span]",
+            "'{{[{0},)}}'::span_multirange", "ARRAY['{{[{0},)}}'::span_multirange]", "ROW(ROW('x', {0})::comp)", "ARRAY[ARRAY[{0}]]", "ROW(ARRAY[{0}::cardn])",
+        ):
+            cursor = connection.cursor(binary=True)
+            cursor.execute(f"SELECT 1, {value.format(card)}".encode())
+            assert cursor.pgresult is not None
+            assert cursor.pgresult.get_value(0, 0) == b"\0\0\0\1", value
+            assert not any(one in (cursor.pgresult.get_value(0, 1) or b"") for one in raw), value
+        deep = "ROW(" * 300 + "1" + ")" * 300
+        cursor = connection.cursor(binary=True)
+        cursor.execute(f"SELECT {deep}".encode())
+        assert cursor.pgresult is not None
+        assert cursor.pgresult.get_value(0, 0) is None
+        assert connection.execute("SELECT ARRAY['a'::name], ROW(1.5::float8, now())", binary=True).fetchone() is not None
+
+
+@pytest.fixture
 def swept(backend: Server) -> Iterator[None]:
     """Other tests count the customers: what a test adds goes again, whatever the order."""
     yield

@@ -79,6 +79,8 @@ def direct(backend: Server) -> Iterator[psycopg.Connection]:
     ("UPDATE people SET doc = '{\"ssn\": \"xxxx\"}' WHERE id = 1", None), ("UPDATE people SET doc = %s WHERE id = 1", (Jsonb({"b": ["xxxx"]}),)),
     ("INSERT INTO notes SELECT 1, 'axxx@example.com'", None), ("WITH w AS (INSERT INTO notes VALUES (1, 'xxxx9999') RETURNING 1) SELECT 1", None),
     ("MERGE INTO notes USING people p ON p.id = notes.id WHEN NOT MATCHED THEN INSERT VALUES (p.id, 'xxxx')", None),
+    ("INSERT INTO notes VALUES (1, 'call xxx-xx-9999, mail axxxx@example.com now')", None),
+    ("INSERT INTO notes SELECT 1, unnest(%s::text[])", (["a", "xxxx"],)), ("INSERT INTO notes VALUES (1, '(7,xxxx)')", None),
 ])
 @pytest.mark.parametrize("binary", [False, True])
 def test_a_mask_is_not_stored(connection: psycopg.Connection, direct: psycopg.Connection, statement: str,
@@ -192,6 +194,19 @@ def test_copy_data_is_looked_at(connection: psycopg.Connection, direct: psycopg.
         assert direct.execute("SELECT count(*) FROM notes").fetchone() == (0,)
     copy(f"pay with {CARD} now")
     assert direct.execute("SELECT body FROM notes ORDER BY id").fetchall() == [("plain",), ("pay with xxxx now",), ("last",)]
+
+
+def test_quotes_in_the_middle_of_a_csv_field(connection: psycopg.Connection, direct: psycopg.Connection) -> None:
+    """The server takes them, so they are read as it reads them; the session goes on."""
+    def copy(cell: str) -> None:
+        with connection.cursor().copy("COPY notes FROM STDIN (FORMAT csv)") as stream:
+            stream.write(f"1,{cell}\n")
+
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="mask"):
+        copy('xx"xx"')
+    copy('pl"a,""i"n')
+    copy(f'4111"{CARD[4:]}"')
+    assert direct.execute("SELECT body FROM notes").fetchall() == [('pla,"in',), ("xxxx",)]
 
 
 @pytest.mark.parametrize("size", [1_000, LONG, 3 * LONG])

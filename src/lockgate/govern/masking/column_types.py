@@ -5,7 +5,8 @@ does the replacing: here is only the table. What is not in the table is `OTHER`:
 
 Where detection cannot look, and does not claim to: `FREE` types (a float may hold a card's digits, a date a
 birthday), base64 or compressed or encrypted bytes, character references in XML, a value spread over two
-columns or rows, and ranges over a numeric type made at run time in binary.
+columns or rows, and numbers of more than 16 digits in the binary format of a type made at run time: what says that
+they are no fractions is their first byte.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class Shape(Enum):
 ELEMENTS = {
     1002: 18, 1003: 19, 1009: 25, 1014: 1042, 1015: 1043, 1263: 2275, 143: 142, 199: 114, 3807: 3802,
     1001: 17, 1016: 20, 1231: 1700, 651: 650, 1041: 869, 3927: 3926, 3907: 3906, 2287: 2249,
+    271: 5069, 6157: 4536, 6151: 4532,
 }  # fmt: skip
 """Array types whose elements can hold a find, with their element types."""
 
@@ -53,6 +55,7 @@ _SHAPES = {
     3802: Shape.JSONB,
     17: Shape.BYTES,
     20: Shape.NUMBER,
+    5069: Shape.NUMBER,         # xid8
     1700: Shape.NUMBER,
     650: Shape.NET,
     869: Shape.NET,

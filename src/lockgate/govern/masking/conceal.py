@@ -13,7 +13,15 @@ import re
 import struct
 from collections.abc import Callable
 
-from lockgate.govern.masking.column_types import ELEMENTS, MULTIRANGES, NUMERIC_OID, RANGES, Shape, shape_of
+from lockgate.govern.masking.column_types import (
+    ELEMENTS,
+    FIRST_USER_OID,
+    MULTIRANGES,
+    NUMERIC_OID,
+    RANGES,
+    Shape,
+    shape_of,
+)
 from lockgate.govern.masking.detector import REDACTED
 from lockgate.govern.masking.search import Search
 from lockgate.govern.masking.typed_values import HEX_BYTES, bytes_of
@@ -24,13 +32,20 @@ Conceal = Callable[[bytes], bytes | None]
 # A quote that nothing closes takes the rest: looked for again behind it, the work would grow with the square.
 _QUOTED = rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)'
 _JSON_TOKEN = re.compile(_QUOTED + rb"|-?[0-9][0-9.eE+-]*", re.DOTALL)
-_COLON = re.compile(rb"( {0,4}: {0,8}(?=\"))|\s*:")
-"""What follows a member's name; the group where the value is so near that the two are one find to a prefilter."""
+_COLON = re.compile(rb"[ \t\r\n]*+:[ \t\r\n]*+")
+_JSON_BORDER = re.compile(_QUOTED + rb"|[\[\]{}]", re.DOTALL)
 _NUMBER = re.compile(rb"-?([0-9]+)(?:\.0*)?")
 _ARRAY_ITEM = re.compile(_QUOTED + rb'|[^{},"]+', re.DOTALL)
 _ARRAY_ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
 _BINARY_CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+_SCALARS = frozenset(bytes((byte,)) for byte in b'"-0123456789')      # what a string or number begins with
+_LEAST_DIGITS = 4         # of a JSON number that the name beside it tells; shorter ones count and measure
 _MOST_FIELDS = 1664       # MaxTupleAttributeNumber
+_MOST_DIMENSIONS = 6      # MAXDIM
+_NETS = ((b"\2", b"\4", 8), (b"\3", b"\x10", 20))      # family, size of the address, size of the whole
+_RANGE_FLAGS = 0x1F       # RANGE_EMPTY … RANGE_UB_INF; what else there is never leaves the server
+_DEEPEST = 32
+"""Values inside values that are looked into; what lies deeper becomes NULL with all that it lies in."""
 
 
 class Concealer:
@@ -38,6 +53,7 @@ class Concealer:
 
     def __init__(self, search: Search) -> None:
         self.search = search
+        self._depth = 0
         self._numbers = tuple((found, method) for found, method in search.active if found.number is not None)
         self._only_cards = all(found.name == "credit_card" for found, _ in self._numbers)
         self._addresses = {found.name: method for found, method in search.active if found.name in ("ipv4", "ipv6")}
@@ -49,7 +65,8 @@ class Concealer:
             bound = self.for_column(RANGES[oid], binary)
             if not binary:
                 return self._other
-            return lambda value: value if _range_is_clean(value, bound, oid in MULTIRANGES) else None
+            bounds = _multirange_bounds if oid in MULTIRANGES else _range_bounds
+            return lambda value: value if _is_clean(bounds(value), bound) else None
         if binary:
             return {
                 Shape.TEXT: self.text, Shape.JSON: self.json, Shape.JSONB: self._jsonb_binary,
@@ -76,18 +93,31 @@ class Concealer:
 
     def json(self, value: bytes) -> bytes | None:
         """JSON text: string tokens (names too) are decoded, searched and written anew; a number
-        becomes 0; the string under a name that means a credential goes as a whole.
+        becomes 0; what stands under a name that means a credential goes as a whole.
         """
         out: list[bytes] = []
         done = 0
         name: bytes | None = None
+        above: bytes | None = None      # the name that everything up to `until` stands under
+        until = 0
         for token in _JSON_TOKEN.finditer(value):
             raw = token.group()
             colon = _COLON.match(value, token.end()) if raw[:1] == b'"' else None
-            new = self._json_token(raw, name)
+            if token.start() >= until:
+                above = None
+            new = self._json_token(raw, name, None if colon is not None else above)
             if new is None:
                 return None
-            name = _json_string(raw) if colon is not None and colon[1] is not None else None
+            name = None
+            if colon is not None:
+                first = value[colon.end():colon.end() + 1]
+                if first in _SCALARS:
+                    name = _json_string(raw)
+                elif first in (b"[", b"{") and above is None:
+                    above = _json_string(raw)
+                    until = colon.end()
+                    if above is not None and self.search.names(above):
+                        until = _closing(value, until)
             if new is not raw:
                 out += (value[done : token.start()], new)
                 done = token.end()
@@ -109,14 +139,19 @@ class Concealer:
             return value
         return None if new is None else b"\\x" + new.hex().encode("ascii")
 
-    def _json_token(self, raw: bytes, name: bytes | None) -> bytes | None:
+    def _json_token(self, raw: bytes, name: bytes | None, above: bytes | None) -> bytes | None:
+        """A string or number under the name `name`, somewhere in what stands under the name `above`."""
         if raw[:1] != b'"':
+            number = _NUMBER.fullmatch(raw)
+            told = None if number is None or len(number[1]) < _LEAST_DIGITS else self._told(number[1], name, above)
             new = self.text(raw)
-            return raw if new is raw else (None if new is None else b"0")
+            if new is None or told is MaskMethod.NULL:
+                return None
+            return raw if new is raw and told is None else b"0"
         inner = _json_string(raw)
         if inner is None:
             return None
-        hidden_by = self.search.hides_member(name, inner) if name is not None and inner else None
+        hidden_by = self._told(inner, name, above) if inner else None
         if hidden_by is not None:
             return None if hidden_by is MaskMethod.NULL else b'"' + REDACTED + b'"'
         new = self.text(inner)
@@ -128,6 +163,13 @@ class Concealer:
             return json.dumps(new.decode("utf-8", "surrogatepass")).encode("ascii")
         except UnicodeDecodeError:
             return None
+
+    def _told(self, value: bytes, name: bytes | None, above: bytes | None) -> MaskMethod | None:
+        """The method for a value that a name beside or above it tells, or None."""
+        told = None if name is None else self.search.hides_member(name, value)
+        if told is None and above is not None:
+            return self.search.hides_member(above, value, by_name=True)
+        return told
 
     def _number(self, value: bytes) -> bytes | None:
         match = _NUMBER.fullmatch(value)
@@ -178,8 +220,15 @@ class Concealer:
         return value if new is inner else (None if new is None else b"\x01" + new)
 
     def _user_binary(self, value: bytes) -> bytes | None:
-        """A type made at run time (citext, enum, composite): text only where it cannot be else."""
-        if self._has_find(_record_fields(value) or []):
+        """A type made at run time (citext, enum, composite, a domain inside another value, a range, arrays of them):
+        what its bytes can be read as is looked into, text only where they cannot be else.
+        """
+        if _array_parts(value) is not None:
+            return self._array_binary(value)
+        parts = _record_fields(value)
+        if parts is None:
+            parts = [(FIRST_USER_OID, bound) for bound in _range_bounds(value) or _multirange_bounds(value) or ()]
+        if self._has_find(parts) or self._is_number(value):
             return None
         new = self.text(value)
         if new is value:
@@ -190,6 +239,16 @@ class Concealer:
             return None
         return None if _BINARY_CONTROLS.search(value) else new
 
+    def _is_number(self, value: bytes) -> bool:
+        """Whether bytes of an unknown type are a find as a number or an address. Eight of them are one only if the
+        first is zero: no fraction or word begins with it.
+        """
+        if len(value) == 8 and value[0] == 0:
+            return self._number_binary(value) is not value
+        if (value[:1], value[3:4], len(value)) in _NETS and value[2] <= 1:
+            return self._net_binary(value) is not value
+        return len(value) > 8 and self._numeric_binary(value) is not value
+
     def _record_binary(self, value: bytes) -> bytes | None:
         """``record_send``: a count, then type, length and bytes of each field. None on a find in one of them, and
         for what does not add up.
@@ -198,48 +257,49 @@ class Concealer:
         return None if fields is None or self._has_find(fields) else value
 
     def _has_find(self, fields: list[tuple[int, bytes]]) -> bool:
-        return any(self.for_column(oid, binary=True)(item) is not item for oid, item in fields)
+        """Whether one of the values, given with their types, is to be hidden; so is what lies too deep."""
+        if self._depth >= _DEEPEST:
+            return bool(fields)
+        self._depth += 1
+        try:
+            return any(self.for_column(oid, binary=True)(item) is not item for oid, item in fields)
+        finally:
+            self._depth -= 1
 
     def _other(self, value: bytes) -> bytes | None:
         return value if self.text(value) is value else None
 
     def _array_binary(self, value: bytes) -> bytes | None:
         """``array_send``: dimensions, flags, element type, sizes; then elements with their lengths."""
-        if len(value) < 12:
+        parts = _array_parts(value)
+        if parts is None or self._depth >= _DEEPEST:
             return None
-        dimensions, _flags, element = struct.unpack_from("!iiI", value)
-        at = 12 + 8 * dimensions
-        if not 0 <= dimensions <= 6 or at > len(value) or shape_of(element) is Shape.ARRAY:
-            return None
+        at, element, items = parts
         conceal = self.for_column(element, binary=True)
-        out = [value[:at]]
-        changed = False
-        has_null = False
-        while at < len(value):
-            if at + 4 > len(value):
-                return None
-            (length,) = struct.unpack_from("!i", value, at)
-            at += 4
-            if length == -1:
-                has_null = True
-                out.append(b"\xff\xff\xff\xff")
-                continue
-            if length < 0 or at + length > len(value):
-                return None
-            item = value[at : at + length]
-            new = conceal(item)
-            at += length
-            changed = changed or new is not item
-            has_null = has_null or new is None
-            out.append(b"\xff\xff\xff\xff" if new is None else struct.pack("!i", len(new)) + new)
-        if not changed:
+        self._depth += 1
+        try:
+            new = [None if item is None else conceal(item) for item in items]
+        finally:
+            self._depth -= 1
+        if all(one is other for one, other in zip(new, items, strict=True)):
             return value
-        out[0] = value[:4] + struct.pack("!i", int(has_null)) + value[8 : 12 + 8 * dimensions]
-        return b"".join(out)
+        head = value[:4] + struct.pack("!i", int(None in new)) + value[8:at]
+        return head + b"".join(b"\xff\xff\xff\xff" if one is None else struct.pack("!i", len(one)) + one for one in new)
 
     def _count(self, name: str) -> None:
         masked = self.search.masked
         masked[name] = masked.get(name, 0) + 1
+
+
+def _closing(value: bytes, start: int) -> int:
+    """Where the array or object that begins at `start` ends."""
+    depth = 0
+    for token in _JSON_BORDER.finditer(value, start):
+        mark = token.group()
+        depth += (mark in b"[{") - (mark in b"]}") if len(mark) == 1 else 0
+        if depth == 0:
+            return token.end()
+    return len(value)
 
 
 def _json_string(raw: bytes) -> bytes | None:
@@ -288,32 +348,56 @@ def _record_fields(value: bytes) -> list[tuple[int, bytes]] | None:
     return found if at == len(value) else None
 
 
-def _range_is_clean(value: bytes, bound: Conceal, is_multi: bool) -> bool:
-    """``range_send``: flags, then the finite bounds with their lengths; a multirange is a count and ranges
-    with theirs. False for a find in a bound and for what does not add up.
-    """
-    if is_multi:
-        at = 4
-        while at + 4 <= len(value):
-            (length,) = struct.unpack_from("!i", value, at)
-            at += 4
-            if length < 0 or at + length > len(value):
-                return False
-            if not _range_is_clean(value[at : at + length], bound, is_multi=False):
-                return False
-            at += length
-        return at == len(value)
-    at = 1
+def _array_parts(value: bytes) -> tuple[int, int, list[bytes | None]] | None:
+    """Where the elements of an ``array_send`` begin, their type and they themselves, or None when it is no array."""
+    if len(value) < 12:
+        return None
+    dimensions, flags, element = struct.unpack_from("!iiI", value)
+    at = 12 + 8 * dimensions
+    if not 0 <= dimensions <= _MOST_DIMENSIONS or at > len(value) or flags not in (0, 1) or shape_of(element) is Shape.ARRAY:
+        return None
+    items = _counted(value, at)
+    return None if items is None else (at, element, items)
+
+
+def _range_bounds(value: bytes) -> list[bytes] | None:
+    """The finite bounds of a ``range_send`` (flags, then bounds with their lengths), or None when it is no range."""
+    if not value or value[0] > _RANGE_FLAGS:
+        return None
+    items = _counted(value, 1)
+    return None if items is None or len(items) > 2 else [item for item in items if item is not None]
+
+
+def _multirange_bounds(value: bytes) -> list[bytes] | None:
+    """The bounds of all ranges of a multirange (a count, then ranges with their lengths), or None when it is none."""
+    items = _counted(value, 4)
+    if items is None or int.from_bytes(value[:4], "big") != len(items):
+        return None
+    found: list[bytes] = []
+    for item in items:
+        bounds = None if item is None else _range_bounds(item)
+        if bounds is None:
+            return None
+        found += bounds
+    return found
+
+
+def _counted(value: bytes, at: int) -> list[bytes | None] | None:
+    """Values with their lengths from `at` to the end, None for a NULL; or None when they do not add up."""
+    items: list[bytes | None] = []
     while at + 4 <= len(value):
         (length,) = struct.unpack_from("!i", value, at)
         at += 4
-        if length < 0 or at + length > len(value):
-            return False
-        item = value[at : at + length]
-        if bound(item) is not item:
-            return False
-        at += length
-    return at == len(value)
+        if length < -1 or at + length > len(value):
+            return None
+        items.append(None if length < 0 else value[at : at + length])
+        at += max(length, 0)
+    return items if at == len(value) else None
+
+
+def _is_clean(bounds: list[bytes] | None, conceal: Conceal) -> bool:
+    """Whether nothing is found in the bounds of a range; False for what is none."""
+    return bounds is not None and all(conceal(bound) is bound for bound in bounds)
 
 
 def _unchanged(value: bytes) -> bytes | None:

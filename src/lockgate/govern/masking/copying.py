@@ -290,6 +290,13 @@ def _unescaped(found: re.Match[bytes]) -> bytes:
 
 
 def _unquoted(raw: bytes, quote: bytes, escape: bytes) -> bytes:
+    """A field's value. Quotes may begin and end anywhere in it, as the server reads it; nothing between an end and a
+    beginning is a quote of the value.
+    """
+    if escape == quote:
+        parts = raw.split(quote)
+        parts[2:-1:2] = [part or quote for part in parts[2:-1:2]]
+        return b"".join(parts)
     if len(raw) < 2 or raw[:1] != quote or raw[-1:] != quote:
         raise RemoteProtocolError("a CSV field is quoted in part")
     inner = raw[1:-1]

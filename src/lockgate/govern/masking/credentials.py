@@ -82,6 +82,7 @@ CREDENTIALS = (
         _aws_in,
         _aws_partial,
         member=_is_aws_member,
+        names=True,
     ),
     Detector(
         "gcp_key",

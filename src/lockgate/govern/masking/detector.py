@@ -32,6 +32,9 @@ def before(excluded: str) -> str:
     return rf"(?:^|[^{excluded}]|\x00[{excluded}]|\\[a-z])"
 
 
+JSON_COLON = r'(?:"[ \t\r\n]*:[ \t\r\n"\\]*)?'
+"""For a prefilter of a name and a value with no tab or line feed between: what JSON may have there all the same."""
+
 BEFORE_DIGIT = before("0-9")
 BEFORE_WORD = before("A-Za-z0-9")
 
@@ -73,8 +76,9 @@ EVERYWHERE = Scope()
 class Detector:
     """One kind of content; no two are equal.
 
-    `partial(found)` keeps a readable rest. `member(name, value)` hides the whole string value of a JSON
-    member (``{"password": "…"}``, which no single token shows). `number(digits)` says whether a whole
+    `partial(found)` keeps a readable rest. `member(name, value)` hides the whole value of a JSON member
+    (``{"password": "…"}``, which no single token shows); with `names` the name alone says so, and everything in an
+    array or object under it goes as well. `number(digits)` says whether a whole
     number is a find. `suspect` is the weaker form for a column in which most values were finds.
     `joined`: values separated by NUL bytes may be searched in one call, because no pattern takes a NUL.
     `takes_escapes`: a find may hold bytes that JSON, arrays or COPY write as escapes, so whatever holds
@@ -86,6 +90,7 @@ class Detector:
     find: Find
     partial: Callable[[bytes], bytes]
     member: Callable[[bytes, bytes], bool] | None = None
+    names: bool = False
     number: Callable[[bytes], bool] | None = None
     suspect: Find | None = None
     joined: bool = True

@@ -81,7 +81,7 @@ def parse_path(text: str) -> tuple[_Step, ...]:
 class JsonPaths:
     """Paths, ready to be applied. Every step of every path has a number; a set of them says what may come next."""
 
-    __slots__ = ("_by_key", "_entered", "_keys", "_start", "_steps")
+    __slots__ = ("_by_index", "_by_key", "_ends", "_entered", "_indexes", "_keys", "_near", "_start", "_steps")
 
     def __init__(self, paths: Iterable[str]) -> None:
         """ValueError for a path that cannot be read, and for none."""
@@ -94,6 +94,10 @@ class JsonPaths:
             raise ValueError("no JSON path is given")
         self._start: _States = frozenset(start)
         self._keys = {step.key for step in self._steps if step is not None and step.kind is _Kind.KEY}
+        self._ends = {at for at, step in enumerate(self._steps) if step is None}
+        self._near = {at for at, step in enumerate(self._steps) if step is not None and not step.is_deep}
+        self._indexes = {step.index for step in self._steps if step is not None and step.kind is _Kind.INDEX}
+        self._by_index: dict[tuple[_States, int | None], _States] = {}
         self._by_key: dict[tuple[_States, str | None], _States] = {}
         self._entered: dict[_States, _States] = {}
 
@@ -121,11 +125,11 @@ class JsonPaths:
 
     def hides(self, states: _States) -> bool:
         """Whether a path ends at the value."""
-        return any(self._steps[at] is None for at in states)
+        return not states.isdisjoint(self._ends)
 
     def wants_more(self, states: _States) -> bool:
         """Whether a path leads exactly here and further."""
-        return any(step is not None and not step.is_deep for step in (self._steps[at] for at in states))
+        return not states.isdisjoint(self._near)
 
     def under_key(self, states: _States, key: str) -> _States:
         """What holds for the member of an object. Kept for the few keys that paths name."""
@@ -148,7 +152,16 @@ class JsonPaths:
                 yield at + 1
 
     def under_index(self, states: _States, index: int) -> _States:
-        """What holds for the element of an array: keys look through it."""
+        """What holds for the element of an array: keys look through it. Kept for the few indexes that paths name."""
+        known = index if index in self._indexes else None
+        found = self._by_index.get((states, known))
+        if found is None:
+            found = self._at_index(states, index)
+            if len(self._by_index) < _MOST_KEPT:
+                self._by_index[states, known] = found
+        return found
+
+    def _at_index(self, states: _States, index: int) -> _States:
         found = set()
         for at in states:
             step = self._steps[at]

@@ -17,7 +17,7 @@ from lockgate.govern.masking.validators import is_card, issued_lengths, luhn, mo
 
 _RUN = re.compile(rb"[0-9](?:[ -]?[0-9]){12,}")
 _GROUP = re.compile(rb"[0-9]+")
-_FRACTION = re.compile(rb"\.[0-9]")
+_FRACTION = re.compile(rb"\.0*+[1-9]")
 # A word that says "card" stands in for the issuer's prefix; the check digit stays due.
 _NAMED_BEFORE = re.compile(
     rb"(?i)(?:card|kreditkarte|carte|tarjeta|\bpan|\bccn?)(?:[ _-]?(?:no|nr|num|number|nummer))?\.?(?: is)?"

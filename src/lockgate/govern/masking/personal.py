@@ -6,6 +6,7 @@ import re
 
 from lockgate.govern.masking.detector import (
     BEFORE_WORD,
+    JSON_COLON,
     REDACTED,
     Detector,
     Pattern,
@@ -77,10 +78,12 @@ _PHONE_TRUNK = matches(
     r"|0[1-9](?:(?:[ .][0-9]{2}){4}|-[0-9]{7}|[0-9]{9}))(?![0-9A-Za-z])",
     lambda found: 9 <= sum(48 <= byte <= 57 for byte in found) <= 12,
 )
+_DATE = re.compile(rb"(?:19|20)[0-9]{2}-[01][0-9]-[0-3][0-9](?![0-9])")
 _PHONE_WORD = r"(?:(?:tele)?phone|telefon|telefono|telepono|tel|mobile|mobil|cell|fax|whatsapp|cep|handy)"
 _PHONE_NAMED = matches(
     rf"(?i)(?<![a-z0-9]){_PHONE_WORD}(?:[ _-]?(?:no|nr|num|number))?\.?(?: is)?"
-    r"[\"']?[ ]{0,4}[:=#]?[ ]{0,4}[\"']?(\+?\(?[0-9](?:[ .()/-]{0,3}[0-9]){6,14})(?![0-9])"
+    r"[\"']?[ ]{0,4}[:=#]?[ ]{0,4}[\"']?(\+?\(?[0-9](?:[ .()/-]{0,3}[0-9]){6,14})(?![0-9])",
+    lambda found: _DATE.match(found) is None,
 )
 _PHONE_INSIDE = r"[a-z](?:Phone|Telefon|Mobile|Fax|Tel|Cell)"
 _PHONE_NAME = re.compile(
@@ -107,14 +110,16 @@ PERSONAL = (
     Detector(
         "ssn",
         r"[0-9]{3}(?:-[0-9]{2}-|\.[0-9]{2}\.| [0-9]{2} )[0-9]{4}|(?:" + BEFORE_WORD
-        + r"(?i:" + _SSN_WORD + r")|" + _SSN_INSIDE + r")[^0-9\x00\t\n]*[0-9]{3}",
+        + r"(?i:" + _SSN_WORD + r")|" + _SSN_INSIDE + r")[^0-9\x00\t\n]*" + JSON_COLON + r"[0-9]{3}",
         _ssns_in, keep_last_digits, member=_is_ssn_member, suspect=Pattern(_SSN_LIKE),
     ),
     Detector(
         "email",
         r"(?:@|%40)[A-Za-z0-9\x80-\xff-]+\.[A-Za-z0-9\x80-\xff-]",
         matches(
-            r"(?<![A-Za-z0-9._%+#~!$*\x80-\xff-])[A-Za-z0-9._%+#~!$*\x80-\xff-]+"
+            # The user of a repository's address is no mailbox.
+            r"(?<![A-Za-z0-9._%+#~!$*\x80-\xff-])(?!git@[A-Za-z0-9.-]{1,253}[:/][A-Za-z0-9~_.-])"
+            r"[A-Za-z0-9._%+#~!$*\x80-\xff-]+"
             r"(?:@|%40)(?:[A-Za-z0-9\x80-\xff-]{1,63}\.){1,8}"
             r"(?:xn--[A-Za-z0-9-]{2,59}|[A-Za-z]{2,24}|(?:[\xc2-\xf4][\x80-\xbf]{1,3}){2,24})"
         ),
@@ -129,7 +134,7 @@ PERSONAL = (
         r"|\)[ -]?[2-9][0-9]{2}[ .-][0-9]{4}"
         r"|[2-9][0-9]{2}(?:-[2-9][0-9]{2}-|\.[2-9][0-9]{2}\.| [2-9][0-9]{2} )[0-9]{4}"
         r"|(?:" + BEFORE_WORD + r"(?i:" + _PHONE_WORD + r")|" + _PHONE_INSIDE + r")"
-        r"[^0-9\x00\t\n]*[0-9](?:[ .()/-]{0,3}[0-9]){6}",
+        r"[^0-9\x00\t\n]*" + JSON_COLON + r"[+(]*[0-9](?:[ .()/-]{0,3}[0-9]){6}",
         _phones_in, keep_last_digits, member=_is_phone_member, suspect=Pattern(_PHONE_LIKE),
     ),
 )

@@ -103,9 +103,17 @@ class Search:
         shown = detector.partial(value[start:end]) if method is MaskMethod.PARTIAL else REDACTED
         return value[:start] + shown + value[end:]
 
-    def hides_member(self, name: bytes, value: bytes) -> MaskMethod | None:
-        """The method for the string under a JSON name, or None where no detector knows the two as a find."""
+    def names(self, name: bytes) -> bool:
+        """Whether a JSON name alone says that everything under it goes."""
+        return any(one.names and one.member is not None and one.member(name, REDACTED) for one, _ in self.members)
+
+    def hides_member(self, name: bytes, value: bytes, *, by_name: bool = False) -> MaskMethod | None:
+        """The method for the string or number under a JSON name, or None where no detector knows the two as a find.
+        `by_name`: only those ask that go by the name alone.
+        """
         for detector, method in self.members:
+            if by_name and not detector.names:
+                continue
             if detector.member is not None and detector.member(name, value):
                 self.masked[detector.name] = self.masked.get(detector.name, 0) + 1
                 return method

@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 _DOUBLED = bytes.maketrans(b"0123456789", bytes((0, 2, 4, 6, 8, 1, 3, 5, 7, 9)))
 NOT_DIGITS = bytes(byte for byte in range(256) if not 48 <= byte <= 57)
 _SEPARATORS = b" -./"
+_LONGEST_CHECKED = 256
+"""Characters of what `mod97` takes: an IBAN has at most 34, and Python reads no number of some thousand digits."""
 
 # Issuer prefixes and exact lengths (ISO/IEC 7812; the networks' published ranges).
 _ISSUERS: tuple[tuple[str, tuple[int, ...]], ...] = (
@@ -64,7 +66,7 @@ def card(found: bytes) -> bool:
 def mod97(found: bytes) -> bool:
     """ISO 7064 MOD 97-10 as ISO 13616 uses it: the first four characters moved to the end, letters as 10 to 35."""
     bare = found.translate(None, _SEPARATORS)
-    if len(bare) < 5 or not bare.isalnum() or not bare.isascii():
+    if not 5 <= len(bare) <= _LONGEST_CHECKED or not bare.isalnum() or not bare.isascii():
         return False
     turned = (bare[4:] + bare[:4]).decode("ascii")
     return int("".join(str(int(letter, 36)) for letter in turned)) % 97 == 1

@@ -148,6 +148,24 @@ def test_options_cannot_hide_a_value(kind: Kind, copy: CopyFormat, line: bytes, 
         assert result == due
 
 
+@pytest.mark.parametrize(("raw", "value"), [
+    (b'xx"xx"', b"xxxx"), (b'"xx"xx', b"xxxx"), (b'"a""b"', b'a"b'), (b'a""b', b"ab"), (b'""""', b'"'), (b'""', b""),
+    (b'x"a,""b"y', b'xa,"by'), (b'""x""', b"x"), (b'a"b"c"d"', b"abcd"),
+])
+def test_a_csv_field_is_read_as_the_backend_reads_it(raw: bytes, value: bytes) -> None:
+    """Quotes begin and end anywhere in a field (manual, COPY, "CSV Format")."""
+    seen: list[bytes] = []
+
+    def look(item: bytes) -> bytes:
+        seen.append(item)
+        return item
+
+    columns = Columns((), (), look, None)
+    mask = CopyMask("copy-csv", CopyFormat(b",", b""), lambda: columns, ord("d"), 1 << 20, None, must_read=True)
+    assert mask.apply(framed(b"1," + raw + b"\n", "d"), []) == framed(b"1," + raw + b"\n", "d")
+    assert seen == [b"1", value]
+
+
 def intake(look: Callable[[bytes], bytes | None]) -> CopyMask:
     """A COPY FROM whose fields are given to `look`."""
     columns = Columns((), (), look, None)

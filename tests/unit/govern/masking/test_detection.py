@@ -20,7 +20,7 @@ from lockgate.govern.masking import DETECTORS, SHIPPED, DetectPlan, PassPlan, pl
 from lockgate.govern.masking.conceal import Concealer
 from lockgate.govern.masking.search import Search
 from lockgate.model import DetectMask, MaskMethod
-from tests.unit.govern.masking.shapes import Row, accepted, framed, read_rows, row_body, stream
+from tests.unit.govern.masking.shapes import Row, accepted, as_array, framed, read_rows, row_body, stream
 
 CARD = b"4111111111111111"
 ALL = (DetectMask(tuple(DETECTORS), MaskMethod.REDACT),)
@@ -198,10 +198,38 @@ def test_a_member_of_a_telling_name_goes_as_a_whole() -> None:
         (b'{"password": "a b"}', b'{"password": "xxxx"}'), (b'{"userPhone" : "5552671"}', b'{"userPhone" : "xxxx"}'),
         (b'{"cardNumber":"122000000000003"}', b'{"cardNumber":"xxxx"}'), (b'{"ssn": "107111013"}', b'{"ssn": "xxxx"}'),
         (b'{"SecretAccessKey": "x"}', b'{"SecretAccessKey": "xxxx"}'), (b'{"salt": "9fJ2kQ7xVb4Zt1Rw8Lm3"}', b'{"salt": "xxxx"}'),
-        (b'{"phone":         "5552671"}', b'{"phone":         "5552671"}'), (b'{"order": "5552671"}', b'{"order": "5552671"}'),
+        (b'{"phone":         "5552671"}', b'{"phone":         "xxxx"}'), (b'{"phone"\n\t:\n "5552671"}', b'{"phone"\n\t:\n "xxxx"}'),
+        (b'{"ssn":\t219099999}', b'{"ssn":\t0}'), (b'{"password":12345678}', b'{"password":0}'),
+        (b'{"card_number":9111111111111110}', b'{"card_number":0}'), (b'[4111111111111111.0]', b"[0]"),
+        (b'{"password":["hunter2xyz", 12345678, 1, true]}', b'{"password":["xxxx", 0, 1, true]}'),
+        (b'{"password" : {"v":"x\\"y","w":[{"z":"q"}]},"b":"q"}', b'{"password" : {"v":"xxxx","w":[{"z":"xxxx"}]},"b":"q"}'),
+        (b'{"salt":\n                    "9fJ2kQ7xVb4Zt1Rw8Lm3"}', b'{"salt":\n                    "xxxx"}'),
+        (b'{"userPhone":5552671}', b'{"userPhone":0}'), (b'{"password":null,"a":"b"}', b'{"password":null,"a":"b"}'),
+        (b'{"password_attempts":12345}', b'{"password_attempts":12345}'), (b'{"secretary":"Ann"}', b'{"secretary":"Ann"}'),
+        (b'{"password_changed_at":"2024"}', b'{"password_changed_at":"2024"}'), (b'{"has_password":"yes"}', b'{"has_password":"yes"}'),
+        (b'{"reset_password_url":"x"}', b'{"reset_password_url":"x"}'), (b'{"credential_type":"x"}', b'{"credential_type":"x"}'),
+        (b'{"order": "5552671"}', b'{"order": "5552671"}'),
     ):  # fmt: skip
         assert one(text, 114) == due
     assert one(b'{"password": "a b"}', 114, method=MaskMethod.NULL) is None
+
+
+@pytest.mark.parametrize(("name", "member", "value"), [
+    ("phone", "mobile", '"5552671"'), ("phone", "userPhone", "5552671"), ("phone", "tel", '"+(555) 2671 12"'),
+    ("ssn", "ssn", "219099999"), ("ssn", "customerSsn", '"219099999"'), ("credit_card", "card_number", "9111111111111110"),
+    ("high_entropy", "salt", '"9fJ2kQ7xVb4Zt1Rw8Lm3"'), ("password_assignment", "pwd", '[{"a":"b"}]'),
+    ("aws_key", "SecretAccessKey", '["x"]'),
+])
+@pytest.mark.parametrize("between", [":", "\t:", " : ", ":\n\t\t", "\r\n:\r\n" + " " * 40])
+def test_what_json_has_between_a_name_and_its_value_hides_nothing(name: str, member: str, value: str, between: str) -> None:
+    """Each detector alone: its prefilter has to see the two as one find, in a document and in an array of them."""
+    text = f'{{"{member}"{between}{value}}}'
+    shown = one(text.encode(), 114, names=(name,))
+    assert shown == one(text.encode(), 114)
+    assert shown is not None
+    assert shown != text.encode()
+    array = as_array(text.encode())
+    assert one(array, 199, names=(name,)) != array
 
 
 UNSEEN: list[tuple[int, bytes, bool]] = [
@@ -237,6 +265,52 @@ def array(oid: int, items: list[bytes | None]) -> bytes:
 def test_binary_arrays_are_rewritten_element_by_element(oid: int, element: int, items: list[Any], due: list[Any]) -> None:
     """Lengths, NULL flag and dimensions of the array add up after masking."""
     assert one(array(element, items), oid, True) == array(element, due)
+
+
+def nested(depth: int, inner: bytes, oid: int = 25) -> bytes:
+    """A row in a row, `depth` times, around one value."""
+    for _ in range(depth):
+        inner, oid = struct.pack("!iIi", 1, oid, len(inner)) + inner, 2249
+    return inner
+
+
+NUMBER = struct.pack("!q", int(CARD))
+NUMERIC = struct.pack("!HhHH4H", 4, 3, 0, 0, *[4111, 1111, 1111, 1111])
+RANGE = b"\x0a" + struct.pack("!i", 8) + NUMBER
+IN_BINARY: list[tuple[int, bytes]] = [
+    (5069, NUMBER), (2249, struct.pack("!iIi", 1, 5069, 8) + NUMBER), (271, array(5069, [NUMBER])),
+    (6157, array(4536, [struct.pack("!ii", 1, len(RANGE)) + RANGE])), (20000, array(20001, [NUMBER])),
+    (6151, array(4532, [struct.pack("!ii", 1, 5 + len(NUMERIC)) + b"\x0a" + struct.pack("!i", len(NUMERIC)) + NUMERIC])),
+    (20000, array(20001, [struct.pack("!iIi", 1, 20, 8) + NUMBER])), (20000, RANGE), (20000, array(20001, [RANGE])),
+    (20000, struct.pack("!ii", 1, len(RANGE)) + RANGE), (20000, array(20001, [NUMERIC])), (20000, NUMERIC),
+    (20000, array(20001, [b"\2\x20\0\4\x0a\0\0\1"])), (20000, array(25, [b"to jane@example.org"])),
+    (20000, struct.pack("!iIi", 1, 20001, 8) + NUMBER), (2249, struct.pack("!iIi", 1, 20001, len(NUMERIC)) + NUMERIC),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("oid", "value"), IN_BINARY)
+def test_a_number_is_hidden_in_whatever_binary_value_it_lies(oid: int, value: bytes) -> None:
+    """Types of the server and types made at run time, domains too, in arrays, rows, ranges and multiranges."""
+    new = one(value, oid, True)
+    assert new is None or not any(part in new for part in (NUMBER, NUMERIC[8:], b"jane", b"\x0a\0\0\1"))
+
+
+@pytest.mark.parametrize("value", [
+    struct.pack("!d", 1.5), struct.pack("!d", -2e10), struct.pack("!q", 823_000_000_000_000), b"ABCDEFGH", b"happy",
+    array(20001, [struct.pack("!d", 4.25), None, b"word"]), struct.pack("!iIid", 1, 20001, 8, 99.5), b"\1", b"", bytes(4),
+    b"\x02" + struct.pack("!idid", 8, 0.5, 8, 7.25), struct.pack("!HhHHH", 1, 0, 0, 2, 620),
+])
+def test_ordinary_binary_values_of_unknown_types_pass(value: bytes) -> None:
+    """Fractions, moments, words and their arrays, rows and ranges."""
+    assert one(value, 20000, True) == value
+
+
+@pytest.mark.parametrize("depth", [1, 20, 300])
+def test_what_lies_deep_is_looked_into_or_hidden(depth: int) -> None:
+    """Rows in rows: a find hides all, and so does a depth that nobody reaches by accident."""
+    assert one(nested(depth, b"jane@example.org"), 2249, True) is None
+    clean = nested(depth, b"jane")
+    assert one(clean, 2249, True) == (clean if depth < 30 else None)
 
 
 @pytest.mark.parametrize("cut", range(1, 40))

@@ -68,6 +68,11 @@ def test_numbers_that_were_never_issued_are_none(value: bytes, due: bool) -> Non
     assert ssn(value) is due
 
 
+def test_a_number_of_any_length_is_checked() -> None:
+    """Thousands of digits are no IBAN, and no error."""
+    assert not any(mod97(b"1" * size) for size in (257, 4_301, 100_000))
+
+
 def test_entropy_is_shannons() -> None:
     """One symbol has none, two in equal parts one bit, 256 eight."""
     assert entropy_of(b"") == 0.0
