@@ -129,6 +129,95 @@ def test_a_token_is_turned_back_nowhere_else(connection: psycopg.Connection, sta
     assert "ann@" not in shown.lower()
 
 
+PIECES = [
+    "SELECT id FROM people WHERE email = '{}'::varchar(1)", "SELECT id FROM people WHERE email = '{}'::char(3)",
+    "SELECT id FROM people WHERE email = '{}'::\"char\"", "SELECT id FROM people WHERE email = varchar(3) '{}'",
+    "SELECT id FROM people WHERE email IN ('{}'::varchar(3), 'x')", "SELECT id FROM people WHERE email = ANY (ARRAY['{}'::varchar(1)])",
+    "SELECT id FROM people WHERE email = ANY (ARRAY['{}']::varchar(1)[])", "SELECT id FROM people WHERE email = %(t)s::varchar(3)",
+    "SELECT id FROM people WHERE email = ANY (ARRAY['{}', 'b'::\"char\"])",
+    "UPDATE people SET email = '{}'::varchar(1) WHERE id = 2", "INSERT INTO people (id, email) VALUES (8, '{}'::varchar(1))",
+    "INSERT INTO people (id, email) (VALUES (7, 'x'::\"char\"), (8, '{}') LIMIT 5)", "UPDATE people SET email = '{}'::bytea WHERE id = 2",
+    "MERGE INTO people p USING notes n ON p.id = n.id WHEN NOT MATCHED THEN INSERT (id, email) VALUES (8, '{}'::varchar(1))",
+]
+
+
+@pytest.mark.parametrize("statement", PIECES)
+def test_no_piece_of_a_value_is_compared_or_stored(connection: psycopg.Connection, direct: psycopg.Connection,
+                                                   statement: str) -> None:
+    """A cast that cuts would let the value be read letter by letter."""
+    direct.execute("INSERT INTO people (id, email) VALUES (3, 'a'), (4, 'ann')")
+    direct.execute("INSERT INTO notes VALUES (9, '')")
+    (token,) = connection.execute("SELECT email FROM people WHERE id = 1").fetchone() or ("",)
+    before = direct.execute("SELECT id, email FROM people ORDER BY id").fetchall()
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute(statement.replace("{}", token).encode(), {"t": token} if "%(t)s" in statement else None)
+    assert direct.execute("SELECT id, email FROM people ORDER BY id").fetchall() == before
+
+
+def test_a_parameter_that_cuts_is_not_turned_back(connection: psycopg.Connection, direct: psycopg.Connection) -> None:
+    """Its type is the client's to choose, and `"char"` holds one letter."""
+    direct.execute("INSERT INTO people (id, email) VALUES (3, 'a')")
+    (token,) = connection.execute("SELECT email FROM people WHERE id = 1").fetchone() or ("",)
+    connection.pgconn.prepare(b"cut", b"SELECT id FROM people WHERE email = $1", [18])
+    found = connection.pgconn.exec_prepared(b"cut", [token.encode()])
+    assert b"token" in found.error_message
+    connection.execute("SELECT id FROM people WHERE email = %s::text", (token,))
+
+
+SHOWING = [
+    ["EXPLAIN SELECT id FROM people WHERE email = '{}'"], ["EXPLAIN SELECT id FROM people WHERE email = %(t)s"],
+    ["EXPLAIN (VERBOSE) INSERT INTO people (id, email) VALUES (8, '{}')"], ["EXPLAIN UPDATE people SET email = '{}'"],
+    ["PREPARE e1(text) AS SELECT id FROM people WHERE email = $1", "EXPLAIN EXECUTE e1('{}')"],
+    ["SELECT current_query() FROM people WHERE email = '{}'"],
+    ["INSERT INTO people (id, name, email) VALUES (8, current_query(), '{}') RETURNING name"],
+    ["UPDATE people SET name = current_query() WHERE email = '{}'", "SELECT name FROM people"],
+    ["INSERT INTO people (id, email) VALUES (1, '{}') ON CONFLICT (id) DO UPDATE SET name = excluded.email RETURNING name"],
+    ["INSERT INTO people (id, email) VALUES (1, %(t)s) ON CONFLICT (id) DO UPDATE SET name = excluded.email RETURNING name"],
+    ["INSERT INTO people (id, email) VALUES (1, '{}') ON CONFLICT (id) DO UPDATE SET name = 'hit' WHERE excluded.email LIKE 'a%%'",
+     "SELECT 'ann@' FROM people WHERE name = 'hit'"],
+    ["CREATE TEMP VIEW vv AS SELECT id FROM people WHERE email = '{}'", "SELECT pg_get_viewdef('vv'::regclass)"],
+    ["BEGIN", "DECLARE c CURSOR FOR SELECT id FROM people WHERE email = '{}'", "SELECT statement FROM pg_cursors"],
+    ["PREPARE p1 AS SELECT id FROM people WHERE email = '{}'", "SELECT statement FROM pg_prepared_statements"],
+    ["INSERT INTO asked (id) SELECT id FROM people WHERE email = '{}' RETURNING query"],
+    ["SELECT query FROM asks, people WHERE email = '{}'"], ["SELECT asking() FROM people WHERE email = '{}'"],
+    ["SELECT 1; SELECT current_query() WHERE EXISTS (SELECT FROM people WHERE email = '{}')"],
+    ["CREATE TEMP TABLE people (id int, email text)", "INSERT INTO people (id, email) VALUES (1, '{}')", "SELECT email FROM people"],
+    ["CREATE TEMP TABLE tt AS SELECT id FROM people WHERE email = '{}'", "SELECT * FROM tt"],
+]
+
+
+@pytest.mark.parametrize("statements", SHOWING)
+def test_nothing_shows_the_text_that_a_token_was_turned_back_in(connection: psycopg.Connection, direct: psycopg.Connection,
+                                                                statements: list[str]) -> None:
+    """Plans, definitions, `current_query` wherever it is asked, and the row that was to be inserted."""
+    direct.execute("CREATE TABLE IF NOT EXISTS asked (id int, query text DEFAULT current_query())")
+    direct.execute("CREATE OR REPLACE VIEW asks AS SELECT current_query() AS query")
+    direct.execute("CREATE OR REPLACE FUNCTION asking() RETURNS text LANGUAGE sql AS 'SELECT current_query()'")
+    direct.execute("GRANT ALL ON asked, asks TO app")
+    (token,) = connection.execute("SELECT email FROM people WHERE id = 1").fetchone() or ("",)
+    for statement in statements:
+        try:
+            cursor = connection.execute(statement.replace("{}", token).encode(), {"t": token} if "%(t)s" in statement else None)
+            shown = str(cursor.fetchall()) if cursor.description else ""
+        except psycopg.Error as error:
+            shown = str(error)
+        assert "ann@" not in shown
+    for (name,) in direct.execute("SELECT name FROM people UNION ALL SELECT query FROM asked").fetchall():
+        assert name is None or "ann@" not in name
+    direct.execute("UPDATE people SET name = CASE id WHEN 1 THEN 'ann' ELSE 'bob' END WHERE id < 3")
+
+
+def test_a_token_in_an_upsert_is_the_value(connection: psycopg.Connection, direct: psycopg.Connection) -> None:
+    """Where the proposed row only goes into its own columns, and in a cursor's parameter."""
+    (token,) = connection.execute("SELECT email FROM people WHERE id = 1").fetchone() or ("",)
+    connection.execute(f"INSERT INTO people (id, name, email) VALUES (2, 'bob', '{token}') ON CONFLICT (id) DO UPDATE "
+                       "SET email = excluded.email, name = excluded.name".encode())
+    assert direct.execute("SELECT email FROM people WHERE id = 2").fetchone() == ("ann@example.com",)
+    with connection.transaction(), connection.cursor("named") as cursor:
+        cursor.execute("SELECT id FROM people WHERE email = %s ORDER BY id", (token,))
+        assert cursor.fetchall() == [(1,), (2,)]
+
+
 @pytest.mark.parametrize("statement", [
     "INSERT INTO notes VALUES (1, '{}')", "UPDATE people SET name = '{}' WHERE id = 1", "UPDATE people SET ssn = 'mail {}' WHERE id = 1",
 ])

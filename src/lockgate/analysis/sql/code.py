@@ -103,7 +103,8 @@ def _calls(catalogue: str, oid: str) -> str:
 # Expressions that run without being written in a statement. An event trigger is one that calls its function.
 _WIRED: Final = f"""
 select 'default', a.adrelid::text, a.adnum::text, '', pg_catalog.pg_get_expr(a.adbin, a.adrelid)
-from pg_catalog.pg_attrdef a where {_calls('pg_attrdef', 'a.oid')}
+from pg_catalog.pg_attrdef a
+where {_calls('pg_attrdef', 'a.oid')} or pg_catalog.pg_get_expr(a.adbin, a.adrelid) like '%current_query%'
 union all
 select case when k.contypid <> 0 then 'domain' else 'check' end, k.conrelid::text, '0', coalesce(t.typname::text, ''),
        pg_catalog.pg_get_expr(k.conbin, k.conrelid)
@@ -111,7 +112,8 @@ from pg_catalog.pg_constraint k left join pg_catalog.pg_type t on t.oid = k.cont
 where k.contype = 'c' and {_calls('pg_constraint', 'k.oid')}
 union all
 select 'domain', '0', '0', t.typname::text, pg_catalog.pg_get_expr(t.typdefaultbin, 0)
-from pg_catalog.pg_type t where t.typtype = 'd' and t.typdefaultbin is not null and {_calls('pg_type', 't.oid')}
+from pg_catalog.pg_type t where t.typtype = 'd' and t.typdefaultbin is not null
+  and ({_calls('pg_type', 't.oid')} or pg_catalog.pg_get_expr(t.typdefaultbin, 0) like '%current_query%')
 union all
 select 'index', i.indrelid::text, '0', '', e.expression
 from pg_catalog.pg_index i

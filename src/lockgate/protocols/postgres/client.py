@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import zip_longest
 from typing import Final
 
 from lockgate.analysis.sql import SHOWS_VALUES, Masked
@@ -251,8 +252,8 @@ class ClientSide(Judging):
         if not (bind.values and decision.looks_at_requests):
             return raw
         intake = Intake(prepared.seen, prepared.masked, decision, self._state.masks,
-                        saw_masks=self._state.has_shown_masks)
-        types = prepared.described or codec.read_oids(prepared.types)
+                        saw_masks=self._state.has_shown_masks, catalogue=self._state.catalogue)
+        types = _types_of(prepared)
         values = yield from computed(
             lambda: intake.parameters(bind.values, bind.formats, types, portal.values), len(raw))
         portal.refusal, portal.noted = intake.refusal, intake.noted
@@ -525,6 +526,12 @@ _NO_FUNCTION_CALL: Final = Problem(
 def _digest(masked: Masked) -> str:
     """Under which masks a name was made by message."""
     return SHOWS_VALUES if masked.results else masked.masks_digest
+
+
+def _types_of(prepared: Prepared) -> tuple[int, ...]:
+    """Of the parameters, as Parse declared them, else as the backend described them; 0 where neither said it."""
+    stated = codec.read_oids(prepared.types)
+    return tuple(one or other for one, other in zip_longest(stated, prepared.described, fillvalue=0))
 
 
 def _unknown_statement(name: bytes) -> Problem:

@@ -68,6 +68,12 @@ _ASK_AGAIN: Final = Refusal(
 )
 
 
+def _says_the_same(one: Statement, other: Statement | None) -> bool:
+    """Whether a decision on one statement is one on the other: everything that policy is told of them, but their length."""
+    return other is not None and (one.verbs, one.objects, one.count) == (other.verbs, other.objects, other.count) and all(
+        value == other.facts.get(name) for name, value in one.facts.items() if name != "text_length")
+
+
 class Burst:
     """What one read buffer may send on: payload, replies owed, grants to record."""
 
@@ -292,13 +298,14 @@ class Judging:
         state, statement = self._state, seen.statement
         if statement is None or not decision.looks_at_requests:
             return planned
-        intake = Intake(seen, masked, decision, state.masks, saw_masks=state.has_shown_masks)
+        intake = Intake(seen, masked, decision, state.masks, saw_masks=state.has_shown_masks,
+                        catalogue=state.catalogue)
         text = intake.text(statement.text)
         if intake.refusal is not None:
             return intake.refusal
         if text is not statement.text:
             changed = state.reader.read(text.encode())
-            if changed.statement is None or changed.statement.verbs != statement.verbs:
+            if changed.statement is None or not _says_the_same(changed.statement, seen.base.statement):
                 return _NOT_REPLACED
             planned = changed.plain
             if masked is not None and state.catalogue is not None:
