@@ -16,7 +16,7 @@ from lockgate.analysis.sql.builtin_types import BY_NAME
 from lockgate.analysis.sql.catalogue import Catalogue
 from lockgate.analysis.sql.copying import CopyOptions
 from lockgate.analysis.sql.covers import Cover, KnownColumns
-from lockgate.analysis.sql.datum import Data, Uses, data_of
+from lockgate.analysis.sql.datum import Data, Uses, data_of, settings_of
 from lockgate.analysis.sql.enforcement import column_names, enforce_masks
 from lockgate.analysis.sql.errors import NotUnderstood
 from lockgate.analysis.sql.estimates import ESTIMATES, QUESTION, Estimate, is_explainable, read_estimate
@@ -33,5 +33,5 @@ __all__ = [
     "BY_NAME", "ESTIMATES", "FACTS", "QUESTION", "RESOLVED", "SHOWS_VALUES", "VERBS", "AnalysisLimits", "Analyzer", "Catalogue",
     "CopyOptions", "Cover", "Data", "Estimate", "KnownColumns", "Literal", "Lookup", "Masked", "Naming", "NotUnderstood", "Placed",
     "Reach", "Recent", "ResultMask", "SessionNames", "ShownColumn", "Statement", "Touched", "Uses", "column_names", "data_of", "enforce_masks",
-    "is_explainable", "literals", "read_estimate", "redacted", "replaced", "touched",
+    "is_explainable", "literals", "read_estimate", "redacted", "replaced", "settings_of", "touched",
 ]

@@ -73,6 +73,12 @@ def data_of(text: str) -> Data:
     return Data(data.uses(), compared.uses(), columns)
 
 
+def settings_of(text: str) -> list[str]:
+    """The texts that SET gives to parameters, which may be written as names."""
+    return [constant["A_Const"]["sval"].get("sval", "") for node in nodes(parse_trees(text)) if "VariableSetStmt" in node
+            for constant in nodes(node["VariableSetStmt"].get("args", ())) if "sval" in constant.get("A_Const", ())]
+
+
 def _shown(statement: Node) -> Iterator[Node]:
     """The values of a statement's own result."""
     for kind in _AROUND:

@@ -203,9 +203,9 @@ def _set(items: Sequence[Node]) -> Iterator[tuple[str, Node, bool]]:
             continue
         position = several.get("colno", 1) - 1
         source = several.get("source", {})
-        rows = [source["RowExpr"].get("args", [])] if "RowExpr" in source else [
+        lists = [source["RowExpr"].get("args", [])] if "RowExpr" in source else [
             row for part in parts(source.get("SubLink", {}).get("subselect", {}).get("SelectStmt", {})) for row in rows(part)]
-        for row in rows:
+        for row in lists:
             if position < len(row):
                 yield name, row[position], False
 

@@ -277,7 +277,10 @@ class Judging:
                 return Refusal(RefusalCode.NOT_ENFORCEABLE, f"values in this COPY cannot be looked at: {problem}",
                                hint="Use FORMAT text, binary or csv with plain options, or SELECT.")
         if seen.statement is not None and seen.statement.application is not None and state.tag is not None:
-            return self._named(seen, seen.statement.application, state.tag)
+            plain = self._looked_at(seen, None, seen.plain, decision, portal)
+            if isinstance(plain, Refusal):
+                return plain
+            return self._named(seen, seen.statement.application, state.tag, plain.noted)
         if not decision.masks:
             return self._looked_at(seen, None, seen.plain, decision, portal)
         if state.catalogue is None or seen.statement is None:
@@ -322,10 +325,10 @@ class Judging:
             noted += portal.noted
         return replace(planned, noted=noted) if noted else planned
 
-    def _named(self, seen: Seen, naming: Naming, tag: Tag) -> Planned | Refusal:
+    def _named(self, seen: Seen, naming: Naming, tag: Tag, noted: tuple[str, ...]) -> Planned | Refusal:
         """A SET of application_name goes on with the session's tag in front of the client's name."""
         text = tag.statement(naming)
-        return REFUSED if text is None else seen.plan(Masked(text, False, "", frozenset()))
+        return REFUSED if text is None else replace(seen.plan(Masked(text, False, "", frozenset())), noted=noted)
 
     def _fetches_unexecuted(self, statement: Statement) -> bool:
         """FETCH and MOVE run a portal that Bind has made, and nobody has judged its execution (portalcmds.c)."""

@@ -21,6 +21,7 @@ from lockgate.analysis.sql import (
     Uses,
     literals,
     replaced,
+    settings_of,
 )
 from lockgate.govern.masking.constants import is_constant
 from lockgate.govern.masking.copying import CopyFormat, CopyMask
@@ -73,7 +74,8 @@ class Intake:
             return text
         by_literal = _grouped((placed.literal, placed) for placed in self._placed if placed.literal >= 0)
         changes: list[tuple[Literal, str | None]] = []
-        for index, literal in enumerate(literals(text)):
+        constants = literals(text)
+        for index, literal in enumerate(constants):
             placed = by_literal.get(index, ())
             data = literal.value.encode("utf-8", "replace")
             opened = self._opened(placed, data) if placed else None
@@ -85,11 +87,22 @@ class Intake:
             new = self._looked_at(data, NUMERIC if literal.is_number else 0, index, binary=False)
             if new is not data:
                 changes.append((literal, None if new is None else new.decode("utf-8", "replace")))
+        self._settings(text, {literal.value for literal in constants})
         for one in self._placed:
             if one.text is not None:
                 self._refuse_constant(one, one.text)
         self.conclude()
         return replaced(text, changes) if changes else text
+
+    def _settings(self, text: str, known: set[str]) -> None:
+        """What SET is given by a name in quotes, which is no literal. It cannot be replaced."""
+        statement = self._seen.statement
+        if statement is None or not statement.sets or '"' not in text:
+            return
+        for value in settings_of(text):
+            data = value.encode("utf-8", "replace")
+            if value not in known and self._check.value(data, 0, binary=False) is not data:
+                self.refusal = self.refusal or _NOT_DATA
 
     def parameters(self, values: Sequence[bytes | None], formats: tuple[int, ...], types: Sequence[int],
                    shown: Sequence[str | None]) -> tuple[bytes | None, ...]:
