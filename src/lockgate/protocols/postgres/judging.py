@@ -27,7 +27,7 @@ from lockgate.protocols.postgres.operations import PLAN_CHANGED, Problem, Seen, 
 from lockgate.protocols.postgres.own import FAILING_PARSE, FAILING_QUERY, Own, Purpose
 from lockgate.protocols.postgres.requests import Intake
 from lockgate.protocols.postgres.resolving import estimated, reach_of, resolved
-from lockgate.protocols.postgres.states import Owed, Portal, Prepared, Reply, SessionState
+from lockgate.protocols.postgres.states import Looked, Owed, Portal, Prepared, Reply, SessionState
 from lockgate.protocols.postgres.surroundings import matters
 from lockgate.wire.steps import (
     Close,
@@ -301,12 +301,11 @@ class Judging:
         state, statement = self._state, seen.statement
         if statement is None or not decision.looks_at_requests:
             return planned
-        intake = Intake(seen, masked, decision, state.masks, saw_masks=state.has_shown_masks,
-                        catalogue=state.catalogue)
-        text = intake.text(statement.text)
-        if intake.refusal is not None:
-            return intake.refusal
-        if text is not statement.text:
+        looked = self._look_at_text(seen, statement.text, masked, decision, portal)
+        if looked.refusal is not None:
+            return looked.refusal
+        text = looked.text
+        if text != statement.text:
             changed = state.reader.read(text.encode())
             if changed.statement is None or not _says_the_same(changed.statement, seen.base.statement):
                 return _NOT_REPLACED
@@ -316,7 +315,7 @@ class Judging:
                 if isinstance(again, Refusal):
                     return again
                 planned = changed.plan(again)
-        noted = intake.noted
+        noted = looked.noted
         if portal is not None:
             if portal.refusal is not None:
                 return portal.refusal
@@ -324,6 +323,20 @@ class Judging:
                 return _ASK_AGAIN
             noted += portal.noted
         return replace(planned, noted=noted) if noted else planned
+
+    def _look_at_text(self, seen: Seen, text: str, masked: Masked | None, decision: Decision,
+                      portal: Portal | None) -> Looked:
+        """The look at a statement's literals. One that was prepared is looked at once, however often it is executed."""
+        state, catalogue = self._state, self._state.catalogue
+        under = (text, None if masked is None else masked.placed, decision.masks, decision.detects, decision.requests,
+                 state.has_shown_masks, None if catalogue is None else (catalogue.version, catalogue.fingerprint))
+        if portal is not None and portal.prepared.looked is not None and portal.prepared.looked.under == under:
+            return portal.prepared.looked
+        intake = Intake(seen, masked, decision, state.masks, saw_masks=state.has_shown_masks, catalogue=catalogue)
+        looked = Looked(under, intake.text(text), intake.refusal, intake.noted)
+        if portal is not None:
+            portal.prepared.looked = looked
+        return looked
 
     def _named(self, seen: Seen, naming: Naming, tag: Tag, noted: tuple[str, ...]) -> Planned | Refusal:
         """A SET of application_name goes on with the session's tag in front of the client's name."""
