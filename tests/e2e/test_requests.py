@@ -188,6 +188,11 @@ SHOWING = [
     ["SELECT query FROM asks, people WHERE email = '{}'"], ["SELECT asking() FROM people WHERE email = '{}'"],
     ["SELECT 1; SELECT current_query() WHERE EXISTS (SELECT FROM people WHERE email = '{}')"],
     ["CREATE TEMP TABLE people (id int, email text)", "INSERT INTO people (id, email) VALUES (1, '{}')", "SELECT email FROM people"],
+    ["CREATE TEMP VIEW q AS SELECT current_query() AS t", "SELECT q.t FROM q, people WHERE email = '{}'"],
+    ["CREATE TEMP TABLE q (id int, t text DEFAULT current_query())",
+     "WITH w AS (INSERT INTO q (id) VALUES (1)) SELECT id FROM people WHERE email = '{}'", "SELECT t FROM q"],
+    ["BEGIN", "CREATE VIEW inside AS SELECT current_query() AS t", "SELECT t FROM inside, people WHERE email = '{}'", "ROLLBACK"],
+    ["SELECT id INTO TEMP x FROM people WHERE email = '{}' UNION SELECT 1", "SELECT * FROM x"],
     ["CREATE TEMP TABLE tt AS SELECT id FROM people WHERE email = '{}'", "SELECT * FROM tt"],
 ]
 
@@ -211,6 +216,15 @@ def test_nothing_shows_the_text_that_a_token_was_turned_back_in(connection: psyc
     for (name,) in direct.execute("SELECT name FROM people UNION ALL SELECT query FROM asked").fetchall():
         assert name is None or "ann@" not in name
     direct.execute("UPDATE people SET name = CASE id WHEN 1 THEN 'ann' ELSE 'bob' END WHERE id < 3")
+
+
+def test_a_message_that_turned_a_token_back_is_not_explained(connection: psycopg.Connection, direct: psycopg.Connection) -> None:
+    """EXPLAIN EXECUTE would show the text that Parse sent on."""
+    (token,) = connection.execute("SELECT email FROM people WHERE id = 1").fetchone() or ("",)
+    connection.pgconn.prepare(b"held", f"SELECT id FROM people WHERE email = '{token}'".encode())
+    assert connection.pgconn.exec_prepared(b"held", []).get_value(0, 0) == b"1"
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute("EXPLAIN EXECUTE held")
 
 
 def test_a_token_in_an_upsert_is_the_value(connection: psycopg.Connection, direct: psycopg.Connection) -> None:

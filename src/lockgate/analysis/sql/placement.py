@@ -26,8 +26,8 @@ Find = Callable[[str | None, str], tuple[Relation, ...]]
 
 _KINDS: Final = frozenset(("InsertStmt", "UpdateStmt", "MergeStmt"))
 _QUERIES: Final = frozenset(("SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"))
-_ONE_ROW: Final = frozenset(("targetList", "valuesLists", "limitOption", "op"))
-"""The parts of a SELECT or VALUES that does nothing with its values but to hand them on."""
+_ONE_ROW: Final = frozenset(("valuesLists", "limitOption", "op"))
+"""The parts of VALUES whose rows go each by itself into the columns; with any other, a column of them has one type."""
 _MOST_SOURCES: Final = 10_000
 """Constants that are followed through sub-selects."""
 
@@ -89,7 +89,7 @@ def may_open(trees: Sequence[Node], *, parameters: bool) -> bool:
     statement = trees[0].get("stmt", {})
     if parameters and "DeclareCursorStmt" in statement:
         statement = statement["DeclareCursorStmt"].get("query", {})
-    return not _QUERIES.isdisjoint(statement) and "intoClause" not in statement.get("SelectStmt", ())
+    return not _QUERIES.isdisjoint(statement) and not any("intoClause" in part for part in parts(statement.get("SelectStmt", {})))
 
 
 def parameter_uses(trees: Sequence[Node]) -> dict[int, int]:
@@ -175,7 +175,7 @@ def assignments(kind: str, body: Node, order: Sequence[Name]) -> Iterator[tuple[
         is_plain = not any("indirection" in item["ResTarget"] for item in body.get("cols", ()))
         select = body.get("selectStmt", {}).get("SelectStmt", {})
         for part in parts(select):
-            is_alone = is_plain and part is select and _ONE_ROW.issuperset(part)
+            is_alone = is_plain and part is select and ("targetList" in part or _ONE_ROW.issuperset(part))
             for row in rows(part):
                 yield from ((name, value, is_alone) for name, value in zip(names, row, strict=False))
         yield from _set(body.get("onConflictClause", {}).get("targetList", ()))

@@ -497,9 +497,8 @@ class _Plan:
             return
         uses = parameter_uses(trees)
         places = literal_places(self.statement.text)
-        reading = self.statement.reading
         in_parameters = may_open(trees, parameters=True)
-        in_text = may_open(trees, parameters=False) and reading is not None and not self.labels.verdicts.quotes(reading)
+        in_text = may_open(trees, parameters=False) and not self._quotes()
         for constant in found:
             literal = places.get(constant.location, -1)
             if constant.number or literal >= 0 or constant.text is not None:
@@ -509,6 +508,14 @@ class _Plan:
                 yield Placed(-1 if constant.number else literal, constant.number, judge.cover(constant.source),
                              constant.is_written, None if column is None else redacted(column),
                              "" if column is None else column.base or "", opens, constant.text)
+
+    def _quotes(self) -> bool:
+        """Whether the statement's text may become a value in it. What this session has made, as a temporary view or
+        table, may ask for the text as well: nobody knows how it is defined."""
+        reading = self.statement.reading
+        return reading is None or self.labels.verdicts.quotes(reading) or any(
+            self._in_session(use.schema, use.name) or not self.catalogue.candidates(use.schema, use.name)
+            for use in reading.uses)
 
     def _column(self, source: Source) -> Column | None:
         relation = self.catalogue.by_oid.get(source[0])

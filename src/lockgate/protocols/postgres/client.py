@@ -15,7 +15,7 @@ from lockgate.analysis.sql import SHOWS_VALUES, Masked
 from lockgate.errors import RemoteProtocolError
 from lockgate.govern.pipeline import Grant
 from lockgate.kernel.frames import HEADER, frame, split_frames
-from lockgate.model import UNLIMITED, Refusal
+from lockgate.model import UNLIMITED, MaskMethod, Refusal
 from lockgate.protocols.postgres import codec, results
 from lockgate.protocols.postgres import messages as m
 from lockgate.protocols.postgres.bounds import BEGIN, Bound, Cursor, bound_of, has_effect
@@ -207,7 +207,8 @@ class ClientSide(Judging):
             return None
         reply.undo = state.prepared.set(name, prepared)
         if name and seen.statement is not None:
-            state.names.prepare(name.decode("utf-8", "replace"), seen.statement, _digest(masked))
+            state.names.prepare(name.decode("utf-8", "replace"), seen.statement,
+                                SHOWS_VALUES if _holds_values(masked) else _digest(masked))
         if reply.is_rewritten:
             burst.chunks.append(codec.parse(name, masked.text, types))
         else:
@@ -532,6 +533,11 @@ def _types_of(prepared: Prepared) -> tuple[int, ...]:
     """Of the parameters, as Parse declared them, else as the backend described them; 0 where neither said it."""
     stated = codec.read_oids(prepared.types)
     return tuple(one or other for one, other in zip_longest(stated, prepared.described, fillvalue=0))
+
+
+def _holds_values(masked: Masked) -> bool:
+    """Whether a text may hold values that tokens stood for: SQL must not run or explain it by its name."""
+    return any(one.opens and one.literal >= 0 and one.cover.method is MaskMethod.TOKEN for one in masked.placed)
 
 
 def _unknown_statement(name: bytes) -> Problem:

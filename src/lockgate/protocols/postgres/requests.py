@@ -158,7 +158,7 @@ class Intake:
         opened = tokens.detokenize(value)
         if opened is None or opened.kind != "text":
             return None
-        if all(other.opens for other in placed) and (oid in _WHOLE or (oid == _NAME and one.base == "name")):
+        if all(other.opens and other.cover == cover for other in placed) and (oid in _WHOLE or (oid == _NAME and one.base == "name")):
             return opened.value
         if not self._explains:
             self.refusal = _NOT_OPENED
