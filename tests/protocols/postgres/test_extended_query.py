@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from lockgate.model import AuditMode, OutcomeStatus, Refusal, RefusalCode, ReviewMode, ReviewTerms, Rule
+import time
+
+from lockgate.model import (
+    AuditMode,
+    OutcomeStatus,
+    Refusal,
+    RefusalCode,
+    RequestAction,
+    RequestCheck,
+    ReviewMode,
+    ReviewTerms,
+    Rule,
+)
 from lockgate.wire.playbook import CLIENT, SERVER, Bytes
 from tests.protocols.postgres import support as s
 from tests.protocols.postgres.support import World
@@ -225,3 +237,25 @@ def test_a_portal_whose_bind_is_not_answered_yet_is_not_executed() -> None:
     book >> Bytes(SERVER, s.error("42P03", "cursor exists") + s.ready("E"))
     assert [ask.text for ask in world.desk.asked] == ["delete from t"]
     assert s.kinds(book.sent(SERVER)[before:]) == "BS"
+
+
+def test_a_prepared_text_is_looked_at_once() -> None:
+    """A long statement with many literals costs its look when it is prepared, and not at each execution."""
+    world = World()
+    world.rules = (*world.rules, Rule(name="cards", requests=(RequestCheck(("credit_card",), RequestAction.BLOCK),)))
+    book = world.session()
+    text = "select id from t where name in (" + ", ".join(f"'n{number}'" for number in range(15_000)) + ") and id = $1"
+    began = time.process_time()
+    book >> Bytes(CLIENT, s.parse(text, "long") + s.FLUSH)
+    book >> Bytes(SERVER, s.PARSED)
+    once = time.process_time() - began
+    run = s.bind("long", values=[b"5"]) + s.execute() + s.SYNC
+    answer = s.BOUND + s.complete("SELECT 0") + s.ready()
+    book >> Bytes(CLIENT, run)
+    book >> Bytes(SERVER, answer)
+    began = time.process_time()
+    for _ in range(40):
+        book >> Bytes(CLIENT, run)
+        book >> Bytes(SERVER, answer)
+    assert time.process_time() - began < 2 * once
+    assert len(world.log.outcomes) == 42

@@ -206,7 +206,7 @@ def test_a_view_that_filters_by_a_masked_column_says_so() -> None:
 @pytest.mark.parametrize(("text", "expected"), [
     ("SELECT 'a', id FROM t WHERE ssn = 'b' AND name = 'c'", [(1, 0, False)]),
     ("SELECT id FROM t WHERE ssn IN ('b', $2)", [(0, 0, False), (-1, 2, False)]),
-    ("SELECT $1, id FROM t WHERE ssn = $1", []),
+    ("SELECT $1, id FROM t WHERE ssn = $1", [(-1, 1, False)]),
     ("INSERT INTO t (ssn, name) VALUES ('a', 'b'), ($1, $2)", [(0, 0, True), (-1, 1, True)]),
     ("INSERT INTO t VALUES (1, 'é', E'b'::text)", [(2, 0, True)]),
     ("UPDATE t SET name = 'a', ssn = 'b' WHERE id = 1", [(1, 0, True)]),
@@ -219,6 +219,60 @@ def test_constants_are_followed_to_their_columns(text: str, expected: list[tuple
     planned = plan(text, masks=masks(Predicates.EQUALITY))
     assert isinstance(planned, Masked)
     assert [(one.literal, one.number, one.is_written) for one in planned.placed] == expected
+
+
+WHOLE = [
+    "SELECT id FROM t WHERE ssn = 'a'", "SELECT id FROM t WHERE ssn = 'a'::text", "SELECT id FROM t WHERE ssn = $1::varchar",
+    "SELECT id FROM t WHERE ssn IN ('a', 'b'::text)", "SELECT id FROM t WHERE ssn = ANY (ARRAY['a', $1::text])",
+    "UPDATE t SET ssn = $1 WHERE id = 1", "INSERT INTO t VALUES (1, 'n', 'a'), (2, 'm', $1)", "DELETE FROM t WHERE ssn = $1",
+    "INSERT INTO t VALUES (1, 'n', 'a') ON CONFLICT (id) DO UPDATE SET ssn = excluded.ssn, name = excluded.name",
+    "INSERT INTO t (id, ssn) SELECT 1, 'a'", "SELECT lower(name), now() FROM t WHERE ssn = 'a'",
+    "DECLARE c CURSOR FOR SELECT id FROM t WHERE ssn = $1",
+    "MERGE INTO t USING u ON t.id = u.id WHEN MATCHED THEN UPDATE SET ssn = $1 WHEN NOT MATCHED THEN INSERT (id, ssn) VALUES (1, 'x')",
+]
+CUT = [
+    *(f"SELECT id FROM t WHERE ssn = {one}" for one in (
+        "'a'::varchar(1)", "'a'::char(3)", "'a'::\"char\"", "varchar(3) 'a'", "('a'::name)::text", "'a'::bytea", "$1::varchar(3)",
+        "$1::name", "'a'::varchar(1)::text", "char 'a'", "N'a'", "'a'::public.text", "ANY (ARRAY['a'::varchar(1)])",
+        "ANY (ARRAY['a']::varchar(1)[])", "ANY (ARRAY['a', 'b'::\"char\"])")),
+    "SELECT id FROM t WHERE ssn IN ('a'::varchar(3), 'b')", "UPDATE t SET ssn = 'a'::varchar(2)", "UPDATE t SET ssn = 'a'::bytea",
+    "INSERT INTO t VALUES (1, 'n', 'a'::varchar(2))", "INSERT INTO t (VALUES (1, 'n', 'x'::\"char\"), (2, 'm', 'a') LIMIT 5)",
+    "UPDATE t SET ssn[1] = 'a'", "UPDATE t SET ssn = v.s FROM (VALUES ('a')) v(s)", "UPDATE t SET (name, ssn) = ('n', 'a')",
+    "MERGE INTO t USING u ON t.id = u.id WHEN NOT MATCHED THEN INSERT (id, ssn) VALUES (1, 'x'::varchar(1))",
+]
+SHOWN = [
+    "EXPLAIN SELECT id FROM t WHERE ssn = 'a'", "EXPLAIN SELECT id FROM t WHERE ssn = $1", "EXPLAIN (VERBOSE) INSERT INTO t VALUES (1, 'n', 'a')",
+    "EXPLAIN UPDATE t SET ssn = $1", "PREPARE p AS SELECT id FROM t WHERE ssn = 'a'", "DECLARE c CURSOR FOR SELECT id FROM t WHERE ssn = 'a'",
+    "COPY (SELECT id FROM t WHERE ssn = 'a') TO STDOUT", "CREATE TABLE x AS SELECT id FROM t WHERE ssn = 'a'",
+    "SELECT id INTO x FROM t WHERE ssn = 'a'", "CREATE TEMP VIEW x AS SELECT id FROM t WHERE ssn = 'a'",
+    "SELECT id FROM t WHERE ssn = 'a'; SELECT 1", "SELECT current_query() FROM t WHERE ssn = 'a'",
+    "INSERT INTO t VALUES (1, current_query(), 'a')", "SELECT id FROM t, asks WHERE ssn = 'a'", "SELECT id FROM t, asks_below WHERE ssn = 'a'",
+    "WITH w AS (INSERT INTO logged VALUES (1) RETURNING 1) SELECT id FROM t WHERE ssn = 'a'", "SELECT asking(), id FROM t WHERE ssn = 'a'",
+    "INSERT INTO t VALUES (1, 'n', 'a') ON CONFLICT (id) DO UPDATE SET name = excluded.ssn RETURNING name",
+    "INSERT INTO t VALUES (1, 'n', $1) ON CONFLICT (id) DO UPDATE SET name = 'x' WHERE excluded.ssn LIKE 'a%'",
+    "INSERT INTO t VALUES (1, 'n', $1) ON CONFLICT (id) DO UPDATE SET name = (SELECT e FROM (SELECT excluded.*) s(a, b, e))",
+    "INSERT INTO t VALUES (1, 'n', $1) ON CONFLICT (id) DO UPDATE SET name = row_to_json(excluded)::text",
+    "SELECT id, $1 FROM t WHERE ssn = $1",
+]
+
+
+def _asking() -> Database:
+    """Views, a function and a default that ask for the text of the statement."""
+    database = standard()
+    database.relation("asks", "q:text", "v", " SELECT current_query() AS q;")
+    database.relation("asks_below", "q:text", "v", " SELECT asks.q FROM p.asks;")
+    database.relation("logged", "id:int4 q:text")
+    database.routine("asking", body="SELECT current_query()")
+    database.wire("default", "current_query()", "logged", 2)
+    return database
+
+
+@pytest.mark.parametrize(("text", "expected"), [*((one, True) for one in WHOLE), *((one, False) for one in CUT + SHOWN)])
+def test_tokens_are_turned_back_where_nothing_can_show_them(text: str, expected: bool) -> None:
+    """No cast cuts the value, and the text that holds it is neither kept, nor explained, nor asked for."""
+    planned = plan(text, _asking(), masks=masks(Predicates.EQUALITY))
+    opens = isinstance(planned, Masked) and [one.opens for one in planned.placed]
+    assert bool(opens) and all(opens) if expected else not opens or not all(opens)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("text", ["EXECUTE q", "FETCH ALL FROM c", "SELECT 1; FETCH c"])

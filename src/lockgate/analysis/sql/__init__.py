@@ -5,17 +5,19 @@ force and the names that exist only in the session. Files, from the text inwards
 limits), `parser`, `reading` (one walk over PostgreSQL's own parse tree), `conditions`, `copying`, `effects` (→ `Statement`),
 `code` and `catalogue` (what a database holds and runs), `routines/` (what its code does), `covers`, `labels` and
 `lineage` (what is protected), `taint/` (what depends on it), `predicates` (what policy lets it do), `masks`,
-`projection`, `returning`, `permitted`, `splice`, `rewrite` (→ `Masked` or a refusal), `touched` and `estimates` (for
+`projection`, `returning`, `permitted`, `placement` and `datum` (where constants go), `splice`, `rewrite` (→ `Masked` or a refusal), `touched` and `estimates` (for
 conditions), `analyzer` (caches, which are `recent`).
 """
 
 from __future__ import annotations
 
 from lockgate.analysis.sql.analyzer import AnalysisLimits, Analyzer
+from lockgate.analysis.sql.builtin_types import BY_NAME
 from lockgate.analysis.sql.catalogue import Catalogue
 from lockgate.analysis.sql.copying import CopyOptions
 from lockgate.analysis.sql.covers import Cover, KnownColumns
 from lockgate.analysis.sql.cursors import Reach
+from lockgate.analysis.sql.datum import Data, Uses, data_of, settings_of
 from lockgate.analysis.sql.enforcement import column_names, enforce_masks, unknown_name
 from lockgate.analysis.sql.errors import NotUnderstood
 from lockgate.analysis.sql.estimates import ESTIMATES, QUESTION, Estimate, is_explainable, read_estimate
@@ -29,8 +31,9 @@ from lockgate.analysis.sql.statement import FACTS, QUALIFIED, RESOLVED, VERBS, M
 from lockgate.analysis.sql.touched import Touched, touched
 
 __all__ = [
-    "ESTIMATES", "FACTS", "QUALIFIED", "QUESTION", "RESOLVED", "SHOWS_VALUES", "VERBS", "AnalysisLimits", "Analyzer",
-    "Catalogue", "CopyOptions", "Cover", "Estimate", "KnownColumns", "Literal", "Lookup", "Masked", "Naming", "NotUnderstood", "Placed",
-    "Reach", "Recent", "ResultMask", "SessionNames", "ShownColumn", "Statement", "Touched", "column_names", "enforce_masks",
-    "is_explainable", "literals", "read_estimate", "redacted", "replaced", "touched", "unknown_name",
+    "BY_NAME", "ESTIMATES", "FACTS", "QUALIFIED", "QUESTION", "RESOLVED", "SHOWS_VALUES", "VERBS", "AnalysisLimits",
+    "Analyzer", "Catalogue", "CopyOptions", "Cover", "Data", "Estimate", "KnownColumns", "Literal", "Lookup", "Masked", "Naming",
+    "NotUnderstood", "Placed", "Reach", "Recent", "ResultMask", "SessionNames", "ShownColumn", "Statement", "Touched", "Uses",
+    "column_names", "data_of", "enforce_masks", "is_explainable", "literals", "read_estimate", "redacted", "replaced", "settings_of",
+    "touched", "unknown_name",
 ]

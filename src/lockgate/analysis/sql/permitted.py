@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
+from lockgate.analysis.sql.builtin_types import BY_NAME
 from lockgate.analysis.sql.catalogue import Catalogue, Relation
 from lockgate.analysis.sql.labels import Labels, Reach, names_a_place
 from lockgate.analysis.sql.parser import nodes
@@ -58,6 +59,8 @@ def utility_reason(name: str, body: Node) -> str | None:
     if name == "AlterDomainStmt" and body.get("subtype") not in _TAME_DOMAIN:
         # it is checked against the rows of every table, and its expression tells which values there are
         return "a constraint on a domain would be checked against protected columns"
+    if name == "CreateDomainStmt" and strings(body.get("domainname"))[-1] in BY_NAME:
+        return "a domain with the name of a built-in type would make casts mean something else"
     if name == "AlterTableStmt" and body.get("objtype") == "OBJECT_TYPE":
         return "changing a composite type would change the tables that are made of it"
     if name == "CopyStmt" and ("filename" in body or body.get("is_program")):

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
-from lockgate.analysis.sql.catalogue import Catalogue, Relation
+from lockgate.analysis.sql.catalogue import Catalogue, Column, Relation
 from lockgate.analysis.sql.dropping import dropped_reason
 from lockgate.analysis.sql.grouping import regroup
 from lockgate.analysis.sql.labels import Labels, Reach, labels_for
-from lockgate.analysis.sql.literals import literals
-from lockgate.analysis.sql.masks import quote_name, redacted
+from lockgate.analysis.sql.literals import literal_places
+from lockgate.analysis.sql.masks import TEXTUAL, quote_name, redacted
+from lockgate.analysis.sql.parser import nodes
 from lockgate.analysis.sql.permitted import (
     Indexed,
     counts_reason,
@@ -32,7 +34,7 @@ from lockgate.analysis.sql.permitted import (
     use_reason,
     utility_reason,
 )
-from lockgate.analysis.sql.placement import Placed, constants, parameter_uses
+from lockgate.analysis.sql.placement import Placed, constants, literal_of, may_open, parameter_uses
 from lockgate.analysis.sql.predicates import NOTHING, Lookup, Predication, ShownColumn, is_plain_query
 from lockgate.analysis.sql.projection import (
     MAX_LENGTH,
@@ -48,7 +50,7 @@ from lockgate.analysis.sql.routines.calls import calls_of
 from lockgate.analysis.sql.session import SHOWS_VALUES, SessionNames
 from lockgate.analysis.sql.splice import STAND_IN, Splices, Unspliceable, parsed, reparse
 from lockgate.analysis.sql.statement import Masked, Statement
-from lockgate.analysis.sql.taint import Budget, Taint, taint_of
+from lockgate.analysis.sql.taint import Budget, Source, Taint, taint_of
 from lockgate.model import ColumnMask, Refusal, RefusalCode
 
 _LOOKED_INTO: Final = frozenset((
@@ -95,6 +97,7 @@ class _Plan:
         self.lookups: tuple[Lookup, ...] = ()
         self.executed: tuple[Lookup, ...] = ()      # those of what EXECUTE runs
         self.placed: tuple[Placed, ...] = ()
+        self.handed: tuple[Placed, ...] = ()        # … of what EXECUTE runs
         self.shown: tuple[ShownColumn, ...] = ()
         self.touched = False
         self.system: frozenset[str] | None = None   # system columns that the text names
@@ -144,7 +147,7 @@ class _Plan:
     def _masked(self, text: str, digest: str) -> Masked:
         verdict = self.verdict
         return Masked(text, self.touched or bool(digest), digest, self.labels.pairs, self.labels.digest, verdict.results,
-                      self.lookups + self.executed, self.placed, self.shown)
+                      self.lookups + self.executed, self.placed + self.handed, self.shown)
 
     def _code(self, reading: Reading) -> None:
         """Functions and other code that the statement runs: admitted, or the statement is refused."""
@@ -203,7 +206,10 @@ class _Plan:
                 raise refuse(f'prepared statement "{name}" is not known in this session',
                               code=RefusalCode.UNKNOWN_OBJECT)
             for inner, digest in candidates:
-                self._prepared(inner, digest)
+                self._given(name, self._prepared(inner, digest))
+            for own_name, inner in statement.prepares:
+                if own_name == name and statement.reading is not None:
+                    self._given(name, plan(inner.whole, self.masks, self.catalogue, self.session))
         for name in (*statement.cursors_lost, *statement.cursors_before):
             cursor = None if name in statement.cursors_lost else self.session.cursors.get(name)
             if cursor is None:
@@ -215,7 +221,21 @@ class _Plan:
                 raise refuse("the cursor was opened under other masks", "open it again")
         self.touched = self.touched or bool(statement.cursors_fetched)
 
-    def _prepared(self, inner: Statement, digest: str) -> None:
+    def _given(self, name: str, planned: Masked | Refusal) -> None:
+        """What EXECUTE hands to a prepared statement is placed where the parameters are. No token is turned back there."""
+        if isinstance(planned, Refusal) or not any(one.number for one in planned.placed):
+            return
+        places = literal_places(self.statement.text)
+        for node in nodes(self.parsed()):
+            given = node.get("ExecuteStmt", {})
+            arguments = given.get("params", ()) if given.get("name") == name else ()
+            for one in planned.placed:
+                constant = literal_of(arguments[one.number - 1]) if 0 < one.number <= len(arguments) else None
+                if constant is not None:
+                    location, number, text = constant
+                    self.handed += (replace(one, literal=places.get(location, -1), number=number, text=text, opens=False),)
+
+    def _prepared(self, inner: Statement, digest: str) -> Masked:
         if inner.changes_names:
             raise refuse("EXECUTE of a statement that makes or drops names of the session", "Send the statement itself.")
         inner = inner.whole             # only whether it is refused or touches a label is asked here
@@ -229,6 +249,7 @@ class _Plan:
             raise refuse("the statement was prepared under other masks", "prepare it again")
         self.touched = self.touched or planned.touches_labelled
         self.executed += planned.lookups
+        return planned
 
     def _candidates(self, use: Use) -> tuple[tuple[Relation, ...], bool]:
         """Relations that the name may mean, and whether the session may have made one of that name."""
@@ -473,24 +494,41 @@ class _Plan:
                              "Leave the masked columns out, or set them to values of your own.")
 
     def _placed(self, trees: Sequence[Node], taints: list[Taint], judge: Predication) -> Iterator[Placed]:
-        """The constants that go into protected columns or are compared with them. A parameter that is named more
-        than once is not among them: its other place could show it."""
+        """The constants that go into protected columns or are compared with them.
+
+        A token among them is turned back only where nothing else can show it: not a parameter that is named twice, not
+        in a text that is kept or explained, and not in one that says itself what it is (`Verdicts.quotes`) - the value
+        of a parameter is in no text.
+        """
         changing = trees if self.targets else ()            # else nothing is written
         found = constants(changing, taints, self._targeted, self.labels.pairs)
         if not found:
             return
         uses = parameter_uses(trees)
-        places = _byte_offsets(self.statement.text)
+        places = literal_places(self.statement.text)
+        in_parameters = may_open(trees, parameters=True)
+        in_text = may_open(trees, parameters=False) and not self._quotes()
         for constant in found:
-            if constant.number and uses.get(constant.number) != 1:
-                continue
-            literal = -1 if constant.number else places.get(constant.location, -1)
-            if constant.number or literal >= 0:
-                relation = self.catalogue.by_oid.get(constant.source[0])
-                column = None if relation is None else next(
-                    (one for one in relation.columns if one.number == constant.source[1]), None)
-                yield Placed(literal, constant.number, judge.cover(constant.source), constant.is_written,
-                             None if column is None else redacted(column))
+            literal = places.get(constant.location, -1)
+            if constant.number or literal >= 0 or constant.text is not None:
+                column = self._column(constant.source)
+                opens = constant.is_whole and column is not None and column.base in TEXTUAL and (
+                    in_parameters and uses.get(constant.number) == 1 if constant.number else in_text)
+                yield Placed(-1 if constant.number else literal, constant.number, judge.cover(constant.source),
+                             constant.is_written, None if column is None else redacted(column),
+                             "" if column is None else column.base or "", opens, constant.text)
+
+    def _quotes(self) -> bool:
+        """Whether the statement's text may become a value in it. What this session has made, as a temporary view or
+        table, may ask for the text as well: nobody knows how it is defined."""
+        reading = self.statement.reading
+        return reading is None or self.labels.verdicts.quotes(reading) or any(
+            self._in_session(use.schema, use.name) or not self.catalogue.candidates(use.schema, use.name)
+            for use in reading.uses)
+
+    def _column(self, source: Source) -> Column | None:
+        relation = self.catalogue.by_oid.get(source[0])
+        return None if relation is None else next((one for one in relation.columns if one.number == source[1]), None)
 
     def _targeted(self, schema: str | None, name: str) -> tuple[Relation, ...]:
         return () if schema == "pg_temp" else self.catalogue.candidates(schema, name)
@@ -512,14 +550,3 @@ class _Plan:
         returning = Returning(splices, self.labels.protected)
         for reference in wanted:
             returning.replace(reference, targets, is_alone=is_alone_in(tree), is_raw=is_raw)
-
-
-def _byte_offsets(text: str) -> dict[int, int]:
-    """Where in the UTF-8 of a text its literals begin → which literal it is."""
-    found: dict[int, int] = {}
-    start = offset = 0
-    for index, literal in enumerate(literals(text)):
-        offset += literal.start - start if text.isascii() else len(text[start:literal.start].encode())
-        start = literal.start
-        found[offset] = index
-    return found

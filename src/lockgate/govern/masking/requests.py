@@ -7,8 +7,12 @@ goes on. What a find leads to is policy's: it is put on record, replaced, or the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Final
 
+import orjson
+
+from lockgate.govern.masking import typed_values as typed
 from lockgate.govern.masking.column_types import NUMERIC_OID
 from lockgate.govern.masking.conceal import Concealer
 from lockgate.govern.masking.detectors import detectors_for
@@ -16,6 +20,12 @@ from lockgate.govern.masking.search import Search
 from lockgate.govern.masking.tokens import Tokens
 from lockgate.govern.masking.writeback import is_mask
 from lockgate.model import DetectMask, MaskMethod, RequestAction, RequestCheck
+
+_JSON: Final = 114
+_JSONB: Final = 3802
+_INT8: Final = 20
+_LARGE: Final = 8
+_NUMERICS: Final = typed.numerics(binary=True)
 
 
 class ContentCheck:
@@ -42,25 +52,19 @@ class ContentCheck:
         """Whether every value passes, whatever it is."""
         return self._concealer is None and not self._guards
 
-    def number(self, digits: str) -> str | None:
-        """An integer written in a statement, as `value`."""
-        new = self.value(digits.encode(), NUMERIC_OID, binary=False)
-        return None if new is None else new.decode()
-
     def value(self, value: bytes, oid: int, *, binary: bool) -> bytes | None:
         """The value, or what goes on in its place where a find is to be masked or blocks the request."""
         if self._guards and is_mask(value, self._tokens):
             self.has_mask = True
-            return value
         concealer = self._concealer
         if concealer is None:
             return value
-        conceal = self._by_type.get((oid, binary))
-        if conceal is None:
-            conceal = concealer.for_column(oid, binary) if oid else concealer.untyped
-            self._by_type[(oid, binary)] = conceal
-        new = conceal(value)
-        if new is value:
+        new: bytes | None = value
+        for kind, in_binary in ((oid, binary),) if oid else _forms(value, binary=binary):
+            new = self._conceal(concealer, kind, in_binary)(value)
+            if new is not value:
+                break
+        else:
             return value
         strongest = RequestAction.RECORD
         for name, count in self._masked.items():
@@ -69,3 +73,43 @@ class ContentCheck:
         self._masked.clear()
         self.action = strongest if self.action is None else max(self.action, strongest)
         return value if strongest is RequestAction.RECORD else new
+
+    def _conceal(self, concealer: Concealer, oid: int, binary: bool) -> Callable[[bytes], bytes | None]:
+        found = self._by_type.get((oid, binary))
+        if found is None:
+            found = self._by_type[(oid, binary)] = concealer.for_column(oid, binary) if oid else concealer.untyped
+        return found
+
+
+def _forms(value: bytes, *, binary: bool) -> Iterator[tuple[int, bool]]:
+    """The types that a value may be of where nobody has said it, as (OID, whether in binary): text always (0), or JSON,
+    in which escapes hide characters; of binary ones also those in which no text can be read."""
+    bare = value[1:] if binary and value[:1] == b"\1" else value
+    is_document = bare.lstrip(b" \t\n\r")[:1] in (b"{", b"[", b'"') and is_json(bare)
+    if not is_document:
+        yield 0, False
+    elif bare is value:
+        yield _JSON, False
+    else:
+        yield _JSONB, True
+    if binary and len(value) == _LARGE:
+        yield _INT8, True
+    if binary and _is_numeric(value):
+        yield NUMERIC_OID, True
+
+
+def is_json(value: bytes) -> bool:
+    """Whether a value is one JSON document."""
+    try:
+        orjson.loads(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_numeric(value: bytes) -> bool:
+    try:
+        _NUMERICS.read(value)
+    except ValueError:
+        return False
+    return True

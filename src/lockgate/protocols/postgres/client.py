@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import zip_longest
 from typing import Final
 
+from lockgate.analysis.sql import SHOWS_VALUES, Masked
 from lockgate.errors import RemoteProtocolError
 from lockgate.govern.pipeline import Grant
 from lockgate.kernel.frames import HEADER, frame, split_frames
-from lockgate.model import UNLIMITED, Refusal
+from lockgate.model import UNLIMITED, MaskMethod, Refusal
 from lockgate.protocols.postgres import codec, results
 from lockgate.protocols.postgres import messages as m
 from lockgate.protocols.postgres.bounds import BEGIN, Bound, Cursor, bound_of, has_effect
@@ -205,7 +207,8 @@ class ClientSide(Judging):
             return None
         reply.undo = state.prepared.set(name, prepared)
         if name and seen.statement is not None:
-            state.names.prepare(name.decode("utf-8", "replace"), seen.statement, digest_of(masked))
+            state.names.prepare(name.decode("utf-8", "replace"), seen.statement,
+                                SHOWS_VALUES if _holds_values(masked) else digest_of(masked))
         if reply.is_rewritten:
             burst.chunks.append(codec.parse(name, masked.text, types))
         else:
@@ -254,8 +257,8 @@ class ClientSide(Judging):
         if not (bind.values and decision.looks_at_requests):
             return raw
         intake = Intake(prepared.seen, prepared.masked, decision, self._state.masks,
-                        saw_masks=self._state.has_shown_masks)
-        types = prepared.described or codec.read_oids(prepared.types)
+                        saw_masks=self._state.has_shown_masks, catalogue=self._state.catalogue)
+        types = _types_of(prepared)
         values = yield from computed(
             lambda: intake.parameters(bind.values, bind.formats, types, portal.values), len(raw))
         portal.refusal, portal.noted = intake.refusal, intake.noted
@@ -526,6 +529,17 @@ _TOO_MANY: Final = Problem("53400", "too many prepared statements or portals in 
 _NO_FUNCTION_CALL: Final = Problem(
     "0A000", "function calls by protocol message are refused by the gateway", hint="Use SELECT function(...)."
 )
+
+
+def _types_of(prepared: Prepared) -> tuple[int, ...]:
+    """Of the parameters, as Parse declared them, else as the backend described them; 0 where neither said it."""
+    stated = codec.read_oids(prepared.types)
+    return tuple(one or other for one, other in zip_longest(stated, prepared.described, fillvalue=0))
+
+
+def _holds_values(masked: Masked) -> bool:
+    """Whether a text may hold values that tokens stood for: SQL must not run or explain it by its name."""
+    return any(one.opens and one.literal >= 0 and one.cover.method is MaskMethod.TOKEN for one in masked.placed)
 
 
 def _unknown_statement(name: bytes) -> Problem:

@@ -28,7 +28,7 @@ from lockgate.protocols.postgres.own import FAILING_PARSE, FAILING_QUERY, Own, P
 from lockgate.protocols.postgres.requests import Intake
 from lockgate.protocols.postgres.resolving import estimated, reach_of, resolved
 from lockgate.protocols.postgres.results import hides_from
-from lockgate.protocols.postgres.states import Owed, Portal, Prepared, Reply, SessionState
+from lockgate.protocols.postgres.states import Looked, Owed, Portal, Prepared, Reply, SessionState
 from lockgate.protocols.postgres.surroundings import matters
 from lockgate.wire.steps import (
     Close,
@@ -73,6 +73,12 @@ _ASK_AGAIN: Final = Refusal(
     RefusalCode.NOT_ENFORCEABLE, "other rules on what may be sent are in force than when the values were",
     hint="Send the statement and its values again.",
 )
+
+
+def _says_the_same(one: Statement, other: Statement | None) -> bool:
+    """Whether a decision on one statement is one on the other: everything that policy is told of them, but their length."""
+    return other is not None and (one.verbs, one.objects, one.count) == (other.verbs, other.objects, other.count) and all(
+        value == other.facts.get(name) for name, value in one.facts.items() if name != "text_length")
 
 
 class Burst:
@@ -278,7 +284,10 @@ class Judging:
             if any(hides_from(decision.detects, copy) for copy in seen.statement.copies_out):
                 return _NOT_TYPED
         if seen.statement is not None and seen.statement.application is not None and state.tag is not None:
-            return self._named(seen, seen.statement.application, state.tag)
+            plain = self._looked_at(seen, None, seen.plain, decision, portal)
+            if isinstance(plain, Refusal):
+                return plain
+            return self._named(seen, seen.statement.application, state.tag, plain.noted)
         if not decision.masks:
             return self._looked_at(seen, None, seen.plain, decision, portal)
         if state.catalogue is None or seen.statement is None:
@@ -299,13 +308,13 @@ class Judging:
         state, statement = self._state, seen.statement
         if statement is None or not decision.looks_at_requests:
             return planned
-        intake = Intake(seen, masked, decision, state.masks, saw_masks=state.has_shown_masks)
-        text = intake.text(statement.text)
-        if intake.refusal is not None:
-            return intake.refusal
-        if text is not statement.text:
+        looked = self._look_at_text(seen, statement.text, masked, decision, portal)
+        if looked.refusal is not None:
+            return looked.refusal
+        text = looked.text
+        if text != statement.text:
             changed = state.reader.read(text.encode())
-            if changed.statement is None or changed.statement.verbs != statement.verbs:
+            if changed.statement is None or not _says_the_same(changed.statement, seen.base.statement):
                 return _NOT_REPLACED
             planned = changed.plain
             if masked is not None and state.catalogue is not None:
@@ -313,7 +322,7 @@ class Judging:
                 if isinstance(again, Refusal):
                     return again
                 planned = changed.plan(again)
-        noted = intake.noted
+        noted = looked.noted
         if portal is not None:
             if portal.refusal is not None:
                 return portal.refusal
@@ -322,10 +331,24 @@ class Judging:
             noted += portal.noted
         return replace(planned, noted=noted) if noted else planned
 
-    def _named(self, seen: Seen, naming: Naming, tag: Tag) -> Planned | Refusal:
+    def _look_at_text(self, seen: Seen, text: str, masked: Masked | None, decision: Decision,
+                      portal: Portal | None) -> Looked:
+        """The look at a statement's literals. One that was prepared is looked at once, however often it is executed."""
+        state, catalogue = self._state, self._state.catalogue
+        under = (text, None if masked is None else masked.placed, decision.masks, decision.detects, decision.requests,
+                 state.has_shown_masks, None if catalogue is None else (catalogue.version, catalogue.fingerprint))
+        if portal is not None and portal.prepared.looked is not None and portal.prepared.looked.under == under:
+            return portal.prepared.looked
+        intake = Intake(seen, masked, decision, state.masks, saw_masks=state.has_shown_masks, catalogue=catalogue)
+        looked = Looked(under, intake.text(text), intake.refusal, intake.noted)
+        if portal is not None:
+            portal.prepared.looked = looked
+        return looked
+
+    def _named(self, seen: Seen, naming: Naming, tag: Tag, noted: tuple[str, ...]) -> Planned | Refusal:
         """A SET of application_name goes on with the session's tag in front of the client's name."""
         text = tag.statement(naming)
-        return REFUSED if text is None else seen.plan(Masked(text, False, "", frozenset()))
+        return REFUSED if text is None else replace(seen.plan(Masked(text, False, "", frozenset())), noted=noted)
 
     def _fetches_unexecuted(self, statement: Statement) -> bool:
         """FETCH and MOVE run a portal that Bind has made, and nobody has judged its execution (portalcmds.c)."""

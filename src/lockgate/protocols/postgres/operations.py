@@ -19,11 +19,13 @@ from lockgate.analysis.sql import (
     AnalysisLimits,
     Analyzer,
     Catalogue,
+    Data,
     Masked,
     NotUnderstood,
     Recent,
     SessionNames,
     Statement,
+    data_of,
     is_explainable,
 )
 from lockgate.config.settings import Limits
@@ -74,6 +76,7 @@ class Seen:
 
     __slots__ = (
         "base",
+        "data",
         "execute",
         "is_changed",
         "is_noteworthy",
@@ -94,6 +97,7 @@ class Seen:
     query: Operation
     execute: Operation
     prepare: Operation
+    data: Data
 
     def __init__(self, raw: bytes, text: str, statement: Statement | None, problem: Problem | None) -> None:
         self.raw = raw
@@ -118,11 +122,16 @@ class Seen:
         self.resolved_for: tuple[int, str] | None = None
         self.resolution: object = None              # of `resolving`, for the catalogue seen last
 
-    def __getattr__(self, name: str) -> Operation:
-        """An operation when it is first asked for: most statements come by one kind of message only."""
-        if name not in ("query", "execute", "prepare"):
+    def __getattr__(self, name: str) -> Operation | Data:
+        """An operation when it is first asked for: most statements come by one kind of message only. `data`, which of
+        its constants are data, is asked for where one of them has to be replaced."""
+        made: Operation | Data
+        if name == "data" and self.statement is not None:
+            made = data_of(self.statement.text)
+        elif name in ("query", "execute", "prepare"):
+            made = _operation(name, self.text, self.statement)
+        else:
             raise AttributeError(name)
-        made = _operation(name, self.text, self.statement)
         setattr(self, name, made)
         return made
 

@@ -53,10 +53,21 @@ class Owed(IntEnum):
     OWN = 9          # messages of the gateway's own: the client sees no reply to them (`own`)
 
 
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What came of the look at a statement's literals: they are the same at each Execute. `under` is all that it
+    depends on besides the text."""
+
+    under: tuple[object, ...]
+    text: str
+    refusal: Refusal | None
+    noted: tuple[str, ...]
+
+
 class Prepared:
     """A prepared statement: what was judged at Parse is what every Execute of it runs."""
 
-    __slots__ = ("asked", "columns", "decision", "described", "masked", "seen", "segment", "types", "weight")
+    __slots__ = ("asked", "columns", "decision", "described", "looked", "masked", "seen", "segment", "types", "weight")
 
     def __init__(self, seen: Seen, masked: Masked, segment: int, decision: Decision, types: bytes = b"\0\0") -> None:
         self.seen = seen
@@ -68,6 +79,7 @@ class Prepared:
         self.columns: tuple[Column, ...] | None = None
         self.weight = len(seen.raw)
         self.asked = -1                            # segment of the last Describe
+        self.looked: Looked | None = None          # what came of the look at its literals
 
 
 class Portal:

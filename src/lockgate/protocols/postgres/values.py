@@ -147,6 +147,11 @@ def _binary(raw: bytes, oid: int) -> str:
         return "\\x" + raw.hex()
 
 
+def read_value(raw: bytes, oid: int) -> str:
+    """One value in binary format, of a known type."""
+    return _binary(raw, oid)
+
+
 def _plain(raw: bytes) -> str:
     try:
         return raw.decode()

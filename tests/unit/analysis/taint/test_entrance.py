@@ -34,7 +34,7 @@ def test_an_equality_says_where_its_constants_are(world: World) -> None:
     assert [equality.constants for equality in found] == [
         (Constant(data.index(b"'a'"), "a"),), (Constant(data.index(b"$1"), None, 1),),
         (Constant(data.index(b"'b'"), "b"), Constant(data.index(b"$2"), None, 2)),
-        (Constant(data.index(b"$3"), None, 3, is_array=True),),
+        (Constant(data.index(b"$3"), None, 3, is_array=True, is_whole=False),),
     ]
 
 

@@ -9,6 +9,7 @@ quote a row (`Verdict.touches`), and for what catches errors: the text of one is
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -38,6 +39,9 @@ _UTILITIES: Final = frozenset((
 """Utility statements that a routine may run on relations that are not protected."""
 _QUIET: Final = frozenset(("select", "empty", "explain", "show"))
 _ROW_NAMES: Final = frozenset(("excluded", "new", "old"))
+_QUERY: Final = "current_query"
+"""The one admitted function that gives the text of the statement that runs."""
+_WORD: Final = re.compile(r"\w+")
 _SYSTEM_COLUMNS: Final = frozenset(("ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"))
 
 
@@ -112,6 +116,52 @@ class Verdicts:
             if any(_acts(body) for body in closure_of(call, self._catalogue).bodies):
                 return call.shown
         return None
+
+    def quotes(self, reading: Reading) -> bool:
+        """Whether the statement's own text may become a value: `current_query` is called in it, in a view or routine
+        that it uses or in what its changes set in motion, or what runs there is not known."""
+        if _names_query(reading):
+            return True
+        roots: list[Call | int] = list(calls_of(reading, self._catalogue))
+        for use in reading.uses:
+            for relation in self._catalogue.candidates(use.schema, use.name):
+                roots += self._policies(relation.oid)
+                if use.kind != "read":
+                    roots.append(relation.oid)
+                if relation.definition is not None and self._view_quotes(relation, roots):
+                    return True
+        seen: set[Call | int] = set()
+        while roots:
+            batch, roots = roots, []
+            for node in self._reached(batch, frozenset(seen)):
+                seen.add(node)
+                if isinstance(node, int):
+                    continue
+                closure = closure_of(node, self._catalogue)
+                if closure.opaque is not None or any(_names_query(body.reading) for body in closure.bodies):
+                    return True
+                for body in closure.bodies:
+                    if any(relation.definition is not None and self._view_quotes(relation, roots)
+                           for use in body.reading.uses for relation in self._catalogue.candidates(use.schema, use.name)):
+                        return True
+        return False
+
+    def _view_quotes(self, view: Relation, roots: list[Call | int]) -> bool:
+        """Whether a view, or one below it, asks for the text. By words: what it may call is put among the roots."""
+        seen = {view.oid}
+        stack = [view]
+        while stack:
+            for word in _WORD.findall(stack.pop().definition or ""):
+                if word == _QUERY:
+                    return True
+                if word in self._catalogue.functions:
+                    call = named(None, word, self._catalogue)
+                    roots += [] if call is None else [call]
+                for relation in self._catalogue.by_name.get(word, ()):
+                    if relation.definition is not None and relation.oid not in seen:
+                        seen.add(relation.oid)
+                        stack.append(relation)
+        return False
 
     def reacts(self, relation: Relation) -> bool:
         """Whether a change of the relation reaches a protected one, or code that may speak of one."""
@@ -301,3 +351,7 @@ def _acts(body: Body) -> bool:
 def _infers(target: Target, names: frozenset[str]) -> bool:
     """Whether an INSERT or MERGE tells which protected values there are."""
     return target.kind == "merge" or target.names_constraint or not names.isdisjoint(target.infer)
+
+
+def _names_query(reading: Reading) -> bool:
+    return any(name == _QUERY for _, name in reading.functions)

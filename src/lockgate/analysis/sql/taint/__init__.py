@@ -33,6 +33,7 @@ Files, from the words inwards: `result`; `rows`, `scope` (names), `naming`, `set
 
 from __future__ import annotations
 
+from lockgate.analysis.sql.taint.equality import is_uncut
 from lockgate.analysis.sql.taint.relations import InSession
 from lockgate.analysis.sql.taint.result import (
     Constant,
@@ -50,5 +51,5 @@ from lockgate.analysis.sql.taint.statement import taint_of
 
 __all__ = [
     "Budget", "Constant", "Control", "Equality", "InSession", "Output", "Reference", "Source", "Sources", "Taint", "Write",
-    "taint_of",
+    "is_uncut", "taint_of",
 ]

@@ -12,6 +12,8 @@ from lockgate.analysis.sql.taint.result import Constant
 
 Node = dict[str, Any]
 
+_WHOLE: Final = frozenset((("text",), ("pg_catalog", "text"), ("pg_catalog", "varchar"), ("varchar",)))
+"""Types that hold a text of any length as it is. `session` says where a search path could give the bare names away."""
 KINDS: Final = frozenset(("AEXPR_OP", "AEXPR_IN", "AEXPR_OP_ANY"))
 
 
@@ -27,19 +29,22 @@ def is_equality(comparison: Node) -> bool:
 
 def constants_of(node: Node, kind: str) -> tuple[Constant, ...] | None:
     """The constants of the right side of a comparison; None where anything else is among them."""
+    is_whole = True
     if kind == "AEXPR_OP":
         items, is_array = [node], False
     elif kind == "AEXPR_IN":
         items, is_array = node.get("List", {}).get("items", []), False
     elif "A_ArrayExpr" in _bare(node):
         items = _bare(node)["A_ArrayExpr"].get("elements", [])
+        is_whole = "A_ArrayExpr" in node            # a cast of the array is one of each element
         # One element that is an array makes all of them arrays, and ANY compares with what is inside of them.
         is_array = any(_may_be_array(item) for item in items)
     else:
         items, is_array = [node], True
     found = []
+    is_whole = is_whole and all(map(is_uncut, items))   # a list has one type, which each of them can decide
     for item in items:
-        constant = _constant(item, is_array)
+        constant = _constant(item, is_array, is_whole=is_whole)
         if constant is None:
             return None
         found.append(constant)
@@ -63,15 +68,26 @@ def _bare(node: Node) -> Node:
     return node
 
 
-def _constant(node: Node, is_array: bool) -> Constant | None:
+def is_uncut(node: Node) -> bool:
+    """Whether a constant is used with its whole value: it has no cast, or one to text or varchar of any length."""
+    while "TypeCast" in node:
+        named = node["TypeCast"].get("typeName", {})
+        names = tuple(part.get("String", {}).get("sval") for part in named.get("names", ()))
+        if names not in _WHOLE or "typmods" in named or "arrayBounds" in named or named.get("setof"):
+            return False
+        node = node["TypeCast"].get("arg", {})
+    return "CollateClause" not in node
+
+
+def _constant(node: Node, is_array: bool, *, is_whole: bool) -> Constant | None:
     bare = _bare(node)
     if "ParamRef" in bare:
         parameter = bare["ParamRef"]
-        return Constant(parameter.get("location", 0), None, parameter.get("number", 0), is_array)
+        return Constant(parameter.get("location", 0), None, parameter.get("number", 0), is_array, is_whole)
     literal = bare.get("A_Const")
     if literal is None:
         return None
-    return Constant(literal.get("location", 0), _text(literal), None, is_array)
+    return Constant(literal.get("location", 0), _text(literal), None, is_array, is_whole)
 
 
 def _text(literal: Node) -> str | None:

@@ -57,6 +57,8 @@ class Constant:
     number: int | None = None
     is_array: bool = False
     """It stands for all its elements: `= ANY ($1)`, `= ANY ('{a,b}')`."""
+    is_whole: bool = True
+    """It is compared as it stands there: no cast on it, or on what it is listed with, can cut it."""
 
 
 @dataclass(frozen=True, slots=True)
