@@ -162,7 +162,9 @@ def test_whole_rows_are_not_returned(text: str) -> None:
     "MERGE INTO u USING t ON t.id = u.id WHEN MATCHED THEN UPDATE SET note = t.ssn",
     "UPDATE t SET ssn = coalesce(ssn, (1 / (id - id))::text)", "UPDATE t SET ssn = coalesce(ssn, set_config('a.b', 'x', false))",
     "UPDATE t SET ssn = coalesce(ssn, (SELECT 'x'))", "UPDATE t SET ssn = coalesce(ssn, 'x'::p.d)", "UPDATE t SET ssn = coalesce(ssn, $1::int::text)",
-    "UPDATE t SET ssn = coalesce(ssn, coalesce(upper(name)))", "UPDATE t SET (ssn, name) = ROW(coalesce(ssn, upper(name)), 'x')",
+    "UPDATE t SET ssn = coalesce(ssn, x.e) FROM (SELECT id, (1 / (id - id))::text AS e FROM u) x WHERE x.id = t.id",
+    "UPDATE t SET ssn = coalesce(t.ssn, excluded.e) FROM (SELECT id, (1 / (id - id))::text AS e FROM u) excluded",
+    "UPDATE t SET ssn = coalesce(ssn, coalesce(upper(name)))", "UPDATE t SET ssn = coalesce(ssn, name)", "UPDATE t SET (ssn, name) = ROW(coalesce(ssn, upper(name)), 'x')",
     "INSERT INTO t VALUES (1, 'a', 'b') ON CONFLICT (id) DO UPDATE SET ssn = coalesce(t.ssn, (1 / (t.id - t.id))::text)",
     "MERGE INTO t USING u ON t.id = u.id WHEN MATCHED THEN UPDATE SET ssn = coalesce(t.ssn, upper(u.note))",
 ])
@@ -174,8 +176,9 @@ def test_values_and_masks_stay_where_they_are(text: str) -> None:
 @pytest.mark.parametrize("text", [
     "UPDATE t SET ssn = 'new' WHERE id = 1", "UPDATE t SET ssn = coalesce($1, ssn) WHERE id = 1", "UPDATE t SET ssn = ssn",
     "UPDATE t SET ssn = coalesce(ssn, 'none')", "UPDATE t SET ssn = coalesce(ssn, $1)", "UPDATE t SET ssn = coalesce(upper($1::text), ssn, 'x')",
-    "UPDATE t SET ssn = coalesce(ssn, '5'::varchar)", "UPDATE t SET ssn = coalesce(ssn, name)", "UPDATE t SET name = coalesce(name, upper(name))",
+    "UPDATE t SET ssn = coalesce(ssn, '5'::varchar)", "UPDATE t SET name = coalesce(name, upper(name))",
     "INSERT INTO t VALUES (1, 'a', 'b') ON CONFLICT (id) DO UPDATE SET ssn = coalesce(excluded.ssn, t.ssn)",
+    "INSERT INTO t VALUES (1, 'a', 'b') ON CONFLICT (id) DO UPDATE SET ssn = coalesce(t.ssn, excluded.ssn)",
     "INSERT INTO t VALUES (1, 'a', 'b') ON CONFLICT (id) DO UPDATE SET ssn = excluded.ssn, name = excluded.name",
     "MERGE INTO t USING u ON t.id = u.id WHEN MATCHED THEN UPDATE SET name = u.note WHEN NOT MATCHED THEN INSERT VALUES (u.id, u.note, 'x')",
     "MERGE INTO t USING u ON t.id = u.id WHEN MATCHED THEN DELETE",

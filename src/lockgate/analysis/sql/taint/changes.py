@@ -27,16 +27,19 @@ _CLAUSES: Final = {
                             "withClause")),
 }
 _UNCHANGED: Final = frozenset(("A_Const", "ParamRef", "SetToDefault"))
-_HARMLESS: Final = frozenset(("A_Const", "ColumnRef", "ParamRef"))
 
 
-def _is_harmless(node: Node) -> bool:
-    """Whether nobody can tell if an expression is evaluated: a constant, a parameter or a column. A constant may be of
-    a type that the grammar knows: any other name can be that of a domain with a check."""
+def _is_harmless(node: Node, scope: Scope) -> bool:
+    """Whether nobody can tell if an expression without labelled columns is evaluated: a constant, a parameter, a column
+    of `excluded`. Any other column can stand for an expression of a sub-select or view. A constant may be of a type that
+    the grammar knows: any other name can be that of a domain with a check."""
     if "TypeCast" in node:
         names = strings(node["TypeCast"].get("typeName", {}).get("names"))
         return names[:1] == ("pg_catalog",) and "A_Const" in node["TypeCast"].get("arg", {})
-    return not _HARMLESS.isdisjoint(node)
+    if "ColumnRef" in node:
+        return strings(node["ColumnRef"].get("fields"))[:-1] == ("excluded",) and any(
+            item.name == "excluded" and not item.is_open for item in scope.items)
+    return "A_Const" in node or "ParamRef" in node
 
 
 class Target:
@@ -302,9 +305,9 @@ class Changes(Queries):
             return self.value(node, scope)
         sources, direct, is_kept = NOTHING, None, True
         for choice in choices:
-            if sources and not _is_harmless(choice):
-                is_kept = False                 # it is evaluated, and may fail, where the column is NULL
             found = self._written_value(choice, scope)
+            if sources and not found[0] and not _is_harmless(choice, scope):
+                is_kept = False                 # it is evaluated, and may fail, where the column is NULL
             sources |= found[0]
             is_kept = is_kept and (not found[0] or (found[1] is not None and direct in (None, found[1])))
             direct = found[1] or direct
