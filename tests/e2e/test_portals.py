@@ -171,6 +171,38 @@ def test_a_cursor_is_known_while_it_is_open(front: Gateway, agent: str, database
 
 
 @pytest.mark.parametrize("database", ["crm", "plain"])
+@pytest.mark.parametrize("ends", ["ROLLBACK TO a", "ROLLBACK; BEGIN", "COMMIT AND CHAIN", "COMMIT; BEGIN", "EXECUTE closes"])
+def test_no_execute_takes_a_cursor_for_its_portal(front: Gateway, agent: str, database: str, ends: str) -> None:
+    """A portal that ended with its transaction or savepoint does not run what code has opened under its name."""
+    with closing(Raw(front, agent, database)) as raw:
+        raw.send(parse("s", "SELECT n, 'x' FROM generate_series(1, 3) n"), parse("closes", "CLOSE named"), SYNC)
+        for executes in (b"", execute("named", 1)):
+            raw.send(query("BEGIN; SAVEPOINT a"))
+            raw.send(bind("named", "s"), executes, SYNC)
+            raw.send(query(ends))
+            raw.send(query("UPDATE watched SET id = 1"))
+            assert b"raw-word" not in said(raw.send(execute("named"), SYNC))
+            raw.send(query("ROLLBACK"))
+
+
+@pytest.mark.parametrize("database", ["crm", "plain"])
+def test_explain_opens_no_cursor(backend: Server, front: Gateway, agent: str, database: str) -> None:
+    """EXPLAIN DECLARE plans only, with ANALYZE too: neither is a cursor known, nor is a portal forgotten."""
+    for explain in ("EXPLAIN DECLARE named CURSOR FOR SELECT 1", "EXPLAIN ANALYZE DECLARE named CURSOR FOR SELECT 1"):
+        with closing(Raw(front, agent, database)) as raw:
+            raw.send(query("BEGIN"))
+            raw.send(query(explain))
+            raw.send(query("UPDATE watched SET id = 1"))
+            assert b"raw-word" not in said(raw.send(query("FETCH ALL FROM named")))
+            raw.send(query("ROLLBACK; BEGIN"))
+            raw.send(parse("s", UNJUDGED[database]), bind("named", "s"), SYNC)
+            raw.send(query(explain))
+            assert b"raw-word" not in said(raw.send(query("FETCH ALL FROM named")))
+            raw.send(query("COMMIT"))
+        assert prey(backend, database) == 2
+
+
+@pytest.mark.parametrize("database", ["crm", "plain"])
 @pytest.mark.parametrize("ends", ["sync", "query"])
 @pytest.mark.parametrize("opens", [
     parse("s", "SELECT n FROM generate_series(1, 3) n") + bind("named", "s") + execute("named", 1),
@@ -245,5 +277,9 @@ def test_ordinary_cursors(front: Gateway, agent: str, database: str) -> None:
         raw.send(query("BEGIN"))
         raw.send(parse("s", "SELECT n FROM generate_series(1, 4) n"), bind("c", "s"), execute("c", 1), SYNC)
         assert kinds(raw.send(query("FETCH c"))) == b"TDCZ"
+        assert kinds(raw.send(execute("c", 1), SYNC)) == b"DsZ"
+        raw.send(query("SAVEPOINT a"))
+        assert b"E" in kinds(raw.send(query("SELECT 1/0")))
+        raw.send(query("ROLLBACK TO a"))
         assert kinds(raw.send(execute("c", 1), SYNC)) == b"DsZ"
         assert kinds(raw.send(close(b"P", "c"), bind("c", "s"), execute("c"), SYNC)) == b"32DDDDCZ"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from lockgate.analysis.sql.statement import Statement
 
-_MOST: Final = 4_096
+_MOST: Final = 16_384
 _MOST_SAVEPOINTS: Final = 4_096
 _HELD: Final = 1 << 16
 """Relations that the cursors of a session touch, in all; what is beyond them is not known."""
@@ -32,7 +32,7 @@ class Reach(NamedTuple):
 class Cursor:
     """One that is open."""
 
-    __slots__ = ("digest", "is_bound", "is_held", "is_kept", "number", "reach")
+    __slots__ = ("digest", "is_bound", "is_held", "is_kept", "is_lost", "number", "reach")
 
     def __init__(self, digest: str, reach: Reach | None, number: int, *, is_held: bool, is_bound: bool) -> None:
         self.digest = digest            # `masks_digest` of the labels that it was opened under
@@ -41,6 +41,7 @@ class Cursor:
         self.is_held = is_held          # WITH HOLD: it outlives a COMMIT
         self.is_kept = False            # … and has
         self.is_bound = is_bound        # made by Bind
+        self.is_lost = False            # code may have put another one in its place: no FETCH may name it
 
     @property
     def size(self) -> int:
@@ -50,11 +51,12 @@ class Cursor:
 class Cursors:
     """Of one session, changed by the protocol. `version` counts changes."""
 
-    __slots__ = ("_held", "_number", "_open", "_savepoints", "version")
+    __slots__ = ("_gone", "_held", "_number", "_open", "_savepoints", "version")
 
     def __init__(self) -> None:
         self.version = 0
         self._open: dict[str, Cursor] = {}
+        self._gone: list[str] = []
         self._held = 0                                  # what they touch, in all
         self._number = 0
         self._savepoints: list[tuple[str, int]] = []
@@ -64,23 +66,30 @@ class Cursors:
 
     def __contains__(self, name: str) -> bool:
         """Whether FETCH may name it."""
-        return name in self._open
+        return self.get(name) is not None
 
     def get(self, name: str) -> Cursor | None:
         """What a FETCH of the name runs; None where nobody has judged that."""
-        return self._open.get(name)
+        cursor = self._open.get(name)
+        return None if cursor is None or cursor.is_lost else cursor
+
+    def take_gone(self) -> list[str]:
+        """The portals made by Bind that have ended with a transaction or a savepoint since this was last asked for."""
+        gone, self._gone = self._gone, []
+        return gone
 
     def opened(self, name: str, digest: str = "", reach: Reach | None = None, *, is_held: bool = False,
-               is_bound: bool = False) -> None:
-        """The server has opened it, which it does only where no other one has that name."""
+               is_bound: bool = False) -> bool:
+        """The server has opened it, which it does only where no other one has that name. False where it is not kept."""
         self.close(name)
         if len(self._open) >= _MOST:
-            return
+            return False
         cursor = Cursor(digest, reach, self._next(), is_held=is_held, is_bound=is_bound)
         if self._held + cursor.size > _HELD:
             cursor.reach = None
         self._held += cursor.size
         self._open[name] = cursor
+        return True
 
     def close(self, name: str | None) -> None:
         """A CLOSE (None: ALL) is about to be sent, or has been carried out. One that fails closes nothing, but nobody
@@ -92,31 +101,36 @@ class Cursors:
 
     def lose(self) -> None:
         """Code of unknown effect is about to run: it may close any and open another one under its name."""
-        self.close(None)
+        self._drop([name for name, cursor in self._open.items() if not cursor.is_bound])
+        for cursor in self._open.values():
+            cursor.is_lost = True
+        self.version += bool(self._open)
 
     # ---------------------------------------------------------------- transactions
 
-    def ended(self, *, is_committed: bool) -> None:
-        """The transaction is over."""
+    def ended(self, *, is_committed: bool, running: str = "") -> None:
+        """The transaction is over. The portal that ended it, if it has a name, is there until the next one is."""
         for cursor in self._open.values():
             cursor.is_kept = cursor.is_kept or (is_committed and cursor.is_held)
         self._savepoints.clear()
-        self._drop([name for name, cursor in self._open.items() if not cursor.is_kept])
+        self._end([name for name, cursor in self._open.items() if not cursor.is_kept and name != running])
 
-    def went_through(self, statement: Statement, *, rolls_back: bool) -> None:
-        """A string with transaction control was carried out. `rolls_back`: the server said ROLLBACK of some of it."""
+    def went_through(self, statement: Statement, *, rolls_back: bool, running: str = "") -> None:
+        """A string with transaction control was carried out, by the portal `running` if it has a name. `rolls_back`:
+        the server said ROLLBACK of some of it."""
         if statement.runs_code:
-            self.ended(is_committed=False)              # of unknown order
+            self.ended(is_committed=False, running=running)         # of unknown order
             return
         for kind, body in () if statement.whole.reading is None else statement.whole.reading.utilities:
             if kind == "TransactionStmt":
-                self._step(str(body.get("kind", "")).removeprefix("TRANS_STMT_"), body.get("savepoint_name", ""),
-                           rolls_back=rolls_back)
+                kind = str(body.get("kind", "")).removeprefix("TRANS_STMT_")
+                if kind in ("COMMIT", "ROLLBACK", "PREPARE"):
+                    self.ended(is_committed=kind == "COMMIT" and not rolls_back, running=running)
+                else:
+                    self._step(kind, body.get("savepoint_name", ""))
 
-    def _step(self, kind: str, name: str, *, rolls_back: bool) -> None:
-        if kind in ("COMMIT", "ROLLBACK", "PREPARE"):
-            self.ended(is_committed=kind == "COMMIT" and not rolls_back)
-        elif kind == "SAVEPOINT":
+    def _step(self, kind: str, name: str) -> None:
+        if kind == "SAVEPOINT":
             if len(self._savepoints) == _MOST_SAVEPOINTS:
                 del self._savepoints[0]                 # unknown ones take everything with them
             self._savepoints.append((name, self._next()))
@@ -127,12 +141,16 @@ class Cursors:
                 return
             number = 0 if found < 0 else self._savepoints[found][1]
             del self._savepoints[found + 1:]
-            self._drop([one for one, cursor in self._open.items() if cursor.number > number and not cursor.is_kept])
+            self._end([one for one, cursor in self._open.items() if cursor.number > number and not cursor.is_kept])
 
     def failed(self, statement: Statement) -> None:
         """A statement with transaction control failed: of a string of several, nobody knows what ran."""
         if statement.count > 1 or statement.runs_code or not _IN_BLOCK.issuperset(statement.transaction):
             self.ended(is_committed=False)
+
+    def _end(self, names: list[str]) -> None:
+        self._gone += [name for name in names if self._open[name].is_bound]
+        self._drop(names)
 
     def _drop(self, names: list[str]) -> None:
         for name in names:

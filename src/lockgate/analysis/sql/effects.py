@@ -155,7 +155,9 @@ class StatementReader:
             element = option.get("DefElem", {})
             if element.get("defname") == "analyze":
                 runs = runs or not _is_false(element.get("arg"))
+        declared, opened = list(self.declared), dict(self.open)
         self.statement(body.get("query", {"Unknown": {}}))
+        self.declared, self.open = declared, opened     # no cursor is opened, by EXPLAIN ANALYZE neither
         self.returns_rows = True
         if not runs:                                    # only planned: its effects do not happen
             self.verbs.intersection_update(before)

@@ -70,11 +70,12 @@ class SessionNames:
         return (self._serial, self.relations_version, by_name, self.path)
 
     def succeeded(self, statement: Statement, masked: Masked, reach: Reach | None = None, *,
-                  rolls_back: bool = False) -> None:
+                  rolls_back: bool = False, running: str = "") -> None:
         """The server has carried out the whole string: its names are known from now on. Nothing behind a DEALLOCATE
         is judged before, so what is dropped here are no names of later ones.
 
-        `reach` is what its cursors touch; `rolls_back`: the server said ROLLBACK of some of it."""
+        `reach` is what its cursors touch; `rolls_back`: the server said ROLLBACK of some of it; `running` is
+        the portal that did it, if it has a name."""
         self.create_all(statement)
         self.run_code(statement)
         if not self.is_path_reported and ("search_path" in statement.sets or "all" in statement.sets):
@@ -86,7 +87,7 @@ class SessionNames:
         for name in statement.cursors_closed:
             self.cursors.close(name)
         if statement.transaction:
-            self.cursors.went_through(statement, rolls_back=rolls_back)
+            self.cursors.went_through(statement, rolls_back=rolls_back, running=running)
         for cursor, is_held in statement.cursors_left:
             self.cursors.opened(cursor, masked.masks_digest, reach, is_held=is_held)
 

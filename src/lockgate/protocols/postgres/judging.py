@@ -470,6 +470,9 @@ class Judging:
             names.cursors.close(closed)
         for ended in (*statement.cursors_closed, *statement.cursors_declared):
             self._doubt_portals(ended)
+        if any(inner.changes_names for name in statement.executes for inner, _ in names.prepared(name)):
+            self._doubt_portals(None)
+            state.prepared.forget_all()
         # What SQL drops stays a candidate until the backend has dropped it; a message may not use it.
         for dropped in statement.deallocates:
             if dropped is None:

@@ -82,9 +82,16 @@ class Replies:
         self._expect(Owed.BIND)
         reply = self._state.queue.pop()
         self._finish_replaced(reply)
-        if reply.opens and reply.masked is not None:
-            self._state.names.cursors.opened(reply.opens, digest_of(reply.masked), reply.reach, is_bound=True)
+        if reply.opens and reply.masked is not None and not self._state.names.cursors.opened(
+                reply.opens, digest_of(reply.masked), reply.reach, is_bound=True):
+            self._doubt([reply.opens])
         return None
+
+    def _doubt(self, names: list[str]) -> None:
+        """These portals are gone, or nobody will know when they are: another one may have such a name."""
+        for name in names:
+            for portal in self._state.portals.named(name.encode()):
+                portal.is_doubtful = True
 
     def _close_complete(self, start: int, end: int) -> bytes | None:
         self._expect(Owed.CLOSE)
@@ -201,7 +208,9 @@ class Replies:
         if seen is not None and seen.is_noteworthy and not head.code:
             assert seen.statement is not None
             assert masked is not None
-            state.names.succeeded(seen.statement, masked, head.reach, rolls_back=head.rolls_back)
+            running = "" if head.portal is None else head.portal.bind.portal.decode("utf-8", "replace")
+            state.names.succeeded(seen.statement, masked, head.reach, rolls_back=head.rolls_back, running=running)
+            self._doubt(state.names.cursors.take_gone())
             self._forget_portals(seen.statement)
 
     def _forget_portals(self, statement: Statement) -> None:
@@ -253,6 +262,7 @@ class Replies:
         state = self._state
         state.is_transaction_labelled = False
         state.names.cursors.ended(is_committed=not state.has_failed)
+        state.names.cursors.take_gone()         # they are dropped below
         state.has_failed = False
         if not state.queue:
             state.surroundings.settled()
@@ -325,6 +335,7 @@ class Replies:
             state.copying = None
         if head.seen is not None and head.seen.statement is not None and head.seen.statement.transaction:
             state.names.cursors.failed(head.seen.statement)
+            self._doubt(state.names.cursors.take_gone())
         if head.problem is not None:
             out = head.problem.encode()
         if head.owed is Owed.QUERY:
