@@ -27,7 +27,7 @@ def cards(draw: st.DrawFn) -> bytes:
     prefix, length = draw(st.sampled_from(_CARD_SHAPES))
     digits = prefix + draw(st.text("0123456789", min_size=length - len(prefix) - 1, max_size=length - len(prefix) - 1))
     digits += next(check for check in "0123456789" if luhn((digits + check).encode()))
-    marks = draw(st.lists(st.sampled_from(["", "", "", " ", "-"]), min_size=length, max_size=length))
+    marks = draw(st.lists(st.sampled_from(["", "", "", " ", "-", "\u00a0", "\u2013"]), min_size=length, max_size=length))
     return "".join(
         digit + (mark if at + 1 < length else "") for at, (digit, mark) in enumerate(zip(digits, marks, strict=True))
     ).encode()
@@ -40,7 +40,8 @@ def ibans(draw: st.DrawFn) -> bytes:
     rest = draw(st.text("0123456789ABCXYZ", min_size=size, max_size=size))
     number = int("".join(str(int(letter, 36)) for letter in rest + country + "00"))
     whole = f"{country}{98 - number % 97:02d}{rest}"
-    mark = draw(st.sampled_from(["", " ", "-"]))
+    mark = draw(st.sampled_from(["", " ", "-", "\u202f", "\u2011"]))
+    whole = draw(st.sampled_from([whole, whole.lower()]))
     return mark.join(whole[at : at + 4] for at in range(0, len(whole), 4)).encode()
 
 
