@@ -14,7 +14,7 @@ from lockgate.govern.masking.validators import entropy_of
 _NAMES = (
     r"(?:passw(?:or)?d{0}|passphrase|pwd|secret{1}|api[_-]?key|(?:access|auth|refresh|session|bearer)[_-]?token"
     r"|private[_-]?key|account[_-]?key|sharedaccess(?:key|signature)|credential"
-    r"|(?:db|database|user|admin|root|mysql|pg|postgres|mongo|redis|smtp|mail|ftp|ssh|ldap|proxy|app)_pass{2})"
+    r"|(?:db|database|user|admin|root|mysql|pg|mongo|redis|smtp|mail|ftp|ssh|ldap|proxy|app)_pass{2})"
 )
 _ANY_NAME = _NAMES.format("", "", "")
 _NAME = _NAMES.format(r"(?!less)", r"(?!ar[yi]|[ _-]?santa)", r"(?![a-z])").encode()
