@@ -13,10 +13,11 @@ from lockgate.govern.masking.validators import entropy_of
 
 _NAMES = (
     r"(?:passw(?:or)?d{0}|passphrase|pwd|secret{1}|api[_-]?key|(?:access|auth|refresh|session|bearer)[_-]?token"
-    r"|private[_-]?key|account[_-]?key|sharedaccess(?:key|signature)|credential)"
+    r"|private[_-]?key|account[_-]?key|sharedaccess(?:key|signature)|credential"
+    r"|(?:db|database|user|admin|root|mysql|pg|mongo|redis|smtp|mail|ftp|ssh|ldap|proxy|app)_pass{2})"
 )
-_ANY_NAME = _NAMES.format("", "")
-_NAME = _NAMES.format(r"(?!less)", r"(?!ar[yi]|[ _-]?santa)").encode()
+_ANY_NAME = _NAMES.format("", "", "")
+_NAME = _NAMES.format(r"(?!less)", r"(?!ar[yi]|[ _-]?santa)", r"(?![a-z])").encode()
 # Names that speak of a credential and hold none, and words that say how it stands with it.
 _ABOUT = (
     rb"at|on|url|uri|link|type|policy|rules?|length|count|required|enabled|disabled|expire[sd]|expiry|age|days|attempts|hint"
@@ -45,7 +46,7 @@ _OPTION = re.compile(
 )
 _AUTHORIZATION = re.compile(rb"(?i)(?:basic|bearer)[ ]{1,2}([a-z0-9._~+/=-]{16,4000})")
 _URL_PASSWORD = re.compile(
-    rb"(?i)[a-z][a-z0-9+.-]{1,20}://[^\s:/?#\[\]@\"'\\,{}\x00]{0,200}:([^\s@/\"'\\,{}\x00]{1,200})@"
+    rb"(?i)[a-z][a-z0-9+.-]{1,20}://[^\s:/?#\[\]@\"'\\,{}\x00]{0,200}:([^\s/\"'\\,{}\x00]{1,200})@"
 )
 _MEMBER = re.compile(rb"(?i)" + _NAME)
 

@@ -38,6 +38,11 @@ JSON_COLON = r'(?:"[ \t\r\n]*:[ \t\r\n"\\]*)?'
 BEFORE_DIGIT = before("0-9")
 BEFORE_WORD = before("A-Za-z0-9")
 
+BLANK = r"(?: |\xc2\xa0|\xe2\x80\xaf)"
+DASH = r"(?:-|\xe2\x80[\x90-\x93])"
+BLANK_OR_DASH = r"(?:[ -]|\xc2\xa0|\xe2\x80[\x90-\x93\xaf])"
+"""What word processors put in the place of a blank and a dash counts as one: no-break blanks, hyphens, the en dash."""
+
 Span = tuple[int, int]
 """(start, end) byte offsets of what has to go."""
 
@@ -120,6 +125,9 @@ def matches(pattern: str, verify: Callable[[bytes], bool] | None = None) -> Patt
     return Pattern(re.compile(pattern.encode("ascii")), verify)
 
 
+_CONTINUED = bytes(range(0x80, 0xC0))
+
+
 def redacted(_found: bytes) -> bytes:
     """Nothing stays readable."""
     return REDACTED
@@ -135,5 +143,7 @@ def keep_first(count: int) -> Callable[[bytes], bytes]:
 
 
 def keep_last_digits(found: bytes) -> bytes:
-    """Every digit but the last four becomes x; separators stay."""
-    return re.sub(rb"[0-9]", b"x", found[:-4]) + found[-4:]
+    """Every digit but the last four becomes x; separators stay. Of four bytes that begin inside a character, less."""
+    kept = found[-4:].lstrip(_CONTINUED)
+    hidden = found[: len(found) - len(kept)]
+    return re.sub(rb"[0-9]", b"x", hidden) + kept

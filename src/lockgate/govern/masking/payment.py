@@ -8,14 +8,16 @@ from itertools import accumulate
 from lockgate.govern.masking.detector import (
     BEFORE_DIGIT,
     BEFORE_WORD,
+    BLANK_OR_DASH,
     REDACTED,
     Detector,
     Span,
     keep_last_digits,
 )
-from lockgate.govern.masking.validators import is_card, issued_lengths, luhn, mod97
+from lockgate.govern.masking.validators import NOT_DIGITS, is_card, issued_lengths, luhn, mod97
 
-_RUN = re.compile(rb"[0-9](?:[ -]?[0-9]){12,}")
+_SEP = BLANK_OR_DASH.encode() + b"?"
+_RUN = re.compile(rb"[0-9](?:" + _SEP + rb"[0-9]){12,}")
 _GROUP = re.compile(rb"[0-9]+")
 _FRACTION = re.compile(rb"\.0*+[1-9]")
 # A word that says "card" stands in for the issuer's prefix; the check digit stays due.
@@ -24,12 +26,12 @@ _NAMED_BEFORE = re.compile(
     rb"[\"']?[ ]{0,4}[:=#]?[ ]{0,4}[\"']?\Z"
 )
 _CARD_NAME = re.compile(rb"(?i)card|kreditkarte|ccn|(?:^|[_.-])(?:cc|pan)(?:[_.-]|$)")
-_CARD_VALUE = re.compile(rb"[0-9](?:[ -]?[0-9]){12,18}")
-_CARD_LIKE = re.compile(rb"(?<![0-9])[0-9](?:[ -]?[0-9]){12,18}(?![0-9])")
+_CARD_VALUE = re.compile(rb"[0-9](?:" + _SEP + rb"[0-9]){12,18}")
+_CARD_LIKE = re.compile(rb"(?<![0-9])[0-9](?:" + _SEP + rb"[0-9]){12,18}(?![0-9])")
 
 
 def _cards_in(value: bytes) -> list[Span]:
-    """Card numbers in digit groups joined by single spaces or dashes, and numbers that a word names.
+    """Card numbers in digit groups joined by single blanks or dashes, and numbers that a word names.
 
     Groups that are no part of the number may stand beside it (``42 4111 1111 1111 1111``), so every
     window that starts and ends at a group's border is tried. Digits next to a decimal point are a
@@ -41,7 +43,7 @@ def _cards_in(value: bytes) -> list[Span]:
         if (base >= 2 and value[base - 1] == 46 and 48 <= value[base - 2] <= 57) or _FRACTION.match(value, stop):
             continue
         whole = run.group()
-        digits = whole if whole.isdigit() else whole.translate(None, b" -")
+        digits = whole if whole.isdigit() else whole.translate(None, NOT_DIGITS)
         if len(digits) <= 19 and (is_card(digits) or _is_named(value, base, digits)):
             spans.append((base, stop))
         elif digits is not whole:
@@ -77,7 +79,7 @@ def _windows_in(run: bytes, digits: bytes, base: int) -> list[Span]:
 def _is_card_member(name: bytes, value: bytes) -> bool:
     if _CARD_NAME.search(name) is None or _CARD_VALUE.fullmatch(value) is None:
         return False
-    return _has_issuer(value.translate(None, b" -")) and luhn(value)
+    return _has_issuer(value.translate(None, NOT_DIGITS)) and luhn(value)
 
 
 def _has_issuer(digits: bytes) -> bool:
@@ -105,8 +107,12 @@ _COUNTRIES = "|".join(
     f"{first}[{''.join(sorted(name[1] for name in _IBAN_LENGTHS if name[0] == first))}]"
     for first in sorted({name[0] for name in _IBAN_LENGTHS})
 )
-_IBAN = re.compile(rb"(?<![A-Za-z0-9])[A-Z]{2}[0-9]{2}(?:[ -]?[A-Z0-9]){11,31}")
-_IBAN_LIKE = re.compile(rb"(?<![A-Za-z0-9])[A-Za-z]{2}[0-9]{2}(?:[ -]?[A-Za-z0-9]){11,30}(?![A-Za-z0-9])")
+_IBAN = re.compile(
+    rb"(?<![A-Za-z0-9])(?:[A-Z]{2}[0-9]{2}(?:" + _SEP + rb"[A-Z0-9]){11,31}|[a-z]{2}[0-9]{2}(?:" + _SEP + rb"[a-z0-9]){11,31})"
+)
+_IBAN_LIKE = re.compile(rb"(?<![A-Za-z0-9])[A-Za-z]{2}[0-9]{2}(?:" + _SEP + rb"[A-Za-z0-9]){11,30}(?![A-Za-z0-9])")
+_MARKS = frozenset(range(256)) - frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
+_NO_LETTERS = bytes(sorted(_MARKS))
 
 
 def _ibans_in(value: bytes) -> list[Span]:
@@ -116,13 +122,13 @@ def _ibans_in(value: bytes) -> list[Span]:
     while (match := _IBAN.search(value, at)) is not None:
         start = match.start()
         at = start + 1
-        due = _IBAN_LENGTHS.get(value[start : start + 2].decode("ascii"), 0)
+        due = _IBAN_LENGTHS.get(value[start : start + 2].decode("ascii").upper(), 0)
         seen = 0
         end = start
         while end < match.end() and seen < due:
-            seen += value[end] not in b" -"
+            seen += value[end] not in _MARKS
             end += 1
-        if due and seen == due and not value[end : end + 1].isalnum() and mod97(value[start:end]):
+        if due and seen == due and not value[end : end + 1].isalnum() and mod97(value[start:end].translate(None, _NO_LETTERS)):
             spans.append((start, end))
             at = end
     return spans
@@ -139,12 +145,13 @@ def _iban_partial(found: bytes) -> bytes:
 
 PAYMENT = (
     Detector(
-        "credit_card", BEFORE_DIGIT + r"(?:[2-689](?:[ -]?[0-9]){12}|1(?:[ -]?[0-9]){14}(?:[^0-9]|$))",
+        "credit_card", BEFORE_DIGIT + rf"(?:[2-689](?:{BLANK_OR_DASH}?[0-9]){{12}}"
+        rf"|1(?:{BLANK_OR_DASH}?[0-9]){{14}}(?:[^0-9]|$))",
         _cards_in, keep_last_digits, member=_is_card_member, number=is_card,
         suspect=_card_like,
     ),
     Detector(
-        "iban", BEFORE_WORD + rf"(?:{_COUNTRIES})[0-9]{{2}}(?:[ -]?[A-Z0-9]){{11}}", _ibans_in, _iban_partial,
+        "iban", BEFORE_WORD + rf"(?:{_COUNTRIES}|{_COUNTRIES.lower()})[0-9]{{2}}(?:{BLANK_OR_DASH}?[A-Za-z0-9]){{11}}", _ibans_in, _iban_partial,
         suspect=_iban_like,
     ),
 )

@@ -6,6 +6,9 @@ import re
 
 from lockgate.govern.masking.detector import (
     BEFORE_WORD,
+    BLANK,
+    BLANK_OR_DASH,
+    DASH,
     JSON_COLON,
     REDACTED,
     Detector,
@@ -19,14 +22,16 @@ from lockgate.govern.masking.validators import ssn
 
 # Nine digits without separators are any id: without a word that says what they are they are no find.
 _SSN_FORM = matches(
-    r"(?<![0-9-])[0-9]{3}-[0-9]{2}-[0-9]{4}(?![0-9-])"
-    r"|(?<![0-9-])(?<![0-9][. ])[0-9]{3}(?:\.[0-9]{2}\.| [0-9]{2} )[0-9]{4}(?![0-9-])(?![. ][0-9])",
+    rf"(?<![0-9-])[0-9]{{3}}{DASH}[0-9]{{2}}{DASH}[0-9]{{4}}(?![0-9-])"
+    rf"|(?<![0-9-])(?<![0-9][. ])[0-9]{{3}}(?:\.[0-9]{{2}}\.|{BLANK}[0-9]{{2}}{BLANK})[0-9]{{4}}(?![0-9-])(?![. ][0-9])",
     ssn,
 )
+_SSN_MARK = rf"(?:{BLANK_OR_DASH}|\.)?"
 _SSN_WORD = r"(?:ssn|social[ _-]?security|soc[ _-]?sec)"
 _SSN_NAMED = matches(
     rf"(?i)(?<![a-z0-9]){_SSN_WORD}(?:[ _-]?(?:no|nr|num|number))?\.?(?: is)?"
-    r"[\"']?[ ]{0,4}[:=#]?[ ]{0,4}[\"']?([0-9]{3}[-. ]?[0-9]{2}[-. ]?[0-9]{4})(?![0-9])",
+    r"[\"']?[ ]{0,4}[:=#]?[ ]{0,4}[\"']?"
+    rf"([0-9]{{3}}{_SSN_MARK}[0-9]{{2}}{_SSN_MARK}[0-9]{{4}})(?![0-9])",
     ssn,
 )
 # In a JSON member's name the word may also begin inside (``customerSsn``); 16 letters may follow it.
@@ -34,7 +39,7 @@ _SSN_INSIDE = r"[a-z]S(?:sn|SN|ocialSecurity)"
 _SSN_NAME = re.compile(
     rb"(?:(?:^|[^A-Za-z0-9])(?i:" + _SSN_WORD.encode() + rb")|" + _SSN_INSIDE.encode() + rb")[^0-9]{0,16}\Z"
 )
-_SSN_LIKE = re.compile(rb"(?<![0-9])[0-9]{3}[-. ]?[0-9]{2}[-. ]?[0-9]{4}(?![0-9])")
+_SSN_LIKE = re.compile(rf"(?<![0-9])[0-9]{{3}}{_SSN_MARK}[0-9]{{2}}{_SSN_MARK}[0-9]{{4}}(?![0-9])".encode())
 
 
 def _ssns_in(value: bytes) -> list[Span]:
@@ -61,15 +66,17 @@ def _email_partial(found: bytes) -> bytes:
     return (local[:1] if local[0] < 128 else b"") + REDACTED + mark + domain
 
 
+_GAP = r"(?:[ .()/-]|\xc2\xa0|\xe2\x80[\x90-\x93\xaf]){0,3}"
 _BEFORE_PHONE = before("0-9A-Za-z+.-")
 # E.164 with its plus; the same behind an international prefix; the North American form, which may stand
 # behind a country code. What only a country's own plan tells from an id needs a word that names it.
 _PHONE_FORM = matches(
-    r"(?<![0-9A-Za-z+.-])(?:\+[1-9](?:[ .()/-]{0,3}[0-9]){7,14}"
-    r"|(?<![0-9] )(?:00|011)[ .-]?[1-9][0-9]{0,2}[ .(/-]{1,2}[0-9](?:[ .()/-]{0,3}[0-9]){5,11}(?![0-9A-Za-z])"
+    r"(?<![0-9A-Za-z+.-])(?:\+[1-9](?:" + _GAP + r"[0-9]){7,14}"
+    r"|(?<![0-9] )(?:00|011)[ .-]?[1-9][0-9]{0,2}[ .(/-]{1,2}[0-9](?:" + _GAP + r"[0-9]){5,11}(?![0-9A-Za-z])"
     r"|(?:[0-9]{1,3}[ .-])?"
-    r"(?:\([2-9][0-9]{2}\)[ -]?[2-9][0-9]{2}[ .-]|[2-9][0-9]{2}(?:-[2-9][0-9]{2}-|\.[2-9][0-9]{2}\.))"
-    r"[0-9]{4}|(?<![0-9] )[2-9][0-9]{2} [2-9][0-9]{2} [0-9]{4}(?! [0-9]))(?![0-9])"
+    rf"(?:\([2-9][0-9]{{2}}\){BLANK_OR_DASH}?[2-9][0-9]{{2}}(?:{BLANK_OR_DASH}|\.)"
+    rf"|[2-9][0-9]{{2}}(?:{DASH}[2-9][0-9]{{2}}{DASH}|\.[2-9][0-9]{{2}}\.))"
+    rf"[0-9]{{4}}|(?<![0-9] )[2-9][0-9]{{2}}{BLANK}[2-9][0-9]{{2}}{BLANK}[0-9]{{4}}(?! [0-9]))(?![0-9])"
 )
 # A trunk prefix 0 with digits in groups: 9 to 12 of them. Bare digits only with the 11 that mobile numbers have
 # in many countries (ISBN-10 has ten, UPC-A twelve, and either may begin with 0).
@@ -82,14 +89,14 @@ _DATE = re.compile(rb"(?:19|20)[0-9]{2}-[01][0-9]-[0-3][0-9](?![0-9])")
 _PHONE_WORD = r"(?:(?:tele)?phone|telefon|telefono|telepono|tel|mobile|mobil|cell|fax|whatsapp|cep|handy)"
 _PHONE_NAMED = matches(
     rf"(?i)(?<![a-z0-9]){_PHONE_WORD}(?:[ _-]?(?:no|nr|num|number))?\.?(?: is)?"
-    r"[\"']?[ ]{0,4}[:=#]?[ ]{0,4}[\"']?(\+?\(?[0-9](?:[ .()/-]{0,3}[0-9]){6,14})(?![0-9])",
+    r"[\"']?[ ]{0,4}[:=#]?[ ]{0,4}[\"']?(\+?\(?[0-9](?:" + _GAP + r"[0-9]){6,14})(?![0-9])",
     lambda found: _DATE.match(found) is None,
 )
 _PHONE_INSIDE = r"[a-z](?:Phone|Telefon|Mobile|Fax|Tel|Cell)"
 _PHONE_NAME = re.compile(
     rb"(?:(?:^|[^A-Za-z0-9])(?i:" + _PHONE_WORD.encode() + rb")|" + _PHONE_INSIDE.encode() + rb")[^0-9]{0,16}\Z"
 )
-_PHONE_LIKE = re.compile(rb"(?<![0-9A-Za-z])\+?\(?[0-9](?:[ .()/-]{0,3}[0-9]){6,14}(?![0-9])")
+_PHONE_LIKE = re.compile((r"(?<![0-9A-Za-z])\+?\(?[0-9](?:" + _GAP + r"[0-9]){6,14}(?![0-9])").encode())
 
 
 def _phones_in(value: bytes) -> list[Span]:
@@ -109,7 +116,7 @@ def _is_phone_member(name: bytes, value: bytes) -> bool:
 PERSONAL = (
     Detector(
         "ssn",
-        r"[0-9]{3}(?:-[0-9]{2}-|\.[0-9]{2}\.| [0-9]{2} )[0-9]{4}|(?:" + BEFORE_WORD
+        rf"[0-9]{{3}}(?:{DASH}[0-9]{{2}}{DASH}|\.[0-9]{{2}}\.|{BLANK}[0-9]{{2}}{BLANK})[0-9]{{4}}|(?:" + BEFORE_WORD
         + r"(?i:" + _SSN_WORD + r")|" + _SSN_INSIDE + r")[^0-9\x00\t\n]*" + JSON_COLON + r"[0-9]{3}",
         _ssns_in, keep_last_digits, member=_is_ssn_member, suspect=Pattern(_SSN_LIKE),
     ),
@@ -127,14 +134,14 @@ PERSONAL = (
     ),
     Detector(
         "phone",
-        r"\+[1-9](?:[ .()/-]{0,3}[0-9]){7}"
-        r"|" + _BEFORE_PHONE + r"(?:00|011)[ .-]?[1-9][0-9]{0,2}[ .(/-]{1,2}[0-9](?:[ .()/-]{0,3}[0-9]){5}"
+        r"\+[1-9](?:" + _GAP + r"[0-9]){7}"
+        r"|" + _BEFORE_PHONE + r"(?:00|011)[ .-]?[1-9][0-9]{0,2}[ .(/-]{1,2}[0-9](?:" + _GAP + r"[0-9]){5}"
         r"|" + _BEFORE_PHONE + r"0(?:[ -]?\(?[1-9][0-9]{1,4}\)?[ /-][0-9]{2}"
         r"|[1-9](?:(?:[ .][0-9]{2}){4}|-[0-9]{7}|[0-9]{9}))"
-        r"|\)[ -]?[2-9][0-9]{2}[ .-][0-9]{4}"
-        r"|[2-9][0-9]{2}(?:-[2-9][0-9]{2}-|\.[2-9][0-9]{2}\.| [2-9][0-9]{2} )[0-9]{4}"
+        rf"|\){BLANK_OR_DASH}?[2-9][0-9]{{2}}(?:{BLANK_OR_DASH}|\.)[0-9]{{4}}"
+        rf"|[2-9][0-9]{{2}}(?:{DASH}[2-9][0-9]{{2}}{DASH}|\.[2-9][0-9]{{2}}\.|{BLANK}[2-9][0-9]{{2}}{BLANK})[0-9]{{4}}"
         r"|(?:" + BEFORE_WORD + r"(?i:" + _PHONE_WORD + r")|" + _PHONE_INSIDE + r")"
-        r"[^0-9\x00\t\n]*" + JSON_COLON + r"[+(]*[0-9](?:[ .()/-]{0,3}[0-9]){6}",
+        r"[^0-9\x00\t\n]*" + JSON_COLON + r"[+(]*[0-9](?:" + _GAP + r"[0-9]){6}",
         _phones_in, keep_last_digits, member=_is_phone_member, suspect=Pattern(_PHONE_LIKE),
     ),
 )

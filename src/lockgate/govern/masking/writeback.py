@@ -27,7 +27,8 @@ _STRING = re.compile(rb'"((?:[^"\\]|\\.)*+)(?:"|\\?\Z)', re.DOTALL)
 _LONGEST = 64
 """Bytes of the longest of these forms, but for e-mails."""
 
-_SEPARATORS = r"(?:[ .()/_\t-]|\xc2\xa0|\xe2\x80[\x90-\x93\xaf])"
+# As they are, and as JSON may write those beyond ASCII.
+_SEPARATORS = r"(?:[ .()/_\t-]|\xc2\xa0|\xe2\x80[\x90-\x93\xaf]|\\u(?:00[aA]0|201[0-3]|202[fF]))"
 _ANYWHERE = re2.compile("|".join((
     # Four small x and no fifth: what stands for text, alone or beside what is left of it. Not the `\uxxxx` of manuals;
     # the byte before may be a length, behind a zero.

@@ -23,11 +23,11 @@ _CARD_SHAPES = (
 
 
 @st.composite
-def cards(draw: st.DrawFn) -> bytes:
+def cards(draw: st.DrawFn, marks_beyond_ascii: tuple[str, ...] = ()) -> bytes:
     prefix, length = draw(st.sampled_from(_CARD_SHAPES))
     digits = prefix + draw(st.text("0123456789", min_size=length - len(prefix) - 1, max_size=length - len(prefix) - 1))
     digits += next(check for check in "0123456789" if luhn((digits + check).encode()))
-    marks = draw(st.lists(st.sampled_from(["", "", "", " ", "-"]), min_size=length, max_size=length))
+    marks = draw(st.lists(st.sampled_from(["", "", "", " ", "-", *marks_beyond_ascii]), min_size=length, max_size=length))
     return "".join(
         digit + (mark if at + 1 < length else "") for at, (digit, mark) in enumerate(zip(digits, marks, strict=True))
     ).encode()
@@ -40,7 +40,8 @@ def ibans(draw: st.DrawFn) -> bytes:
     rest = draw(st.text("0123456789ABCXYZ", min_size=size, max_size=size))
     number = int("".join(str(int(letter, 36)) for letter in rest + country + "00"))
     whole = f"{country}{98 - number % 97:02d}{rest}"
-    mark = draw(st.sampled_from(["", " ", "-"]))
+    mark = draw(st.sampled_from(["", " ", "-", "\u202f", "\u2011"]))
+    whole = draw(st.sampled_from([whole, whole.lower()]))
     return mark.join(whole[at : at + 4] for at in range(0, len(whole), 4)).encode()
 
 
@@ -147,7 +148,7 @@ def accepted(name: str) -> st.SearchStrategy[bytes]:
     """Values in which the precise half of the detector finds something."""
     found = DETECTORS[name]
     made = {
-        "credit_card": cards() | named_numbers(("card", "Credit Card", "PAN", "cc"), 13, 19),
+        "credit_card": cards(("\u00a0", "\u2013")) | named_numbers(("card", "Credit Card", "PAN", "cc"), 13, 19),
         "iban": ibans(),
         "ssn": _by(personal._SSN_FORM.compiled) | named_numbers(("ssn", "Social Security", "SSN"), 9, 9),
         "phone": phones() | named_numbers(("tel", "Phone", "mobile", "fax"), 7, 15),
