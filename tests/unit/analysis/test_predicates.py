@@ -344,3 +344,11 @@ def test_an_execute_that_stands_before_its_name_is_given_anew_is_the_sessions() 
     unknown = plan("EXECUTE q; DEALLOCATE q; PREPARE q AS SELECT 1", masks=masks(method=MaskMethod.HASH), session=SessionNames())
     assert isinstance(unknown, Refusal)
     assert isinstance(plan("PREPARE q AS SELECT 1; EXECUTE q", masks=masks(), session=SessionNames()), Masked)
+
+
+@pytest.mark.parametrize("name", ["text", "pg_temp.text", "public.varchar"])
+def test_no_domain_takes_the_name_of_a_builtin_type(name: str) -> None:
+    """`'tok_…'::text` would mean the domain, which may be one letter long; temporary ones are even found first."""
+    planned = plan(f"CREATE DOMAIN {name} AS pg_catalog.varchar(1)", masks=masks(Predicates.EQUALITY))
+    assert isinstance(planned, Refusal)
+    assert isinstance(plan("CREATE DOMAIN word AS text", masks=masks(Predicates.EQUALITY)), Masked)

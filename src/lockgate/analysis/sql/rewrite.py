@@ -522,7 +522,7 @@ class _Plan:
         """Whether the statement's text may become a value in it. What this session has made, as a temporary view or
         table, may ask for the text as well: nobody knows how it is defined."""
         reading = self.statement.reading
-        return reading is None or self.labels.verdicts.quotes(reading) or any(
+        return reading is None or not self.session.knows_all or self.labels.verdicts.quotes(reading) or any(
             self._in_session(use.schema, use.name) or not self.catalogue.candidates(use.schema, use.name)
             for use in reading.uses)
 

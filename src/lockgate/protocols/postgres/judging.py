@@ -336,10 +336,11 @@ class Judging:
         """The look at a statement's literals. One that was prepared is looked at once, however often it is executed."""
         state, catalogue = self._state, self._state.catalogue
         under = (text, None if masked is None else masked.placed, decision.masks, decision.detects, decision.requests,
-                 state.has_shown_masks, None if catalogue is None else (catalogue.version, catalogue.fingerprint))
+                 state.has_shown_masks, state.has_changed_catalogue, None if catalogue is None else (catalogue.version, catalogue.fingerprint))
         if portal is not None and portal.prepared.looked is not None and portal.prepared.looked.under == under:
             return portal.prepared.looked
-        intake = Intake(seen, masked, decision, state.masks, saw_masks=state.has_shown_masks, catalogue=catalogue)
+        intake = Intake(seen, masked, decision, state.masks, saw_masks=state.has_shown_masks, catalogue=catalogue,
+                        is_known=not state.has_changed_catalogue)
         looked = Looked(under, intake.text(text), intake.refusal, intake.noted)
         if portal is not None:
             portal.prepared.looked = looked

@@ -48,16 +48,18 @@ _WAY: Final = ("A mask stands for data that you may not see. Leave the column ou
 class Intake:
     """The look at the values of one statement under one decision."""
 
-    __slots__ = ("_catalogue", "_check", "_explains", "_is_update", "_masks", "_placed", "_saw_masks", "_seen", "_tokens",
+    __slots__ = ("_catalogue", "_check", "_explains", "_is_known", "_is_update", "_masks", "_placed", "_saw_masks", "_seen", "_tokens",
                  "refusal")
 
     def __init__(self, seen: Seen, masked: Masked | None, decision: Decision, masks: SessionMasks | None,
-                 *, saw_masks: bool, catalogue: Catalogue | None = None) -> None:
-        """`saw_masks`: the session was shown masks, so even a plain zero may be one that comes back."""
+                 *, saw_masks: bool, catalogue: Catalogue | None = None, is_known: bool = True) -> None:
+        """`saw_masks`: the session was shown masks, so even a plain zero may be one that comes back. `is_known`: no
+        definition has changed in the open transaction, so `catalogue` says what a text sets in motion."""
         verbs = frozenset() if seen.statement is None else seen.statement.verbs
         guards = bool(decision.masks or decision.detects) and not _STORES.isdisjoint(verbs)
         self._seen = seen.base
         self._catalogue = catalogue
+        self._is_known = is_known
         self._check = ContentCheck(decision.requests, None if masks is None else masks.tokens(), guards=guards)
         self._placed = () if masked is None else masked.placed
         self._masks = masks
@@ -158,7 +160,7 @@ class Intake:
         opened = tokens.detokenize(value)
         if opened is None or opened.kind != "text":
             return None
-        if all(other.opens and other.cover == cover for other in placed) and (oid in _WHOLE or (oid == _NAME and one.base == "name")):
+        if (one.number or self._is_known) and all(other.opens and other.cover == cover for other in placed) and (oid in _WHOLE or (oid == _NAME and one.base == "name")):
             return opened.value
         if not self._explains:
             self.refusal = _NOT_OPENED
