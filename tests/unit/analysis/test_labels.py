@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockgate.analysis.sql import Catalogue, KnownColumns, enforce_masks
+from lockgate.analysis.sql import Catalogue, KnownColumns, Masked, enforce_masks
 from lockgate.analysis.sql.covers import Cover
 from lockgate.analysis.sql.labels import Reach, labels_for
 from lockgate.analysis.sql.lineage import tainted_outputs
 from lockgate.model import ColumnMask, KeyScope, MaskMethod, Predicates
-from tests.unit.analysis.database import MASKS, Database, standard
+from tests.unit.analysis.database import MASKS, Database, plan, standard
 
 
 def protected(database: Database, *globs: str, method: MaskMethod = MaskMethod.REDACT) -> set[str]:
@@ -254,3 +254,11 @@ def test_a_label_may_name_nothing_on_one_of_its_connections() -> None:
             ] == [None]
     assert enforce_masks((ColumnMask(("*.iban",), MaskMethod.NULL, label="pii"),), catalogue)[0].problem is not None
     assert enforce_masks((ColumnMask(("*.ssn", "*.iban"), MaskMethod.NULL),), catalogue)[1].problem is not None
+
+
+def test_expressions_of_what_the_catalogue_does_not_know() -> None:
+    """A temporary table of some session has defaults and checks, and is no relation of the catalogue."""
+    database = standard()
+    database.routine("keeps", "a text", "text", "SELECT $1")
+    database.rows["wired"] = [("default", "99999", "1", "", "current_query()"), ("check", "99999", "0", "", "keeps(ssn) = 'x'")]
+    assert isinstance(plan("SELECT ssn FROM t", database), Masked)

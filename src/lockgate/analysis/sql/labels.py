@@ -298,7 +298,7 @@ class _Closure:
             for routine in code.domains[name]:
                 self._carried(routine)
         for oid, found in code.wired.items():
-            for wired in found:
+            for wired in found if oid in self.by_oid else ():       # a temporary table of some session is not
                 if wired.kind == "default" and self._shows(wired.routine):
                     self._carried(wired.routine)
                     changed |= self._fills(oid, wired.number, _CLOSED_COVER)
