@@ -8,6 +8,7 @@ from itertools import accumulate
 from lockgate.govern.masking.detector import (
     BEFORE_DIGIT,
     BEFORE_WORD,
+    BLANK,
     BLANK_OR_DASH,
     REDACTED,
     Detector,
@@ -108,7 +109,8 @@ _COUNTRIES = "|".join(
     for first in sorted({name[0] for name in _IBAN_LENGTHS})
 )
 _IBAN = re.compile(
-    rb"(?<![A-Za-z0-9])(?:[A-Z]{2}[0-9]{2}(?:" + _SEP + rb"[A-Z0-9]){11,31}|[a-z]{2}[0-9]{2}(?:" + _SEP + rb"[a-z0-9]){11,31})"
+    rb"(?<![A-Za-z0-9])(?:[A-Z]{2}[0-9]{2}(?:" + _SEP + rb"[A-Z0-9]){11,31}|[a-z]{2}[0-9]{2}(?:" + BLANK.encode()
+    + rb"?[a-z0-9]){11,31})"         # in small letters without dashes: UUIDs have them
 )
 _IBAN_LIKE = re.compile(rb"(?<![A-Za-z0-9])[A-Za-z]{2}[0-9]{2}(?:" + _SEP + rb"[A-Za-z0-9]){11,30}(?![A-Za-z0-9])")
 _MARKS = frozenset(range(256)) - frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
@@ -151,7 +153,9 @@ PAYMENT = (
         suspect=_card_like,
     ),
     Detector(
-        "iban", BEFORE_WORD + rf"(?:{_COUNTRIES}|{_COUNTRIES.lower()})[0-9]{{2}}(?:{BLANK_OR_DASH}?[A-Za-z0-9]){{11}}", _ibans_in, _iban_partial,
-        suspect=_iban_like,
+        "iban",
+        BEFORE_WORD + rf"(?:(?:{_COUNTRIES})[0-9]{{2}}(?:{BLANK_OR_DASH}?[A-Z0-9]){{11}}"
+        rf"|(?:{_COUNTRIES.lower()})[0-9]{{2}}(?:{BLANK}?[a-z0-9]){{11}})",
+        _ibans_in, _iban_partial, suspect=_iban_like,
     ),
 )
