@@ -44,9 +44,13 @@ class Result:
     rows: tuple[tuple[str | None, ...], ...] = ()
     error: str = ""
 
-    def columns(self, numbers: list[int]) -> Counter[tuple[str | None, ...]]:
-        """The rows, as far as these columns go; their order is not looked at."""
-        return Counter(tuple(row[number] for number in numbers) for row in self.rows)
+    def columns(self, numbers: list[int], *, is_ordered: bool = True) -> Counter[tuple[str | None, ...]]:
+        """The rows, as far as these columns go; their order is not looked at, nor that of characters inside a value where
+        it is not `is_ordered`."""
+        def shown(value: str | None) -> str | None:
+            return value if is_ordered or value is None else "".join(sorted(value))
+
+        return Counter(tuple(shown(row[number]) for number in numbers) for row in self.rows)
 
 
 class Pair:
