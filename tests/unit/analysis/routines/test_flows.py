@@ -174,6 +174,39 @@ def test_what_comes_back_into_the_row_is_stored() -> None:
     assert protected(database) == {"t.name"}
 
 
+@pytest.mark.parametrize(("body", "declare", "expected"), [
+    ("IF NEW.ssn LIKE 'x%' THEN RETURN NEW; END IF; NEW.name := 'y';", "", {"t.name"}),
+    ("NEW.name := 'y'; IF NEW.ssn LIKE 'x%' THEN RETURN NEW; END IF; NEW.name := 'z';", "", {"t.name"}),
+    ("FOR i IN 1..20 LOOP IF i = length(NEW.ssn) THEN RETURN NEW; END IF; NEW.id := i; END LOOP;", "", {"t.id", "v.id"}),
+    ("IF NEW.ssn LIKE 'x%' THEN RAISE EXCEPTION 'no'; END IF; NEW.name := 'y';", "", set()),
+    ("IF NEW.id = 1 THEN RETURN NEW; END IF; NEW.name := 'y';", "", set()),
+    ("OPEN c; MOVE FORWARD length(NEW.ssn) FROM c; FETCH c INTO k; CLOSE c; NEW.id := k;", "c CURSOR FOR SELECT id FROM u; k int;", {"t.id", "v.id"}),
+    ("OPEN c; FETCH ABSOLUTE length(NEW.ssn) FROM c INTO z; FETCH c INTO k; NEW.id := k; CLOSE c;",
+     "c SCROLL CURSOR FOR SELECT id FROM u; k int; z int;", {"t.id", "v.id"}),
+    ("OPEN c; IF NEW.ssn LIKE 'x%' THEN MOVE FORWARD 7 FROM c; END IF; FETCH c INTO k; NEW.id := k; CLOSE c;",
+     "c CURSOR FOR SELECT id FROM u; k int;", {"t.id", "v.id"}),
+    ("OPEN c; MOVE FORWARD 7 FROM c; FETCH c INTO k; NEW.id := k; CLOSE c; INSERT INTO audit (a) VALUES (NEW.ssn);",
+     "c CURSOR FOR SELECT id FROM u; k int;", {"audit.a"}),
+    ("OPEN c; FETCH c INTO k; UPDATE u SET note = 'z' WHERE CURRENT OF c; CLOSE c;",
+     "c CURSOR FOR SELECT id FROM u WHERE id = length(NEW.ssn) FOR UPDATE; k int;", {"u.note"}),
+    ("OPEN c; FETCH c INTO k; UPDATE u SET note = 'z' WHERE CURRENT OF c; CLOSE c; INSERT INTO audit (a) VALUES (NEW.ssn);",
+     "c CURSOR FOR SELECT id FROM u FOR UPDATE; k int;", {"audit.a"}),
+])
+def test_what_decides_where_a_body_goes_is_followed(body: str, declare: str, expected: set[str]) -> None:
+    """A RETURN before the row is done, the place of a cursor, and the row that it stands on."""
+    assert protected(fires(body, declare, BEFORE_INSERT)) == expected
+
+
+@pytest.mark.parametrize(("body", "is_refused"), [
+    ("PERFORM nextval('s') FROM generate_series(1, length(NEW.ssn));", True), ("PERFORM nextval('s') FROM generate_series(1, 3);", False),
+    ("INSERT INTO audit (a, b) SELECT nextval('s'), 1 FROM u WHERE note = NEW.ssn;", True),
+    ("INSERT INTO audit (a, b) VALUES (nextval('s'), NEW.ssn);", False),
+])
+def test_a_sequence_counts_no_protected_values(body: str, is_refused: bool) -> None:
+    """How far it has moved on can be asked; that it has for a row tells nothing more than the row."""
+    assert isinstance(plan("UPDATE t SET name = 'x'", fires(body)), Refusal) is is_refused
+
+
 def test_what_operators_and_aggregates_run_is_followed() -> None:
     """The functions that they are made of may store what they are given."""
     for body in ("PERFORM NEW.ssn @@@ 'x';", "PERFORM collect(ssn) FROM t;"):

@@ -140,7 +140,7 @@ def test_targets_are_named() -> None:
                  " OPEN c FOR SELECT 6; FETCH c INTO w; GET DIAGNOSTICS v = ROW_COUNT; NEW.z := 7; SELECT 8 INTO NEW; END", returns="trigger")
     assert {(item.sql.split(",")[0].rstrip(), item.targets) for item in one.evaluations} == {
         ("SELECT  1", ("v",)), ("SELECT  2", ("r.x",)), ("SELECT 3", ("v", "r.y")), ("SELECT 5", ("r",)), ("SELECT 6", ("c",)),
-        ('SELECT "c"', ("w",)), ("SELECT found", ("v",)), ("SELECT  7", ("new.z",)), ("SELECT 8", ("new",))}
+        ('SELECT "c"', ("w", "c")), ("SELECT found", ("v",)), ("SELECT  7", ("new.z",)), ("SELECT 8", ("new",))}
 
 
 @pytest.mark.parametrize("body", [

@@ -245,6 +245,8 @@ def mentions_of(tree: Any) -> set[Mention]:
                 found.update((None, name) for name in strings(child))
             elif key == "A_Indirection":
                 found.update((None, name) for name in strings(child.get("indirection")) if name)
+            elif key == "CurrentOfExpr":
+                found.add((None, child.get("cursor_name", "")))
             elif key == "isNatural" or (key == "alias" and "colnames" in child) or (key == "JoinExpr" and "alias" in child):
                 found.add((None, "*"))
             stack.append(child)

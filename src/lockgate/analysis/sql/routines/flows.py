@@ -190,7 +190,7 @@ class _Flow:
                 if suspicious or self._is_hot(step.tree, step):
                     self.hot.add(self.index.get(id(step.evaluation), -1))
                     self._assign(step)
-                elif self._is_controlled(step) or self._jumps():
+                elif self._is_controlled(step) or self._jumps() or (self._leaves() and _sets_row(step)):
                     self._assign(step)
         self._write()
         self._own()
@@ -214,9 +214,11 @@ class _Flow:
             return True
         if not evaluation.counts:
             return False
+        return next(iter(step.tree.values())).get("onConflictClause") is not None or self._has_hot_rows(step)
+
+    def _has_hot_rows(self, step: Step) -> bool:
+        """Whether anything of a statement but its values depends on protected ones: how many rows, and which."""
         node = next(iter(step.tree.values()))
-        if node.get("onConflictClause") is not None:
-            return True
         if "selectStmt" in node:
             node = node["selectStmt"].get("SelectStmt", {})
         among, is_any = self._protected_in(node)
@@ -230,6 +232,10 @@ class _Flow:
         script = self.source.script
         return any(not self.hot.isdisjoint(under) for under in script.jumps) or (
             bool(self.hot) and script.catches)
+
+    def _leaves(self) -> bool:
+        """Whether they decide what of the body runs before the row is stored."""
+        return any(not self.hot.isdisjoint(under) for under in self.source.script.leaves)
 
     def _stops(self) -> bool:
         """Whether they decide if the rest runs at all."""
@@ -321,7 +327,7 @@ class _Flow:
         moved on tells no more than a row that is there; but whether it did may not be for a condition to say."""
         functions = self.taken.of(step.tree).functions
         is_decided = self._is_controlled(step) or self._jumps()
-        if is_decided and _STEPS_ON in functions:
+        if _STEPS_ON in functions and (is_decided or self._has_hot_rows(step)):
             return True
         if _STORES.isdisjoint(functions) and _IN_SESSION.isdisjoint(step.tree):
             return False
@@ -415,6 +421,11 @@ class _Flow:
             if step.evaluation.returns and self._is_hot(step.tree, step) \
                     and not mentions_of(step.tree) <= {(None, row) for row in _ROWS}:
                 spread.is_whole_row = True
+
+
+def _sets_row(step: Step) -> bool:
+    """Whether a step assigns to the row that the trigger was handed."""
+    return any(target.partition(".")[0] == "new" for target in step.evaluation.targets)
 
 
 class _Part(NamedTuple):

@@ -131,6 +131,7 @@ class Script:
     rows: frozenset[str] = frozenset()
     returns: list[frozenset[int]] = field(default_factory=list)
     jumps: list[frozenset[int]] = field(default_factory=list)
+    leaves: list[frozenset[int]] = field(default_factory=list)      # of `returns`, those that are no error
     opened: set[str] = field(default_factory=set)
     closed: set[str] = field(default_factory=set)
     catches: bool = False
@@ -314,6 +315,8 @@ class _Walk:
                 under = self._field(role, body[name], targets, parameters, under, start)
         if kind in _EXITS and body.get("elog_level", _ERROR) >= _ERROR:
             (self.script.jumps if kind == "PLpgSQL_stmt_exit" else self.script.returns).append(under)
+        if kind == "PLpgSQL_stmt_return":
+            self.script.leaves.append(under)
         return under
 
     def _field(self, role: str, value: Any, targets: tuple[str, ...], parameters: tuple[str, ...],
@@ -395,6 +398,8 @@ class _Walk:
                         self.valued.update(item.get("varno", 0) for item in fields_of)
                     else:
                         found.append(variable.get("refname", ""))
+            elif role == "cursor" and "direction" in fields:
+                found.append(self._name(value or 0))        # where it stands afterwards
             elif role == "diagnostics" and value is not None:
                 self._diagnostics(value, bool(body.get("is_stacked")))
         return tuple(found)
