@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import rawclient
+from bench.configuration import configuration
 from lockgate.govern.masking import DETECTORS
 from testbed.gateway import gateway, issuer, run, spawn, wait_ready
 from testbed.postgres import Server, embedded, free_port
@@ -34,24 +35,6 @@ PASSWORD = "bench"
 HBA = "host all all 127.0.0.1/32 trust\n"
 BULK_ROWS = 1_000_000
 IDLE_SESSIONS = 300
-CONFIG = """\
-state: {folder}/state
-listeners:
-  - {{name: bench, protocol: postgres, address: "127.0.0.1:{port}", plaintext_tokens: loopback}}
-control: {{address: "127.0.0.1:{control}"}}
-audit: {{mode: %(audit)s, origin: bench.lockgate.example/log}}
-identity:
-  providers:
-    - {{name: bench, issuer: "{issuer}", audience: lockgate, algorithms: [ES256], unsafe_http: true}}
-connections:
-  - name: bench
-    protocol: postgres
-    address: 127.0.0.1:{backend}
-    credential: {{user: postgres, password: {{env: CRM_PASSWORD}}}}
-    tls: {{mode: disable}}
-policies:
-  - {{name: connect, who: {{groups: [agents]}}, allow: connect}}
-"""
 POLICY = """\
   - {{name: no-drop, when: 'op.verb in ["drop", "truncate"]', deny: not here}}
   - {{name: no-blind-delete, when: 'op.verb == "delete" && !op.has_where', deny: not without WHERE}}
@@ -149,7 +132,7 @@ def pgbouncer(server: Server, folder: Path) -> Iterator[Target | None]:
 def lockgate(variant: Variant, server: Server, issuer_url: str, token: str, folder: Path) -> Iterator[Target]:
     """A gateway with the variant's configuration."""
     name = re.sub(r"\W+", "-", variant.name)
-    config = CONFIG % {"audit": variant.audit} + variant.policies
+    config = configuration(["bench"], variant.policies, audit=variant.audit)
     home = folder / name
     if variant.record:
         with gateway(home, config, env={"CRM_PASSWORD": PASSWORD}, backend=server.port, issuer=issuer_url) as front:

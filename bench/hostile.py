@@ -22,6 +22,7 @@ from pathlib import Path
 import psycopg
 
 from bench import rawclient
+from bench.configuration import configuration
 from lockgate.analysis.sql import Catalogue, SessionNames
 from lockgate.model import ColumnMask, MaskMethod, Predicates, Refusal
 from lockgate.protocols.postgres.operations import StatementReader
@@ -34,26 +35,10 @@ MASKS = tuple(ColumnMask((glob,), MaskMethod.REDACT, Predicates.MASKED) for glob
 TABLES = {"customers": "id name email ssn balance born", "notes": "id body", "plain": "id word amount price at raw tags doc"}
 UNIQUE = 20_000
 REPEATS = 5
-CONFIG = """\
-state: {folder}/state
-listeners:
-  - {{name: bench, protocol: postgres, address: "127.0.0.1:{port}", plaintext_tokens: loopback}}
-control: {{address: "127.0.0.1:{control}"}}
-audit: {{mode: async, origin: bench.lockgate.example/log}}
-identity:
-  providers:
-    - {{name: bench, issuer: "{issuer}", audience: lockgate, algorithms: [ES256], unsafe_http: true}}
-connections:
-  - name: crm
-    protocol: postgres
-    address: 127.0.0.1:{backend}
-    credential: {{user: postgres, password: {{env: CRM_PASSWORD}}}}
-    tls: {{mode: disable}}
-policies:
-  - {{name: connect, who: {{groups: [agents]}}, allow: connect}}
+CONFIG = configuration(["crm"], """\
   - name: hide
     mask: [{{columns: ["*.ssn", "customers.email"], with: redact, predicates: masked}}]
-"""
+""")
 
 
 def _rows(row: str, count: int = 1_000) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 import psycopg
 
 from bench import rawclient
+from bench.configuration import configuration
 from lockgate.govern.masking import DETECTORS
 from testbed.gateway import Gateway, gateway, issuer
 from testbed.postgres import Server, embedded
@@ -38,34 +39,13 @@ MASKS = {
 }
 """What is measured → the masks of its connection."""
 TABLES = {"all detectors, finds in 1 % of rows": "dirty"}
-HEAD = """\
-state: {folder}/state
-listeners:
-  - {{name: bench, protocol: postgres, address: "127.0.0.1:{port}", plaintext_tokens: loopback}}
-control: {{address: "127.0.0.1:{control}"}}
-audit: {{mode: async, origin: bench.lockgate.example/log}}
-identity:
-  providers:
-    - {{name: bench, issuer: "{issuer}", audience: lockgate, algorithms: [ES256], unsafe_http: true}}
-connections:
-"""
-CONNECTION = """\
-  - name: m%d
-    protocol: postgres
-    address: 127.0.0.1:{backend}
-    credential: {{user: postgres, password: {{env: CRM_PASSWORD}}}}
-    tls: {{mode: disable}}
-    options: {{database: bench}}
-"""
-ALLOW = "policies:\n  - {{name: connect, who: {{groups: [agents]}}, allow: connect}}\n"
 RULE = "  - {{name: mask-%d, connections: [m%d], mask: [%s]}}\n"
 
 
-def configuration() -> str:
+def config() -> str:
     """One connection for each kind of mask."""
-    connections = "".join(CONNECTION % number for number in range(len(MASKS)))
     rules = "".join(RULE % (number, number, mask) for number, mask in enumerate(MASKS.values()) if mask)
-    return HEAD + connections + ALLOW + rules
+    return configuration([f"m{number}" for number in range(len(MASKS))], rules, database="bench")
 
 
 def prepare(server: Server, rows: int) -> None:
@@ -127,7 +107,7 @@ def main() -> int:
     with (tempfile.TemporaryDirectory(prefix="lockgate-bench-") as made,
           embedded({"shared_buffers": "512MB"}, HBA) as server, issuer(Path(made) / "issuer") as tokens):
         prepare(server, rows)
-        with gateway(Path(made), configuration(), env={"CRM_PASSWORD": PASSWORD}, backend=server.port,
+        with gateway(Path(made), config(), env={"CRM_PASSWORD": PASSWORD}, backend=server.port,
                      issuer=tokens.url) as front:
             token = tokens.token("agent", "agents")
             ratios, memory = speeds(server, front, token), growth(front, token)

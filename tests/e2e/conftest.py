@@ -82,13 +82,18 @@ def backend() -> Iterator[Server]:
             admin.execute(f"CREATE ROLE app LOGIN PASSWORD '{PASSWORD}'")
             admin.execute("CREATE DATABASE crm OWNER app")
             admin.execute("CREATE DATABASE plain OWNER app")
-        for database in ("crm", "plain"):
-            with psycopg.connect(server.dsn(database), autocommit=True) as admin:
-                admin.execute("SET ROLE app")
-                admin.execute(SCHEMA)
+        everywhere(server, SCHEMA)
         with psycopg.connect(server.dsn(), autocommit=True) as admin:
             admin.execute("CREATE DATABASE template_plain TEMPLATE plain OWNER app")
         yield server
+
+
+def everywhere(server: Server, text: str) -> None:
+    """Statements in `crm` and in `plain`, as their owner."""
+    for database in ("crm", "plain"):
+        with psycopg.connect(server.dsn(database), autocommit=True) as admin:
+            admin.execute("SET ROLE app")
+            admin.execute(text)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import pytest
 
 from testbed.gateway import Gateway, Issuer, gateway
 from testbed.postgres import Server
-from tests.e2e.conftest import HEAD, PASSWORD
+from tests.e2e.conftest import HEAD, PASSWORD, everywhere
 from tests.e2e.test_attacks_controls import SYNC, Raw, bind, execute, message, parse, query
 
 RULES = """\
@@ -28,17 +28,11 @@ SCHEMA = "CREATE TABLE letters (id int, body text); INSERT INTO letters VALUES (
 @pytest.fixture(scope="module")
 def front(backend: Server, tokens: Issuer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A detector that is always in force on `crm`, and one with a condition on `plain`."""
-    def everywhere(text: str) -> None:
-        for database in ("crm", "plain"):
-            with psycopg.connect(backend.dsn(database), autocommit=True) as admin:
-                admin.execute("SET ROLE app")
-                admin.execute(text)
-
-    everywhere(SCHEMA)
+    everywhere(backend, SCHEMA)
     with gateway(tmp_path_factory.mktemp("elsewhere"), HEAD + RULES, env={"CRM_PASSWORD": PASSWORD},
                  backend=backend.port, issuer=tokens.url) as running:
         yield running
-    everywhere("DROP TABLE letters")
+    everywhere(backend, "DROP TABLE letters")
 
 
 def said(replies: list[tuple[bytes, bytes]]) -> bytes:

@@ -10,7 +10,7 @@ import pytest
 
 from testbed.gateway import Gateway, Issuer, gateway
 from testbed.postgres import Server
-from tests.e2e.conftest import HEAD, PASSWORD
+from tests.e2e.conftest import HEAD, PASSWORD, everywhere
 from tests.e2e.test_attacks_controls import FLUSH, SYNC, Raw, bind, close, execute, kinds, parse, query
 
 RULES = """\
@@ -43,17 +43,11 @@ TABLES = ("spoken", "kept", "prey", "watched")
 @pytest.fixture(scope="module")
 def front(backend: Server, tokens: Issuer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """Masks whose values are in the result until they leave, on `crm`; a closed table and reviews on `plain`."""
-    def everywhere(text: str) -> None:
-        for database in ("crm", "plain"):
-            with psycopg.connect(backend.dsn(database), autocommit=True) as admin:
-                admin.execute("SET ROLE app")
-                admin.execute(text)
-
-    everywhere(SCHEMA)
+    everywhere(backend, SCHEMA)
     with gateway(tmp_path_factory.mktemp("portals"), HEAD + RULES, env={"CRM_PASSWORD": PASSWORD},
                  backend=backend.port, issuer=tokens.url) as running:
         yield running
-    everywhere(f"DROP TABLE {', '.join(TABLES)}; DROP FUNCTION leaves_open()")
+    everywhere(backend, f"DROP TABLE {', '.join(TABLES)}; DROP FUNCTION leaves_open()")
 
 
 def prey(backend: Server, database: str = "crm") -> int:

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 from lockgate.govern.permit import Cleared, Permit
 from lockgate.govern.pipeline import ClearPlan, Grant, Planned
-from lockgate.govern.policy import MayHide
+from lockgate.govern.policy import MayHide, hides_nothing
 from lockgate.model import Decision, Operation, OutcomeStatus, Refusal, Secret
 
 
@@ -195,10 +195,6 @@ class Admit:
     claims: dict[str, str] = field(default_factory=dict)
 
 
-def _nothing() -> MayHide:
-    return (), ()
-
-
 @dataclass(frozen=True, slots=True)
 class Admission:
     """An admitted session: its opaque id, the connection's settings and its backend user.
@@ -209,7 +205,7 @@ class Admission:
     session: str
     connection: Any
     user: str
-    may_hide: Callable[[], MayHide] = _nothing
+    may_hide: Callable[[], MayHide] = hides_nothing
 
 
 @dataclass(slots=True)

@@ -24,8 +24,8 @@ from lockgate.analysis.sql.lineage import tainted_outputs
 from lockgate.analysis.sql.reading import Reading
 from lockgate.analysis.sql.routines.calls import Call, named
 from lockgate.analysis.sql.routines.closure import closure_of
-from lockgate.analysis.sql.routines.flows import Spread, quotes, spread_of, spread_of_expression
-from lockgate.analysis.sql.routines.verdicts import Verdicts
+from lockgate.analysis.sql.routines.flows import Spread, spread_of, spread_of_expression
+from lockgate.analysis.sql.routines.verdicts import Verdicts, asks_for_text
 from lockgate.model import ColumnMask, MaskMethod
 
 _CLOSED: Final = re.compile(
@@ -329,13 +329,13 @@ class _Closure:
         if trigger.function not in self.quoting:
             call = named(*trigger.function, self.catalogue)
             self.quoting[trigger.function] = call is not None and any(
-                quotes(body.reading) for body in closure_of(call, self.catalogue).bodies)
+                asks_for_text(body.reading) for body in closure_of(call, self.catalogue).bodies)
         return self.quoting[trigger.function] and bool(self.labels.covers)
 
     def _shows(self, routine: Routine) -> bool:
         """Whether an expression gives what may be a protected value."""
         return self.verdicts.of_routine(routine).shows or (bool(self.labels.covers) and any(
-            quotes(body.reading) for body in closure_of(Call(routine.name, (routine,)), self.catalogue).bodies))
+            asks_for_text(body.reading) for body in closure_of(Call(routine.name, (routine,)), self.catalogue).bodies))
 
     def _expressions(self) -> bool:
         """Columns that functions of checks, indexes, policies and domains fill from the rows that they are given."""

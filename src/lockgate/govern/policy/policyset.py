@@ -62,6 +62,11 @@ MayHide = tuple[tuple[ColumnMask, ...], tuple[DetectMask, ...]]
 """Masks of columns and detectors."""
 
 
+def hides_nothing() -> MayHide:
+    """For a session that no rule speaks of."""
+    return (), ()
+
+
 class PolicySet:
     """Every rule, compiled. Does not change (its caches are bounded); made by `compile`."""
 

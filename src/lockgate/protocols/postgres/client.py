@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from itertools import zip_longest
 from typing import Final
 
 from lockgate.analysis.sql import SHOWS_VALUES, Masked
@@ -25,7 +24,7 @@ from lockgate.protocols.postgres.quota import Quota
 from lockgate.protocols.postgres.requests import Intake
 from lockgate.protocols.postgres.resolving import reach_of
 from lockgate.protocols.postgres.states import Gone, Owed, Portal, Prepared, Reply, SessionState, digest_of
-from lockgate.protocols.postgres.values import read_values
+from lockgate.protocols.postgres.values import read_values, types_of
 from lockgate.wire.steps import Close, Steps, computed
 
 
@@ -258,7 +257,7 @@ class ClientSide(Judging):
             return raw
         intake = Intake(prepared.seen, prepared.masked, decision, self._state.masks,
                         saw_masks=self._state.has_shown_masks, catalogue=self._state.catalogue)
-        types = _types_of(prepared)
+        types = types_of(prepared.types, prepared.described)
         values = yield from computed(
             lambda: intake.parameters(bind.values, bind.formats, types, portal.values), len(raw))
         portal.refusal, portal.noted = intake.refusal, intake.noted
@@ -529,12 +528,6 @@ _TOO_MANY: Final = Problem("53400", "too many prepared statements or portals in 
 _NO_FUNCTION_CALL: Final = Problem(
     "0A000", "function calls by protocol message are refused by the gateway", hint="Use SELECT function(...)."
 )
-
-
-def _types_of(prepared: Prepared) -> tuple[int, ...]:
-    """Of the parameters, as Parse declared them, else as the backend described them; 0 where neither said it."""
-    stated = codec.read_oids(prepared.types)
-    return tuple(one or other for one, other in zip_longest(stated, prepared.described, fillvalue=0))
 
 
 def _holds_values(masked: Masked) -> bool:

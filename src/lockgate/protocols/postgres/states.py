@@ -23,7 +23,7 @@ from typing import Generic, TypeVar
 from lockgate.analysis.sql import SHOWS_VALUES, Catalogue, Masked, Reach, SessionNames
 from lockgate.config.settings import Limits
 from lockgate.govern.pipeline import ClearPlan, Grant
-from lockgate.govern.policy import MayHide
+from lockgate.govern.policy import MayHide, hides_nothing
 from lockgate.model import Decision, OutcomeStatus, Refusal
 from lockgate.protocols.postgres import messages as m
 from lockgate.protocols.postgres.bounds import Bound, Cursor
@@ -386,10 +386,6 @@ def take_back(reply: Reply, code: str) -> list[Settle]:
     return [Settle(grant, OutcomeStatus.ERROR, reply.rows, reply.sent, code)]
 
 
-def _nothing() -> MayHide:
-    return (), ()
-
-
 class SessionState:
     """One admitted session, as both sides see it."""
 
@@ -491,7 +487,7 @@ class SessionState:
         self.is_client_busy = False
         self.is_server_busy = False
         self.is_mid_frame = False                  # the client has a part of a frame only
-        self.may_hide: Callable[[], MayHide] = _nothing     # by some rule, whatever its condition says now
+        self.may_hide: Callable[[], MayHide] = hides_nothing     # by some rule, whatever its condition says now
         self.has_labelled_run = False              # since the last ReadyForQuery a labelled relation was touched
         self.is_ended = False
 

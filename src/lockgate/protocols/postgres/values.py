@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from itertools import zip_longest
 from typing import Final
 from uuid import UUID
 
@@ -139,7 +140,8 @@ def _array(element: int, raw: bytes) -> str:
     return "{" + ",".join(parts) + "}"
 
 
-def _binary(raw: bytes, oid: int) -> str:
+def read_value(raw: bytes, oid: int) -> str:
+    """One value in binary format as text; in hex where its type is not known."""
     try:
         element = _ARRAYS.get(oid)
         return _TYPES[oid](raw) if element is None else _array(element, raw)
@@ -147,16 +149,16 @@ def _binary(raw: bytes, oid: int) -> str:
         return "\\x" + raw.hex()
 
 
-def read_value(raw: bytes, oid: int) -> str:
-    """One value in binary format, of a known type."""
-    return _binary(raw, oid)
-
-
 def _plain(raw: bytes) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError:
         return "\\x" + raw.hex()
+
+
+def types_of(stated: bytes, described: tuple[int, ...]) -> tuple[int, ...]:
+    """Of the parameters, as Parse declared them, else as the backend described them; 0 where neither said it."""
+    return tuple(one or other for one, other in zip_longest(read_oids(stated), described, fillvalue=0))
 
 
 def read_values(
@@ -167,14 +169,13 @@ def read_values(
     if not any(formats):
         return tuple(None if raw is None else _plain(raw) for raw in values)
     codes = spread(formats, len(values))
-    oids = read_oids(stated)
+    types = types_of(stated, described)
     shown: list[str | None] = []
     for index, (raw, code) in enumerate(zip(values, codes, strict=True)):
         if raw is None:
             shown.append(None)
         elif code:
-            oid = oids[index] if index < len(oids) else 0
-            shown.append(_binary(raw, oid or (described[index] if index < len(described) else 0)))
+            shown.append(read_value(raw, types[index] if index < len(types) else 0))
         else:
             shown.append(_plain(raw))
     return tuple(shown)

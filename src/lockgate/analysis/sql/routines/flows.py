@@ -23,7 +23,7 @@ from lockgate.analysis.sql.reading import Node, Reader, Reading, qualified, stri
 from lockgate.analysis.sql.routines.bodies import Mention, Source, Step, mentions_of, source_of
 from lockgate.analysis.sql.routines.calls import Call, calls_of, named, parts_of
 from lockgate.analysis.sql.routines.plpgsql import Unreadable
-from lockgate.analysis.sql.routines.verdicts import Verdicts
+from lockgate.analysis.sql.routines.verdicts import QUERY, Verdicts
 
 _WRITES: Final = frozenset(("InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt", "CreateTableAsStmt"))
 _NOT_DECIDING: Final = frozenset(("targetList", "valuesLists", "relation", "returningList"))
@@ -38,8 +38,6 @@ _STORES: Final = frozenset((
 """Functions that keep a value where anybody can ask for it: a setting, a sequence, the number of a lock (pg_locks) or
 of a large object (pg_largeobject_metadata)."""
 _STEPS_ON: Final = "nextval"
-_QUOTES: Final = "current_query"
-"""What a client has sent: values that it writes into protected columns stand in it."""
 _IN_SESSION: Final = frozenset((
     "AlterSeqStmt", "CommentStmt", "CopyStmt", "DeclareCursorStmt", "PrepareStmt", "VariableSetStmt"))
 """Statements whose rows or effect anybody can ask for afterwards."""
@@ -93,11 +91,6 @@ def spread_of(trigger: Trigger, names: frozenset[str], catalogue: Catalogue, ver
         for routine in called.routines:
             whole.visit(routine, frozenset(), None, arguments=True)
     return spread
-
-
-def quotes(reading: Reading) -> bool:
-    """Whether it asks for the text that a client has sent."""
-    return any(name == _QUOTES for _, name in reading.functions)
 
 
 def _condition(trigger: Trigger, catalogue: Catalogue) -> Iterator[Call]:
@@ -248,7 +241,7 @@ class _Flow:
         columns of relations that the statement around it reads."""
         part = self.taken.of(tree)
         names, is_any = self._protected_in(tree)
-        if is_any or (self.is_blurred and part.mentions) or _QUOTES in part.functions:
+        if is_any or (self.is_blurred and part.mentions) or QUERY in part.functions:
             return True
         names |= among
         if any(self._is_tainted(mention, names) for mention in part.mentions):

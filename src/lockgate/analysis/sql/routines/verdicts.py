@@ -39,7 +39,7 @@ _UTILITIES: Final = frozenset((
 """Utility statements that a routine may run on relations that are not protected."""
 _QUIET: Final = frozenset(("select", "empty", "explain", "show"))
 _ROW_NAMES: Final = frozenset(("excluded", "new", "old"))
-_QUERY: Final = "current_query"
+QUERY: Final = "current_query"
 """The one admitted function that gives the text of the statement that runs."""
 _WORD: Final = re.compile(r"\w+")
 _SYSTEM_COLUMNS: Final = frozenset(("ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"))
@@ -120,7 +120,7 @@ class Verdicts:
     def quotes(self, reading: Reading) -> bool:
         """Whether the statement's own text may become a value: `current_query` is called in it, in a view or routine
         that it uses or in what its changes set in motion, or what runs there is not known."""
-        if _names_query(reading):
+        if asks_for_text(reading):
             return True
         roots: list[Call | int] = list(calls_of(reading, self._catalogue))
         for use in reading.uses:
@@ -138,7 +138,7 @@ class Verdicts:
                 if isinstance(node, int):
                     continue
                 closure = closure_of(node, self._catalogue)
-                if closure.opaque is not None or any(_names_query(body.reading) for body in closure.bodies):
+                if closure.opaque is not None or any(asks_for_text(body.reading) for body in closure.bodies):
                     return True
                 for body in closure.bodies:
                     if any(relation.definition is not None and self._view_quotes(relation, roots)
@@ -152,7 +152,7 @@ class Verdicts:
         stack = [view]
         while stack:
             for word in _WORD.findall(stack.pop().definition or ""):
-                if word == _QUERY:
+                if word == QUERY:
                     return True
                 if word in self._catalogue.functions:
                     call = named(None, word, self._catalogue)
@@ -353,5 +353,6 @@ def _infers(target: Target, names: frozenset[str]) -> bool:
     return target.kind == "merge" or target.names_constraint or not names.isdisjoint(target.infer)
 
 
-def _names_query(reading: Reading) -> bool:
-    return any(name == _QUERY for _, name in reading.functions)
+def asks_for_text(reading: Reading) -> bool:
+    """Whether it asks for the text that a client has sent."""
+    return any(name == QUERY for _, name in reading.functions)
