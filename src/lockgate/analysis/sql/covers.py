@@ -11,11 +11,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from typing import TypeVar
 
 import re2
 
 from lockgate.analysis.sql.catalogue import Column, Relation
 from lockgate.model import ColumnMask, KeyScope, MaskMethod, Predicates
+
+K = TypeVar("K")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +88,16 @@ def direct_covers(masks: Iterable[ColumnMask], relation: Relation, known: KnownC
     for mask in masks:
         for column in relation.columns:
             if is_named(mask, relation, column, known):
-                cover = cover_of(mask)
-                before = found.get(column.number)
-                found[column.number] = cover if before is None else before | cover
+                put(found, column.number, cover_of(mask))
     return found
+
+
+def put(table: dict[K, Cover], key: K, cover: Cover) -> bool:
+    """Composes a cover with what is known under a key; whether something new is known then."""
+    before = table.get(key)
+    after = cover if before is None else before | cover
+    table[key] = after
+    return after != before
 
 
 class KnownColumns:

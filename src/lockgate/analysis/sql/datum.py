@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from lockgate.analysis.sql.literals import literal_places
 from lockgate.analysis.sql.parser import nodes, parse_trees
-from lockgate.analysis.sql.placement import assignments, literal_of, parts, rows
+from lockgate.analysis.sql.placement import assignments, choices, literal_of, parts, rows
 
 Node = dict[str, Any]
 
@@ -161,17 +161,15 @@ class _Found:
 
 
 def _pieces(node: Node) -> Sequence[Node]:
+    found = choices(node)
+    if found:
+        return found
     if "TypeCast" in node or "CollateClause" in node:
         return [(node.get("TypeCast") or node.get("CollateClause") or {}).get("arg", {})]
     if "A_ArrayExpr" in node:
         return list(node["A_ArrayExpr"].get("elements", ()))
     if "RowExpr" in node:
         return list(node["RowExpr"].get("args", ()))
-    if "CoalesceExpr" in node:
-        return list(node["CoalesceExpr"].get("args", ()))
-    if "CaseExpr" in node:
-        case = node["CaseExpr"]
-        return [*(one.get("CaseWhen", {}).get("result", {}) for one in case.get("args", ())), case.get("defresult", {})]
     if "FuncCall" in node:
         name = node["FuncCall"]["funcname"][-1].get("String", {}).get("sval", "")
         return list(node["FuncCall"].get("args", ())) if name in _KEPT else ()

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from lockgate.analysis.sql.catalogue import Catalogue, Column, Relation
 from lockgate.analysis.sql.code import Name, Routine, Trigger
-from lockgate.analysis.sql.covers import Cover, direct_covers
+from lockgate.analysis.sql.covers import Cover, direct_covers, put
 from lockgate.analysis.sql.definitions import definition_of
 from lockgate.analysis.sql.lineage import tainted_outputs
 from lockgate.analysis.sql.reading import Reading
@@ -148,7 +148,7 @@ class _Closure:
             changed = (self._inherit() | self._generate() | self._compose() | self._partitions() | self._all_views(views)
                        | self._all_triggers() | self._defaults() | self._refer() | self._expressions())
         for place, cover in self.derived.items():
-            kept[place] = cover if place not in kept else kept[place] | cover
+            put(kept, place, cover)
         for oid in labels.covers:
             labels.reach.setdefault(oid, Reach.MASKED)
         labels.pairs = frozenset((oid, number) for oid, found in labels.protected.items() for number in found)
@@ -162,12 +162,7 @@ class _Closure:
     def _add(self, oid: int, number: int, cover: Cover, spliced: bool) -> bool:
         changed = False
         for table in (self.labels.protected, self.labels.covers) if spliced else (self.labels.protected,):
-            found = table.setdefault(oid, {})
-            before = found.get(number)
-            after = cover if before is None else before | cover
-            if after != before:
-                found[number] = after
-                changed = True
+            changed |= put(table.setdefault(oid, {}), number, cover)
         return changed
 
     def _inherit(self) -> bool:
@@ -259,8 +254,7 @@ class _Closure:
 
     def _fills(self, oid: int, number: int, cover: Cover) -> bool:
         """A column of a table that code, or a foreign key, fills."""
-        before = self.derived.get((oid, number))
-        self.derived[oid, number] = cover if before is None else before | cover
+        put(self.derived, (oid, number), cover)
         return self._add(oid, number, cover, True)
 
     def _carried(self, routine: Routine) -> None:
@@ -328,14 +322,16 @@ class _Closure:
         """Whether it asks for what a client has sent: the values that statements write stand in it."""
         if trigger.function not in self.quoting:
             call = named(*trigger.function, self.catalogue)
-            self.quoting[trigger.function] = call is not None and any(
-                asks_for_text(body.reading) for body in closure_of(call, self.catalogue).bodies)
+            self.quoting[trigger.function] = call is not None and self._asks(call)
         return self.quoting[trigger.function] and bool(self.labels.covers)
 
     def _shows(self, routine: Routine) -> bool:
         """Whether an expression gives what may be a protected value."""
-        return self.verdicts.of_routine(routine).shows or (bool(self.labels.covers) and any(
-            asks_for_text(body.reading) for body in closure_of(Call(routine.name, (routine,)), self.catalogue).bodies))
+        return self.verdicts.of_routine(routine).shows or (
+            bool(self.labels.covers) and self._asks(Call(routine.name, (routine,))))
+
+    def _asks(self, call: Call) -> bool:
+        return any(asks_for_text(body.reading) for body in closure_of(call, self.catalogue).bodies)
 
     def _expressions(self) -> bool:
         """Columns that functions of checks, indexes, policies and domains fill from the rows that they are given."""
@@ -389,10 +385,7 @@ class _Closure:
             if relation.kind != "v":
                 changed |= self._fills(relation.oid, written.number, cover)
                 continue
-            handed = self.handed.setdefault(relation.oid, {})
-            before = handed.get(written.number)
-            handed[written.number] = cover if before is None else before | cover
-            changed |= handed[written.number] != before
+            changed |= put(self.handed.setdefault(relation.oid, {}), written.number, cover)
             stack += self._below(relation, written)
         return changed
 

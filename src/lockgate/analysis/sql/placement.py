@@ -227,6 +227,15 @@ def rows(select: Node) -> Iterator[list[Node]]:
         yield [item.get("ResTarget", {}).get("val", {}) for item in select["targetList"]]
 
 
+def choices(node: Node) -> list[Node]:
+    """The expressions of which a COALESCE or CASE gives one."""
+    if "CoalesceExpr" in node:
+        return list(node["CoalesceExpr"].get("args", ()))
+    case = node.get("CaseExpr")
+    return [] if case is None else [
+        *(one.get("CaseWhen", {}).get("result", {}) for one in case.get("args", ())), case.get("defresult", {})]
+
+
 class _Sources:
     """What the columns of a statement's sub-selects may hold, by the column's name alone: more than they do."""
 
@@ -282,11 +291,9 @@ def _inside(node: Node) -> list[Node | str]:
         node = (node.get("TypeCast") or node.get("CollateClause") or {}).get("arg", {})
     if "ColumnRef" in node:
         return [_names(node["ColumnRef"])[-1]]
-    if "CoalesceExpr" in node:
-        return list(node["CoalesceExpr"].get("args", ()))
-    if "CaseExpr" in node:
-        case = node["CaseExpr"]
-        return [*(one.get("CaseWhen", {}).get("result", {}) for one in case.get("args", ())), case.get("defresult", {})]
+    found = choices(node)
+    if found:
+        return [*found]
     if "SubLink" in node and node["SubLink"].get("subLinkType") == "EXPR_SUBLINK":
         select = node["SubLink"].get("subselect", {}).get("SelectStmt", {})
         return [value for part in parts(select) for row in rows(part) for value in row[:1]]

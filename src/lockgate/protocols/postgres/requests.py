@@ -23,6 +23,7 @@ from lockgate.analysis.sql import (
     replaced,
     settings_of,
 )
+from lockgate.govern.masking.column_types import NUMERIC_OID
 from lockgate.govern.masking.constants import is_constant
 from lockgate.govern.masking.copying import CopyFormat, CopyMask
 from lockgate.govern.masking.requests import ContentCheck, is_json
@@ -35,7 +36,6 @@ from lockgate.protocols.postgres.operations import Seen
 from lockgate.protocols.postgres.sessionmasks import SessionMasks
 from lockgate.protocols.postgres.values import read_value
 
-NUMERIC: Final = 1700
 _NAME: Final = 19
 _WHOLE: Final = frozenset((0, 25, 705, 1042, 1043))
 """Types of a parameter that hold a text as it is: not said, text, unknown, and character types, which have no length here."""
@@ -86,7 +86,7 @@ class Intake:
                 continue
             for one in placed:
                 self._refuse_constant(one, literal.value)
-            new = self._looked_at(data, NUMERIC if literal.is_number else 0, index, binary=False)
+            new = self._looked_at(data, NUMERIC_OID if literal.is_number else 0, index, binary=False)
             if new is not data:
                 changes.append((literal, None if new is None else new.decode("utf-8", "replace")))
         self._settings(text, {literal.value for literal in constants})
@@ -182,7 +182,7 @@ class Intake:
             return value
         if not self._is_at(place, self._seen.data.data):
             self.refusal = self.refusal or _NOT_DATA
-        return new if binary or (oid and oid != NUMERIC) else self._fitting(value, new, place)
+        return new if binary or (oid and oid != NUMERIC_OID) else self._fitting(value, new, place)
 
     @staticmethod
     def _is_at(place: int, uses: Uses) -> bool:
