@@ -26,6 +26,7 @@ from lockgate.app.configuration import (
     refuse_problems,
     rows_for,
 )
+from lockgate.app.housekeeping import Chore, keep_house
 from lockgate.app.reload import Reloader
 from lockgate.app.status import Status
 from lockgate.audit.log import AuditLog
@@ -233,6 +234,11 @@ class Gateway:
         self._serving = self.tasks.create_task(self._server.serve(sockets=control))
         announce(f"control: http://{control[0].getsockname()[0]}:{control[0].getsockname()[1]}")
         self._chores = [self.tasks.create_task(self._chore()), self.tasks.create_task(reloader.watch())]
+        self._chores += [self.tasks.create_task(keep_house(chore, self.counters)) for chore in self.chores()]
+
+    def chores(self) -> list[Chore]:
+        """What the settings ask for beside the requests."""
+        return []
 
     def _on_signals(self, reloader: Reloader) -> None:
         loop = asyncio.get_running_loop()

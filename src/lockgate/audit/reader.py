@@ -9,16 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
-import apsw
 import orjson
 
 from lockgate.audit.commitment import KEY_SIZE, unseal, verify_commitment
 from lockgate.audit.entry import parse
-from lockgate.audit.failures import MalformedEntry, Undisclosed
-from lockgate.audit.storage.sqlite import FILE, open_read_only
+from lockgate.audit.failures import MalformedEntry
+from lockgate.audit.storage.sqlite import open_source
 from lockgate.errors import AuditError
 
 Record = dict[str, Any]
@@ -100,39 +98,27 @@ class Reader:
     """An open log, read-only. A context manager; every method may raise `AuditError`."""
 
     def __init__(self, folder: Path) -> None:
-        path = folder / FILE
-        if not path.is_file():
-            raise AuditError(f"{folder}: there is no audit log here",
-                             advice="give the gateway's state folder with --state")
-        try:
-            self._connection = open_read_only(path)
-            self._connection.execute("BEGIN")
-        except apsw.Error as error:
-            raise AuditError(f"{path}: cannot be read: {error}", advice="run `lockgate audit verify`") from None
+        self._source = open_source(folder)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._connection.close(True)
+    def __exit__(self, *_: object) -> None:
+        self._source.__exit__()
 
     # ------------------------------------------------------------ entries
 
     def entry(self, index: int) -> tuple[Entry, Payload]:
         """One entry with its payload."""
-        for entry in self._entries("WHERE idx = ?", (index,)):
+        for entry in self._entries(index, index):
             return entry, self.payload(entry)
         raise AuditError(f"the log has no entry {index}")
 
-    def _entries(self, where: str, bindings: tuple[object, ...]) -> Iterator[Entry]:
-        # `where` is one of this module's own constants; values are always bound.
-        statement = f"SELECT idx, hash, leaf FROM entries {where} ORDER BY idx"  # noqa: S608
+    def _entries(self, first: int = 0, last: int | None = None, *containing: bytes) -> Iterator[Entry]:
         try:
-            for index, digest, leaf in self._connection.execute(statement, bindings):
+            for index, digest, leaf in self._source.leaves(first, last, containing):
                 yield Entry(int(index), bytes(digest).hex(), parse(bytes(leaf)))
-        except (apsw.Error, MalformedEntry, TypeError, ValueError) as error:
+        except (MalformedEntry, TypeError, ValueError) as error:
             raise AuditError(f"the log is damaged: {error}", advice="run `lockgate audit verify`") from None
 
     def payload(self, entry: Entry) -> Payload:
@@ -143,15 +129,13 @@ class Reader:
         if "kept" in said:
             return Payload("not kept")
         try:
-            secret = self._connection.execute(
-                "SELECT secret FROM payload_keys WHERE idx = ?", (entry.index,)).get
-            sealed = self._connection.execute("SELECT sealed FROM payloads WHERE idx = ?", (entry.index,)).get
+            secret, sealed = self._source.kept(entry.index)
             if secret is None or sealed is None:
                 return Payload("erased or missing")
             content = unseal(bytes(secret)[:KEY_SIZE], bytes(sealed))
             verify_commitment(said["commitment"], bytes(secret)[KEY_SIZE:], content)
             return Payload("open", orjson.loads(content))
-        except (apsw.Error, Undisclosed, orjson.JSONDecodeError, TypeError, ValueError):
+        except (AuditError, orjson.JSONDecodeError, TypeError, ValueError):
             return Payload("damaged")
 
     # ------------------------------------------------------------ sessions
@@ -160,7 +144,7 @@ class Reader:
         """All sessions that match, oldest first, without their statements."""
         wanted = wanted or Wanted()
         found: dict[str, SessionView] = {}
-        for entry in self._entries("WHERE instr(leaf, ?)", (b'"sid":',)):
+        for entry in self._entries(0, None, b'"sid":'):
             record = entry.record
             kind, sid = record["type"], record.get("sid", "")
             if kind == "session_begin":
@@ -175,11 +159,10 @@ class Reader:
 
     def session(self, prefix: str) -> SessionView:
         """One session in full, by its id or the beginning of it."""
-        first, last, sid = self._find(prefix)
+        first, last, sid = self._source.session(prefix)
         view: SessionView | None = None
         by_number: dict[int, StatementView] = {}
-        where = "WHERE idx >= ? AND idx <= ? AND instr(leaf, ?)"
-        for entry in self._entries(where, (first, last, f'"sid":"{sid}"'.encode())):
+        for entry in self._entries(first, last, f'"sid":"{sid}"'.encode()):
             record = entry.record
             kind = record["type"]
             if kind == "session_begin":
@@ -205,27 +188,11 @@ class Reader:
                              advice="run `lockgate audit verify`")
         return view
 
-    def _find(self, prefix: str) -> tuple[int, int, str]:
-        try:
-            rows = self._connection.execute(
-                "SELECT first, coalesce(last, 9223372036854775807), sid FROM sessions"
-                " WHERE substr(sid, 1, ?) = ? ORDER BY first LIMIT 3", (len(prefix), prefix),
-            ).fetchall()
-        except (apsw.Error, UnicodeDecodeError) as error:
-            raise AuditError(f"the log is damaged: {error}", advice="run `lockgate audit verify`") from None
-        exact = [row for row in rows if row[2] == prefix] or rows
-        if not prefix or not exact:
-            raise AuditError(f"no session begins with {prefix!r}", advice="`lockgate session list` names them")
-        if len(exact) > 1:
-            raise AuditError(f"several sessions begin with {prefix!r}", advice="give more of the id")
-        found: Any = exact[0]
-        return int(found[0]), int(found[1]), str(found[2])
-
     def _reviews(self, ticket: str) -> list[tuple[Record, Payload]]:
         """What people said about a ticket, wherever in the log."""
         found = []
         marker = b'"ticket":' + orjson.dumps(ticket)
-        for entry in self._entries("WHERE instr(leaf, ?) AND instr(leaf, ?)", (marker, b'"type":"review')):
+        for entry in self._entries(0, None, marker, b'"type":"review'):
             data = entry.record.get("data")
             if isinstance(data, dict) and data.get("ticket") == ticket:
                 found.append((entry.record, self.payload(entry)))

@@ -12,8 +12,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import apsw
-
 from lockgate.audit import leaves
 from lockgate.audit.checkpoint import Checkpoint, Signer, open_note
 from lockgate.audit.commitment import KEY_SIZE, commit, fresh_secrets, seal
@@ -21,9 +19,8 @@ from lockgate.audit.entry import VERSION, parse
 from lockgate.audit.failures import MalformedEntry, Poisoned, Tampered, UntrustedNote
 from lockgate.audit.leaves import Draft
 from lockgate.audit.ledger import Ledger, Session
-from lockgate.audit.storage.sqlite import Batch, Head, SqliteStore
+from lockgate.audit.storage.contract import Batch, Head, Store
 from lockgate.audit.tree import Frontier, leaf_hash
-from lockgate.errors import AuditError
 
 PAYLOAD_LIMIT: Final = 4 * 1024 * 1024
 """Longer payloads are committed to but not kept; their leaf says so (``kept: false``)."""
@@ -42,7 +39,7 @@ _PLACE: Final = frozenset({"v", "node", "index", "time", "clock", "sid", "sseq",
 class Writer:
     """The only place where entries come into being. `node` is this process's opaque id."""
 
-    def __init__(self, store: SqliteStore, signer: Signer, node: str, payload_limit: int) -> None:
+    def __init__(self, store: Store, signer: Signer, node: str, payload_limit: int) -> None:
         self._store = store
         self._signer = signer
         self._node = node
@@ -147,10 +144,7 @@ class Writer:
         frontier = self._frontier
         checkpoint = Checkpoint(self._signer.verifier.name, frontier.size, frontier.root())
         head = Head(frontier.size, self._epoch, frontier.to_bytes(), self._signer.sign(checkpoint))
-        try:
-            self._store.commit(batch, self._head, head)
-        except (apsw.Error, OSError) as error:
-            raise AuditError(f"the audit log cannot be written: {error}") from None
+        self._store.commit(batch, self._head, head)
         self._head = head
 
     def _append(

@@ -11,15 +11,15 @@ epoch: a second writer, or a file exchanged underneath, fails the commit instead
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import apsw
 
 from lockgate.audit.failures import Poisoned
 from lockgate.audit.storage.checkpointer import Checkpointer
+from lockgate.audit.storage.contract import Batch, Head
 from lockgate.errors import AuditError
 
 FILE: Final = "log.db"
@@ -28,6 +28,7 @@ _FIXED_WAL_RESET: Final = (3, 51, 3)   # sqlite.org/wal.html#walresetbug: fixed 
 _BUSY_MS: Final = 30_000
 _CHUNKS: Final = (256, 64, 16, 4, 1)
 _HISTORY: Final = 256                  # entries between two checkpoints that are kept for good
+_LAST: Final = 2**63 - 1
 
 SCHEMA: Final = {
     "checkpoints": "CREATE TABLE checkpoints(size INTEGER PRIMARY KEY, note TEXT NOT NULL) STRICT",
@@ -40,27 +41,6 @@ SCHEMA: Final = {
     "sessions": "CREATE TABLE sessions(sid TEXT PRIMARY KEY, first INTEGER NOT NULL, last INTEGER)"
                 " STRICT, WITHOUT ROWID",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """Where the log stands. `note` is the signed checkpoint, empty before the first commit."""
-
-    size: int
-    epoch: int
-    frontier: bytes
-    note: str
-
-
-@dataclass(slots=True)
-class Batch:
-    """What one transaction adds. Row shapes are the tables'."""
-
-    entries: list[tuple[int, bytes, bytes]] = field(default_factory=list)
-    payloads: list[tuple[int, bytes]] = field(default_factory=list)
-    keys: list[tuple[int, bytes]] = field(default_factory=list)
-    begun: list[tuple[str, int]] = field(default_factory=list)
-    ended: list[tuple[int, str]] = field(default_factory=list)
 
 
 class SqliteStore:
@@ -109,7 +89,13 @@ class SqliteStore:
         return read_head(self.connection)
 
     def commit(self, batch: Batch, old: Head, new: Head) -> None:
-        """Add the batch durably, or raise (`apsw.Error`, `Poisoned`); what is stored then is unknown."""
+        """Add the batch durably, or raise `AuditError`; what is stored then is unknown."""
+        try:
+            self._commit(batch, old, new)
+        except (apsw.Error, OSError) as error:
+            raise AuditError(f"the audit log cannot be written: {error}") from None
+
+    def _commit(self, batch: Batch, old: Head, new: Head) -> None:
         cursor = self.connection.cursor()
         cursor.execute("BEGIN IMMEDIATE")
         _insert(cursor, "entries", 3, batch.entries)
@@ -118,6 +104,9 @@ class SqliteStore:
         _insert(cursor, "sessions(sid, first)", 2, batch.begun)
         for row in batch.ended:
             cursor.execute("UPDATE sessions SET last = ? WHERE sid = ?", row)
+        for first, last in batch.destroyed:
+            cursor.execute("DELETE FROM payload_keys WHERE idx BETWEEN ? AND ?", (first, last))
+            cursor.execute("DELETE FROM payloads WHERE idx BETWEEN ? AND ?", (first, last))
         if new.size - self._kept >= _HISTORY:
             cursor.execute("INSERT INTO checkpoints VALUES (?, ?)", (new.size, new.note))
             self._kept = new.size
@@ -230,3 +219,100 @@ def open_read_only(path: Path) -> apsw.Connection:
             raise
         connection = apsw.Connection(f"{uri}?immutable=1", flags=flags)
     return connection
+
+
+class SqliteSource:
+    """A snapshot of one file (`contract.Source`), taken when it is opened."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self.connection = open_read_only(path)
+        except apsw.Error as error:
+            raise AuditError(f"{path}: cannot be read: {error}", advice="run `lockgate audit verify`") from None
+        try:
+            self.connection.execute("BEGIN")
+            meta = dict(self.connection.execute("SELECT name, value FROM meta"))
+            self.origin = bytes(meta["origin"]).decode()
+            self.pseudonyms = bytes(meta["pseudonyms"])
+        except (apsw.Error, KeyError, ValueError, TypeError) as error:
+            self.connection.close(True)
+            raise _damaged(error) from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.connection.close(True)
+
+    def head(self) -> Head:
+        """The head of the snapshot."""
+        try:
+            return read_head(self.connection)
+        except apsw.Error as error:
+            raise _damaged(error) from None
+
+    def leaves(
+        self, first: int = 0, last: int | None = None, containing: tuple[bytes, ...] = (),
+    ) -> Iterator[tuple[int, bytes, bytes]]:
+        """Rows (index, leaf hash, leaf) from `first` to `last` included, in order; only leaves that contain
+        each of these strings.
+        """
+        yield from self._rows("SELECT idx, hash, leaf FROM entries WHERE idx BETWEEN ? AND ?"  # noqa: S608
+                              + " AND instr(leaf, ?)" * len(containing) + " ORDER BY idx",
+                              first, _LAST if last is None else last, *containing)
+
+    def hashes(self, first: int = 0, last: int | None = None) -> Iterator[bytes]:
+        """Leaf hashes from `first` to `last` included, in order."""
+        for (digest,) in self._rows("SELECT hash FROM entries WHERE idx BETWEEN ? AND ? ORDER BY idx",
+                                    first, _LAST if last is None else last):
+            yield digest
+
+    def note(self, size: int) -> str | None:
+        """The checkpoint that is kept of exactly this size, or None."""
+        for (note,) in self._rows("SELECT note FROM checkpoints WHERE size = ?1 UNION ALL"
+                                  " SELECT note FROM head WHERE size = ?1", size):
+            return str(note)
+        return None
+
+    def kept(self, index: int) -> tuple[bytes | None, bytes | None]:
+        """Key ‖ salt and the sealed payload of an entry; None for what is not there."""
+        for secret, sealed in self._rows("SELECT (SELECT secret FROM payload_keys WHERE idx = ?1),"
+                                         " (SELECT sealed FROM payloads WHERE idx = ?1)", index):
+            return secret, sealed
+        return None, None
+
+    def session(self, prefix: str) -> tuple[int, int | None, str]:
+        """First and last index (None while it is open) and id of the one session whose id begins so."""
+        rows = list(self._rows("SELECT first, last, sid FROM sessions WHERE substr(sid, 1, ?) = ?"
+                               " ORDER BY first LIMIT 3", len(prefix), prefix))
+        found = [row for row in rows if row[2] == prefix] or rows
+        if not prefix or not found:
+            raise AuditError(f"no session begins with {prefix!r}", advice="`lockgate session list` names them")
+        if len(found) > 1:
+            raise AuditError(f"several sessions begin with {prefix!r}", advice="give more of the id")
+        first, last, sid = found[0]
+        return first, last, sid
+
+    def sessions(self, first: int = 0, last: int | None = None) -> Iterator[tuple[str, int, int | None]]:
+        """Sessions (id, first, last) that have records between two indices, in the order of their beginning."""
+        yield from self._rows("SELECT sid, first, last FROM sessions WHERE first <= ? AND coalesce(last, ?) >= ?"
+                              " ORDER BY first", _LAST if last is None else last, _LAST, first)
+
+    def _rows(self, statement: str, *bindings: object) -> Iterator[Any]:
+        try:
+            yield from self.connection.execute(statement, bindings)
+        except (apsw.Error, ValueError) as error:
+            raise _damaged(error) from None
+
+
+def _damaged(error: object) -> AuditError:
+    return AuditError(f"the log is damaged: {error}", advice="run `lockgate audit verify`")
+
+
+def open_source(folder: Path) -> SqliteSource:
+    """A snapshot of the log in a folder. Raises `AuditError` where there is none."""
+    path = folder / FILE
+    if not path.is_file():
+        raise AuditError(f"{folder}: there is no audit log here",
+                         advice="give the gateway's state folder with --state")
+    return SqliteSource(path)

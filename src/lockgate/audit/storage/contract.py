@@ -1,0 +1,108 @@
+"""What a store of the log is, whatever database it is in: how a batch is committed, how it is read.
+
+A store offers one transaction for a batch and the head that it leads to, guarded by compare-and-swap
+on size and epoch. Everything else that people see (tiles, packages, exports) is derived from a
+`Source`, a read-only snapshot, and can be made again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol, Self
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where the log stands. `note` is the signed checkpoint, empty before the first commit."""
+
+    size: int
+    epoch: int
+    frontier: bytes
+    note: str
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one transaction adds. Row shapes are the tables'."""
+
+    entries: list[tuple[int, bytes, bytes]] = field(default_factory=list)
+    payloads: list[tuple[int, bytes]] = field(default_factory=list)
+    keys: list[tuple[int, bytes]] = field(default_factory=list)
+    begun: list[tuple[str, int]] = field(default_factory=list)
+    ended: list[tuple[int, str]] = field(default_factory=list)
+    destroyed: list[tuple[int, int]] = field(default_factory=list)
+    """Ranges of entries, both ends included, whose payloads and keys are destroyed by this batch."""
+
+
+class Store(Protocol):
+    """The writer's side. Used by one thread at a time."""
+
+    pseudonyms: bytes
+    """The key of the principals in this log's leaves."""
+
+    def head(self) -> Head:
+        """The head as stored."""
+
+    def commit(self, batch: Batch, old: Head, new: Head) -> None:
+        """Add the batch durably, or raise `AuditError`; what is stored then is unknown."""
+
+    def leaves(self) -> Iterator[tuple[Any, Any, Any]]:
+        """Every stored row (index, hash, leaf) in order."""
+
+    def resume_history(self) -> None:
+        """Continue the spacing of kept checkpoints where the store left off."""
+
+    def finish(self) -> None:
+        """Everything is written: leave the store as readers like it best."""
+
+    def close(self) -> None:
+        """Let go of the store. What was not committed is not in it. Idempotent."""
+
+
+class Source(Protocol):
+    """The reader's side: one snapshot, which a running gateway does not change. A context manager.
+
+    Types are whatever the store holds; `entry.parse` and the verifier check them. Every method may
+    raise `AuditError`.
+    """
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    @property
+    def origin(self) -> str:
+        """The log's name."""
+
+    @property
+    def pseudonyms(self) -> bytes:
+        """The key of the principals, for whoever may turn a name into a principal."""
+
+    def head(self) -> Head:
+        """The head of the snapshot."""
+
+    def leaves(
+        self, first: int = 0, last: int | None = None, containing: tuple[bytes, ...] = (),
+    ) -> Iterator[tuple[int, bytes, bytes]]:
+        """Rows (index, leaf hash, leaf) from `first` to `last` included, in order; only leaves that contain
+        each of these strings.
+        """
+
+    def hashes(self, first: int = 0, last: int | None = None) -> Iterator[bytes]:
+        """Leaf hashes from `first` to `last` included, in order."""
+
+    def note(self, size: int) -> str | None:
+        """The checkpoint that is kept of exactly this size, or None."""
+
+    def kept(self, index: int) -> tuple[bytes | None, bytes | None]:
+        """Key ‖ salt and the sealed payload of an entry; None for what is not there."""
+
+    def session(self, prefix: str) -> tuple[int, int | None, str]:
+        """First and last index (None while it is open) and id of the one session whose id begins so.
+
+        Raises `AuditError` where there is none, or more than one.
+        """
+
+    def sessions(self, first: int = 0, last: int | None = None) -> Iterator[tuple[str, int, int | None]]:
+        """Sessions (id, first, last) that have records between two indices, in the order of their beginning."""
