@@ -111,7 +111,8 @@ class Gateway:
 
         self.audit = AuditLog.open(
             folder / "audit", origin=audit.origin, dispatch=dispatch, queue=audit.queue, clock=self.clock,
-            apart=True, facts={"config": loaded.config_hash, "policy": loaded.policy_hash, "mode": audit.mode},
+            apart=True, signer=None if audit.signer is None else audit.signer.terms(),
+            facts={"config": loaded.config_hash, "policy": loaded.policy_hash, "mode": audit.mode},
         )
         stack.callback(self._close_audit)
         engine = open_database(folder)

@@ -15,6 +15,8 @@ from lockgate.audit.failures import Tampered
 from lockgate.audit.leaves import is_refused
 from lockgate.audit.tree import Frontier
 
+LAGS: Final = "apart"
+"""What `node_start` says of a signer that signs behind the commit."""
 _NODE_TYPES: Final = frozenset({"node_start", "node_stop", "heartbeat"})
 
 
@@ -58,6 +60,10 @@ class Ledger:
         self.last_time = 0
         self.sessions = 0
         self.intents = 0
+        self.rotations: list[tuple[int, str, str]] = []
+        """Changes of the log's key: index, old and new verifier key."""
+        self.lags = False
+        """Whether whoever opened the log last has a signer that may be behind the entries."""
         self._tickets: dict[str, _Ticket] = {}
 
     def take(self, index: int, record: Mapping[str, Any], leaf_hash: bytes) -> None:
@@ -72,6 +78,8 @@ class Ledger:
         kind = record["type"]
         if kind in _NODE_TYPES:
             self._node(index, kind, record)
+        elif kind == "key_rotate":
+            self._rotate(index, record)
         elif kind == "review_request":
             self._review_request(index, record)
         elif kind == "review":
@@ -91,8 +99,18 @@ class Ledger:
                     f"the log was opened {self.starts} times, the entry says {record['epoch']}",
                     index=index, check="epoch",
                 )
+            data = record.get("data")
+            self.lags = isinstance(data, dict) and data.get("signer") == LAGS
         elif not self.starts:
             raise Tampered("the log does not begin with node_start", index=index, check="epoch")
+
+    def _rotate(self, index: int, record: Mapping[str, Any]) -> None:
+        old, new = (record["data"].get(name) for name in ("old", "new"))
+        if "sid" in record or type(old) is not str or type(new) is not str:
+            raise Tampered("a change of keys does not name two keys", index=index, check="rotation")
+        if self.rotations and self.rotations[-1][2] != old:
+            raise Tampered("a change of keys is not by the key that was in use", index=index, check="rotation")
+        self.rotations.append((index, old, new))
 
     # ------------------------------------------------------------ sessions
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import threading
 import time
 from collections import deque
@@ -28,9 +27,9 @@ from lockgate.audit.apart.link import Link
 from lockgate.audit.entry import is_opaque, require_type
 from lockgate.audit.failures import Overload, Poisoned, UnknownSession
 from lockgate.audit.leaves import Draft
-from lockgate.audit.opening import lock_folder, published, reopening
-from lockgate.audit.storage.sqlite import FILE, SqliteStore
-from lockgate.audit.writer import PAYLOAD_LIMIT, Writer
+from lockgate.audit.opening import Recovered, lock_folder, recover, reopening
+from lockgate.audit.signing.opening import Settings
+from lockgate.audit.writer import PAYLOAD_LIMIT
 from lockgate.errors import AuditError
 from lockgate.model import Event, Intent, Outcome, SessionStart
 
@@ -62,6 +61,10 @@ class _Committer(Protocol):
     def prepare(self, sid: str | None, number: int, now: float, value: object) -> tuple[Any, int]: ...
 
     def commit(self, items: Sequence[Any]) -> None: ...
+
+    def settle(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class _Files(Protocol):
@@ -132,13 +135,15 @@ class AuditLog:
         clock: Clock | None = None,
         facts: Mapping[str, str | int | bool | None] | None = None,
         payload_limit: int = PAYLOAD_LIMIT,
+        signer: Settings | None = None,
         apart: bool = False,
         vfs: str | None = None,
     ) -> AuditLog:
         """Check the whole log, close what a crash left open, and accept records.
 
         With `apart` a process of its own writes; `vfs` is for a log that is written by this one.
-        `facts` go into `node_start` (configuration and policy hash, audit mode). Raises `AuditError`
+        `facts` go into `node_start` (configuration and policy hash, audit mode); `signer` says who signs
+        (`signing.opening`), the key file in the folder by default. Raises `AuditError`
         where the log is locked, unreadable or has been altered (`Tampered` names the first bad entry).
         """
         clock = clock or SystemClock()
@@ -147,21 +152,21 @@ class AuditLog:
             lock = lock_folder(folder / "lock")
         except OSError as error:
             raise AuditError(f"{folder}: {error.strerror}", advice="make the state folder writable") from None
-        store: SqliteStore | None = None
+        recovered: Recovered | None = None
         try:
-            signer = keys.load_or_create(folder, origin, may_create=not (folder / FILE).exists())
-            store = SqliteStore.open(folder / FILE, origin=origin, fresh_key=secrets.token_bytes(32), vfs=vfs)
-            writer = Writer(store, signer, secrets.token_hex(8), payload_limit)
-            crashed = writer.recover(published(folder / keys.CHECKPOINT_FILE))
-            writer.commit(reopening(crashed, clock.now(), writer.epoch, facts or {}))
+            recovered = recover(folder, origin, signer or {}, payload_limit, vfs)
+            writer, store = recovered.writer, recovered.store
+            writer.commit(reopening(recovered, clock.now(), facts or {}))
+            writer.settle()
             if apart:
-                store.close()
-                link = Link.start(writer.terms(folder), store.pseudonyms, lock)
+                recovered.close()
+                terms = {**writer.terms(folder), "signer": dict(signer or {})}
+                link = Link.start(terms, store.pseudonyms, lock)
                 return cls(link, link, folder, lock, dispatch=dispatch, queue=queue, clock=clock)
             store.checkpoint_apart(vfs)
         except AuditError:
-            if store is not None:
-                store.close()
+            if recovered is not None:
+                recovered.close()
             os.close(lock)
             raise
         return cls(writer, store, folder, lock, dispatch=dispatch, queue=queue, clock=clock)
@@ -182,9 +187,11 @@ class AuditLog:
         self._thread.join()
         try:
             if self._failure is None:
+                self._writer.settle()
                 self._publish()
                 self._store.finish()
         finally:
+            self._writer.close()
             self._store.close()
             os.close(self._lock)
 

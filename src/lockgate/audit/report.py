@@ -50,6 +50,14 @@ class Report:
     intents: int = 0
     payloads: int = 0
     is_key_pinned: bool = True
+    cosigned: int = 0
+    """Entries under the newest checkpoint that a quorum of witnesses cosigned."""
+    cosigned_at: float = 0.0
+    """When the last one of that quorum did, in Unix seconds."""
+    unsigned: int = 0
+    """Entries that the log's own signer has not come to yet."""
+    last_time: float = 0.0
+    """When the last entry was made, in Unix seconds."""
     covered: dict[str, str] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
 
@@ -82,7 +90,15 @@ class Report:
 
 def uncosigned(report: Report) -> Iterator[str]:
     """What even a verified log does not prove, as lines to print."""
-    yield (f"{report.entries} of {report.entries} entries are not cosigned by a witness: whoever holds the "
-           "log's private key could have rewritten them")
+    tail = report.entries - report.cosigned
+    if not report.cosigned:
+        yield (f"{tail} of {report.entries} entries are not cosigned by a witness: whoever holds the "
+               "log's private key could have rewritten them")
+    else:
+        seconds = max(0.0, report.last_time - report.cosigned_at) if tail else 0.0
+        yield (f"{tail} of {report.entries} entries, of the last {seconds:.0f} seconds, are not cosigned by the "
+               "quorum of witnesses: whoever holds the log's private key could have rewritten them")
+    if report.unsigned:
+        yield f"{report.unsigned} entries are not signed yet: the log's signer is behind"
     if not report.is_key_pinned:
         yield "the verifier key came from the log's own folder: pin a copy with --key"

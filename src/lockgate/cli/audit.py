@@ -10,13 +10,19 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from lockgate.audit.failures import UntrustedNote
 from lockgate.audit.reader import Reader
-from lockgate.audit.report import Finding, Report, uncosigned
+from lockgate.audit.report import Finding, Report, Verdict, uncosigned
+from lockgate.audit.signing.trust import read_trust
 from lockgate.audit.storage.sqlite import FILE
 from lockgate.audit.verify import verify_log
+from lockgate.cli import signing
 from lockgate.errors import AuditError
 
 app = typer.Typer(no_args_is_help=True, help="Verify the audit log and look at its entries.")
+app.command("signer")(signing.signer)
+app.command("rotate-key")(signing.rotate_key)
+app.add_typer(signing.trust, name="trust")
 
 USAGE = 4
 State = Annotated[Path, typer.Option("--state", help="The gateway's state folder.")]
@@ -35,6 +41,10 @@ def verify(
     against: Annotated[
         Path | None, typer.Option("--against", help="A signed checkpoint that was kept elsewhere.")
     ] = None,
+    trust_note: Annotated[
+        Path | None, typer.Option("--trust", help="The organisation's trust note; needs --root.")
+    ] = None,
+    root: Annotated[Path | None, typer.Option("--root", help="The pinned verifier key of the root.")] = None,
     state: State = Path("state"),
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -51,7 +61,15 @@ def verify(
     if not place.is_dir():
         console.print(f"{place}: there is no such folder", markup=False)
         raise typer.Exit(USAGE)
-    report = verify_log(place, key=key, against=kept)
+    if (trust_note is None) != (root is None) or (root is not None and key is not None):
+        console.print("give --trust together with --root, and then no --key")
+        raise typer.Exit(USAGE)
+    try:
+        trust = None if trust_note is None or root is None else read_trust(trust_note, root)
+    except UntrustedNote as error:
+        console.print(f"[bold red]UNTRUSTED[/] (trust): {escape(str(error))}")
+        raise typer.Exit(int(Verdict.UNTRUSTED)) from None
+    report = verify_log(place, key=key, against=kept, trust=trust)
     if as_json:
         typer.echo(json.dumps(_report(report), ensure_ascii=False))
     else:
@@ -92,7 +110,8 @@ def _report(report: Report) -> dict[str, object]:
     return {
         "verdict": report.verdict.name.lower(), "origin": report.origin, "entries": report.entries,
         "sessions": report.sessions, "open_sessions": report.open_sessions, "requests": report.intents,
-        "key_pinned": report.is_key_pinned, "uncosigned": report.entries,
+        "key_pinned": report.is_key_pinned, "uncosigned": report.entries - report.cosigned,
+        "cosigned": report.cosigned, "cosigned_at": report.cosigned_at or None, "unsigned": report.unsigned,
         "index": None if first is None else first.index, "check": None if first is None else first.check,
         "covered": report.covered,
         "findings": [

@@ -14,12 +14,20 @@ from typing import Any, Protocol, Self
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Where the log stands. `note` is the signed checkpoint, empty before the first commit."""
+    """Where the log stands. `note` is the newest signed checkpoint, empty before the first one.
+
+    It is of this size where the log's key is in a file; a signer elsewhere may be some entries behind.
+    """
 
     size: int
     epoch: int
     frontier: bytes
     note: str
+
+    @property
+    def signed(self) -> int:
+        """The size that the note is of, 0 without one."""
+        return int(self.note.split("\n", 2)[1]) if self.note else 0
 
 
 @dataclass(slots=True)
@@ -33,6 +41,8 @@ class Batch:
     ended: list[tuple[int, str]] = field(default_factory=list)
     destroyed: list[tuple[int, int]] = field(default_factory=list)
     """Ranges of entries, both ends included, whose payloads and keys are destroyed by this batch."""
+    is_kept: bool = False
+    """Whether the checkpoint that is stored with this batch is kept for good, whatever the spacing."""
 
 
 class Store(Protocol):
