@@ -97,13 +97,15 @@ def verify_ed25519_plain(public: bytes, message: bytes, signature: bytes) -> boo
     return (y | (x & 1) << 255).to_bytes(32, "little") == signature[:32]
 
 
-_ed_equation = verify_ed25519_plain
+_ed_equation: Callable[[bytes, bytes, bytes], bool] = verify_ed25519_plain
 
 
-def plug_ed25519(equation: Callable[[bytes, bytes, bytes], bool]) -> None:
-    """Check the equation with a library's function from now on; the strict checks stay these."""
+def use_ed25519(equation: Callable[[bytes, bytes, bytes], bool] | None) -> None:
+    """Check the equation (public, message, signature) with a library's function from here on; None for this
+    module's own. What is refused by form is refused before it is asked.
+    """
     global _ed_equation     # noqa: PLW0603 - the one place that a faster library can be put into
-    _ed_equation = equation
+    _ed_equation = equation or verify_ed25519_plain
 
 
 def verify_ed25519(public: bytes, message: bytes, signature: bytes) -> bool:
