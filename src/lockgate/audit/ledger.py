@@ -11,6 +11,13 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from lockgate.audit.entry import NO_PREVIOUS
+from lockgate.audit.evidence.erasures import (
+    ERASURE_CAUSES,
+    HoldBook,
+    erased_ranges,
+    erasure_binding,
+    erasure_link,
+)
 from lockgate.audit.failures import Tampered
 from lockgate.audit.leaves import is_refused
 from lockgate.audit.tree import Frontier
@@ -38,13 +45,15 @@ class Session:
 class _Ticket:
     """What the log has said about one review."""
 
-    __slots__ = ("binding", "requester", "used_by", "verdict")
+    __slots__ = ("binding", "requester", "rest", "reviewer", "used_by", "verdict")
 
     def __init__(self, binding: object, requester: object) -> None:
         self.binding = binding
         self.requester = requester
+        self.reviewer: object = None
         self.verdict: object = None
         self.used_by = -1
+        self.rest = ""      # of an erasure: the link that its next leaf must have
 
 
 class Ledger:
@@ -59,6 +68,8 @@ class Ledger:
         self.sessions = 0
         self.intents = 0
         self._tickets: dict[str, _Ticket] = {}
+        self._holds = HoldBook()
+        self._approvals: object = None
 
     def take(self, index: int, record: Mapping[str, Any], leaf_hash: bytes) -> None:
         """Check one parsed leaf against everything before it."""
@@ -76,6 +87,14 @@ class Ledger:
             self._review_request(index, record)
         elif kind == "review":
             self._review(index, record)
+        elif kind == "erasure":
+            self._erasure(index, record)
+        elif kind == "legal_hold":
+            problem = self._holds.take(record)
+            if problem is not None:
+                raise Tampered(problem, index=index, check="hold")
+        elif kind == "config_change":
+            self._in_force(record)
         if "sid" in record:
             self._session(index, kind, record, leaf_hash)
 
@@ -85,6 +104,7 @@ class Ledger:
         if record["size"] != index:
             raise Tampered(f"the {kind} record counts {record['size']} entries", index=index, check="position")
         if kind == "node_start":
+            self._in_force(record)
             self.starts += 1
             if record["epoch"] != self.starts:
                 raise Tampered(
@@ -93,6 +113,47 @@ class Ledger:
                 )
         elif not self.starts:
             raise Tampered("the log does not begin with node_start", index=index, check="epoch")
+
+    def _in_force(self, record: Mapping[str, Any]) -> None:
+        """How many persons an erasure needs from here on."""
+        data = record.get("data")
+        if isinstance(data, dict) and "approvals" in data:
+            self._approvals = data["approvals"]
+        elif record["type"] == "node_start":
+            self._approvals = None
+
+    # ------------------------------------------------------------ erasures
+
+    def _erasure(self, index: int, record: Mapping[str, Any]) -> None:
+        ranges, data = erased_ranges(record), record.get("data")
+        if ranges is None or not isinstance(data, dict) or ranges[-1][1] >= index:
+            raise Tampered("an erasure does not name earlier entries", index=index, check="erasure")
+        if data.get("cause") not in ERASURE_CAUSES or not isinstance(record.get("requester"), str):
+            raise Tampered("an erasure without a cause or a requester", index=index, check="erasure")
+        if data.get("approvals") == 2:
+            self._approved(index, record, data, ranges)
+        elif data.get("approvals") != 1 or (self._approvals == 2 and data["cause"] != "retention"):
+            raise Tampered("one person erased where two have to agree", index=index, check="erasure")
+
+    def _approved(
+        self, index: int, record: Mapping[str, Any], data: Mapping[str, Any], ranges: list[tuple[int, int]]
+    ) -> None:
+        """An erasure that two persons agreed on: the ticket, who they are, and the exact set."""
+        name, rest = data.get("ticket"), data.get("rest")
+        ticket = self._tickets.get(name) if isinstance(name, str) else None
+        if ticket is None or ticket.verdict != "approved" or not isinstance(rest, str):
+            raise Tampered(f"an erasure by ticket {name}, which nobody approved", index=index, check="erasure")
+        if (ticket.requester, ticket.reviewer) != (record["requester"], record.get("reviewer")):
+            raise Tampered(f"ticket {name} was asked for or approved by somebody else", index=index, check="erasure")
+        link = erasure_link(data["cause"], ranges, rest)
+        if ticket.used_by < 0:
+            bound = erasure_binding(record["requester"], str(data.get("purpose")), link) == ticket.binding
+            ticket.used_by = index
+        else:
+            bound = link == ticket.rest
+        if not bound:
+            raise Tampered(f"ticket {name} was approved for another erasure, or is used up", index=index, check="erasure")
+        ticket.rest = rest
 
     # ------------------------------------------------------------ sessions
 
@@ -186,7 +247,7 @@ class Ledger:
             )
         ticket.verdict = data.get("verdict")
         if ticket.verdict == "approved":
-            reviewer = record.get("reviewer")
+            reviewer = ticket.reviewer = record.get("reviewer")
             if reviewer is None or ticket.requester is None or reviewer == ticket.requester:
                 raise Tampered(
                     f"ticket {name} was not approved by somebody else than its requester",
