@@ -23,10 +23,10 @@ from lockgate.audit import leaves
 from lockgate.audit.checkpoint import Checkpoint, Verifier, open_note
 from lockgate.audit.commitment import KEY_SIZE, SALT_SIZE, unseal, verify_commitment
 from lockgate.audit.entry import parse
+from lockgate.audit.evidence.report import Report, Verdict
 from lockgate.audit.failures import BrokenNote, MalformedEntry, Tampered, Undisclosed, UntrustedNote
 from lockgate.audit.keys import CHECKPOINT_FILE, VERIFIER_FILE, read_verifier
 from lockgate.audit.ledger import Ledger
-from lockgate.audit.report import Finding, Report, Verdict
 from lockgate.audit.storage import wal
 from lockgate.audit.storage.sqlite import FILE, FORMAT, SCHEMA, open_read_only
 from lockgate.audit.tree import Frontier, leaf_hash
@@ -49,17 +49,17 @@ def verify_log(folder: Path, *, key: Path | None = None, against: str | None = N
 
     Does not raise: what is wrong is in the report.
     """
-    report = Report(folder, is_key_pinned=key is not None)
+    report = Report(str(folder), is_key_pinned=key is not None)
     if not (folder / FILE).is_file():
-        report.findings.append(Finding("store", Verdict.INCOMPLETE, f"{folder}: there is no {FILE}"))
+        report.find("store", Verdict.INCOMPLETE, f"{folder}: there is no {FILE}")
         return report
     try:
         verifier = read_verifier(key or folder / VERIFIER_FILE)
     except AuditError as error:
-        report.findings.append(Finding("key", Verdict.UNTRUSTED, str(error)))
+        report.find("key", Verdict.UNTRUSTED, str(error))
         return report
     report.origin = verifier.name
-    report.covered["key"] = str(verifier)
+    report.cover("key", str(verifier))
     _Run(report, folder, verifier, against).all()
     return report
 
@@ -87,7 +87,7 @@ class _Run:
     def find(
         self, check: str, verdict: Verdict, message: str, index: int | None = None, last: int | None = None
     ) -> None:
-        self.report.findings.append(Finding(check, verdict, message, index, last))
+        self.report.find(check, verdict, message, index, last)
 
     def tampered(self, error: Tampered) -> None:
         self.find(error.check, Verdict.TAMPERED, str(error), error.index)
@@ -176,7 +176,7 @@ class _Run:
             if checkpoint is not None and checkpoint.size != size:
                 self.find("checkpoint", Verdict.TAMPERED, "a checkpoint is stored under another size")
             signed += 1
-        self.report.covered["checkpoint"] = f"{signed} signatures by {self.verifier.name}"
+        self.report.cover("checkpoint", f"{signed} signatures by {self.verifier.name}")
 
     # ------------------------------------------------------------ entries
 
@@ -189,7 +189,7 @@ class _Run:
                 self.ledger = None
                 return
             self.row(index, connection, *row[1:])
-        self.report.covered["entries"] = f"{self.frontier.size} leaves hashed again, leaf by leaf"
+        self.report.cover("entries", f"{self.frontier.size} leaves hashed again, leaf by leaf")
 
     def row(
         self, index: int, connection: apsw.Connection, digest: Any, leaf: Any, secret: Any, sealed: Any
@@ -200,7 +200,7 @@ class _Run:
             self.find("leaf hash", Verdict.TAMPERED, "the entry is not the one that was stored", index)
             self.ledger = None
         self.frontier.append(actual)
-        self.report.entries = index + 1
+        self.report.entries = self.report.size = index + 1
         note = self.notes.get(index + 1)
         if note is not None:
             self.compare(index + 1, *note)
@@ -326,7 +326,7 @@ class _Run:
         elif self.good < size and not report.findings:
             self.find("tree", Verdict.TAMPERED, "entries beyond the signed checkpoint", self.good)
         if self.good == size:
-            report.covered["tree"] = f"the root over {size} entries is the signed one"
+            report.cover("tree", f"the root over {size} entries is the signed one")
         if self.ledger is not None:
             report.sessions = self.ledger.sessions
             report.open_sessions = len(self.ledger.open)
@@ -343,10 +343,10 @@ class _Run:
                 self.find("sessions", Verdict.TAMPERED, f"the index of session {sid} is wrong", session.begin)
         if connection.execute("SELECT count(*) FROM sessions").get != ledger.sessions:
             self.find("sessions", Verdict.TAMPERED, "the index names sessions that the log does not hold")
-        self.report.covered["sessions"] = (
+        self.report.cover("sessions", (
             f"{ledger.sessions} sessions ({len(ledger.open)} open), {ledger.intents} requests: gapless, "
             "chained, one outcome each, reviews bound and by somebody else"
-        )
+        ))
 
     def counts(self, connection: apsw.Connection) -> None:
         """No key and no payload belongs to an entry that is not there."""
@@ -354,14 +354,14 @@ class _Run:
         sealed = connection.execute("SELECT count(*) FROM payloads").get
         if (keys, sealed) != (self.keys, self.sealed):
             self.find("payloads", Verdict.TAMPERED, "payloads or keys of entries that do not exist")
-        self.report.covered["payloads"] = f"{self.report.payloads} opened, each is what was committed to"
+        self.report.cover("payloads", f"{self.report.payloads} opened, each is what was committed to")
 
     def integrity(self, connection: apsw.Connection) -> None:
         """SQLite's own check of the file's structure: pages, order of keys, types of columns."""
         problems = [row[0] for row in connection.execute("PRAGMA integrity_check(5)")]
         if problems != ["ok"]:
             self.find("store", Verdict.TAMPERED, f"the file is damaged: {'; '.join(map(str, problems))[:300]}")
-        self.report.covered["store"] = "file structure, schema, no page outside it"
+        self.report.cover("store", "file structure, schema, no page outside it")
 
     def write_ahead_log(self) -> None:
         """Commits that SQLite leaves out because their frames are damaged. A gateway may be writing."""
@@ -372,6 +372,6 @@ class _Run:
                 threading.Event().wait(0.05)
             problem = wal.damage(path)
             if problem is None:
-                self.report.covered["write-ahead log"] = "no damaged frame"
+                self.report.cover("write-ahead log", "no damaged frame")
                 return
         self.find("write-ahead log", Verdict.INCOMPLETE, problem or "")
