@@ -14,6 +14,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lockgate.audit.evidence.erasures import (
+    ERASURE_CAUSES,
+    HoldBook,
+    erased_ranges,
+    erasure_binding,
+    erasure_link,
+)
 from lockgate.audit.evidence.failures import EvidenceError
 from lockgate.audit.evidence.leaf import NO_PREVIOUS
 from lockgate.audit.evidence.merkle import Frontier
@@ -47,15 +54,17 @@ class Session:
 class _Ticket:
     """What the log has said about one review."""
 
-    __slots__ = ("binding", "expires", "is_asked", "requester", "used_by", "verdict")
+    __slots__ = ("binding", "expires", "is_asked", "requester", "rest", "reviewer", "used_by", "verdict")
 
     def __init__(self, binding: object, requester: object, expires: object, is_asked: bool) -> None:
         self.binding = binding
         self.requester = requester
         self.expires = expires
         self.is_asked = is_asked
+        self.reviewer: object = None
         self.verdict: object = None
         self.used_by = -1
+        self.rest = ""      # of an erasure: the link that its next leaf must have
 
 
 class LogLedger:
@@ -78,6 +87,8 @@ class LogLedger:
         """Records at which the clock had gone back."""
         self.lacking: list[EvidenceError] = []
         """What a range does not hold, though something in it relies on it."""
+        self._holds = HoldBook(is_whole=first == 0)
+        self._approvals: object = None      # persons that an erasure needs, as the log says itself
         self._tickets: dict[str, _Ticket] = {}
         self._over: set[str] = set()
 
@@ -87,21 +98,30 @@ class LogLedger:
         self._place(index, record)
         if kind in _NODE_TYPES:
             self._node(index, kind, record)
-        elif kind == "review_request":
-            self._review_request(index, record)
-        elif kind == "review":
-            self._review(index, record)
+        else:
+            self._beside(index, kind, record)
         if "sid" in record:
             self._session(index, kind, record, leaf_hash)
 
     def take_extra(self, index: int, record: Mapping[str, Any]) -> None:
         """One leaf outside the range, for what it says of others. In the order of the log, with the range's."""
         self._place(index, record)
-        kind = record["type"]
+        self._beside(index, record["type"], record)
+
+    def _beside(self, index: int, kind: str, record: Mapping[str, Any]) -> None:
+        """What says something about other entries."""
         if kind == "review_request":
             self._review_request(index, record)
         elif kind == "review":
             self._review(index, record)
+        elif kind == "erasure":
+            self._erasure(index, record)
+        elif kind == "legal_hold":
+            problem = self._holds.take(record)
+            if problem is not None:
+                raise EvidenceError("hold", problem, index)
+        elif kind == "config_change":
+            self._in_force(record)
 
     def _place(self, index: int, record: Mapping[str, Any]) -> None:
         if record["index"] != index:
@@ -121,6 +141,7 @@ class LogLedger:
         if record["size"] != index:
             raise EvidenceError("position", f"the {kind} record counts {record['size']} entries", index)
         if kind == "node_start":
+            self._in_force(record)
             self.starts += 1
             if self.first and self.starts == 1:
                 self.starts = record["epoch"]
@@ -129,6 +150,50 @@ class LogLedger:
                     "epoch", f"the log was opened {self.starts} times, the entry says {record['epoch']}", index)
         elif not self.starts and not self.first:
             raise EvidenceError("epoch", "the log does not begin with node_start", index)
+
+    def _in_force(self, record: Mapping[str, Any]) -> None:
+        """How many persons an erasure needs from here on."""
+        data = record.get("data")
+        if isinstance(data, dict) and "approvals" in data:
+            self._approvals = data["approvals"]
+        elif record["type"] == "node_start":
+            self._approvals = None
+
+    # ------------------------------------------------------------ erasures
+
+    def _erasure(self, index: int, record: Mapping[str, Any]) -> None:
+        ranges, data = erased_ranges(record), record.get("data")
+        if ranges is None or not isinstance(data, dict) or ranges[-1][1] >= index:
+            raise EvidenceError("erasure", "an erasure does not name earlier entries", index)
+        if data.get("cause") not in ERASURE_CAUSES or not isinstance(record.get("requester"), str):
+            raise EvidenceError("erasure", "an erasure without a cause or a requester", index)
+        if data.get("approvals") == 2:
+            self._approved(index, record, data, ranges)
+        elif data.get("approvals") != 1 or (self._approvals == 2 and data["cause"] != "retention"):
+            raise EvidenceError("erasure", "one person erased where two have to agree", index)
+
+    def _approved(
+        self, index: int, record: Mapping[str, Any], data: Mapping[str, Any], ranges: list[tuple[int, int]]
+    ) -> None:
+        """An erasure that two persons agreed on: the ticket, who they are, and the exact set."""
+        name, rest = data.get("ticket"), data.get("rest")
+        ticket = self._tickets.get(name) if isinstance(name, str) else None
+        if self.first and (ticket is None or not ticket.is_asked):
+            self._lack(index, name)
+            return
+        if ticket is None or ticket.verdict != "approved" or not isinstance(rest, str):
+            raise EvidenceError("erasure", f"an erasure by ticket {name}, which nobody approved", index)
+        if (ticket.requester, ticket.reviewer) != (record["requester"], record.get("reviewer")):
+            raise EvidenceError("erasure", f"ticket {name} was asked for or approved by somebody else", index)
+        link = erasure_link(data["cause"], ranges, rest)
+        if ticket.used_by < 0:
+            is_bound = erasure_binding(record["requester"], str(data.get("purpose")), link) == ticket.binding
+            ticket.used_by = index
+        else:
+            is_bound = link == ticket.rest
+        if not is_bound:
+            raise EvidenceError("erasure", f"ticket {name} was approved for another erasure, or is used up", index)
+        ticket.rest = rest
 
     # ------------------------------------------------------------ sessions
 
@@ -233,7 +298,7 @@ class LogLedger:
             raise EvidenceError("review", f"ticket {name} is reviewed after it was used", index)
         ticket.verdict = data.get("verdict")
         if ticket.verdict == "approved" and ticket.is_asked:
-            reviewer = record.get("reviewer")
+            reviewer = ticket.reviewer = record.get("reviewer")
             if reviewer is None or ticket.requester is None or reviewer == ticket.requester:
                 raise EvidenceError(
                     "review", f"ticket {name} was not approved by somebody else than its requester", index)
@@ -244,9 +309,7 @@ class LogLedger:
         self.reviewed += 1
         ticket = self._tickets.get(name) if isinstance(name, str) else None
         if self.first and (ticket is None or not ticket.is_asked):
-            if len(self.lacking) < _LACKING:
-                self.lacking.append(EvidenceError(
-                    "review", f"the request or the review of ticket {name} is not there", index, "incomplete"))
+            self._lack(index, name)
             return
         if ticket is None or ticket.verdict != "approved":
             raise EvidenceError("review", f"a request went on by ticket {name}, which nobody approved", index)
@@ -260,6 +323,12 @@ class LogLedger:
         if type(ticket.expires) is int and record["time"] >= (ticket.expires + 1) * 1000 + _PATIENCE_MS:
             raise EvidenceError("review", f"ticket {name} was used after it had expired", index)
         ticket.used_by = index
+
+    def _lack(self, index: int, name: object) -> None:
+        """What lets an entry stand is outside the range."""
+        if len(self.lacking) < _LACKING:
+            self.lacking.append(EvidenceError(
+                "review", f"the request or the review of ticket {name} is not there", index, "incomplete"))
 
 
 def is_refused(intent: Mapping[str, Any]) -> bool:
