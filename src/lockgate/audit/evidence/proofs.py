@@ -24,17 +24,17 @@ _HASH_LINES = 64        # no tree that a checkpoint can name is taller
 
 
 class TlogProof(NamedTuple):
-    """That `leaf` is entry `index` under the root in the checkpoint's `note`."""
+    """That `leaf` is entry `at` under the root in the checkpoint's `note`."""
 
     leaf: bytes
-    index: int
+    at: int
     path: tuple[bytes, ...]
     note: str
 
     def text(self) -> str:
         """The file's content."""
         extra = base64.b64encode(self.leaf).decode()
-        return f"{_PROOF_HEADER}\nextra {extra}\nindex {self.index}\n{hash_lines(self.path)}\n{self.note}"
+        return f"{_PROOF_HEADER}\nextra {extra}\nindex {self.at}\n{hash_lines(self.path)}\n{self.note}"
 
 
 def hash_lines(hashes: Sequence[bytes]) -> str:
