@@ -16,6 +16,7 @@ import orjson
 from lockgate.audit.commitment import KEY_SIZE, unseal, verify_commitment
 from lockgate.audit.entry import parse
 from lockgate.audit.failures import MalformedEntry
+from lockgate.audit.standing import Standing
 from lockgate.audit.storage.sqlite import open_source
 from lockgate.errors import AuditError
 
@@ -25,7 +26,7 @@ Record = dict[str, Any]
 @dataclass(frozen=True, slots=True)
 class Payload:
     """What an entry committed to, or why it cannot be shown: `state` is ``open``, ``none``, ``not kept``,
-    ``erased or missing`` or ``damaged``.
+    ``erased by record N``, ``MISSING`` or ``damaged``.
     """
 
     state: str
@@ -99,6 +100,7 @@ class Reader:
 
     def __init__(self, folder: Path) -> None:
         self._source = open_source(folder)
+        self._standing: Standing | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -131,12 +133,20 @@ class Reader:
         try:
             secret, sealed = self._source.kept(entry.index)
             if secret is None or sealed is None:
-                return Payload("erased or missing")
+                return Payload(self._lost(entry.index))
             content = unseal(bytes(secret)[:KEY_SIZE], bytes(sealed))
             verify_commitment(said["commitment"], bytes(secret)[KEY_SIZE:], content)
             return Payload("open", orjson.loads(content))
         except (AuditError, orjson.JSONDecodeError, TypeError, ValueError):
             return Payload("damaged")
+
+    def _lost(self, index: int) -> str:
+        """Why a payload is not there: by an erasure, or without any reason."""
+        if self._standing is None:
+            self._standing = Standing()
+            self._standing.advance(self._source)
+        by = self._standing.destroyed.by(index)
+        return "MISSING" if by is None else f"erased by record {by}"
 
     # ------------------------------------------------------------ sessions
 

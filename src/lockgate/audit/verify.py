@@ -22,6 +22,7 @@ import orjson
 from lockgate.audit import leaves
 from lockgate.audit.checkpoint import Checkpoint, Verifier, open_note
 from lockgate.audit.commitment import KEY_SIZE, SALT_SIZE, unseal, verify_commitment
+from lockgate.audit.disposal import Disposal
 from lockgate.audit.entry import parse
 from lockgate.audit.evidence.report import Report, Verdict
 from lockgate.audit.failures import BrokenNote, MalformedEntry, Tampered, Undisclosed, UntrustedNote
@@ -83,6 +84,7 @@ class _Run:
         self.good = 0        # entries up to here are covered by a signed root that fits
         self.pseudonyms = b""
         self.keys = self.sealed = 0
+        self.disposal = Disposal()
 
     def find(
         self, check: str, verdict: Verdict, message: str, index: int | None = None, last: int | None = None
@@ -109,6 +111,7 @@ class _Run:
             steps: tuple[tuple[str, Callable[[apsw.Connection], None]], ...] = (
                 ("schema", self.schema), ("checkpoint", self.checkpoint), ("entries", self.rows),
                 ("tree", self.tree), ("sessions", self.index), ("payloads", self.counts),
+                ("erasures", self.erasures),
                 ("store", self.integrity),
             )
             for name, step in steps:
@@ -212,6 +215,7 @@ class _Run:
             return
         if self.ledger is not None:
             self.grammar(self.ledger, index, record, actual, connection)
+        self.disposal.take(index, record)
         self.payload(index, record, secret, sealed)
 
     def compare(self, size: int, check: str, checkpoint: Checkpoint) -> None:
@@ -276,7 +280,7 @@ class _Run:
             return
         is_kept = "kept" not in said
         if secret is None or (is_kept and sealed is None):
-            self.find("payloads", Verdict.INCOMPLETE, "the entry's payload is MISSING", index)
+            self.disposal.lacks(index)
             return
         if type(secret) is not bytes or len(secret) != KEY_SIZE + SALT_SIZE:
             self.find("payloads", Verdict.TAMPERED, "the payload's key is damaged", index)
@@ -355,6 +359,14 @@ class _Run:
         if (keys, sealed) != (self.keys, self.sealed):
             self.find("payloads", Verdict.TAMPERED, "payloads or keys of entries that do not exist")
         self.report.cover("payloads", f"{self.report.payloads} opened, each is what was committed to")
+
+    def erasures(self, connection: apsw.Connection) -> None:
+        """What is not there was erased, what was erased is not there, and nothing of it was on hold."""
+        for found in self.disposal.complaints(connection):
+            self.find(found.check, found.verdict, found.message, found.index)
+        self.report.erased = self.disposal.erased
+        self.report.cover("erasure", f"{self.report.erased} payloads erased by {len(self.disposal.erasures)} records, "
+                          "nothing else is missing, nothing was on hold")
 
     def integrity(self, connection: apsw.Connection) -> None:
         """SQLite's own check of the file's structure: pages, order of keys, types of columns."""

@@ -110,6 +110,12 @@ class HoldBook:
         self._is_whole = is_whole
         self.standing: dict[str, Mapping[str, Any]] = {}
 
+    def copy(self) -> HoldBook:
+        """The holds that stand now, apart from what comes."""
+        other = HoldBook(self._is_whole)
+        other.standing = dict(self.standing)
+        return other
+
     def take(self, record: Mapping[str, Any]) -> str | None:
         """One `legal_hold`; returns what is wrong with it, or None."""
         data = record.get("data")
