@@ -9,9 +9,13 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from lockgate.audit.keys import write_durably
 from lockgate.audit.tiles.layout import CHECKPOINT, Tile, parse_path
+
+TILES_FOLDER: Final = "tiles"
+"""Below the log's folder."""
 
 
 class Disk:
