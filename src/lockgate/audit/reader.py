@@ -16,6 +16,7 @@ import orjson
 from lockgate.audit.commitment import KEY_SIZE, unseal, verify_commitment
 from lockgate.audit.entry import parse
 from lockgate.audit.failures import MalformedEntry
+from lockgate.audit.storage.contract import Source
 from lockgate.audit.storage.sqlite import open_source
 from lockgate.errors import AuditError
 
@@ -94,6 +95,24 @@ class Wanted:
         )
 
 
+def open_payload(source: Source, index: int, record: Mapping[str, Any]) -> Payload:
+    """What a record committed to, opened and compared with the commitment."""
+    said = record.get("payload")
+    if said is None:
+        return Payload("none")
+    if "kept" in said:
+        return Payload("not kept")
+    try:
+        secret, sealed = source.kept(index)
+        if secret is None or sealed is None:
+            return Payload("erased or missing")
+        content = unseal(bytes(secret)[:KEY_SIZE], bytes(sealed))
+        verify_commitment(said["commitment"], bytes(secret)[KEY_SIZE:], content)
+        return Payload("open", orjson.loads(content))
+    except (AuditError, orjson.JSONDecodeError, TypeError, ValueError):
+        return Payload("damaged")
+
+
 class Reader:
     """An open log, read-only. A context manager; every method may raise `AuditError`."""
 
@@ -123,20 +142,7 @@ class Reader:
 
     def payload(self, entry: Entry) -> Payload:
         """What the entry committed to, opened and compared with the commitment."""
-        said = entry.record.get("payload")
-        if said is None:
-            return Payload("none")
-        if "kept" in said:
-            return Payload("not kept")
-        try:
-            secret, sealed = self._source.kept(entry.index)
-            if secret is None or sealed is None:
-                return Payload("erased or missing")
-            content = unseal(bytes(secret)[:KEY_SIZE], bytes(sealed))
-            verify_commitment(said["commitment"], bytes(secret)[KEY_SIZE:], content)
-            return Payload("open", orjson.loads(content))
-        except (AuditError, orjson.JSONDecodeError, TypeError, ValueError):
-            return Payload("damaged")
+        return open_payload(self._source, entry.index, entry.record)
 
     # ------------------------------------------------------------ sessions
 
