@@ -19,6 +19,7 @@ from typing import Any
 import structlog
 import uvloop
 
+from lockgate.app.admin import AdminServer
 from lockgate.app.configuration import (
     compile_policy,
     credential_of,
@@ -29,7 +30,11 @@ from lockgate.app.configuration import (
 from lockgate.app.housekeeping import Chore, keep_house
 from lockgate.app.reload import Reloader
 from lockgate.app.status import Status
+from lockgate.app.targets import exporters
+from lockgate.audit.custody import Custody, submitting
+from lockgate.audit.export.exporter import Exporter
 from lockgate.audit.log import AuditLog
+from lockgate.audit.storage.sqlite import open_source
 from lockgate.config.load import Loaded
 from lockgate.config.settings import Connection, IdentitySettings
 from lockgate.control.api import create_api
@@ -83,6 +88,8 @@ class Gateway:
     pipeline: Pipeline
     reviews: ReviewDesk
     audit: AuditLog
+    custody: Custody
+    admin: AdminServer
     keys: MaskKeys
 
     def __init__(self, loaded: Loaded, tasks: asyncio.TaskGroup) -> None:
@@ -97,6 +104,7 @@ class Gateway:
         self._server: ControlServer | None = None
         self._serving: asyncio.Task[None] | None = None
         self._chores: list[asyncio.Task[None]] = []
+        self.exporters: list[Exporter] = []
 
     # ------------------------------------------------------------ putting together
 
@@ -114,6 +122,8 @@ class Gateway:
             apart=True, facts={"config": loaded.config_hash, "policy": loaded.policy_hash, "mode": audit.mode},
         )
         stack.callback(self._close_audit)
+        self.custody = Custody(folder / "audit", submitting(self.audit, dispatch))
+        self.admin = AdminServer(self.custody)
         engine = open_database(folder)
         stack.callback(engine.dispose)
         store = SqlReviewStore(engine)
@@ -213,6 +223,8 @@ class Gateway:
             door = Door(Doorway.of(listener, discover()[listener.protocol]))
             stack.callback(door.close)
             self._doors.append(door)
+        settings = self.loaded.settings
+        self.exporters = exporters(settings, lambda: open_source(settings.state / "audit"))
         control = open_listeners(self.loaded.settings.control.address)
         for listening in control:
             stack.callback(listening.close)
@@ -230,6 +242,7 @@ class Gateway:
         for door in self._doors:
             await door.open(self.host)
             announce(f"{door.doorway.name}: {door.doorway.spec.title} on {_shown(door)}")
+        await self.admin.open()
         self._server = control_server(create_api(Status(self)))
         self._serving = self.tasks.create_task(self._server.serve(sockets=control))
         announce(f"control: http://{control[0].getsockname()[0]}:{control[0].getsockname()[1]}")
@@ -238,7 +251,16 @@ class Gateway:
 
     def chores(self) -> list[Chore]:
         """What the settings ask for beside the requests."""
-        return []
+        found = [Chore(f"export.{exporter.name}", 1.0, exporter.run) for exporter in self.exporters]
+        telemetry = self.loaded.settings.telemetry
+        if telemetry is not None:
+            from lockgate.app.telemetry import (
+                MetricsSender,  # only where it is configured: its import takes long
+            )
+
+            sender = MetricsSender(telemetry, self.loaded.settings.audit.origin, Status(self), asyncio.get_running_loop())
+            found.append(Chore("telemetry.metrics", sender.every, sender.run))
+        return found
 
     def _on_signals(self, reloader: Reloader) -> None:
         loop = asyncio.get_running_loop()
@@ -256,6 +278,7 @@ class Gateway:
             door.close()
         for chore in self._chores:
             chore.cancel()
+        await self.admin.close()
         if hasattr(self, "host"):
             await self.host.drain(self.host.limits.drain)
             for keeper in self.host.keepers.values():
