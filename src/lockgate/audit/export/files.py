@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import stat
 import time
 from collections.abc import Callable, Iterable
@@ -18,6 +19,7 @@ from typing import Final
 from lockgate.audit.export.exporter import Undelivered
 
 _TAIL: Final = 65_536
+_STAMP: Final = re.compile(r"\d{8}T\d{6}Z(-\d{6})?", re.ASCII)
 _OPEN: Final = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -73,17 +75,24 @@ class JsonLinesFile:
         old = bool(self._age) and self._now() - self._seen[1] >= self._age
         if not old and not (self._size and found.st_size >= self._size):
             return
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._now()))
-        target, number = self.path.with_name(f"{self.path.name}.{stamp}"), 0
-        while target.exists():
-            number += 1
-            target = self.path.with_name(f"{self.path.name}.{stamp}-{number:03}")
+        rotated = sorted(path for path in self.path.parent.glob(f"{glob.escape(self.path.name)}.*")
+                         if _STAMP.fullmatch(path.name.removeprefix(f"{self.path.name}.")))
+        newest = rotated[-1].name.removeprefix(f"{self.path.name}.") if rotated else ""
+        target = self.path.with_name(f"{self.path.name}.{_stamp(self._now(), newest)}")
         self.path.rename(target)
         _sync_folder(self.path.parent)
         if self._keep:
-            rotated = sorted(self.path.parent.glob(f"{glob.escape(self.path.name)}.[0-9]*T[0-9]*Z*"))
-            for old_file in rotated[: -self._keep]:
-                old_file.unlink(missing_ok=True)
+            for left in [*rotated, target][: -self._keep]:
+                left.unlink(missing_ok=True)
+
+
+def _stamp(now: float, newest: str) -> str:
+    """A name that sorts behind the newest one, also within a second and where the clock ran backwards."""
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+    base, _, number = newest.partition("-")
+    if stamp > base:
+        return stamp
+    return f"{base}-{int(number or 0) + 1:06}"
 
 
 def _drop_torn_line(descriptor: int) -> None:
