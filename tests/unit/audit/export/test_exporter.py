@@ -214,7 +214,7 @@ def test_kill_9_at_every_step_loses_nothing_and_keeps_the_order(tmp_path: Path) 
             kills += 1
         else:
             pytest.fail("it never came through")
-        files = sorted((folder / "out").glob("events.jsonl.*")) + [folder / "out" / "events.jsonl"]
+        files = [*sorted((folder / "out").glob("events.jsonl.*")), folder / "out" / "events.jsonl"]
         assert len(files) > 1
         found = [orjson.loads(line)["index"] for file in files if file.exists() for line in file.read_bytes().splitlines()]
         assert list(dict.fromkeys(found)) == list(range(16))
