@@ -73,6 +73,10 @@ class Verifier:
             raise UntrustedNote("a verifier key's id does not belong to its name and key")
         return cls(name, key[1:])
 
+    def named(self, name: str) -> Verifier:
+        """The same key under another name: shards of a fleet share one key."""
+        return Verifier(name, self._public_bytes)
+
     def __str__(self) -> str:
         encoded = base64.b64encode(ED25519 + self._public_bytes).decode()
         return f"{self.name}+{self.id.hex()}+{encoded}"
