@@ -19,6 +19,7 @@ from typing import Any
 import structlog
 import uvloop
 
+from lockgate.app.admin import AdminServer
 from lockgate.app.configuration import (
     compile_policy,
     credential_of,
@@ -29,6 +30,7 @@ from lockgate.app.configuration import (
 from lockgate.app.housekeeping import Chore, keep_house
 from lockgate.app.reload import Reloader
 from lockgate.app.status import Status
+from lockgate.audit.custody import Custody, submitting
 from lockgate.audit.log import AuditLog
 from lockgate.config.load import Loaded
 from lockgate.config.settings import Connection, IdentitySettings
@@ -83,6 +85,8 @@ class Gateway:
     pipeline: Pipeline
     reviews: ReviewDesk
     audit: AuditLog
+    custody: Custody
+    admin: AdminServer
     keys: MaskKeys
 
     def __init__(self, loaded: Loaded, tasks: asyncio.TaskGroup) -> None:
@@ -114,6 +118,8 @@ class Gateway:
             apart=True, facts={"config": loaded.config_hash, "policy": loaded.policy_hash, "mode": audit.mode},
         )
         stack.callback(self._close_audit)
+        self.custody = Custody(folder / "audit", submitting(self.audit, dispatch))
+        self.admin = AdminServer(self.custody)
         engine = open_database(folder)
         stack.callback(engine.dispose)
         store = SqlReviewStore(engine)
@@ -230,6 +236,7 @@ class Gateway:
         for door in self._doors:
             await door.open(self.host)
             announce(f"{door.doorway.name}: {door.doorway.spec.title} on {_shown(door)}")
+        await self.admin.open()
         self._server = control_server(create_api(Status(self)))
         self._serving = self.tasks.create_task(self._server.serve(sockets=control))
         announce(f"control: http://{control[0].getsockname()[0]}:{control[0].getsockname()[1]}")
@@ -256,6 +263,7 @@ class Gateway:
             door.close()
         for chore in self._chores:
             chore.cancel()
+        await self.admin.close()
         if hasattr(self, "host"):
             await self.host.drain(self.host.limits.drain)
             for keeper in self.host.keepers.values():

@@ -26,7 +26,8 @@ from typing import Any, Final, Protocol
 from lockgate.audit import keys, leaves
 from lockgate.audit.apart.link import Link
 from lockgate.audit.entry import is_opaque, require_type
-from lockgate.audit.failures import Overload, Poisoned, UnknownSession
+from lockgate.audit.evidence.erasures import erased_ranges
+from lockgate.audit.failures import MalformedEntry, Overload, Poisoned, UnknownSession
 from lockgate.audit.leaves import Draft
 from lockgate.audit.opening import lock_folder, open_store, published, reopening
 from lockgate.audit.storage.database.place import Place
@@ -34,7 +35,7 @@ from lockgate.audit.storage.database.store import DatabaseStore
 from lockgate.audit.storage.sqlite import SqliteStore
 from lockgate.audit.writer import PAYLOAD_LIMIT, Writer
 from lockgate.errors import AuditError
-from lockgate.model import Event, Intent, Outcome, SessionStart
+from lockgate.model import Erasure, Event, Intent, Outcome, SessionStart
 
 Done = Callable[[AuditError | None], None]
 Dispatch = Callable[[Callable[[], None]], None]
@@ -117,6 +118,7 @@ class AuditLog:
         self._wake: SimpleQueue[None] = SimpleQueue()
         self._idle = self._urgent = self._signalled = self._publish_due = False
         self._admitted = self._finished = 0
+        self._base = writer.size
         self._admitted_bytes = self._finished_bytes = 0
         self._thread = threading.Thread(target=self._run, name="audit-writer", daemon=True)
         self._thread.start()
@@ -259,7 +261,7 @@ class AuditLog:
         """Queue any other record, of a session or of the gateway itself."""
         self._require_room(1 if done is not None else _RESERVE)
         require_type(event.type)
-        if event.type in leaves.RESERVED:
+        if event.type in leaves.RESERVED or event.type == "erasure":
             raise UnknownSession(f"{event.type} is not an event")
         if event.session is None:
             self._admit(None, 0, event, done)
@@ -268,6 +270,22 @@ class AuditLog:
         if session is None:
             raise UnknownSession("the session has not begun, or has ended")
         self._next(event.session, session, event, done)
+
+    def append(self, record: Event | Erasure, done: Done) -> int:
+        """Queue a record of the gateway itself. Returns the index that it has once `done` was told None.
+
+        An erasure destroys the payloads that it names in the transaction that makes it durable.
+        """
+        self._require_room()
+        if isinstance(record, Event):
+            require_type(record.type)
+            if record.type in leaves.RESERVED or record.type == "erasure" or record.session is not None:
+                raise UnknownSession(f"{record.type} is no record of the gateway itself")
+        elif not _is_apart(record.ranges) or record.ranges[-1][1] >= self._base + self._admitted:
+            raise MalformedEntry("an erasure names ranges of earlier entries, in order and apart")
+        index = self._base + self._admitted     # one entry for each record, in the order of admission
+        self._admit(None, 0, record, done)
+        return index
 
     def end_session(self, session: str, cause: str) -> None:
         """Queue `session_end`. Intents that are still open get the outcome ``unknown`` first."""
@@ -396,3 +414,7 @@ class AuditLog:
         """
         with contextlib.suppress(AuditError):
             keys.write_durably(self._folder / keys.CHECKPOINT_FILE, self._writer.note.encode(), 0o644)
+
+
+def _is_apart(ranges: Sequence[tuple[int, int]]) -> bool:
+    return erased_ranges({"data": {"ranges": [list(pair) for pair in ranges]}}) is not None

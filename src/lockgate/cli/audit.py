@@ -10,11 +10,13 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from lockgate.audit.admin import recorded
 from lockgate.audit.reader import Reader
 from lockgate.audit.report import Finding, Report, uncosigned
 from lockgate.audit.storage.sqlite import FILE
 from lockgate.audit.verify import verify_log
 from lockgate.errors import AuditError
+from lockgate.model import Event
 
 app = typer.Typer(no_args_is_help=True, help="Verify the audit log and look at its entries.")
 
@@ -37,6 +39,9 @@ def verify(
     ] = None,
     state: State = Path("state"),
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    record: Annotated[
+        bool, typer.Option("--record", help="Put on the log that it was verified, and the verdict.")
+    ] = False,
 ) -> None:
     """Check every entry of the log, offline. Exit status: 0 verified, 1 tampered, 2 incomplete,
     3 untrusted, 4 usage.
@@ -52,11 +57,26 @@ def verify(
         console.print(f"{place}: there is no such folder", markup=False)
         raise typer.Exit(USAGE)
     report = verify_log(place, key=key, against=kept)
+    if record:
+        _record_run(place, report)
     if as_json:
         typer.echo(json.dumps(_report(report), ensure_ascii=False))
     else:
         _print(console, report)
     raise typer.Exit(int(report.verdict))
+
+
+def _record_run(place: Path, report: Report) -> None:
+    """`verify_run`: what was verified, and the verdict, by whom."""
+    first = report.first
+    try:
+        with recorded(place) as log:
+            log.append(Event("verify_run", {
+                "verdict": report.verdict.name.lower(), "entries": report.entries, "key_pinned": report.is_key_pinned,
+                "check": None if first is None else first.check, "first": None if first is None else first.index,
+            }))
+    except AuditError as error:
+        fail(error)
 
 
 def _print(console: Console, report: Report) -> None:

@@ -20,13 +20,13 @@ from lockgate.model.policy import (
     Rule,
     Who,
 )
-from lockgate.model.record import Event, Intent, Outcome, OutcomeStatus, SessionStart
+from lockgate.model.record import Erasure, Event, Intent, Outcome, OutcomeStatus, SessionStart
 from lockgate.model.review import Review, ReviewState
 from lockgate.model.secret import Secret
 
 __all__ = [
-    "UNLIMITED", "AuditMode", "ColumnMask", "CustomDetector", "Decision", "DetectMask", "Effect", "Event", "Identity",
-    "Intent", "KeyScope", "MaskMethod", "Operation", "Outcome", "OutcomeStatus", "Predicates", "Refusal", "RefusalCode",
+    "UNLIMITED", "AuditMode", "ColumnMask", "CustomDetector", "Decision", "DetectMask", "Effect", "Erasure", "Event",
+    "Identity", "Intent", "KeyScope", "MaskMethod", "Operation", "Outcome", "OutcomeStatus", "Predicates", "Refusal", "RefusalCode",
     "RequestAction", "RequestCheck", "Review", "ReviewMode", "ReviewState", "ReviewTerms", "RowLimits", "Rule", "Secret",
     "SessionStart", "Who",
 ]
