@@ -15,8 +15,8 @@ from typing import Any, Final
 import orjson
 
 from lockgate.audit.entry import parse
+from lockgate.audit.evidence.ledger import is_refused
 from lockgate.audit.failures import MalformedEntry
-from lockgate.audit.leaves import is_refused
 from lockgate.audit.reader import open_payload
 from lockgate.audit.storage.contract import Source
 from lockgate.errors import AuditError
