@@ -13,10 +13,10 @@ from lockgate.audit.checkpoint import Checkpoint, Verifier, open_note, tree_of
 from lockgate.audit.entry import parse
 from lockgate.audit.evidence.failures import EvidenceError
 from lockgate.audit.evidence.notes import NOTE_LIMIT, NoteKey, parse_note
+from lockgate.audit.evidence.report import Report
 from lockgate.audit.evidence.trust import KeyRange, Trust, key_of, ranges_of
 from lockgate.audit.failures import MalformedEntry, UntrustedNote
 from lockgate.audit.keys import CHECKPOINT_FILE, COSIGNED_FILE
-from lockgate.audit.report import Finding, Report, Verdict
 
 COSIGNED = "cosigned checkpoint"
 
@@ -32,6 +32,7 @@ class Endorsements:
         self._folder = folder
         self._pinned = pinned
         self._trust = trust
+        self._cosigned_at = 0       # Unix seconds: when the last one of the quorum cosigned
         self._ranges: tuple[KeyRange, ...] = (KeyRange(pinned, 1, None),)
 
     def read(self) -> Iterator[tuple[str, str]]:
@@ -44,7 +45,7 @@ class Endorsements:
             except (OSError, UnicodeDecodeError) as error:
                 yield check, f"{path}: unreadable: {error}"
 
-    def take_rotations(self, rows: Iterable[tuple[int, bytes]]) -> Iterator[Finding]:
+    def take_rotations(self, rows: Iterable[tuple[int, bytes]]) -> Iterator[EvidenceError]:
         """The keys' ranges, from the leaves that may be changes of keys. What the leaves are is checked later."""
         changes: list[tuple[int, str, str]] = []
         for index, leaf in rows:
@@ -58,11 +59,11 @@ class Endorsements:
         try:
             self._ranges = ranges_of(changes, self._pinned)
         except EvidenceError as error:
-            yield finding(error)
+            yield error
         trust = self._trust
         if trust is not None and [known[:2] for known in self._ranges] != [known[:2] for known in trust.keys]:
-            yield Finding("trust", Verdict.UNTRUSTED, "the log changed its key where the trust note does not say so",
-                          self.rotations[-1] if self.rotations else None)
+            yield EvidenceError("trust", "the log changed its key where the trust note does not say so",
+                                self.rotations[-1] if self.rotations else None, "untrusted")
 
     def open(self, check: str, note: str) -> Checkpoint:
         """A checkpoint by the key of its size. Raises `UntrustedNote` or `BrokenNote`."""
@@ -73,7 +74,7 @@ class Endorsements:
             raise UntrustedNote(error.message) from None
         return open_note(note, Verifier(key.name, key.public), cosigned=check != "checkpoint")
 
-    def quorum(self, report: Report) -> Iterator[Finding]:
+    def quorum(self, report: Report) -> Iterator[EvidenceError]:
         """How far witnesses vouch for the log, by the trust note's policy."""
         if self._trust is None:
             return
@@ -81,21 +82,22 @@ class Endorsements:
         note = dict(self.notes).get(COSIGNED)
         if note is None:
             if not policy.is_quorum(set()):
-                yield Finding("quorum", Verdict.UNTRUSTED, "no checkpoint was cosigned by the quorum of witnesses")
+                yield EvidenceError("quorum", "no checkpoint was cosigned by the quorum of witnesses",
+                                    verdict="untrusted")
             return
         try:
             cosigners = policy.require_quorum(parse_note(note))
-            report.cosigned = self.open(COSIGNED, note).size
-            report.cosigned_at = float(max((when for _, when in cosigners), default=0))
+            report.cosigned = self.open(COSIGNED, note).size if cosigners else 0
+            self._cosigned_at = max((when for _, when in cosigners), default=0)
         except EvidenceError as error:
-            yield finding(error)
+            yield error
         except UntrustedNote:
             return      # found where the note is compared
         else:
-            report.covered["quorum"] = (f"{report.cosigned} entries cosigned by "
-                                        f"{', '.join(name for name, _ in cosigners) or 'nobody, as the trust note allows'}")
+            report.cover("quorum", f"{report.cosigned} entries cosigned by "
+                         f"{', '.join(name for name, _ in cosigners) or 'nobody, as the trust note allows'}")
 
-
-def finding(error: EvidenceError) -> Finding:
-    """The finding that an error of the evidence is."""
-    return Finding(error.check, Verdict[error.verdict.upper()], error.message, error.index)
+    def measure(self, report: Report, last_time: int) -> None:
+        """How long ago the newest quorum was, at the last entry (milliseconds)."""
+        if report.cosigned:
+            report.uncosigned_seconds = max(0, last_time // 1000 - self._cosigned_at)

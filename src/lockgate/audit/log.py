@@ -25,13 +25,16 @@ from typing import Any, Final, Protocol
 from lockgate.audit import keys, leaves
 from lockgate.audit.apart.link import Link
 from lockgate.audit.entry import is_opaque, require_type
-from lockgate.audit.failures import Overload, Poisoned, UnknownSession
+from lockgate.audit.evidence.erasures import erased_ranges
+from lockgate.audit.failures import MalformedEntry, Overload, Poisoned, UnknownSession
 from lockgate.audit.leaves import Draft
 from lockgate.audit.opening import Recovered, lock_folder, recover, reopening
 from lockgate.audit.signing.opening import Settings
+from lockgate.audit.storage.database.place import Place
+from lockgate.audit.storage.sqlite import SqliteStore
 from lockgate.audit.writer import PAYLOAD_LIMIT
 from lockgate.errors import AuditError
-from lockgate.model import Event, Intent, Outcome, SessionStart
+from lockgate.model import Erasure, Event, Intent, Outcome, SessionStart
 
 Done = Callable[[AuditError | None], None]
 Dispatch = Callable[[Callable[[], None]], None]
@@ -118,6 +121,7 @@ class AuditLog:
         self._wake: SimpleQueue[None] = SimpleQueue()
         self._idle = self._urgent = self._signalled = self._publish_due = False
         self._admitted = self._finished = 0
+        self._base = writer.size
         self._admitted_bytes = self._finished_bytes = 0
         self._thread = threading.Thread(target=self._run, name="audit-writer", daemon=True)
         self._thread.start()
@@ -138,12 +142,15 @@ class AuditLog:
         signer: Settings | None = None,
         apart: bool = False,
         vfs: str | None = None,
+        place: Place | None = None,
+        shard: int = 1,
     ) -> AuditLog:
         """Check the whole log, close what a crash left open, and accept records.
 
-        With `apart` a process of its own writes; `vfs` is for a log that is written by this one.
+        With `apart` a process of its own writes; `vfs` is for a log that is written by this one. With
+        `place` the log is a shard in a database, and the folder holds what lies beside it.
         `facts` go into `node_start` (configuration and policy hash, audit mode); `signer` says who signs
-        (`signing.opening`), the key file in the folder by default. Raises `AuditError`
+        (`signing.opening`), by default whoever signed last, and at first a key file. Raises `AuditError`
         where the log is locked, unreadable or has been altered (`Tampered` names the first bad entry).
         """
         clock = clock or SystemClock()
@@ -154,16 +161,18 @@ class AuditLog:
             raise AuditError(f"{folder}: {error.strerror}", advice="make the state folder writable") from None
         recovered: Recovered | None = None
         try:
-            recovered = recover(folder, origin, signer or {}, payload_limit, vfs)
+            recovered = recover(folder, origin, signer=signer, payload_limit=payload_limit, vfs=vfs, place=place,
+                                shard=shard)
             writer, store = recovered.writer, recovered.store
             writer.commit(reopening(recovered, clock.now(), facts or {}))
             writer.settle()
             if apart:
                 recovered.close()
-                terms = {**writer.terms(folder), "signer": dict(signer or {})}
+                terms = {**writer.terms(folder), "database": store.terms(), "signer": dict(recovered.settings)}
                 link = Link.start(terms, store.pseudonyms, lock)
                 return cls(link, link, folder, lock, dispatch=dispatch, queue=queue, clock=clock)
-            store.checkpoint_apart(vfs)
+            if isinstance(store, SqliteStore):
+                store.checkpoint_apart(vfs)
         except AuditError:
             if recovered is not None:
                 recovered.close()
@@ -260,7 +269,7 @@ class AuditLog:
         """Queue any other record, of a session or of the gateway itself."""
         self._require_room(1 if done is not None else _RESERVE)
         require_type(event.type)
-        if event.type in leaves.RESERVED:
+        if event.type in leaves.RESERVED or event.type == "erasure":
             raise UnknownSession(f"{event.type} is not an event")
         if event.session is None:
             self._admit(None, 0, event, done)
@@ -269,6 +278,22 @@ class AuditLog:
         if session is None:
             raise UnknownSession("the session has not begun, or has ended")
         self._next(event.session, session, event, done)
+
+    def append(self, record: Event | Erasure, done: Done) -> int:
+        """Queue a record of the gateway itself. Returns the index that it has once `done` was told None.
+
+        An erasure destroys the payloads that it names in the transaction that makes it durable.
+        """
+        self._require_room()
+        if isinstance(record, Event):
+            require_type(record.type)
+            if record.type in leaves.RESERVED or record.type == "erasure" or record.session is not None:
+                raise UnknownSession(f"{record.type} is no record of the gateway itself")
+        elif not _is_apart(record.ranges) or record.ranges[-1][1] >= self._base + self._admitted:
+            raise MalformedEntry("an erasure names ranges of earlier entries, in order and apart")
+        index = self._base + self._admitted     # one entry for each record, in the order of admission
+        self._admit(None, 0, record, done)
+        return index
 
     def end_session(self, session: str, cause: str) -> None:
         """Queue `session_end`. Intents that are still open get the outcome ``unknown`` first."""
@@ -397,3 +422,7 @@ class AuditLog:
         """
         with contextlib.suppress(AuditError):
             keys.write_durably(self._folder / keys.CHECKPOINT_FILE, self._writer.note.encode(), 0o644)
+
+
+def _is_apart(ranges: Sequence[tuple[int, int]]) -> bool:
+    return erased_ranges({"data": {"ranges": [list(pair) for pair in ranges]}}) is not None

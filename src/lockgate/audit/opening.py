@@ -18,20 +18,35 @@ from pathlib import Path
 from typing import Any, Final
 
 from lockgate.audit import leaves
+from lockgate.audit.evidence.ledger import SIGNED_APART
 from lockgate.audit.evidence.notes import NOTE_LIMIT
 from lockgate.audit.failures import Locked
 from lockgate.audit.keys import CHECKPOINT_FILE, COSIGNED_FILE
 from lockgate.audit.leaves import Draft
-from lockgate.audit.ledger import LAGS, Session
+from lockgate.audit.ledger import Session
 from lockgate.audit.signing.contract import CheckpointSigner
-from lockgate.audit.signing.opening import Settings, key_path, open_signer, tempo
+from lockgate.audit.signing.opening import Settings, key_path, open_signer, recall, remember, tempo
 from lockgate.audit.signing.rotation import finish_rotation
+from lockgate.audit.storage.database.place import Place
+from lockgate.audit.storage.database.store import DatabaseStore
 from lockgate.audit.storage.sqlite import FILE, SqliteStore
-from lockgate.audit.writer import Item, Writer
+from lockgate.audit.writer import PAYLOAD_LIMIT, Item, Writer
 from lockgate.errors import AuditError
 
 _PATIENCE: Final = 2.0      # seconds for a killed gateway's writer to finish
 _RETRY: Final = 0.02
+
+
+def open_store(
+    folder: Path, origin: str, fresh_key: bytes, place: Place | None, shard: int, vfs: str | None = None,
+) -> SqliteStore | DatabaseStore:
+    """The log's store: a shard in the database at `place`, else the file in the folder.
+
+    Without a `fresh_key` only a log that exists is opened. Raises `AuditError`.
+    """
+    if place is not None:
+        return DatabaseStore.open(place, shard=shard, origin=origin, fresh_key=fresh_key)
+    return SqliteStore.open(folder / FILE, origin=origin, fresh_key=fresh_key, vfs=vfs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +54,9 @@ class Recovered:
     """A log that was read and checked from its first entry on, ready to be written to."""
 
     writer: Writer
-    store: SqliteStore
+    store: SqliteStore | DatabaseStore
     signer: CheckpointSigner
+    settings: Settings
     crashed: Mapping[str, Session]
     """Sessions that the last process left open."""
 
@@ -50,14 +66,22 @@ class Recovered:
         self.store.close()
 
 
-def recover(folder: Path, origin: str, signer: Settings, payload_limit: int, vfs: str | None = None) -> Recovered:
-    """Open the log in a folder that is locked, or make one, and check all of it. Raises `AuditError`."""
-    made = open_signer(folder, origin, signer, may_create=not (folder / FILE).exists())
-    store = SqliteStore.open(folder / FILE, origin=origin, fresh_key=secrets.token_bytes(32), vfs=vfs)
+def recover(
+    folder: Path, origin: str, *, signer: Settings | None = None, payload_limit: int = PAYLOAD_LIMIT,
+    vfs: str | None = None, place: Place | None = None, shard: int = 1,
+) -> Recovered:
+    """Open the log in a folder that is locked, or make one, and check all of it. Raises `AuditError`.
+
+    Without `signer` it is the one that signed last, as the folder remembers.
+    """
+    settings = recall(folder) if signer is None else signer
+    store = open_store(folder, origin, secrets.token_bytes(32), place, shard, vfs)
     writer: Writer | None = None
     try:
-        made = finish_rotation(folder, key_path(folder, signer), made, store)
-        writer = Writer(store, made, secrets.token_hex(8), payload_limit, tempo(signer))
+        made = open_signer(folder, origin, settings, may_create=store.head().size == 0)
+        made = finish_rotation(folder, key_path(folder, settings), made, store)
+        remember(folder, settings)
+        writer = Writer(store, made, secrets.token_hex(8), payload_limit, tempo(settings))
         crashed = writer.recover({"published": published(folder / CHECKPOINT_FILE),
                                   "cosigned": published(folder / COSIGNED_FILE)})
     except AuditError:
@@ -65,15 +89,15 @@ def recover(folder: Path, origin: str, signer: Settings, payload_limit: int, vfs
             writer.close()
         store.close()
         raise
-    return Recovered(writer, store, made, crashed)
+    return Recovered(writer, store, made, settings, crashed)
 
 
 def reopening(recovered: Recovered, now: float, facts: Mapping[str, Any]) -> list[Item]:
     """What a start appends: that it happened, and an end to whatever the last process left open."""
     epoch, crashed = recovered.writer.epoch, recovered.crashed
-    said = {name: leaves.plain(value) for name, value in facts.items()}
+    said = {name: leaves.plain(value) for name, value in facts.items() if name != "signer"}
     if recovered.signer.lags:
-        said["signer"] = LAGS
+        said["signer"] = SIGNED_APART
     items: list[Item] = [(None, 0, now, Draft(
         {"type": "node_start", "epoch": epoch, "version": _version(), "data": said}))]
     for sid, session in crashed.items():

@@ -22,13 +22,14 @@ import orjson
 from lockgate.audit import leaves
 from lockgate.audit.checkpoint import Checkpoint, Verifier
 from lockgate.audit.commitment import KEY_SIZE, SALT_SIZE, unseal, verify_commitment
+from lockgate.audit.disposal import Disposal
 from lockgate.audit.endorsements import Endorsements
 from lockgate.audit.entry import parse
+from lockgate.audit.evidence.report import Report, Verdict
 from lockgate.audit.evidence.trust import Trust
 from lockgate.audit.failures import BrokenNote, MalformedEntry, Tampered, Undisclosed, UntrustedNote
 from lockgate.audit.keys import VERIFIER_FILE, read_verifier
 from lockgate.audit.ledger import Ledger
-from lockgate.audit.report import Finding, Report, Verdict
 from lockgate.audit.storage import wal
 from lockgate.audit.storage.sqlite import FILE, FORMAT, SCHEMA, open_read_only
 from lockgate.audit.tree import Frontier, leaf_hash
@@ -54,19 +55,19 @@ def verify_log(
 
     Does not raise: what is wrong is in the report.
     """
-    report = Report(folder, is_key_pinned=key is not None or trust is not None)
+    report = Report(str(folder), is_key_pinned=key is not None or trust is not None)
     if not (folder / FILE).is_file():
-        report.findings.append(Finding("store", Verdict.INCOMPLETE, f"{folder}: there is no {FILE}"))
+        report.find("store", Verdict.INCOMPLETE, f"{folder}: there is no {FILE}")
         return report
     try:
         verifier = (read_verifier(key or folder / VERIFIER_FILE) if trust is None
                     else Verifier(trust.origin, trust.keys[-1].key.public))
     except AuditError as error:
-        report.findings.append(Finding("key", Verdict.UNTRUSTED, str(error)))
+        report.find("key", Verdict.UNTRUSTED, str(error))
         return report
     report.origin = verifier.name
-    report.covered["key"] = str(verifier)
-    _Run(report, folder, verifier, against, trust).all()
+    report.cover("key", str(verifier))
+    _Run(report, folder, verifier, Endorsements(folder, verifier.key, trust, against)).all()
     return report
 
 
@@ -78,24 +79,23 @@ def _blob(value: object) -> bytes:
 class _Run:
     """One verification: what the checks share."""
 
-    def __init__(
-        self, report: Report, folder: Path, verifier: Verifier, against: str | None, trust: Trust | None,
-    ) -> None:
+    def __init__(self, report: Report, folder: Path, verifier: Verifier, endorsed: Endorsements) -> None:
         self.report = report
         self.folder = folder
         self.verifier = verifier
-        self.endorsed = Endorsements(folder, verifier.key, trust, against)
+        self.endorsed = endorsed
         self.ledger: Ledger | None = Ledger()
         self.frontier = Frontier()
         self.notes: dict[int, tuple[str, Checkpoint]] = {}
         self.good = 0        # entries up to here are covered by a signed root that fits
         self.pseudonyms = b""
         self.keys = self.sealed = 0
+        self.disposal = Disposal()
 
     def find(
         self, check: str, verdict: Verdict, message: str, index: int | None = None, last: int | None = None
     ) -> None:
-        self.report.findings.append(Finding(check, verdict, message, index, last))
+        self.report.find(check, verdict, message, index, last)
 
     def tampered(self, error: Tampered) -> None:
         self.find(error.check, Verdict.TAMPERED, str(error), error.index)
@@ -118,6 +118,7 @@ class _Run:
             steps: tuple[tuple[str, Callable[[apsw.Connection], None]], ...] = (
                 ("schema", self.schema), ("rotation", self.keys_in_use), ("checkpoint", self.checkpoint), ("entries", self.rows),
                 ("tree", self.tree), ("sessions", self.index), ("payloads", self.counts),
+                ("erasures", self.erasures),
                 ("store", self.integrity),
             )
             for name, step in steps:
@@ -155,11 +156,11 @@ class _Run:
         rows = connection.execute("SELECT idx, leaf FROM entries WHERE instr(leaf, ?) ORDER BY idx",
                                   (b'"type":"key_rotate"',))
         for problem in self.endorsed.take_rotations((index, _blob(leaf)) for index, leaf in rows):
-            self.find(problem.check, problem.verdict, problem.message, problem.index)
+            self.report.blame(problem)
         for check, note in self.endorsed.notes:
             self.expect(check, note)
         for problem in self.endorsed.quorum(self.report):
-            self.find(problem.check, problem.verdict, problem.message, problem.index)
+            self.report.blame(problem)
 
     def schema(self, connection: apsw.Connection) -> None:
         """Tables exactly as this version makes them, and the log's name."""
@@ -187,7 +188,7 @@ class _Run:
         for index in self.endorsed.rotations:
             if index + 1 not in self.notes:
                 self.find("rotation", Verdict.UNTRUSTED, "the old key has not signed the change of keys", index)
-        self.report.covered["checkpoint"] = f"{signed} signatures by {self.verifier.name}"
+        self.report.cover("checkpoint", f"{signed} signatures by {self.verifier.name}")
 
     # ------------------------------------------------------------ entries
 
@@ -200,7 +201,7 @@ class _Run:
                 self.ledger = None
                 return
             self.row(index, connection, *row[1:])
-        self.report.covered["entries"] = f"{self.frontier.size} leaves hashed again, leaf by leaf"
+        self.report.cover("entries", f"{self.frontier.size} leaves hashed again, leaf by leaf")
 
     def row(
         self, index: int, connection: apsw.Connection, digest: Any, leaf: Any, secret: Any, sealed: Any
@@ -211,7 +212,7 @@ class _Run:
             self.find("leaf hash", Verdict.TAMPERED, "the entry is not the one that was stored", index)
             self.ledger = None
         self.frontier.append(actual)
-        self.report.entries = index + 1
+        self.report.entries = self.report.size = index + 1
         note = self.notes.get(index + 1)
         if note is not None:
             self.compare(index + 1, *note)
@@ -223,6 +224,7 @@ class _Run:
             return
         if self.ledger is not None:
             self.grammar(self.ledger, index, record, actual, connection)
+        self.disposal.take(index, record)
         self.payload(index, record, secret, sealed)
 
     def compare(self, size: int, check: str, checkpoint: Checkpoint) -> None:
@@ -287,7 +289,7 @@ class _Run:
             return
         is_kept = "kept" not in said
         if secret is None or (is_kept and sealed is None):
-            self.find("payloads", Verdict.INCOMPLETE, "the entry's payload is MISSING", index)
+            self.disposal.lacks(index)
             return
         if type(secret) is not bytes or len(secret) != KEY_SIZE + SALT_SIZE:
             self.find("payloads", Verdict.TAMPERED, "the payload's key is damaged", index)
@@ -339,9 +341,9 @@ class _Run:
         elif self.good < size and not report.findings:
             self.find("tree", Verdict.TAMPERED, "entries beyond the signed checkpoint", self.good)
         if self.good == size:
-            report.covered["tree"] = f"the root over {size} entries is the signed one"
+            report.cover("tree", f"the root over {size} entries is the signed one")
         if self.ledger is not None:
-            report.last_time = self.ledger.last_time / 1000
+            self.endorsed.measure(report, self.ledger.last_time)
             report.sessions = self.ledger.sessions
             report.open_sessions = len(self.ledger.open)
             report.intents = self.ledger.intents
@@ -357,10 +359,10 @@ class _Run:
                 self.find("sessions", Verdict.TAMPERED, f"the index of session {sid} is wrong", session.begin)
         if connection.execute("SELECT count(*) FROM sessions").get != ledger.sessions:
             self.find("sessions", Verdict.TAMPERED, "the index names sessions that the log does not hold")
-        self.report.covered["sessions"] = (
+        self.report.cover("sessions", (
             f"{ledger.sessions} sessions ({len(ledger.open)} open), {ledger.intents} requests: gapless, "
             "chained, one outcome each, reviews bound and by somebody else"
-        )
+        ))
 
     def counts(self, connection: apsw.Connection) -> None:
         """No key and no payload belongs to an entry that is not there."""
@@ -368,14 +370,22 @@ class _Run:
         sealed = connection.execute("SELECT count(*) FROM payloads").get
         if (keys, sealed) != (self.keys, self.sealed):
             self.find("payloads", Verdict.TAMPERED, "payloads or keys of entries that do not exist")
-        self.report.covered["payloads"] = f"{self.report.payloads} opened, each is what was committed to"
+        self.report.cover("payloads", f"{self.report.payloads} opened, each is what was committed to")
+
+    def erasures(self, connection: apsw.Connection) -> None:
+        """What is not there was erased, what was erased is not there, and nothing of it was on hold."""
+        for found in self.disposal.complaints(connection):
+            self.find(found.check, found.verdict, found.message, found.index)
+        self.report.erased = self.disposal.erased
+        self.report.cover("erasure", f"{sum(self.report.erased.values())} payloads erased by "
+                          f"{len(self.disposal.erasures)} records, nothing else is missing, nothing was on hold")
 
     def integrity(self, connection: apsw.Connection) -> None:
         """SQLite's own check of the file's structure: pages, order of keys, types of columns."""
         problems = [row[0] for row in connection.execute("PRAGMA integrity_check(5)")]
         if problems != ["ok"]:
             self.find("store", Verdict.TAMPERED, f"the file is damaged: {'; '.join(map(str, problems))[:300]}")
-        self.report.covered["store"] = "file structure, schema, no page outside it"
+        self.report.cover("store", "file structure, schema, no page outside it")
 
     def write_ahead_log(self) -> None:
         """Commits that SQLite leaves out because their frames are damaged. A gateway may be writing."""
@@ -386,6 +396,6 @@ class _Run:
                 threading.Event().wait(0.05)
             problem = wal.damage(path)
             if problem is None:
-                self.report.covered["write-ahead log"] = "no damaged frame"
+                self.report.cover("write-ahead log", "no damaged frame")
                 return
         self.find("write-ahead log", Verdict.INCOMPLETE, problem or "")

@@ -17,6 +17,7 @@ from lockgate.audit import leaves
 from lockgate.audit.checkpoint import Checkpoint, Verifier, open_note, tree_of
 from lockgate.audit.commitment import KEY_SIZE, commit, fresh_secrets, seal
 from lockgate.audit.entry import VERSION, parse
+from lockgate.audit.evidence.erasures import erased_ranges
 from lockgate.audit.evidence.failures import EvidenceError
 from lockgate.audit.evidence.trust import key_of, ranges_of
 from lockgate.audit.failures import MalformedEntry, Poisoned, Tampered, UntrustedNote
@@ -245,6 +246,8 @@ class Writer:
         if sealed is not None:
             self._keep(batch, index, sealed, secret)
         frontier.append(digest)
+        if kind == "erasure":
+            batch.destroyed += _destroyed(fields, index)
         if session is not None:
             session.prev = digest.hex()
             session.frontier.append(digest)
@@ -322,6 +325,14 @@ class _Claim:
     def contradicted(self) -> str:
         """The finding where the entries have another root."""
         return f"the log is not the one whose checkpoint was {self.verb}"
+
+
+def _destroyed(fields: leaves.Fields, index: int) -> list[tuple[int, int]]:
+    """The ranges that an erasure names: they go in the transaction that its leaf comes with."""
+    ranges = erased_ranges(fields)
+    if ranges is None or not ranges or ranges[-1][1] >= index:
+        raise MalformedEntry("an erasure names ranges of earlier entries, in order and apart")
+    return ranges
 
 
 def _take(ledger: Ledger, frontier: Frontier, index: int, stored: tuple[Any, Any, Any]) -> bytes:

@@ -73,14 +73,10 @@ def _uid(name: str) -> int:
 def rotate_key(
     reason: Annotated[str, typer.Option("--reason", help="Why; it becomes part of the log.")],
     state: Annotated[Path, typer.Option("--state", help="The gateway's state folder.")] = Path("state"),
-    key: Annotated[
-        Path | None, typer.Option("--key", help="The key file, if audit.signer.file says another one than log.key.")
-    ] = None,
 ) -> None:
     """Give the log of a stopped gateway a new key. The old one signs that it does."""
     actor = pwd.getpwuid(os.getuid()).pw_name
-    old, new = change_key(_folder(state), {} if key is None else {"file": str(key.absolute())},
-                          actor=actor, reason=reason, now=time.time())
+    old, new = change_key(_folder(state), actor=actor, reason=reason, now=time.time())
     typer.echo(f"old {old}\nnew {new}")
 
 

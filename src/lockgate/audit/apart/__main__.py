@@ -18,9 +18,12 @@ import orjson
 
 from lockgate.audit.apart import frames
 from lockgate.audit.apart.link import SETTLE
+from lockgate.audit.opening import open_store
 from lockgate.audit.signing.notary import Tempo
 from lockgate.audit.signing.opening import open_signer
-from lockgate.audit.storage.sqlite import FILE, SqliteStore
+from lockgate.audit.storage.database.place import Place
+from lockgate.audit.storage.database.store import DatabaseStore
+from lockgate.audit.storage.sqlite import SqliteStore
 from lockgate.audit.writer import Writer
 from lockgate.errors import AuditError
 
@@ -30,15 +33,18 @@ def serve(connection: socket.socket) -> int:
     terms = frames.receive(connection)
     if terms is None:
         return 1
-    store: SqliteStore | None = None
+    store: SqliteStore | DatabaseStore | None = None
     writer: Writer | None = None
     try:
         folder = Path(terms["folder"])
-        store = SqliteStore.open(folder / FILE, origin=terms["origin"], fresh_key=b"")
+        database = terms["database"]
+        place = None if database is None else Place.from_terms(database["place"])
+        store = open_store(folder, terms["origin"], b"", place, 0 if database is None else database["shard"])
         signer = open_signer(folder, terms["origin"], terms["signer"], may_create=False)
         writer = Writer(store, signer, terms["node"], terms["payload_limit"], Tempo(*terms["tempo"]))
         writer.take_over(terms)
-        store.checkpoint_apart()
+        if isinstance(store, SqliteStore):
+            store.checkpoint_apart()
         _answer(connection, {"size": writer.size, "note": writer.note})
         while (rows := frames.receive(connection)) is not None:
             if rows == SETTLE:

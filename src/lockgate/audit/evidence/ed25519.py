@@ -1,105 +1,118 @@
-"""Ed25519 verification (RFC 8032 §5.1.7) without any library, stricter than the RFC.
+"""Ed25519 signatures (RFC 8032) in plain Python, to verify them where no library is at hand.
 
-Refused besides a wrong signature: S not below the group's order (malleable), encodings of points that
-are not canonical, and points of small order, for which a signature says nothing. The equation is the
-one without cofactor, compared by R's bytes, so that OpenSSL's verdict is the same and may stand in
-(`use_ed25519`): a few milliseconds here, some ten microseconds there.
+Strict: the scalar S is below the group's order (RFC 8032 §5.1.7), the point A is in its canonical
+encoding and not of small order, for which anything would verify. The equation is the one without the
+cofactor, ``[S]B = R + [k]A``, compared in the encoding of R, which makes R canonical as well.
+
+Nothing here is secret, so nothing needs constant time. One signature takes about two milliseconds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from hashlib import sha512
-from typing import Tuple  # noqa: UP035
+from typing import Tuple
 
-_P = 2**255 - 19
-_L = 2**252 + 27742317777372353535851937790883648493
-_D = -121665 * pow(121666, _P - 2, _P) % _P
-_SQRT_M1 = pow(2, (_P - 1) // 4, _P)
-# Extended homogeneous coordinates X, Y, Z, T (RFC 8032 §5.1.4). Evaluated, also by Python 3.8.
-_Point = Tuple[int, int, int, int]  # noqa: UP006
-_NEUTRAL: _Point = (0, 1, 1, 0)
+EdPoint = Tuple[int, int, int, int]
+"""Extended coordinates X, Y, Z, T of a point (RFC 8032 §5.1.4): x = X/Z, y = Y/Z, xy = T/Z."""
 
-_faster: Callable[[bytes, bytes, bytes], bool] | None = None
+_ED_P = 2**255 - 19
+_ED_ORDER = 2**252 + 27742317777372353535851937790883648493
+_ED_D = -121665 * pow(121666, -1, _ED_P) % _ED_P
+_ED_ROOT = pow(2, (_ED_P - 1) // 4, _ED_P)      # of -1
+_ED_NEUTRAL = (0, 1, 1, 0)
+# The y of the eight points whose order divides the cofactor: 1, -1, 0 and those of the order eight.
+_ED_Y8 = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
+_ED_SMALL = frozenset((0, 1, _ED_P - 1, _ED_Y8, _ED_P - _ED_Y8))
 
 
-def use_ed25519(verify: Callable[[bytes, bytes, bytes], bool] | None) -> None:
-    """Check the equation with `verify` (public, message, signature) from here on; None for this module's own.
+def _ed_add(one: EdPoint, two: EdPoint) -> EdPoint:
+    x1, y1, z1, t1 = one
+    x2, y2, z2, t2 = two
+    a = (y1 - x1) * (y2 - x2) % _ED_P
+    b = (y1 + x1) * (y2 + x2) % _ED_P
+    c = 2 * t1 * t2 % _ED_P * _ED_D % _ED_P
+    d = 2 * z1 * z2 % _ED_P
+    e, f, g, h = b - a, d - c, d + c, b + a
+    return e * f % _ED_P, g * h % _ED_P, f * g % _ED_P, e * h % _ED_P
 
-    What this module refuses by form is refused before `verify` is asked.
+
+def _ed_double(point: EdPoint) -> EdPoint:
+    x, y, z, _ = point
+    a = x * x % _ED_P
+    b = y * y % _ED_P
+    h = a + b
+    e = h - (x + y) * (x + y) % _ED_P
+    g = a - b
+    f = 2 * z * z % _ED_P + g
+    return e * f % _ED_P, g * h % _ED_P, f * g % _ED_P, e * h % _ED_P
+
+
+def _ed_point(encoded: bytes) -> EdPoint | None:
+    """RFC 8032 §5.1.3: the point, or None where there is none of this y."""
+    y = int.from_bytes(encoded, "little")
+    sign = y >> 255
+    y &= (1 << 255) - 1
+    if y >= _ED_P:
+        return None
+    u = (y * y - 1) % _ED_P
+    v = (_ED_D * y * y + 1) % _ED_P
+    x = u * pow(v, 3, _ED_P) * pow(u * pow(v, 7, _ED_P), (_ED_P - 5) // 8, _ED_P) % _ED_P
+    if v * x * x % _ED_P == _ED_P - u and u:
+        x = x * _ED_ROOT % _ED_P
+    if v * x * x % _ED_P != u or (x == 0 and sign):
+        return None
+    if x & 1 != sign:
+        x = _ED_P - x
+    return x, y, 1, x * y % _ED_P
+
+
+def _ed_multiples(point: EdPoint) -> list[EdPoint]:
+    """0 to 15 times a point."""
+    found: list[EdPoint] = [_ED_NEUTRAL]
+    for _ in range(15):
+        found.append(_ed_add(found[-1], point))
+    return found
+
+
+_ED_BASE = _ed_multiples(_ed_point(bytes.fromhex("58" + "66" * 31)) or _ED_NEUTRAL)
+
+
+def verify_ed25519_plain(public: bytes, message: bytes, signature: bytes) -> bool:
+    """The equation of RFC 8032 §5.1.7, for a key and a signature that passed `verify_ed25519`'s checks."""
+    point = _ed_point(public)
+    if point is None:
+        return False
+    x, y, z, t = point
+    negative = _ed_multiples((_ED_P - x, y, z, _ED_P - t))
+    k = int.from_bytes(sha512(signature[:32] + public + message).digest(), "little") % _ED_ORDER
+    s = int.from_bytes(signature[32:], "little")
+    result = _ED_NEUTRAL        # [s]B - [k]A, four bits of both scalars at a time
+    for shift in range(252, -1, -4):
+        if result is not _ED_NEUTRAL:
+            result = _ed_double(_ed_double(_ed_double(_ed_double(result))))
+        result = _ed_add(_ed_add(result, _ED_BASE[s >> shift & 15]), negative[k >> shift & 15])
+    inverse = pow(result[2], -1, _ED_P)
+    x, y = result[0] * inverse % _ED_P, result[1] * inverse % _ED_P
+    return (y | (x & 1) << 255).to_bytes(32, "little") == signature[:32]
+
+
+_ed_equation: Callable[[bytes, bytes, bytes], bool] = verify_ed25519_plain
+
+
+def use_ed25519(equation: Callable[[bytes, bytes, bytes], bool] | None) -> None:
+    """Check the equation (public, message, signature) with a library's function from here on; None for this
+    module's own. What is refused by form is refused before it is asked.
     """
-    global _faster  # noqa: PLW0603 (set once, when the gateway is loaded)
-    _faster = verify
+    global _ed_equation     # noqa: PLW0603 - the one place that a faster library can be put into
+    _ed_equation = equation or verify_ed25519_plain
 
 
 def verify_ed25519(public: bytes, message: bytes, signature: bytes) -> bool:
     """Whether `signature` (64 bytes) over `message` is by the key `public` (32 bytes). Never raises."""
     if len(public) != 32 or len(signature) != 64:
         return False
-    scalar = int.from_bytes(signature[32:], "little")
-    key = _decode_point(public)
-    commitment = _decode_point(signature[:32])
-    if scalar >= _L or key is None or commitment is None or _is_small(key) or _is_small(commitment):
+    y = int.from_bytes(public, "little") & ((1 << 255) - 1)
+    if y >= _ED_P or y in _ED_SMALL or int.from_bytes(signature[32:], "little") >= _ED_ORDER:
         return False
-    if _faster is not None:
-        return _faster(public, message, signature)
-    challenge = int.from_bytes(sha512(signature[:32] + public + message).digest(), "little") % _L
-    negated = (_P - key[0], key[1], key[2], _P - key[3])
-    return _encode_point(_multiply(scalar, _BASE, challenge, negated)) == signature[:32]
-
-
-def _add(one: _Point, two: _Point) -> _Point:
-    a = (one[1] - one[0]) * (two[1] - two[0]) % _P
-    b = (one[1] + one[0]) * (two[1] + two[0]) % _P
-    c = 2 * one[3] * two[3] * _D % _P
-    d = 2 * one[2] * two[2] % _P
-    e, f, g, h = b - a, d - c, d + c, b + a
-    return e * f % _P, g * h % _P, f * g % _P, e * h % _P
-
-
-def _multiply(first: int, one: _Point, second: int, two: _Point) -> _Point:
-    """first·one + second·two, bit by bit. Nothing here is secret."""
-    both = _add(one, two)
-    result = _NEUTRAL
-    for bit in range(max(first.bit_length(), second.bit_length()) - 1, -1, -1):
-        result = _add(result, result)
-        chosen = (first >> bit & 1) + 2 * (second >> bit & 1)
-        if chosen:
-            result = _add(result, (one, two, both)[chosen - 1])
-    return result
-
-
-def _is_small(point: _Point) -> bool:
-    """Whether eight times the point is the neutral one."""
-    for _ in range(3):
-        point = _add(point, point)
-    return point[0] == 0 and point[1] == point[2]
-
-
-def _encode_point(point: _Point) -> bytes:
-    inverse = pow(point[2], _P - 2, _P)
-    x, y = point[0] * inverse % _P, point[1] * inverse % _P
-    return (y | (x & 1) << 255).to_bytes(32, "little")
-
-
-def _decode_point(encoded: bytes) -> _Point | None:
-    """RFC 8032 §5.1.3; None where the bytes are no point's canonical encoding."""
-    y = int.from_bytes(encoded, "little")
-    sign = y >> 255
-    y &= 2**255 - 1
-    if y >= _P:
-        return None
-    u, v = (y * y - 1) % _P, (_D * y * y + 1) % _P
-    x = u * pow(v, 3, _P) * pow(u * pow(v, 7, _P), (_P - 5) // 8, _P) % _P
-    if (v * x * x - u) % _P:
-        x = x * _SQRT_M1 % _P
-        if (v * x * x - u) % _P:
-            return None
-    if x == 0 and sign:
-        return None
-    if x & 1 != sign:
-        x = _P - x
-    return x, y, 1, x * y % _P
-
-
-_BASE = _decode_point((4 * pow(5, _P - 2, _P) % _P).to_bytes(32, "little")) or _NEUTRAL
+    return _ed_equation(public, message, signature)

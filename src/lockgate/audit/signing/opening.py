@@ -11,12 +11,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import orjson
+
 from lockgate.audit import keys
 from lockgate.audit.signing.contract import CheckpointSigner
 from lockgate.audit.signing.notary import Tempo
 from lockgate.audit.signing.remote import SocketSigner
+from lockgate.errors import AuditError
 
 Settings = Mapping[str, Any]
+_FILE: Final = "signer.json"
+_LIMIT: Final = 65_536
 _SOCKET_PACE: Final = 0.1    # seconds between two signatures: the signer's own fsync is on the same disk, often
 _KMS_PACE: Final = 1.0       # key services charge and limit by the call
 
@@ -36,6 +41,29 @@ def open_signer(folder: Path, origin: str, settings: Settings, *, may_create: bo
         keys.pin(folder, signer.verifier, may_create=may_create)
         return signer
     return keys.load_or_create(folder, origin, may_create=may_create, key=key_path(folder, settings))
+
+
+def remember(folder: Path, settings: Settings) -> None:
+    """Keep in the folder who signs, for commands that open the log of a stopped gateway. Raises `AuditError`."""
+    path = folder / _FILE
+    if settings:
+        keys.write_durably(path, orjson.dumps(dict(settings)) + b"\n", 0o600)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def recall(folder: Path) -> Settings:
+    """Who signed last. Raises `AuditError` where that is kept and cannot be read."""
+    try:
+        with (folder / _FILE).open("rb") as file:
+            found = orjson.loads(file.read(_LIMIT))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise AuditError(f"{folder / _FILE}: cannot be read: {error}") from None
+    if not isinstance(found, dict):
+        raise AuditError(f"{folder / _FILE}: does not say who signs")
+    return found
 
 
 def key_path(folder: Path, settings: Settings) -> Path:

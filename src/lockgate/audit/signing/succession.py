@@ -8,13 +8,12 @@ from pathlib import Path
 from lockgate.audit import keys
 from lockgate.audit.leaves import Draft
 from lockgate.audit.opening import lock_folder, recover, reopening
-from lockgate.audit.signing.opening import Settings, key_path
+from lockgate.audit.signing.opening import key_path
 from lockgate.audit.signing.rotation import install_successor, prepare_successor
-from lockgate.audit.writer import PAYLOAD_LIMIT
 from lockgate.errors import AuditError
 
 
-def change_key(folder: Path, settings: Settings, *, actor: str, reason: str, now: float) -> tuple[str, str]:
+def change_key(folder: Path, *, actor: str, reason: str, now: float) -> tuple[str, str]:
     """Check the log, then give it a new key in the old one's place. Returns both verifier keys.
 
     `actor` is the operating system's name of who asked. Raises `AuditError`; a crash at any point leaves a
@@ -22,9 +21,9 @@ def change_key(folder: Path, settings: Settings, *, actor: str, reason: str, now
     """
     lock = lock_folder(folder / "lock")
     try:
-        recovered = recover(folder, keys.read_verifier(folder / keys.VERIFIER_FILE).name, settings, PAYLOAD_LIMIT)
+        recovered = recover(folder, keys.read_verifier(folder / keys.VERIFIER_FILE).name)
         try:
-            signer, writer, key = recovered.signer, recovered.writer, key_path(folder, settings)
+            signer, writer, key = recovered.signer, recovered.writer, key_path(folder, recovered.settings)
             if signer.lags:
                 raise AuditError("this log's key is not in a file", advice="change it where it is kept")
             writer.commit(reopening(recovered, now, {"mode": "rotate-key"}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
+from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -21,7 +22,8 @@ from lockgate.audit.keys import VERIFIER_FILE, read_verifier
 from lockgate.audit.storage.sqlite import open_source
 from lockgate.errors import AuditError
 
-_ROTATION = b'"type":"key_rotate"'
+TRUST_FILE: Final = "trust.note"
+_ROTATION: Final = b'"type":"key_rotate"'
 
 
 def draft_trust(folder: Path, serial: int, policy: str | None, authorities: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from lockgate.audit.checkpoint import open_note
-from lockgate.audit.report import Verdict
+from lockgate.audit.evidence.report import Verdict
 from lockgate.audit.signing.contract import SignerAway, SignerRefused
 from lockgate.audit.signing.kms import KmsSigner, Transit
 from lockgate.audit.verify import verify_log
