@@ -30,7 +30,9 @@ from lockgate.app.configuration import (
 from lockgate.app.housekeeping import Chore, keep_house
 from lockgate.app.reload import Reloader
 from lockgate.app.status import Status
+from lockgate.app.targets import exporters
 from lockgate.audit.custody import Custody, submitting
+from lockgate.audit.export.exporter import Exporter
 from lockgate.audit.keys import VERIFIER_FILE, read_verifier
 from lockgate.audit.log import AuditLog
 from lockgate.audit.storage.sqlite import open_source
@@ -107,6 +109,7 @@ class Gateway:
         self._server: ControlServer | None = None
         self._serving: asyncio.Task[None] | None = None
         self._chores: list[asyncio.Task[None]] = []
+        self.exporters: list[Exporter] = []
 
     # ------------------------------------------------------------ putting together
 
@@ -231,6 +234,8 @@ class Gateway:
             door = Door(Doorway.of(listener, discover()[listener.protocol]))
             stack.callback(door.close)
             self._doors.append(door)
+        settings = self.loaded.settings
+        self.exporters = exporters(settings, lambda: open_source(settings.state / "audit"))
         control = open_listeners(self.loaded.settings.control.address)
         for listening in control:
             stack.callback(listening.close)
@@ -257,10 +262,18 @@ class Gateway:
 
     def chores(self) -> list[Chore]:
         """What the settings ask for beside the requests."""
-        chores = []
+        chores = [Chore(f"export.{exporter.name}", 1.0, exporter.run) for exporter in self.exporters]
         publish = self.loaded.settings.audit.publish
         if publish is not None:
             chores.append(Chore("publish", seconds(publish), self.publisher.run))
+        telemetry = self.loaded.settings.telemetry
+        if telemetry is not None:
+            from lockgate.app.telemetry import (
+                MetricsSender,  # only where it is configured: its import takes long
+            )
+
+            sender = MetricsSender(telemetry, self.loaded.settings.audit.origin, Status(self), asyncio.get_running_loop())
+            chores.append(Chore("telemetry.metrics", sender.every, sender.run))
         return chores
 
     def _on_signals(self, reloader: Reloader) -> None:

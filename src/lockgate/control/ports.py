@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from lockgate.audit.export.exporter import Progress
 from lockgate.govern.ports import Clock, TokenVerifier
 from lockgate.govern.review import ReviewDesk
 
@@ -124,3 +125,6 @@ class Controlled(Protocol):
         """Every group that some rule names as reviewers."""
 
     def ready_connections(self) -> Mapping[str, bool]: ...
+
+    def exports(self) -> Sequence[Progress]:
+        """How everything stands that is given away continuously."""

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from lockgate.audit.checkpoint import Checkpoint, Verifier, open_note
 from lockgate.audit.entry import parse
+from lockgate.audit.evidence.report import Report, Verdict
 from lockgate.audit.failures import Absent, BrokenNote, MalformedEntry, Tampered, UntrustedNote
 from lockgate.audit.keys import VERIFIER_FILE, read_verifier
 from lockgate.audit.ledger import Ledger
-from lockgate.audit.report import Finding, Report, Verdict
 from lockgate.audit.tiles.edge import Edge
 from lockgate.audit.tiles.layout import CHECKPOINT, CHECKPOINT_LIMIT, WIDTH, Tile
 from lockgate.audit.tiles.reader import Fetch, Tiles, first_of
@@ -28,14 +28,14 @@ def verify_tiles(fetch: Fetch, place: str, *, key: Path | None = None, against: 
     Without it, a folder's own is taken (beside the tiles, where the gateway leaves it); a URL has none.
     `against` is a signed checkpoint that was kept elsewhere.
     """
-    report = Report(Path(place), is_key_pinned=key is not None)
+    report = Report(place, is_key_pinned=key is not None)
     try:
         verifier = read_verifier(key or Path(place).parent / VERIFIER_FILE)
     except UntrustedNote as error:
-        report.findings.append(Finding("key", Verdict.UNTRUSTED, f"{error}; give it with --key"))
+        report.find("key", Verdict.UNTRUSTED, f"{error}; give it with --key")
         return report
     report.origin = verifier.name
-    report.covered["key"] = str(verifier)
+    report.cover("key", str(verifier))
     _Run(report, fetch, verifier).all(against)
     return report
 
@@ -51,7 +51,7 @@ class _Run:
         self.payloads = 0
 
     def find(self, check: str, verdict: Verdict, message: str, index: int | None = None) -> None:
-        self.report.findings.append(Finding(check, verdict, message, index))
+        self.report.find(check, verdict, message, index)
 
     def all(self, against: str | None) -> None:
         """Every check, in order. Entries are read up to the first that is not what the root says."""
@@ -88,7 +88,7 @@ class _Run:
         else:
             checkpoint = self.open("checkpoint", note)
             if checkpoint is not None:
-                self.report.covered["checkpoint"] = f"{checkpoint.size} entries, signed by {self.verifier.name}"
+                self.report.cover("checkpoint", f"{checkpoint.size} entries, signed by {self.verifier.name}")
             return checkpoint
         return None
 
@@ -107,7 +107,7 @@ class _Run:
             self.find("checkpoint", Verdict.TAMPERED,
                       f"the {edge.size} entries do not have the root that was signed", 0)
             return
-        self.report.covered["tree"] = f"the root over {edge.size} entries is the signed one, as is every tile"
+        self.report.cover("tree", f"the root over {edge.size} entries is the signed one, as is every tile")
 
     def extends(self, tiles: Tiles, checkpoint: Checkpoint, kept: Checkpoint) -> None:
         """The log is the one whose checkpoint was kept, or a later state of it."""
@@ -118,7 +118,7 @@ class _Run:
             self.find("kept checkpoint", Verdict.TAMPERED,
                       f"the first {kept.size} entries do not have the root that was signed", 0)
         elif not self.report.findings:
-            self.report.covered["kept checkpoint"] = f"{kept.size} entries, still the first ones"
+            self.report.cover("kept checkpoint", f"{kept.size} entries, still the first ones")
 
     # ------------------------------------------------------------ entries and tiles
 
@@ -132,7 +132,7 @@ class _Run:
                 _compare(tiles, tile, content)
         for tile, content in edge.partial():
             _compare(tiles, tile, content)
-        self.report.covered["entries"] = f"{edge.size} leaves hashed again, leaf by leaf"
+        self.report.cover("entries", f"{edge.size} leaves hashed again, leaf by leaf")
         return edge
 
     def entry(self, index: int, leaf: bytes) -> bytes:
@@ -161,11 +161,12 @@ class _Run:
         report.sessions = ledger.sessions
         report.open_sessions = len(ledger.open)
         report.intents = ledger.intents
-        report.covered["sessions"] = (
+        report.cover("sessions", (
             f"{ledger.sessions} sessions ({len(ledger.open)} open), {ledger.intents} requests: gapless, "
             "chained, one outcome each, reviews bound and by somebody else"
-        )
-        report.covered["payloads"] = f"{self.payloads} withheld: a published log holds commitments only"
+        ))
+        report.withheld = self.payloads
+        report.cover("payloads", f"{self.payloads} withheld: a published log holds commitments only")
 
 
 def _compare(tiles: Tiles, tile: Tile, content: bytes) -> None:

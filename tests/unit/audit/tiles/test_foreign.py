@@ -20,8 +20,8 @@ from tlog_scales.signing import Vkey
 from tlog_scales.tlog import ConsistencyProofInvalid, InclusionProofInvalid
 
 from lockgate.audit.checkpoint import Checkpoint, Signer
+from lockgate.audit.evidence.report import Verdict
 from lockgate.audit.keys import load_or_create
-from lockgate.audit.report import Verdict
 from lockgate.audit.tiles.reader import fetch_from
 from lockgate.audit.tiles.verify import verify_tiles
 from lockgate.audit.tree import leaf_hash

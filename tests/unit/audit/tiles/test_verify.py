@@ -8,9 +8,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from lockgate.audit.checkpoint import Checkpoint, Signer
+from lockgate.audit.evidence.report import Report, Verdict
 from lockgate.audit.failures import Absent, MalformedEntry
 from lockgate.audit.keys import load_or_create
-from lockgate.audit.report import Report, Verdict
 from lockgate.audit.tiles.layout import unbundle
 from lockgate.audit.tiles.reader import fetch_from
 from lockgate.audit.tiles.verify import verify_tiles
@@ -53,7 +53,7 @@ def test_a_published_log_verifies(log: Path) -> None:
     assert report.findings == []
     assert (report.entries, report.sessions, report.open_sessions, report.intents) == (16, 2, 0, 4)
     assert report.origin == ORIGIN
-    assert report.covered["payloads"].startswith("8 withheld")
+    assert report.withheld == 8
     unpinned = verify_tiles(fetch_from(log / "tiles"), str(log / "tiles"))
     assert (unpinned.verdict, unpinned.is_key_pinned) == (Verdict.VERIFIED, False)
 
@@ -135,7 +135,7 @@ def test_a_kept_checkpoint_contradicts_a_rewritten_or_rolled_back_log(log: Path)
     """The key signs both; only what was kept elsewhere tells them apart."""
     entries = _entries(log)
     kept = signed(log, *entries[:12])["checkpoint"].decode()
-    assert check(log, files(log / "tiles"), kept).covered["kept checkpoint"].startswith("12 entries")
+    assert check(log, files(log / "tiles"), kept).covered["consistency"] == ["12 entries, still the first ones"]
     forged = signed(log, *entries[:11], entries[12])["checkpoint"].decode()
     report = check(log, files(log / "tiles"), forged)
     assert report.verdict is Verdict.TAMPERED
