@@ -55,7 +55,7 @@ def verify(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     record: Annotated[
-        bool, typer.Option("--record", help="Put on the log that it was verified, and the verdict.")
+        bool, typer.Option("--record", help="Put on the log (of --state, where something else was verified) that it was verified.")
     ] = False,
 ) -> None:
     """Check every entry of the log, offline. Exit status: 0 verified, 1 tampered, 2 incomplete,
@@ -73,7 +73,7 @@ def verify(
         console.print(f"{place}: there is no such folder", markup=False)
         raise typer.Exit(USAGE)
     if record:
-        _record_run(place, report)
+        _record_run(place if (place / FILE).exists() else log_folder(state), report)
     if as_json:
         typer.echo(json.dumps(report_json(report), ensure_ascii=False))
     else:

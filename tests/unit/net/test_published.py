@@ -9,9 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from lockgate.audit.report import Verdict
 
 from lockgate.audit.failures import Absent, MalformedEntry
-from lockgate.audit.report import Verdict
 from lockgate.audit.tiles.verify import verify_tiles
 from lockgate.errors import AuditError
 from lockgate.model import Secret
