@@ -147,7 +147,10 @@ class SqliteStore:
 
     def resume_history(self) -> None:
         """Continue the spacing of kept checkpoints where the file left off."""
-        self._kept = self.connection.execute("SELECT coalesce(max(size), 0) FROM checkpoints").get
+        try:
+            self._kept = self.connection.execute("SELECT coalesce(max(size), 0) FROM checkpoints").get
+        except apsw.Error as error:
+            raise _damaged(error) from None
 
     def checkpoint_apart(self, vfs: str | None = None) -> None:
         """From here on the write-ahead log is copied into the file by a thread of its own."""
