@@ -8,13 +8,13 @@ from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from lockgate.audit.admin import recorded
-from lockgate.audit.evidence.report import Report, conclusion, report_json, text_lines
+from lockgate.audit.evidence.report import Report
 from lockgate.audit.reader import Reader
 from lockgate.audit.storage.sqlite import FILE
 from lockgate.audit.verify import verify_log
+from lockgate.cli.packages import answer, check_package, export
 from lockgate.errors import AuditError
 from lockgate.model import Event
 
@@ -32,8 +32,16 @@ def log_folder(given: Path) -> Path:
 
 @app.command()
 def verify(
-    folder: Annotated[Path | None, typer.Argument(help="The log's folder; default: <state>/audit.")] = None,
+    folder: Annotated[
+        Path | None, typer.Argument(help="An evidence package, or the log's folder; default: <state>/audit.")
+    ] = None,
     key: Annotated[Path | None, typer.Option("--key", help="The pinned verifier key (log.vkey).")] = None,
+    root: Annotated[
+        Path | None, typer.Option("--root", help="The organisation's pinned root key, for a package's trust note.")
+    ] = None,
+    policy: Annotated[
+        Path | None, typer.Option("--policy", help="A witness policy (C2SP tlog-policy), for a package and --key.")
+    ] = None,
     against: Annotated[
         Path | None, typer.Option("--against", help="A signed checkpoint that was kept elsewhere.")
     ] = None,
@@ -43,10 +51,12 @@ def verify(
         bool, typer.Option("--record", help="Put on the log that it was verified, and the verdict.")
     ] = False,
 ) -> None:
-    """Check every entry of the log, offline. Exit status: 0 verified, 1 tampered, 2 incomplete,
-    3 untrusted, 4 usage.
+    """Check an evidence package, or every entry of the log, offline. Exit status: 0 verified, 1 tampered,
+    2 incomplete, 3 untrusted, 4 usage.
     """
     console = Console(highlight=False, soft_wrap=True)
+    if folder is not None and folder.is_file():
+        answer(console, check_package(folder, key=key, root=root, policy=policy, against=against), as_json=as_json)
     try:
         kept = None if against is None else against.read_bytes()[:4096].decode()
     except (OSError, UnicodeDecodeError) as error:
@@ -59,11 +69,7 @@ def verify(
     report = verify_log(place, key=key, against=kept)
     if record:
         _record_run(place, report)
-    if as_json:
-        typer.echo(json.dumps(report_json(report), ensure_ascii=False))
-    else:
-        _print(console, report)
-    raise typer.Exit(int(report.verdict))
+    answer(console, report, as_json=as_json)
 
 
 def _record_run(place: Path, report: Report) -> None:
@@ -79,15 +85,7 @@ def _record_run(place: Path, report: Report) -> None:
         fail(error)
 
 
-_COLOURS = {"ok": "green", "FAIL": "red", "note": "yellow", "none": "dim", "": "dim"}
-
-
-def _print(console: Console, report: Report) -> None:
-    for tag, line in text_lines(report):
-        console.print(f"[{_COLOURS[tag]}]{tag:<5}[/] {escape(line)}")
-    style = "bold green" if report.first is None else "bold red"
-    verdict, space, rest = conclusion(report).partition(" ")
-    console.print(f"[{style}]{verdict}[/]{space}{escape(rest)}")
+app.command()(export)
 
 
 @app.command()
