@@ -169,7 +169,7 @@ def uncosigned(report: Report) -> Iterator[str]:
         seconds = "" if report.uncosigned_seconds is None else f" (the newest {report.uncosigned_seconds} seconds)"
         yield (f"{tail} of {report.size} entries are not cosigned by a witness{seconds}: whoever holds the "
                "log's private key could have rewritten them")
-    if not report.is_key_pinned:
+    if not report.is_key_pinned and report.verdict is not Verdict.UNTRUSTED:
         yield "the verifier key came from the log's own folder: pin a copy with --key"
     yield from report.notes
 

@@ -92,9 +92,9 @@ def _body(name: str, source: str, tree: ast.Module, imports: set[str]) -> str:
     lines = source.splitlines()
     left_out: set[int] = set()
     for node in tree.body:
-        if isinstance(node, ast.ImportFrom) and node.module != "__future__":
-            if node.module is None or any(part.asname for part in node.names):
-                raise ValueError(f"{name} renames what it imports")
+        if isinstance(node, (ast.Import, ast.ImportFrom)) and any(part.asname for part in node.names):
+            raise ValueError(f"{name} renames what it imports")
+        if isinstance(node, ast.ImportFrom) and node.module and node.module != "__future__":
             if not node.module.startswith("lockgate"):
                 imports |= {f"from {node.module} import {part.name}" for part in node.names}
             elif not node.module.startswith(f"{PACKAGE}."):
