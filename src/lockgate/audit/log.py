@@ -26,13 +26,16 @@ from typing import Any, Final, Protocol
 from lockgate.audit import keys, leaves
 from lockgate.audit.apart.link import Link
 from lockgate.audit.entry import is_opaque, require_type
-from lockgate.audit.failures import Overload, Poisoned, UnknownSession
+from lockgate.audit.evidence.erasures import erased_ranges
+from lockgate.audit.failures import MalformedEntry, Overload, Poisoned, UnknownSession
 from lockgate.audit.leaves import Draft
-from lockgate.audit.opening import lock_folder, published, reopening
-from lockgate.audit.storage.sqlite import FILE, SqliteStore
+from lockgate.audit.opening import lock_folder, open_store, published, reopening
+from lockgate.audit.storage.database.place import Place
+from lockgate.audit.storage.database.store import DatabaseStore
+from lockgate.audit.storage.sqlite import SqliteStore
 from lockgate.audit.writer import PAYLOAD_LIMIT, Writer
 from lockgate.errors import AuditError
-from lockgate.model import Event, Intent, Outcome, SessionStart
+from lockgate.model import Erasure, Event, Intent, Outcome, SessionStart
 
 Done = Callable[[AuditError | None], None]
 Dispatch = Callable[[Callable[[], None]], None]
@@ -115,6 +118,7 @@ class AuditLog:
         self._wake: SimpleQueue[None] = SimpleQueue()
         self._idle = self._urgent = self._signalled = self._publish_due = False
         self._admitted = self._finished = 0
+        self._base = writer.size
         self._admitted_bytes = self._finished_bytes = 0
         self._thread = threading.Thread(target=self._run, name="audit-writer", daemon=True)
         self._thread.start()
@@ -134,10 +138,13 @@ class AuditLog:
         payload_limit: int = PAYLOAD_LIMIT,
         apart: bool = False,
         vfs: str | None = None,
+        place: Place | None = None,
+        shard: int = 1,
     ) -> AuditLog:
         """Check the whole log, close what a crash left open, and accept records.
 
-        With `apart` a process of its own writes; `vfs` is for a log that is written by this one.
+        With `apart` a process of its own writes; `vfs` is for a log that is written by this one. With
+        `place` the log is a shard in a database, and the folder holds what lies beside it.
         `facts` go into `node_start` (configuration and policy hash, audit mode). Raises `AuditError`
         where the log is locked, unreadable or has been altered (`Tampered` names the first bad entry).
         """
@@ -147,18 +154,19 @@ class AuditLog:
             lock = lock_folder(folder / "lock")
         except OSError as error:
             raise AuditError(f"{folder}: {error.strerror}", advice="make the state folder writable") from None
-        store: SqliteStore | None = None
+        store: SqliteStore | DatabaseStore | None = None
         try:
-            signer = keys.load_or_create(folder, origin, may_create=not (folder / FILE).exists())
-            store = SqliteStore.open(folder / FILE, origin=origin, fresh_key=secrets.token_bytes(32), vfs=vfs)
+            store = open_store(folder, origin, secrets.token_bytes(32), place, shard, vfs)
+            signer = keys.load_or_create(folder, origin, may_create=store.head().size == 0)
             writer = Writer(store, signer, secrets.token_hex(8), payload_limit)
             crashed = writer.recover(published(folder / keys.CHECKPOINT_FILE))
             writer.commit(reopening(crashed, clock.now(), writer.epoch, facts or {}))
             if apart:
                 store.close()
-                link = Link.start(writer.terms(folder), store.pseudonyms, lock)
+                link = Link.start({**writer.terms(folder), "database": store.terms()}, store.pseudonyms, lock)
                 return cls(link, link, folder, lock, dispatch=dispatch, queue=queue, clock=clock)
-            store.checkpoint_apart(vfs)
+            if isinstance(store, SqliteStore):
+                store.checkpoint_apart(vfs)
         except AuditError:
             if store is not None:
                 store.close()
@@ -253,7 +261,7 @@ class AuditLog:
         """Queue any other record, of a session or of the gateway itself."""
         self._require_room(1 if done is not None else _RESERVE)
         require_type(event.type)
-        if event.type in leaves.RESERVED:
+        if event.type in leaves.RESERVED or event.type == "erasure":
             raise UnknownSession(f"{event.type} is not an event")
         if event.session is None:
             self._admit(None, 0, event, done)
@@ -262,6 +270,22 @@ class AuditLog:
         if session is None:
             raise UnknownSession("the session has not begun, or has ended")
         self._next(event.session, session, event, done)
+
+    def append(self, record: Event | Erasure, done: Done) -> int:
+        """Queue a record of the gateway itself. Returns the index that it has once `done` was told None.
+
+        An erasure destroys the payloads that it names in the transaction that makes it durable.
+        """
+        self._require_room()
+        if isinstance(record, Event):
+            require_type(record.type)
+            if record.type in leaves.RESERVED or record.type == "erasure" or record.session is not None:
+                raise UnknownSession(f"{record.type} is no record of the gateway itself")
+        elif not _is_apart(record.ranges) or record.ranges[-1][1] >= self._base + self._admitted:
+            raise MalformedEntry("an erasure names ranges of earlier entries, in order and apart")
+        index = self._base + self._admitted     # one entry for each record, in the order of admission
+        self._admit(None, 0, record, done)
+        return index
 
     def end_session(self, session: str, cause: str) -> None:
         """Queue `session_end`. Intents that are still open get the outcome ``unknown`` first."""
@@ -390,3 +414,7 @@ class AuditLog:
         """
         with contextlib.suppress(AuditError):
             keys.write_durably(self._folder / keys.CHECKPOINT_FILE, self._writer.note.encode(), 0o644)
+
+
+def _is_apart(ranges: Sequence[tuple[int, int]]) -> bool:
+    return erased_ranges({"data": {"ranges": [list(pair) for pair in ranges]}}) is not None

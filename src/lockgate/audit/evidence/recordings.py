@@ -1,0 +1,144 @@
+"""The container of a recording, and whether its chunks are those that the log committed to.
+
+A file ``<stream>.rec`` is `RECORDING_MAGIC`, then for each chunk its length (u32, big-endian) and the chunk: age over
+zstandard over at most 64 KiB, for the auditor's key. Nothing in here decrypts: a mark in the log (`rec_mark`) holds the
+RFC 6962 root over the *ciphertext*, so whoever has no key can still see that nothing was cut, swapped or added.
+
+What lies behind the last mark is not vouched for: a gateway that was killed leaves at most a second or a mebibyte of it,
+and at most one chunk that is not whole.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Any, Iterable, Iterator, List, Mapping, Sequence, Tuple
+
+from lockgate.audit.evidence.failures import EvidenceError
+
+RECORDING_MAGIC = b"lockgate/rec/v1\n"
+CHUNK_LIMIT = 131_072
+"""Bytes of the longest chunk: 64 KiB that cannot be compressed, and what age adds for each recipient."""
+_RECORDINGS = "recordings"
+_CHUNK_LENGTH = 4
+_MARK_FIELDS = {"stream": str, "chunks": int, "bytes": int, "root": str, "final": bool}
+
+
+def split_chunks(data: bytes) -> Tuple[List[bytes], int]:
+    """The whole chunks of a recording, and how many bytes follow them: of a chunk that was being written when the
+    gateway was killed. Raises `EvidenceError` for what is no recording."""
+    if data[:len(RECORDING_MAGIC)] != RECORDING_MAGIC:
+        if RECORDING_MAGIC.startswith(data):
+            return [], len(data)
+        raise EvidenceError(_RECORDINGS, "the file is no recording")
+    chunks: List[bytes] = []
+    position = len(RECORDING_MAGIC)
+    while position + _CHUNK_LENGTH <= len(data):
+        length = int.from_bytes(data[position:position + _CHUNK_LENGTH], "big")
+        if not 0 < length <= CHUNK_LIMIT:
+            raise EvidenceError(_RECORDINGS, f"chunk {len(chunks)} has an impossible length")
+        if position + _CHUNK_LENGTH + length > len(data):
+            break
+        position += _CHUNK_LENGTH + length
+        chunks.append(data[position - length:position])
+    return chunks, len(data) - position
+
+
+def read_chunks(data: bytes) -> List[bytes]:
+    """The chunks of a recording that ends with a whole one. Raises `EvidenceError`; its verdict is ``incomplete`` where
+    the file ends inside a chunk."""
+    chunks, rest = split_chunks(data)
+    if rest or not data:
+        raise EvidenceError(_RECORDINGS, f"the file ends inside chunk {len(chunks)}", verdict="incomplete")
+    return chunks
+
+
+class ChunkTree:
+    """The RFC 6962 tree over ciphertext chunks, as far as it has grown; keeps its right edge only."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._edge: List[bytes] = []
+
+    def append(self, chunk: bytes) -> None:
+        """The next chunk."""
+        node = sha256(b"\0" + chunk).digest()
+        size = self.size
+        while size & 1:
+            node = sha256(b"\1" + self._edge.pop() + node).digest()
+            size >>= 1
+        self._edge.append(node)
+        self.size += 1
+
+    def root(self) -> bytes:
+        """The root over all chunks so far; of none, SHA-256 of nothing."""
+        if not self._edge:
+            return sha256().digest()
+        node = self._edge[-1]
+        for left in reversed(self._edge[:-1]):
+            node = sha256(b"\1" + left + node).digest()
+        return node
+
+
+def chunk_root(chunks: Iterable[bytes]) -> bytes:
+    """The RFC 6962 root over chunks."""
+    tree = ChunkTree()
+    for chunk in chunks:
+        tree.append(chunk)
+    return tree.root()
+
+
+def require_marks(marks: Sequence[Mapping[str, Any]], chunks: Iterable[bytes], rest: int = 0) -> int:
+    """Raise `EvidenceError` unless the chunks are what the marks of their stream say; how many chunks no mark covers.
+
+    `marks` are the records (leaves) of type ``rec_mark`` of one stream in the order of the log, `rest` is what
+    `split_chunks` found behind the last whole chunk. Reads `chunks` once, so it may be an iterator over a large file.
+    Behind a mark that is ``final`` nothing may follow.
+    """
+    tree, source = ChunkTree(), iter(chunks)
+    before: Mapping[str, Any] = {"chunks": 0, "bytes": 0, "final": False}
+    for mark in marks:
+        data = _mark_data(mark)
+        _require_growth(mark, before, data)
+        _grow_to(tree, source, mark, data["chunks"])
+        if tree.root().hex() != data["root"]:
+            raise EvidenceError(_RECORDINGS, f"the first {data['chunks']} chunks of {data['stream']} do not have the root "
+                                             "that was recorded", mark.get("index"))
+        before = data
+    left = sum(1 for _ in source)
+    if before["final"] and (left or rest):
+        raise EvidenceError(_RECORDINGS, f"something follows the last chunk of {before['stream']}",
+                            marks[-1].get("index"))
+    return left
+
+
+def _mark_data(mark: Mapping[str, Any]) -> Mapping[str, Any]:
+    data = mark.get("data")
+    if not isinstance(data, dict) or set(data) != set(_MARK_FIELDS):
+        raise EvidenceError(_RECORDINGS, "a mark has not the fields of one", mark.get("index"))
+    for name, kind in _MARK_FIELDS.items():
+        if type(data[name]) is not kind:
+            raise EvidenceError(_RECORDINGS, f"a mark has no valid {name}", mark.get("index"))
+    return data
+
+
+def _require_growth(mark: Mapping[str, Any], before: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+    if before["final"]:
+        problem = f"a mark follows the final one of {data['stream']}"
+    elif before.get("stream", data["stream"]) != data["stream"]:
+        problem = f"marks of two streams, {before['stream']} and {data['stream']}, are taken for one"
+    elif data["chunks"] < before["chunks"] or data["bytes"] < before["bytes"]:
+        problem = f"{data['stream']} has become smaller"
+    elif (data["chunks"] > before["chunks"]) != (data["bytes"] > before["bytes"]):
+        problem = f"chunks and bytes of {data['stream']} do not grow together"
+    else:
+        return
+    raise EvidenceError(_RECORDINGS, problem, mark.get("index"))
+
+
+def _grow_to(tree: ChunkTree, source: Iterator[bytes], mark: Mapping[str, Any], size: int) -> None:
+    while tree.size < size:
+        chunk = next(source, None)
+        if chunk is None:
+            raise EvidenceError(_RECORDINGS, f"chunk {tree.size} of {mark['data']['stream']} is MISSING: {size} were "
+                                             "recorded", mark.get("index"), "incomplete")
+        tree.append(chunk)
