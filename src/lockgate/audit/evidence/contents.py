@@ -239,6 +239,10 @@ class Contents:
         """Whether `look_again` has something to look for."""
         return bool(self._erasures or self._pending.ranges)
 
+    def erased_by(self, index: int) -> int | None:
+        """The erasure that names an entry, or None."""
+        return self._destroyed.by(index)
+
     def look_again(self, leaves: Iterable[PlacedLeaf]) -> None:
         """All leaves once more: each payload that is not there was erased, or is MISSING; each that was erased is
         not there, and was not on hold.
