@@ -239,6 +239,10 @@ class Contents:
         """Whether `look_again` has something to look for."""
         return bool(self._erasures or self._pending.ranges)
 
+    def erased_by(self, index: int) -> int | None:
+        """The erasure that names an entry, or None."""
+        return self._destroyed.by(index)
+
     def look_again(self, leaves: Iterable[PlacedLeaf]) -> None:
         """All leaves once more: each payload that is not there was erased, or is MISSING; each that was erased is
         not there, and was not on hold.
@@ -262,8 +266,7 @@ class Contents:
                 continue
             if self._pending.holds(index):
                 if by is not None:
-                    self.report.erased += 1
-                    self.report.erased_by[by] = self.report.erased_by.get(by, 0) + 1
+                    self.report.erased[by] = self.report.erased.get(by, 0) + 1
                 elif missing < _NAMED_MISSING:
                     missing += 1
                     self.report.find("payloads", Verdict.INCOMPLETE, "the entry's payload is MISSING", index)
@@ -295,7 +298,7 @@ class Contents:
         report = self.report
         if self.ledger is not None:
             self._sessions(self.ledger)
-        erased = [f"{count} erased (by record {by})" for by, count in sorted(report.erased_by.items())]
+        erased = [f"{count} erased (by record {by})" for by, count in sorted(report.erased.items())]
         counts = [f"{count} {what}" for count, what in (
             (report.withheld, "withheld (by this package's manifest)"), (report.unkept, "not kept")) if count]
         report.cover("payloads", "; ".join([f"{report.payloads} opened, each is what was committed to",

@@ -100,8 +100,7 @@ class Report:
     cosigned: int = 0
     uncosigned_seconds: int | None = None
     is_key_pinned: bool = True
-    erased: int = 0
-    erased_by: dict[int, int] = field(default_factory=dict)
+    erased: dict[int, int] = field(default_factory=dict)
     """How many payloads each erasure destroyed of those that were looked at, by the index of its record."""
     covered: dict[str, list[str]] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
@@ -204,8 +203,8 @@ def report_json(report: Report) -> dict[str, Any]:
         "verdict": report.verdict.name.lower(), "origin": report.origin, "size": report.size,
         "entries": report.entries, "sessions": report.sessions, "open_sessions": report.open_sessions,
         "requests": report.intents, "key_pinned": report.is_key_pinned,
-        "payloads": {"opened": report.payloads, "erased": report.erased,
-                     "erased_by": {str(by): count for by, count in sorted(report.erased_by.items())},
+        "payloads": {"opened": report.payloads, "erased": sum(report.erased.values()),
+                     "erased_by": {str(by): count for by, count in sorted(report.erased.items())},
                      "withheld": report.withheld,
                      "not_kept": report.unkept},
         "cosigned": report.cosigned, "uncosigned": report.size - report.cosigned,

@@ -27,6 +27,8 @@ from lockgate.audit.evidence.failures import EvidenceError
 from lockgate.audit.evidence.notes import parse_note, parse_tree
 from lockgate.audit.evidence.package import PACKAGE_FORMAT, member_place
 from lockgate.audit.evidence.proofs import TlogProof, hash_lines
+from lockgate.audit.evidence.recordings import CHUNK_LIMIT, RECORDING_MAGIC
+from lockgate.audit.evidence.streams import StreamKey
 from lockgate.audit.failures import Undisclosed
 from lockgate.audit.keys import VERIFIER_FILE, read_verifier
 from lockgate.audit.packaging.asking import Answer, Asked, resolve
@@ -113,6 +115,7 @@ class _PackageWriter:
         self._files: list[tuple[str, Path]] = []
         self._withheld = Runs()
         self._ends: list[int] = []
+        self._recordings_withheld: list[int] = []
 
     def write(self) -> None:
         """Everything but the manifest."""
@@ -124,6 +127,7 @@ class _PackageWriter:
         older = self._older()
         around = self._around()
         self._range(around)
+        self._recordings()
         proofs = Proofs(self.size)
         proofs.want_frontier(answer.first)
         for size in {answer.last + 1, *older.values()}:
@@ -281,14 +285,40 @@ class _PackageWriter:
 
     def _is_disclosed(self, index: int, record: dict[str, Any], around: _Around) -> bool:
         """Whether the question asks for this entry's payload, and nobody withholds it."""
-        if not self._asked.payloads or any(first <= index <= last for first, last in self._asked.withhold):
-            return False
+        if record["type"] in _REVIEWS and _ticket(record) in around.disclosed:
+            return not self._is_held_back(index)
+        return self._is_asked_for(record.get("sid"), index)
+
+    def _is_asked_for(self, sid: str | None, index: int) -> bool:
         sessions, answer = self._answer.sessions, self._answer
-        if record["type"] in _REVIEWS:
-            return _ticket(record) in around.disclosed or (sessions is None and answer.first <= index <= answer.last)
-        if sessions is None:
-            return answer.first <= index <= answer.last
-        return record.get("sid") in sessions
+        is_meant = answer.first <= index <= answer.last if sessions is None else sid in sessions
+        return is_meant and not self._is_held_back(index)
+
+    def _is_held_back(self, index: int) -> bool:
+        return not self._asked.payloads or any(first <= index <= last for first, last in self._asked.withhold)
+
+    # ------------------------------------------------------------ recordings
+
+    def _recordings(self) -> None:
+        """The recorded streams of what was asked for, up to their last mark in the range; others are withheld."""
+        last: dict[StreamKey, tuple[int, int]] = {}
+        for index, _, leaf in self._source.leaves(self._answer.first, self._answer.last, (b'"type":"rec_mark"',)):
+            record = orjson.loads(leaf)
+            last[StreamKey(record["sid"], record["data"]["stream"])] = (index, record["data"]["chunks"])
+        for key, (index, chunks) in sorted(last.items(), key=lambda item: item[1]):
+            path = self._folder / key.member
+            if not chunks or not path.is_file():
+                continue    # nothing was recorded, or it was erased, or is lost: the log says which
+            if not self._is_asked_for(key.sid, index):
+                self._recordings_withheld.append(index)
+                continue
+            spooled = self._spool / str(len(self._files))
+            with path.open("rb") as source, spooled.open("wb") as target:
+                target.write(source.read(len(RECORDING_MAGIC)))
+                for _ in range(chunks):
+                    head = source.read(4)
+                    target.write(head + source.read(min(int.from_bytes(head, "big"), CHUNK_LIMIT)))
+            self._files.append((key.member, spooled))
 
     # ------------------------------------------------------------ the archive
 
@@ -298,6 +328,7 @@ class _PackageWriter:
         manifest = {
             "format": PACKAGE_FORMAT, "origin": self._source.origin, "size": self.size, "first": self._answer.first,
             "last": self._answer.last, "scope": self._answer.scope, "withheld": self._withheld.ranges,
+            "recordings_withheld": self._recordings_withheld,
             "files": [{"name": name, "size": spooled.stat().st_size, "sha256": _sha256(spooled)}
                       for name, spooled in files],
         }
