@@ -27,10 +27,11 @@ from lockgate.app.configuration import (
     refuse_problems,
     rows_for,
 )
+from lockgate.app.custody import Erasures, in_force, make_custody, retention
 from lockgate.app.housekeeping import Chore, keep_house
 from lockgate.app.reload import Reloader
 from lockgate.app.status import Status
-from lockgate.audit.custody import Custody, submitting
+from lockgate.audit.custody import Custody
 from lockgate.audit.log import AuditLog
 from lockgate.config.load import Loaded
 from lockgate.config.settings import Connection, IdentitySettings
@@ -86,6 +87,7 @@ class Gateway:
     reviews: ReviewDesk
     audit: AuditLog
     custody: Custody
+    erasures: Erasures
     admin: AdminServer
     keys: MaskKeys
 
@@ -115,16 +117,18 @@ class Gateway:
 
         self.audit = AuditLog.open(
             folder / "audit", origin=audit.origin, dispatch=dispatch, queue=audit.queue, clock=self.clock,
-            apart=True, facts={"config": loaded.config_hash, "policy": loaded.policy_hash, "mode": audit.mode},
+            apart=True, facts={"config": loaded.config_hash, "policy": loaded.policy_hash, "mode": audit.mode,
+                               **in_force(audit)},
         )
         stack.callback(self._close_audit)
-        self.custody = Custody(folder / "audit", submitting(self.audit, dispatch))
-        self.admin = AdminServer(self.custody)
         engine = open_database(folder)
         stack.callback(engine.dispose)
         store = SqlReviewStore(engine)
         self.reviews = ReviewDesk(store, self.audit, self.clock)
         self.reviews.recover()
+        self.custody = make_custody(self, dispatch, store.drop)
+        self.erasures = Erasures(self, self.custody)
+        self.admin = AdminServer(self.custody)
         store.forget(self.clock.now() - _KEEP_TICKETS)
         self.keys = MaskKeys(load_or_create_mask_key(folder))
         self.pipeline = Pipeline(compile_policy(loaded), self.audit, self.reviews, self.clock, self._faulted)
@@ -245,7 +249,7 @@ class Gateway:
 
     def chores(self) -> list[Chore]:
         """What the settings ask for beside the requests."""
-        return []
+        return [retention(self)]
 
     def _on_signals(self, reloader: Reloader) -> None:
         loop = asyncio.get_running_loop()

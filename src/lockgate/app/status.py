@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from lockgate.app.custody import Erasures
 from lockgate.control.ports import LiveSession, Readiness
 from lockgate.govern.ports import Clock, TokenVerifier
 from lockgate.govern.review import ReviewDesk
@@ -31,6 +32,11 @@ class Status:
     def reviews(self) -> ReviewDesk:
         """The desk."""
         return self._gateway.reviews
+
+    @property
+    def erasures(self) -> Erasures:
+        """Who has payloads of the log erased."""
+        return self._gateway.erasures
 
     @property
     def verifier(self) -> TokenVerifier:
@@ -86,8 +92,8 @@ class Status:
         return self._gateway.audit.is_writable
 
     def reviewer_groups(self) -> frozenset[str]:
-        """Every group that some rule names as reviewers."""
-        groups: set[str] = set()
+        """Every group that some rule, or the setting for erasures, names as reviewers."""
+        groups: set[str] = set(self._gateway.loaded.settings.audit.erasure.approve)
         for rule in self._gateway.loaded.rules:
             if rule.review is not None:
                 groups |= rule.review.by

@@ -13,21 +13,19 @@ from rich.markup import escape
 from lockgate.audit.admin import recorded
 from lockgate.audit.evidence.report import Report, conclusion, report_json, text_lines
 from lockgate.audit.reader import Reader
-from lockgate.audit.storage.sqlite import FILE
 from lockgate.audit.verify import verify_log
+from lockgate.cli.erasing import erase, hold
+from lockgate.cli.state import State, log_folder
 from lockgate.errors import AuditError
 from lockgate.model import Event
+
+__all__ = ["app", "fail", "log_folder"]
 
 app = typer.Typer(no_args_is_help=True, help="Verify the audit log and look at its entries.")
 
 USAGE = 4
-State = Annotated[Path, typer.Option("--state", help="The gateway's state folder.")]
-
-
-def log_folder(given: Path) -> Path:
-    """The log's folder, whether the log's or the state folder was given."""
-    inner = given / "audit"
-    return inner if not (given / FILE).exists() and inner.is_dir() else given
+app.command()(erase)
+app.add_typer(hold, name="hold")
 
 
 @app.command()

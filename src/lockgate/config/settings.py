@@ -97,6 +97,27 @@ class Connection(Strict):
     options: Any = Field(default=None, description="Keys of the protocol.")
 
 
+class ErasureSettings(Strict):
+    """Who may have payloads of the log erased. People on the gateway's own machine may where one is enough."""
+
+    by: tuple[str, ...] = Field(
+        default=(), description="Groups whose members may erase through the control API.")
+    approve: tuple[str, ...] = Field(
+        default=(), description="Groups of those who approve what somebody else asks to erase.")
+    approvals: Literal[1, 2] = Field(
+        default=1, description="Persons that an erasure takes. With 2 the local command is refused.")
+    expires: Duration = Field(default="1h", description="How long a request to erase waits for approval.")
+
+
+class RetentionSettings(Strict):
+    """How long what the log holds beside its records is kept. The records themselves stay for ever."""
+
+    payloads: Duration | None = Field(
+        default=None, description="Statements, parameters and names: destroyed when their record is this old.")
+    recordings: Duration | None = Field(
+        default=None, description="Recordings: deleted when their session ended so long ago.")
+
+
 class AuditSettings(Strict):
     """The log: default mode, its name, and the bound of the queue in front of it."""
 
@@ -104,6 +125,8 @@ class AuditSettings(Strict):
         default="full", description="Records are durable before a request goes on, or follow it.")
     origin: str = Field(default="lockgate.local/log", min_length=1, description="The log's name, for ever.")
     queue: int = Field(default=10_000, ge=1, le=1_000_000, strict=True, description="Records that may wait.")
+    erasure: ErasureSettings = ErasureSettings()
+    retention: RetentionSettings = RetentionSettings()
 
 
 class ControlSettings(Strict):
