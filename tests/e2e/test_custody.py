@@ -112,7 +112,7 @@ def test_two_persons_erase_a_subject(guarded: Gateway, tokens: Issuer, dba: str)
     assert f"(statement erased by record {erasure['index']})" in shown
     report = verify_log(guarded.state / "audit")
     assert report.findings == []
-    assert report.erased == asked["payloads"]
+    assert sum(report.erased.values()) == asked["payloads"]
 
 
 def _views(front: Gateway, subject: str) -> list[SessionView]:
@@ -163,7 +163,7 @@ def test_a_stopped_gateways_rule_still_holds(backend: Server, tokens: Issuer, tm
     words = ("audit", "erase", "--subject", "erika", "--reason", "why", "--state", str(front.state))
     with pytest.raises(AuditError, match="two persons"):
         cli(*words)
-    assert verify_log(front.state / "audit").erased == 0
+    assert verify_log(front.state / "audit").erased == {}
     one = config.replace("approvals: 2", "approvals: 1")
     with gateway(tmp_path, one, env={"CRM_PASSWORD": PASSWORD}, backend=backend.port, issuer=tokens.url) as front:
         path = tmp_path / "lockgate.yaml"
@@ -176,7 +176,7 @@ def test_a_stopped_gateways_rule_still_holds(backend: Server, tokens: Issuer, tm
     assert "erased" in cli(*words)
     assert b"TRUNCATE notes" not in _tickets(front)
     report = verify_log(front.state / "audit")
-    assert (report.findings, report.erased > 2) == ([], True)
+    assert (report.findings, sum(report.erased.values()) > 2) == ([], True)
 
 
 def test_periods_are_kept_by_the_running_gateway(backend: Server, tokens: Issuer, tmp_path: Path) -> None:

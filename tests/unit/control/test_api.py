@@ -9,6 +9,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from lockgate.audit.export.exporter import Progress
 from lockgate.control.api import BODY_LIMIT, create_api
 from lockgate.control.ports import LiveSession, Readiness
 from lockgate.errors import IdentityError
@@ -63,6 +64,9 @@ class FakeGateway:
     def ready_connections(self) -> Mapping[str, bool]:
         return {"crm": True}
 
+    def exports(self) -> list[Progress]:
+        return [Progress("siem", 40, 2, 1.5, 3, "the target is busy or broken (503)")]
+
 
 @pytest.fixture
 def made() -> World:
@@ -115,6 +119,9 @@ async def test_metrics_are_what_prometheus_reads(api: httpx.AsyncClient, gateway
     assert samples["lockgate_statements_total", (("decision", "allow"), ("verb", "select"))] == 3
     assert samples["lockgate_masked_values_total", (("kind", "column"),)] == 5
     assert samples["lockgate_audit_queue", ()] == 7
+    siem = (("export", "siem"),)
+    assert [samples[f"lockgate_export_{name}", siem] for name in (
+        "behind", "lag_seconds", "failing", "entries_total", "failures_total")] == [2, 1.5, 1, 40, 3]
     assert samples["lockgate_request_seconds_bucket", (("le", "0.0025"),)] == 1
     assert samples["lockgate_request_seconds_bucket", (("le", "+Inf"),)] == 2
     assert samples["lockgate_request_seconds_count", ()] == 2

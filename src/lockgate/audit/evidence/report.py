@@ -32,7 +32,7 @@ _PART_OF = {
     "store": "manifest", "schema": "manifest", "write-ahead log": "manifest", "archive": "manifest",
     "key": "trust", "note": "checkpoint", "quorum": "checkpoint", "cosignature": "checkpoint",
     "policy": "trust", "published checkpoint": "consistency", "kept checkpoint": "consistency",
-    "cosigned checkpoint": "consistency", "entries": "leaves", "leaf hash": "leaves", "tree": "leaves",
+    "cosigned checkpoint": "consistency", "entries": "leaves", "tiles": "leaves", "leaf hash": "leaves", "tree": "leaves",
     "proof": "leaves", "head": "leaves", "leaf grammar": "grammar", "position": "sessions",
     "epoch": "sessions", "session": "sessions", "gapless": "sessions", "chain": "sessions",
     "outcome": "sessions", "session root": "sessions", "review": "sessions", "binding": "sessions",
@@ -95,12 +95,13 @@ class Report:
     open_sessions: int = 0
     intents: int = 0
     payloads: int = 0
-    erased: int = 0
     withheld: int = 0
     unkept: int = 0
     cosigned: int = 0
     uncosigned_seconds: int | None = None
     is_key_pinned: bool = True
+    erased: dict[int, int] = field(default_factory=dict)
+    """How many payloads each erasure destroyed of those that were looked at, by the index of its record."""
     covered: dict[str, list[str]] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -202,7 +203,8 @@ def report_json(report: Report) -> dict[str, Any]:
         "verdict": report.verdict.name.lower(), "origin": report.origin, "size": report.size,
         "entries": report.entries, "sessions": report.sessions, "open_sessions": report.open_sessions,
         "requests": report.intents, "key_pinned": report.is_key_pinned,
-        "payloads": {"opened": report.payloads, "erased": report.erased, "withheld": report.withheld,
+        "payloads": {"opened": report.payloads, "erased": {str(by): count for by, count in sorted(report.erased.items())},
+                     "withheld": report.withheld,
                      "not_kept": report.unkept},
         "cosigned": report.cosigned, "uncosigned": report.size - report.cosigned,
         "uncosigned_seconds": report.uncosigned_seconds,
