@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import resource
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,6 +11,7 @@ import structlog
 import typer
 
 from lockgate.app import serve as run_gateway
+from lockgate.audit.apart.memory import forbid_dumps
 
 
 def configure_logs(form: str, level: str) -> None:
@@ -69,6 +69,6 @@ def serve(
     ] = "info",
 ) -> None:
     """Run the gateway until SIGTERM or Ctrl-C; SIGHUP reads the configuration again."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))        # a core dump would hold tokens and credentials
+    forbid_dumps()      # a core would hold tokens and credentials
     configure_logs(log_form or ("console" if sys.stderr.isatty() else "json"), log_level)
     run_gateway(config, typer.echo)

@@ -18,6 +18,7 @@ import orjson
 
 from lockgate.audit import keys
 from lockgate.audit.apart import frames
+from lockgate.audit.apart.memory import forbid_dumps
 from lockgate.audit.opening import open_store
 from lockgate.audit.storage.database.place import Place
 from lockgate.audit.storage.database.store import DatabaseStore
@@ -66,6 +67,7 @@ def _answer(connection: socket.socket, answer: dict[str, Any]) -> None:
 
 def main() -> int:
     """Run until the gateway is gone."""
+    forbid_dumps()      # keys of payloads pass through here
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     with socket.socket(fileno=int(sys.argv[1])) as connection:
