@@ -68,6 +68,7 @@ def _answer(connection: socket.socket, answer: dict[str, Any]) -> None:
 def main() -> int:
     """Run until the gateway is gone."""
     forbid_dumps()      # keys of payloads pass through here
+    sys.excepthook = lambda kind, _fault, _trace: sys.stderr.write(f"the audit writer failed: {kind.__name__}\n")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     with socket.socket(fileno=int(sys.argv[1])) as connection:
