@@ -27,11 +27,12 @@ from lockgate.app.configuration import (
     refuse_problems,
     rows_for,
 )
+from lockgate.app.custody import Erasures, in_force, make_custody, retention
 from lockgate.app.housekeeping import Chore, keep_house
 from lockgate.app.reload import Reloader
 from lockgate.app.status import Status
 from lockgate.app.targets import exporters
-from lockgate.audit.custody import Custody, submitting
+from lockgate.audit.custody import Custody
 from lockgate.audit.export.exporter import Exporter
 from lockgate.audit.keys import VERIFIER_FILE, read_verifier
 from lockgate.audit.log import AuditLog
@@ -93,6 +94,7 @@ class Gateway:
     reviews: ReviewDesk
     audit: AuditLog
     custody: Custody
+    erasures: Erasures
     admin: AdminServer
     publisher: Publisher
     keys: MaskKeys
@@ -125,17 +127,18 @@ class Gateway:
         self.audit = AuditLog.open(
             folder / "audit", origin=audit.origin, dispatch=dispatch, queue=audit.queue, clock=self.clock,
             apart=True, signer={} if audit.signer is None else audit.signer.terms(),
-            facts={"config": loaded.config_hash, "policy": loaded.policy_hash, "mode": audit.mode},
+            facts={"config": loaded.config_hash, "policy": loaded.policy_hash, "mode": audit.mode, **in_force(audit)},
         )
         self.publisher = publisher_of(folder / "audit")
         stack.callback(self._close_audit)
-        self.custody = Custody(folder / "audit", submitting(self.audit, dispatch))
-        self.admin = AdminServer(self.custody)
         engine = open_database(folder)
         stack.callback(engine.dispose)
         store = SqlReviewStore(engine)
         self.reviews = ReviewDesk(store, self.audit, self.clock)
         self.reviews.recover()
+        self.custody = make_custody(self, dispatch, store.drop)
+        self.erasures = Erasures(self, self.custody)
+        self.admin = AdminServer(self.custody)
         store.forget(self.clock.now() - _KEEP_TICKETS)
         self.keys = MaskKeys(load_or_create_mask_key(folder))
         self.pipeline = Pipeline(compile_policy(loaded), self.audit, self.reviews, self.clock, self._faulted)
@@ -263,7 +266,8 @@ class Gateway:
 
     def chores(self) -> list[Chore]:
         """What the settings ask for beside the requests."""
-        chores = [Chore(f"export.{exporter.name}", 1.0, exporter.run) for exporter in self.exporters]
+        chores = [retention(self)]
+        chores += [Chore(f"export.{exporter.name}", 1.0, exporter.run) for exporter in self.exporters]
         publish = self.loaded.settings.audit.publish
         if publish is not None:
             chores.append(Chore("publish", seconds(publish), self.publisher.run))

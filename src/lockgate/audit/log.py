@@ -137,7 +137,7 @@ class AuditLog:
         dispatch: Dispatch,
         queue: int = 10_000,
         clock: Clock | None = None,
-        facts: Mapping[str, str | int | bool | None] | None = None,
+        facts: Mapping[str, object] | None = None,
         payload_limit: int = PAYLOAD_LIMIT,
         signer: Settings | None = None,
         apart: bool = False,
@@ -231,6 +231,11 @@ class AuditLog:
     def queued(self) -> int:
         """Records that are accepted and not durable yet."""
         return self._admitted - self._finished
+
+    @property
+    def folder(self) -> Path:
+        """Where the log is."""
+        return self._folder
 
     @property
     def size(self) -> int:

@@ -18,8 +18,9 @@ from rich.table import Table
 from rich.text import Text
 
 from lockgate.audit.reader import Payload, Reader, SessionView, StatementView, Wanted, reviewer
-from lockgate.cli.audit import fail, log_folder
+from lockgate.cli.audit import fail
 from lockgate.cli.shown import clean, framed, one_line, valued, width_of
+from lockgate.cli.state import log_folder
 from lockgate.errors import AuditError
 
 app = typer.Typer(no_args_is_help=True, help="List, show and replay recorded sessions.")

@@ -93,6 +93,27 @@ class Connection(Strict):
     options: Any = Field(default=None, description="Keys of the protocol.")
 
 
+class ErasureSettings(Strict):
+    """Who may have payloads of the log erased. People on the gateway's own machine may where one is enough."""
+
+    by: tuple[str, ...] = Field(
+        default=(), description="Groups whose members may erase through the control API.")
+    approve: tuple[str, ...] = Field(
+        default=(), description="Groups of those who approve what somebody else asks to erase.")
+    approvals: Literal[1, 2] = Field(
+        default=1, description="Persons that an erasure takes. With 2 the local command is refused.")
+    expires: Duration = Field(default="1h", description="How long a request to erase waits for approval.")
+
+
+class RetentionSettings(Strict):
+    """How long what the log holds beside its records is kept. The records themselves stay for ever."""
+
+    payloads: Duration | None = Field(
+        default=None, description="Statements, parameters and names: destroyed when their record is this old.")
+    recordings: Duration | None = Field(
+        default=None, description="Recordings: deleted when their session ended so long ago.")
+
+
 class AuditSettings(Strict):
     """The log: default mode, its name, and the bound of the queue in front of it."""
 
@@ -103,6 +124,8 @@ class AuditSettings(Strict):
     signer: SignerSettings | None = Field(default=None, description="Who signs checkpoints; default: a key file.")
     witness: WitnessSettings | None = Field(default=None, description="Witnesses that cosign the log.")
     anchor: AnchorSettings | None = Field(default=None, description="Time-stamps over checkpoints.")
+    erasure: ErasureSettings = ErasureSettings()
+    retention: RetentionSettings = RetentionSettings()
     publish: str | None = Field(
         default="10s", pattern=r"^[1-9]\d{0,5}(s|m|h|d)$",
         description="How often the log is published as tiles into `<state>/audit/tiles`; null for never.")
