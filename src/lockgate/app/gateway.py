@@ -32,6 +32,7 @@ from lockgate.app.housekeeping import Chore, keep_house
 from lockgate.app.reload import Reloader
 from lockgate.app.status import Status
 from lockgate.app.targets import exporters
+from lockgate.app.witnessing import Witnessing
 from lockgate.audit.custody import Custody
 from lockgate.audit.export.exporter import Exporter
 from lockgate.audit.keys import VERIFIER_FILE, read_verifier
@@ -112,6 +113,7 @@ class Gateway:
         self._serving: asyncio.Task[None] | None = None
         self._chores: list[asyncio.Task[None]] = []
         self.exporters: list[Exporter] = []
+        self.witnessing: Witnessing | None = None
 
     # ------------------------------------------------------------ putting together
 
@@ -130,6 +132,10 @@ class Gateway:
             facts={"config": loaded.config_hash, "policy": loaded.policy_hash, "mode": audit.mode, **in_force(audit)},
         )
         self.publisher = publisher_of(folder / "audit")
+        if audit.witness is not None:
+            self.witnessing = Witnessing(audit.witness, folder / "audit", lambda: open_source(folder / "audit"),
+                                         self.clock.now)
+            stack.callback(self.witnessing.close)
         stack.callback(self._close_audit)
         engine = open_database(folder)
         stack.callback(engine.dispose)
@@ -225,12 +231,21 @@ class Gateway:
             self.open_state(self.loaded.settings.state, stack)
             self.use_verifier(self.make_verifier(self.loaded.settings.identity))
             try:
+                await self._first_quorum()
                 await self._start(control, announce)
                 await self._stop.wait()
                 log.info("stopping", sessions=len(self.host.sessions))
             finally:
                 await self._finish()
         log.info("stopped")
+
+    async def _first_quorum(self) -> None:
+        """Ask the witnesses before anything is let through. `Conflict` where one has seen another log."""
+        if self.witnessing is not None:
+            try:
+                await asyncio.to_thread(self.witnessing.run)
+            finally:
+                self.audit.withhold(self.witnessing.problem())
 
     def _bind(self, stack: ExitStack) -> list[socket.socket]:
         """Every socket and key first: what is wrong with them is found before anything is written."""
@@ -271,6 +286,9 @@ class Gateway:
         publish = self.loaded.settings.audit.publish
         if publish is not None:
             chores.append(Chore("publish", seconds(publish), self.publisher.run))
+        witness = self.loaded.settings.audit.witness
+        if self.witnessing is not None and witness is not None:
+            chores.append(Chore("witness", seconds(witness.every), self.witnessing.run))
         telemetry = self.loaded.settings.telemetry
         if telemetry is not None:
             from lockgate.app.telemetry import (
@@ -322,6 +340,8 @@ class Gateway:
                         count for (decision, _), count in self.counters.statements.items() if decision == "deny")})
             except LockgateError as error:
                 log.error("chore failed", code=error.code, place=place(error))
+            if self.witnessing is not None:
+                self.audit.withhold(self.witnessing.problem())
             if not self.audit.is_writable:
                 for session in tuple(self.host.sessions):
                     session.end_when_idle(_LOG_BROKEN)

@@ -26,7 +26,7 @@ from lockgate.audit import keys, leaves
 from lockgate.audit.apart.link import Link
 from lockgate.audit.entry import is_opaque, require_type
 from lockgate.audit.evidence.erasures import erased_ranges
-from lockgate.audit.failures import MalformedEntry, Overload, Poisoned, UnknownSession
+from lockgate.audit.failures import MalformedEntry, Overload, Poisoned, Uncosigned, UnknownSession
 from lockgate.audit.leaves import Draft
 from lockgate.audit.opening import Recovered, lock_folder, recover, reopening
 from lockgate.audit.signing.opening import Settings
@@ -116,6 +116,7 @@ class AuditLog:
         self._sessions: dict[str, _Open] = {}
         self._failure: AuditError | None = None
         self._closing = False
+        self._withheld: str | None = None
         self._items: deque[tuple[Any, Done | None, int]] = deque()
         self._in_flight: list[tuple[Any, Done | None, int]] = []
         self._wake: SimpleQueue[None] = SimpleQueue()
@@ -242,9 +243,18 @@ class AuditLog:
         """Entries that are durable."""
         return self._writer.size
 
+    def withhold(self, reason: str | None) -> None:
+        """Take no new session and no new intent for this reason, until it is None again. What runs may end."""
+        self._withheld = reason
+
+    @property
+    def withheld(self) -> str | None:
+        """Why nothing new is taken, or None."""
+        return self._withheld
+
     def begin_session(self, start: SessionStart, done: Done) -> None:
         """Append `session_begin`, number 0 of the session."""
-        self._require_room()
+        self._require_new()
         if start.session in self._sessions or not is_opaque(start.session):
             raise UnknownSession("a session's id is opaque and used once")
         self._admit(start.session, 0, start, done)
@@ -252,7 +262,7 @@ class AuditLog:
 
     def intent(self, intent: Intent, done: Done | None) -> int:
         """Queue an intent; with `done` the caller is told when it is durable. Returns its number."""
-        self._require_room()
+        self._require_new()
         session = self._sessions.get(intent.session)
         if session is None:
             raise UnknownSession("the session has not begun, or has ended")
@@ -324,6 +334,12 @@ class AuditLog:
             raise self._failure
         if self._closing:
             raise Poisoned("the audit log is closed")
+
+    def _require_new(self) -> None:
+        if self._withheld is not None:
+            self._require_writable()
+            raise Uncosigned(f"nothing new is let through: {self._withheld}")
+        self._require_room()
 
     def _require_room(self, times: int = 1) -> None:
         if self._failure is not None or self._closing:
