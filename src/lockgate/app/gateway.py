@@ -23,6 +23,7 @@ from lockgate.app.configuration import (
     compile_policy,
     credential_of,
     load_configuration,
+    recording_terms,
     refuse_problems,
     rows_for,
 )
@@ -30,6 +31,7 @@ from lockgate.app.housekeeping import Chore, keep_house
 from lockgate.app.reload import Reloader
 from lockgate.app.status import Status
 from lockgate.audit.log import AuditLog
+from lockgate.audit.recording.studio import Studio
 from lockgate.config.load import Loaded
 from lockgate.config.settings import Connection, IdentitySettings
 from lockgate.control.api import create_api
@@ -84,6 +86,7 @@ class Gateway:
     reviews: ReviewDesk
     audit: AuditLog
     keys: MaskKeys
+    studio: Studio
 
     def __init__(self, loaded: Loaded, tasks: asyncio.TaskGroup) -> None:
         self.loaded = loaded
@@ -114,6 +117,8 @@ class Gateway:
             apart=True, facts={"config": loaded.config_hash, "policy": loaded.policy_hash, "mode": audit.mode},
         )
         stack.callback(self._close_audit)
+        self.studio = Studio(folder / "audit", self.audit, dispatch, recording_terms(loaded))
+        stack.callback(self.studio.close)
         engine = open_database(folder)
         stack.callback(engine.dispose)
         store = SqlReviewStore(engine)
@@ -156,7 +161,7 @@ class Gateway:
         self.host = Host(
             tasks=self.tasks, pipeline=self.pipeline, verifier=self.verifier, clock=self.clock,
             limits=HostLimits.of(settings.limits), counters=self.counters, credential=credential_of,
-            audit=AuditMode(settings.audit.mode), keys=self.keys,
+            audit=AuditMode(settings.audit.mode), keys=self.keys, studio=self.studio,
         )
         self.host.set_keepers({connection.name: self.keeper(connection) for connection in settings.connections})
 
@@ -272,6 +277,7 @@ class Gateway:
         beat = self.clock.monotonic()
         while True:
             await asyncio.sleep(1.0)
+            self.studio.tick()
             try:
                 self.reviews.expire_due()
                 if self.audit.is_writable and self.clock.monotonic() - beat >= _HEARTBEAT:

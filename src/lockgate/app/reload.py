@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from lockgate.app.configuration import compile_policy, load_configuration, refuse_problems, rows_for
+from lockgate.app.configuration import (
+    compile_policy,
+    load_configuration,
+    recording_terms,
+    refuse_problems,
+    rows_for,
+)
 from lockgate.config.load import Loaded
 from lockgate.errors import AuditError, LockgateError
 from lockgate.govern.policy import PolicySet
@@ -130,7 +136,11 @@ class Reloader:
         if verifier is not None:
             gateway.use_verifier(verifier)
             host.verifier = verifier
+        gateway.studio.use(recording_terms(fresh))
         gateway.pipeline.replace(policy)
+        for running in tuple(host.sessions):
+            if running.is_unrecorded:
+                running.end_when_idle(_RECONFIGURED)
         for keeper in keepers.values():
             keeper.recheck()
         for keeper in gone:

@@ -38,8 +38,15 @@ _REQUIRED: Final[Mapping[str, Mapping[str, type]]] = {
     "session_end": {"cause": str, "count": int, "root": str},
     "intent": {"kind": str, "verbs": list, "decision": str, "rules": list, "policy": str,
                "objects": list, "payload": dict},
+    "rec_mark": {"data": dict},
+    "recording_truncated": {"data": dict},
     "outcome": {"record": int, "status": str, "rows": int, "sent": int, "masked": dict, "duration": int},
 }
+
+
+_OF_SESSIONS: Final = frozenset(
+    {"session_begin", "session_end", "intent", "outcome", "rec_mark", "recording_truncated"}
+)
 
 
 def canonical(value: object) -> bytes:
@@ -121,7 +128,7 @@ def _require_fields(record: Mapping[str, Any]) -> None:
         if type(record.get("sseq")) is not int or record["sseq"] < 0:
             raise MalformedEntry("a session's leaf has no sequence number")
         _require_hash(record, "prev")
-    elif kind in ("session_begin", "session_end", "intent", "outcome") or "sseq" in record:
+    elif kind in _OF_SESSIONS or "sseq" in record:
         raise MalformedEntry("a session's leaf names no session")
     for name, wanted in _REQUIRED.get(kind, {}).items():
         if type(record.get(name)) is not wanted:

@@ -24,7 +24,8 @@ from lockgate.audit.failures import MalformedEntry
 from lockgate.model import Event, Intent, Outcome, SessionStart
 
 RESERVED: Final = frozenset(
-    {"node_start", "node_stop", "heartbeat", "session_begin", "session_end", "intent", "outcome"}
+    {"node_start", "node_stop", "heartbeat", "session_begin", "session_end", "intent", "outcome", "rec_mark",
+     "recording_truncated"}
 )
 REVIEWS: Final = frozenset({"review_request", "review"})
 _LISTS: Final = {"objects": 1200, "rules": 600, "verbs": 600}     # bytes that a cut list may take

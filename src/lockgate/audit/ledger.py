@@ -7,12 +7,13 @@ Memory is bounded by what is open at one time, and by the tickets that were appr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from lockgate.audit.entry import NO_PREVIOUS
 from lockgate.audit.failures import Tampered
 from lockgate.audit.leaves import is_refused
+from lockgate.audit.recording.coverage import MARK, TRUNCATED, Recorded
 from lockgate.audit.tree import Frontier
 
 _NODE_TYPES: Final = frozenset({"node_start", "node_stop", "heartbeat"})
@@ -21,7 +22,7 @@ _NODE_TYPES: Final = frozenset({"node_start", "node_stop", "heartbeat"})
 class Session:
     """One session as its leaves tell it: where its chain stands, and which intents are open."""
 
-    __slots__ = ("begin", "frontier", "last", "next", "open", "prev", "principal", "refused", "sid")
+    __slots__ = ("begin", "frontier", "last", "next", "open", "prev", "principal", "recorded", "refused", "sid")
 
     def __init__(self, sid: str, begin: int = -1, principal: str = "") -> None:
         self.sid = sid
@@ -33,6 +34,7 @@ class Session:
         self.frontier = Frontier()
         self.open: set[int] = set()
         self.refused: set[int] = set()
+        self.recorded = Recorded()
 
 
 class _Ticket:
@@ -119,6 +121,8 @@ class Ledger:
             self._intent(index, record, session)
         elif kind == "outcome":
             self._outcome(index, record, session)
+        elif kind in (MARK, TRUNCATED):
+            _require_recorded(index, lambda: session.recorded.take(kind, record["data"]))
         elif kind == "session_end":
             self._end(index, record, session)
             return
@@ -160,6 +164,7 @@ class Ledger:
             )
         if record["count"] != session.next or record["root"] != session.frontier.root().hex():
             raise Tampered("the session's root is not that of its records", index=index, check="session root")
+        _require_recorded(index, lambda: session.recorded.require(record.get("coverage")))
         del self.open[session.sid]
         self.ended[session.sid] = (session.begin, index)
 
@@ -204,3 +209,10 @@ class Ledger:
             raise Tampered(f"ticket {name} was used before, by entry {ticket.used_by}",
                            index=index, check="review")
         ticket.used_by = index
+
+
+def _require_recorded(index: int, check: Callable[[], None]) -> None:
+    try:
+        check()
+    except ValueError as error:
+        raise Tampered(str(error), index=index, check="recordings") from None

@@ -29,6 +29,8 @@ from lockgate.audit.entry import is_opaque, require_type
 from lockgate.audit.failures import Overload, Poisoned, UnknownSession
 from lockgate.audit.leaves import Draft
 from lockgate.audit.opening import lock_folder, published, reopening
+from lockgate.audit.recording.coverage import MARK, TRUNCATED, Recorded
+from lockgate.audit.recording.reel import Mark
 from lockgate.audit.storage.sqlite import FILE, SqliteStore
 from lockgate.audit.writer import PAYLOAD_LIMIT, Writer
 from lockgate.errors import AuditError
@@ -81,13 +83,14 @@ class SystemClock:
 
 
 class _Open:
-    """A session as admission knows it: its next number, and the intents that wait for an outcome."""
+    """A session as admission knows it: its next number, the intents that wait for an outcome, and its recording."""
 
-    __slots__ = ("next", "open")
+    __slots__ = ("next", "open", "recorded")
 
     def __init__(self) -> None:
         self.next = 1       # 0 is `session_begin`
         self.open: set[int] = set()
+        self.recorded: Recorded | None = None
 
 
 class AuditLog:
@@ -153,7 +156,7 @@ class AuditLog:
             store = SqliteStore.open(folder / FILE, origin=origin, fresh_key=secrets.token_bytes(32), vfs=vfs)
             writer = Writer(store, signer, secrets.token_hex(8), payload_limit)
             crashed = writer.recover(published(folder / keys.CHECKPOINT_FILE))
-            writer.commit(reopening(crashed, clock.now(), writer.epoch, facts or {}))
+            writer.commit(reopening(crashed, clock.now(), writer.epoch, facts or {}, folder))
             if apart:
                 store.close()
                 link = Link.start(writer.terms(folder), store.pseudonyms, lock)
@@ -263,8 +266,28 @@ class AuditLog:
             raise UnknownSession("the session has not begun, or has ended")
         self._next(event.session, session, event, done)
 
+    def mark(self, session: str, stream: str, mark: Mark, *, final: bool) -> None:
+        """Queue a `rec_mark`: what of a recording's stream is on the disk."""
+        self._recorded(session, MARK, {"stream": stream, "chunks": mark.chunks, "bytes": mark.size,
+                                       "root": mark.root.hex(), "final": final})
+
+    def truncated(self, session: str, stream: str, dropped: int, reason: str) -> None:
+        """Queue `recording_truncated`: a stream of which no more is recorded, and how many bytes were dropped."""
+        self._recorded(session, TRUNCATED, {"stream": stream, "bytes": dropped, "reason": reason[:200]})
+
+    def _recorded(self, sid: str, kind: str, data: dict[str, Any]) -> None:
+        """At most one a second or mebibyte of a stream, so there is room for it whatever the queue holds."""
+        self._require_writable()
+        session = self._sessions.get(sid)
+        if session is None:
+            raise UnknownSession("the session has not begun, or has ended")
+        session.recorded = session.recorded or Recorded()
+        session.recorded.take(kind, data)
+        self._next(sid, session, Event(kind, data, sid), None)
+
     def end_session(self, session: str, cause: str) -> None:
-        """Queue `session_end`. Intents that are still open get the outcome ``unknown`` first."""
+        """Queue `session_end`, with what of the session is recorded. Intents that are still open get the outcome
+        ``unknown`` first."""
         self._require_writable()
         ending = self._sessions.pop(session, None)
         if ending is None:
@@ -272,7 +295,10 @@ class AuditLog:
         for record in sorted(ending.open):
             self._next(session, ending, leaves.unknown_outcome(record, "session ended"), None)
         ending.open.clear()
-        self._next(session, ending, Draft({"type": "session_end", "cause": cause[:200]}), None)
+        fields: leaves.Fields = {"type": "session_end", "cause": cause[:200]}
+        if ending.recorded is not None:
+            fields["coverage"] = ending.recorded.coverage()
+        self._next(session, ending, Draft(fields), None)
 
     # ------------------------------------------------------------ admission
 

@@ -19,6 +19,7 @@ from lockgate.audit import leaves
 from lockgate.audit.failures import Locked
 from lockgate.audit.leaves import Draft
 from lockgate.audit.ledger import Session
+from lockgate.audit.recording.coverage import crash_coverage
 from lockgate.audit.writer import Item
 from lockgate.errors import AuditError
 
@@ -27,9 +28,10 @@ _RETRY: Final = 0.02
 
 
 def reopening(
-    crashed: Mapping[str, Session], now: float, epoch: int, facts: Mapping[str, Any]
+    crashed: Mapping[str, Session], now: float, epoch: int, facts: Mapping[str, Any], folder: Path
 ) -> list[Item]:
-    """What a start appends: that it happened, and an end to whatever the last process left open."""
+    """What a start appends: that it happened, and an end to whatever the last process left open. `folder` is the log's,
+    for what is left of recordings."""
     said = {name: leaves.plain(value) for name, value in facts.items()}
     items: list[Item] = [(None, 0, now, Draft(
         {"type": "node_start", "epoch": epoch, "version": _version(), "data": said}))]
@@ -38,7 +40,10 @@ def reopening(
         for record in sorted(session.open):
             items.append((sid, number, now, leaves.unknown_outcome(record, "crash")))
             number += 1
-        items.append((sid, number, now, Draft({"type": "session_end", "cause": "crash"})))
+        fields: leaves.Fields = {"type": "session_end", "cause": "crash"}
+        if session.recorded.is_any:
+            fields["coverage"] = crash_coverage(folder, sid, session.recorded)
+        items.append((sid, number, now, Draft(fields)))
     return items
 
 

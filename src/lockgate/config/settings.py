@@ -94,7 +94,25 @@ class Connection(Strict):
     server_names: tuple[str, ...] = Field(default=(), description="TLS server names (SNI) that lead here.")
     audit: Literal["full", "async"] | None = Field(
         default=None, description="Instead of audit.mode. Policies can raise it to `full`, never lower it.")
+    record: bool | None = Field(
+        default=None, strict=True, description="Instead of audit.recording.record. Policies can switch it on, never off.")
     options: Any = Field(default=None, description="Keys of the protocol.")
+
+
+class RecordingSettings(Strict):
+    """Recordings of sessions: for whom they are encrypted, and what happens where one cannot go on."""
+
+    recipients: tuple[str, ...] = Field(
+        default=(), max_length=16, description="age public keys (`age1…`) of those who may play recordings. Their "
+                                               "identities stay with them. None: nothing is recorded.")
+    record: bool = Field(
+        default=False, strict=True, description="Record sessions of every connection that does not say otherwise.")
+    max_bytes: int | None = Field(
+        default=None, ge=65_536, strict=True, description="Bytes of one session that are recorded; none means all.")
+    on_limit: Literal["end", "mark"] = Field(
+        default="end", description="At `max_bytes`: end the session, or put on record that the rest is not recorded.")
+    on_error: Literal["end", "mark"] = Field(
+        default="end", description="The same where a recording cannot be written.")
 
 
 class AuditSettings(Strict):
@@ -104,6 +122,7 @@ class AuditSettings(Strict):
         default="full", description="Records are durable before a request goes on, or follow it.")
     origin: str = Field(default="lockgate.local/log", min_length=1, description="The log's name, for ever.")
     queue: int = Field(default=10_000, ge=1, le=1_000_000, strict=True, description="Records that may wait.")
+    recording: RecordingSettings = RecordingSettings()
 
 
 class ControlSettings(Strict):

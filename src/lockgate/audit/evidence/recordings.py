@@ -1,7 +1,7 @@
 """The container of a recording, and whether its chunks are those that the log committed to.
 
 A file ``<stream>.rec`` is `RECORDING_MAGIC`, then for each chunk its length (u32, big-endian) and the chunk: age over
-zstandard over at most 64 KiB, for the auditor's key. Nothing in here decrypts: a mark in the log (`rec_mark`) holds the
+zstandard over at most a mebibyte, for the auditor's key. Nothing in here decrypts: a mark in the log (`rec_mark`) holds the
 RFC 6962 root over the *ciphertext*, so whoever has no key can still see that nothing was cut, swapped or added.
 
 What lies behind the last mark is not vouched for: a gateway that was killed leaves at most a second or a mebibyte of it,
@@ -16,8 +16,8 @@ from typing import Any, Iterable, Iterator, List, Mapping, Sequence, Tuple
 from lockgate.audit.evidence.failures import EvidenceError
 
 RECORDING_MAGIC = b"lockgate/rec/v1\n"
-CHUNK_LIMIT = 131_072
-"""Bytes of the longest chunk: 64 KiB that cannot be compressed, and what age adds for each recipient."""
+CHUNK_LIMIT = 1_114_112
+"""Bytes of the longest chunk: a mebibyte that cannot be compressed, and what age adds, for each recipient too."""
 _RECORDINGS = "recordings"
 _CHUNK_LENGTH = 4
 _MARK_FIELDS = {"stream": str, "chunks": int, "bytes": int, "root": str, "final": bool}
