@@ -26,7 +26,8 @@ OUTPUT: Final = "o"
 WINDOW: Final = "w"
 CUT: Final = "x"
 _LINE: Final = 4_096                # bytes of the longest line
-_BYTES: Final = 1 << 20             # bytes behind one line
+BYTES_LIMIT: Final = 1 << 20
+"""Bytes behind one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ class EventReader:
                 found.append(_event(line, b""))
                 position = stop + 1
                 continue
-            if type(size) is not int or not 0 <= size <= _BYTES:
+            if type(size) is not int or not 0 <= size <= BYTES_LIMIT:
                 raise _broken()
             end = stop + 1 + size
             if end >= len(data):
@@ -102,7 +103,7 @@ class EventReader:
             found.append(_event(line, data[stop + 1:end]))
             position = end + 1
         self._rest = data[position:]
-        if len(self._rest) > _BYTES + _LINE + 1 or (b"\n" not in self._rest and len(self._rest) > _LINE):
+        if len(self._rest) > BYTES_LIMIT + _LINE + 1 or (b"\n" not in self._rest and len(self._rest) > _LINE):
             raise _broken()
         return found
 

@@ -7,13 +7,13 @@ the reel takes nothing more.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from lockgate.audit.evidence.recordings import RECORDING_MAGIC, ChunkTree
-from lockgate.audit.recording.events import INPUT, OUTPUT, Header, bytes_line, header_line
+from lockgate.audit.recording.events import BYTES_LIMIT, INPUT, OUTPUT, Header, bytes_line, header_line
 from lockgate.audit.recording.scrub import Credentials, Needles, Scrubber
 from lockgate.audit.recording.sealing import PLAIN_LIMIT, Sealer
 from lockgate.errors import AuditError, ConfigError
@@ -77,11 +77,12 @@ class Reel:
             raise _failed(error) from None
 
     def write(self, pieces: Sequence[Piece], *, is_last: bool = False) -> Mark:
-        """Append a chunk with these events and make it durable. Raises `AuditError` where it cannot be."""
-        plain = self._plain(pieces, is_last=is_last)
-        if not plain:
+        """Append chunks with these events and make them durable. Raises `AuditError` where they cannot be."""
+        parts = self._plain(pieces, is_last=is_last)
+        if not parts:
             return self.mark
-        chunks = [self._sealer.seal(plain[at:at + PLAIN_LIMIT]) for at in range(0, len(plain), PLAIN_LIMIT)]
+        plains = list(_packed(parts))
+        chunks = [self._sealer.seal(plain) for plain in plains]
         try:
             for chunk in chunks:
                 self._append(len(chunk).to_bytes(4, "big") + chunk)
@@ -92,7 +93,7 @@ class Reel:
         for chunk in chunks:
             self._tree.append(chunk)
             self._size += 4 + len(chunk)
-        self._bytes += len(plain)
+        self._bytes += sum(map(len, plains))
         return self.mark
 
     def close(self) -> None:
@@ -101,7 +102,7 @@ class Reel:
         if file >= 0:
             os.close(file)
 
-    def _plain(self, pieces: Sequence[Piece], *, is_last: bool) -> bytes:
+    def _plain(self, pieces: Sequence[Piece], *, is_last: bool) -> list[bytes]:
         scrubbed = self._scrubbed(pieces)
         parts: list[bytes] = []
         if not self._tree.size:
@@ -110,14 +111,12 @@ class Reel:
             self._at = at
             if kind not in self._scrubbers:
                 parts.append(data)
-            elif data:
-                parts += (bytes_line(at, kind, len(data)), data, b"\n")
+            else:
+                parts += _lines(at, kind, data)
         if is_last:
             for kind, scrubber in self._scrubbers.items():
-                data = scrubber.rest()
-                if data:
-                    parts += (bytes_line(self._at, kind, len(data)), data, b"\n")
-        return b"".join(parts)
+                parts += _lines(self._at, kind, scrubber.rest())
+        return parts
 
     def _scrubbed(self, pieces: Sequence[Piece]) -> list[bytes]:
         """The bytes of all pieces; the credential is known for the time of this call."""
@@ -145,6 +144,31 @@ class Reel:
         except OSError:
             pass            # a chunk that is not whole is seen by whoever reads the file
         self.close()
+
+
+def _lines(at: float, kind: str, data: bytes) -> Iterator[bytes]:
+    if len(data) <= BYTES_LIMIT:
+        if data:
+            yield from (bytes_line(at, kind, len(data)), data, b"\n")
+        return
+    for start in range(0, len(data), BYTES_LIMIT):
+        yield from _lines(at, kind, data[start:start + BYTES_LIMIT])
+
+
+def _packed(parts: list[bytes]) -> Iterator[bytes]:
+    """The parts joined to the plaintexts of chunks; where an event ends is of no account to them."""
+    taken: list[bytes] = []
+    size = 0
+    for part in parts:
+        rest = part
+        while len(rest) > PLAIN_LIMIT - size:
+            taken.append(rest[:PLAIN_LIMIT - size])
+            rest = rest[PLAIN_LIMIT - size:]
+            yield b"".join(taken)
+            taken, size = [], 0
+        taken.append(rest)
+        size += len(rest)
+    yield b"".join(taken)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -14,7 +14,7 @@ from lockgate.audit.recording.events import Header
 from lockgate.audit.recording.reel import Mark, Reel, stream_file
 from lockgate.audit.recording.scrub import Credentials
 from lockgate.audit.recording.sealing import Sealer
-from lockgate.audit.recording.tape import Log, Tape, Work
+from lockgate.audit.recording.tape import Log, Room, Tape, Work
 from lockgate.errors import AuditError
 
 _THREADS: Final = 2
@@ -50,6 +50,7 @@ class Studio:
         self._dispatch = dispatch
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="lockgate-recording")
         self._tapes: set[Tape] = set()
+        self._room = Room()
         self.use(terms)
 
     def use(self, terms: Terms) -> None:
@@ -61,7 +62,7 @@ class Studio:
         """A tape for one stream. `on_failure` is told why it cannot go on."""
         path = stream_file(self._folder, header.sid, header.stream)
         tape = Tape(header.sid, header.stream, Reel(path, header, self._sealer, credentials), self._log, self._submit,
-                    on_failure)
+                    self._room, on_failure)
         self._tapes.add(tape)
         tape.when_over(partial(self._tapes.discard, tape))
         tape.begin()

@@ -1,7 +1,8 @@
 """One stream of one session while it is recorded: takes events, and says when whoever feeds it has to wait.
 
-Everything here runs on the driver's thread and is short. What queued while the last chunk was written becomes the next
-one, at most a mebibyte; a stream that is quiet is written at the studio's next tick, once a second.
+Everything here runs on the driver's thread and is short. A mebibyte is written at once, and what queued while the disk
+was busy is written together, so that a disk that takes milliseconds to sync does not slow a bulk result down; a stream
+that is quiet is written at the studio's next tick, once a second.
 
 A tape ends in one of two ways. *Finished*: all of it is on the disk. *Cut*: a write failed, or the limit was reached;
 what had not been written is dropped, the log says so (`recording_truncated`), and of a failure `on_failure` is told.
@@ -17,10 +18,22 @@ from lockgate.audit.recording.reel import LINE, Mark, Piece, Reel
 from lockgate.audit.recording.sealing import PLAIN_LIMIT
 from lockgate.errors import AuditError
 
-FULL: Final = 4 << 20
-"""Bytes that may wait to be written; whoever brings more waits."""
-CHUNK: Final = PLAIN_LIMIT - (64 << 10)
-"""Bytes that are written at once, without waiting for the tick. Less than a chunk may hold, for the lines of the events."""
+FULL: Final = 8 << 20
+"""Bytes of one stream that may wait to be written; whoever brings more waits."""
+CHUNK: Final = PLAIN_LIMIT
+"""Bytes that are written at once, without waiting for the tick."""
+MOST: Final = 4 * PLAIN_LIMIT
+"""Bytes that are written together, under one sync and one mark."""
+
+
+class Room:
+    """How much waits in all tapes of a process."""
+
+    __slots__ = ("used",)
+    limit = 256 << 20
+
+    def __init__(self) -> None:
+        self.used = 0
 
 
 class Log(Protocol):
@@ -39,13 +52,14 @@ Submit = Callable[[Work, Callable[[Mark | AuditError], None]], None]
 class Tape:
     """See the module's docstring. Made by `studio.Studio`."""
 
-    def __init__(self, sid: str, stream: str, reel: Reel, log: Log, submit: Submit,
+    def __init__(self, sid: str, stream: str, reel: Reel, log: Log, submit: Submit, room: Room,
                  on_failure: Callable[[str], None]) -> None:
         self.sid = sid
         self.stream = stream
         self._reel = reel
         self._log = log
         self._submit = submit
+        self._room = room
         self._on_failure = on_failure
         self._pieces: list[Piece] = []
         self._waiting = 0           # bytes in `_pieces`
@@ -58,15 +72,17 @@ class Tape:
 
     @property
     def is_full(self) -> bool:
-        """True while as much waits as may."""
-        return self._waiting + self._writing >= FULL
+        """True while as much waits as may, here or in all tapes together."""
+        return self._waiting + self._writing >= FULL or self._room.used >= Room.limit
 
     def put(self, at: float, kind: str, data: bytes) -> None:
         """Record bytes that passed `at` seconds after the session began."""
         if self._is_ending:
             return
         self._pieces.append((at, kind, data))
-        self._waiting += len(data) + LINE
+        size = len(data) + LINE
+        self._waiting += size
+        self._room.used += size
         if self._waiting >= CHUNK and not self._is_busy:
             self._write()
 
@@ -79,9 +95,10 @@ class Tape:
         self._when_room.append(call)
 
     def tick(self) -> None:
-        """Write what waits."""
+        """Write what waits; look again whether somebody has to wait."""
         if self._pieces and not self._is_busy:
             self._write()
+        self._make_room()
 
     def when_over(self, call: Callable[[], None]) -> None:
         """Call once when all of it is on the disk, or will never be; at once where that is so."""
@@ -135,30 +152,28 @@ class Tape:
         self._submit(work, self._closed if is_last else self._written)
 
     def _taken(self) -> tuple[list[Piece], int]:
-        """What goes into the next chunk: as many events as it holds. One that is longer is divided."""
-        if self._waiting <= CHUNK:
+        """What is written next: all that waits, up to `MOST`."""
+        if self._waiting <= MOST:
             taken, self._pieces = self._pieces, []
             size, self._waiting = self._waiting, 0
             return taken, size
-        taken, size = [], 0
-        for index, (at, kind, data) in enumerate(self._pieces):
-            room = CHUNK - size - LINE
-            if len(data) > room:
-                del self._pieces[:index]
-                if room >= LINE:
-                    taken.append((at, kind, data[:room]))
-                    size += room + LINE
-                    self._pieces[0] = (at, kind, data[room:])
-                    self._waiting += LINE
-                break
-            taken.append((at, kind, data))
-            size += len(data) + LINE
+        count = size = 0
+        while size < MOST:
+            size += len(self._pieces[count][2]) + LINE
+            count += 1
+        taken = self._pieces[:count]
+        del self._pieces[:count]
         self._waiting -= size
         return taken, size
 
-    def _written(self, mark: Mark | AuditError) -> None:
+    def _came(self) -> None:
+        """A thread is done with what it had."""
         self._is_busy = False
+        self._room.used -= self._writing
         self._writing = 0
+
+    def _written(self, mark: Mark | AuditError) -> None:
+        self._came()
         if isinstance(mark, AuditError):
             self._failed(str(mark.args[0]))
             return
@@ -168,8 +183,7 @@ class Tape:
         self._make_room()
 
     def _closed(self, mark: Mark | AuditError) -> None:
-        self._is_busy = False
-        self._writing = 0
+        self._came()
         if isinstance(mark, AuditError):
             self._failed(str(mark.args[0]))
             return
@@ -179,6 +193,7 @@ class Tape:
     def _failed(self, reason: str) -> None:
         """The file takes nothing more: the last mark stands, and what waits is dropped."""
         dropped, self._waiting = self._waiting, 0
+        self._room.used -= dropped
         self._pieces.clear()
         self._is_ending = True
         self._tell_truncated(reason, dropped)
