@@ -19,6 +19,7 @@ from typing import Any
 import structlog
 import uvloop
 
+from lockgate.app.admin import AdminServer
 from lockgate.app.configuration import (
     compile_policy,
     credential_of,
@@ -30,8 +31,16 @@ from lockgate.app.configuration import (
 from lockgate.app.housekeeping import Chore, keep_house
 from lockgate.app.reload import Reloader
 from lockgate.app.status import Status
+from lockgate.app.targets import exporters
+from lockgate.audit.custody import Custody, submitting
+from lockgate.audit.export.exporter import Exporter
+from lockgate.audit.keys import VERIFIER_FILE, read_verifier
 from lockgate.audit.log import AuditLog
 from lockgate.audit.recording.studio import Studio
+from lockgate.audit.storage.sqlite import open_source
+from lockgate.audit.tiles.disk import TILES_FOLDER, Disk
+from lockgate.audit.tiles.publisher import Publisher
+from lockgate.config.duration import seconds
 from lockgate.config.load import Loaded
 from lockgate.config.settings import Connection, IdentitySettings
 from lockgate.control.api import create_api
@@ -85,6 +94,9 @@ class Gateway:
     pipeline: Pipeline
     reviews: ReviewDesk
     audit: AuditLog
+    custody: Custody
+    admin: AdminServer
+    publisher: Publisher
     keys: MaskKeys
     studio: Studio
 
@@ -100,6 +112,7 @@ class Gateway:
         self._server: ControlServer | None = None
         self._serving: asyncio.Task[None] | None = None
         self._chores: list[asyncio.Task[None]] = []
+        self.exporters: list[Exporter] = []
 
     # ------------------------------------------------------------ putting together
 
@@ -116,9 +129,12 @@ class Gateway:
             folder / "audit", origin=audit.origin, dispatch=dispatch, queue=audit.queue, clock=self.clock,
             apart=True, facts={"config": loaded.config_hash, "policy": loaded.policy_hash, "mode": audit.mode},
         )
+        self.publisher = publisher_of(folder / "audit")
         stack.callback(self._close_audit)
         self.studio = Studio(folder / "audit", self.audit, dispatch, recording_terms(loaded))
         stack.callback(self.studio.close)
+        self.custody = Custody(folder / "audit", submitting(self.audit, dispatch))
+        self.admin = AdminServer(self.custody)
         engine = open_database(folder)
         stack.callback(engine.dispose)
         store = SqlReviewStore(engine)
@@ -133,6 +149,11 @@ class Gateway:
             self.audit.close()
         except AuditError as error:
             log.error("audit log not closed cleanly", code=error.code)
+        if self.loaded.settings.audit.publish is not None:
+            try:
+                self.publisher.run()    # what is durable, down to the last record
+            except (LockgateError, OSError) as error:
+                log.error("the last records are not published yet", error=str(error), place=place(error))
 
     def _faulted(self, stage: str, fault: Exception) -> None:
         """A stage of the pipeline raised: say where, never what."""
@@ -218,6 +239,8 @@ class Gateway:
             door = Door(Doorway.of(listener, discover()[listener.protocol]))
             stack.callback(door.close)
             self._doors.append(door)
+        settings = self.loaded.settings
+        self.exporters = exporters(settings, lambda: open_source(settings.state / "audit"))
         control = open_listeners(self.loaded.settings.control.address)
         for listening in control:
             stack.callback(listening.close)
@@ -235,6 +258,7 @@ class Gateway:
         for door in self._doors:
             await door.open(self.host)
             announce(f"{door.doorway.name}: {door.doorway.spec.title} on {_shown(door)}")
+        await self.admin.open()
         self._server = control_server(create_api(Status(self)))
         self._serving = self.tasks.create_task(self._server.serve(sockets=control))
         announce(f"control: http://{control[0].getsockname()[0]}:{control[0].getsockname()[1]}")
@@ -243,7 +267,19 @@ class Gateway:
 
     def chores(self) -> list[Chore]:
         """What the settings ask for beside the requests."""
-        return []
+        chores = [Chore(f"export.{exporter.name}", 1.0, exporter.run) for exporter in self.exporters]
+        publish = self.loaded.settings.audit.publish
+        if publish is not None:
+            chores.append(Chore("publish", seconds(publish), self.publisher.run))
+        telemetry = self.loaded.settings.telemetry
+        if telemetry is not None:
+            from lockgate.app.telemetry import (
+                MetricsSender,  # only where it is configured: its import takes long
+            )
+
+            sender = MetricsSender(telemetry, self.loaded.settings.audit.origin, Status(self), asyncio.get_running_loop())
+            chores.append(Chore("telemetry.metrics", sender.every, sender.run))
+        return chores
 
     def _on_signals(self, reloader: Reloader) -> None:
         loop = asyncio.get_running_loop()
@@ -261,6 +297,7 @@ class Gateway:
             door.close()
         for chore in self._chores:
             chore.cancel()
+        await self.admin.close()
         if hasattr(self, "host"):
             await self.host.drain(self.host.limits.drain)
             for keeper in self.host.keepers.values():
@@ -289,6 +326,11 @@ class Gateway:
             if not self.audit.is_writable:
                 for session in tuple(self.host.sessions):
                     session.end_when_idle(_LOG_BROKEN)
+
+
+def publisher_of(folder: Path) -> Publisher:
+    """Publishes the log in a folder into `tiles` there."""
+    return Publisher(lambda: open_source(folder), read_verifier(folder / VERIFIER_FILE), Disk(folder / TILES_FOLDER))
 
 
 def _shown(door: Door) -> str:

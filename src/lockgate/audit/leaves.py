@@ -21,13 +21,18 @@ import orjson
 
 from lockgate.audit.entry import LEAF_LIMIT, MAX_INTEGER, canonical
 from lockgate.audit.failures import MalformedEntry
-from lockgate.model import Event, Intent, Outcome, SessionStart
+from lockgate.model import Erasure, Event, Intent, Outcome, SessionStart
 
 RESERVED: Final = frozenset(
     {"node_start", "node_stop", "heartbeat", "session_begin", "session_end", "intent", "outcome", "rec_mark",
-     "recording_truncated"}
+     "recording_truncated", "shard_checkpoint"}
 )
 REVIEWS: Final = frozenset({"review_request", "review"})
+ADMIN: Final = frozenset(
+    {"config_change", "erasure", "export", "key_rotate", "legal_hold", "recording_view", "verify_run"}
+)
+"""Acts of those who run the gateway. Their payload names who did it and why."""
+_PEOPLED: Final = REVIEWS | ADMIN
 _LISTS: Final = {"objects": 1200, "rules": 600, "verbs": 600}     # bytes that a cut list may take
 _STRING: Final = 64                                               # characters that a cut string may have
 _MASKED: Final = 32                                               # detectors named in one outcome
@@ -53,6 +58,12 @@ def principal(key: bytes, issuer: str, subject: str) -> str:
     return hmac.digest(key, message.encode("utf-8", "replace"), "sha256").hex()[:32]
 
 
+def purpose(key: bytes, reason: str) -> str:
+    """The opaque id of a reason: which one an erasure was approved for can be checked on leaves alone."""
+    message = f"lockgate/purpose/v1\0{reason}"
+    return hmac.digest(key, message.encode("utf-8", "replace"), "sha256").hex()[:32]
+
+
 def begin(start: SessionStart, key: bytes) -> Draft:
     """`session_begin`: which connection, under which policy; who is asking is payload."""
     fields: Fields = {
@@ -75,19 +86,18 @@ def intent(value: Intent) -> Draft:
     }
     if value.mask_plan:
         fields["mask"] = value.mask_plan
-    if value.ticket is not None:
-        fields["ticket"] = value.ticket
-    if value.refusal is not None:
-        fields["refusal"] = value.refusal
-    return Draft(fields, {
+    payload: Fields = {
         "text": value.text, "parameters": list(value.parameters),
         "forwarded": b2a_base64(value.forwarded, newline=False).decode(),
-    })
-
-
-def is_refused(intent: Mapping[str, Any]) -> bool:
-    """Whether nothing was forwarded for this intent, so that it needs no outcome."""
-    return intent["decision"] == "deny" or "refusal" in intent
+    }
+    if value.ticket is not None:
+        fields["ticket"] = value.ticket
+    if value.binding is not None:
+        fields["binding"] = value.binding
+        payload |= {"reading": value.reading, "context": list(value.context)}
+    if value.refusal is not None:
+        fields["refusal"] = value.refusal
+    return Draft(fields, payload)
 
 
 def outcome(value: Outcome) -> Draft:
@@ -124,6 +134,8 @@ def draft(value: object, key: bytes) -> Draft:
         return begin(cast(SessionStart, value), key)
     if kind is Event:
         return event(cast(Event, value), key)
+    if kind is Erasure:
+        return erasure(cast(Erasure, value), key)
     return cast(Draft, value)
 
 
@@ -134,7 +146,7 @@ def event(value: Event, key: bytes) -> Draft:
     payload: Fields | None = None
     if value.payload:
         payload = _body(value.payload)
-        if value.type in REVIEWS:
+        if value.type in _PEOPLED:
             fields |= _people(value.payload, key)
     if len(_encode(data)) > _DATA:
         payload = {**(payload or {}), "data": data}
@@ -143,6 +155,22 @@ def event(value: Event, key: bytes) -> Draft:
             fields["data"] = {}
         fields["data_more"] = len(data) - len(fields["data"])
     return Draft(fields, payload)
+
+
+def erasure(value: Erasure, key: bytes) -> Draft:
+    """`erasure`: what is destroyed with it. Its ranges are never cut, because they are what happens."""
+    data: Fields = {
+        "cause": value.cause, "ranges": [list(pair) for pair in value.ranges],
+        "approvals": 1 if value.reviewer is None else 2, "purpose": purpose(key, value.reason),
+    }
+    if value.ticket is not None:
+        data |= {"ticket": value.ticket, "rest": value.rest}
+    people: Fields = {"requester": list(value.requester), "reason": value.reason}
+    fields: Fields = {"type": "erasure", "data": data, "requester": principal(key, *value.requester)}
+    if value.reviewer is not None:
+        people["reviewer"] = list(value.reviewer)
+        fields["reviewer"] = principal(key, *value.reviewer)
+    return Draft(fields, {"body": _encode(people).decode()})
 
 
 def _people(payload: bytes, key: bytes) -> Fields:

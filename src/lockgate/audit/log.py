@@ -26,15 +26,18 @@ from typing import Any, Final, Protocol
 from lockgate.audit import keys, leaves
 from lockgate.audit.apart.link import Link
 from lockgate.audit.entry import is_opaque, require_type
-from lockgate.audit.failures import Overload, Poisoned, UnknownSession
+from lockgate.audit.evidence.erasures import erased_ranges
+from lockgate.audit.evidence.recordings import RECORDING_CUT, RECORDING_MARK, RecordedStreams
+from lockgate.audit.failures import MalformedEntry, Overload, Poisoned, UnknownSession
 from lockgate.audit.leaves import Draft
-from lockgate.audit.opening import lock_folder, published, reopening
-from lockgate.audit.recording.coverage import MARK, TRUNCATED, Recorded
+from lockgate.audit.opening import lock_folder, open_store, published, reopening
 from lockgate.audit.recording.reel import Mark
-from lockgate.audit.storage.sqlite import FILE, SqliteStore
+from lockgate.audit.storage.database.place import Place
+from lockgate.audit.storage.database.store import DatabaseStore
+from lockgate.audit.storage.sqlite import SqliteStore
 from lockgate.audit.writer import PAYLOAD_LIMIT, Writer
 from lockgate.errors import AuditError
-from lockgate.model import Event, Intent, Outcome, SessionStart
+from lockgate.model import Erasure, Event, Intent, Outcome, SessionStart
 
 Done = Callable[[AuditError | None], None]
 Dispatch = Callable[[Callable[[], None]], None]
@@ -90,7 +93,7 @@ class _Open:
     def __init__(self) -> None:
         self.next = 1       # 0 is `session_begin`
         self.open: set[int] = set()
-        self.recorded: Recorded | None = None
+        self.recorded: RecordedStreams | None = None
 
 
 class AuditLog:
@@ -118,6 +121,7 @@ class AuditLog:
         self._wake: SimpleQueue[None] = SimpleQueue()
         self._idle = self._urgent = self._signalled = self._publish_due = False
         self._admitted = self._finished = 0
+        self._base = writer.size
         self._admitted_bytes = self._finished_bytes = 0
         self._thread = threading.Thread(target=self._run, name="audit-writer", daemon=True)
         self._thread.start()
@@ -137,10 +141,13 @@ class AuditLog:
         payload_limit: int = PAYLOAD_LIMIT,
         apart: bool = False,
         vfs: str | None = None,
+        place: Place | None = None,
+        shard: int = 1,
     ) -> AuditLog:
         """Check the whole log, close what a crash left open, and accept records.
 
-        With `apart` a process of its own writes; `vfs` is for a log that is written by this one.
+        With `apart` a process of its own writes; `vfs` is for a log that is written by this one. With
+        `place` the log is a shard in a database, and the folder holds what lies beside it.
         `facts` go into `node_start` (configuration and policy hash, audit mode). Raises `AuditError`
         where the log is locked, unreadable or has been altered (`Tampered` names the first bad entry).
         """
@@ -150,18 +157,19 @@ class AuditLog:
             lock = lock_folder(folder / "lock")
         except OSError as error:
             raise AuditError(f"{folder}: {error.strerror}", advice="make the state folder writable") from None
-        store: SqliteStore | None = None
+        store: SqliteStore | DatabaseStore | None = None
         try:
-            signer = keys.load_or_create(folder, origin, may_create=not (folder / FILE).exists())
-            store = SqliteStore.open(folder / FILE, origin=origin, fresh_key=secrets.token_bytes(32), vfs=vfs)
+            store = open_store(folder, origin, secrets.token_bytes(32), place, shard, vfs)
+            signer = keys.load_or_create(folder, origin, may_create=store.head().size == 0)
             writer = Writer(store, signer, secrets.token_hex(8), payload_limit)
             crashed = writer.recover(published(folder / keys.CHECKPOINT_FILE))
             writer.commit(reopening(crashed, clock.now(), writer.epoch, facts or {}, folder))
             if apart:
                 store.close()
-                link = Link.start(writer.terms(folder), store.pseudonyms, lock)
+                link = Link.start({**writer.terms(folder), "database": store.terms()}, store.pseudonyms, lock)
                 return cls(link, link, folder, lock, dispatch=dispatch, queue=queue, clock=clock)
-            store.checkpoint_apart(vfs)
+            if isinstance(store, SqliteStore):
+                store.checkpoint_apart(vfs)
         except AuditError:
             if store is not None:
                 store.close()
@@ -256,7 +264,7 @@ class AuditLog:
         """Queue any other record, of a session or of the gateway itself."""
         self._require_room(1 if done is not None else _RESERVE)
         require_type(event.type)
-        if event.type in leaves.RESERVED:
+        if event.type in leaves.RESERVED or event.type == "erasure":
             raise UnknownSession(f"{event.type} is not an event")
         if event.session is None:
             self._admit(None, 0, event, done)
@@ -268,12 +276,12 @@ class AuditLog:
 
     def mark(self, session: str, stream: str, mark: Mark, *, final: bool) -> None:
         """Queue a `rec_mark`: what of a recording's stream is on the disk."""
-        self._recorded(session, MARK, {"stream": stream, "chunks": mark.chunks, "bytes": mark.size,
+        self._recorded(session, RECORDING_MARK, {"stream": stream, "chunks": mark.chunks, "bytes": mark.size,
                                        "root": mark.root.hex(), "final": final})
 
     def truncated(self, session: str, stream: str, dropped: int, reason: str) -> None:
         """Queue `recording_truncated`: a stream of which no more is recorded, and how many bytes were dropped."""
-        self._recorded(session, TRUNCATED, {"stream": stream, "bytes": dropped, "reason": reason[:200]})
+        self._recorded(session, RECORDING_CUT, {"stream": stream, "bytes": dropped, "reason": reason[:200]})
 
     def _recorded(self, sid: str, kind: str, data: dict[str, Any]) -> None:
         """At most one a second or mebibyte of a stream, so there is room for it whatever the queue holds."""
@@ -281,9 +289,24 @@ class AuditLog:
         session = self._sessions.get(sid)
         if session is None:
             raise UnknownSession("the session has not begun, or has ended")
-        session.recorded = session.recorded or Recorded()
+        session.recorded = session.recorded or RecordedStreams()
         session.recorded.take(kind, data)
         self._next(sid, session, Event(kind, data, sid), None)
+    def append(self, record: Event | Erasure, done: Done) -> int:
+        """Queue a record of the gateway itself. Returns the index that it has once `done` was told None.
+
+        An erasure destroys the payloads that it names in the transaction that makes it durable.
+        """
+        self._require_room()
+        if isinstance(record, Event):
+            require_type(record.type)
+            if record.type in leaves.RESERVED or record.type == "erasure" or record.session is not None:
+                raise UnknownSession(f"{record.type} is no record of the gateway itself")
+        elif not _is_apart(record.ranges) or record.ranges[-1][1] >= self._base + self._admitted:
+            raise MalformedEntry("an erasure names ranges of earlier entries, in order and apart")
+        index = self._base + self._admitted     # one entry for each record, in the order of admission
+        self._admit(None, 0, record, done)
+        return index
 
     def end_session(self, session: str, cause: str) -> None:
         """Queue `session_end`, with what of the session is recorded. Intents that are still open get the outcome
@@ -416,3 +439,7 @@ class AuditLog:
         """
         with contextlib.suppress(AuditError):
             keys.write_durably(self._folder / keys.CHECKPOINT_FILE, self._writer.note.encode(), 0o644)
+
+
+def _is_apart(ranges: Sequence[tuple[int, int]]) -> bool:
+    return erased_ranges({"data": {"ranges": [list(pair) for pair in ranges]}}) is not None

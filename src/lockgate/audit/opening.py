@@ -20,6 +20,9 @@ from lockgate.audit.failures import Locked
 from lockgate.audit.leaves import Draft
 from lockgate.audit.ledger import Session
 from lockgate.audit.recording.coverage import crash_coverage
+from lockgate.audit.storage.database.place import Place
+from lockgate.audit.storage.database.store import DatabaseStore
+from lockgate.audit.storage.sqlite import FILE, SqliteStore
 from lockgate.audit.writer import Item
 from lockgate.errors import AuditError
 
@@ -27,8 +30,20 @@ _PATIENCE: Final = 2.0      # seconds for a killed gateway's writer to finish
 _RETRY: Final = 0.02
 
 
+def open_store(
+    folder: Path, origin: str, fresh_key: bytes, place: Place | None, shard: int, vfs: str | None = None,
+) -> SqliteStore | DatabaseStore:
+    """The log's store: a shard in the database at `place`, else the file in the folder.
+
+    Without a `fresh_key` only a log that exists is opened. Raises `AuditError`.
+    """
+    if place is not None:
+        return DatabaseStore.open(place, shard=shard, origin=origin, fresh_key=fresh_key)
+    return SqliteStore.open(folder / FILE, origin=origin, fresh_key=fresh_key, vfs=vfs)
+
+
 def reopening(
-    crashed: Mapping[str, Session], now: float, epoch: int, facts: Mapping[str, Any], folder: Path
+    crashed: Mapping[str, Session], now: float, epoch: int, facts: Mapping[str, Any], folder: Path | None = None,
 ) -> list[Item]:
     """What a start appends: that it happened, and an end to whatever the last process left open. `folder` is the log's,
     for what is left of recordings."""
@@ -42,7 +57,8 @@ def reopening(
             number += 1
         fields: leaves.Fields = {"type": "session_end", "cause": "crash"}
         if session.recorded.is_any:
-            fields["coverage"] = crash_coverage(folder, sid, session.recorded)
+            fields["coverage"] = (session.recorded.coverage("crash") if folder is None
+                                  else crash_coverage(folder, sid, session.recorded))
         items.append((sid, number, now, Draft(fields)))
     return items
 

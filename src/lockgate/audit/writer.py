@@ -16,6 +16,7 @@ from lockgate.audit import leaves
 from lockgate.audit.checkpoint import Checkpoint, Signer, open_note
 from lockgate.audit.commitment import KEY_SIZE, commit, fresh_secrets, seal
 from lockgate.audit.entry import VERSION, parse
+from lockgate.audit.evidence.erasures import erased_ranges
 from lockgate.audit.failures import MalformedEntry, Poisoned, Tampered, UntrustedNote
 from lockgate.audit.leaves import Draft
 from lockgate.audit.ledger import Ledger, Session
@@ -183,6 +184,8 @@ class Writer:
         if sealed is not None:
             self._keep(batch, index, sealed, secret)
         frontier.append(digest)
+        if kind == "erasure":
+            batch.destroyed += _destroyed(fields, index)
         if session is not None:
             session.prev = digest.hex()
             session.frontier.append(digest)
@@ -234,6 +237,14 @@ class Writer:
         batch.keys.append((index, secret))
         if len(payload) <= self._payload_limit:
             batch.payloads.append((index, seal(secret[:KEY_SIZE], payload)))
+
+
+def _destroyed(fields: leaves.Fields, index: int) -> list[tuple[int, int]]:
+    """The ranges that an erasure names: they go in the transaction that its leaf comes with."""
+    ranges = erased_ranges(fields)
+    if ranges is None or not ranges or ranges[-1][1] >= index:
+        raise MalformedEntry("an erasure names ranges of earlier entries, in order and apart")
+    return ranges
 
 
 def _take(ledger: Ledger, frontier: Frontier, index: int, stored: tuple[Any, Any, Any]) -> None:

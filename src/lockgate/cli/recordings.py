@@ -7,14 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lockgate.audit.admin import recorded
+from lockgate.audit.evidence.recordings import RecordedStreams
 from lockgate.audit.reader import Reader, SessionView
-from lockgate.audit.recording.coverage import Recorded
 from lockgate.audit.recording.playback import Playback, streams_of
+from lockgate.audit.recording.reel import FOLDER
 from lockgate.audit.recording.sealing import Opener
 from lockgate.cli.played import Script, searchable
 from lockgate.cli.player import Player, on_terminal
 from lockgate.config.duration import seconds
 from lockgate.errors import AuditError, ConfigError
+from lockgate.model import Event
 from lockgate.protocols import discover
 
 
@@ -43,8 +46,17 @@ def open_script(wanted: str, folder: Path, identity: Path, stream: str) -> Scrip
     return Script(playback, spec.recording.decoder)
 
 
-def note_view(folder: Path, script: Script) -> None:
-    """Somebody is about to see a recording: the one place to put that on record (`recording_view`)."""
+def note_view(folder: Path, script: Script, purpose: str) -> None:
+    """Put on record that somebody is about to see a recording (`recording_view`); without that there is no view.
+
+    Of a recording in the folder of the log only: a copy elsewhere, as in an evidence package, has no log to be noted in.
+    """
+    path = script.playback.path.resolve()
+    if (folder / FOLDER).resolve() not in path.parents:
+        return
+    header = script.playback.header
+    with recorded(folder) as log:
+        log.append(Event("recording_view", {"session": header.sid, "stream": header.stream, "purpose": purpose}))
 
 
 def play(script: Script, *, speed: float, at: float, search: str) -> None:
@@ -82,9 +94,9 @@ def coverage_of(view: SessionView) -> Mapping[str, Any] | None:
         return found if isinstance(found, dict) else None
     if not view.marks:
         return None
-    recorded = Recorded()
-    recorded.marks.update(view.marks)
-    return {**recorded.coverage(), "state": "open", "reason": ""}
+    streams = RecordedStreams()
+    streams.marks.update(view.marks)
+    return {**streams.coverage(), "state": "open", "reason": ""}
 
 
 def coverage_words(coverage: Mapping[str, Any]) -> str:

@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lockgate.audit.evidence.recordings import RECORDING_MARK
 from lockgate.audit.reader import Payload, Reader, SessionView, StatementView, Wanted, reviewer
-from lockgate.audit.recording.coverage import MARK
 from lockgate.cli.audit import fail, log_folder
 from lockgate.cli.exported import FORMATS, Format, write_lines
 from lockgate.cli.played import Script
@@ -115,7 +115,7 @@ def replay(
     """Replay one session: every request with its parameters, decision, reviewer and outcome. With an identity: its
     recording, in the terminal, as a player (space, + -, arrow keys, / and n, q)."""
     if identity is not None:
-        script = _script(sid, state, identity, stream)
+        script = _script(sid, state, identity, stream, "replay")
         if script is not None:
             play(script, speed=speed, at=_moment(at), search=search)
             return
@@ -127,7 +127,7 @@ def replay(
     console = _console()
     _head(console, view)
     lines: list[tuple[int, Any]] = [(item.index, item) for item in view.statements]
-    lines += [(index, (record, payload)) for index, record, payload in view.events if record["type"] != MARK]
+    lines += [(index, (record, payload)) for index, record, payload in view.events if record["type"] != RECORDING_MARK]
     for index, item in sorted(lines, key=lambda line: line[0]):
         if isinstance(item, StatementView):
             _replay(console, index, item, view)
@@ -149,7 +149,7 @@ def export(
     state: State = Path("state"), stream: Stream = "client",
 ) -> None:
     """Write a session's recording in a format that other programs read."""
-    script = _script(sid, state, identity, stream)
+    script = _script(sid, state, identity, stream, f"export {form.value}")
     if script is None:
         fail(AuditError("the session has no recording"))
     if form is Format.SQL and script.is_terminal:
@@ -160,11 +160,11 @@ def export(
         fail(error)
 
 
-def _script(sid: str, state: Path, identity: Path, stream: str) -> Script | None:
+def _script(sid: str, state: Path, identity: Path, stream: str, purpose: str) -> Script | None:
     try:
         script = open_script(sid, log_folder(state), identity, stream)
         if script is not None:
-            note_view(log_folder(state), script)
+            note_view(log_folder(state), script, purpose)
     except AuditError as error:
         fail(error)
     return script

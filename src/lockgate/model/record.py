@@ -57,6 +57,9 @@ class Intent:
     mask_plan: str = ""                 # hex SHA-256 of the mask plan, empty when none
     ticket: str | None = None
     refusal: str | None = None
+    binding: str | None = None          # of a request that goes on by a ticket: what this very request binds to
+    reading: str = ""                   # payload, with a binding: the two other things that it covers
+    context: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,3 +84,21 @@ class Event:
     fields: Mapping[str, object]
     session: str | None = None
     payload: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """Payloads of log entries are destroyed, in one transaction with the record that says so.
+
+    `ranges` are first and last index, both included, ascending and apart. `cause` is ``subject``, ``record``
+    or ``retention``. People are pairs (issuer, subject). With a `reviewer` the erasure was asked for by
+    `ticket`, and `rest` continues the chain of hashes that the ticket is bound to (see `audit.erasing`).
+    """
+
+    cause: str
+    ranges: tuple[tuple[int, int], ...]
+    requester: tuple[str, str]
+    reason: str
+    reviewer: tuple[str, str] | None = None
+    ticket: str | None = None
+    rest: str = ""

@@ -15,7 +15,7 @@ from lockgate.audit.recording.events import Event
 from lockgate.audit.recording.shown import Shown
 from lockgate.config.settings import Connection, Limits
 from lockgate.govern.masking.keys import MaskKeys
-from lockgate.model import Refusal, Rule
+from lockgate.model import Exported, Refusal, Rule
 from lockgate.wire.leaktest import LeakSuite
 from lockgate.wire.steps import Steps
 
@@ -154,3 +154,5 @@ class ProtocolSpec:
     """How sessions are recorded; None where they cannot be."""
     leaktest: LeakSuite | None = None
     """What `lockgate leaktest` fires at a gateway for this protocol; None where there is no such test."""
+    exported: Exported = field(default_factory=Exported)
+    """How its requests are told to a SIEM or a tracing system."""

@@ -29,9 +29,9 @@ class Ticking:
 class Driven:
     """An open log and the queue of what it dispatched."""
 
-    def __init__(self, folder: Path, **options: object) -> None:
+    def __init__(self, folder: Path, *, origin: str = ORIGIN, **options: object) -> None:
         self.turns: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self.log = AuditLog.open(folder, origin=ORIGIN, dispatch=self.turns.put, **options)  # type: ignore[arg-type]
+        self.log = AuditLog.open(folder, origin=origin, dispatch=self.turns.put, **options)  # type: ignore[arg-type]
 
     def wait(self, start: Callable[[Callable[[AuditError | None], None]], object]) -> AuditError | None:
         """Call `start(done)` and run what the log dispatches until `done` was called."""
@@ -98,7 +98,8 @@ def sample(folder: Path) -> None:
     driven.intent("b" * 16, "DROP TABLE customers", decision="deny", refusal="denied", verbs=("drop",))
     for event in review_events("T1", "alice", "carol", "a" * 16):
         log.event(event)
-    driven.run("a" * 16, "DELETE FROM customers", decision="review", ticket="T1", verbs=("delete",))
+    driven.run("a" * 16, "DELETE FROM customers", decision="review", ticket="T1", verbs=("delete",),
+               binding="ef" * 32)
     log.heartbeat()
     driven.run("b" * 16, "SELECT 'bob'")
     log.end_session("a" * 16, "closed")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lockgate.analysis.sql import FACTS, QUALIFIED, VERBS, column_names
+from lockgate.model import Activity, Exported
 from lockgate.protocols.postgres.enforcement import enforce
 from lockgate.protocols.postgres.leaktest import SUITE
 from lockgate.protocols.postgres.login import login
@@ -25,6 +26,7 @@ SPEC = ProtocolSpec(
     columns=column_names,
     recording=RecordingSpec("sql", SqlDecoder),
     leaktest=SUITE,
+    exported=Exported(Activity.DATASTORE, "postgresql"),
 )
 
 __all__ = ["SPEC"]
