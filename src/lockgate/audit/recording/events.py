@@ -82,7 +82,7 @@ class EventReader:
         position, found = 0, []
         while (stop := data.find(b"\n", position)) >= 0:
             if stop - position > _LINE:
-                break
+                raise _broken()
             line = _object(data[position:stop])
             if self.header is None:
                 self.header = _header(line)
