@@ -24,6 +24,7 @@ from lockgate.app.configuration import (
     compile_policy,
     credential_of,
     load_configuration,
+    recording_terms,
     refuse_problems,
     rows_for,
 )
@@ -37,6 +38,7 @@ from lockgate.audit.custody import Custody
 from lockgate.audit.export.exporter import Exporter
 from lockgate.audit.keys import VERIFIER_FILE, read_verifier
 from lockgate.audit.log import AuditLog
+from lockgate.audit.recording.studio import Studio
 from lockgate.audit.storage.sqlite import open_source
 from lockgate.audit.tiles.disk import TILES_FOLDER, Disk
 from lockgate.audit.tiles.publisher import Publisher
@@ -99,6 +101,7 @@ class Gateway:
     admin: AdminServer
     publisher: Publisher
     keys: MaskKeys
+    studio: Studio
 
     def __init__(self, loaded: Loaded, tasks: asyncio.TaskGroup) -> None:
         self.loaded = loaded
@@ -137,6 +140,8 @@ class Gateway:
                                          self.clock.now)
             stack.callback(self.witnessing.close)
         stack.callback(self._close_audit)
+        self.studio = Studio(folder / "audit", self.audit, dispatch, recording_terms(loaded))
+        stack.callback(self.studio.close)
         engine = open_database(folder)
         stack.callback(engine.dispose)
         store = SqlReviewStore(engine)
@@ -187,7 +192,7 @@ class Gateway:
         self.host = Host(
             tasks=self.tasks, pipeline=self.pipeline, verifier=self.verifier, clock=self.clock,
             limits=HostLimits.of(settings.limits), counters=self.counters, credential=credential_of,
-            audit=AuditMode(settings.audit.mode), keys=self.keys,
+            audit=AuditMode(settings.audit.mode), keys=self.keys, studio=self.studio,
         )
         self.host.set_keepers({connection.name: self.keeper(connection) for connection in settings.connections})
 
@@ -332,6 +337,7 @@ class Gateway:
         beat = self.clock.monotonic()
         while True:
             await asyncio.sleep(1.0)
+            self.studio.tick()
             try:
                 self.reviews.expire_due()
                 if self.audit.is_writable and self.clock.monotonic() - beat >= _HEARTBEAT:

@@ -251,6 +251,12 @@ class Governor:
         self._renew()
         return self._view.may_hide
 
+    @property
+    def records(self) -> tuple[bool, bool]:
+        """Whether rules want this session recorded, and the backend's end of it too."""
+        self._renew()
+        return self._view.records
+
     @stage("policy")
     def _spent(self, operation: Operation, decision: Decision) -> Refusal | None:
         """(2) goes on: the caller's task has got all the rows that it may get."""
