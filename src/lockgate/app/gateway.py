@@ -24,18 +24,21 @@ from lockgate.app.configuration import (
     compile_policy,
     credential_of,
     load_configuration,
+    recording_terms,
     refuse_problems,
     rows_for,
 )
+from lockgate.app.custody import Erasures, in_force, make_custody, retention
 from lockgate.app.housekeeping import Chore, keep_house
 from lockgate.app.reload import Reloader
 from lockgate.app.status import Status
 from lockgate.app.targets import exporters
 from lockgate.app.witnessing import Witnessing
-from lockgate.audit.custody import Custody, submitting
+from lockgate.audit.custody import Custody
 from lockgate.audit.export.exporter import Exporter
 from lockgate.audit.keys import VERIFIER_FILE, read_verifier
 from lockgate.audit.log import AuditLog
+from lockgate.audit.recording.studio import Studio
 from lockgate.audit.storage.sqlite import open_source
 from lockgate.audit.tiles.disk import TILES_FOLDER, Disk
 from lockgate.audit.tiles.publisher import Publisher
@@ -97,9 +100,11 @@ class Gateway:
     reviews: ReviewDesk
     audit: AuditLog
     custody: Custody
+    erasures: Erasures
     admin: AdminServer
     publisher: Publisher
     keys: MaskKeys
+    studio: Studio
 
     def __init__(self, loaded: Loaded, tasks: asyncio.TaskGroup) -> None:
         self.loaded = loaded
@@ -131,7 +136,7 @@ class Gateway:
         self.audit = AuditLog.open(
             folder / "audit", origin=audit.origin, dispatch=dispatch, queue=audit.queue, clock=self.clock,
             apart=True, signer={} if audit.signer is None else audit.signer.terms(),
-            facts={"config": loaded.config_hash, "policy": loaded.policy_hash, "mode": audit.mode},
+            facts={"config": loaded.config_hash, "policy": loaded.policy_hash, "mode": audit.mode, **in_force(audit)},
         )
         self.publisher = publisher_of(folder / "audit")
         if audit.witness is not None:
@@ -144,13 +149,16 @@ class Gateway:
             self.anchoring = Anchoring(audit.anchor, folder / "audit", lambda: open_source(folder / "audit"))
             stack.callback(self.anchoring.close)
         stack.callback(self._close_audit)
-        self.custody = Custody(folder / "audit", submitting(self.audit, dispatch))
-        self.admin = AdminServer(self.custody)
+        self.studio = Studio(folder / "audit", self.audit, dispatch, recording_terms(loaded))
+        stack.callback(self.studio.close)
         engine = open_database(folder)
         stack.callback(engine.dispose)
         store = SqlReviewStore(engine)
         self.reviews = ReviewDesk(store, self.audit, self.clock)
         self.reviews.recover()
+        self.custody = make_custody(self, dispatch, store.drop)
+        self.erasures = Erasures(self, self.custody)
+        self.admin = AdminServer(self.custody)
         store.forget(self.clock.now() - _KEEP_TICKETS)
         self.keys = MaskKeys(load_or_create_mask_key(folder))
         self.pipeline = Pipeline(compile_policy(loaded), self.audit, self.reviews, self.clock, self._faulted)
@@ -193,7 +201,7 @@ class Gateway:
         self.host = Host(
             tasks=self.tasks, pipeline=self.pipeline, verifier=self.verifier, clock=self.clock,
             limits=HostLimits.of(settings.limits), counters=self.counters, credential=credential_of,
-            audit=AuditMode(settings.audit.mode), keys=self.keys,
+            audit=AuditMode(settings.audit.mode), keys=self.keys, studio=self.studio,
         )
         self.host.set_keepers({connection.name: self.keeper(connection) for connection in settings.connections})
 
@@ -287,7 +295,8 @@ class Gateway:
 
     def chores(self) -> list[Chore]:
         """What the settings ask for beside the requests."""
-        chores = [Chore(f"export.{exporter.name}", 1.0, exporter.run) for exporter in self.exporters]
+        chores = [retention(self)]
+        chores += [Chore(f"export.{exporter.name}", 1.0, exporter.run) for exporter in self.exporters]
         publish = self.loaded.settings.audit.publish
         if publish is not None:
             chores.append(Chore("publish", seconds(publish), self.publisher.run))
@@ -340,6 +349,7 @@ class Gateway:
         beat = self.clock.monotonic()
         while True:
             await asyncio.sleep(1.0)
+            self.studio.tick()
             try:
                 self.reviews.expire_due()
                 if self.audit.is_writable and self.clock.monotonic() - beat >= _HEARTBEAT:

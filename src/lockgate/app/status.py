@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from lockgate.app.custody import Erasures
 from lockgate.audit.export.exporter import Progress
 from lockgate.audit.tiles.disk import TILES_FOLDER
 from lockgate.control.ports import LiveSession, Published, Readiness
@@ -33,6 +34,11 @@ class Status:
     def reviews(self) -> ReviewDesk:
         """The desk."""
         return self._gateway.reviews
+
+    @property
+    def erasures(self) -> Erasures:
+        """Who has payloads of the log erased."""
+        return self._gateway.erasures
 
     @property
     def verifier(self) -> TokenVerifier:
@@ -105,8 +111,8 @@ class Status:
         return Published(settings.state / "audit" / TILES_FOLDER, settings.audit.serve)
 
     def reviewer_groups(self) -> frozenset[str]:
-        """Every group that some rule names as reviewers."""
-        groups: set[str] = set()
+        """Every group that some rule, or the setting for erasures, names as reviewers."""
+        groups: set[str] = set(self._gateway.loaded.settings.audit.erasure.approve)
         for rule in self._gateway.loaded.rules:
             if rule.review is not None:
                 groups |= rule.review.by

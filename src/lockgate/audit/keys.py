@@ -15,6 +15,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from lockgate.audit import durable
 from lockgate.audit.checkpoint import Signer, Verifier
 from lockgate.audit.failures import UntrustedNote
 from lockgate.errors import AuditError
@@ -158,10 +159,6 @@ def replace_durably(source: Path, path: Path) -> None:
     """Rename, and have the rename on the disk before this returns. Raises `AuditError`."""
     try:
         source.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        durable.sync_folder(path.parent)
     except OSError as error:
         raise AuditError(f"{path}: {error.strerror}", advice="make the audit folder writable") from None

@@ -13,7 +13,7 @@ from rich.markup import escape
 from lockgate.audit.admin import recorded
 from lockgate.audit.checkpoint import open_note
 from lockgate.audit.entry import parse
-from lockgate.audit.evidence.report import Report, Verdict, conclusion, report_json, text_lines
+from lockgate.audit.evidence.report import Report, Verdict
 from lockgate.audit.evidence.trust import Trust
 from lockgate.audit.failures import BrokenNote, MalformedEntry, ProofFailed, UntrustedNote
 from lockgate.audit.keys import VERIFIER_FILE, read_verifier
@@ -27,10 +27,15 @@ from lockgate.audit.tiles.reader import Tiles, fetch_from
 from lockgate.audit.tiles.verify import verify_tiles
 from lockgate.audit.verify import verify_log
 from lockgate.cli import signing
+from lockgate.cli.erasing import erase, hold
+from lockgate.cli.packages import answer, check_package, export
 from lockgate.cli.review import token_of
+from lockgate.cli.state import State, log_folder
 from lockgate.errors import AuditError
 from lockgate.model import Event
 from lockgate.net.published import published_at
+
+__all__ = ["app", "fail", "log_folder"]
 
 app = typer.Typer(no_args_is_help=True, help="Verify the audit log and look at its entries.")
 app.command("signer")(signing.signer)
@@ -38,20 +43,19 @@ app.command("rotate-key")(signing.rotate_key)
 app.add_typer(signing.trust, name="trust")
 
 USAGE = 4
-State = Annotated[Path, typer.Option("--state", help="The gateway's state folder.")]
-
-
-def log_folder(given: Path) -> Path:
-    """The log's folder, whether the log's or the state folder was given."""
-    inner = given / "audit"
-    return inner if not (given / FILE).exists() and inner.is_dir() else given
+app.command()(erase)
+app.add_typer(hold, name="hold")
 
 
 @app.command()
 def verify(
     what: Annotated[str | None, typer.Argument(
-        metavar="[FOLDER|URL]", help="The log's folder, or a published log; default: <state>/audit.")] = None,
+        metavar="[PACKAGE|FOLDER|URL]",
+        help="An evidence package, the log's folder, or a published log; default: <state>/audit.")] = None,
     key: Annotated[Path | None, typer.Option("--key", help="The pinned verifier key (log.vkey).")] = None,
+    policy: Annotated[
+        Path | None, typer.Option("--policy", help="A witness policy (C2SP tlog-policy), for a package and --key.")
+    ] = None,
     against: Annotated[
         Path | None, typer.Option("--against", help="A signed checkpoint that was kept elsewhere.")
     ] = None,
@@ -67,13 +71,16 @@ def verify(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     record: Annotated[
-        bool, typer.Option("--record", help="Put on the log that it was verified, and the verdict.")
+        bool, typer.Option("--record", help="Put on the log (of --state, where something else was verified) that it was verified.")
     ] = False,
 ) -> None:
-    """Check every entry of the log, offline. Exit status: 0 verified, 1 tampered, 2 incomplete,
-    3 untrusted, 4 usage.
+    """Check an evidence package, or every entry of the log, offline. Exit status: 0 verified, 1 tampered,
+    2 incomplete, 3 untrusted, 4 usage.
     """
     console = Console(highlight=False, soft_wrap=True)
+    if what is not None and Path(what).is_file():
+        package = check_package(Path(what), key=key, root=root, policy=policy, against=against)
+        answer(console, package, as_json=as_json)
     try:
         kept = None if against is None else against.read_bytes()[:4096].decode()
     except (OSError, UnicodeDecodeError) as error:
@@ -94,12 +101,8 @@ def verify(
         console.print(f"{place}: there is no such folder", markup=False)
         raise typer.Exit(USAGE)
     if record:
-        _record_run(place, report)
-    if as_json:
-        typer.echo(json.dumps(report_json(report), ensure_ascii=False))
-    else:
-        _print(console, report)
-    raise typer.Exit(int(report.verdict))
+        _record_run(place if (place / FILE).exists() else log_folder(state), report)
+    answer(console, report, as_json=as_json)
 
 
 def is_url(what: str | None) -> bool:
@@ -138,15 +141,7 @@ def _record_run(place: Path, report: Report) -> None:
         fail(error)
 
 
-_COLOURS = {"ok": "green", "FAIL": "red", "note": "yellow", "none": "dim", "": "dim"}
-
-
-def _print(console: Console, report: Report) -> None:
-    for tag, line in text_lines(report):
-        console.print(f"[{_COLOURS[tag]}]{tag:<5}[/] {escape(line)}")
-    style = "bold green" if report.first is None else "bold red"
-    verdict, space, rest = conclusion(report).partition(" ")
-    console.print(f"[{style}]{verdict}[/]{space}{escape(rest)}")
+app.command()(export)
 
 
 @app.command()

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from lockgate.audit.export.exporter import Progress
 from lockgate.govern.ports import Clock, TokenVerifier
 from lockgate.govern.review import ReviewDesk
+from lockgate.model import Identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +95,18 @@ class CountersView(Protocol):
     def config_reload_failed(self) -> bool: ...
 
 
+class Erasing(Protocol):
+    """Has payloads of the audit log erased."""
+
+    async def ask(self, identity: Identity, words: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What was erased, or the ticket that somebody else has to approve. Raises `LockgateError`."""
+
+
 class Controlled(Protocol):
     """The running gateway."""
+
+    @property
+    def erasures(self) -> Erasing: ...
 
     @property
     def counters(self) -> CountersView: ...

@@ -172,7 +172,7 @@ def uncosigned(report: Report) -> Iterator[str]:
                "log's private key could have rewritten them")
     if report.unsigned:
         yield f"{report.unsigned} entries are not signed yet: the log's signer is behind"
-    if not report.is_key_pinned:
+    if not report.is_key_pinned and report.verdict is not Verdict.UNTRUSTED:
         yield "the verifier key came from the log's own folder: pin a copy with --key"
     yield from report.notes
 
@@ -207,7 +207,8 @@ def report_json(report: Report) -> dict[str, Any]:
         "verdict": report.verdict.name.lower(), "origin": report.origin, "size": report.size,
         "entries": report.entries, "sessions": report.sessions, "open_sessions": report.open_sessions,
         "requests": report.intents, "key_pinned": report.is_key_pinned,
-        "payloads": {"opened": report.payloads, "erased": {str(by): count for by, count in sorted(report.erased.items())},
+        "payloads": {"opened": report.payloads, "erased": sum(report.erased.values()),
+                     "erased_by": {str(by): count for by, count in sorted(report.erased.items())},
                      "withheld": report.withheld,
                      "not_kept": report.unkept},
         "cosigned": report.cosigned, "uncosigned": report.size - report.cosigned,
