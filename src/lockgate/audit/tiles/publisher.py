@@ -20,6 +20,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Final
 
 from lockgate.audit.checkpoint import Checkpoint, Verifier, open_note, tree_of
@@ -28,7 +29,7 @@ from lockgate.audit.evidence.failures import EvidenceError
 from lockgate.audit.evidence.trust import key_of, ranges_of
 from lockgate.audit.failures import Absent, BrokenNote, MalformedEntry, Tampered, UntrustedNote
 from lockgate.audit.storage.contract import Source
-from lockgate.audit.tiles.disk import Disk
+from lockgate.audit.tiles.disk import TILES_FOLDER, Disk
 from lockgate.audit.tiles.edge import Edge
 from lockgate.audit.tiles.layout import (
     CHECKPOINT,
@@ -42,6 +43,7 @@ from lockgate.audit.tiles.layout import (
 )
 from lockgate.audit.tiles.reader import Tiles, fetch_from
 from lockgate.audit.tree import HASH_SIZE, Frontier, leaf_hash
+from lockgate.errors import AuditError
 
 _ROTATION: Final = b'"type":"key_rotate"'
 
@@ -166,6 +168,22 @@ class Publisher:
         while self._superseded:
             self._disk.drop_partial(self._superseded[-1])
             self._superseded.pop()
+
+
+def require_as_long(folder: Path, verifier: Verifier, size: int) -> None:
+    """Raise `Tampered` where more entries than `size` were published from the log in a folder.
+
+    For a start, before it appends to a store that was rolled back. Only what the key in use signed counts:
+    whatever else is wrong with the tiles is for the publisher to find, and to repair.
+    """
+    try:
+        note = fetch_from(folder / TILES_FOLDER)(CHECKPOINT, CHECKPOINT_LIMIT).decode()
+        published = open_note(note, verifier, cosigned=True).size
+    except (AuditError, UnicodeDecodeError):
+        return
+    if published > size:
+        raise Tampered(f"the log was rolled back: {published} entries were published as tiles",
+                       index=size, check="published tiles")
 
 
 def _key_of(source: Source, verifier: Verifier, note: str) -> Verifier:

@@ -96,6 +96,7 @@ class _Run:
         else:
             checkpoint = self.open("checkpoint", note)
             if checkpoint is not None:
+                self.report.size = checkpoint.size
                 self.report.cover("checkpoint", f"{checkpoint.size} entries, signed by {checkpoint.origin}")
             return checkpoint
         return None
@@ -188,6 +189,7 @@ class _Run:
         report.sessions = ledger.sessions
         report.open_sessions = len(ledger.open)
         report.intents = ledger.intents
+        report.withheld = self.payloads
         report.cover("sessions", (
             f"{ledger.sessions} sessions ({len(ledger.open)} open), {ledger.intents} requests: gapless, "
             "chained, one outcome each, reviews bound and by somebody else"
