@@ -39,15 +39,19 @@ _REQUIRED: dict[str, dict[str, type]] = {
                "objects": list, "payload": dict},
     "key_rotate": {"data": dict, "payload": dict},
     "shard_checkpoint": {"data": dict},
+    "rec_mark": {"data": dict},
+    "recording_truncated": {"data": dict},
     "outcome": {"record": int, "status": str, "rows": int, "sent": int, "masked": dict, "duration": int},
 }
+_OF_SESSIONS = frozenset(
+    {"session_begin", "session_end", "intent", "outcome", "rec_mark", "recording_truncated"}
+)
 
 _FORMS: list[type] = [str, int, list, dict]
 _FIELDS_OF: dict[str, list[tuple[str, int]]] = {
     kind: [(name, _FORMS.index(form)) for name, form in fields.items()] for kind, fields in _REQUIRED.items()
 }
 _NO_FIELDS: list[tuple[str, int]] = []
-_OF_SESSIONS = frozenset({"session_begin", "session_end", "intent", "outcome"})
 
 
 def load_json(data: bytes) -> Any:
