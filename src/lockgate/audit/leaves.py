@@ -85,19 +85,18 @@ def intent(value: Intent) -> Draft:
     }
     if value.mask_plan:
         fields["mask"] = value.mask_plan
-    if value.ticket is not None:
-        fields["ticket"] = value.ticket
-    if value.refusal is not None:
-        fields["refusal"] = value.refusal
-    return Draft(fields, {
+    payload: Fields = {
         "text": value.text, "parameters": list(value.parameters),
         "forwarded": b2a_base64(value.forwarded, newline=False).decode(),
-    })
-
-
-def is_refused(intent: Mapping[str, Any]) -> bool:
-    """Whether nothing was forwarded for this intent, so that it needs no outcome."""
-    return intent["decision"] == "deny" or "refusal" in intent
+    }
+    if value.ticket is not None:
+        fields["ticket"] = value.ticket
+    if value.binding is not None:
+        fields["binding"] = value.binding
+        payload |= {"reading": value.reading, "context": list(value.context)}
+    if value.refusal is not None:
+        fields["refusal"] = value.refusal
+    return Draft(fields, payload)
 
 
 def outcome(value: Outcome) -> Draft:

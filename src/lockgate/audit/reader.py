@@ -16,17 +16,20 @@ import orjson
 from lockgate.audit.commitment import KEY_SIZE, unseal, verify_commitment
 from lockgate.audit.entry import parse
 from lockgate.audit.failures import MalformedEntry
+from lockgate.audit.standing import Standing
 from lockgate.audit.storage.contract import Source
 from lockgate.audit.storage.sqlite import open_source
 from lockgate.errors import AuditError
 
 Record = dict[str, Any]
+LOST = "erased or missing"
+"""The state of a payload that is not there; which of the two takes reading the log."""
 
 
 @dataclass(frozen=True, slots=True)
 class Payload:
     """What an entry committed to, or why it cannot be shown: `state` is ``open``, ``none``, ``not kept``,
-    ``erased or missing`` or ``damaged``.
+    ``erased by record N``, ``MISSING`` or ``damaged``.
     """
 
     state: str
@@ -105,7 +108,7 @@ def open_payload(source: Source, index: int, record: Mapping[str, Any]) -> Paylo
     try:
         secret, sealed = source.kept(index)
         if secret is None or sealed is None:
-            return Payload("erased or missing")
+            return Payload(LOST)
         content = unseal(bytes(secret)[:KEY_SIZE], bytes(sealed))
         verify_commitment(said["commitment"], bytes(secret)[KEY_SIZE:], content)
         return Payload("open", orjson.loads(content))
@@ -118,6 +121,7 @@ class Reader:
 
     def __init__(self, folder: Path) -> None:
         self._source = open_source(folder)
+        self._standing: Standing | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -142,7 +146,16 @@ class Reader:
 
     def payload(self, entry: Entry) -> Payload:
         """What the entry committed to, opened and compared with the commitment."""
-        return open_payload(self._source, entry.index, entry.record)
+        found = open_payload(self._source, entry.index, entry.record)
+        return Payload(self._lost(entry.index)) if found.state == LOST else found
+
+    def _lost(self, index: int) -> str:
+        """Why a payload is not there: by an erasure, or without any reason."""
+        if self._standing is None:
+            self._standing = Standing()
+            self._standing.advance(self._source)
+        by = self._standing.destroyed.by(index)
+        return "MISSING" if by is None else f"erased by record {by}"
 
     # ------------------------------------------------------------ sessions
 

@@ -22,11 +22,12 @@ import orjson
 from lockgate.audit import leaves
 from lockgate.audit.checkpoint import Checkpoint, Verifier, open_note
 from lockgate.audit.commitment import KEY_SIZE, SALT_SIZE, unseal, verify_commitment
+from lockgate.audit.disposal import Disposal
 from lockgate.audit.entry import parse
+from lockgate.audit.evidence.report import Report, Verdict
 from lockgate.audit.failures import BrokenNote, MalformedEntry, Tampered, Undisclosed, UntrustedNote
 from lockgate.audit.keys import CHECKPOINT_FILE, VERIFIER_FILE, read_verifier
 from lockgate.audit.ledger import Ledger
-from lockgate.audit.report import Finding, Report, Verdict
 from lockgate.audit.storage import wal
 from lockgate.audit.storage.sqlite import FILE, FORMAT, SCHEMA, open_read_only
 from lockgate.audit.tree import Frontier, leaf_hash
@@ -49,17 +50,17 @@ def verify_log(folder: Path, *, key: Path | None = None, against: str | None = N
 
     Does not raise: what is wrong is in the report.
     """
-    report = Report(folder, is_key_pinned=key is not None)
+    report = Report(str(folder), is_key_pinned=key is not None)
     if not (folder / FILE).is_file():
-        report.findings.append(Finding("store", Verdict.INCOMPLETE, f"{folder}: there is no {FILE}"))
+        report.find("store", Verdict.INCOMPLETE, f"{folder}: there is no {FILE}")
         return report
     try:
         verifier = read_verifier(key or folder / VERIFIER_FILE)
     except AuditError as error:
-        report.findings.append(Finding("key", Verdict.UNTRUSTED, str(error)))
+        report.find("key", Verdict.UNTRUSTED, str(error))
         return report
     report.origin = verifier.name
-    report.covered["key"] = str(verifier)
+    report.cover("key", str(verifier))
     _Run(report, folder, verifier, against).all()
     return report
 
@@ -83,11 +84,12 @@ class _Run:
         self.good = 0        # entries up to here are covered by a signed root that fits
         self.pseudonyms = b""
         self.keys = self.sealed = 0
+        self.disposal = Disposal()
 
     def find(
         self, check: str, verdict: Verdict, message: str, index: int | None = None, last: int | None = None
     ) -> None:
-        self.report.findings.append(Finding(check, verdict, message, index, last))
+        self.report.find(check, verdict, message, index, last)
 
     def tampered(self, error: Tampered) -> None:
         self.find(error.check, Verdict.TAMPERED, str(error), error.index)
@@ -109,6 +111,7 @@ class _Run:
             steps: tuple[tuple[str, Callable[[apsw.Connection], None]], ...] = (
                 ("schema", self.schema), ("checkpoint", self.checkpoint), ("entries", self.rows),
                 ("tree", self.tree), ("sessions", self.index), ("payloads", self.counts),
+                ("erasures", self.erasures),
                 ("store", self.integrity),
             )
             for name, step in steps:
@@ -176,7 +179,7 @@ class _Run:
             if checkpoint is not None and checkpoint.size != size:
                 self.find("checkpoint", Verdict.TAMPERED, "a checkpoint is stored under another size")
             signed += 1
-        self.report.covered["checkpoint"] = f"{signed} signatures by {self.verifier.name}"
+        self.report.cover("checkpoint", f"{signed} signatures by {self.verifier.name}")
 
     # ------------------------------------------------------------ entries
 
@@ -189,7 +192,7 @@ class _Run:
                 self.ledger = None
                 return
             self.row(index, connection, *row[1:])
-        self.report.covered["entries"] = f"{self.frontier.size} leaves hashed again, leaf by leaf"
+        self.report.cover("entries", f"{self.frontier.size} leaves hashed again, leaf by leaf")
 
     def row(
         self, index: int, connection: apsw.Connection, digest: Any, leaf: Any, secret: Any, sealed: Any
@@ -200,7 +203,7 @@ class _Run:
             self.find("leaf hash", Verdict.TAMPERED, "the entry is not the one that was stored", index)
             self.ledger = None
         self.frontier.append(actual)
-        self.report.entries = index + 1
+        self.report.entries = self.report.size = index + 1
         note = self.notes.get(index + 1)
         if note is not None:
             self.compare(index + 1, *note)
@@ -212,6 +215,7 @@ class _Run:
             return
         if self.ledger is not None:
             self.grammar(self.ledger, index, record, actual, connection)
+        self.disposal.take(index, record)
         self.payload(index, record, secret, sealed)
 
     def compare(self, size: int, check: str, checkpoint: Checkpoint) -> None:
@@ -276,7 +280,7 @@ class _Run:
             return
         is_kept = "kept" not in said
         if secret is None or (is_kept and sealed is None):
-            self.find("payloads", Verdict.INCOMPLETE, "the entry's payload is MISSING", index)
+            self.disposal.lacks(index)
             return
         if type(secret) is not bytes or len(secret) != KEY_SIZE + SALT_SIZE:
             self.find("payloads", Verdict.TAMPERED, "the payload's key is damaged", index)
@@ -326,7 +330,7 @@ class _Run:
         elif self.good < size and not report.findings:
             self.find("tree", Verdict.TAMPERED, "entries beyond the signed checkpoint", self.good)
         if self.good == size:
-            report.covered["tree"] = f"the root over {size} entries is the signed one"
+            report.cover("tree", f"the root over {size} entries is the signed one")
         if self.ledger is not None:
             report.sessions = self.ledger.sessions
             report.open_sessions = len(self.ledger.open)
@@ -343,10 +347,10 @@ class _Run:
                 self.find("sessions", Verdict.TAMPERED, f"the index of session {sid} is wrong", session.begin)
         if connection.execute("SELECT count(*) FROM sessions").get != ledger.sessions:
             self.find("sessions", Verdict.TAMPERED, "the index names sessions that the log does not hold")
-        self.report.covered["sessions"] = (
+        self.report.cover("sessions", (
             f"{ledger.sessions} sessions ({len(ledger.open)} open), {ledger.intents} requests: gapless, "
             "chained, one outcome each, reviews bound and by somebody else"
-        )
+        ))
 
     def counts(self, connection: apsw.Connection) -> None:
         """No key and no payload belongs to an entry that is not there."""
@@ -354,14 +358,22 @@ class _Run:
         sealed = connection.execute("SELECT count(*) FROM payloads").get
         if (keys, sealed) != (self.keys, self.sealed):
             self.find("payloads", Verdict.TAMPERED, "payloads or keys of entries that do not exist")
-        self.report.covered["payloads"] = f"{self.report.payloads} opened, each is what was committed to"
+        self.report.cover("payloads", f"{self.report.payloads} opened, each is what was committed to")
+
+    def erasures(self, connection: apsw.Connection) -> None:
+        """What is not there was erased, what was erased is not there, and nothing of it was on hold."""
+        for found in self.disposal.complaints(connection):
+            self.find(found.check, found.verdict, found.message, found.index)
+        self.report.erased = self.disposal.erased
+        self.report.cover("erasure", f"{self.report.erased} payloads erased by {len(self.disposal.erasures)} records, "
+                          "nothing else is missing, nothing was on hold")
 
     def integrity(self, connection: apsw.Connection) -> None:
         """SQLite's own check of the file's structure: pages, order of keys, types of columns."""
         problems = [row[0] for row in connection.execute("PRAGMA integrity_check(5)")]
         if problems != ["ok"]:
             self.find("store", Verdict.TAMPERED, f"the file is damaged: {'; '.join(map(str, problems))[:300]}")
-        self.report.covered["store"] = "file structure, schema, no page outside it"
+        self.report.cover("store", "file structure, schema, no page outside it")
 
     def write_ahead_log(self) -> None:
         """Commits that SQLite leaves out because their frames are damaged. A gateway may be writing."""
@@ -372,6 +384,6 @@ class _Run:
                 threading.Event().wait(0.05)
             problem = wal.damage(path)
             if problem is None:
-                self.report.covered["write-ahead log"] = "no damaged frame"
+                self.report.cover("write-ahead log", "no damaged frame")
                 return
         self.find("write-ahead log", Verdict.INCOMPLETE, problem or "")

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from lockgate.audit.admin import recorded
+from lockgate.audit.evidence.report import Report, conclusion, report_json, text_lines
 from lockgate.audit.reader import Reader
-from lockgate.audit.report import Finding, Report, uncosigned
 from lockgate.audit.storage.sqlite import FILE
 from lockgate.audit.verify import verify_log
 from lockgate.errors import AuditError
@@ -60,7 +60,7 @@ def verify(
     if record:
         _record_run(place, report)
     if as_json:
-        typer.echo(json.dumps(_report(report), ensure_ascii=False))
+        typer.echo(json.dumps(report_json(report), ensure_ascii=False))
     else:
         _print(console, report)
     raise typer.Exit(int(report.verdict))
@@ -79,47 +79,15 @@ def _record_run(place: Path, report: Report) -> None:
         fail(error)
 
 
+_COLOURS = {"ok": "green", "FAIL": "red", "note": "yellow", "none": "dim", "": "dim"}
+
+
 def _print(console: Console, report: Report) -> None:
-    failed = {finding.check for finding in report.findings}
-    for check, detail in report.covered.items():
-        if check not in failed:
-            console.print(f"[green]ok[/]    {check}: {escape(detail)}")
-    for finding in report.findings[:20]:
-        console.print(f"[red]FAIL[/]  {finding.check}: {_where(finding)}{escape(finding.message)}")
-    if len(report.findings) > 20:
-        console.print(f"      … and {len(report.findings) - 20} more")
-    for line in uncosigned(report):
-        console.print(f"[yellow]note[/]  {escape(line)}")
-    first = report.first
-    if first is None:
-        console.print(f"[bold green]VERIFIED[/]  {report.entries} entries, {report.sessions} sessions, "
-                      f"{report.intents} requests")
-        return
-    place = "" if first.index is None else f" at {_where(first)[:-2]}"
-    console.print(f"[bold red]{report.verdict.name}[/]{place} ({first.check}): {escape(first.message)}")
-
-
-def _where(finding: Finding) -> str:
-    if finding.index is None:
-        return ""
-    if finding.last is not None and finding.last > finding.index:
-        return f"index {finding.index} to {finding.last}: "
-    return f"index {finding.index}: "
-
-
-def _report(report: Report) -> dict[str, object]:
-    first = report.first
-    return {
-        "verdict": report.verdict.name.lower(), "origin": report.origin, "entries": report.entries,
-        "sessions": report.sessions, "open_sessions": report.open_sessions, "requests": report.intents,
-        "key_pinned": report.is_key_pinned, "uncosigned": report.entries,
-        "index": None if first is None else first.index, "check": None if first is None else first.check,
-        "covered": report.covered,
-        "findings": [
-            {"check": finding.check, "verdict": finding.verdict.name.lower(), "index": finding.index,
-             "last": finding.last, "message": finding.message} for finding in report.findings
-        ],
-    }
+    for tag, line in text_lines(report):
+        console.print(f"[{_COLOURS[tag]}]{tag:<5}[/] {escape(line)}")
+    style = "bold green" if report.first is None else "bold red"
+    verdict, space, rest = conclusion(report).partition(" ")
+    console.print(f"[{style}]{verdict}[/]{space}{escape(rest)}")
 
 
 @app.command()

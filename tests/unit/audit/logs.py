@@ -98,7 +98,8 @@ def sample(folder: Path) -> None:
     driven.intent("b" * 16, "DROP TABLE customers", decision="deny", refusal="denied", verbs=("drop",))
     for event in review_events("T1", "alice", "carol", "a" * 16):
         log.event(event)
-    driven.run("a" * 16, "DELETE FROM customers", decision="review", ticket="T1", verbs=("delete",))
+    driven.run("a" * 16, "DELETE FROM customers", decision="review", ticket="T1", verbs=("delete",),
+               binding="ef" * 32)
     log.heartbeat()
     driven.run("b" * 16, "SELECT 'bob'")
     log.end_session("a" * 16, "closed")

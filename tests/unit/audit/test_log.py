@@ -16,10 +16,10 @@ import pytest
 
 from lockgate.audit.checkpoint import Checkpoint
 from lockgate.audit.entry import parse
+from lockgate.audit.evidence.report import Verdict
 from lockgate.audit.failures import Locked, Overload, Poisoned, Tampered, UnknownSession
 from lockgate.audit.keys import load_or_create
 from lockgate.audit.log import AuditLog
-from lockgate.audit.report import Verdict
 from lockgate.audit.verify import verify_log
 from lockgate.errors import AuditError
 from lockgate.govern.ports import Recorder

@@ -15,8 +15,8 @@ from typing import Any, Final
 import orjson
 
 from lockgate.audit.entry import parse
+from lockgate.audit.evidence.ledger import is_refused
 from lockgate.audit.failures import MalformedEntry
-from lockgate.audit.leaves import is_refused
 from lockgate.audit.reader import open_payload
 from lockgate.audit.storage.contract import Source
 from lockgate.errors import AuditError
@@ -76,7 +76,7 @@ class Teller:
     def tell(self, source: Source, first: int, last: int | None = None) -> Iterator[Told]:
         """Every leaf from `first` to `last` included. Raises `AuditError` at one that is damaged."""
         for index, digest, text in source.leaves(first, last):
-            leaf = _read(index, digest, text)
+            leaf = read_leaf(index, digest, text)
             yield self._one(source, leaf) if "sid" in leaf.record else self._alone(source, leaf)
 
     def _alone(self, source: Source, leaf: Leaf) -> Told:
@@ -121,7 +121,7 @@ class Teller:
         except AuditError:
             return None     # the log's own table has lost it; the verifier says so, an exporter goes on
         for row in source.leaves(first, first):
-            leaf = _read(*row)
+            leaf = read_leaf(*row)
             return leaf if leaf.record.get("sid") == sid else None
         return None
 
@@ -134,7 +134,7 @@ class Teller:
         marks = (f'"sid":"{outcome.record["sid"]}"'.encode(), b'"type":"intent"',
                  f'"sseq":{outcome.record["record"]}'.encode())
         for row in source.leaves(session.begin.index, outcome.index, marks):
-            leaf = _read(*row)
+            leaf = read_leaf(*row)
             if leaf.record["sseq"] == outcome.record["record"] and leaf.record["sid"] == outcome.record["sid"]:
                 return leaf, self._text(source, leaf)
         return None, {}
@@ -166,7 +166,8 @@ def _is_person(value: object) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(isinstance(part, str) for part in value)
 
 
-def _read(index: int, digest: bytes, text: bytes) -> Leaf:
+def read_leaf(index: int, digest: bytes, text: bytes) -> Leaf:
+    """A row of a source as a leaf. Raises `AuditError` where it is damaged."""
     try:
         return Leaf(int(index), bytes(digest), bytes(text), parse(bytes(text)))
     except (MalformedEntry, TypeError, ValueError) as error:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from lockgate.audit.evidence.ledger import is_refused
 from lockgate.audit.export.told import Told
-from lockgate.audit.leaves import is_refused
 from lockgate.audit.ocsf import acts, requests
 from lockgate.audit.ocsf.envelope import VERSION, Event, Frame
 from lockgate.model import Activity, Exported

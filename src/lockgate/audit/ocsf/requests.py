@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from lockgate.audit.evidence.ledger import is_refused
 from lockgate.audit.export.told import Told
-from lockgate.audit.leaves import is_refused
 from lockgate.audit.ocsf.envelope import (
     ALLOWED,
     DENIED,

@@ -17,8 +17,8 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
+from lockgate.audit.evidence.ledger import is_refused
 from lockgate.audit.export.told import Record, Told
-from lockgate.audit.leaves import is_refused
 from lockgate.model import Activity, Exported
 
 _MS: Final = 1_000_000      # nanoseconds
