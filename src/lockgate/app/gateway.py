@@ -33,8 +33,12 @@ from lockgate.app.status import Status
 from lockgate.app.targets import exporters
 from lockgate.audit.custody import Custody, submitting
 from lockgate.audit.export.exporter import Exporter
+from lockgate.audit.keys import VERIFIER_FILE, read_verifier
 from lockgate.audit.log import AuditLog
 from lockgate.audit.storage.sqlite import open_source
+from lockgate.audit.tiles.disk import TILES_FOLDER, Disk
+from lockgate.audit.tiles.publisher import Publisher
+from lockgate.config.duration import seconds
 from lockgate.config.load import Loaded
 from lockgate.config.settings import Connection, IdentitySettings
 from lockgate.control.api import create_api
@@ -90,6 +94,7 @@ class Gateway:
     audit: AuditLog
     custody: Custody
     admin: AdminServer
+    publisher: Publisher
     keys: MaskKeys
 
     def __init__(self, loaded: Loaded, tasks: asyncio.TaskGroup) -> None:
@@ -121,6 +126,7 @@ class Gateway:
             folder / "audit", origin=audit.origin, dispatch=dispatch, queue=audit.queue, clock=self.clock,
             apart=True, facts={"config": loaded.config_hash, "policy": loaded.policy_hash, "mode": audit.mode},
         )
+        self.publisher = publisher_of(folder / "audit")
         stack.callback(self._close_audit)
         self.custody = Custody(folder / "audit", submitting(self.audit, dispatch))
         self.admin = AdminServer(self.custody)
@@ -138,6 +144,11 @@ class Gateway:
             self.audit.close()
         except AuditError as error:
             log.error("audit log not closed cleanly", code=error.code)
+        if self.loaded.settings.audit.publish is not None:
+            try:
+                self.publisher.run()    # what is durable, down to the last record
+            except (LockgateError, OSError) as error:
+                log.error("the last records are not published yet", error=str(error), place=place(error))
 
     def _faulted(self, stage: str, fault: Exception) -> None:
         """A stage of the pipeline raised: say where, never what."""
@@ -251,7 +262,10 @@ class Gateway:
 
     def chores(self) -> list[Chore]:
         """What the settings ask for beside the requests."""
-        found = [Chore(f"export.{exporter.name}", 1.0, exporter.run) for exporter in self.exporters]
+        chores = [Chore(f"export.{exporter.name}", 1.0, exporter.run) for exporter in self.exporters]
+        publish = self.loaded.settings.audit.publish
+        if publish is not None:
+            chores.append(Chore("publish", seconds(publish), self.publisher.run))
         telemetry = self.loaded.settings.telemetry
         if telemetry is not None:
             from lockgate.app.telemetry import (
@@ -259,8 +273,8 @@ class Gateway:
             )
 
             sender = MetricsSender(telemetry, self.loaded.settings.audit.origin, Status(self), asyncio.get_running_loop())
-            found.append(Chore("telemetry.metrics", sender.every, sender.run))
-        return found
+            chores.append(Chore("telemetry.metrics", sender.every, sender.run))
+        return chores
 
     def _on_signals(self, reloader: Reloader) -> None:
         loop = asyncio.get_running_loop()
@@ -306,6 +320,11 @@ class Gateway:
             if not self.audit.is_writable:
                 for session in tuple(self.host.sessions):
                     session.end_when_idle(_LOG_BROKEN)
+
+
+def publisher_of(folder: Path) -> Publisher:
+    """Publishes the log in a folder into `tiles` there."""
+    return Publisher(lambda: open_source(folder), read_verifier(folder / VERIFIER_FILE), Disk(folder / TILES_FOLDER))
 
 
 def _shown(door: Door) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lockgate.audit.export.exporter import Progress
-from lockgate.control.ports import LiveSession, Readiness
+from lockgate.audit.tiles.disk import TILES_FOLDER
+from lockgate.control.ports import LiveSession, Published, Readiness
 from lockgate.govern.ports import Clock, TokenVerifier
 from lockgate.govern.review import ReviewDesk
 from lockgate.proxy.counters import BOUNDS, Counters
@@ -90,6 +91,11 @@ class Status:
     def is_audit_writable(self) -> bool:
         """False once the log is poisoned."""
         return self._gateway.audit.is_writable
+
+    def published(self) -> Published:
+        """The published log, and who may read it now."""
+        settings = self._gateway.loaded.settings
+        return Published(settings.state / "audit" / TILES_FOLDER, settings.audit.serve)
 
     def reviewer_groups(self) -> frozenset[str]:
         """Every group that some rule names as reviewers."""

@@ -52,6 +52,10 @@ class Verifier:
             raise UntrustedNote(error.message) from None
         return cls(key.name, key.public)
 
+    def named(self, name: str) -> Verifier:
+        """The same key under another name: shards of a fleet share one key."""
+        return Verifier(name, self.key.public)
+
     def __str__(self) -> str:
         return self.key.vkey
 

@@ -6,6 +6,7 @@ erasure names really gone, was it on hold, was it old enough) are answered at th
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -73,10 +74,10 @@ class Disposal:
             self._missing.append([index, index])
 
     @property
-    def erased(self) -> int:
-        """How many payloads are not there because an erasure names them."""
-        return sum(self.destroyed.by(index) is not None
-                   for first, last in self._missing for index in range(first, last + 1))
+    def erased(self) -> dict[int, int]:
+        """How many payloads are not there because of each erasure, by the index of its record."""
+        return dict(Counter(by for first, last in self._missing for index in range(first, last + 1)
+                            if (by := self.destroyed.by(index)) is not None))
 
     # ------------------------------------------------------------ at the end
 

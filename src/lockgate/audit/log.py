@@ -29,8 +29,10 @@ from lockgate.audit.entry import is_opaque, require_type
 from lockgate.audit.evidence.erasures import erased_ranges
 from lockgate.audit.failures import MalformedEntry, Overload, Poisoned, UnknownSession
 from lockgate.audit.leaves import Draft
-from lockgate.audit.opening import lock_folder, published, reopening
-from lockgate.audit.storage.sqlite import FILE, SqliteStore
+from lockgate.audit.opening import lock_folder, open_store, published, reopening
+from lockgate.audit.storage.database.place import Place
+from lockgate.audit.storage.database.store import DatabaseStore
+from lockgate.audit.storage.sqlite import SqliteStore
 from lockgate.audit.writer import PAYLOAD_LIMIT, Writer
 from lockgate.errors import AuditError
 from lockgate.model import Erasure, Event, Intent, Outcome, SessionStart
@@ -136,10 +138,13 @@ class AuditLog:
         payload_limit: int = PAYLOAD_LIMIT,
         apart: bool = False,
         vfs: str | None = None,
+        place: Place | None = None,
+        shard: int = 1,
     ) -> AuditLog:
         """Check the whole log, close what a crash left open, and accept records.
 
-        With `apart` a process of its own writes; `vfs` is for a log that is written by this one.
+        With `apart` a process of its own writes; `vfs` is for a log that is written by this one. With
+        `place` the log is a shard in a database, and the folder holds what lies beside it.
         `facts` go into `node_start` (configuration and policy hash, audit mode). Raises `AuditError`
         where the log is locked, unreadable or has been altered (`Tampered` names the first bad entry).
         """
@@ -149,18 +154,19 @@ class AuditLog:
             lock = lock_folder(folder / "lock")
         except OSError as error:
             raise AuditError(f"{folder}: {error.strerror}", advice="make the state folder writable") from None
-        store: SqliteStore | None = None
+        store: SqliteStore | DatabaseStore | None = None
         try:
-            signer = keys.load_or_create(folder, origin, may_create=not (folder / FILE).exists())
-            store = SqliteStore.open(folder / FILE, origin=origin, fresh_key=secrets.token_bytes(32), vfs=vfs)
+            store = open_store(folder, origin, secrets.token_bytes(32), place, shard, vfs)
+            signer = keys.load_or_create(folder, origin, may_create=store.head().size == 0)
             writer = Writer(store, signer, secrets.token_hex(8), payload_limit)
             crashed = writer.recover(published(folder / keys.CHECKPOINT_FILE))
             writer.commit(reopening(crashed, clock.now(), writer.epoch, facts or {}))
             if apart:
                 store.close()
-                link = Link.start(writer.terms(folder), store.pseudonyms, lock)
+                link = Link.start({**writer.terms(folder), "database": store.terms()}, store.pseudonyms, lock)
                 return cls(link, link, folder, lock, dispatch=dispatch, queue=queue, clock=clock)
-            store.checkpoint_apart(vfs)
+            if isinstance(store, SqliteStore):
+                store.checkpoint_apart(vfs)
         except AuditError:
             if store is not None:
                 store.close()

@@ -19,11 +19,26 @@ from lockgate.audit import leaves
 from lockgate.audit.failures import Locked
 from lockgate.audit.leaves import Draft
 from lockgate.audit.ledger import Session
+from lockgate.audit.storage.database.place import Place
+from lockgate.audit.storage.database.store import DatabaseStore
+from lockgate.audit.storage.sqlite import FILE, SqliteStore
 from lockgate.audit.writer import Item
 from lockgate.errors import AuditError
 
 _PATIENCE: Final = 2.0      # seconds for a killed gateway's writer to finish
 _RETRY: Final = 0.02
+
+
+def open_store(
+    folder: Path, origin: str, fresh_key: bytes, place: Place | None, shard: int, vfs: str | None = None,
+) -> SqliteStore | DatabaseStore:
+    """The log's store: a shard in the database at `place`, else the file in the folder.
+
+    Without a `fresh_key` only a log that exists is opened. Raises `AuditError`.
+    """
+    if place is not None:
+        return DatabaseStore.open(place, shard=shard, origin=origin, fresh_key=fresh_key)
+    return SqliteStore.open(folder / FILE, origin=origin, fresh_key=fresh_key, vfs=vfs)
 
 
 def reopening(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import orjson
 
@@ -22,8 +22,7 @@ from lockgate.audit.storage.sqlite import open_source
 from lockgate.errors import AuditError
 
 Record = dict[str, Any]
-LOST = "erased or missing"
-"""The state of a payload that is not there; which of the two takes reading the log."""
+MISSING: Final = "MISSING"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +98,9 @@ class Wanted:
 
 
 def open_payload(source: Source, index: int, record: Mapping[str, Any]) -> Payload:
-    """What a record committed to, opened and compared with the commitment."""
+    """What a record committed to, opened and compared with the commitment. `MISSING` where it was erased, too:
+    only who knows the log's erasures can tell.
+    """
     said = record.get("payload")
     if said is None:
         return Payload("none")
@@ -108,7 +109,7 @@ def open_payload(source: Source, index: int, record: Mapping[str, Any]) -> Paylo
     try:
         secret, sealed = source.kept(index)
         if secret is None or sealed is None:
-            return Payload(LOST)
+            return Payload(MISSING)
         content = unseal(bytes(secret)[:KEY_SIZE], bytes(sealed))
         verify_commitment(said["commitment"], bytes(secret)[KEY_SIZE:], content)
         return Payload("open", orjson.loads(content))
@@ -146,8 +147,8 @@ class Reader:
 
     def payload(self, entry: Entry) -> Payload:
         """What the entry committed to, opened and compared with the commitment."""
-        found = open_payload(self._source, entry.index, entry.record)
-        return Payload(self._lost(entry.index)) if found.state == LOST else found
+        payload = open_payload(self._source, entry.index, entry.record)
+        return Payload(self._lost(entry.index)) if payload.state == MISSING else payload
 
     def _lost(self, index: int) -> str:
         """Why a payload is not there: by an erasure, or without any reason."""
@@ -155,7 +156,7 @@ class Reader:
             self._standing = Standing()
             self._standing.advance(self._source)
         by = self._standing.destroyed.by(index)
-        return "MISSING" if by is None else f"erased by record {by}"
+        return MISSING if by is None else f"erased by record {by}"
 
     # ------------------------------------------------------------ sessions
 

@@ -365,8 +365,8 @@ class _Run:
         for found in self.disposal.complaints(connection):
             self.find(found.check, found.verdict, found.message, found.index)
         self.report.erased = self.disposal.erased
-        self.report.cover("erasure", f"{self.report.erased} payloads erased by {len(self.disposal.erasures)} records, "
-                          "nothing else is missing, nothing was on hold")
+        self.report.cover("erasure", f"{sum(self.report.erased.values())} payloads erased by "
+                          f"{len(self.disposal.erasures)} records, nothing else is missing, nothing was on hold")
 
     def integrity(self, connection: apsw.Connection) -> None:
         """SQLite's own check of the file's structure: pages, order of keys, types of columns."""

@@ -11,16 +11,30 @@ from rich.console import Console
 from rich.markup import escape
 
 from lockgate.audit.admin import recorded
-from lockgate.audit.evidence.report import Report, conclusion, report_json, text_lines
+from lockgate.audit.checkpoint import open_note
+from lockgate.audit.entry import parse
+from lockgate.audit.evidence.report import Report, Verdict, conclusion, report_json, text_lines
+from lockgate.audit.failures import BrokenNote, MalformedEntry, ProofFailed, UntrustedNote
+from lockgate.audit.keys import VERIFIER_FILE, read_verifier
 from lockgate.audit.reader import Reader
-from lockgate.audit.storage.sqlite import FILE
+from lockgate.audit.storage.sqlite import FILE, open_source
+from lockgate.audit.tiles.disk import TILES_FOLDER
+from lockgate.audit.tiles.layout import CHECKPOINT, CHECKPOINT_LIMIT
+from lockgate.audit.tiles.proof import PROOF_LIMIT, parse_proof, prove, verify_proof
+from lockgate.audit.tiles.reader import Tiles, fetch_from
+from lockgate.audit.tiles.verify import verify_tiles
 from lockgate.audit.verify import verify_log
+from lockgate.cli.audit_export import events, parquet, query
+from lockgate.cli.review import token_of
 from lockgate.errors import AuditError
 from lockgate.model import Event
+from lockgate.net.published import published_at
 
 app = typer.Typer(no_args_is_help=True, help="Verify the audit log and look at its entries.")
 
 USAGE = 4
+for _command in (events, query, parquet):
+    app.command()(_command)
 State = Annotated[Path, typer.Option("--state", help="The gateway's state folder.")]
 
 
@@ -32,12 +46,16 @@ def log_folder(given: Path) -> Path:
 
 @app.command()
 def verify(
-    folder: Annotated[Path | None, typer.Argument(help="The log's folder; default: <state>/audit.")] = None,
+    what: Annotated[str | None, typer.Argument(
+        metavar="[FOLDER|URL]", help="The log's folder, or a published log; default: <state>/audit.")] = None,
     key: Annotated[Path | None, typer.Option("--key", help="The pinned verifier key (log.vkey).")] = None,
     against: Annotated[
         Path | None, typer.Option("--against", help="A signed checkpoint that was kept elsewhere.")
     ] = None,
     state: State = Path("state"),
+    token_file: Annotated[
+        Path | None, typer.Option("--token-file", help="A file with the token that the URL's server asks for.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     record: Annotated[
         bool, typer.Option("--record", help="Put on the log that it was verified, and the verdict.")
@@ -52,11 +70,11 @@ def verify(
     except (OSError, UnicodeDecodeError) as error:
         console.print(f"{against}: cannot be read: {error}", markup=False)
         raise typer.Exit(USAGE) from None
-    place = log_folder(folder or state)
-    if not place.is_dir():
+    place = log_folder(Path(what or state))
+    report = _published_report(what, token_file, key, kept) if is_url(what) else _report_on(place, key, kept)
+    if report is None:
         console.print(f"{place}: there is no such folder", markup=False)
         raise typer.Exit(USAGE)
-    report = verify_log(place, key=key, against=kept)
     if record:
         _record_run(place, report)
     if as_json:
@@ -64,6 +82,29 @@ def verify(
     else:
         _print(console, report)
     raise typer.Exit(int(report.verdict))
+
+
+def is_url(what: str | None) -> bool:
+    """Whether a log is to be fetched."""
+    return what is not None and what.startswith(("http://", "https://"))
+
+
+def _report_on(place: Path, key: Path | None, kept: str | None) -> Report | None:
+    """On the store's folder, or on a folder of tiles, which has no store; None where there is no folder."""
+    if not place.is_dir():
+        return None
+    if (place / "tile").is_dir() and not (place / FILE).exists():
+        return verify_tiles(fetch_from(place), str(place), key=key, against=kept)
+    return verify_log(place, key=key, against=kept)
+
+
+def _published_report(what: str | None, token_file: Path | None, key: Path | None, kept: str | None) -> Report:
+    token = None if token_file is None else token_of(token_file)
+    try:
+        with published_at(str(what), token) as fetch:
+            return verify_tiles(fetch, str(what), key=key, against=kept)
+    except AuditError as error:
+        fail(error)
 
 
 def _record_run(place: Path, report: Report) -> None:
@@ -108,12 +149,67 @@ def show(
         console.print_json(json.dumps(payload.content))
 
 
-def fail(error: AuditError) -> NoReturn:
-    """Print what is wrong and what to do, and leave with the usage status."""
+@app.command()
+def proof(
+    what: Annotated[str, typer.Argument(
+        metavar="INDEX|SESSION", help="An entry's number, or the id of a session that has ended.")],
+    state: State = Path("state"),
+    out: Annotated[Path | None, typer.Option("--out", help="The file to write; default: print it.")] = None,
+) -> None:
+    """Prove that one entry is in the published log, as a C2SP tlog-proof file. A session's last entry holds
+    the root of the whole session.
+    """
+    folder = log_folder(state)
+    try:
+        verifier = read_verifier(folder / VERIFIER_FILE)
+        fetch = fetch_from(folder / TILES_FOLDER)
+        note = fetch(CHECKPOINT, CHECKPOINT_LIMIT).decode("utf-8", "replace")
+        index = int(what) if what.isdecimal() and len(what) < 16 else _end_of(folder, what)
+        made = prove(Tiles(fetch, open_note(note, verifier).size), index, note, verifier).text()
+        if out is not None:
+            out.write_text(made)
+    except AuditError as error:
+        fail(error)
+    except OSError as error:
+        fail(AuditError(f"{out}: {error.strerror}"))
+    typer.echo(made if out is None else f"{out}: proof of entry {index}", nl=out is not None)
+
+
+def _end_of(folder: Path, session: str) -> int:
+    """The index of a session's `session_end`."""
+    with open_source(folder) as source:
+        _, last, sid = source.session(session)
+    if last is None:
+        raise AuditError(f"session {sid} is still open", advice="its last entry is written when it ends")
+    return last
+
+
+@app.command("verify-proof")
+def verify_proof_file(
+    file: Annotated[Path, typer.Argument(help="A proof that `lockgate audit proof` wrote.")],
+    key: Annotated[Path, typer.Option("--key", help="The pinned verifier key (log.vkey).")],
+) -> None:
+    """Check a proof file with nothing but the log's key, and print its entry. Exit status as `verify`."""
+    try:
+        made = parse_proof(file.read_bytes()[: PROOF_LIMIT + 1].decode("utf-8", "replace"))
+        checkpoint = verify_proof(made, read_verifier(key))
+        record = parse(made.leaf)
+    except OSError as error:
+        fail(AuditError(f"{file}: {error.strerror}"))
+    except (ProofFailed, BrokenNote, MalformedEntry) as error:
+        fail(error, Verdict.TAMPERED)
+    except UntrustedNote as error:
+        fail(error, Verdict.UNTRUSTED)
+    Console(highlight=False, soft_wrap=True).print_json(json.dumps(record))
+    typer.echo(f"VERIFIED  entry {made.index} of the {checkpoint.size} that {checkpoint.origin} signed")
+
+
+def fail(error: AuditError, status: int = USAGE) -> NoReturn:
+    """Print what is wrong and what to do, and leave with the status, by default that of wrong usage."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     console.print(str(error), markup=False)
     if error.advice():
         console.print(error.advice(), markup=False)
-    raise typer.Exit(USAGE)
+    raise typer.Exit(int(status))
 
 

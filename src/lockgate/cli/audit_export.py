@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from datetime import date, datetime
@@ -22,13 +23,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lockgate.app.targets import protocols, version
 from lockgate.audit.export.cursor import Cursor, require_same_log
 from lockgate.audit.export.told import Teller
 from lockgate.audit.ocsf import Mapper
 from lockgate.audit.storage.sqlite import open_source
-from lockgate.cli.audit import State, fail, log_folder
 from lockgate.cli.shown import one_line
+from lockgate.cli.state import State, log_folder
 from lockgate.errors import AuditError
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ Payloads = Annotated[bool, typer.Option(
     "--payloads", help="With the texts and names that are kept beside the log, decrypted.")]
 _BATCH = 1_000      # entries that are read from one snapshot
 _POLL = 1.0         # seconds
+_ENDLESS = 100_000  # columns of a screen that is none
 
 
 def events(
@@ -57,8 +58,6 @@ def events(
             sys.stdout.write(line + "\n")
             if follow:
                 sys.stdout.flush()
-    except AuditError as error:
-        fail(error)
     except (BrokenPipeError, KeyboardInterrupt):
         raise typer.Exit(0) from None
 
@@ -67,6 +66,8 @@ def _events(
     folder: Path, teller: Teller, first: int, last: int | None, *, raw: bool, follow: bool
 ) -> Iterator[str]:
     """A snapshot is open for one batch only, however slowly the lines are read."""
+    from lockgate.app.targets import protocols, version  # only here: it knows the whole gateway
+
     cursor: Cursor | None = None
     while True:
         with open_source(folder) as source:
@@ -91,8 +92,6 @@ def _events(
 
 def _pause(seconds: float) -> None:
     """Wait for the log to grow."""
-    import threading
-
     threading.Event().wait(seconds)
 
 
@@ -106,12 +105,12 @@ def query(
     limit: Annotated[int, typer.Option(min=1, help="Rows that are shown as a table.")] = 1_000,
 ) -> None:
     """Ask the log a question in SQL (DuckDB). The engine sees a copy of the log and nothing else."""
-    from lockgate.audit.query.engine import asked       # only here: the engine is large
+    from lockgate.audit.query.engine import asked  # only here: the engine is large
 
     if form == "parquet" and out is None:
-        fail(AuditError("parquet goes into a file", advice="give one with --out"))
+        raise AuditError("parquet goes into a file", advice="give one with --out")
     if out is not None and out.exists():
-        fail(AuditError(f"{out}: is there already", advice="give a file that is new"))
+        raise AuditError(f"{out}: is there already", advice="give a file that is new")
     saved = out.resolve() if out is not None and form == "parquet" else None
     try:
         with open_source(log_folder(state)) as source, asked(
@@ -127,12 +126,14 @@ def query(
             else:
                 for text in _written(answer, form, is_screen=sys.stdout.isatty(), limit=limit):
                     sys.stdout.write(text)
-    except AuditError as error:
-        fail(error)
     except BrokenPipeError:
         raise typer.Exit(0) from None
+    except AuditError:
+        if out is not None:
+            out.unlink(missing_ok=True)     # it was new: nothing but a part of an answer is in it
+        raise
     except OSError as error:
-        fail(AuditError(f"{out}: {error.strerror}"))
+        raise AuditError(f"{out}: {error.strerror}") from None
 
 
 def _private(path: Path) -> None:
@@ -141,31 +142,34 @@ def _private(path: Path) -> None:
 
 
 def _written(answer: Answer, form: str, *, is_screen: bool, limit: int) -> Iterator[str]:
-    if form == "json":
-        for row in answer.rows():
-            yield json.dumps(dict(zip(answer.columns, map(_plain, row), strict=True))) + "\n"
-    elif form == "csv":
-        yield _csv(answer.columns)
-        for row in answer.rows():
-            cells = [_text(value) for value in row]
-            yield _csv([one_line(cell) for cell in cells] if is_screen else cells)
-    else:
+    """The answer as text, piece by piece."""
+    if form == "table":
         yield _table(answer, limit)
+        return
+    for number, batch in enumerate(answer.rows()):
+        if form == "json":
+            yield "".join(json.dumps(dict(zip(answer.columns, map(_plain, row), strict=True))) + "\n" for row in batch)
+            continue
+        if number == 0:
+            yield _csv(answer.columns)
+        rows = ([_text(value) for value in row] for row in batch)
+        yield "".join(_csv(map(one_line, cells) if is_screen else cells) for cells in rows)
 
 
 def _table(answer: Answer, limit: int) -> str:
+    rows: list[tuple[Any, ...]] = []
+    for batch in answer.rows():
+        rows += batch
+        if len(rows) > limit:
+            break
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in answer.columns:
         table.add_column(Text(one_line(name)), overflow="fold")
-    more = ""
-    for number, row in enumerate(answer.rows()):
-        if number == limit:
-            more = f"… more than {limit} rows; --limit shows more, --format json all\n"
-            break
+    for row in rows[:limit]:
         table.add_row(*(Text(one_line(_text(value))) for value in row))
     screen = io.StringIO()
-    wide = None if sys.stdout.isatty() else 100_000
-    Console(file=screen, highlight=False, width=wide, force_terminal=False).print(table)
+    Console(file=screen, highlight=False, width=None if sys.stdout.isatty() else _ENDLESS).print(table)
+    more = f"… more than {limit} rows; --limit shows more, --format json all\n" if len(rows) > limit else ""
     return "".join(f"{line.rstrip()}\n" for line in screen.getvalue().splitlines()) + more
 
 
@@ -203,13 +207,10 @@ def parquet(
     payloads: Payloads = False,
 ) -> None:
     """Write the log as Parquet files, one for each 65,536 entries."""
-    from lockgate.audit.query.parquet import write_parquet      # only here: the engine is large
+    from lockgate.audit.query.parquet import write_parquet  # only here: the engine is large
 
-    try:
-        begun = time.monotonic()
-        with open_source(log_folder(state)) as source:
-            files = write_parquet(source, out, payloads=payloads)
-            size = source.head().size
-    except AuditError as error:
-        fail(error)
+    begun = time.monotonic()
+    with open_source(log_folder(state)) as source:
+        files = write_parquet(source, out, payloads=payloads)
+        size = source.head().size
     typer.echo(f"{size} entries in {len(files)} files, {time.monotonic() - begun:.1f} s")

@@ -99,6 +99,13 @@ class AuditSettings(Strict):
         default="full", description="Records are durable before a request goes on, or follow it.")
     origin: str = Field(default="lockgate.local/log", min_length=1, description="The log's name, for ever.")
     queue: int = Field(default=10_000, ge=1, le=1_000_000, strict=True, description="Records that may wait.")
+    publish: str | None = Field(
+        default="10s", pattern=r"^[1-9]\d{0,5}(s|m|h|d)$",
+        description="How often the log is published as tiles into `<state>/audit/tiles`; null for never.")
+    serve: Literal["off", "reviewers", "everyone"] = Field(
+        default="reviewers",
+        description="Who may read the published log from the control address, below `/log/`: nobody, whoever may see "
+                    "requests under review, or everybody who reaches the address.")
     export: tuple[ExportSettings, ...] = Field(
         default=(), max_length=16, description="Who gets the record as OCSF events, at least once.")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from lockgate.audit.export.exporter import Progress
@@ -34,6 +35,14 @@ class LiveSession:
     statements: int
     rows: int
     is_idle: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The folder of the published log, and its readers: ``off``, ``reviewers`` or ``everyone``."""
+
+    folder: Path
+    readers: str
 
 
 class HistogramView(Protocol):
@@ -108,6 +117,9 @@ class Controlled(Protocol):
         """Records that are accepted and not durable yet."""
 
     def is_audit_writable(self) -> bool: ...
+
+    def published(self) -> Published:
+        """The published log, and who may read it."""
 
     def reviewer_groups(self) -> frozenset[str]:
         """Every group that some rule names as reviewers."""

@@ -29,9 +29,9 @@ class Ticking:
 class Driven:
     """An open log and the queue of what it dispatched."""
 
-    def __init__(self, folder: Path, **options: object) -> None:
+    def __init__(self, folder: Path, *, origin: str = ORIGIN, **options: object) -> None:
         self.turns: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self.log = AuditLog.open(folder, origin=ORIGIN, dispatch=self.turns.put, **options)  # type: ignore[arg-type]
+        self.log = AuditLog.open(folder, origin=origin, dispatch=self.turns.put, **options)  # type: ignore[arg-type]
 
     def wait(self, start: Callable[[Callable[[AuditError | None], None]], object]) -> AuditError | None:
         """Call `start(done)` and run what the log dispatches until `done` was called."""

@@ -18,7 +18,10 @@ import orjson
 
 from lockgate.audit import keys
 from lockgate.audit.apart import frames
-from lockgate.audit.storage.sqlite import FILE, SqliteStore
+from lockgate.audit.opening import open_store
+from lockgate.audit.storage.database.place import Place
+from lockgate.audit.storage.database.store import DatabaseStore
+from lockgate.audit.storage.sqlite import SqliteStore
 from lockgate.audit.writer import Writer
 from lockgate.errors import AuditError
 
@@ -28,14 +31,17 @@ def serve(connection: socket.socket) -> int:
     terms = frames.receive(connection)
     if terms is None:
         return 1
-    store: SqliteStore | None = None
+    store: SqliteStore | DatabaseStore | None = None
     try:
         folder = Path(terms["folder"])
-        store = SqliteStore.open(folder / FILE, origin=terms["origin"], fresh_key=b"")
+        database = terms["database"]
+        place = None if database is None else Place.from_terms(database["place"])
+        store = open_store(folder, terms["origin"], b"", place, 0 if database is None else database["shard"])
         writer = Writer(store, keys.load_or_create(folder, terms["origin"], may_create=False),
                         terms["node"], terms["payload_limit"])
         writer.take_over(terms)
-        store.checkpoint_apart()
+        if isinstance(store, SqliteStore):
+            store.checkpoint_apart()
         _answer(connection, {"size": writer.size, "note": writer.note})
         while (rows := frames.receive(connection)) is not None:
             writer.commit_drafts(rows)

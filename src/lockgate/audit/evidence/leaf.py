@@ -37,6 +37,7 @@ _REQUIRED: Mapping[str, Mapping[str, type]] = {
     "session_end": {"cause": str, "count": int, "root": str},
     "intent": {"kind": str, "verbs": list, "decision": str, "rules": list, "policy": str,
                "objects": list, "payload": dict},
+    "shard_checkpoint": {"data": dict},
     "outcome": {"record": int, "status": str, "rows": int, "sent": int, "masked": dict, "duration": int},
 }
 

@@ -32,7 +32,7 @@ _PART_OF = {
     "store": "manifest", "schema": "manifest", "write-ahead log": "manifest", "archive": "manifest",
     "key": "trust", "note": "checkpoint", "quorum": "checkpoint", "cosignature": "checkpoint",
     "policy": "trust", "published checkpoint": "consistency", "kept checkpoint": "consistency",
-    "cosigned checkpoint": "consistency", "entries": "leaves", "leaf hash": "leaves", "tree": "leaves",
+    "cosigned checkpoint": "consistency", "entries": "leaves", "tiles": "leaves", "leaf hash": "leaves", "tree": "leaves",
     "proof": "leaves", "head": "leaves", "leaf grammar": "grammar", "position": "sessions",
     "epoch": "sessions", "session": "sessions", "gapless": "sessions", "chain": "sessions",
     "outcome": "sessions", "session root": "sessions", "review": "sessions", "binding": "sessions",

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 
 import duckdb
 
-from lockgate.audit.query.tables import create, fill
+from lockgate.audit.query.tables import VIEWS, create, fill
 from lockgate.audit.storage.contract import Source
 from lockgate.errors import AuditError
 
@@ -37,20 +37,27 @@ class QueryError(AuditError):
 
 
 class Answer:
-    """Names of the columns, and the rows as they are asked for; `save` writes them as Parquet instead."""
+    """The rows as they are asked for; `save` writes them as Parquet instead."""
 
-    def __init__(self, relation: duckdb.DuckDBPyRelation) -> None:
-        self._relation = relation
-        self.columns: list[str] = list(relation.columns)
+    def __init__(self, connection: duckdb.DuckDBPyConnection, question: str) -> None:
+        self._connection = connection
+        self._question = question
+        self.columns: list[str] = []
+        """The names of the columns, known when `rows` has begun."""
 
-    def rows(self) -> Iterator[tuple[Any, ...]]:
-        """Every row, fetched by batches. Raises `QueryError`."""
-        while batch := _answered(lambda: self._relation.fetchmany(_ROWS)):
-            yield from batch
+    def rows(self) -> Iterator[list[tuple[Any, ...]]]:
+        """All rows by batches; one at least, which may be empty. Raises `QueryError`."""
+        result = _answered(lambda: self._connection.execute(self._question))
+        self.columns = [str(column[0]) for column in result.description or ()]
+        batch = _answered(lambda: result.fetchmany(_ROWS))
+        yield batch
+        while batch := _answered(lambda: result.fetchmany(_ROWS)):
+            yield batch
 
     def save(self, path: Path) -> None:
         """Write the rows to the one Parquet file that the question was allowed to be saved in."""
-        _answered(lambda: self._relation.write_parquet(str(path), compression="zstd"))
+        _answered(lambda: self._connection.sql(self._question).write_parquet(
+            str(path), compression="zstd", overwrite=True, use_tmp_file=False))
 
 
 @contextmanager
@@ -94,9 +101,9 @@ def _ask(connection: duckdb.DuckDBPyConnection, question: str, out: Path | None)
         connection.execute(statement)
     statements = _answered(lambda: connection.extract_statements(question))
     if len(statements) != 1 or statements[0].type not in _READS:
-        raise QueryError("a question is one SELECT", advice="the tables are: leaves, sessions, requests, masked, "
-                                                            "reviews, acts, nodes; `DESCRIBE requests` shows one")
-    return Answer(_answered(lambda: connection.sql(question)))
+        raise QueryError("a question is one SELECT",
+                         advice=f"the tables are: {', '.join(('leaves', *VIEWS))}; `DESCRIBE requests` shows one")
+    return Answer(connection, question)
 
 
 def _answered(call: Callable[[], T]) -> T:

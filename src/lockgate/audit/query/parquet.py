@@ -39,9 +39,9 @@ def _part(source: Source, folder: Path, first: int, last: int, *, payloads: bool
     try:
         create(connection)
         fill(connection, source, first, last, payloads=payloads)
-        connection.table("leaves").write_parquet(str(temporary), compression="zstd", overwrite=True)
+        connection.table("leaves").write_parquet(
+            str(temporary), compression="zstd", overwrite=True, use_tmp_file=False)     # into the file as it was made
     finally:
         connection.close()
-    temporary.chmod(0o600)
     temporary.rename(path)
     return path

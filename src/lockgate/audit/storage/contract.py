@@ -7,9 +7,11 @@ on size and epoch. Everything else that people see (tiles, packages, exports) is
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
+
+from lockgate.errors import AuditError
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,3 +108,18 @@ class Source(Protocol):
 
     def sessions(self, first: int = 0, last: int | None = None) -> Iterator[tuple[str, int, int | None]]:
         """Sessions (id, first, last) that have records between two indices, in the order of their beginning."""
+
+
+def the_one_session(prefix: str, look: Callable[[], Iterable[tuple[int, int | None, str]]]) -> tuple[int, int | None, str]:
+    """Which of the sessions that `look` finds is meant: the one of exactly this id, else the only one.
+
+    An id is printable ASCII (`entry.is_opaque`): for anything else the store is not asked.
+    """
+    rows = list(look()) if prefix and prefix.isascii() and prefix.isprintable() else []
+    found = [row for row in rows if row[2] == prefix] or rows
+    if not found:
+        raise AuditError(f"no session begins with {prefix!r}", advice="`lockgate session list` names them")
+    if len(found) > 1:
+        raise AuditError(f"several sessions begin with {prefix!r}", advice="give more of the id")
+    first, last, sid = found[0]
+    return first, last, sid

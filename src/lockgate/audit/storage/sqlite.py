@@ -19,7 +19,8 @@ import apsw
 
 from lockgate.audit.failures import Poisoned
 from lockgate.audit.storage.checkpointer import Checkpointer
-from lockgate.audit.storage.contract import Batch, Head
+from lockgate.audit.storage.contract import Batch, Head, Source, the_one_session
+from lockgate.audit.storage.database.place import read_pointer
 from lockgate.errors import AuditError
 
 FILE: Final = "log.db"
@@ -121,6 +122,9 @@ class SqliteStore:
     def leaves(self) -> Iterator[tuple[Any, Any, Any]]:
         """Every stored row (index, hash, leaf) in order."""
         return read_leaves(self.connection)
+
+    def terms(self) -> None:
+        """A writer in another process needs nothing but the folder to open the same file."""
 
     def resume_history(self) -> None:
         """Continue the spacing of kept checkpoints where the file left off."""
@@ -283,15 +287,9 @@ class SqliteSource:
 
     def session(self, prefix: str) -> tuple[int, int | None, str]:
         """First and last index (None while it is open) and id of the one session whose id begins so."""
-        rows = list(self._rows("SELECT first, last, sid FROM sessions WHERE substr(sid, 1, ?) = ?"
-                               " ORDER BY first LIMIT 3", len(prefix), prefix))
-        found = [row for row in rows if row[2] == prefix] or rows
-        if not prefix or not found:
-            raise AuditError(f"no session begins with {prefix!r}", advice="`lockgate session list` names them")
-        if len(found) > 1:
-            raise AuditError(f"several sessions begin with {prefix!r}", advice="give more of the id")
-        first, last, sid = found[0]
-        return first, last, sid
+        return the_one_session(prefix, lambda: self._rows(
+            "SELECT first, last, sid FROM sessions WHERE substr(sid, 1, ?1) = ?2 ORDER BY sid <> ?2, first LIMIT 3",
+            len(prefix), prefix))
 
     def sessions(self, first: int = 0, last: int | None = None) -> Iterator[tuple[str, int, int | None]]:
         """Sessions (id, first, last) that have records between two indices, in the order of their beginning."""
@@ -309,10 +307,19 @@ def _damaged(error: object) -> AuditError:
     return AuditError(f"the log is damaged: {error}", advice="run `lockgate audit verify`")
 
 
-def open_source(folder: Path) -> SqliteSource:
-    """A snapshot of the log in a folder. Raises `AuditError` where there is none."""
+def open_source(folder: Path) -> Source:
+    """A snapshot of the log in a folder, or of the one that the folder points to (`database.place`).
+
+    Raises `AuditError` where there is none.
+    """
     path = folder / FILE
     if not path.is_file():
+        pointer = read_pointer(folder)
+        if pointer is not None:
+            # Here, because it brings a database driver along that no file needs.
+            from lockgate.audit.storage.database.source import DatabaseSource
+
+            return DatabaseSource(pointer.place, pointer.shard)
         raise AuditError(f"{folder}: there is no audit log here",
                          advice="give the gateway's state folder with --state")
     return SqliteSource(path)
