@@ -124,7 +124,8 @@ class Gateway:
 
         self.audit = AuditLog.open(
             folder / "audit", origin=audit.origin, dispatch=dispatch, queue=audit.queue, clock=self.clock,
-            apart=True, facts={"config": loaded.config_hash, "policy": loaded.policy_hash, "mode": audit.mode},
+            apart=True, signer={} if audit.signer is None else audit.signer.terms(),
+            facts={"config": loaded.config_hash, "policy": loaded.policy_hash, "mode": audit.mode},
         )
         self.publisher = publisher_of(folder / "audit")
         stack.callback(self._close_audit)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from lockgate.config.endorsement import AnchorSettings, SignerSettings, WitnessSettings
 from lockgate.config.exports import ExportSettings, TelemetrySettings
 from lockgate.config.policies import DetectorSettings, LabelName, LabelSettings, PolicySettings
 from lockgate.config.strict import Address, Duration, Name, Strict
@@ -99,6 +100,9 @@ class AuditSettings(Strict):
         default="full", description="Records are durable before a request goes on, or follow it.")
     origin: str = Field(default="lockgate.local/log", min_length=1, description="The log's name, for ever.")
     queue: int = Field(default=10_000, ge=1, le=1_000_000, strict=True, description="Records that may wait.")
+    signer: SignerSettings | None = Field(default=None, description="Who signs checkpoints; default: a key file.")
+    witness: WitnessSettings | None = Field(default=None, description="Witnesses that cosign the log.")
+    anchor: AnchorSettings | None = Field(default=None, description="Time-stamps over checkpoints.")
     publish: str | None = Field(
         default="10s", pattern=r"^[1-9]\d{0,5}(s|m|h|d)$",
         description="How often the log is published as tiles into `<state>/audit/tiles`; null for never.")

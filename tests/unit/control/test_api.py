@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from lockgate.audit.export.exporter import Progress
 from lockgate.control.api import BODY_LIMIT, create_api
-from lockgate.control.ports import LiveSession, Readiness
+from lockgate.control.ports import LiveSession, Published, Readiness
 from lockgate.errors import IdentityError
 from lockgate.govern.review import ReviewDesk
 from lockgate.model import Identity, ReviewTerms, Rule
@@ -45,6 +46,7 @@ class FakeGateway:
         self.clock: FakeClock = made.clock
         self.verifier = Tokens()
         self.ready = Readiness(True, {"audit": "ok"})
+        self.log = Published(Path("nowhere"), "off")
 
     def readiness(self) -> Readiness:
         return self.ready
@@ -57,6 +59,9 @@ class FakeGateway:
 
     def is_audit_writable(self) -> bool:
         return True
+
+    def published(self) -> Published:
+        return self.log
 
     def reviewer_groups(self) -> frozenset[str]:
         return frozenset({"dba", "security"})

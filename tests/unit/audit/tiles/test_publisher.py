@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def test_a_log_is_published_as_the_specification_says(tmp_path: Path, size: int)
     assert files(tmp_path / "tiles") == {**expected(LEAVES[:size]), "checkpoint": source.note.encode()}
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.integers(1, len(LEAVES)), min_size=1, max_size=6, unique=True),
        restarts=st.lists(st.booleans(), min_size=6, max_size=6))
 @example(steps=[1, 255, 256, 257, 512, 700], restarts=[False] * 6)
@@ -142,6 +143,33 @@ def test_announcing_before_the_disk_has_it_would_be_found(tmp_path: Path) -> Non
     """The same search finds the fault in a publisher that does not wait for the disk."""
     with pytest.raises(AssertionError):
         crashes(tmp_path / "tiles", (250, 520), 530, Forgetful, half=False, damage=False)
+
+
+class BadDisk(Disk):
+    """Its first wait for the disk fails, as fsync does with EIO."""
+
+    failed = False
+
+    def settle(self) -> None:
+        if not self.failed:
+            self.failed = True
+            raise OSError(errno.EIO, "fsync")
+        super().settle()
+
+
+def test_a_failed_fsync_announces_nothing_and_is_not_taken_for_done(tmp_path: Path) -> None:
+    """The older checkpoint stays; the next run writes everything again instead of asking the disk again."""
+    published(tmp_path, 250)
+    evidence = (tmp_path / "checkpoint").read_bytes()
+    made = publisher(tmp_path, Memory(LEAVES[:600]), BadDisk(tmp_path))
+    with pytest.raises(OSError, match="fsync"):
+        made.run()
+    assert (tmp_path / "checkpoint").read_bytes() == evidence
+    lost = [tmp_path / path for path in expected(LEAVES[:600]) if path not in expected(LEAVES[:250])]
+    for path in lost:
+        path.write_bytes(b"")
+    made.run()
+    assert require_valid(tmp_path, LEAVES) == 600
 
 
 # ---------------------------------------------------------------- repair, and what is not repaired
