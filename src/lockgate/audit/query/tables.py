@@ -47,7 +47,7 @@ VIEWS: Final = {
         WHERE i.type = 'intent'""",
     "masked": """
         SELECT o.index, o.time, o.sid, (o.leaf->>'record')::BIGINT AS record, m.key AS detector,
-               m.value::BIGINT AS "values"
+               m.value::BIGINT AS hidden
         FROM leaves o, json_each(o.leaf, '$.masked') m WHERE o.type = 'outcome'""",
     "reviews": """
         SELECT a.leaf->>'$.data.ticket' AS ticket, a.time AS asked, d.time AS decided,

@@ -50,7 +50,7 @@ def test_the_views_answer_what_people_ask(state: Path) -> None:
         (4, ["delete"], "review", "ok", 1, 1500)]
     assert ask(state, "SELECT sid[1], connection, cause, records, first, last FROM sessions ORDER BY first") == [
         ("a", "crm", "closed", 6, 1, 13), ("b", "crm", "closed", 4, 2, 14), ("c", "crm", "shutdown", 3, 18, 21)]
-    assert ask(state, 'SELECT detector, sum("values") FROM masked GROUP BY detector') == [("email", 8)]
+    assert ask(state, "SELECT detector, sum(hidden) FROM masked GROUP BY detector") == [("email", 8)]
     assert ask(state, "SELECT ticket, verdict, requester <> reviewer, request, review FROM reviews") == [
         ("T1", "approved", True, 6, 7)]
     assert ask(state, "SELECT type, data->>'after' FROM acts") == [("config_change", "b")]
