@@ -28,11 +28,15 @@ from lockgate.audit.tiles.verify import verify_tiles
 from lockgate.audit.verify import verify_log
 from lockgate.cli import signing
 from lockgate.cli.audit_export import events, parquet, query
+from lockgate.cli.erasing import erase, hold
 from lockgate.cli.packages import answer, check_package, export
 from lockgate.cli.review import token_of
+from lockgate.cli.state import State, log_folder
 from lockgate.errors import AuditError
 from lockgate.model import Event
 from lockgate.net.published import published_at
+
+__all__ = ["app", "fail", "log_folder"]
 
 app = typer.Typer(no_args_is_help=True, help="Verify the audit log and look at its entries.")
 app.command("signer")(signing.signer)
@@ -42,13 +46,8 @@ app.add_typer(signing.trust, name="trust")
 USAGE = 4
 for _command in (events, query, parquet):
     app.command()(_command)
-State = Annotated[Path, typer.Option("--state", help="The gateway's state folder.")]
-
-
-def log_folder(given: Path) -> Path:
-    """The log's folder, whether the log's or the state folder was given."""
-    inner = given / "audit"
-    return inner if not (given / FILE).exists() and inner.is_dir() else given
+app.command()(erase)
+app.add_typer(hold, name="hold")
 
 
 @app.command()
