@@ -149,17 +149,18 @@ class Teller:
         return {"text": text[:_TEXT], "length": len(text)}
 
     def _people(self, source: Source, leaf: Leaf) -> Mapping[str, Any]:
-        """Requester and reviewer of what people did, where names are asked for."""
+        """Requester, reviewer or actor of what people did, where names are asked for."""
         if not self._names or leaf.record["type"] == "session_begin" or "payload" not in leaf.record:
             return {}
-        body = open_payload(source, leaf.index, leaf.record).content.get("body")
+        content = open_payload(source, leaf.index, leaf.record).content
+        body = content.get("body")
         try:
-            found = orjson.loads(body) if isinstance(body, str) else None
+            found = orjson.loads(body) if isinstance(body, str) else content
         except orjson.JSONDecodeError:
             return {}
-        if not isinstance(found, dict):
+        if not isinstance(found, Mapping):
             return {}
-        return {role: found[role] for role in ("requester", "reviewer") if _is_person(found.get(role))}
+        return {role: found[role] for role in ("requester", "reviewer", "actor") if _is_person(found.get(role))}
 
 
 def _is_person(value: object) -> bool:
