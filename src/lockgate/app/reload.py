@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from lockgate.app.configuration import compile_policy, load_configuration, refuse_problems, rows_for
+from lockgate.app.configuration import (
+    compile_policy,
+    load_configuration,
+    recording_terms,
+    refuse_problems,
+    rows_for,
+)
 from lockgate.app.custody import in_force
 from lockgate.audit.admin import account
 from lockgate.audit.custody import Person, by_whom
@@ -136,7 +142,11 @@ class Reloader:
         if verifier is not None:
             gateway.use_verifier(verifier)
             host.verifier = verifier
+        gateway.studio.use(recording_terms(fresh))
         gateway.pipeline.replace(policy)
+        for running in tuple(host.sessions):
+            if running.is_unrecorded:
+                running.end_when_idle(_RECONFIGURED)
         for keeper in keepers.values():
             keeper.recheck()
         for keeper in gone:

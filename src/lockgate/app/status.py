@@ -57,6 +57,9 @@ class Status:
         """
         gateway = self._gateway
         parts = {"audit": "ok" if self.is_audit_writable() else "not writable"}
+        lateness = None if gateway.witnessing is None else gateway.witnessing.lateness()
+        if gateway.witnessing is not None:
+            parts["witnesses"] = lateness or "ok"
         providers = gateway.verifier.status()
         for provider in providers:
             parts[f"provider {provider.name}"] = "ok" if provider.usable else "no usable keys"
@@ -67,7 +70,7 @@ class Status:
         if gateway.host.is_draining:
             parts["drain"] = "shutting down"
         is_ready = (
-            self.is_audit_writable() and not gateway.host.is_draining
+            self.is_audit_writable() and gateway.audit.withheld is None and not gateway.host.is_draining
             and any(provider.usable for provider in providers) and all(self.ready_connections().values())
         )
         return Readiness(is_ready, parts)
@@ -89,6 +92,10 @@ class Status:
                 statements=governor.statements, rows=governor.rows, is_idle=session.mediator.is_idle,
             ))
         return found
+
+    def witness_lag(self) -> float | None:
+        """Seconds since a quorum of witnesses cosigned the log, infinite before; None without witnesses."""
+        return None if self._gateway.witnessing is None else self._gateway.witnessing.lag
 
     def audit_queue(self) -> int:
         """Records that are accepted and not durable yet."""

@@ -16,6 +16,7 @@ from lockgate.config.document import Location
 from lockgate.config.duration import seconds
 from lockgate.config.export_checks import check_exports
 from lockgate.config.policy_checks import Known, Problem, check_policies, no_connection
+from lockgate.config.recording_checks import check_recording
 from lockgate.config.settings import Connection, Listener, Provider, SecretReference, Settings
 from lockgate.config.wording import closest
 from lockgate.errors import ConfigError
@@ -46,6 +47,7 @@ def check(settings: Settings, known: Known) -> Iterator[Problem]:
     for index, connection in enumerate(settings.connections):
         yield from _connection(("connections", index), connection, known)
     yield from check_policies(settings, known)
+    yield from check_recording(settings, known)
     yield from check_exports(settings, is_loopback)
     yield from _port(("control", "address"), settings.control.address, least=0)
 

@@ -124,6 +124,9 @@ class Controlled(Protocol):
 
     def live_sessions(self) -> Sequence[LiveSession]: ...
 
+    def witness_lag(self) -> float | None:
+        """Seconds since a quorum of witnesses cosigned the log, infinite before; None without witnesses."""
+
     def audit_queue(self) -> int:
         """Records that are accepted and not durable yet."""
 

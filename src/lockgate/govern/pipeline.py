@@ -158,7 +158,9 @@ class Pipeline:
         """The refusal for a stage that raised; tells `on_fault`."""
         if self._on_fault is not None:
             self._on_fault(name, fault)
-        return _AUDIT_UNAVAILABLE if isinstance(fault, AuditError) else _INTERNAL
+        if isinstance(fault, AuditError):
+            return _NOT_COSIGNED if fault.code == "audit.uncosigned" else _AUDIT_UNAVAILABLE
+        return _INTERNAL
 
 
 class Governor:
@@ -248,6 +250,12 @@ class Governor:
         one is held against them all."""
         self._renew()
         return self._view.may_hide
+
+    @property
+    def records(self) -> tuple[bool, bool]:
+        """Whether rules want this session recorded, and the backend's end of it too."""
+        self._renew()
+        return self._view.records
 
     @stage("policy")
     def _spent(self, operation: Operation, decision: Decision) -> Refusal | None:
@@ -527,6 +535,10 @@ _INTERNAL = Refusal(
     RefusalCode.INTERNAL,
     "the gateway could not judge this request, so it was not let through",
     hint="Nothing was executed. Tell those who run the gateway; its log says which stage failed.",
+)
+_NOT_COSIGNED = Refusal(
+    RefusalCode.AUDIT_UNAVAILABLE, "the audit log is not cosigned by its witnesses, so nothing new is let through",
+    hint="Try again in a minute; if it lasts, tell those who run the gateway.",
 )
 _AUDIT_UNAVAILABLE = Refusal(
     RefusalCode.AUDIT_UNAVAILABLE,

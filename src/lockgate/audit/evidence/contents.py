@@ -217,7 +217,7 @@ class Contents:
             seen = load_json(body.encode()) if isinstance(body, str) else None
         except ValueError:
             seen = None
-        if isinstance(seen, dict) and isinstance(data, dict):
+        if isinstance(seen, dict) and "text" in seen and isinstance(data, dict):
             self._shown[str(data.get("ticket"))] = _statement(seen)
 
     def _bind(self, index: int, record: dict[str, Any], content: dict[str, Any]) -> None:
@@ -238,6 +238,10 @@ class Contents:
     def is_second_look_due(self) -> bool:
         """Whether `look_again` has something to look for."""
         return bool(self._erasures or self._pending.ranges)
+
+    def erased_by(self, index: int) -> int | None:
+        """The erasure that names an entry, or None."""
+        return self._destroyed.by(index)
 
     def look_again(self, leaves: Iterable[PlacedLeaf]) -> None:
         """All leaves once more: each payload that is not there was erased, or is MISSING; each that was erased is

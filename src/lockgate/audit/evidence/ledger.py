@@ -24,7 +24,10 @@ from lockgate.audit.evidence.erasures import (
 from lockgate.audit.evidence.failures import EvidenceError
 from lockgate.audit.evidence.leaf import NO_PREVIOUS
 from lockgate.audit.evidence.merkle import Frontier
+from lockgate.audit.evidence.recordings import RECORDING_CUT, RECORDING_MARK, RecordedStreams
 
+SIGNED_APART = "apart"
+"""What `node_start` says of a signer that signs behind the commit."""
 _NODE_TYPES = frozenset({"node_start", "node_stop", "heartbeat"})
 _LACKING = 100          # what is not there is named so many times at most
 _PATIENCE_MS = 60_000   # between a ticket's last moment and the record of the request that it let through
@@ -36,7 +39,8 @@ class Session:
     `begin` is -1 where the ledger did not see it begin; its principal and root are unknown then.
     """
 
-    __slots__ = ("begin", "first", "frontier", "last", "next", "open", "prev", "principal", "refused", "sid")
+    __slots__ = ("begin", "first", "frontier", "last", "next", "open", "prev", "principal", "recorded", "refused",
+                 "sid")
 
     def __init__(self, sid: str, begin: int = -1, principal: str = "") -> None:
         self.sid = sid
@@ -49,6 +53,7 @@ class Session:
         self.frontier = Frontier()
         self.open: set[int] = set()
         self.refused: set[int] = set()
+        self.recorded = RecordedStreams()
 
 
 class _Ticket:
@@ -85,6 +90,10 @@ class LogLedger:
         """Requests that went on by a ticket."""
         self.stepped = 0
         """Records at which the clock had gone back."""
+        self.rotations: list[tuple[int, str, str]] = []
+        """Changes of the log's key: index, old and new verifier key."""
+        self.lags = False
+        """Whether whoever opened the log last has a signer that may be behind the entries."""
         self.lacking: list[EvidenceError] = []
         """What a range does not hold, though something in it relies on it."""
         self._holds = HoldBook(is_whole=first == 0)
@@ -122,6 +131,8 @@ class LogLedger:
                 raise EvidenceError("hold", problem, index)
         elif kind == "config_change":
             self._in_force(record)
+        elif kind == "key_rotate":
+            self._rotate(index, record)
 
     def _place(self, index: int, record: Mapping[str, Any]) -> None:
         if record["index"] != index:
@@ -142,6 +153,8 @@ class LogLedger:
             raise EvidenceError("position", f"the {kind} record counts {record['size']} entries", index)
         if kind == "node_start":
             self._in_force(record)
+            data = record.get("data")
+            self.lags = isinstance(data, dict) and data.get("signer") == SIGNED_APART
             self.starts += 1
             if self.first and self.starts == 1:
                 self.starts = record["epoch"]
@@ -150,6 +163,14 @@ class LogLedger:
                     "epoch", f"the log was opened {self.starts} times, the entry says {record['epoch']}", index)
         elif not self.starts and not self.first:
             raise EvidenceError("epoch", "the log does not begin with node_start", index)
+
+    def _rotate(self, index: int, record: Mapping[str, Any]) -> None:
+        old, new = (record["data"].get(name) for name in ("old", "new"))
+        if "sid" in record or type(old) is not str or type(new) is not str:
+            raise EvidenceError("rotation", "a change of keys does not name two keys", index)
+        if self.rotations and self.rotations[-1][2] != old:
+            raise EvidenceError("rotation", "a change of keys is not by the key that was in use", index)
+        self.rotations.append((index, old, new))
 
     def _in_force(self, record: Mapping[str, Any]) -> None:
         """How many persons an erasure needs from here on."""
@@ -217,6 +238,8 @@ class LogLedger:
             self._intent(index, record, session)
         elif kind == "outcome":
             self._outcome(index, record, session)
+        elif kind in (RECORDING_MARK, RECORDING_CUT):
+            session.recorded.take(kind, record["data"], index)
         elif kind == "session_end":
             self._end(index, record, session)
             return
@@ -268,6 +291,8 @@ class LogLedger:
         is_rooted = session.first > 0 or record["root"] == session.frontier.root().hex()
         if record["count"] != session.next or not is_rooted:
             raise EvidenceError("session root", "the session's root is not that of its records", index)
+        if session.begin >= 0:
+            session.recorded.require(record.get("coverage"), index)
         del self.open[session.sid]
         if self.first:
             self._over.add(session.sid)
