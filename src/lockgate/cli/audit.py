@@ -27,6 +27,7 @@ from lockgate.audit.tiles.reader import Tiles, fetch_from
 from lockgate.audit.tiles.verify import verify_tiles
 from lockgate.audit.verify import verify_log
 from lockgate.cli import signing
+from lockgate.cli.audit_export import events, parquet, query
 from lockgate.cli.erasing import erase, hold
 from lockgate.cli.packages import answer, check_package, export
 from lockgate.cli.review import token_of
@@ -43,6 +44,8 @@ app.command("rotate-key")(signing.rotate_key)
 app.add_typer(signing.trust, name="trust")
 
 USAGE = 4
+for _command in (events, query, parquet):
+    app.command()(_command)
 app.command()(erase)
 app.add_typer(hold, name="hold")
 
