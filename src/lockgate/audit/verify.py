@@ -161,7 +161,7 @@ class _Run:
             self.report.blame(problem)
         for check, note in self.endorsed.notes:
             self.expect(check, note)
-        for problem in self.endorsed.quorum(self.report):
+        for problem in (*self.endorsed.quorum(self.report), *self.endorsed.anchored(self.report)):
             self.report.blame(problem)
 
     def schema(self, connection: apsw.Connection) -> None:
