@@ -14,8 +14,8 @@ from lockgate.audit.evidence.merkle import EMPTY_ROOT, HASH_SIZE, Frontier, leaf
 from lockgate.audit.failures import ProofFailed
 
 __all__ = [
-    "EMPTY_ROOT", "HASH_SIZE", "Frontier", "consistency_proof", "inclusion_proof", "leaf_hash", "node_hash",
-    "tree_root", "verify_consistency", "verify_inclusion",
+    "EMPTY_ROOT", "HASH_SIZE", "Frontier", "consistency_proof", "consistency_ranges", "inclusion_proof", "inclusion_ranges",
+    "leaf_hash", "node_hash", "tree_root", "verify_consistency", "verify_inclusion",
 ]
 
 
@@ -32,42 +32,78 @@ def tree_root(leaves: Sequence[bytes]) -> bytes:
     return frontier.root()
 
 
-def inclusion_proof(index: int, leaves: Sequence[bytes]) -> list[bytes]:
-    """RFC 6962 §2.1.1: the audit path of leaf `index` in the tree over these leaf hashes."""
-    if not 0 <= index < len(leaves):
+def inclusion_ranges(index: int, size: int) -> list[tuple[int, int]]:
+    """RFC 6962 §2.1.1: the audit path of leaf `index` as ranges of leaves, first and behind the last, from
+    the leaf's sibling up to the root's child.
+    """
+    if not 0 <= index < size:
         raise ValueError("the index is outside the tree")
-    path: list[bytes] = []
-    while len(leaves) > 1:
-        split = _split(len(leaves))
-        if index < split:
-            path.append(tree_root(leaves[split:]))
-            leaves = leaves[:split]
+    path: list[tuple[int, int]] = []
+    first, end = 0, size
+    while end - first > 1:
+        middle = first + _split(end - first)
+        if index < middle:
+            path.append((middle, end))
+            end = middle
         else:
-            path.append(tree_root(leaves[:split]))
-            leaves = leaves[split:]
-            index -= split
+            path.append((first, middle))
+            first = middle
     path.reverse()
     return path
 
 
+def consistency_ranges(old: int, size: int) -> list[tuple[int, int]]:
+    """RFC 6962 §2.1.2: the proof that the tree over the first `old` leaves is a prefix, as ranges of leaves."""
+    if not 0 < old <= size:
+        raise ValueError("the older size must be between 1 and the newer one")
+    path: list[tuple[int, int]] = []
+    first, end = 0, size
+    while old < end:
+        middle = first + _split(end - first)
+        if old <= middle:
+            path.append((middle, end))
+            end = middle
+        else:
+            path.append((first, middle))
+            first = middle
+    if first:
+        path.append((first, end))
+    path.reverse()
+    return path
+
+
+def inclusion_proof(index: int, leaves: Sequence[bytes]) -> list[bytes]:
+    """RFC 6962 §2.1.1: the audit path of leaf `index` in the tree over these leaf hashes."""
+    return [tree_root(leaves[first:end]) for first, end in inclusion_ranges(index, len(leaves))]
+
+
 def consistency_proof(old: int, leaves: Sequence[bytes]) -> list[bytes]:
     """RFC 6962 §2.1.2: that the tree over the first `old` leaf hashes is a prefix of the whole one."""
-    if not 0 < old <= len(leaves):
-        raise ValueError("the older size must be between 1 and the newer one")
+    return [tree_root(leaves[first:end]) for first, end in consistency_ranges(old, len(leaves))]
+
+
+def growth_proof(old: Frontier, leaves: Sequence[bytes]) -> list[bytes]:
+    """`consistency_proof` from a frontier to the tree that `leaves` (hashes) make of it.
+
+    Costs one hash per new leaf and reads nothing: left of the boundary, a proof names only whole
+    subtrees that the frontier holds already.
+    """
+    size, new = old.size, old.size + len(leaves)
+    if size == 0 or not leaves:
+        return []
     path: list[bytes] = []
-    whole = True
-    while old < len(leaves):
-        split = _split(len(leaves))
-        if old <= split:
-            path.append(tree_root(leaves[split:]))
-            leaves = leaves[:split]
+    nodes = iter(old.nodes)
+    low, high = 0, new
+    while size != high:
+        middle = low + _split(high - low)
+        if size <= middle:
+            path.append(tree_root(leaves[middle - size : high - size]))
+            high = middle
         else:
-            path.append(tree_root(leaves[:split]))
-            leaves = leaves[split:]
-            old -= split
-            whole = False
-    if not whole:
-        path.append(tree_root(leaves))
+            path.append(next(nodes))
+            low = middle
+    if low:
+        path.append(next(nodes))
     path.reverse()
     return path
 

@@ -19,12 +19,13 @@ from rich.text import Text
 
 from lockgate.audit.evidence.recordings import RECORDING_MARK
 from lockgate.audit.reader import Payload, Reader, SessionView, StatementView, Wanted, reviewer
-from lockgate.cli.audit import fail, log_folder
+from lockgate.cli.audit import fail
 from lockgate.cli.exported import FORMATS, Format, write_lines
 from lockgate.cli.played import Script
 from lockgate.cli.player import FASTEST, SLOWEST
 from lockgate.cli.recordings import coverage_of, coverage_words, moment_of, note_view, open_script, play
 from lockgate.cli.shown import clean, framed, one_line, valued, width_of
+from lockgate.cli.state import log_folder
 from lockgate.errors import AuditError, ConfigError
 
 app = typer.Typer(no_args_is_help=True, help="List, show and replay recorded sessions.")

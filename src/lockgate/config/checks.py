@@ -42,6 +42,7 @@ def check(settings: Settings, known: Known) -> Iterator[Problem]:
         yield from _listener(("listeners", index), listener, settings, known)
     for index, provider in enumerate(settings.identity.providers):
         yield from _provider(("identity", "providers", index), provider)
+    yield from _erasure(settings)
     yield from _server_names(settings)
     for index, connection in enumerate(settings.connections):
         yield from _connection(("connections", index), connection, known)
@@ -75,6 +76,18 @@ def _durations(settings: Settings) -> Iterator[Problem]:
     for index, policy in enumerate(settings.policies):
         if policy.review is not None:
             yield from _duration(("policies", index, "review", "expires"), policy.review.expires)
+
+
+def _erasure(settings: Settings) -> Iterator[Problem]:
+    erasure, retention = settings.audit.erasure, settings.audit.retention
+    yield from _duration(("audit", "erasure", "expires"), erasure.expires)
+    for key in ("payloads", "recordings"):
+        period = getattr(retention, key)
+        if period is not None:
+            yield from _duration(("audit", "retention", key), period, least=1.0)
+    for key in ("by", "approve"):
+        if erasure.approvals == 2 and not getattr(erasure, key):
+            yield ("audit", "erasure"), f"`approvals: 2` needs people; write `{key}: [a group]`"
 
 
 def _zone(name: str) -> Iterator[Problem]:

@@ -12,6 +12,7 @@ the mediator owes nothing.
 from __future__ import annotations
 
 import asyncio
+import json
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -288,7 +289,8 @@ class Session(Governed):
         if self.is_closed or self.mediator is None:
             return
         if self.governor is not None:
-            self.governor.event("cancel", {"peer": peer})
+            # An address says who somebody is: it is payload, which can be erased.
+            self.governor.event("cancel", {}, json.dumps({"peer": peer}).encode())
         if self._answer_held(_CANCELLED):
             return
         lane = self._aside_lane     # beside the others: a cancel comes while both may be busy

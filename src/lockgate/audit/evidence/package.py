@@ -42,6 +42,7 @@ from lockgate.audit.evidence.proofs import TlogProof, parse_hash_lines, parse_tl
 from lockgate.audit.evidence.report import Report, Verdict
 from lockgate.audit.evidence.scope import ScopeCheck
 from lockgate.audit.evidence.signatures import Pins, Signatories, read_note, read_text, signatories
+from lockgate.audit.evidence.streams import StreamBook
 
 PACKAGE_FORMAT = "lockgate/evidence/v1"
 _MANIFEST = "manifest.json"
@@ -50,7 +51,7 @@ _SMALL = 1 << 20                # bytes of a note, a key or a proof
 _LINE_LIMIT = 600 << 20         # bytes of the longest line that a payload may make
 _CHUNK_SIZE = 1 << 20
 _FIELDS = {"format": str, "origin": str, "size": int, "first": int, "last": int, "scope": dict, "withheld": list,
-           "files": list}
+           "recordings_withheld": list, "files": list}
 _PLACES = tuple(re.compile(pattern, re.ASCII) for pattern in (
     r"manifest\.json()", r"README\.txt()", r"verify\.py()", r"log\.vkey()", r"trust\.note()", r"checkpoint()",
     r"cosigned()", r"cosigned\.consistency()", r"anchors/(0|[1-9]\d{0,15})\.(?:checkpoint|consistency|tsr)",
@@ -116,6 +117,7 @@ class _PackageRun:
     def archive(self) -> None:
         """The archive holds what its manifest lists, in the one order, and nothing else."""
         last = (-1, 0, "")
+        self.file.seek(0)
         for member in archive_members(self.file):
             try:
                 place = member_place(member.name)
@@ -261,7 +263,7 @@ class _PackageRun:
         report, manifest = self.report, self.manifest
         withheld = self.withheld()
         contents = Contents(report, manifest["first"], withheld)
-        scope = ScopeCheck(manifest)
+        scope, streams = ScopeCheck(manifest), StreamBook(self.members)
         payloads = self.payloads()
         pending = next(payloads, None)
         for placed in self.leaves(is_checked=True):
@@ -274,11 +276,15 @@ class _PackageRun:
             record = contents.take(placed, disclosed)
             if record is not None:
                 scope.take(placed.at, record, placed.is_extra)
+                if not placed.is_extra:
+                    streams.take(placed.at, record)
         if pending is not None:
             raise EvidenceError("payloads", "a payload of an entry that is not here", pending[0])
         if contents.is_second_look_due:
             contents.look_again(self.leaves(is_checked=False))
         contents.finish()
+        streams.compare(report, self.at, contents.erased_by, manifest["recordings_withheld"])
+        report.notes.extend(streams.notes)
         if contents.found_withheld.ranges != withheld.ranges:
             report.find("payloads", Verdict.TAMPERED, "the manifest withholds other payloads than are left out")
         report.uncosigned_seconds = scope.seconds_after(report.cosigned)
