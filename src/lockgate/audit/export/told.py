@@ -76,7 +76,7 @@ class Teller:
     def tell(self, source: Source, first: int, last: int | None = None) -> Iterator[Told]:
         """Every leaf from `first` to `last` included. Raises `AuditError` at one that is damaged."""
         for index, digest, text in source.leaves(first, last):
-            leaf = _read(index, digest, text)
+            leaf = read_leaf(index, digest, text)
             yield self._one(source, leaf) if "sid" in leaf.record else self._alone(source, leaf)
 
     def _alone(self, source: Source, leaf: Leaf) -> Told:
@@ -121,7 +121,7 @@ class Teller:
         except AuditError:
             return None     # the log's own table has lost it; the verifier says so, an exporter goes on
         for row in source.leaves(first, first):
-            leaf = _read(*row)
+            leaf = read_leaf(*row)
             return leaf if leaf.record.get("sid") == sid else None
         return None
 
@@ -134,7 +134,7 @@ class Teller:
         marks = (f'"sid":"{outcome.record["sid"]}"'.encode(), b'"type":"intent"',
                  f'"sseq":{outcome.record["record"]}'.encode())
         for row in source.leaves(session.begin.index, outcome.index, marks):
-            leaf = _read(*row)
+            leaf = read_leaf(*row)
             if leaf.record["sseq"] == outcome.record["record"] and leaf.record["sid"] == outcome.record["sid"]:
                 return leaf, self._text(source, leaf)
         return None, {}
@@ -149,24 +149,26 @@ class Teller:
         return {"text": text[:_TEXT], "length": len(text)}
 
     def _people(self, source: Source, leaf: Leaf) -> Mapping[str, Any]:
-        """Requester and reviewer of what people did, where names are asked for."""
+        """Requester, reviewer or actor of what people did, where names are asked for."""
         if not self._names or leaf.record["type"] == "session_begin" or "payload" not in leaf.record:
             return {}
-        body = open_payload(source, leaf.index, leaf.record).content.get("body")
+        content = open_payload(source, leaf.index, leaf.record).content
+        body = content.get("body")
         try:
-            found = orjson.loads(body) if isinstance(body, str) else None
+            found = orjson.loads(body) if isinstance(body, str) else content
         except orjson.JSONDecodeError:
             return {}
-        if not isinstance(found, dict):
+        if not isinstance(found, Mapping):
             return {}
-        return {role: found[role] for role in ("requester", "reviewer") if _is_person(found.get(role))}
+        return {role: found[role] for role in ("requester", "reviewer", "actor") if _is_person(found.get(role))}
 
 
 def _is_person(value: object) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(isinstance(part, str) for part in value)
 
 
-def _read(index: int, digest: bytes, text: bytes) -> Leaf:
+def read_leaf(index: int, digest: bytes, text: bytes) -> Leaf:
+    """A row of a source as a leaf. Raises `AuditError` where it is damaged."""
     try:
         return Leaf(int(index), bytes(digest), bytes(text), parse(bytes(text)))
     except (MalformedEntry, TypeError, ValueError) as error:
