@@ -27,6 +27,7 @@ from lockgate.app.configuration import (
     refuse_problems,
     rows_for,
 )
+from lockgate.app.fleet import Fleet
 from lockgate.app.housekeeping import Chore, keep_house
 from lockgate.app.reload import Reloader
 from lockgate.app.status import Status
@@ -101,6 +102,7 @@ class Gateway:
         self._server: ControlServer | None = None
         self._serving: asyncio.Task[None] | None = None
         self._chores: list[asyncio.Task[None]] = []
+        self.fleet: Fleet | None = None
 
     # ------------------------------------------------------------ putting together
 
@@ -113,12 +115,18 @@ class Gateway:
         def dispatch(call: Callable[[], None]) -> None:
             loop.call_soon_threadsafe(call)
 
+        self.fleet = Fleet.join(loaded)
+        own, origin, place, shard = folder / "audit", audit.origin, None, 0
+        if self.fleet is not None:
+            stack.callback(self.fleet.leave)
+            member = self.fleet.member
+            own, origin, place, shard = member.folder, member.origin, member.place, member.lease.shard
         self.audit = AuditLog.open(
-            folder / "audit", origin=audit.origin, dispatch=dispatch, queue=audit.queue, clock=self.clock,
-            apart=True, facts={"config": loaded.config_hash, "policy": loaded.policy_hash, "mode": audit.mode},
+            own, origin=origin, dispatch=dispatch, queue=audit.queue, clock=self.clock,
+            place=place, shard=shard, apart=True, facts={"config": loaded.config_hash, "policy": loaded.policy_hash, "mode": audit.mode},
         )
         stack.callback(self._close_audit)
-        self.custody = Custody(folder / "audit", submitting(self.audit, dispatch))
+        self.custody = Custody(own, submitting(self.audit, dispatch))
         self.admin = AdminServer(self.custody)
         engine = open_database(folder)
         stack.callback(engine.dispose)
@@ -245,7 +253,7 @@ class Gateway:
 
     def chores(self) -> list[Chore]:
         """What the settings ask for beside the requests."""
-        return []
+        return [] if self.fleet is None else self.fleet.chores()
 
     def _on_signals(self, reloader: Reloader) -> None:
         loop = asyncio.get_running_loop()

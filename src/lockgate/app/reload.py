@@ -144,7 +144,7 @@ class Reloader:
             if getattr(fresh.settings, name) != getattr(old.settings, name):
                 log.warning("this change takes a restart", section=name)
         before, after = old.settings.audit, fresh.settings.audit
-        if (before.origin, before.queue) != (after.origin, after.queue):
+        if (before.origin, before.queue, before.store) != (after.origin, after.queue, after.store):
             log.warning("this change takes a restart", section="audit")
 
 

@@ -11,8 +11,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from lockgate.audit.admin import recorded
+from lockgate.audit.fleet.verification import verify_fleet
 from lockgate.audit.reader import Reader
-from lockgate.audit.report import Finding, Report, uncosigned
+from lockgate.audit.report import Finding, Report, Verdict, uncosigned
+from lockgate.audit.storage.database import schema
+from lockgate.audit.storage.database.place import fleet_folder, log_beside, read_pointer
 from lockgate.audit.storage.sqlite import FILE
 from lockgate.audit.verify import verify_log
 from lockgate.errors import AuditError
@@ -25,7 +28,13 @@ State = Annotated[Path, typer.Option("--state", help="The gateway's state folder
 
 
 def log_folder(given: Path) -> Path:
-    """The log's folder, whether the log's or the state folder was given."""
+    """The log's folder, whether the log's or the state folder was given. Where the gateway's log is in a
+    database, that of the shard it holds.
+    """
+    return log_beside(_audit_folder(given))
+
+
+def _audit_folder(given: Path) -> Path:
     inner = given / "audit"
     return inner if not (given / FILE).exists() and inner.is_dir() else given
 
@@ -52,7 +61,10 @@ def verify(
     except (OSError, UnicodeDecodeError) as error:
         console.print(f"{against}: cannot be read: {error}", markup=False)
         raise typer.Exit(USAGE) from None
-    place = log_folder(folder or state)
+    place = _audit_folder(folder or state)
+    fleet = fleet_folder(place)
+    if fleet is not None:
+        raise typer.Exit(verify_a_fleet(console, *fleet, key=key, against=kept, as_json=as_json, record=record))
     if not place.is_dir():
         console.print(f"{place}: there is no such folder", markup=False)
         raise typer.Exit(USAGE)
@@ -64,6 +76,33 @@ def verify(
     else:
         _print(console, report)
     raise typer.Exit(int(report.verdict))
+
+
+def verify_a_fleet(
+    console: Console, base: Path, only: int | None, *, key: Path | None, against: str | None, as_json: bool, record: bool,
+) -> int:
+    """Check all shards and the fleet log, or `only` one of them; the exit status of the worst."""
+    try:
+        pointer = read_pointer(base)
+    except AuditError as error:
+        fail(error)
+    if pointer is None:
+        raise typer.Exit(USAGE)
+    reports = verify_fleet(pointer, base, key=key, against=against, only=only)
+    worst = next((verdict for verdict in (Verdict.UNTRUSTED, Verdict.TAMPERED, Verdict.INCOMPLETE)
+                  if any(report.verdict is verdict for report in reports)), Verdict.VERIFIED)
+    if record:
+        for report in reports:
+            _record_run(log_beside(base), report)
+    if as_json:
+        typer.echo(json.dumps({"verdict": worst.name.lower(), "logs": [_report(report) for report in reports]},
+                              ensure_ascii=False))
+        return int(worst)
+    for report in reports:
+        console.print(f"[bold]{escape(report.origin)}[/]")
+        _print(console, report)
+    console.print(f"{worst.name}  {len(reports)} logs")
+    return int(worst)
 
 
 def _record_run(place: Path, report: Report) -> None:
@@ -138,6 +177,15 @@ def show(
     console.print(f"payload: {payload.state}")
     if payload.state == "open":
         console.print_json(json.dumps(payload.content))
+
+
+@app.command()
+def sql(
+    role: Annotated[str, typer.Option("--role", help="The role that the gateways log in with.")],
+    auditor: Annotated[str | None, typer.Option("--auditor", help="A role that may read the log.")] = None,
+) -> None:
+    """Print the SQL that makes a fleet's tables in PostgreSQL, and gives a role no more rights than it needs."""
+    typer.echo(schema.statements(role, auditor=auditor), nl=False)
 
 
 def fail(error: AuditError) -> NoReturn:

@@ -43,6 +43,7 @@ def check(settings: Settings, known: Known) -> Iterator[Problem]:
     for index, connection in enumerate(settings.connections):
         yield from _connection(("connections", index), connection, known)
     yield from check_policies(settings, known)
+    yield from _store(settings)
     yield from _port(("control", "address"), settings.control.address, least=0)
 
 
@@ -65,6 +66,23 @@ def _durations(settings: Settings) -> Iterator[Problem]:
     for index, policy in enumerate(settings.policies):
         if policy.review is not None:
             yield from _duration(("policies", index, "review", "expires"), policy.review.expires)
+
+
+def _store(settings: Settings) -> Iterator[Problem]:
+    store = settings.audit.store
+    if store is None:
+        return
+    at: Location = ("audit", "store")
+    yield from _port((*at, "address"), store.address, least=1)
+    for key in ("lease", "fleet_log"):
+        yield from _duration((*at, key), getattr(store, key), least=1.0)
+    if store.tls.mode == "disable" and not is_loopback(store.address.rpartition(":")[0]):
+        yield (*at, "tls", "mode"), ("records would travel without TLS to another machine; write `verify-full`, "
+                                     "or an address on loopback")
+    if store.tls.ca is not None:
+        yield from _file((*at, "tls", "ca"), store.tls.ca)
+    if store.password is not None:
+        yield from _secret((*at, "password"), store.password)
 
 
 def _zone(name: str) -> Iterator[Problem]:
