@@ -19,6 +19,7 @@ import pytest
 from lockgate.audit.failures import Poisoned
 from lockgate.audit.storage.contract import Head
 from lockgate.audit.storage.database import schema
+from lockgate.audit.storage.database import store as store_module
 from lockgate.audit.storage.database.connection import Connection
 from lockgate.audit.storage.database.place import Place, Pointer, read_pointer, write_pointer
 from lockgate.audit.storage.database.source import DatabaseSource
@@ -349,6 +350,24 @@ def require_up(server: Server) -> None:
         else:
             return
     raise AssertionError("the server did not recover")
+
+
+def test_a_writer_that_stops_inside_a_transaction_does_not_block_the_next(
+    kept: DatabaseLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server ends a transaction that nobody continues, so that the shard can be taken over."""
+    monkeypatch.setattr(store_module, "_IDLE", 0.3)
+    stopped, store = kept.store(), kept.store()
+    assert isinstance(stopped, DatabaseStore)
+    stopped._connection.execute("BEGIN")
+    stopped._connection.execute("UPDATE head SET size = size WHERE shard = $1", kept.shard)
+    head = store.head()
+    store.commit(batch(0, [b"a"]), head, grown(head, 1, epoch=1))
+    assert store.head().size == 1
+    with pytest.raises(AuditError):
+        stopped.commit(batch(0, [b"b"]), head, grown(head, 1, epoch=1))
+    store.close()
+    stopped.close()
 
 
 def test_a_closed_store_says_so(kept: DatabaseLog) -> None:

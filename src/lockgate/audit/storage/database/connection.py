@@ -38,8 +38,10 @@ _SETTINGS: Final = {
 class Connection:
     """A logged-in connection. Used by one thread at a time; a context manager that closes it."""
 
-    def __init__(self, place: Place, *, statement: float = _STATEMENT) -> None:
-        """Connect. Raises `AuditError`. `statement` seconds is what any one statement may take."""
+    def __init__(self, place: Place, *, statement: float = _STATEMENT, idle: float = 0.0) -> None:
+        """Connect. Raises `AuditError`. `statement` seconds is what any one statement may take, `idle` seconds how
+        long a transaction may wait for the next one before the server ends it with its locks (0: for ever).
+        """
         place.require_safe()
         self.address = place.address
         self._loop = asyncio.new_event_loop()
@@ -50,7 +52,8 @@ class Connection:
             self._raw = self.run(asyncpg.connect(
                 host=place.host.strip("[]"), port=place.port, user=place.user, database=place.database,
                 password=place.password.reveal(), ssl=context, direct_tls=False, timeout=_CONNECT,
-                command_timeout=statement, server_settings=_SETTINGS,
+                command_timeout=statement,
+                server_settings={**_SETTINGS, "idle_in_transaction_session_timeout": str(int(idle * 1000))},
             ))
         except AuditError:
             self.close()
