@@ -105,7 +105,7 @@ def wait_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
             with urllib.request.urlopen(url, timeout=2) as answer:
                 if answer.status == _OK:
                     return
-        except (urllib.error.URLError, ConnectionError):
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
             time.sleep(pause)
     raise RuntimeError(f"{url} did not become ready:\n{log.read_text(errors='replace')[-6000:]}")
 

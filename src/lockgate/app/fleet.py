@@ -52,9 +52,9 @@ class Fleet:
         return cls(member, audit.store)
 
     def chores(self) -> list[Chore]:
-        """What keeps the shard, ends what crashed gateways left, and lets no shard shrink unnoticed."""
+        """What says that the shard is lost, ends what crashed gateways left, and lets no shard shrink unnoticed."""
         lease = seconds(self._settings.lease)
-        return [Chore("lease", lease / 3, self.member.renew), Chore("adoption", lease, self._adopt),
+        return [Chore("lease", lease / 3, self.member.require_held), Chore("adoption", lease, self._adopt),
                 Chore("fleet_log", seconds(self._settings.fleet_log), self._tick)]
 
     def _adopt(self) -> None:

@@ -86,6 +86,7 @@ def test_a_lease_that_lapsed_is_lost(place: Place, tmp_path: Path) -> None:
     other = join(place, tmp_path / "other", count=1, key=tmp_path / "n0")
     with pytest.raises(Locked, match="taken this shard over"):
         sleeper.renew()
+    sleeper.require_held()      # its thread has not asked since
     sleeper.leave()
     other.renew()
     other.leave()
@@ -356,3 +357,17 @@ def test_threads_of_a_member_take_turns(place: Place, tmp_path: Path) -> None:
     first.leave()
     second.leave()
     assert execute(place, "SELECT holder FROM shards WHERE shard = %s", first.lease.shard) == [("",)]
+
+
+def test_the_lease_is_renewed_while_the_log_is_being_opened(place: Place, tmp_path: Path) -> None:
+    """A thread of the membership renews from the moment the shard is taken, and tells when it is lost."""
+    member = join(place, tmp_path / "n0", seconds=0.3)
+    ((first,),) = execute(place, "SELECT expires FROM shards WHERE shard = %s", member.lease.shard)
+    while execute(place, "SELECT expires FROM shards WHERE shard = %s", member.lease.shard) == [(first,)]:
+        member._thread.join(0.02)
+    execute(place, "UPDATE shards SET epoch = epoch + 1 WHERE shard = %s", member.lease.shard)
+    while member._trouble is None:
+        member._thread.join(0.02)
+    with pytest.raises(Locked, match="taken this shard over"):
+        member.require_held()
+    member.leave()
