@@ -38,7 +38,7 @@ bench: $(VENV)/.dev $(VENV)/.package  ## Lockgate beside a direct connection and
 docs: $(VENV)/.dev $(VENV)/.package  ## write docs/reference from the code
 	$(BIN)/python scripts/generate-docs $(ARGS)
 
-fuzz: $(VENV)/.dev $(VENV)/.package  ## random bytes against every codec, random statements against the masks (ARGS=--seconds=60)
+fuzz: $(VENV)/.dev $(VENV)/.package  ## random bytes, statements, power failures and kills (ARGS=--seconds=60)
 	$(BIN)/python -m fuzz $(ARGS)
 
 lock: $(VENV)/.dev  ## write the requirements files (ARGS=--upgrade for the newest versions)

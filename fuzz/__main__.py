@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from fuzz import corpus, noninterference
+from fuzz import corpus, crash, kill, noninterference
 from lockgate.analysis.sql import AnalysisLimits, Analyzer
 from lockgate.audit import entry
 from lockgate.config import document
@@ -129,8 +129,8 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], Sequence[bytes]]] = {
     "leaf": (leaf, corpus.LEAVES),
     "configuration": (configuration, corpus.CONFIGURATIONS),
 }
-NONINTERFERENCE = "noninterference"
-"""Not one of the targets above: it takes statements instead of bytes, and servers to run them on."""
+NONINTERFERENCE, CRASH, KILL = "noninterference", "crash", "kill"
+"""Not targets as those above: they take statements instead of bytes, lose power, or kill a gateway."""
 
 
 def mutate(seeds: Sequence[bytes], dice: random.Random) -> bytes:
@@ -175,20 +175,27 @@ def run(name: str, seconds: float, seed: int) -> int:
 
 
 def main() -> int:
+    runs: dict[str, Callable[[argparse.Namespace], int]] = {
+        NONINTERFERENCE: lambda options: noninterference.run(options.seconds, options.statements, options.seed),
+        CRASH: lambda options: crash.main(options.crashes, options.seed),
+        KILL: lambda options: kill.main(options.times, options.seed),
+    }
     parser = argparse.ArgumentParser(prog="python -m fuzz", description=__doc__)
     parser.add_argument("--seconds", type=float, default=30, help="per target")
     parser.add_argument("--seed", type=int, default=time.time_ns() & 0xFFFFFFFF)
     parser.add_argument("--statements", type=int, help="noninterference: compare so many, however long it takes")
+    parser.add_argument("--crashes", type=int, default=1_000, help="crash: how often the power fails")
+    parser.add_argument("--times", type=int, default=5, help="kill: how often a gateway is killed")
     parser.add_argument("--record", type=Path, help="noninterference: write a recording of sqlsmith to this file")
-    parser.add_argument("targets", nargs="*", metavar="target", help=", ".join([*TARGETS, NONINTERFERENCE]))
+    parser.add_argument("targets", nargs="*", metavar="target", help=", ".join([*TARGETS, *runs]))
     options = parser.parse_args()
     if options.record is not None:
         noninterference.record(options.record, options.seed)
         return 0
     code = 0
-    for name in options.targets or [*TARGETS, NONINTERFERENCE]:
-        if name == NONINTERFERENCE:
-            code = noninterference.run(options.seconds, options.statements, options.seed)
+    for name in options.targets or [*TARGETS, *runs]:
+        if name in runs:
+            code = runs[name](options) or code
         else:
             print(f"{name:14s} {run(name, options.seconds, options.seed):9,d} inputs, seed {options.seed}", flush=True)
     return code

@@ -13,13 +13,14 @@ import stat
 import struct
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
 import structlog
 
-from lockgate.audit.admin import LINE, SOCKET, AdminRefused, account, at_folder, event_of
+from lockgate.audit.admin import LINE, SOCKET, AdminRefused, account, at_folder, event_of, scope_of, wish_of
 from lockgate.audit.custody import Custody, Person
 from lockgate.errors import AuditError
 
@@ -34,7 +35,16 @@ def _append(custody: Custody, words: Mapping[str, Any], who: Person) -> Mapping[
     return {"index": custody.append(event_of(words), who)}
 
 
-_ACTS: Final[Mapping[str, Act]] = {"append": _append}
+def _erase(custody: Custody, words: Mapping[str, Any], who: Person) -> Mapping[str, Any]:
+    return asdict(custody.erase(wish_of(words), who))
+
+
+def _hold(custody: Custody, words: Mapping[str, Any], who: Person) -> Mapping[str, Any]:
+    name, action, reason = (str(words.get(field, "")) for field in ("name", "action", "reason"))
+    return {"index": custody.hold(name, action, scope_of(words.get("scope")), reason, who)}
+
+
+_ACTS: Final[Mapping[str, Act]] = {"append": _append, "erase": _erase, "hold": _hold}
 
 
 class AdminServer:

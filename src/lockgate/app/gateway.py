@@ -31,8 +31,15 @@ from lockgate.app.fleet import Fleet
 from lockgate.app.housekeeping import Chore, keep_house
 from lockgate.app.reload import Reloader
 from lockgate.app.status import Status
+from lockgate.app.targets import exporters
 from lockgate.audit.custody import Custody, submitting
+from lockgate.audit.export.exporter import Exporter
+from lockgate.audit.keys import VERIFIER_FILE, read_verifier
 from lockgate.audit.log import AuditLog
+from lockgate.audit.storage.sqlite import open_source
+from lockgate.audit.tiles.disk import TILES_FOLDER, Disk
+from lockgate.audit.tiles.publisher import Publisher
+from lockgate.config.duration import seconds
 from lockgate.config.load import Loaded
 from lockgate.config.settings import Connection, IdentitySettings
 from lockgate.control.api import create_api
@@ -88,6 +95,7 @@ class Gateway:
     audit: AuditLog
     custody: Custody
     admin: AdminServer
+    publisher: Publisher
     keys: MaskKeys
 
     def __init__(self, loaded: Loaded, tasks: asyncio.TaskGroup) -> None:
@@ -103,6 +111,8 @@ class Gateway:
         self._serving: asyncio.Task[None] | None = None
         self._chores: list[asyncio.Task[None]] = []
         self.fleet: Fleet | None = None
+        self.audit_folder = loaded.settings.state / "audit"
+        self.exporters: list[Exporter] = []
 
     # ------------------------------------------------------------ putting together
 
@@ -121,10 +131,13 @@ class Gateway:
             stack.callback(self.fleet.leave)
             member = self.fleet.member
             own, origin, place, shard = member.folder, member.origin, member.place, member.lease.shard
+        self.audit_folder = own
         self.audit = AuditLog.open(
             own, origin=origin, dispatch=dispatch, queue=audit.queue, clock=self.clock,
-            place=place, shard=shard, apart=True, facts={"config": loaded.config_hash, "policy": loaded.policy_hash, "mode": audit.mode},
+            place=place, shard=shard, apart=True, signer={} if audit.signer is None else audit.signer.terms(),
+            facts={"config": loaded.config_hash, "policy": loaded.policy_hash, "mode": audit.mode},
         )
+        self.publisher = publisher_of(own)
         stack.callback(self._close_audit)
         self.custody = Custody(own, submitting(self.audit, dispatch))
         self.admin = AdminServer(self.custody)
@@ -142,6 +155,11 @@ class Gateway:
             self.audit.close()
         except AuditError as error:
             log.error("audit log not closed cleanly", code=error.code)
+        if self.loaded.settings.audit.publish is not None:
+            try:
+                self.publisher.run()    # what is durable, down to the last record
+            except (LockgateError, OSError) as error:
+                log.error("the last records are not published yet", error=str(error), place=place(error))
 
     def _faulted(self, stage: str, fault: Exception) -> None:
         """A stage of the pipeline raised: say where, never what."""
@@ -227,6 +245,8 @@ class Gateway:
             door = Door(Doorway.of(listener, discover()[listener.protocol]))
             stack.callback(door.close)
             self._doors.append(door)
+        settings = self.loaded.settings
+        self.exporters = exporters(settings, lambda: open_source(self.audit_folder))
         control = open_listeners(self.loaded.settings.control.address)
         for listening in control:
             stack.callback(listening.close)
@@ -253,7 +273,20 @@ class Gateway:
 
     def chores(self) -> list[Chore]:
         """What the settings ask for beside the requests."""
-        return [] if self.fleet is None else self.fleet.chores()
+        chores = [] if self.fleet is None else self.fleet.chores()
+        chores += [Chore(f"export.{exporter.name}", 1.0, exporter.run) for exporter in self.exporters]
+        publish = self.loaded.settings.audit.publish
+        if publish is not None:
+            chores.append(Chore("publish", seconds(publish), self.publisher.run))
+        telemetry = self.loaded.settings.telemetry
+        if telemetry is not None:
+            from lockgate.app.telemetry import (
+                MetricsSender,  # only where it is configured: its import takes long
+            )
+
+            sender = MetricsSender(telemetry, self.loaded.settings.audit.origin, Status(self), asyncio.get_running_loop())
+            chores.append(Chore("telemetry.metrics", sender.every, sender.run))
+        return chores
 
     def _on_signals(self, reloader: Reloader) -> None:
         loop = asyncio.get_running_loop()
@@ -299,6 +332,11 @@ class Gateway:
             if not self.audit.is_writable:
                 for session in tuple(self.host.sessions):
                     session.end_when_idle(_LOG_BROKEN)
+
+
+def publisher_of(folder: Path) -> Publisher:
+    """Publishes the log in a folder into `tiles` there."""
+    return Publisher(lambda: open_source(folder), read_verifier(folder / VERIFIER_FILE), Disk(folder / TILES_FOLDER))
 
 
 def _shown(door: Door) -> str:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("lockgate")
 _WATCH = 1.0
-_RESTART = ("listeners", "control", "state")
+_RESTART = ("listeners", "control", "state", "telemetry")
 _RECONFIGURED = Refusal(
     RefusalCode.SHUTTING_DOWN, "this connection was reconfigured", hint="Nothing is lost; connect again.",
 )
@@ -144,7 +144,7 @@ class Reloader:
             if getattr(fresh.settings, name) != getattr(old.settings, name):
                 log.warning("this change takes a restart", section=name)
         before, after = old.settings.audit, fresh.settings.audit
-        if (before.origin, before.queue, before.store) != (after.origin, after.queue, after.store):
+        if before.model_copy(update={"mode": after.mode}) != after:
             log.warning("this change takes a restart", section="audit")
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from lockgate.control.ports import LiveSession, Readiness
+from lockgate.audit.export.exporter import Progress
+from lockgate.audit.tiles.disk import TILES_FOLDER
+from lockgate.control.ports import LiveSession, Published, Readiness
 from lockgate.govern.ports import Clock, TokenVerifier
 from lockgate.govern.review import ReviewDesk
 from lockgate.proxy.counters import BOUNDS, Counters
@@ -43,7 +45,10 @@ class Status:
         return self._gateway.clock
 
     def readiness(self) -> Readiness:
-        """Ready: the log takes records, some provider's keys are there, every connection was checked."""
+        """Ready: the log takes records, some provider's keys are there, every connection was checked.
+
+        An export that cannot deliver is told here and no reason to turn sessions away.
+        """
         gateway = self._gateway
         parts = {"audit": "ok" if self.is_audit_writable() else "not writable"}
         providers = gateway.verifier.status()
@@ -51,6 +56,8 @@ class Status:
             parts[f"provider {provider.name}"] = "ok" if provider.usable else "no usable keys"
         for name, is_ready in self.ready_connections().items():
             parts[f"connection {name}"] = "ok" if is_ready else self._why_not(name)
+        for export in self.exports():
+            parts[f"export {export.name}"] = f"behind by {export.behind}: {export.problem}" if export.problem else "ok"
         if gateway.host.is_draining:
             parts["drain"] = "shutting down"
         is_ready = (
@@ -85,6 +92,11 @@ class Status:
         """False once the log is poisoned."""
         return self._gateway.audit.is_writable
 
+    def published(self) -> Published:
+        """The published log, and who may read it now."""
+        settings = self._gateway.loaded.settings
+        return Published(self._gateway.audit_folder / TILES_FOLDER, settings.audit.serve)
+
     def reviewer_groups(self) -> frozenset[str]:
         """Every group that some rule names as reviewers."""
         groups: set[str] = set()
@@ -96,3 +108,7 @@ class Status:
     def ready_connections(self) -> Mapping[str, bool]:
         """Connection → whether it takes sessions."""
         return {name: keeper.is_ready for name, keeper in self._gateway.host.keepers.items()}
+
+    def exports(self) -> Sequence[Progress]:
+        """How everything stands that is given away continuously."""
+        return [exporter.progress for exporter in self._gateway.exporters]

@@ -20,8 +20,9 @@ from typing import Any, Final, Protocol
 
 import orjson
 
-from lockgate.audit.custody import Custody, Person, submitting
+from lockgate.audit.custody import Custody, Erased, Person, Scope, submitting
 from lockgate.audit.entry import MAX_INTEGER
+from lockgate.audit.erasing import Wish
 from lockgate.audit.log import AuditLog
 from lockgate.audit.storage.sqlite import open_source
 from lockgate.errors import AuditError
@@ -46,6 +47,12 @@ class Recorded(Protocol):
 
     def append(self, event: Event) -> int:
         """Put one record on the log (`custody.OFFERED`); its index. Who asked is added."""
+
+    def erase(self, wish: Wish) -> Erased:
+        """Destroy payloads and recordings, where one person may."""
+
+    def hold(self, name: str, action: str, scope: Scope | None, reason: str) -> int:
+        """Set or lift a legal hold; the record's index."""
 
 
 def account(uid: int) -> Person:
@@ -81,6 +88,12 @@ class _Local:
     def append(self, event: Event) -> int:
         return self._custody.append(event, self._me)
 
+    def erase(self, wish: Wish) -> Erased:
+        return self._custody.erase(wish, self._me)
+
+    def hold(self, name: str, action: str, scope: Scope | None, reason: str) -> int:
+        return self._custody.hold(name, action, scope, reason, self._me)
+
 
 @contextmanager
 def _opened(folder: Path) -> Iterator[Custody]:
@@ -94,7 +107,7 @@ def _opened(folder: Path) -> Iterator[Custody]:
 
     log = AuditLog.open(folder, origin=origin, dispatch=at_once, facts={**facts, "by": "command"})
     with closing(log):
-        yield Custody(folder, submitting(log, at_once))
+        yield Custody(folder, submitting(log, at_once), lambda: 2 if facts.get("approvals") == 2 else 1)
 
 
 def last_facts(leaves: Iterator[bytes]) -> dict[str, Any]:
@@ -122,6 +135,16 @@ class _Remote:
 
     def append(self, event: Event) -> int:
         return index_of(self._ask({"op": "append", **question(event)}))
+
+    def erase(self, wish: Wish) -> Erased:
+        answer = self._ask({"op": "erase", **asdict(wish)})
+        try:
+            return Erased(**{**answer, "leaves": tuple(answer["leaves"]), "unfinished": tuple(answer["unfinished"])})
+        except (TypeError, KeyError):
+            raise AdminRefused("the gateway's answer is not understood") from None
+
+    def hold(self, name: str, action: str, scope: Scope | None, reason: str) -> int:
+        return index_of(self._ask({"op": "hold", "name": name, "action": action, "scope": scope, "reason": reason}))
 
     def _ask(self, words: Mapping[str, Any]) -> Mapping[str, Any]:
         connection = _connect(self._folder)
@@ -207,3 +230,31 @@ def index_of(answer: Mapping[str, Any]) -> int:
     if type(index) is not int or not 0 <= index <= MAX_INTEGER:
         raise AdminRefused("the gateway's answer is not understood")
     return index
+
+
+def wish_of(words: Mapping[str, Any]) -> Wish:
+    """What is asked to be erased, in JSON. Raises `AdminRefused` for anything else."""
+    subject, issuer, records = words.get("subject"), words.get("issuer"), words.get("records", [])
+    reason = words.get("reason")
+    named = all(value is None or (isinstance(value, str) and 0 < len(value) <= 1_000) for value in (subject, issuer))
+    if not named or not isinstance(reason, str) or not isinstance(records, list) or (subject is None) == (not records):
+        raise AdminRefused("an erasure names a subject or records, and a reason")
+    pairs = []
+    for pair in records:
+        if not isinstance(pair, list) or len(pair) != 2 or not all(type(end) is int for end in pair):
+            raise AdminRefused("records are pairs of first and last index")
+        if not 0 <= pair[0] <= pair[1] <= MAX_INTEGER:
+            raise AdminRefused("records are pairs of first and last index")
+        pairs.append((pair[0], pair[1]))
+    return Wish(reason, subject, issuer, tuple(pairs))
+
+
+def scope_of(words: Any) -> Scope | None:
+    """A hold's scope in JSON. Raises `AdminRefused` for anything else."""
+    if words is None:
+        return None
+    if not isinstance(words, dict) or set(words) not in (
+        {"all"}, {"session"}, {"subject"}, {"subject", "issuer"}, {"first", "last"},
+    ):
+        raise AdminRefused("a hold is on everything, a session, a subject or a range of records")
+    return words

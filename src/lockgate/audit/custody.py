@@ -9,16 +9,23 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 import orjson
 
-from lockgate.audit.entry import canonical
+from lockgate.audit.entry import canonical, is_opaque
+from lockgate.audit.erasing import Plan, Wish, find, find_old, find_recording, issuer_of, require_free
+from lockgate.audit.evidence.erasures import HoldBook
 from lockgate.audit.failures import MalformedEntry
+from lockgate.audit.leaves import principal
 from lockgate.audit.log import AuditLog
+from lockgate.audit.removal import recorded_sessions, remove_recording, scrub
+from lockgate.audit.standing import Standing
+from lockgate.audit.storage.contract import Source
+from lockgate.audit.storage.sqlite import FILE, open_source
 from lockgate.errors import AuditError
 from lockgate.model import Erasure, Event
 
@@ -27,17 +34,52 @@ OFFERED: Final = frozenset({"export", "recording_view", "verify_run"})
 _PATIENCE: Final = 30.0     # seconds until a record is durable
 REASON: Final = 2_000       # characters
 
+GATEWAY: Final = ("lockgate", "gateway")
+"""Who destroys what is older than its period."""
+_RETENTION: Final = "older than the configured period"
+_AT_ONCE: Final = 10_000    # payloads in one run of the retention
+_NAME: Final = 64           # characters of a hold's name
+
 Person = tuple[str, str]
 """Issuer and subject."""
+Scope = Mapping[str, object]
+"""``all``, ``session``, ``subject`` with ``issuer``, or ``first`` with ``last``."""
+
+
+class Refused(AuditError):
+    """An administrative act that cannot be done as asked; nothing was."""
+
+    code = "audit.refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What an erasure did: its records, how many payloads and recordings, sessions that go on and may hold more by
+    now, and whether the store's files are free of the bytes already.
+    """
+
+    leaves: tuple[int, ...]
+    payloads: int
+    recordings: int
+    unfinished: tuple[str, ...]
+    is_scrubbed: bool
 
 
 class Custody:
-    """One open log, as administrative acts see it. `submit` waits until a record is durable, or raises."""
+    """One open log, as administrative acts see it. `submit` waits until a record is durable, or raises;
+    `approvals` says how many persons an erasure needs now.
+    """
 
-    def __init__(self, folder: Path, submit: Callable[[Event | Erasure], int]) -> None:
+    def __init__(
+        self, folder: Path, submit: Callable[[Event | Erasure], int], approvals: Callable[[], int] = lambda: 1,
+    ) -> None:
         self.folder = folder
         self.submit = submit
+        self.approvals = approvals
         self.turn = threading.RLock()
+        self.standing = Standing()
+        self.is_scrubbed = True
+        """False while the store's files may still hold bytes of what was destroyed."""
 
     def append(self, event: Event, requester: Person) -> int:
         """Put an `OFFERED` record on the log, with who asked for it. Returns its index."""
@@ -49,6 +91,106 @@ class Custody:
         """As `append`, for acts of this process itself."""
         with self.turn:
             return self.submit(by_whom(event, requester))
+
+    # ------------------------------------------------------------ legal holds
+
+    def hold(self, name: str, action: str, scope: Scope | None, reason: str, requester: Person) -> int:
+        """Set or lift a legal hold, by name. Returns the record's index."""
+        _require_reason(reason)
+        if not is_opaque(name) or len(name) > _NAME:
+            raise Refused(f"a hold's name has no spaces and at most {_NAME} characters, ASCII only")
+        with self.turn, open_source(self.folder) as source:
+            self.standing.advance(source)
+            said: dict[str, object] = {"hold": name, "action": action}
+            if action == "set":
+                said["scope"] = _scope(source, scope or {})
+            else:
+                said["scope"] = self.standing.holds.standing.get(name)
+            # Tried on a copy: what the log would find wrong with it never gets there.
+            book = HoldBook()
+            book.standing.update(self.standing.holds.standing)
+            problem = book.take({"data": said})
+            if problem is not None:
+                raise Refused(problem)
+            return self.record(Event("legal_hold", said, None, canonical({"reason": reason})), requester)
+
+    # ------------------------------------------------------------ erasures
+
+    def plan(self, wish: Wish) -> tuple[Plan, bytes]:
+        """What would be erased, and the log's key for principals. Raises `erasing.Held` and its like."""
+        _require_reason(wish.reason)
+        with self.turn, open_source(self.folder) as source:
+            self.standing.advance(source)
+            return find(source, self.standing, wish), source.pseudonyms
+
+    def erase(self, wish: Wish, requester: Person) -> Erased:
+        """Find and destroy what one person asks for. Returns when it is durable and the bytes are gone."""
+        if self.approvals() != 1:
+            raise Refused("the policy wants two persons for an erasure; nothing was erased",
+                          advice="ask through the control API: give --url and a token")
+        with self.turn:
+            plan, _ = self.plan(wish)
+            return self.carry_out(plan, requester, wish.reason)
+
+    def carry_out(
+        self, plan: Plan, requester: Person, reason: str, reviewer: Person | None = None, ticket: str | None = None,
+    ) -> Erased:
+        """Destroy what a plan names, part by part; then recordings, then what the files still hold of it."""
+        links = plan.links()
+        with self.turn:
+            with open_source(self.folder) as source:
+                self.standing.advance(source)
+                require_free(source, self.standing, plan)
+            leaves = [
+                self.submit(Erasure(plan.cause, ranges, requester, reason, reviewer, ticket, links[number + 1]))
+                for number, ranges in enumerate(plan.parts)
+            ]
+            removed = sum(remove_recording(self.folder, sid) for sid in plan.sessions)
+            self.is_scrubbed = scrub(self.folder / FILE)
+            return Erased(tuple(leaves), plan.payloads, removed, plan.unfinished, self.is_scrubbed)
+
+    def retain(self, payloads: float | None, recordings: float | None, now: float) -> int:
+        """Destroy a bounded number of what is older than these periods (seconds); how many records that took."""
+        done = 0
+        with self.turn:
+            if payloads is not None and (plan := self._old(int((now - payloads) * 1000))) is not None:
+                done += len(self.carry_out(plan, GATEWAY, _RETENTION).leaves)
+        if recordings is not None:
+            for sid in recorded_sessions(self.folder):
+                with self.turn:
+                    done += self._retain_recording(sid, int((now - recordings) * 1000))
+        if not self.is_scrubbed:
+            self.is_scrubbed = scrub(self.folder / FILE)
+        return done
+
+    def _old(self, before: int) -> Plan | None:
+        with open_source(self.folder) as source:
+            self.standing.advance(source)
+            return find_old(source, self.standing, before, _AT_ONCE)
+
+    def _retain_recording(self, sid: str, before: int) -> int:
+        with open_source(self.folder) as source:
+            self.standing.advance(source)
+            try:
+                plan = find_recording(source, self.standing, sid, before)
+            except AuditError:      # a folder of no session of this log: not the gateway's to remove
+                return 0
+        return 0 if plan is None else len(self.carry_out(plan, GATEWAY, _RETENTION).leaves)
+
+
+def _require_reason(reason: str) -> None:
+    if not reason.strip() or len(reason) > REASON:
+        raise Refused(f"a reason is given in up to {REASON} characters")
+
+
+def _scope(source: Source, scope: Scope) -> dict[str, object]:
+    """A hold's scope as the log has it: people as principals, a session by its whole id."""
+    if "subject" in scope:
+        who = (str(scope.get("issuer") or issuer_of(source, str(scope["subject"]))), str(scope["subject"]))
+        return {"principal": principal(source.pseudonyms, *who)}
+    if "session" in scope:
+        return {"session": source.session(str(scope["session"]))[2]}
+    return dict(scope)
 
 
 def by_whom(event: Event, requester: Person) -> Event:

@@ -50,6 +50,12 @@ class ProofFailed(AuditError):
     code = "audit.proof"
 
 
+class Absent(AuditError):
+    """Something that a published log must have is not there."""
+
+    code = "audit.absent"
+
+
 class Undisclosed(AuditError):
     """A payload cannot be opened: it was not kept, its key is gone, or it is not what was committed to."""
 

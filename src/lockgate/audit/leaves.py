@@ -24,7 +24,8 @@ from lockgate.audit.failures import MalformedEntry
 from lockgate.model import Erasure, Event, Intent, Outcome, SessionStart
 
 RESERVED: Final = frozenset(
-    {"node_start", "node_stop", "heartbeat", "session_begin", "session_end", "intent", "outcome", "shard_checkpoint"}
+    {"node_start", "node_stop", "heartbeat", "key_rotate", "session_begin", "session_end", "intent", "outcome",
+     "shard_checkpoint"}
 )
 REVIEWS: Final = frozenset({"review_request", "review"})
 ADMIN: Final = frozenset(
@@ -85,19 +86,18 @@ def intent(value: Intent) -> Draft:
     }
     if value.mask_plan:
         fields["mask"] = value.mask_plan
-    if value.ticket is not None:
-        fields["ticket"] = value.ticket
-    if value.refusal is not None:
-        fields["refusal"] = value.refusal
-    return Draft(fields, {
+    payload: Fields = {
         "text": value.text, "parameters": list(value.parameters),
         "forwarded": b2a_base64(value.forwarded, newline=False).decode(),
-    })
-
-
-def is_refused(intent: Mapping[str, Any]) -> bool:
-    """Whether nothing was forwarded for this intent, so that it needs no outcome."""
-    return intent["decision"] == "deny" or "refusal" in intent
+    }
+    if value.ticket is not None:
+        fields["ticket"] = value.ticket
+    if value.binding is not None:
+        fields["binding"] = value.binding
+        payload |= {"reading": value.reading, "context": list(value.context)}
+    if value.refusal is not None:
+        fields["refusal"] = value.refusal
+    return Draft(fields, payload)
 
 
 def outcome(value: Outcome) -> Draft:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import threading
 import time
 from collections import deque
@@ -29,11 +28,11 @@ from lockgate.audit.entry import is_opaque, require_type
 from lockgate.audit.evidence.erasures import erased_ranges
 from lockgate.audit.failures import MalformedEntry, Overload, Poisoned, UnknownSession
 from lockgate.audit.leaves import Draft
-from lockgate.audit.opening import lock_folder, open_store, published, reopening
+from lockgate.audit.opening import Recovered, lock_folder, recover, reopening
+from lockgate.audit.signing.opening import Settings
 from lockgate.audit.storage.database.place import Place
-from lockgate.audit.storage.database.store import DatabaseStore
 from lockgate.audit.storage.sqlite import SqliteStore
-from lockgate.audit.writer import PAYLOAD_LIMIT, Writer
+from lockgate.audit.writer import PAYLOAD_LIMIT
 from lockgate.errors import AuditError
 from lockgate.model import Erasure, Event, Intent, Outcome, SessionStart
 
@@ -65,6 +64,10 @@ class _Committer(Protocol):
     def prepare(self, sid: str | None, number: int, now: float, value: object) -> tuple[Any, int]: ...
 
     def commit(self, items: Sequence[Any]) -> None: ...
+
+    def settle(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class _Files(Protocol):
@@ -136,6 +139,7 @@ class AuditLog:
         clock: Clock | None = None,
         facts: Mapping[str, str | int | bool | None] | None = None,
         payload_limit: int = PAYLOAD_LIMIT,
+        signer: Settings | None = None,
         apart: bool = False,
         vfs: str | None = None,
         place: Place | None = None,
@@ -145,7 +149,8 @@ class AuditLog:
 
         With `apart` a process of its own writes; `vfs` is for a log that is written by this one. With
         `place` the log is a shard in a database, and the folder holds what lies beside it.
-        `facts` go into `node_start` (configuration and policy hash, audit mode). Raises `AuditError`
+        `facts` go into `node_start` (configuration and policy hash, audit mode); `signer` says who signs
+        (`signing.opening`), by default whoever signed last, and at first a key file. Raises `AuditError`
         where the log is locked, unreadable or has been altered (`Tampered` names the first bad entry).
         """
         clock = clock or SystemClock()
@@ -154,22 +159,23 @@ class AuditLog:
             lock = lock_folder(folder / "lock")
         except OSError as error:
             raise AuditError(f"{folder}: {error.strerror}", advice="make the state folder writable") from None
-        store: SqliteStore | DatabaseStore | None = None
+        recovered: Recovered | None = None
         try:
-            store = open_store(folder, origin, secrets.token_bytes(32), place, shard, vfs)
-            signer = keys.load_or_create(folder, origin, may_create=store.head().size == 0)
-            writer = Writer(store, signer, secrets.token_hex(8), payload_limit)
-            crashed = writer.recover(published(folder / keys.CHECKPOINT_FILE))
-            writer.commit(reopening(crashed, clock.now(), writer.epoch, facts or {}))
+            recovered = recover(folder, origin, signer=signer, payload_limit=payload_limit, vfs=vfs, place=place,
+                                shard=shard)
+            writer, store = recovered.writer, recovered.store
+            writer.commit(reopening(recovered, clock.now(), facts or {}))
+            writer.settle()
             if apart:
-                store.close()
-                link = Link.start({**writer.terms(folder), "database": store.terms()}, store.pseudonyms, lock)
+                recovered.close()
+                terms = {**writer.terms(folder), "database": store.terms(), "signer": dict(recovered.settings)}
+                link = Link.start(terms, store.pseudonyms, lock)
                 return cls(link, link, folder, lock, dispatch=dispatch, queue=queue, clock=clock)
             if isinstance(store, SqliteStore):
                 store.checkpoint_apart(vfs)
         except AuditError:
-            if store is not None:
-                store.close()
+            if recovered is not None:
+                recovered.close()
             os.close(lock)
             raise
         return cls(writer, store, folder, lock, dispatch=dispatch, queue=queue, clock=clock)
@@ -190,9 +196,11 @@ class AuditLog:
         self._thread.join()
         try:
             if self._failure is None:
+                self._writer.settle()
                 self._publish()
                 self._store.finish()
         finally:
+            self._writer.close()
             self._store.close()
             os.close(self._lock)
 

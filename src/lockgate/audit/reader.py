@@ -9,23 +9,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import orjson
 
 from lockgate.audit.commitment import KEY_SIZE, unseal, verify_commitment
 from lockgate.audit.entry import parse
 from lockgate.audit.failures import MalformedEntry
+from lockgate.audit.standing import Standing
+from lockgate.audit.storage.contract import Source
 from lockgate.audit.storage.sqlite import open_source
 from lockgate.errors import AuditError
 
 Record = dict[str, Any]
+MISSING: Final = "MISSING"
 
 
 @dataclass(frozen=True, slots=True)
 class Payload:
     """What an entry committed to, or why it cannot be shown: `state` is ``open``, ``none``, ``not kept``,
-    ``erased or missing`` or ``damaged``.
+    ``erased by record N``, ``MISSING`` or ``damaged``.
     """
 
     state: str
@@ -94,11 +97,32 @@ class Wanted:
         )
 
 
+def open_payload(source: Source, index: int, record: Mapping[str, Any]) -> Payload:
+    """What a record committed to, opened and compared with the commitment. `MISSING` where it was erased, too:
+    only who knows the log's erasures can tell.
+    """
+    said = record.get("payload")
+    if said is None:
+        return Payload("none")
+    if "kept" in said:
+        return Payload("not kept")
+    try:
+        secret, sealed = source.kept(index)
+        if secret is None or sealed is None:
+            return Payload(MISSING)
+        content = unseal(bytes(secret)[:KEY_SIZE], bytes(sealed))
+        verify_commitment(said["commitment"], bytes(secret)[KEY_SIZE:], content)
+        return Payload("open", orjson.loads(content))
+    except (AuditError, orjson.JSONDecodeError, TypeError, ValueError):
+        return Payload("damaged")
+
+
 class Reader:
     """An open log, read-only. A context manager; every method may raise `AuditError`."""
 
     def __init__(self, folder: Path) -> None:
         self._source = open_source(folder)
+        self._standing: Standing | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -123,20 +147,16 @@ class Reader:
 
     def payload(self, entry: Entry) -> Payload:
         """What the entry committed to, opened and compared with the commitment."""
-        said = entry.record.get("payload")
-        if said is None:
-            return Payload("none")
-        if "kept" in said:
-            return Payload("not kept")
-        try:
-            secret, sealed = self._source.kept(entry.index)
-            if secret is None or sealed is None:
-                return Payload("erased or missing")
-            content = unseal(bytes(secret)[:KEY_SIZE], bytes(sealed))
-            verify_commitment(said["commitment"], bytes(secret)[KEY_SIZE:], content)
-            return Payload("open", orjson.loads(content))
-        except (AuditError, orjson.JSONDecodeError, TypeError, ValueError):
-            return Payload("damaged")
+        payload = open_payload(self._source, entry.index, entry.record)
+        return Payload(self._lost(entry.index)) if payload.state == MISSING else payload
+
+    def _lost(self, index: int) -> str:
+        """Why a payload is not there: by an erasure, or without any reason."""
+        if self._standing is None:
+            self._standing = Standing()
+            self._standing.advance(self._source)
+        by = self._standing.destroyed.by(index)
+        return MISSING if by is None else f"erased by record {by}"
 
     # ------------------------------------------------------------ sessions
 

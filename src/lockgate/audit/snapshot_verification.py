@@ -17,10 +17,10 @@ from lockgate.audit import leaves
 from lockgate.audit.checkpoint import Checkpoint, Verifier, open_note
 from lockgate.audit.commitment import KEY_SIZE, SALT_SIZE, unseal, verify_commitment
 from lockgate.audit.entry import parse
-from lockgate.audit.evidence.erasures import Destroyed, erased_ranges
+from lockgate.audit.evidence.erasures import Destroyed, HoldBook, erased_ranges
+from lockgate.audit.evidence.report import Report, Verdict
 from lockgate.audit.failures import BrokenNote, MalformedEntry, Tampered, Undisclosed, UntrustedNote
 from lockgate.audit.ledger import Ledger
-from lockgate.audit.report import Finding, Report, Verdict
 from lockgate.audit.storage.contract import Source
 from lockgate.audit.tree import Frontier, leaf_hash
 from lockgate.errors import AuditError
@@ -36,10 +36,10 @@ def verify_snapshot(
     """Check a whole log. `notes` are signed checkpoints from elsewhere, each with the name of its check;
     `expected` are checkpoints that somebody else vouches for.
 
-    Does not raise: what is wrong is in the report.
+    Takes a log that one key signed from its beginning on. Does not raise: what is wrong is in the report.
     """
-    report = Report(folder, origin=verifier.name, is_key_pinned=is_key_pinned)
-    report.covered["key"] = str(verifier)
+    report = Report(str(folder), origin=verifier.name, is_key_pinned=is_key_pinned)
+    report.cover("key", str(verifier))
     run = _Run(report, source, verifier)
     try:
         for check, note in notes:
@@ -65,12 +65,13 @@ class _Run:
         self.good = 0           # entries up to here are covered by a root that was signed
         self.keys = self.sealed = 0
         self.destroyed = Destroyed()
+        self.holds = HoldBook()
         self.missing: list[int] = []
         self.index = {sid: (first, last) for sid, first, last in source.sessions()}
 
     def find(self, check: str, verdict: Verdict, message: str, index: int | None = None,
              last: int | None = None) -> None:
-        self.report.findings.append(Finding(check, verdict, message, index, last))
+        self.report.find(check, verdict, message, index, last)
 
     def tampered(self, check: str, message: str, index: int | None = None) -> None:
         self.find(check, Verdict.TAMPERED, message, index)
@@ -107,17 +108,17 @@ class _Run:
         signed = 0
         for size, note in ((head.size, head.note), *source.notes()):
             checkpoint = self.sign("checkpoint", note)
-            if checkpoint is not None and checkpoint.size != size:
+            if checkpoint is not None and (checkpoint.size > size if signed == 0 else checkpoint.size != size):
                 self.tampered("checkpoint", "a checkpoint is stored under another size")
             signed += 1
-        self.report.covered["checkpoint"] = f"{signed} signatures by {self.verifier.name}"
+        self.report.cover("checkpoint", f"{signed} signatures by {self.verifier.name}")
         for at, digest, leaf, secret, sealed in source.rows():
             if at != self.frontier.size:
                 self.tampered("entries", f"entry {self.frontier.size} is missing; next is {at}", self.frontier.size)
                 self.ledger = None
                 break
             self.row(at, digest, leaf, secret, sealed)
-        self.report.covered["entries"] = f"{self.frontier.size} leaves hashed again, leaf by leaf"
+        self.report.cover("entries", f"{self.frontier.size} leaves hashed again, leaf by leaf")
         self.tree(head.size, head.epoch, head.frontier)
         self.sessions()
         self.payloads()
@@ -128,7 +129,7 @@ class _Run:
             self.tampered("leaf hash", "the entry is not the one that was stored", index)
             self.ledger = None
         self.frontier.append(actual)
-        self.report.entries = index + 1
+        self.report.entries = self.report.size = index + 1
         known = self.expected.get(index + 1)
         if known is not None:
             self.compare(index + 1, *known)
@@ -166,8 +167,10 @@ class _Run:
         """What is kept for this entry is what it committed to; nothing is kept for others."""
         self.keys += secret is not None
         self.sealed += sealed is not None
-        if record["type"] == "erasure":
-            self.destroyed.add(index, erased_ranges(record) or [])
+        if record["type"] == "legal_hold":
+            self.holds.take(record)
+        elif record["type"] == "erasure":
+            self.erasure(index, erased_ranges(record) or [])
         said = record.get("payload")
         if said is None:
             if secret is not None or sealed is not None:
@@ -182,6 +185,25 @@ class _Run:
             return
         if is_kept and sealed is not None:
             self.opened(index, record, secret, sealed)
+
+    def erasure(self, index: int, ranges: list[tuple[int, int]]) -> None:
+        """What an erasure destroyed; nothing of it may have been on hold then."""
+        self.destroyed.add(index, ranges)
+        for first, last in ranges if self.holds.standing else ():
+            for at, _, leaf in self.source.leaves(first, last):
+                record = parse(leaf)
+                name = self.holds.holding(at, record.get("sid"), self.people(record))
+                if "payload" in record and name is not None:
+                    self.tampered("hold", f"entry {at}, under the legal hold {name!r}, was erased", index)
+                    return
+
+    def people(self, record: dict[str, Any]) -> list[str]:
+        """Whose an entry is, as principals: those that it names, and its session's."""
+        found = [record[role] for role in ("principal", "requester", "reviewer") if isinstance(record.get(role), str)]
+        if "sid" in record:
+            first, _, _ = self.source.session(record["sid"])
+            found += [str(parse(leaf).get("principal")) for _, _, leaf in self.source.leaves(first, first)]
+        return found
 
     def opened(self, index: int, record: dict[str, Any], secret: bytes, sealed: bytes) -> None:
         said = record["payload"]
@@ -215,10 +237,12 @@ class _Run:
             self.ledger = None
         if self.ledger is not None and (stored, epoch, frontier) != (size, self.ledger.starts, self.frontier.to_bytes()):
             self.tampered("tree", "the head does not fit the entries", min(size, stored))
+        elif self.good < size and self.ledger is not None and self.ledger.lags:
+            report.unsigned = size - self.good
         elif self.good < size and not report.findings:
             self.tampered("tree", "entries beyond the signed checkpoint", self.good)
         if self.good == size:
-            report.covered["tree"] = f"the root over {size} entries is the signed one"
+            report.cover("tree", f"the root over {size} entries is the signed one")
 
     def sessions(self) -> None:
         """The index of sessions says what the leaves say."""
@@ -232,20 +256,23 @@ class _Run:
             self.tampered("sessions", "the index names sessions that the log does not hold")
         self.report.sessions, self.report.open_sessions = ledger.sessions, len(ledger.open)
         self.report.intents = ledger.intents
-        self.report.covered["sessions"] = (
+        self.report.cover("sessions", (
             f"{ledger.sessions} sessions ({len(ledger.open)} open), {ledger.intents} requests: gapless, chained, one "
-            "outcome each, reviews bound and by somebody else")
+            "outcome each, reviews bound and by somebody else"))
 
     def payloads(self) -> None:
         """What is not there was erased on record; no key and no payload belongs to no entry."""
-        erased = 0
         for index in self.missing:
-            if self.destroyed.by(index) is None:
+            by = self.destroyed.by(index)
+            if by is None:
                 self.find("payloads", Verdict.INCOMPLETE, "the entry's payload is MISSING", index)
             else:
-                erased += 1
-        keys, sealed, _ = self.source.counts()
-        if (keys, sealed) != (self.keys, self.sealed):
+                self.report.erased[by] = self.report.erased.get(by, 0) + 1
+        for first, last, leaf in self.destroyed.ranges():
+            for index, _, _, secret, sealed in self.source.rows(first, last):
+                if secret is not None or sealed is not None:
+                    self.tampered("erasure", f"was erased by record {leaf}, and its payload is there", index)
+        kept = self.source.counts()[:2]
+        if kept != (self.keys, self.sealed):
             self.tampered("payloads", "payloads or keys of entries that do not exist")
-        gone = f", {erased} erased on record" if erased else ""
-        self.report.covered["payloads"] = f"{self.report.payloads} opened, each is what was committed to{gone}"
+        self.report.cover("payloads", f"{self.report.payloads} opened, each is what was committed to")

@@ -20,13 +20,16 @@ import apsw
 import orjson
 
 from lockgate.audit import leaves
-from lockgate.audit.checkpoint import Checkpoint, Verifier, open_note
+from lockgate.audit.checkpoint import Checkpoint, Verifier
 from lockgate.audit.commitment import KEY_SIZE, SALT_SIZE, unseal, verify_commitment
+from lockgate.audit.disposal import Disposal
+from lockgate.audit.endorsements import Endorsements
 from lockgate.audit.entry import parse
+from lockgate.audit.evidence.report import Report, Verdict
+from lockgate.audit.evidence.trust import Trust
 from lockgate.audit.failures import BrokenNote, MalformedEntry, Tampered, Undisclosed, UntrustedNote
-from lockgate.audit.keys import CHECKPOINT_FILE, VERIFIER_FILE, read_verifier
+from lockgate.audit.keys import VERIFIER_FILE, read_verifier
 from lockgate.audit.ledger import Ledger
-from lockgate.audit.report import Finding, Report, Verdict
 from lockgate.audit.storage import wal
 from lockgate.audit.storage.sqlite import FILE, FORMAT, SCHEMA, open_read_only
 from lockgate.audit.tree import Frontier, leaf_hash
@@ -43,24 +46,28 @@ _ROWS: Final = (
 )
 
 
-def verify_log(folder: Path, *, key: Path | None = None, against: str | None = None) -> Report:
+def verify_log(
+    folder: Path, *, key: Path | None = None, against: str | None = None, trust: Trust | None = None,
+) -> Report:
     """Check a log's folder. `key` is the pinned verifier key file (without it, the folder's own, which
-    shows damage but not a log that was replaced whole); `against` a signed checkpoint kept elsewhere.
+    shows damage but not a log that was replaced whole); `against` a signed checkpoint kept elsewhere;
+    `trust` the organisation's trust note, which says which keys, witnesses and authorities count.
 
     Does not raise: what is wrong is in the report.
     """
-    report = Report(folder, is_key_pinned=key is not None)
+    report = Report(str(folder), is_key_pinned=key is not None or trust is not None)
     if not (folder / FILE).is_file():
-        report.findings.append(Finding("store", Verdict.INCOMPLETE, f"{folder}: there is no {FILE}"))
+        report.find("store", Verdict.INCOMPLETE, f"{folder}: there is no {FILE}")
         return report
     try:
-        verifier = read_verifier(key or folder / VERIFIER_FILE)
+        verifier = (read_verifier(key or folder / VERIFIER_FILE) if trust is None
+                    else Verifier(trust.origin, trust.keys[-1].key.public))
     except AuditError as error:
-        report.findings.append(Finding("key", Verdict.UNTRUSTED, str(error)))
+        report.find("key", Verdict.UNTRUSTED, str(error))
         return report
     report.origin = verifier.name
-    report.covered["key"] = str(verifier)
-    _Run(report, folder, verifier, against).all()
+    report.cover("key", str(verifier))
+    _Run(report, folder, verifier, Endorsements(folder, verifier.key, trust, against)).all()
     return report
 
 
@@ -72,29 +79,31 @@ def _blob(value: object) -> bytes:
 class _Run:
     """One verification: what the checks share."""
 
-    def __init__(self, report: Report, folder: Path, verifier: Verifier, against: str | None) -> None:
+    def __init__(self, report: Report, folder: Path, verifier: Verifier, endorsed: Endorsements) -> None:
         self.report = report
         self.folder = folder
         self.verifier = verifier
-        self.against = against
+        self.endorsed = endorsed
         self.ledger: Ledger | None = Ledger()
         self.frontier = Frontier()
         self.notes: dict[int, tuple[str, Checkpoint]] = {}
         self.good = 0        # entries up to here are covered by a signed root that fits
         self.pseudonyms = b""
         self.keys = self.sealed = 0
+        self.disposal = Disposal()
 
     def find(
         self, check: str, verdict: Verdict, message: str, index: int | None = None, last: int | None = None
     ) -> None:
-        self.report.findings.append(Finding(check, verdict, message, index, last))
+        self.report.find(check, verdict, message, index, last)
 
     def tampered(self, error: Tampered) -> None:
         self.find(error.check, Verdict.TAMPERED, str(error), error.index)
 
     def all(self) -> None:
         """Run every check, in order. A check that cannot read its input says so."""
-        self.published()
+        for check, problem in self.endorsed.read():
+            self.find(check, Verdict.TAMPERED, problem)
         connection: apsw.Connection | None = None
         try:
             connection = open_read_only(self.folder / FILE)
@@ -107,8 +116,9 @@ class _Run:
             return
         try:
             steps: tuple[tuple[str, Callable[[apsw.Connection], None]], ...] = (
-                ("schema", self.schema), ("checkpoint", self.checkpoint), ("entries", self.rows),
+                ("schema", self.schema), ("rotation", self.keys_in_use), ("checkpoint", self.checkpoint), ("entries", self.rows),
                 ("tree", self.tree), ("sessions", self.index), ("payloads", self.counts),
+                ("erasures", self.erasures),
                 ("store", self.integrity),
             )
             for name, step in steps:
@@ -124,23 +134,10 @@ class _Run:
 
     # ------------------------------------------------------------ what is beside the entries
 
-    def published(self) -> None:
-        """The checkpoint file, and the one that was kept elsewhere. Read before the entries, which may
-        grow meanwhile.
-        """
-        path = self.folder / CHECKPOINT_FILE
-        try:
-            if path.exists():
-                self.expect("published checkpoint", path.read_bytes()[:4096].decode())
-        except (OSError, UnicodeDecodeError) as error:
-            self.find("published checkpoint", Verdict.TAMPERED, f"{path}: unreadable: {error}")
-        if self.against is not None:
-            self.expect("kept checkpoint", self.against)
-
     def expect(self, check: str, note: str) -> Checkpoint | None:
         """A note that must be of this log; its root is compared when the tree has its size."""
         try:
-            checkpoint = open_note(note, self.verifier)
+            checkpoint = self.endorsed.open(check, note)
         except BrokenNote as error:
             self.find(check, Verdict.TAMPERED, str(error))
         except UntrustedNote as error:
@@ -153,6 +150,17 @@ class _Run:
             self.notes.setdefault(checkpoint.size, (check, checkpoint))
             return checkpoint
         return None
+
+    def keys_in_use(self, connection: apsw.Connection) -> None:
+        """Which key signs which sizes, as the leaves and the trust note say; then what is beside the log."""
+        rows = connection.execute("SELECT idx, leaf FROM entries WHERE instr(leaf, ?) ORDER BY idx",
+                                  (b'"type":"key_rotate"',))
+        for problem in self.endorsed.take_rotations((index, _blob(leaf)) for index, leaf in rows):
+            self.report.blame(problem)
+        for check, note in self.endorsed.notes:
+            self.expect(check, note)
+        for problem in self.endorsed.quorum(self.report):
+            self.report.blame(problem)
 
     def schema(self, connection: apsw.Connection) -> None:
         """Tables exactly as this version makes them, and the log's name."""
@@ -171,12 +179,16 @@ class _Run:
             self.find("checkpoint", Verdict.INCOMPLETE, "the log has no signed checkpoint")
         signed = 0
         kept = connection.execute("SELECT size, CAST(note AS BLOB) FROM checkpoints ORDER BY size")
-        for size, note in (*rows[:1], *kept):
+        for place, (size, note) in enumerate((*rows[:1], *kept)):
             checkpoint = self.expect("checkpoint", _blob(note).decode("utf-8", "replace"))
-            if checkpoint is not None and checkpoint.size != size:
+            # The head's may be smaller: `tree` says whether it may.
+            if checkpoint is not None and (checkpoint.size > size if place == 0 else checkpoint.size != size):
                 self.find("checkpoint", Verdict.TAMPERED, "a checkpoint is stored under another size")
             signed += 1
-        self.report.covered["checkpoint"] = f"{signed} signatures by {self.verifier.name}"
+        for index in self.endorsed.rotations:
+            if index + 1 not in self.notes:
+                self.find("rotation", Verdict.UNTRUSTED, "the old key has not signed the change of keys", index)
+        self.report.cover("checkpoint", f"{signed} signatures by {self.verifier.name}")
 
     # ------------------------------------------------------------ entries
 
@@ -189,7 +201,7 @@ class _Run:
                 self.ledger = None
                 return
             self.row(index, connection, *row[1:])
-        self.report.covered["entries"] = f"{self.frontier.size} leaves hashed again, leaf by leaf"
+        self.report.cover("entries", f"{self.frontier.size} leaves hashed again, leaf by leaf")
 
     def row(
         self, index: int, connection: apsw.Connection, digest: Any, leaf: Any, secret: Any, sealed: Any
@@ -200,7 +212,7 @@ class _Run:
             self.find("leaf hash", Verdict.TAMPERED, "the entry is not the one that was stored", index)
             self.ledger = None
         self.frontier.append(actual)
-        self.report.entries = index + 1
+        self.report.entries = self.report.size = index + 1
         note = self.notes.get(index + 1)
         if note is not None:
             self.compare(index + 1, *note)
@@ -212,6 +224,7 @@ class _Run:
             return
         if self.ledger is not None:
             self.grammar(self.ledger, index, record, actual, connection)
+        self.disposal.take(index, record)
         self.payload(index, record, secret, sealed)
 
     def compare(self, size: int, check: str, checkpoint: Checkpoint) -> None:
@@ -276,7 +289,7 @@ class _Run:
             return
         is_kept = "kept" not in said
         if secret is None or (is_kept and sealed is None):
-            self.find("payloads", Verdict.INCOMPLETE, "the entry's payload is MISSING", index)
+            self.disposal.lacks(index)
             return
         if type(secret) is not bytes or len(secret) != KEY_SIZE + SALT_SIZE:
             self.find("payloads", Verdict.TAMPERED, "the payload's key is damaged", index)
@@ -323,11 +336,14 @@ class _Run:
         if self.ledger is not None and head != [(size, self.ledger.starts, self.frontier.to_bytes())]:
             at = min(size, head[0][0]) if head and type(head[0][0]) is int else size
             self.find("tree", Verdict.TAMPERED, "the head does not fit the entries", at)
+        elif self.good < size and self.ledger is not None and self.ledger.lags:
+            report.unsigned = size - self.good
         elif self.good < size and not report.findings:
             self.find("tree", Verdict.TAMPERED, "entries beyond the signed checkpoint", self.good)
         if self.good == size:
-            report.covered["tree"] = f"the root over {size} entries is the signed one"
+            report.cover("tree", f"the root over {size} entries is the signed one")
         if self.ledger is not None:
+            self.endorsed.measure(report, self.ledger.last_time)
             report.sessions = self.ledger.sessions
             report.open_sessions = len(self.ledger.open)
             report.intents = self.ledger.intents
@@ -343,10 +359,10 @@ class _Run:
                 self.find("sessions", Verdict.TAMPERED, f"the index of session {sid} is wrong", session.begin)
         if connection.execute("SELECT count(*) FROM sessions").get != ledger.sessions:
             self.find("sessions", Verdict.TAMPERED, "the index names sessions that the log does not hold")
-        self.report.covered["sessions"] = (
+        self.report.cover("sessions", (
             f"{ledger.sessions} sessions ({len(ledger.open)} open), {ledger.intents} requests: gapless, "
             "chained, one outcome each, reviews bound and by somebody else"
-        )
+        ))
 
     def counts(self, connection: apsw.Connection) -> None:
         """No key and no payload belongs to an entry that is not there."""
@@ -354,14 +370,22 @@ class _Run:
         sealed = connection.execute("SELECT count(*) FROM payloads").get
         if (keys, sealed) != (self.keys, self.sealed):
             self.find("payloads", Verdict.TAMPERED, "payloads or keys of entries that do not exist")
-        self.report.covered["payloads"] = f"{self.report.payloads} opened, each is what was committed to"
+        self.report.cover("payloads", f"{self.report.payloads} opened, each is what was committed to")
+
+    def erasures(self, connection: apsw.Connection) -> None:
+        """What is not there was erased, what was erased is not there, and nothing of it was on hold."""
+        for found in self.disposal.complaints(connection):
+            self.find(found.check, found.verdict, found.message, found.index)
+        self.report.erased = self.disposal.erased
+        self.report.cover("erasure", f"{sum(self.report.erased.values())} payloads erased by "
+                          f"{len(self.disposal.erasures)} records, nothing else is missing, nothing was on hold")
 
     def integrity(self, connection: apsw.Connection) -> None:
         """SQLite's own check of the file's structure: pages, order of keys, types of columns."""
         problems = [row[0] for row in connection.execute("PRAGMA integrity_check(5)")]
         if problems != ["ok"]:
             self.find("store", Verdict.TAMPERED, f"the file is damaged: {'; '.join(map(str, problems))[:300]}")
-        self.report.covered["store"] = "file structure, schema, no page outside it"
+        self.report.cover("store", "file structure, schema, no page outside it")
 
     def write_ahead_log(self) -> None:
         """Commits that SQLite leaves out because their frames are damaged. A gateway may be writing."""
@@ -372,6 +396,6 @@ class _Run:
                 threading.Event().wait(0.05)
             problem = wal.damage(path)
             if problem is None:
-                self.report.covered["write-ahead log"] = "no damaged frame"
+                self.report.cover("write-ahead log", "no damaged frame")
                 return
         self.find("write-ahead log", Verdict.INCOMPLETE, problem or "")

@@ -11,17 +11,34 @@ from rich.console import Console
 from rich.markup import escape
 
 from lockgate.audit.admin import recorded
-from lockgate.audit.fleet.verification import verify_fleet
+from lockgate.audit.checkpoint import open_note
+from lockgate.audit.entry import parse
+from lockgate.audit.evidence.report import Report, Verdict
+from lockgate.audit.evidence.trust import Trust
+from lockgate.audit.failures import BrokenNote, MalformedEntry, ProofFailed, UntrustedNote
+from lockgate.audit.keys import VERIFIER_FILE, read_verifier
 from lockgate.audit.reader import Reader
-from lockgate.audit.report import Finding, Report, Verdict, uncosigned
-from lockgate.audit.storage.database import schema
-from lockgate.audit.storage.database.place import fleet_folder, log_beside, read_pointer
-from lockgate.audit.storage.sqlite import FILE
+from lockgate.audit.signing.trust import TRUST_FILE, read_trust
+from lockgate.audit.storage.database.place import fleet_folder, log_beside
+from lockgate.audit.storage.sqlite import FILE, open_source
+from lockgate.audit.tiles.disk import TILES_FOLDER
+from lockgate.audit.tiles.layout import CHECKPOINT, CHECKPOINT_LIMIT
+from lockgate.audit.tiles.proof import PROOF_LIMIT, parse_proof, prove, verify_proof
+from lockgate.audit.tiles.reader import Tiles, fetch_from
+from lockgate.audit.tiles.verify import verify_tiles
 from lockgate.audit.verify import verify_log
+from lockgate.cli import fleet, signing
+from lockgate.cli.packages import answer, check_package, export
+from lockgate.cli.review import token_of
 from lockgate.errors import AuditError
 from lockgate.model import Event
+from lockgate.net.published import published_at
 
 app = typer.Typer(no_args_is_help=True, help="Verify the audit log and look at its entries.")
+app.command("signer")(signing.signer)
+app.command("rotate-key")(signing.rotate_key)
+app.command("sql")(fleet.sql)
+app.add_typer(signing.trust, name="trust")
 
 USAGE = 4
 State = Annotated[Path, typer.Option("--state", help="The gateway's state folder.")]
@@ -41,68 +58,100 @@ def _audit_folder(given: Path) -> Path:
 
 @app.command()
 def verify(
-    folder: Annotated[Path | None, typer.Argument(help="The log's folder; default: <state>/audit.")] = None,
+    what: Annotated[str | None, typer.Argument(
+        metavar="[PACKAGE|FOLDER|URL]",
+        help="An evidence package, the log's folder, or a published log; default: <state>/audit.")] = None,
     key: Annotated[Path | None, typer.Option("--key", help="The pinned verifier key (log.vkey).")] = None,
+    policy: Annotated[
+        Path | None, typer.Option("--policy", help="A witness policy (C2SP tlog-policy), for a package and --key.")
+    ] = None,
     against: Annotated[
         Path | None, typer.Option("--against", help="A signed checkpoint that was kept elsewhere.")
     ] = None,
+    trust_note: Annotated[
+        Path | None, typer.Option("--trust", help="The organisation's trust note; default: trust.note in the folder.")
+    ] = None,
+    root: Annotated[
+        Path | None, typer.Option("--root", help="The pinned verifier key of the root that signed the trust note.")
+    ] = None,
     state: State = Path("state"),
+    token_file: Annotated[
+        Path | None, typer.Option("--token-file", help="A file with the token that the URL's server asks for.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     record: Annotated[
-        bool, typer.Option("--record", help="Put on the log that it was verified, and the verdict.")
+        bool, typer.Option("--record", help="Put on the log (of --state, where something else was verified) that it was verified.")
     ] = False,
 ) -> None:
-    """Check every entry of the log, offline. Exit status: 0 verified, 1 tampered, 2 incomplete,
-    3 untrusted, 4 usage.
+    """Check an evidence package, or every entry of the log, offline. Exit status: 0 verified, 1 tampered,
+    2 incomplete, 3 untrusted, 4 usage.
     """
     console = Console(highlight=False, soft_wrap=True)
+    if what is not None and Path(what).is_file():
+        package = check_package(Path(what), key=key, root=root, policy=policy, against=against)
+        answer(console, package, as_json=as_json)
     try:
         kept = None if against is None else against.read_bytes()[:4096].decode()
     except (OSError, UnicodeDecodeError) as error:
         console.print(f"{against}: cannot be read: {error}", markup=False)
         raise typer.Exit(USAGE) from None
-    place = _audit_folder(folder or state)
-    fleet = fleet_folder(place)
-    if fleet is not None:
-        raise typer.Exit(verify_a_fleet(console, *fleet, key=key, against=kept, as_json=as_json, record=record))
-    if not place.is_dir():
+    shared = None if is_url(what) else fleet_folder(_audit_folder(Path(what or state)))
+    if shared is not None:
+        _answer_for_fleet(console, *shared, key=key, against=kept, as_json=as_json, record=record)
+    place = log_folder(Path(what or state))
+    if root is None and trust_note is not None:
+        console.print("a trust note says something only together with --root")
+        raise typer.Exit(USAGE)
+    try:
+        trust = None if root is None else read_trust(trust_note or place / TRUST_FILE, root)
+    except UntrustedNote as error:
+        console.print(f"[bold red]UNTRUSTED[/] (trust): {escape(str(error))}")
+        raise typer.Exit(int(Verdict.UNTRUSTED)) from None
+    report = (_published_report(what, token_file, key, kept) if is_url(what)
+              else _report_on(place, key, kept, trust))
+    if report is None:
         console.print(f"{place}: there is no such folder", markup=False)
         raise typer.Exit(USAGE)
-    report = verify_log(place, key=key, against=kept)
     if record:
-        _record_run(place, report)
-    if as_json:
-        typer.echo(json.dumps(_report(report), ensure_ascii=False))
-    else:
-        _print(console, report)
-    raise typer.Exit(int(report.verdict))
+        _record_run(place if (place / FILE).exists() else log_folder(state), report)
+    answer(console, report, as_json=as_json)
 
 
-def verify_a_fleet(
+def _answer_for_fleet(
     console: Console, base: Path, only: int | None, *, key: Path | None, against: str | None, as_json: bool, record: bool,
-) -> int:
-    """Check all shards and the fleet log, or `only` one of them; the exit status of the worst."""
+) -> NoReturn:
+    """The verdict on the shards of a fleet and its log, from its database."""
     try:
-        pointer = read_pointer(base)
+        reports = fleet.fleet_reports(base, only, key=key, against=against)
     except AuditError as error:
         fail(error)
-    if pointer is None:
-        raise typer.Exit(USAGE)
-    reports = verify_fleet(pointer, base, key=key, against=against, only=only)
-    worst = next((verdict for verdict in (Verdict.UNTRUSTED, Verdict.TAMPERED, Verdict.INCOMPLETE)
-                  if any(report.verdict is verdict for report in reports)), Verdict.VERIFIED)
     if record:
         for report in reports:
             _record_run(log_beside(base), report)
-    if as_json:
-        typer.echo(json.dumps({"verdict": worst.name.lower(), "logs": [_report(report) for report in reports]},
-                              ensure_ascii=False))
-        return int(worst)
-    for report in reports:
-        console.print(f"[bold]{escape(report.origin)}[/]")
-        _print(console, report)
-    console.print(f"{worst.name}  {len(reports)} logs")
-    return int(worst)
+    raise typer.Exit(fleet.fleet_verdict(console, reports, as_json=as_json))
+
+
+def is_url(what: str | None) -> bool:
+    """Whether a log is to be fetched."""
+    return what is not None and what.startswith(("http://", "https://"))
+
+
+def _report_on(place: Path, key: Path | None, kept: str | None, trust: Trust | None) -> Report | None:
+    """On the store's folder, or on a folder of tiles, which has no store; None where there is no folder."""
+    if not place.is_dir():
+        return None
+    if (place / "tile").is_dir() and not (place / FILE).exists():
+        return verify_tiles(fetch_from(place), str(place), key=key, against=kept)
+    return verify_log(place, key=key, against=kept, trust=trust)
+
+
+def _published_report(what: str | None, token_file: Path | None, key: Path | None, kept: str | None) -> Report:
+    token = None if token_file is None else token_of(token_file)
+    try:
+        with published_at(str(what), token) as fetch:
+            return verify_tiles(fetch, str(what), key=key, against=kept)
+    except AuditError as error:
+        fail(error)
 
 
 def _record_run(place: Path, report: Report) -> None:
@@ -118,47 +167,7 @@ def _record_run(place: Path, report: Report) -> None:
         fail(error)
 
 
-def _print(console: Console, report: Report) -> None:
-    failed = {finding.check for finding in report.findings}
-    for check, detail in report.covered.items():
-        if check not in failed:
-            console.print(f"[green]ok[/]    {check}: {escape(detail)}")
-    for finding in report.findings[:20]:
-        console.print(f"[red]FAIL[/]  {finding.check}: {_where(finding)}{escape(finding.message)}")
-    if len(report.findings) > 20:
-        console.print(f"      … and {len(report.findings) - 20} more")
-    for line in uncosigned(report):
-        console.print(f"[yellow]note[/]  {escape(line)}")
-    first = report.first
-    if first is None:
-        console.print(f"[bold green]VERIFIED[/]  {report.entries} entries, {report.sessions} sessions, "
-                      f"{report.intents} requests")
-        return
-    place = "" if first.index is None else f" at {_where(first)[:-2]}"
-    console.print(f"[bold red]{report.verdict.name}[/]{place} ({first.check}): {escape(first.message)}")
-
-
-def _where(finding: Finding) -> str:
-    if finding.index is None:
-        return ""
-    if finding.last is not None and finding.last > finding.index:
-        return f"index {finding.index} to {finding.last}: "
-    return f"index {finding.index}: "
-
-
-def _report(report: Report) -> dict[str, object]:
-    first = report.first
-    return {
-        "verdict": report.verdict.name.lower(), "origin": report.origin, "entries": report.entries,
-        "sessions": report.sessions, "open_sessions": report.open_sessions, "requests": report.intents,
-        "key_pinned": report.is_key_pinned, "uncosigned": report.entries,
-        "index": None if first is None else first.index, "check": None if first is None else first.check,
-        "covered": report.covered,
-        "findings": [
-            {"check": finding.check, "verdict": finding.verdict.name.lower(), "index": finding.index,
-             "last": finding.last, "message": finding.message} for finding in report.findings
-        ],
-    }
+app.command()(export)
 
 
 @app.command()
@@ -180,20 +189,66 @@ def show(
 
 
 @app.command()
-def sql(
-    role: Annotated[str, typer.Option("--role", help="The role that the gateways log in with.")],
-    auditor: Annotated[str | None, typer.Option("--auditor", help="A role that may read the log.")] = None,
+def proof(
+    what: Annotated[str, typer.Argument(
+        metavar="INDEX|SESSION", help="An entry's number, or the id of a session that has ended.")],
+    state: State = Path("state"),
+    out: Annotated[Path | None, typer.Option("--out", help="The file to write; default: print it.")] = None,
 ) -> None:
-    """Print the SQL that makes a fleet's tables in PostgreSQL, and gives a role no more rights than it needs."""
-    typer.echo(schema.statements(role, auditor=auditor), nl=False)
+    """Prove that one entry is in the published log, as a C2SP tlog-proof file. A session's last entry holds
+    the root of the whole session.
+    """
+    folder = log_folder(state)
+    try:
+        verifier = read_verifier(folder / VERIFIER_FILE)
+        fetch = fetch_from(folder / TILES_FOLDER)
+        note = fetch(CHECKPOINT, CHECKPOINT_LIMIT).decode("utf-8", "replace")
+        index = int(what) if what.isdecimal() and len(what) < 16 else _end_of(folder, what)
+        made = prove(Tiles(fetch, open_note(note, verifier).size), index, note, verifier).text()
+        if out is not None:
+            out.write_text(made)
+    except AuditError as error:
+        fail(error)
+    except OSError as error:
+        fail(AuditError(f"{out}: {error.strerror}"))
+    typer.echo(made if out is None else f"{out}: proof of entry {index}", nl=out is not None)
 
 
-def fail(error: AuditError) -> NoReturn:
-    """Print what is wrong and what to do, and leave with the usage status."""
+def _end_of(folder: Path, session: str) -> int:
+    """The index of a session's `session_end`."""
+    with open_source(folder) as source:
+        _, last, sid = source.session(session)
+    if last is None:
+        raise AuditError(f"session {sid} is still open", advice="its last entry is written when it ends")
+    return last
+
+
+@app.command("verify-proof")
+def verify_proof_file(
+    file: Annotated[Path, typer.Argument(help="A proof that `lockgate audit proof` wrote.")],
+    key: Annotated[Path, typer.Option("--key", help="The pinned verifier key (log.vkey).")],
+) -> None:
+    """Check a proof file with nothing but the log's key, and print its entry. Exit status as `verify`."""
+    try:
+        made = parse_proof(file.read_bytes()[: PROOF_LIMIT + 1].decode("utf-8", "replace"))
+        checkpoint = verify_proof(made, read_verifier(key))
+        record = parse(made.leaf)
+    except OSError as error:
+        fail(AuditError(f"{file}: {error.strerror}"))
+    except (ProofFailed, BrokenNote, MalformedEntry) as error:
+        fail(error, Verdict.TAMPERED)
+    except UntrustedNote as error:
+        fail(error, Verdict.UNTRUSTED)
+    Console(highlight=False, soft_wrap=True).print_json(json.dumps(record))
+    typer.echo(f"VERIFIED  entry {made.index} of the {checkpoint.size} that {checkpoint.origin} signed")
+
+
+def fail(error: AuditError, status: int = USAGE) -> NoReturn:
+    """Print what is wrong and what to do, and leave with the status, by default that of wrong usage."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     console.print(str(error), markup=False)
     if error.advice():
         console.print(error.advice(), markup=False)
-    raise typer.Exit(USAGE)
+    raise typer.Exit(int(status))
 
 

@@ -15,7 +15,7 @@ import typer
 from lockgate.cli.shown import clean
 from lockgate.cli.version import package_version
 from lockgate.config.secrets import read_secret
-from lockgate.config.settings import SecretReference
+from lockgate.config.strict import SecretReference
 from lockgate.errors import ConfigError, LockgateError
 from lockgate.leaktest.address import parse_address
 from lockgate.leaktest.campaign import Options

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from lockgate.config.document import Location
 from lockgate.config.duration import seconds
+from lockgate.config.export_checks import check_exports
 from lockgate.config.policy_checks import Known, Problem, check_policies, no_connection
 from lockgate.config.settings import Connection, Listener, Provider, SecretReference, Settings
 from lockgate.config.wording import closest
@@ -31,6 +32,7 @@ def check(settings: Settings, known: Known) -> Iterator[Problem]:
     yield from _twice("detectors", "name", [detector.name for detector in settings.detectors])
     yield from _twice("connections", "name", [connection.name for connection in settings.connections])
     yield from _twice("policies", "name", [policy.name for policy in settings.policies])
+    yield from _twice(("audit", "export"), "name", [export.name for export in settings.audit.export])
     yield from _twice(("identity", "providers"), "name", [item.name for item in settings.identity.providers])
     yield from _twice(("identity", "providers"), "issuer", [item.issuer for item in settings.identity.providers])
     yield from _twice("listeners", "address", [listener.address for listener in settings.listeners
@@ -44,6 +46,7 @@ def check(settings: Settings, known: Known) -> Iterator[Problem]:
         yield from _connection(("connections", index), connection, known)
     yield from check_policies(settings, known)
     yield from _store(settings)
+    yield from check_exports(settings, is_loopback)
     yield from _port(("control", "address"), settings.control.address, least=0)
 
 
@@ -61,6 +64,11 @@ def is_loopback(host: str) -> bool:
 def _durations(settings: Settings) -> Iterator[Problem]:
     for key in ("login_timeout", "drain"):
         yield from _duration(("limits", key), getattr(settings.limits, key))
+    if settings.telemetry is not None:
+        yield from _duration(("telemetry", "metrics"), settings.telemetry.metrics, least=1.0)
+    for index, export in enumerate(settings.audit.export):
+        if export.age is not None:
+            yield from _duration(("audit", "export", index, "age"), export.age, least=1.0)
     for index, provider in enumerate(settings.identity.providers):
         yield from _duration(("identity", "providers", index, "leeway"), provider.leeway, least=0.0)
     for index, policy in enumerate(settings.policies):
@@ -83,6 +91,8 @@ def _store(settings: Settings) -> Iterator[Problem]:
         yield from _file((*at, "tls", "ca"), store.tls.ca)
     if store.password is not None:
         yield from _secret((*at, "password"), store.password)
+    if settings.audit.signer is not None:
+        yield ("audit", "signer"), "gateways that share a database sign with the key file `log.key` of the fleet"
 
 
 def _zone(name: str) -> Iterator[Problem]:

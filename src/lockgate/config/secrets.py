@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 
-from lockgate.config.settings import SecretReference
+from lockgate.config.strict import SecretReference
 from lockgate.errors import ConfigError
 from lockgate.model import Secret
 

@@ -13,15 +13,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from lockgate.config.endorsement import AnchorSettings, SignerSettings, WitnessSettings
+from lockgate.config.exports import ExportSettings, TelemetrySettings
 from lockgate.config.policies import DetectorSettings, LabelName, LabelSettings, PolicySettings
 from lockgate.config.strict import Address, Duration, Name, Strict
-
-
-class SecretReference(Strict):
-    """Where a secret is: exactly one of an environment variable or a file. Never the secret itself."""
-
-    env: str | None = Field(default=None, min_length=1, description="An environment variable of the gateway.")
-    file: Path | None = Field(default=None, description="A file; one newline at its end is ignored.")
+from lockgate.config.strict import SecretReference as SecretReference  # noqa: PLC0414  # settings speak of it too
 
 
 class TlsFiles(Strict):
@@ -130,6 +126,18 @@ class AuditSettings(Strict):
     queue: int = Field(default=10_000, ge=1, le=1_000_000, strict=True, description="Records that may wait.")
     store: DatabaseSettings | None = Field(
         default=None, description="A database for a fleet of gateways; else the log is a file in the state folder.")
+    signer: SignerSettings | None = Field(default=None, description="Who signs checkpoints; default: a key file.")
+    witness: WitnessSettings | None = Field(default=None, description="Witnesses that cosign the log.")
+    anchor: AnchorSettings | None = Field(default=None, description="Time-stamps over checkpoints.")
+    publish: str | None = Field(
+        default="10s", pattern=r"^[1-9]\d{0,5}(s|m|h|d)$",
+        description="How often the log is published as tiles into `<state>/audit/tiles`; null for never.")
+    serve: Literal["off", "reviewers", "everyone"] = Field(
+        default="reviewers",
+        description="Who may read the published log from the control address, below `/log/`: nobody, whoever may see "
+                    "requests under review, or everybody who reaches the address.")
+    export: tuple[ExportSettings, ...] = Field(
+        default=(), max_length=16, description="Who gets the record as OCSF events, at least once.")
 
 
 class ControlSettings(Strict):
@@ -168,6 +176,8 @@ class Settings(Strict):
     connections: tuple[Connection, ...] = Field(min_length=1)
     detectors: tuple[DetectorSettings, ...] = Field(
         default=(), max_length=64, description="Content that only you know the look of.")
+    telemetry: TelemetrySettings | None = Field(
+        default=None, description="Metrics and traces by OpenTelemetry's protocol; off without it.")
     timezone: str = Field(
         default="UTC", description="Whose clocks `time.local_hour` and its like follow, summer time included: "
                                    "`Europe/Berlin`.")

@@ -1,7 +1,8 @@
-"""What every settings model shares: strictness, and the forms of names, addresses and durations."""
+"""What every settings model shares: strictness, the forms of names, addresses and durations, where a secret is."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,3 +16,10 @@ class Strict(BaseModel):
     """Base of all settings: frozen, unknown keys refused, no coercion surprises."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class SecretReference(Strict):
+    """Where a secret is: exactly one of an environment variable or a file. Never the secret itself."""
+
+    env: str | None = Field(default=None, min_length=1, description="An environment variable of the gateway.")
+    file: Path | None = Field(default=None, description="A file; one newline at its end is ignored.")

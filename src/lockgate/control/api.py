@@ -17,10 +17,12 @@ from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from lockgate.control.metrics import exposition, registry
 from lockgate.control.ports import Controlled
+from lockgate.control.published import read_published
 from lockgate.errors import IdentityError, LockgateError
 from lockgate.govern.pending import Pending
 from lockgate.govern.review import ReviewError
@@ -151,6 +153,7 @@ def create_api(gateway: Controlled) -> FastAPI:
     _install_health(api, gateway)
     _install_reviews(api, gateway, door)
     _install_decisions(api, gateway, door)
+    _install_log(api, gateway, door)
 
     @api.get("/v1/sessions")
     async def sessions(request: Request) -> Response:
@@ -230,6 +233,33 @@ def _install_decisions(api: FastAPI, gateway: Controlled, door: Door) -> None:
     async def deny(ticket: str, request: Request) -> Response:
         """Refuse the request."""
         return await decide(ticket, request, gateway.reviews.deny)
+
+
+def _install_log(api: FastAPI, gateway: Controlled, door: Door) -> None:
+    """The published log (C2SP tlog-tiles), for whom `audit.serve` names."""
+
+    async def resource(path: str, request: Request) -> Response:
+        published = gateway.published()
+        if published.readers == "reviewers":
+            await door.reviewer(request)
+        found = None
+        if published.readers != "off":
+            compress = "gzip" in request.headers.get("accept-encoding", "")
+            found = await run_in_threadpool(
+                read_published, published.folder, path, compress=compress, shared=published.readers == "everyone")
+        if found is None:
+            raise Problem(404, "log.absent", "the published log has nothing here")
+        return Response(found.content, headers=dict(found.headers))
+
+    @api.get("/log/checkpoint")
+    async def checkpoint(request: Request) -> Response:
+        """The newest published checkpoint, a signed note."""
+        return await resource("checkpoint", request)
+
+    @api.get("/log/tile/{path:path}")
+    async def tile(path: str, request: Request) -> Response:
+        """One tile or entry bundle."""
+        return await resource(f"tile/{path}", request)
 
 
 def is_visible(review: Review, identity: Identity) -> bool:

@@ -22,6 +22,7 @@ class GatewayCollector(Collector):
         yield from self._sessions()
         yield from self._requests()
         yield from self._health()
+        yield from self._exports()
 
     def _sessions(self) -> Iterator[Metric]:
         counters = self._gateway.counters
@@ -82,6 +83,31 @@ class GatewayCollector(Collector):
         for name, is_ready in sorted(gateway.ready_connections().items()):
             ready.add_metric([name], int(is_ready))
         yield ready
+
+    def _exports(self) -> Iterator[Metric]:
+        exports = self._gateway.exports()
+        for name, text, values in (
+            ("lockgate_export_behind", "Entries of the log that an export has not delivered yet.",
+             [(each.name, float(each.behind)) for each in exports]),
+            ("lockgate_export_lag_seconds", "Age of the oldest entry that an export has not delivered yet.",
+             [(each.name, each.lag) for each in exports]),
+            ("lockgate_export_failing", "1 while an export cannot deliver.",
+             [(each.name, float(bool(each.problem))) for each in exports]),
+        ):
+            gauge = GaugeMetricFamily(name, text, labels=["export"])
+            for export, value in values:
+                gauge.add_metric([export], value)
+            yield gauge
+        for name, text, counts in (
+            ("lockgate_export_entries", "Entries of the log that an export has delivered.",
+             [(each.name, each.sent) for each in exports]),
+            ("lockgate_export_failures", "Batches that an export could not deliver.",
+             [(each.name, each.failures) for each in exports]),
+        ):
+            counter = CounterMetricFamily(name, text, labels=["export"])
+            for export, count in counts:
+                counter.add_metric([export], count)
+            yield counter
 
 
 def _histogram(name: str, text: str, bounds: Sequence[float], values: HistogramView) -> Metric:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
+from lockgate.audit.export.exporter import Progress
 from lockgate.govern.ports import Clock, TokenVerifier
 from lockgate.govern.review import ReviewDesk
 
@@ -33,6 +35,14 @@ class LiveSession:
     statements: int
     rows: int
     is_idle: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The folder of the published log, and its readers: ``off``, ``reviewers`` or ``everyone``."""
+
+    folder: Path
+    readers: str
 
 
 class HistogramView(Protocol):
@@ -108,7 +118,13 @@ class Controlled(Protocol):
 
     def is_audit_writable(self) -> bool: ...
 
+    def published(self) -> Published:
+        """The published log, and who may read it."""
+
     def reviewer_groups(self) -> frozenset[str]:
         """Every group that some rule names as reviewers."""
 
     def ready_connections(self) -> Mapping[str, bool]: ...
+
+    def exports(self) -> Sequence[Progress]:
+        """How everything stands that is given away continuously."""

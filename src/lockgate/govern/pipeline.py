@@ -26,7 +26,7 @@ from lockgate.govern.lookups import LookupBudget
 from lockgate.govern.pending import Pending
 from lockgate.govern.permit import Cleared, Permit, issue_clearance, issue_permit
 from lockgate.govern.ports import Clock, Recorder
-from lockgate.govern.review import Approval, Ask, ReviewDesk
+from lockgate.govern.review import Approval, Ask, ReviewDesk, bound_hash
 from lockgate.model import (
     AuditMode,
     Decision,
@@ -404,10 +404,24 @@ class Governor:
     def _intent(self, grant: Grant) -> Intent:
         operation, decision, planned = grant.operation, grant.decision, grant.planned
         verbs = operation.verbs
+        if grant.ticket is not None:
+            return self._bound_intent(grant, grant.ticket)
         return Intent(
             self.session, operation.kind, tuple(sorted(verbs)) if len(verbs) > 1 else tuple(verbs),
             decision.effect.value, decision.rules, decision.policy_hash, operation.objects, operation.text,
-            operation.parameters, planned.forward, planned.digest, grant.ticket, None,
+            operation.parameters, planned.forward, planned.digest,
+        )
+
+    def _bound_intent(self, grant: Grant, ticket: str) -> Intent:
+        """The intent of a request that goes on by a ticket says what it binds to itself, computed from what is
+        forwarded now and not taken from the ticket: an exchange in between is seen in the log.
+        """
+        operation, decision, planned = grant.operation, grant.decision, grant.planned
+        return Intent(
+            self.session, operation.kind, tuple(sorted(operation.verbs)), decision.effect.value, decision.rules,
+            decision.policy_hash, operation.objects, operation.text, operation.parameters, planned.forward,
+            planned.digest, ticket, None, bound_hash(self.identity, self.connection, decision.policy_hash, operation),
+            operation.reading, operation.context,
         )
 
     def _abandon(self, grants: Sequence[Grant], code: str) -> None:

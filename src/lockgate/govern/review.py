@@ -21,6 +21,7 @@ import json
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from lockgate.errors import AuditError, LockgateError
 from lockgate.govern.pending import Pending
@@ -65,6 +66,22 @@ class Ask:
     context: tuple[str, ...] = ()
 
 
+class Bound(Protocol):
+    """What of a request an approval is bound to: an `Ask` has it, and so has the `Operation` that goes on."""
+
+    @property
+    def text(self) -> str: ...
+
+    @property
+    def parameters(self) -> tuple[str | None, ...]: ...
+
+    @property
+    def reading(self) -> str: ...
+
+    @property
+    def context(self) -> tuple[str, ...]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Approval:
     """A person said yes, and the ticket has been used up for the request that gets this."""
@@ -94,9 +111,15 @@ class _Open:
 
 def binding(ask: Ask) -> str:
     """The hex SHA-256 of what an approval is good for."""
-    identity = ask.identity
-    bound = [_BINDING, identity.issuer, identity.subject, ask.connection, ask.policy_hash, ask.text,
-             list(ask.parameters), ask.reading, list(ask.context)]
+    return bound_hash(ask.identity, ask.connection, ask.policy_hash, ask)
+
+
+def bound_hash(identity: Identity, connection: str, policy_hash: str, operation: Bound) -> str:
+    """As `binding`, of a request that goes on: who, where, under which policy, the statement and its
+    parameters, how it is read, and what the session did before that matters.
+    """
+    bound = [_BINDING, identity.issuer, identity.subject, connection, policy_hash, operation.text,
+             list(operation.parameters), operation.reading, list(operation.context)]
     return hashlib.sha256(_canonical(bound)).hexdigest()
 
 

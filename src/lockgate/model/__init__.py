@@ -1,5 +1,6 @@
 """The words: frozen values that every layer shares. No behaviour, no I/O, imports only `errors`."""
 
+from lockgate.model.activity import Activity, Exported
 from lockgate.model.decision import Decision, Effect, Refusal, RefusalCode
 from lockgate.model.identity import Identity
 from lockgate.model.operation import Operation
@@ -25,8 +26,8 @@ from lockgate.model.review import Review, ReviewState
 from lockgate.model.secret import Secret
 
 __all__ = [
-    "UNLIMITED", "AuditMode", "ColumnMask", "CustomDetector", "Decision", "DetectMask", "Effect", "Erasure", "Event",
-    "Identity", "Intent", "KeyScope", "MaskMethod", "Operation", "Outcome", "OutcomeStatus", "Predicates", "Refusal", "RefusalCode",
-    "RequestAction", "RequestCheck", "Review", "ReviewMode", "ReviewState", "ReviewTerms", "RowLimits", "Rule", "Secret",
-    "SessionStart", "Who",
+    "UNLIMITED", "Activity", "AuditMode", "ColumnMask", "CustomDetector", "Decision", "DetectMask", "Effect", "Erasure",
+    "Event", "Exported", "Identity", "Intent", "KeyScope", "MaskMethod", "Operation", "Outcome", "OutcomeStatus",
+    "Predicates", "Refusal", "RefusalCode", "RequestAction", "RequestCheck", "Review", "ReviewMode", "ReviewState",
+    "ReviewTerms", "RowLimits", "Rule", "Secret", "SessionStart", "Who",
 ]

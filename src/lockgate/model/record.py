@@ -57,6 +57,9 @@ class Intent:
     mask_plan: str = ""                 # hex SHA-256 of the mask plan, empty when none
     ticket: str | None = None
     refusal: str | None = None
+    binding: str | None = None          # of a request that goes on by a ticket: what this very request binds to
+    reading: str = ""                   # payload, with a binding: the two other things that it covers
+    context: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from lockgate.config.settings import Connection, Limits
 from lockgate.govern.masking.keys import MaskKeys
-from lockgate.model import Refusal, Rule
+from lockgate.model import Exported, Refusal, Rule
 from lockgate.wire.leaktest import LeakSuite
 from lockgate.wire.steps import Steps
 
@@ -135,3 +135,5 @@ class ProtocolSpec:
     """(catalogue) → the name of everything that a label can name, in order; None where there is no such thing."""
     leaktest: LeakSuite | None = None
     """What `lockgate leaktest` fires at a gateway for this protocol; None where there is no such test."""
+    exported: Exported = field(default_factory=Exported)
+    """How its requests are told to a SIEM or a tracing system."""

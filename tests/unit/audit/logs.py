@@ -8,10 +8,12 @@ from pathlib import Path
 from queue import SimpleQueue
 
 import apsw
+import orjson
 
 from lockgate.audit.log import AuditLog
 from lockgate.errors import AuditError
-from lockgate.model import Event, Intent, Outcome, OutcomeStatus, SessionStart
+from lockgate.govern.review import bound_hash
+from lockgate.model import Event, Identity, Intent, Operation, Outcome, OutcomeStatus, SessionStart
 
 ORIGIN = "lockgate.test/log"
 
@@ -73,14 +75,25 @@ def intent(session: str, text: str = "SELECT 1", **fields: object) -> Intent:
     return Intent(**{**values, **fields})  # type: ignore[arg-type]
 
 
-def review_events(ticket: str, requester: str, reviewer: str, session: str | None = None) -> list[Event]:
+def binding(subject: str, text: str, parameters: tuple[str | None, ...] = ("7", None)) -> str:
+    """What a statement of `intent` binds to in a session of `start`."""
+    who = Identity("https://issuer.test", subject, "", frozenset(), 0.0, "")
+    statement = Operation("", "query", frozenset(), text, None, parameters=parameters)
+    return bound_hash(who, "crm", "cd" * 32, statement)
+
+
+def review_events(
+    ticket: str, requester: str, reviewer: str, session: str | None = None, text: str = "DELETE FROM customers"
+) -> list[Event]:
     """What the review desk records for a ticket that was approved."""
-    people = f'{{"requester":["https://issuer.test","{requester}"],"reviewer":[%s]}}'
-    fields: dict[str, object] = {"ticket": ticket, "binding": "ef" * 32, "connection": "crm"}
+    def people(reviewed: list[str | None]) -> bytes:
+        return orjson.dumps({"requester": ["https://issuer.test", requester], "reviewer": reviewed, "text": text,
+                             "parameters": ["7", None], "session": session, "comment": None})
+
+    fields: dict[str, object] = {"ticket": ticket, "binding": binding(requester, text), "connection": "crm"}
     return [
-        Event("review_request", fields, session, (people % "null,null").encode()),
-        Event("review", {**fields, "verdict": "approved"}, None,
-              (people % f'"https://issuer.test","{reviewer}"').encode()),
+        Event("review_request", fields, session, people([None, None])),
+        Event("review", {**fields, "verdict": "approved"}, None, people(["https://issuer.test", reviewer])),
     ]
 
 
@@ -98,7 +111,8 @@ def sample(folder: Path) -> None:
     driven.intent("b" * 16, "DROP TABLE customers", decision="deny", refusal="denied", verbs=("drop",))
     for event in review_events("T1", "alice", "carol", "a" * 16):
         log.event(event)
-    driven.run("a" * 16, "DELETE FROM customers", decision="review", ticket="T1", verbs=("delete",))
+    driven.run("a" * 16, "DELETE FROM customers", decision="review", ticket="T1", verbs=("delete",),
+               binding=binding("alice", "DELETE FROM customers"))
     log.heartbeat()
     driven.run("b" * 16, "SELECT 'bob'")
     log.end_session("a" * 16, "closed")

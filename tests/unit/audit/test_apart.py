@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from lockgate.audit.apart.link import Link
+from lockgate.audit.evidence.report import Verdict
 from lockgate.audit.failures import Locked, Poisoned
 from lockgate.audit.log import AuditLog
-from lockgate.audit.report import Verdict
 from lockgate.audit.verify import verify_log
 from lockgate.errors import AuditError
 from lockgate.model import Event, Outcome, OutcomeStatus
-from tests.unit.audit.logs import Driven, edit, intent, review_events
+from tests.unit.audit.logs import Driven, binding, edit, intent, review_events
 from tests.unit.audit.test_log import records
 
 
@@ -53,7 +53,7 @@ def work(driven: Driven) -> None:
     driven.intent("b" * 16, "DROP TABLE customers", decision="deny", refusal="denied", verbs=("drop",))
     for event in review_events("T1", "alice", "carol", "a" * 16):
         driven.log.event(event)
-    driven.run("a" * 16, "DELETE FROM customers", decision="review", ticket="T1", verbs=("delete",))
+    driven.run("a" * 16, "DELETE FROM customers", decision="review", ticket="T1", binding=binding("alice", "DELETE FROM customers"), verbs=("delete",))
     driven.log.heartbeat({"refusals": 1})
     driven.run("b" * 16, "SELECT '\ud800\0\x1b[2J'", objects=("\udfff" * 300,))
     driven.log.event(Event("cancel", {"\ud800": float("nan"), "b": {1: {2, 3}}, "c": 2**70}, "b" * 16, b"\xff"))

@@ -91,7 +91,7 @@ def test_erased_payloads_are_said_to_be_so(state: Path) -> None:
     edit(state / "audit", "DELETE FROM payload_keys")
     result = RUN.invoke(session.app, ["replay", "aaaa", "--state", str(state)])
     assert result.exit_code == 0
-    assert "(statement erased or missing)" in result.output
+    assert "(statement MISSING)" in result.output
     assert RUN.invoke(session.app, ["list", "--state", str(state)]).exit_code == 0
 
 

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import apsw
@@ -16,10 +16,10 @@ import pytest
 
 from lockgate.audit.checkpoint import Checkpoint
 from lockgate.audit.entry import parse
+from lockgate.audit.evidence.report import Verdict
 from lockgate.audit.failures import Locked, Overload, Poisoned, Tampered, UnknownSession
 from lockgate.audit.keys import load_or_create
 from lockgate.audit.log import AuditLog
-from lockgate.audit.report import Verdict
 from lockgate.audit.verify import verify_log
 from lockgate.errors import AuditError
 from lockgate.govern.ports import Recorder
@@ -29,45 +29,6 @@ from tests.unit.audit.logs import ORIGIN, Driven, Ticking, copied, edit, intent,
 
 def records(folder: Path) -> list[dict[str, object]]:
     return [parse(leaf) for leaf in stored(folder)]
-
-
-class Faults(apsw.VFS):
-    """A file system that, once told to, fails writes (a full disk) or syncs (a broken one)."""
-
-    def __init__(self) -> None:
-        self.fail: str | None = None
-        self.syncs = 0
-        self.name = f"faults-{id(self)}"
-        super().__init__(self.name, "")
-
-    def xOpen(  # noqa: N802 - SQLite's name
-        self, name: str | apsw.URIFilename | None, flags: list[int]
-    ) -> FaultyFile:
-        return FaultyFile(self, name, flags)
-
-
-class FaultyFile(apsw.VFSFile):
-    def __init__(self, vfs: Faults, name: str | apsw.URIFilename | None, flags: list[int]) -> None:
-        self.vfs = vfs
-        super().__init__("", name, flags)
-
-    def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802 - SQLite's name
-        if self.vfs.fail == "write":
-            raise apsw.FullError("disk full")
-        super().xWrite(data, offset)
-
-    def xSync(self, flags: int) -> None:  # noqa: N802 - SQLite's name
-        self.vfs.syncs += 1
-        if self.vfs.fail == "sync":
-            raise apsw.IOError("fsync failed")
-        super().xSync(flags)
-
-
-@pytest.fixture
-def faults() -> Iterator[Faults]:
-    vfs = Faults()
-    yield vfs
-    vfs.unregister()
 
 
 def test_a_whole_log_verifies(tmp_path: Path) -> None:
@@ -194,38 +155,6 @@ def test_a_queue_that_fills_up_is_congested_before_it_refuses(tmp_path: Path) ->
         driven.log._thread.join(0.01)
     assert not driven.log.is_congested
     driven.log.close()
-
-
-@pytest.mark.parametrize("fault", ["write", "sync"])
-def test_a_failed_write_poisons_until_restart(tmp_path: Path, faults: Faults, fault: str) -> None:
-    """Disk full or a failed fsync: all waiters hear of it, nothing is accepted, a restart recovers."""
-    driven = Driven(tmp_path, vfs=faults.name)
-    driven.begin("s")
-    kept = driven.intent("s")
-    faults.fail = fault
-    error = driven.wait(lambda done: driven.log.intent(intent("s", "SELECT lost"), done))
-    assert isinstance(error, Poisoned)
-    assert not driven.log.is_writable
-    faults.fail = None
-    syncs = faults.syncs
-    for call in (
-        lambda: driven.log.intent(intent("s"), None),
-        lambda: driven.log.outcome(Outcome("s", kept, OutcomeStatus.OK)),
-        lambda: driven.log.begin_session(start("t"), lambda _: None),
-        lambda: driven.log.event(Event("cancel", {})),
-        lambda: driven.log.end_session("s", "closed"),
-        driven.log.heartbeat,
-    ):
-        with pytest.raises(Poisoned):
-            call()
-    assert faults.syncs == syncs, "a failed write is never tried again"
-    driven.log.close()
-    again = Driven(tmp_path)
-    again.begin("u")
-    again.log.close()
-    found = records(tmp_path)
-    assert any(r.get("sid") == "s" and r.get("record") == kept and r.get("reason") == "crash" for r in found)
-    assert verify_log(tmp_path).verdict is Verdict.VERIFIED
 
 
 def test_a_disk_that_fills_up_loses_no_acknowledged_record(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from lockgate.audit.checkpoint import Checkpoint, Signer
 from lockgate.audit.entry import canonical, parse
+from lockgate.audit.evidence.report import Report, Verdict
 from lockgate.audit.keys import load_or_create
-from lockgate.audit.report import Report, Verdict
 from lockgate.audit.tree import Frontier, leaf_hash
 from lockgate.audit.verify import verify_log
 from tests.unit.audit.logs import ORIGIN, Driven, copied, edit, sample, stored

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from lockgate.audit.export.exporter import Progress
 from lockgate.control.api import BODY_LIMIT, create_api
-from lockgate.control.ports import LiveSession, Readiness
+from lockgate.control.ports import LiveSession, Published, Readiness
 from lockgate.errors import IdentityError
 from lockgate.govern.review import ReviewDesk
 from lockgate.model import Identity, ReviewTerms, Rule
@@ -44,6 +46,7 @@ class FakeGateway:
         self.clock: FakeClock = made.clock
         self.verifier = Tokens()
         self.ready = Readiness(True, {"audit": "ok"})
+        self.log = Published(Path("nowhere"), "off")
 
     def readiness(self) -> Readiness:
         return self.ready
@@ -57,11 +60,17 @@ class FakeGateway:
     def is_audit_writable(self) -> bool:
         return True
 
+    def published(self) -> Published:
+        return self.log
+
     def reviewer_groups(self) -> frozenset[str]:
         return frozenset({"dba", "security"})
 
     def ready_connections(self) -> Mapping[str, bool]:
         return {"crm": True}
+
+    def exports(self) -> list[Progress]:
+        return [Progress("siem", 40, 2, 1.5, 3, "the target is busy or broken (503)")]
 
 
 @pytest.fixture
@@ -115,6 +124,9 @@ async def test_metrics_are_what_prometheus_reads(api: httpx.AsyncClient, gateway
     assert samples["lockgate_statements_total", (("decision", "allow"), ("verb", "select"))] == 3
     assert samples["lockgate_masked_values_total", (("kind", "column"),)] == 5
     assert samples["lockgate_audit_queue", ()] == 7
+    siem = (("export", "siem"),)
+    assert [samples[f"lockgate_export_{name}", siem] for name in (
+        "behind", "lag_seconds", "failing", "entries_total", "failures_total")] == [2, 1.5, 1, 40, 3]
     assert samples["lockgate_request_seconds_bucket", (("le", "0.0025"),)] == 1
     assert samples["lockgate_request_seconds_bucket", (("le", "+Inf"),)] == 2
     assert samples["lockgate_request_seconds_count", ()] == 2

@@ -1,6 +1,6 @@
 """What the verifier consists of, wherever it runs: standard library only, Python 3.8 or newer.
 
-The gateway imports these modules; `package.standalone` writes them one after the other into the
+The gateway imports these modules; `packaging.standalone` writes them one after the other into the
 `verify.py` of an evidence package. So there is one implementation of every check. That it can be
 read by an auditor and run on an old Python, these rules hold here (and a test holds them):
 
@@ -8,6 +8,6 @@ read by an auditor and run on an old Python, these rules hold here (and a test h
 - nothing that Python 3.8 does not have: no `match`, no ``dataclass(slots=True)``, no `int.bit_count`;
 - a name at the top of a module is used in no other module, for all of them end up in one file.
 
-Where lockgate has something faster than plain Python (orjson, cryptography), `audit.plugged` puts it
-in place of the function of the same contract.
+Where lockgate has something faster than plain Python (orjson, cryptography), it is put in place of the
+function of the same contract (`leaf.use_json`, `ed25519.use_ed25519`). Verdicts do not depend on it.
 """

@@ -101,10 +101,20 @@ class Destroyed:
 
 
 class HoldBook:
-    """The holds that stand, as the log's `legal_hold` leaves say it. Leaves are taken in order."""
+    """The holds that stand, as the log's `legal_hold` leaves say it. Leaves are taken in order.
 
-    def __init__(self) -> None:
+    Where not the `is_whole` log is seen, a hold may be lifted that was set before.
+    """
+
+    def __init__(self, is_whole: bool = True) -> None:
+        self._is_whole = is_whole
         self.standing: dict[str, Mapping[str, Any]] = {}
+
+    def copy(self) -> HoldBook:
+        """The holds that stand now, apart from what comes."""
+        other = HoldBook(self._is_whole)
+        other.standing = dict(self.standing)
+        return other
 
     def take(self, record: Mapping[str, Any]) -> str | None:
         """One `legal_hold`; returns what is wrong with it, or None."""
@@ -113,9 +123,9 @@ class HoldBook:
             return "a legal hold without a name"
         name, action, scope = data["hold"], data.get("action"), data.get("scope")
         if action == "lift":
-            if name not in self.standing:
+            if name not in self.standing and self._is_whole:
                 return f"the hold {name!r} is lifted and was not set"
-            del self.standing[name]
+            self.standing.pop(name, None)
             return None
         if action != "set" or not isinstance(scope, dict) or not _is_scope(scope):
             return f"the hold {name!r} has no valid action or scope"

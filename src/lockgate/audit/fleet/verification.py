@@ -12,11 +12,11 @@ from typing import Final
 
 from lockgate.audit.checkpoint import Checkpoint, Verifier
 from lockgate.audit.entry import parse
+from lockgate.audit.evidence.report import Finding, Report, Verdict
 from lockgate.audit.failures import MalformedEntry
 from lockgate.audit.fleet.witness import RECORD
 from lockgate.audit.keys import CHECKPOINT_FILE, VERIFIER_FILE, read_verifier
 from lockgate.audit.opening import published
-from lockgate.audit.report import Finding, Report, Verdict
 from lockgate.audit.snapshot_verification import Expected, verify_snapshot
 from lockgate.audit.storage.database.connection import Connection
 from lockgate.audit.storage.database.place import FLEET, Pointer, shard_folder, shard_origin
@@ -54,7 +54,7 @@ def _verifier(pointer: Pointer, path: Path) -> Verifier:
 
 
 def _failed(folder: Path, origin: str, finding: Finding) -> Report:
-    return Report(folder, origin=origin, findings=[finding])
+    return Report(str(folder), origin=origin, findings=[finding])
 
 
 class _Fleet:
@@ -83,7 +83,7 @@ class _Fleet:
         there = {shard_origin(self.pointer.origin, shard) for shard in shards}
         for origin in sorted(set(self.expected) - there):
             fleet.findings.append(Finding(_CHECK, Verdict.TAMPERED, f"{origin} is gone", self.first[origin]))
-        fleet.covered[_CHECK] = (f"{sum(map(len, self.expected.values()))} checkpoints of {len(self.expected)} shards, "
+        fleet.cover(_CHECK, f"{sum(map(len, self.expected.values()))} checkpoints of {len(self.expected)} shards, "
                                  "each a prefix of what the shard holds")
         return reports if only not in (None, FLEET) else [*reports, fleet]
 

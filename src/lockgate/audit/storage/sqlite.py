@@ -10,6 +10,7 @@ epoch: a second writer, or a file exchanged underneath, fails the commit instead
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any, Final, Self
 
 import apsw
 
+from lockgate.audit import durable
 from lockgate.audit.failures import Poisoned
 from lockgate.audit.storage.checkpointer import Checkpointer
 from lockgate.audit.storage.contract import Batch, Head, Source, the_one_session
@@ -76,6 +78,9 @@ class SqliteStore:
                 connection.execute(f"PRAGMA {pragma}").fetchall()
             if not connection.execute("SELECT count(*) FROM sqlite_schema").get:
                 _create(connection, origin, fresh_key)
+            # The switch to a write-ahead log used a rollback journal. SQLite deletes it without syncing the
+            # folder; a journal that came back after a loss of power would roll back all that was committed.
+            durable.sync_folder(path.parent)
             meta = dict(connection.execute("SELECT name, value FROM meta"))
         except (apsw.Error, OSError, UnicodeDecodeError) as error:
             raise AuditError(f"{path}: cannot open the audit log: {error}") from None
@@ -87,18 +92,39 @@ class SqliteStore:
 
     def head(self) -> Head:
         """The head as stored."""
-        return read_head(self.connection)
+        try:
+            return read_head(self.connection)
+        except apsw.Error as error:
+            raise _damaged(error) from None
 
     def commit(self, batch: Batch, old: Head, new: Head) -> None:
         """Add the batch durably, or raise `AuditError`; what is stored then is unknown."""
         try:
             self._commit(batch, old, new)
         except (apsw.Error, OSError) as error:
+            self._let_go()
             raise AuditError(f"the audit log cannot be written: {error}") from None
+        except Poisoned:
+            self._let_go()
+            raise
+
+    def _let_go(self) -> None:
+        """End a failed transaction. It writes nothing, but a stale writer must not keep the lock of the one that
+        has taken its place.
+        """
+        with contextlib.suppress(apsw.Error):
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
 
     def _commit(self, batch: Batch, old: Head, new: Head) -> None:
         cursor = self.connection.cursor()
         cursor.execute("BEGIN IMMEDIATE")
+        cursor.execute(
+            "UPDATE head SET size = ?, epoch = ?, frontier = ?, note = ? WHERE size = ? AND epoch = ?",
+            (new.size, new.epoch, new.frontier, new.note, old.size, old.epoch),
+        )
+        if self.connection.changes() != 1:
+            raise Poisoned("another process wrote to this log")
         _insert(cursor, "entries", 3, batch.entries)
         _insert(cursor, "payloads", 2, batch.payloads)
         _insert(cursor, "payload_keys", 2, batch.keys)
@@ -108,27 +134,28 @@ class SqliteStore:
         for first, last in batch.destroyed:
             cursor.execute("DELETE FROM payload_keys WHERE idx BETWEEN ? AND ?", (first, last))
             cursor.execute("DELETE FROM payloads WHERE idx BETWEEN ? AND ?", (first, last))
-        if new.size - self._kept >= _HISTORY:
-            cursor.execute("INSERT INTO checkpoints VALUES (?, ?)", (new.size, new.note))
-            self._kept = new.size
-        cursor.execute(
-            "UPDATE head SET size = ?, epoch = ?, frontier = ?, note = ? WHERE size = ? AND epoch = ?",
-            (new.size, new.epoch, new.frontier, new.note, old.size, old.epoch),
-        )
-        if self.connection.changes() != 1:
-            raise Poisoned("another process wrote to this log")
+        signed = new.signed
+        if signed - self._kept >= _HISTORY or (batch.is_kept and signed > self._kept):
+            cursor.execute("INSERT INTO checkpoints VALUES (?, ?)", (signed, new.note))
+            self._kept = signed
         cursor.execute("COMMIT")
 
     def leaves(self) -> Iterator[tuple[Any, Any, Any]]:
         """Every stored row (index, hash, leaf) in order."""
-        return read_leaves(self.connection)
+        try:
+            yield from read_leaves(self.connection)
+        except (apsw.Error, ValueError) as error:
+            raise _damaged(error) from None
 
     def terms(self) -> None:
         """A writer in another process needs nothing but the folder to open the same file."""
 
     def resume_history(self) -> None:
         """Continue the spacing of kept checkpoints where the file left off."""
-        self._kept = self.connection.execute("SELECT coalesce(max(size), 0) FROM checkpoints").get
+        try:
+            self._kept = self.connection.execute("SELECT coalesce(max(size), 0) FROM checkpoints").get
+        except apsw.Error as error:
+            raise _damaged(error) from None
 
     def checkpoint_apart(self, vfs: str | None = None) -> None:
         """From here on the write-ahead log is copied into the file by a thread of its own."""
@@ -273,20 +300,23 @@ class SqliteSource:
 
     def note(self, size: int) -> str | None:
         """The checkpoint that is kept of exactly this size, or None."""
-        for (note,) in self._rows("SELECT note FROM checkpoints WHERE size = ?1 UNION ALL"
-                                  " SELECT note FROM head WHERE size = ?1", size):
+        for (note,) in self._rows("SELECT note FROM checkpoints WHERE size = ?", size):
             return str(note)
-        return None
+        head = self.head()
+        return head.note if head.note and head.signed == size else None
 
     def notes(self) -> Iterator[tuple[int, str]]:
         """Every checkpoint that is kept, by size."""
         yield from self._rows("SELECT size, note FROM checkpoints ORDER BY size")
 
-    def rows(self) -> Iterator[tuple[int, bytes, bytes, bytes | None, bytes | None]]:
-        """Every entry with its payload, in order."""
+    def rows(
+        self, first: int = 0, last: int | None = None,
+    ) -> Iterator[tuple[int, bytes, bytes, bytes | None, bytes | None]]:
+        """Entries with their payloads, in order."""
         yield from self._rows(
             "SELECT e.idx, e.hash, e.leaf, k.secret, p.sealed FROM entries e LEFT JOIN payload_keys k ON k.idx = e.idx"
-            " LEFT JOIN payloads p ON p.idx = e.idx ORDER BY e.idx")
+            " LEFT JOIN payloads p ON p.idx = e.idx WHERE e.idx BETWEEN ? AND ? ORDER BY e.idx",
+            first, _LAST if last is None else last)
 
     def counts(self) -> tuple[int, int, int]:
         """How many payload keys, payloads and sessions are stored."""

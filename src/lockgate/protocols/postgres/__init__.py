@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lockgate.analysis.sql import FACTS, QUALIFIED, VERBS, column_names
+from lockgate.model import Activity, Exported
 from lockgate.protocols.postgres.enforcement import enforce
 from lockgate.protocols.postgres.leaktest import SUITE
 from lockgate.protocols.postgres.login import login
@@ -23,6 +24,7 @@ SPEC = ProtocolSpec(
     qualified=QUALIFIED,
     columns=column_names,
     leaktest=SUITE,
+    exported=Exported(Activity.DATASTORE, "postgresql"),
 )
 
 __all__ = ["SPEC"]

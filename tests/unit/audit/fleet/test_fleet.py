@@ -10,13 +10,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from lockgate.audit.report import Verdict
 
 from lockgate.audit.failures import Locked, Poisoned, Tampered
 from lockgate.audit.fleet.membership import Membership
 from lockgate.audit.fleet.witness import FleetLog
 from lockgate.audit.keys import load_or_create
 from lockgate.audit.log import AuditLog
-from lockgate.audit.report import Verdict
 from lockgate.audit.storage.database.place import FLEET, Place
 from lockgate.errors import AuditError
 from tests.unit.audit.fleet.nodes import ORIGIN, execute, findings, join, node, opened, records, verified

@@ -65,20 +65,23 @@ class DatabaseSource:
 
     def note(self, size: int) -> str | None:
         """The checkpoint that is kept of exactly this size, or None."""
-        for (note,) in self._rows("SELECT note FROM checkpoints WHERE shard = $1 AND size = $2 UNION ALL"
-                                  " SELECT note FROM head WHERE shard = $1 AND size = $2", size):
+        for (note,) in self._rows("SELECT note FROM checkpoints WHERE shard = $1 AND size = $2", size):
             return str(note)
-        return None
+        head = self.head()
+        return head.note if head.note and head.signed == size else None
 
     def notes(self) -> Iterator[tuple[int, str]]:
         """Every checkpoint that is kept, by size."""
         yield from self._rows("SELECT size, note FROM checkpoints WHERE shard = $1 ORDER BY size")
 
-    def rows(self) -> Iterator[tuple[int, bytes, bytes, bytes | None, bytes | None]]:
-        """Every entry with its payload, in order."""
+    def rows(
+        self, first: int = 0, last: int | None = None,
+    ) -> Iterator[tuple[int, bytes, bytes, bytes | None, bytes | None]]:
+        """Entries with their payloads, in order."""
         yield from self._rows(
             "SELECT e.idx, e.hash, e.leaf, k.secret, p.sealed FROM entries e LEFT JOIN payload_keys k USING (shard, idx)"
-            " LEFT JOIN payloads p USING (shard, idx) WHERE e.shard = $1 ORDER BY e.idx", chunk=_SEALED)
+            " LEFT JOIN payloads p USING (shard, idx) WHERE e.shard = $1 AND e.idx BETWEEN $2 AND $3 ORDER BY e.idx",
+            first, _LAST if last is None else last, chunk=_SEALED)
 
     def counts(self) -> tuple[int, int, int]:
         """How many payload keys, payloads and sessions are stored."""

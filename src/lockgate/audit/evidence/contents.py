@@ -1,0 +1,325 @@
+"""What the records of a package say, taken in the order of the log: grammar, sessions, payloads, erasures.
+
+Fed leaf by leaf with what is disclosed of each, so memory is bounded by what is open at one time, and by
+the number of times that disclosed, withheld and undisclosed payloads take turns. What needs other
+entries again (was an erased one on hold, was a payload that was erased disclosed) is asked in a second
+look over the leaves, which is only taken where the log tells of an erasure.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+from lockgate.audit.evidence.erasures import Destroyed, HoldBook, erased_ranges
+from lockgate.audit.evidence.failures import EvidenceError
+from lockgate.audit.evidence.leaf import load_json, parse_leaf
+from lockgate.audit.evidence.ledger import LogLedger, is_refused
+from lockgate.audit.evidence.report import Report, Verdict
+
+COMMITMENT_DOMAIN = b"lockgate/commit/v1\0"
+_BINDING_VERSION = "lockgate/review-binding/v2"
+_NAMED_MISSING = 100    # missing payloads that are named one by one
+
+
+class Disclosed(NamedTuple):
+    """A payload as a package discloses it."""
+
+    salt: bytes
+    payload: bytes
+
+
+class PlacedLeaf(NamedTuple):
+    """A leaf at its place. `is_extra` where it stands outside the package's range."""
+
+    at: int
+    leaf: bytes
+    digest: bytes
+    is_extra: bool
+
+
+def payload_commitment(salt: bytes, payload: bytes) -> str:
+    r"""Hex of ``SHA-256("lockgate/commit/v1\0" ‖ salt ‖ u64be(len) ‖ payload)``."""
+    return sha256(COMMITMENT_DOMAIN + salt + len(payload).to_bytes(8, "big") + payload).hexdigest()
+
+
+def request_binding(who: tuple[str, str], connection: str, policy: str, payload: Mapping[str, Any]) -> str:
+    """What a request binds to, from what its payload and its session's disclose: issuer and subject, connection,
+    policy, statement, parameters, how it is read, and what the session did before that matters.
+    """
+    bound = [_BINDING_VERSION, who[0], who[1], connection, policy, payload.get("text"), payload.get("parameters"),
+             payload.get("reading"), payload.get("context")]
+    return sha256(json.dumps(bound, separators=(",", ":"), ensure_ascii=True).encode("ascii")).hexdigest()
+
+
+class Runs:
+    """Indices in ascending order as ranges. A range goes on until `cut`, whatever indices lie between."""
+
+    def __init__(self) -> None:
+        self.ranges: list[list[int]] = []
+        self._is_open = False
+
+    def add(self, index: int) -> None:
+        """The next index."""
+        if self._is_open:
+            self.ranges[-1][1] = index
+        else:
+            self.ranges.append([index, index])
+            self._is_open = True
+
+    def cut(self) -> None:
+        """What comes next is a range of its own."""
+        self._is_open = False
+
+    def holds(self, index: int) -> bool:
+        """Whether an index lies in a range."""
+        at = bisect_right(self.ranges, [index, 1 << 62]) - 1
+        return at >= 0 and self.ranges[at][0] <= index <= self.ranges[at][1]
+
+
+class _HeldErasure(NamedTuple):
+    """An erasure and the holds that stood when it was recorded."""
+
+    at: int
+    ranges: list[tuple[int, int]]
+    holds: HoldBook
+
+
+class Contents:
+    """One pass over the records. `withheld` are the manifest's ranges; `first` is the range's first index."""
+
+    def __init__(self, report: Report, first: int, withheld: Runs) -> None:
+        self.report = report
+        self.ledger: LogLedger | None = LogLedger(first)
+        self.times: tuple[int, int] = (0, 0)
+        """Times of the range's first and last record, Unix milliseconds."""
+        self.newest_time = 0
+        self.begun: dict[str, tuple[int, str]] = {}
+        """Sessions that are open: where they began and whose they are (a principal)."""
+        self.found_withheld, self._opened, self._pending = Runs(), Runs(), Runs()
+        self._withheld = withheld
+        self._destroyed = Destroyed()
+        self._erasures: list[_HeldErasure] = []
+        self._holds = HoldBook(is_whole=first == 0)
+        self._people: dict[str, tuple[tuple[str, str], str]] = {}
+        self._shown: dict[str, str] = {}
+        self._bound = 0
+        self._blamed: set[int] = set()
+
+    # ------------------------------------------------------------ one record
+
+    def take(self, placed: PlacedLeaf, disclosed: Disclosed | None) -> dict[str, Any] | None:
+        """One leaf and what is disclosed of it. Returns the record, or None where the leaf is none."""
+        index = placed.at
+        try:
+            record = parse_leaf(placed.leaf)
+        except EvidenceError as error:
+            self.report.find(error.check, Verdict.TAMPERED, error.message, index)
+            self.ledger = None
+            return None
+        if self.ledger is not None:
+            self._grammar(self.ledger, placed, record)
+        time = record["time"]
+        if not placed.is_extra:
+            self.times = (self.times[0] or time, time)
+        self.newest_time = max(self.newest_time, time)
+        kind = record["type"]
+        if kind in ("erasure", "legal_hold"):
+            self._disposal(index, kind, record)
+        self._payload(index, record, disclosed)
+        if kind == "session_end":
+            self._people.pop(record["sid"], None)
+        return record
+
+    def _grammar(self, ledger: LogLedger, placed: PlacedLeaf, record: dict[str, Any]) -> None:
+        try:
+            if placed.is_extra:
+                ledger.take_extra(placed.at, record)
+            else:
+                ledger.take(placed.at, record, placed.digest)
+                ledger.ended.clear()
+        except EvidenceError as error:
+            self.report.blame(error)
+            self.ledger = None
+
+    def _disposal(self, index: int, kind: str, record: dict[str, Any]) -> None:
+        if kind == "legal_hold":
+            self._holds.take(record)
+            return
+        ranges = erased_ranges(record)
+        if ranges is not None:      # the grammar has said so where it is None
+            self._destroyed.add(index, ranges)
+            self._erasures.append(_HeldErasure(index, ranges, self._holds.copy()))
+
+    # ------------------------------------------------------------ payloads
+
+    def _payload(self, index: int, record: dict[str, Any], disclosed: Disclosed | None) -> None:
+        said = record.get("payload")
+        if said is None:
+            if disclosed is not None:
+                self.report.find("payloads", Verdict.TAMPERED, "a payload of an entry that has none", index)
+            return
+        if "kept" in said:
+            self.report.unkept += 1
+            if disclosed is not None:
+                self.report.find("payloads", Verdict.TAMPERED, "a payload that was said not to be kept", index)
+            return
+        if disclosed is not None:
+            state = self._opened
+            self._open(index, record, disclosed)
+        elif self._withheld.holds(index):
+            state = self.found_withheld
+            self.report.withheld += 1
+        else:
+            state = self._pending
+        for runs in (self._opened, self.found_withheld, self._pending):
+            if runs is not state:
+                runs.cut()
+        state.add(index)
+
+    def _open(self, index: int, record: dict[str, Any], disclosed: Disclosed) -> None:
+        said, payload = record["payload"], disclosed.payload
+        if not hmac.compare_digest(payload_commitment(disclosed.salt, payload), said["commitment"]):
+            self.report.find("payloads", Verdict.TAMPERED, "the payload is not the one that was committed to", index)
+            return
+        if len(payload) != said["size"]:
+            self.report.find("payloads", Verdict.TAMPERED, "the payload has another size than recorded", index)
+            return
+        self.report.payloads += 1
+        try:
+            content = load_json(payload)
+        except ValueError:
+            content = None
+        if not isinstance(content, dict):
+            self.report.find("payloads", Verdict.TAMPERED, "the payload is not a JSON object", index)
+            return
+        self._compare(index, record, content)
+
+    def _compare(self, index: int, record: dict[str, Any], content: dict[str, Any]) -> None:
+        """What a disclosed payload says against what its leaf, its session and its review say."""
+        kind = record["type"]
+        if kind == "session_begin":
+            who = (str(content.get("issuer")), str(content.get("subject")))
+            self._people[record["sid"]] = (who, record["connection"])
+        elif kind == "review_request":
+            self._show(record, content)
+        elif kind == "intent" and "ticket" in record and not is_refused(record):
+            self._bind(index, record, content)
+
+    def _show(self, record: dict[str, Any], content: dict[str, Any]) -> None:
+        """What a reviewer was shown, by the ticket."""
+        data, body = record.get("data"), content.get("body")
+        try:
+            seen = load_json(body.encode()) if isinstance(body, str) else None
+        except ValueError:
+            seen = None
+        if isinstance(seen, dict) and "text" in seen and isinstance(data, dict):
+            self._shown[str(data.get("ticket"))] = _statement(seen)
+
+    def _bind(self, index: int, record: dict[str, Any], content: dict[str, Any]) -> None:
+        ticket = str(record["ticket"])
+        if ticket in self._shown and "text" in content and self._shown[ticket] != _statement(content):
+            self.report.find("binding", Verdict.TAMPERED,
+                             f"the statement is not the one that the reviewer of {ticket} was shown", index)
+        known = self._people.get(record.get("sid", ""))
+        if known is not None and "reading" in content and "whole" not in content:
+            self._bound += 1
+            if request_binding(known[0], known[1], record["policy"], content) != record.get("binding"):
+                self.report.find("binding", Verdict.TAMPERED,
+                                 f"the statement is not the one that ticket {ticket} was given for", index)
+
+    # ------------------------------------------------------------ after the last record
+
+    @property
+    def is_second_look_due(self) -> bool:
+        """Whether `look_again` has something to look for."""
+        return bool(self._erasures or self._pending.ranges)
+
+    def erased_by(self, index: int) -> int | None:
+        """The erasure that names an entry, or None."""
+        return self._destroyed.by(index)
+
+    def look_again(self, leaves: Iterable[PlacedLeaf]) -> None:
+        """All leaves once more: each payload that is not there was erased, or is MISSING; each that was erased is
+        not there, and was not on hold.
+        """
+        held = [erasure for erasure in self._erasures if erasure.holds.standing]
+        owners: dict[str, str] = {}
+        missing = 0
+        for placed in leaves:
+            index = placed.at
+            try:
+                record = parse_leaf(placed.leaf)
+            except EvidenceError:
+                continue        # the grammar has said so
+            if record["type"] == "session_begin":
+                owners[record["sid"]] = record["principal"]
+            by = self._destroyed.by(index)
+            if by is not None:
+                self._forbidden(held, index, record, owners)
+            said = record.get("payload")
+            if said is None or "kept" in said:
+                continue
+            if self._pending.holds(index):
+                if by is not None:
+                    self.report.erased[by] = self.report.erased.get(by, 0) + 1
+                elif missing < _NAMED_MISSING:
+                    missing += 1
+                    self.report.find("payloads", Verdict.INCOMPLETE, "the entry's payload is MISSING", index)
+            elif by is not None:
+                self.report.find("erasure", Verdict.TAMPERED,
+                                 f"the payload was erased by record {by}, and is disclosed or withheld here", index)
+
+    def _forbidden(
+        self, held: list[_HeldErasure], index: int, record: dict[str, Any], owners: dict[str, str]
+    ) -> None:
+        """An erasure of what was on hold."""
+        if "payload" not in record and record["type"] != "rec_mark":
+            return
+        sid = record.get("sid")
+        people = [record[role] for role in ("principal", "requester", "reviewer")
+                  if isinstance(record.get(role), str)]
+        if sid in owners:
+            people.append(owners[sid])
+        for erasure in held:
+            if any(first <= index <= last for first, last in erasure.ranges):
+                name = erasure.holds.holding(index, sid, people)
+                if name is not None and erasure.at not in self._blamed:
+                    self._blamed.add(erasure.at)
+                    self.report.find("hold", Verdict.TAMPERED, f"entry {index}, under the legal hold {name!r}, was "
+                                     f"erased by record {erasure.at}", erasure.at)
+
+    def finish(self) -> None:
+        """What the checks covered."""
+        report = self.report
+        if self.ledger is not None:
+            self._sessions(self.ledger)
+        erased = [f"{count} erased (by record {by})" for by, count in sorted(report.erased.items())]
+        counts = [f"{count} {what}" for count, what in (
+            (report.withheld, "withheld (by this package's manifest)"), (report.unkept, "not kept")) if count]
+        report.cover("payloads", "; ".join([f"{report.payloads} opened, each is what was committed to",
+                                            *erased, *counts]))
+        if self._erasures or self._holds.standing:
+            report.cover("holds", f"{len(self._erasures)} erasures, {len(self._holds.standing)} holds that stand")
+
+    def _sessions(self, ledger: LogLedger) -> None:
+        report = self.report
+        report.sessions, report.open_sessions, report.intents = ledger.sessions, len(ledger.open), ledger.intents
+        for error in ledger.lacking:
+            report.blame(error)
+        parts = f" ({ledger.partial} began before the range)" if ledger.partial else ""
+        bound = f", {self._bound} of them computed again from what was executed" if self._bound else ""
+        report.cover("sessions", f"{ledger.sessions} sessions{parts}, {len(ledger.open)} open at the end, "
+                     f"{ledger.intents} requests: gapless, chained, one outcome each; {ledger.reviewed} by a ticket, "
+                     f"bound and approved by somebody else{bound}")
+        stepped = f"; the clock had gone back at {ledger.stepped}, which say so" if ledger.stepped else ""
+        report.cover("clock", f"{report.entries} records in the order of their time{stepped}")
+
+
+def _statement(content: Mapping[str, Any]) -> str:
+    seen = [content.get("text"), content.get("parameters")]
+    return sha256(json.dumps(seen, ensure_ascii=True).encode("ascii")).hexdigest()

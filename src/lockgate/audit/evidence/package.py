@@ -1,0 +1,475 @@
+"""The verifier of an evidence package: thirteen checks over one archive, by whoever holds a key.
+
+    manifest.json     what the package holds: canonical JSON, every field bound to the rest
+    README.txt        for people
+    verify.py         this program, for an auditor who has no copy of it yet
+    log.vkey          the key that signed the checkpoint (to be pinned from elsewhere)
+    trust.note        what the organisation's root key says (optional)
+    checkpoint        the newest checkpoint; cosignatures may follow the log's
+    cosigned          the newest one that enough witnesses cosigned, cosigned.consistency to `checkpoint`
+    anchors/N.*       .checkpoint of size N, its .tsr of a time-stamping authority, its .consistency
+    frontier          the tree before the first leaf
+    leaves.jsonl      the records from `first` to `last`, none left out, one a line
+    leaves.sha256     their RFC 6962 leaf hashes, 32 bytes each
+    range.consistency from the tree that ends with the last leaf to `checkpoint`
+    extra/N.tlog-proof    single records outside the range, with their proofs
+    sessions/N.tlog-proof the `session_end` at N: a proof of one session for whoever has nothing else
+    payloads.jsonl    what is disclosed: index, salt, payload
+    recordings/SID/STREAM.rec
+
+It reads the archive twice and keeps nothing but what is open, so its memory does not grow with it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
+
+from lockgate.audit.evidence.archive import Member, archive_members
+from lockgate.audit.evidence.contents import Contents, Disclosed, PlacedLeaf, Runs
+from lockgate.audit.evidence.failures import EvidenceError
+from lockgate.audit.evidence.leaf import canonical_object
+from lockgate.audit.evidence.merkle import (
+    HASH_SIZE,
+    Frontier,
+    leaf_hash,
+    verify_consistency,
+    verify_inclusion,
+)
+from lockgate.audit.evidence.notes import SignedTree
+from lockgate.audit.evidence.proofs import TlogProof, parse_hash_lines, parse_tlog_proof
+from lockgate.audit.evidence.report import Report, Verdict
+from lockgate.audit.evidence.scope import ScopeCheck
+from lockgate.audit.evidence.signatures import Pins, Signatories, read_note, read_text, signatories
+from lockgate.audit.evidence.streams import StreamBook
+
+PACKAGE_FORMAT = "lockgate/evidence/v1"
+_MANIFEST = "manifest.json"
+_MANIFEST_LIMIT = 64 << 20      # bytes
+_SMALL = 1 << 20                # bytes of a note, a key or a proof
+_LINE_LIMIT = 600 << 20         # bytes of the longest line that a payload may make
+_CHUNK_SIZE = 1 << 20
+_FIELDS = {"format": str, "origin": str, "size": int, "first": int, "last": int, "scope": dict, "withheld": list,
+           "recordings_withheld": list, "files": list}
+_PLACES = tuple(re.compile(pattern, re.ASCII) for pattern in (
+    r"manifest\.json()", r"README\.txt()", r"verify\.py()", r"log\.vkey()", r"trust\.note()", r"checkpoint()",
+    r"cosigned()", r"cosigned\.consistency()", r"anchors/(0|[1-9]\d{0,15})\.(?:checkpoint|consistency|tsr)",
+    r"frontier()", r"leaves\.jsonl()", r"leaves\.sha256()", r"range\.consistency()",
+    r"extra/(0|[1-9]\d{0,15})\.tlog-proof", r"sessions/(0|[1-9]\d{0,15})\.tlog-proof", r"payloads\.jsonl()",
+    r"recordings/()[!-~]+\.rec",
+))
+_NEEDED = ("README.txt", "verify.py", "log.vkey", "checkpoint", "frontier", "leaves.jsonl", "leaves.sha256",
+           "range.consistency", "payloads.jsonl")
+
+
+def member_place(name: str) -> tuple[int, int, str]:
+    """Where a file stands in a package: packages of one content have one order. Raises ValueError."""
+    for place, pattern in enumerate(_PLACES):
+        found = pattern.fullmatch(name)
+        if found is not None:
+            return place, int(found.group(1) or 0), name
+    raise ValueError("a package has no such file")
+
+
+def verify_package(file: BinaryIO, pins: Pins, name: str = "") -> Report:
+    """Check an evidence package. Does not raise: what is wrong is in the report."""
+    report = Report(name, is_key_pinned=pins.key is not None or pins.root is not None)
+    run = _PackageRun(report, file, pins)
+    try:
+        run.all()
+    except EvidenceError as error:
+        report.blame(error)
+    return report
+
+
+class _PackageRun:
+    """One verification: what the checks share."""
+
+    def __init__(self, report: Report, file: BinaryIO, pins: Pins) -> None:
+        self.report = report
+        self.file = file
+        self.pins = pins
+        self.members: dict[str, Member] = {}
+        self.manifest: dict[str, Any] = {}
+        self.who = Signatories(None, None, None)
+        self.tree = SignedTree("", 0, b"")
+        self.note = ""
+        self.kept: SignedTree | None = None
+        self.ends: list[int] | None = None
+
+    def all(self) -> None:
+        """Every check, in order. One that cannot read its input says so and ends the run."""
+        self.archive()
+        for check in (self.trust, self.checkpoint):
+            check()
+        for later in (self.consistency, self.records, self.session_proofs, self.tail):
+            self.attempt(later)
+
+    def attempt(self, check: Callable[[], None]) -> None:
+        try:
+            check()
+        except EvidenceError as error:
+            self.report.blame(error)
+
+    # ------------------------------------------------------------ 1 manifest
+
+    def archive(self) -> None:
+        """The archive holds what its manifest lists, in the one order, and nothing else."""
+        last = (-1, 0, "")
+        for member in archive_members(self.file):
+            try:
+                place = member_place(member.name)
+            except ValueError:
+                raise EvidenceError("manifest", f"a package has no file {member.name}") from None
+            if place <= last:
+                raise EvidenceError("manifest", f"{member.name} is there twice, or out of its order")
+            self.members[member.name] = member
+            last = place
+        self.manifest = self.read_manifest()
+        for name in _NEEDED:
+            if name not in self.members:
+                raise EvidenceError("manifest", f"{name} is missing", verdict="incomplete")
+        self.listed()
+
+    def read_manifest(self) -> dict[str, Any]:
+        found = canonical_object(self.content(_MANIFEST, _MANIFEST_LIMIT), "the manifest", "manifest")
+        if set(found) != set(_FIELDS) or any(type(found[name]) is not kind for name, kind in _FIELDS.items()):
+            raise EvidenceError("manifest", "the manifest has not the fields of one")
+        if found["format"] != PACKAGE_FORMAT:
+            raise EvidenceError("manifest", "the package is of another format")
+        if not 0 <= found["first"] <= found["last"] < found["size"]:
+            raise EvidenceError("manifest", "the manifest names a range that cannot be")
+        return found
+
+    def listed(self) -> None:
+        """Files against the manifest's list: names, sizes, SHA-256."""
+        files = [{"name": member.name, "sha256": member.sha256, "size": member.size}
+                 for member in self.members.values() if member.name != _MANIFEST]
+        listed = self.manifest["files"]
+        if files == listed:
+            self.report.cover("manifest", f"{len(files)} files, each as listed, nothing beside them")
+            return
+        names, there = [entry.get("name") for entry in listed if isinstance(entry, dict)], list(self.members)[1:]
+        for name in names:
+            if name not in self.members:
+                self.report.find("manifest", Verdict.INCOMPLETE, f"{str(name)[:80]} is listed and not there")
+        for file in files:
+            if file not in listed:
+                known = file["name"] in names
+                self.report.find("manifest", Verdict.TAMPERED, f"{file['name']} is not "
+                                 + ("the file that was packed" if known else "listed"))
+        if sorted(map(str, names)) == sorted(there) and len(names) == len(listed) and not self.report.findings:
+            self.report.find("manifest", Verdict.TAMPERED, "the manifest does not list the files in their order")
+        if not self.report.findings:
+            self.report.find("manifest", Verdict.TAMPERED, "the manifest's list of files is not as it must be")
+
+    # ------------------------------------------------------------ 2 trust chain
+
+    def trust(self) -> None:
+        """Whose signatures count, and that the key in the package is that one."""
+        note = self.text("trust.note", "trust") if "trust.note" in self.members else None
+        own = self.text("log.vkey", "key")
+        pins = self.pins
+        if not self.report.is_key_pinned:
+            self.report.find("key", Verdict.UNTRUSTED, "no key was pinned: give --key or --root. The checks below use "
+                             "the package's own key, which proves nothing about who made it")
+            pins = pins._replace(key=own)
+        self.who = signatories(pins, note)
+        key = self.who.key_for(self.manifest["size"])
+        if own != key.vkey + "\n":
+            raise EvidenceError("key", f"the package's key is not the trusted one, {key.vkey}", verdict="untrusted")
+        if pins.key is not None and self.who.key is not None and self.who.key.vkey != key.vkey:
+            raise EvidenceError("key", "the pinned key is not the one that the trust note names", verdict="untrusted")
+        if self.manifest["origin"] != self.who.origin:
+            raise EvidenceError("manifest", f"the manifest names another log than {self.who.origin}")
+        self.report.origin = self.who.origin
+        if self.who.trust is not None:
+            self.report.cover("trust", f"trust note {self.who.trust.serial}, by the pinned root key")
+        if self.report.is_key_pinned:
+            self.report.cover("key", key.vkey)
+        if note is not None and self.who.trust is None:
+            self.report.notes.append("the trust note was not checked: pin the organisation's key with --root")
+
+    # ------------------------------------------------------------ 3 checkpoint and quorum
+
+    def checkpoint(self) -> None:
+        """The newest checkpoint is signed by the log, and each further line by a witness that is known."""
+        self.note = self.text("checkpoint", "checkpoint")
+        signed = read_note(self.content("checkpoint"), "the checkpoint", "checkpoint")
+        self.tree = self.who.open(signed, "checkpoint")
+        if self.tree.size != self.manifest["size"]:
+            raise EvidenceError("manifest", f"the manifest names {self.manifest['size']} entries, the checkpoint "
+                                f"{self.tree.size}")
+        self.report.size = self.tree.size
+        self.report.cover("checkpoint", f"{self.tree.size} entries, signed by {self.tree.origin}")
+        self.cosigned_by("checkpoint", self.tree)
+
+    def cosigned_by(self, name: str, tree: SignedTree) -> None:
+        """Cosignatures of a note whose tree is known to be of this log."""
+        found = self.who.witnessed(read_note(self.content(name), name, "cosignature"))
+        names = [witness for witness, _ in found]
+        if self.who.is_quorum(names) and tree.size > self.report.cosigned:
+            self.report.cosigned = tree.size
+            self.report.cover("quorum", f"{tree.size} entries cosigned by {', '.join(names)}")
+        elif name == "cosigned" and not self.who.is_quorum(names):
+            raise EvidenceError("quorum", f"cosigned by {', '.join(names) or 'nobody'}, which is no quorum",
+                                verdict="untrusted")
+
+    # ------------------------------------------------------------ 4 consistency
+
+    def consistency(self) -> None:
+        """Every other checkpoint is of the same log, only older."""
+        if "cosigned" in self.members:
+            self.cosigned_by("cosigned", self.older("cosigned", "cosigned.consistency", "cosigned checkpoint"))
+        elif "cosigned.consistency" in self.members:
+            raise EvidenceError("manifest", "a proof for a cosigned checkpoint that is not there")
+        self.attempt(self.anchors)
+        if self.pins.against is not None:
+            note = read_note(self.pins.against.encode("utf-8", "replace"), "the kept checkpoint", "kept checkpoint")
+            self.kept = self.who.open(note, "kept checkpoint")
+
+    def older(self, name: str, proof: str, check: str) -> SignedTree:
+        """A checkpoint whose tree is proven to be a prefix of the newest."""
+        tree = self.who.open(read_note(self.content(name), name, check), check)
+        if proof not in self.members:
+            raise EvidenceError(check, f"{proof} is missing", verdict="incomplete")
+        if tree.size < 1:
+            raise EvidenceError(check, "a checkpoint of no entries proves nothing")
+        self.extends(tree.size, tree.root, proof, check)
+        self.report.cover(check, f"the tree of {tree.size} entries ({name}) is the beginning of this one")
+        return tree
+
+    def extends(self, size: int, root: bytes, proof: str, check: str) -> None:
+        """Raise unless the tree of `size` under `root` is the beginning of the newest one."""
+        hashes = parse_hash_lines(self.content(proof), proof, check)
+        try:
+            verify_consistency(size, self.tree.size, root, self.tree.root, hashes)
+        except EvidenceError as error:
+            raise EvidenceError(check, error.message) from None
+
+    # ------------------------------------------------------------ 11 anchors
+
+    def anchors(self) -> None:
+        """Time-stamps of authorities outside."""
+        if any(name.startswith("anchors/") for name in self.members):
+            raise EvidenceError("anchor", "anchors cannot be checked", verdict="incomplete")
+
+    # ------------------------------------------------------------ 5 to 9 and 12: records
+
+    def records(self) -> None:
+        """Every record of the range and beside it, in the order of the log."""
+        report, manifest = self.report, self.manifest
+        withheld = self.withheld()
+        contents = Contents(report, manifest["first"], withheld)
+        scope, streams = ScopeCheck(manifest), StreamBook(self.members)
+        payloads = self.payloads()
+        pending = next(payloads, None)
+        for placed in self.leaves(is_checked=True):
+            disclosed = None
+            if pending is not None and pending[0] == placed.at:
+                disclosed = pending[1]
+                pending = next(payloads, None)
+            elif pending is not None and pending[0] < placed.at:
+                raise EvidenceError("payloads", "a payload of an entry that is not here", pending[0])
+            record = contents.take(placed, disclosed)
+            if record is not None:
+                scope.take(placed.at, record, placed.is_extra)
+                if not placed.is_extra:
+                    streams.take(placed.at, record)
+        if pending is not None:
+            raise EvidenceError("payloads", "a payload of an entry that is not here", pending[0])
+        if contents.is_second_look_due:
+            contents.look_again(self.leaves(is_checked=False))
+        contents.finish()
+        streams.compare(report, self.at, contents.erased_by, manifest["recordings_withheld"])
+        report.notes.extend(streams.notes)
+        if contents.found_withheld.ranges != withheld.ranges:
+            report.find("payloads", Verdict.TAMPERED, "the manifest withholds other payloads than are left out")
+        report.uncosigned_seconds = scope.seconds_after(report.cosigned)
+        if contents.ledger is not None:
+            scope.require()
+            report.notes.extend(scope.notes)
+            self.ends = scope.ends
+
+    def withheld(self) -> Runs:
+        """The manifest's ranges of payloads that are kept back."""
+        runs, last = Runs(), -1
+        for pair in self.manifest["withheld"]:
+            if type(pair) is not list or len(pair) != 2 or not all(type(index) is int for index in pair) \
+                    or not last < pair[0] <= pair[1]:
+                raise EvidenceError("manifest", "the manifest's withheld ranges are not as they must be")
+            runs.ranges.append(pair)
+            last = pair[1]
+        return runs
+
+    def leaves(self, *, is_checked: bool) -> Iterator[PlacedLeaf]:
+        """The range's leaves and the single ones around it, by index. Checked, each has its proof."""
+        first, last = self.manifest["first"], self.manifest["last"]
+        extras = sorted((member_place(name)[1], name) for name in self.members if name.startswith("extra/"))
+        for index, name in extras:
+            if index < first:
+                yield self.single(index, name)
+        yield from self.dense(first, last, is_checked=is_checked)
+        for index, name in extras:
+            if index >= first:
+                if index <= last:
+                    raise EvidenceError("manifest", f"{name} is inside the range", index)
+                yield self.single(index, name)
+
+    def single(self, index: int, name: str) -> PlacedLeaf:
+        """A leaf outside the range, with its proof."""
+        proof = self.proof(index, name)
+        return PlacedLeaf(index, proof.leaf, leaf_hash(proof.leaf), True)
+
+    def proof(self, index: int, name: str) -> TlogProof:
+        """A proof file: of this entry, under the package's checkpoint."""
+        proof = parse_tlog_proof(self.content(name), name, "proof")
+        if proof.at != index or proof.note != self.note:
+            raise EvidenceError("proof", f"{name} is a proof of something else", index)
+        try:
+            verify_inclusion(index, self.tree.size, leaf_hash(proof.leaf), proof.path, self.tree.root)
+        except EvidenceError as error:
+            raise EvidenceError("proof", error.message, index) from None
+        return proof
+
+    def dense(self, first: int, last: int, *, is_checked: bool) -> Iterator[PlacedLeaf]:
+        """The leaves of the range; checked, they lead from the frontier to the signed root."""
+        member = self.members["leaves.sha256"]
+        if member.size != (last - first + 1) * HASH_SIZE:
+            raise EvidenceError("entries", f"{member.size // HASH_SIZE} hashes of {last - first + 1} leaves",
+                                min(last, first + member.size // HASH_SIZE), "incomplete")
+        try:
+            nodes = parse_hash_lines(self.content("frontier"), "the frontier", "tree")
+            frontier = Frontier(first, nodes)
+        except ValueError:
+            raise EvidenceError("tree", "the frontier is not one of a tree of this size", first) from None
+        index = first
+        hashes = self.blocks(member)
+        for leaf in self.lines("leaves.jsonl", 1 << 16):
+            if index > last:
+                raise EvidenceError("entries", "there are more leaves than the manifest says", index)
+            digest, listed = leaf_hash(leaf), next(hashes)
+            if digest != listed and is_checked:
+                self.report.find("leaf hash", Verdict.TAMPERED, "the entry is not the one that was packed", index)
+            frontier.append(listed)
+            yield PlacedLeaf(index, leaf, digest, False)
+            index += 1
+            if is_checked and self.kept is not None and self.kept.size == index:
+                self.compare_kept(self.kept, frontier.root())
+        if index <= last:
+            raise EvidenceError("entries", f"entry {index} is missing", index, "incomplete")
+        if is_checked:
+            self.report.entries = index - first
+            self.attempt(lambda: self.rooted(index, frontier.root()))
+
+    def rooted(self, size: int, root: bytes) -> None:
+        """The tree that ends with the last leaf is the beginning of the signed one."""
+        try:
+            self.extends(size, root, "range.consistency", "tree")
+        except EvidenceError as error:
+            self.report.find("tree", Verdict.TAMPERED, f"the leaves do not lead to the signed root: {error.message}",
+                             self.manifest["first"], size - 1)
+            return
+        self.report.cover("leaves", f"{self.report.entries} leaves hashed again lead to the signed root")
+        self.report.cover("grammar", "each leaf is canonical, with the fields of its type")
+
+    def compare_kept(self, kept: SignedTree, root: bytes) -> None:
+        if kept.root != root:
+            self.report.find("kept checkpoint", Verdict.TAMPERED, f"the first {kept.size} entries do not have the root "
+                             "of the checkpoint that was kept", None, None)
+        else:
+            self.report.cover("kept checkpoint", f"the kept checkpoint of {kept.size} entries is of this log")
+        self.kept = None
+
+    def payloads(self) -> Iterator[tuple[int, Disclosed]]:
+        """What is disclosed, by index."""
+        last = -1
+        for line in self.lines("payloads.jsonl", _LINE_LIMIT):
+            entry = canonical_object(line, "a disclosed payload", "payloads")
+            index, salt, payload = entry.get("index"), entry.get("salt"), entry.get("payload")
+            if len(entry) != 3 or type(index) is not int or type(salt) is not str or type(payload) is not str \
+                    or index <= last:
+                raise EvidenceError("payloads", "a disclosed payload is not as it must be, or out of its order")
+            try:
+                secret = bytes.fromhex(salt)
+            except ValueError:
+                secret = b""
+            if len(secret) != HASH_SIZE or secret.hex() != salt:
+                raise EvidenceError("payloads", "a disclosed payload has no salt", index)
+            yield index, Disclosed(secret, payload.encode())
+            last = index
+
+    # ------------------------------------------------------------ session proofs, tail
+
+    def session_proofs(self) -> None:
+        """A tlog-proof for the end of every session that was asked for, of the very leaf in the range."""
+        first = self.manifest["first"]
+        found = {member_place(name)[1]: name for name in self.members if name.startswith("sessions/")}
+        for index, name in found.items():
+            proof = self.proof(index, name)
+            offset = self.members["leaves.sha256"].offset + (index - first) * HASH_SIZE
+            if not first <= index <= self.manifest["last"] or self.at(offset, HASH_SIZE) != leaf_hash(proof.leaf):
+                raise EvidenceError("proof", f"{name} is of another entry than the range holds", index)
+        if self.ends is not None and sorted(found) != self.ends:
+            raise EvidenceError("proof", "the proofs of sessions are not those of the sessions that end here")
+        if found:
+            self.report.cover("sessions", f"{len(found)} proofs of single sessions hold")
+
+    def tail(self) -> None:
+        """What was kept elsewhere and could not be compared, and how much no witness has seen."""
+        report = self.report
+        if self.kept is not None:
+            if self.kept.size == self.tree.size or self.kept.size > self.tree.size:
+                is_same = self.kept.root == self.tree.root and self.kept.size == self.tree.size
+                if is_same:
+                    report.cover("kept checkpoint", "the kept checkpoint is the newest one")
+                elif self.kept.size > self.tree.size:
+                    report.find("kept checkpoint", Verdict.TAMPERED, f"the key signed {self.kept.size} entries, the "
+                                f"package knows {self.tree.size}", self.tree.size)
+                else:
+                    report.find("kept checkpoint", Verdict.TAMPERED, f"the key signed two logs of {self.kept.size} "
+                                "entries", None)
+            else:
+                report.find("kept checkpoint", Verdict.INCOMPLETE, f"the package cannot show that the tree of "
+                            f"{self.kept.size} entries is the beginning of its own: export it with --against")
+        tail = report.size - report.cosigned
+        report.cover("uncosigned", f"{tail} of {report.size} entries" if tail else "no entry: all are cosigned")
+
+    # ------------------------------------------------------------ reading
+
+    def at(self, offset: int, size: int) -> bytes:
+        self.file.seek(offset)
+        return self.file.read(size)
+
+    def content(self, name: str, limit: int = _SMALL) -> bytes:
+        """A small file, whole."""
+        member = self.members.get(name)
+        if member is None:
+            raise EvidenceError("manifest", f"{name} is missing", verdict="incomplete")
+        if member.size > limit:
+            raise EvidenceError("manifest", f"{name} is larger than it can be")
+        return self.at(member.offset, member.size)
+
+    def text(self, name: str, check: str) -> str:
+        return read_text(self.content(name), name, check)
+
+    def blocks(self, member: Member) -> Iterator[bytes]:
+        """The hashes in a file, one after the other."""
+        for start in range(0, member.size, _CHUNK_SIZE):
+            chunk = self.at(member.offset + start, min(_CHUNK_SIZE, member.size - start))
+            for place in range(0, len(chunk), HASH_SIZE):
+                yield chunk[place:place + HASH_SIZE]
+
+    def lines(self, name: str, limit: int) -> Iterator[bytes]:
+        """The lines of a file without their newlines; every line has one."""
+        member, rest = self.members[name], b""
+        for start in range(0, member.size, _CHUNK_SIZE):
+            rest += self.at(member.offset + start, min(_CHUNK_SIZE, member.size - start))
+            whole = rest.split(b"\n")
+            rest = whole.pop()
+            yield from whole
+            if len(rest) > limit:
+                raise EvidenceError("manifest", f"{name} has a line that is longer than it can be")
+        if rest:
+            raise EvidenceError("manifest", f"{name} ends inside a line")

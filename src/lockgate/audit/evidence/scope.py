@@ -1,0 +1,89 @@
+"""What a package was asked for, against what it holds: the range begins and ends where the question does.
+
+A session's package reaches from its beginning to its end; a person's over all of its sessions in the
+range; a period's from the time of its first record to that of its last, with the neighbours outside as
+proof that nothing of the period is left out; and the whole log's from 0 to the newest entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lockgate.audit.evidence.failures import EvidenceError
+
+
+class ScopeCheck:
+    """Sees every record once; `require` raises where the range is not the question's."""
+
+    def __init__(self, manifest: Mapping[str, Any]) -> None:
+        self.first: int = manifest["first"]
+        self.last: int = manifest["last"]
+        self.size: int = manifest["size"]
+        self.scope: Mapping[str, Any] = manifest["scope"]
+        self.notes: list[str] = []
+        self.ends: list[int] = []
+        """Where the sessions that were asked for end."""
+        self._asked: dict[str, int] = {}
+        self._begins: list[int] = []
+        self._principals: set[str] = set()
+        self._times: dict[int, int] = {}
+        self._cosigned_time: dict[int, int] = {}
+        self._newest = 0
+
+    def take(self, index: int, record: Mapping[str, Any], is_extra: bool) -> None:
+        """One record, in the order of the log."""
+        if is_extra or index in (self.first, self.last):
+            self._times[index] = record["time"]
+        self._newest = record["time"]
+        if is_extra or "sid" not in record:
+            return
+        kind, sid = record["type"], record["sid"]
+        if kind == "session_begin" and self._is_asked(sid, record):
+            self._asked[sid] = index
+            self._begins.append(index)
+            self._principals.add(record["principal"])
+        if kind == "session_end" and (sid in self._asked or self._is_all):
+            self._asked.pop(sid, None)
+            self.ends.append(index)
+
+    @property
+    def _is_all(self) -> bool:
+        return "session" not in self.scope and "principals" not in self.scope
+
+    def _is_asked(self, sid: str, record: Mapping[str, Any]) -> bool:
+        if "session" in self.scope:
+            return bool(sid == self.scope["session"])
+        if "principals" in self.scope:
+            asked = self.scope["principals"]
+            return isinstance(asked, list) and record["principal"] in asked
+        return True
+
+    def require(self) -> None:
+        """Raise unless the range is the one that the scope asks for."""
+        fields = set(self.scope)
+        if fields == {"session"}:
+            is_fit = len(self._begins) == 1 and self._reaches()
+        elif fields == {"principals"}:
+            asked = self.scope["principals"]
+            is_fit = isinstance(asked, list) and asked == sorted(self._principals) and self._reaches()
+            self.notes.append("that the log holds no other session of these persons is not shown by a package")
+        elif fields == {"from", "to"}:
+            is_fit = (self.scope["from"], self.scope["to"]) == (self._times[self.first], self._times[self.last]) \
+                and (not self.first or self.first - 1 in self._times) \
+                and (self.last + 1 == self.size or self.last + 1 in self._times)
+        else:
+            is_fit = not fields and self.first == 0 and self.last == self.size - 1
+        if not is_fit:
+            raise EvidenceError("manifest", "the range is not the one that the manifest says was asked for")
+
+    def _reaches(self) -> bool:
+        """From the first beginning to the last end, or to the newest entry where a session is open."""
+        if not self._begins or self._begins[0] != self.first:
+            return False
+        return self.last == (self.size - 1 if self._asked else max(self.ends, default=-1))
+
+    def seconds_after(self, cosigned: int) -> int | None:
+        """From the last cosigned entry to the newest, where both are here."""
+        before, newest = self._times.get(cosigned - 1), self._times.get(self.size - 1)
+        return None if before is None or newest is None else max(0, newest - before) // 1000

@@ -1,0 +1,362 @@
+"""Writes an evidence package: the range that was asked for, what it relies on, and the proofs of both.
+
+The log is read from one snapshot, three times and in order: what lies outside the range and matters to it,
+the leaf hashes for the proofs, and the range itself. Members are spooled beside the target, because the
+manifest comes first and lists them all; memory does not grow with the range. The target appears
+whole, readable by its owner only, or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import orjson
+
+from lockgate.audit.commitment import KEY_SIZE, unseal
+from lockgate.audit.entry import canonical
+from lockgate.audit.evidence.archive import ARCHIVE_END, MEMBER_LIMIT, member_header, member_padding
+from lockgate.audit.evidence.contents import Runs
+from lockgate.audit.evidence.erasures import erased_ranges
+from lockgate.audit.evidence.failures import EvidenceError
+from lockgate.audit.evidence.notes import parse_note, parse_tree
+from lockgate.audit.evidence.package import PACKAGE_FORMAT, member_place
+from lockgate.audit.evidence.proofs import TlogProof, hash_lines
+from lockgate.audit.evidence.recordings import CHUNK_LIMIT, RECORDING_MAGIC
+from lockgate.audit.evidence.streams import StreamKey
+from lockgate.audit.failures import Undisclosed
+from lockgate.audit.keys import VERIFIER_FILE, read_verifier
+from lockgate.audit.packaging.asking import Answer, Asked, resolve
+from lockgate.audit.packaging.proving import Proofs
+from lockgate.audit.packaging.standalone import standalone
+from lockgate.audit.storage.contract import Source
+from lockgate.audit.storage.sqlite import open_source
+from lockgate.errors import AuditError
+
+_NOTE_LIMIT: Final = 65_536
+_REVIEWS: Final = ("review_request", "review")
+_README: Final = """\
+This is an evidence package of a Lockgate audit log. manifest.json lists what is in it.
+
+To check it, with a copy of the verifier that you trust and a key that you were given by other means:
+
+    python3 -I verify.py evidence.tar --root root.vkey     (the organisation's root key)
+    python3 -I verify.py evidence.tar --key log.vkey       (the log's key, where there is no trust note)
+
+Exit status: 0 verified, 1 tampered, 2 incomplete, 3 untrusted, 4 usage. The verify.py in here is a
+copy for convenience: whoever could have altered the package could have altered it as well.
+
+leaves.jsonl      the records, one a line, in the bytes that are hashed (SHA-256 of a zero byte and the line)
+leaves.sha256     those hashes, 32 bytes each
+frontier          roots of the perfect subtrees before the first record (base64, largest first)
+range.consistency RFC 6962 proof from the tree that ends with the last record to `checkpoint`
+checkpoint        the newest signed checkpoint (C2SP signed note)
+payloads.jsonl    what the records committed to, as far as it is disclosed: SHA-256("lockgate/commit/v1\\0",
+                  salt, length as 8 bytes big-endian, payload)
+extra, sessions   single records with their proofs (C2SP tlog-proof)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written."""
+
+    path: Path
+    first: int
+    last: int
+    size: int
+    disclosed: int
+
+
+@dataclass(slots=True)
+class _Around:
+    """What outside the range matters to it, and which tickets the sessions that were asked for used."""
+
+    tickets: set[str] = field(default_factory=set)
+    disclosed: set[str] = field(default_factory=set)
+    extras: dict[int, bytes] = field(default_factory=dict)
+
+
+def export_package(folder: Path, asked: Asked, target: Path) -> Exported:
+    """Write the package of the log in `folder` to `target`. Raises `AuditError`."""
+    with open_source(folder) as source:
+        answer = resolve(source, asked)
+        try:
+            with tempfile.TemporaryDirectory(prefix=".package-", dir=target.parent) as spool:
+                writer = _PackageWriter(source, folder, asked, answer, Path(spool))
+                writer.write()
+                part = Path(spool) / "package"
+                writer.pack(part)
+                part.chmod(0o600)
+                part.replace(target)
+        except OSError as error:
+            raise AuditError(f"{target}: {error.strerror}", advice="name a folder that can be written") from None
+        return Exported(target, answer.first, answer.last, writer.size, writer.disclosed)
+
+
+class _PackageWriter:
+    """One package in the making: its members lie in the spool folder until all of them are known."""
+
+    def __init__(self, source: Source, folder: Path, asked: Asked, answer: Answer, spool: Path) -> None:
+        head = source.head()
+        self.size = head.size
+        self.disclosed = 0
+        self._note = head.note
+        self._source = source
+        self._folder = folder
+        self._asked = asked
+        self._answer = answer
+        self._spool = spool
+        self._files: list[tuple[str, Path]] = []
+        self._withheld = Runs()
+        self._ends: list[int] = []
+        self._recordings_withheld: list[int] = []
+
+    def write(self) -> None:
+        """Everything but the manifest."""
+        answer = self._answer
+        self._add("README.txt", _README.encode())
+        self._add("verify.py", standalone().encode())
+        self._add("log.vkey", f"{read_verifier(self._folder / VERIFIER_FILE)}\n".encode())
+        self._add("checkpoint", self._note.encode())
+        older = self._older()
+        around = self._around()
+        self._range(around)
+        self._recordings()
+        proofs = Proofs(self.size)
+        proofs.want_frontier(answer.first)
+        for size in {answer.last + 1, *older.values()}:
+            proofs.want_consistency(size)
+        for index in {*around.extras, *self._ends}:
+            proofs.want_inclusion(index)
+        proofs.read(self._source.hashes(0, self.size - 1))
+        self._add("frontier", hash_lines(proofs.frontier(answer.first)).encode())
+        self._add("range.consistency", hash_lines(proofs.consistency(answer.last + 1)).encode())
+        for name, size in older.items():
+            self._add(name, hash_lines(proofs.consistency(size)).encode())
+        for index, leaf in around.extras.items():
+            self._prove(f"extra/{index}.tlog-proof", index, leaf, proofs)
+        for index in self._ends:
+            for _, _, leaf in self._source.leaves(index, index):
+                self._prove(f"sessions/{index}.tlog-proof", index, leaf, proofs)
+
+    def _prove(self, name: str, index: int, leaf: bytes, proofs: Proofs) -> None:
+        self._add(name, TlogProof(leaf, index, tuple(proofs.inclusion(index)), self._note).text().encode())
+
+    def _add(self, name: str, content: bytes) -> None:
+        path = self._spool / str(len(self._files))
+        path.write_bytes(content)
+        self._files.append((name, path))
+
+    # ------------------------------------------------------------ notes beside the log
+
+    def _older(self) -> dict[str, int]:
+        """Other checkpoints of the log that are there, as the names of their proofs and their sizes."""
+        trust = self._folder / "trust.note"
+        if trust.is_file():
+            self._add("trust.note", _small(trust))
+        found: dict[str, int] = {}
+        cosigned = self._folder / "cosigned"
+        if cosigned.is_file() and (size := self._size_of(_small(cosigned))):
+            self._add("cosigned", _small(cosigned))
+            found["cosigned.consistency"] = size
+        for stamp in sorted((self._folder / "anchors").glob("*.tsr")):
+            note = stamp.with_suffix(".checkpoint")
+            if note.is_file() and (size := self._size_of(_small(note))) and stamp.stem == str(size):
+                self._add(f"anchors/{size}.checkpoint", _small(note))
+                self._add(f"anchors/{size}.tsr", _small(stamp))
+                found[f"anchors/{size}.consistency"] = size
+        return found
+
+    def _size_of(self, note: bytes) -> int:
+        """The size in a note of this log that is not newer than the snapshot; 0 for any other."""
+        try:
+            tree = parse_tree(parse_note(note.decode()).text)
+        except (EvidenceError, UnicodeDecodeError):
+            return 0
+        return tree.size if tree.origin == self._source.origin and tree.size <= self.size else 0
+
+    # ------------------------------------------------------------ what matters outside the range
+
+    def _around(self) -> _Around:
+        """Reviews that requests in the range rely on, holds and erasures that concern it, and its neighbours."""
+        answer, around = self._answer, _Around()
+        for _, _, leaf in self._source.leaves(answer.first, answer.last, (b'"ticket":',)):
+            self._relied_on(orjson.loads(leaf), around)
+        for index, leaf in self._outside(b'"type":"erasure"'):
+            record = orjson.loads(leaf)
+            if any(first <= answer.last and last >= answer.first for first, last in erased_ranges(record) or ()):
+                around.extras[index] = leaf
+                self._relied_on(record, around)
+        for kind in (b'"type":"legal_hold"', b'"type":"key_rotate"'):
+            around.extras.update(self._outside(kind))
+        if around.tickets:
+            for index, leaf in self._outside(b'"type":"review'):
+                if _ticket(orjson.loads(leaf)) in around.tickets:
+                    around.extras[index] = leaf
+        self._neighbours(around)
+        return around
+
+    def _relied_on(self, record: dict[str, Any], around: _Around) -> None:
+        """A record that names a ticket: the ticket's request and review belong to it."""
+        kind, ticket = record["type"], _ticket(record)
+        if ticket is None or kind == "review":
+            return
+        if kind != "review_request":
+            around.tickets.add(ticket)
+        sessions = self._answer.sessions
+        if sessions is None or record.get("sid") in sessions:
+            around.disclosed.add(ticket)
+
+    def _neighbours(self, around: _Around) -> None:
+        """The records on both sides of a period; the newest, and the last cosigned one, for their times."""
+        answer = self._answer
+        wanted = {self.size - 1}
+        if "from" in answer.scope:
+            wanted |= {answer.first - 1, answer.last + 1}
+        cosigned = self._folder / "cosigned"
+        if cosigned.is_file():
+            wanted.add(self._size_of(_small(cosigned)) - 1)
+        for index in wanted:
+            if 0 <= index < self.size and not answer.first <= index <= answer.last:
+                for _, _, leaf in self._source.leaves(index, index):
+                    around.extras[index] = leaf
+
+    def _outside(self, marker: bytes) -> Iterator[tuple[int, bytes]]:
+        answer = self._answer
+        for first, last in ((0, answer.first - 1), (answer.last + 1, self.size - 1)):
+            if first <= last:
+                for index, _, leaf in self._source.leaves(first, last, (marker,)):
+                    yield index, leaf
+
+    # ------------------------------------------------------------ the range
+
+    def _range(self, around: _Around) -> None:
+        """Leaves, their hashes, and payloads of those and of the leaves around, by index."""
+        answer = self._answer
+        paths = {name: self._spool / name for name in ("leaves.jsonl", "leaves.sha256", "payloads.jsonl")}
+        before = {index: leaf for index, leaf in sorted(around.extras.items()) if index < answer.first}
+        behind = {index: leaf for index, leaf in sorted(around.extras.items()) if index > answer.last}
+        with paths["leaves.jsonl"].open("wb") as lines, paths["leaves.sha256"].open("wb") as hashes, \
+                paths["payloads.jsonl"].open("wb") as payloads:
+            for index, leaf in before.items():
+                self._payload(index, leaf, around, payloads)
+            for index, digest, leaf in self._source.leaves(answer.first, answer.last):
+                lines.write(leaf + b"\n")
+                hashes.write(digest)
+                self._payload(index, leaf, around, payloads)
+                if b'"type":"session_end"' in leaf:
+                    self._end(index, orjson.loads(leaf))
+            for index, leaf in behind.items():
+                self._payload(index, leaf, around, payloads)
+        self._files += paths.items()
+
+    def _end(self, index: int, record: dict[str, Any]) -> None:
+        sessions = self._answer.sessions
+        if record["type"] == "session_end" and (sessions is None or record["sid"] in sessions):
+            self._ends.append(index)
+
+    def _payload(self, index: int, leaf: bytes, around: _Around, file: BinaryIO) -> None:
+        """Disclose the entry's payload, or withhold it. One that is not there is neither: the log, or nobody, says why."""
+        if b'"payload":{' not in leaf:
+            return
+        record = orjson.loads(leaf)
+        if "payload" not in record or "kept" in record["payload"]:
+            return
+        secret, sealed = self._source.kept(index)
+        if secret is None or sealed is None:
+            self._withheld.cut()
+        elif not self._is_disclosed(index, record, around):
+            self._withheld.add(index)
+        else:
+            self._withheld.cut()
+            self.disclosed += 1
+            try:
+                content = unseal(secret[:KEY_SIZE], sealed).decode()
+            except (Undisclosed, UnicodeDecodeError):
+                raise AuditError(f"the payload of entry {index} is damaged",
+                                 advice=f"run `lockgate audit verify`; leave it out with --withhold {index}") from None
+            file.write(canonical({"index": index, "payload": content, "salt": secret[KEY_SIZE:].hex()}) + b"\n")
+
+    def _is_disclosed(self, index: int, record: dict[str, Any], around: _Around) -> bool:
+        """Whether the question asks for this entry's payload, and nobody withholds it."""
+        if record["type"] in _REVIEWS and _ticket(record) in around.disclosed:
+            return not self._is_held_back(index)
+        return self._is_asked_for(record.get("sid"), index)
+
+    def _is_asked_for(self, sid: str | None, index: int) -> bool:
+        sessions, answer = self._answer.sessions, self._answer
+        is_meant = answer.first <= index <= answer.last if sessions is None else sid in sessions
+        return is_meant and not self._is_held_back(index)
+
+    def _is_held_back(self, index: int) -> bool:
+        return not self._asked.payloads or any(first <= index <= last for first, last in self._asked.withhold)
+
+    # ------------------------------------------------------------ recordings
+
+    def _recordings(self) -> None:
+        """The recorded streams of what was asked for, up to their last mark in the range; others are withheld."""
+        last: dict[StreamKey, tuple[int, int]] = {}
+        for index, _, leaf in self._source.leaves(self._answer.first, self._answer.last, (b'"type":"rec_mark"',)):
+            record = orjson.loads(leaf)
+            last[StreamKey(record["sid"], record["data"]["stream"])] = (index, record["data"]["chunks"])
+        for key, (index, chunks) in sorted(last.items(), key=lambda item: item[1]):
+            path = self._folder / key.member
+            if not chunks or not path.is_file():
+                continue    # nothing was recorded, or it was erased, or is lost: the log says which
+            if not self._is_asked_for(key.sid, index):
+                self._recordings_withheld.append(index)
+                continue
+            spooled = self._spool / str(len(self._files))
+            with path.open("rb") as source, spooled.open("wb") as target:
+                target.write(source.read(len(RECORDING_MAGIC)))
+                for _ in range(chunks):
+                    head = source.read(4)
+                    target.write(head + source.read(min(int.from_bytes(head, "big"), CHUNK_LIMIT)))
+            self._files.append((key.member, spooled))
+
+    # ------------------------------------------------------------ the archive
+
+    def pack(self, path: Path) -> None:
+        """The manifest, then every member in its place."""
+        files = sorted(self._files, key=lambda item: member_place(item[0]))
+        manifest = {
+            "format": PACKAGE_FORMAT, "origin": self._source.origin, "size": self.size, "first": self._answer.first,
+            "last": self._answer.last, "scope": self._answer.scope, "withheld": self._withheld.ranges,
+            "recordings_withheld": self._recordings_withheld,
+            "files": [{"name": name, "size": spooled.stat().st_size, "sha256": _sha256(spooled)}
+                      for name, spooled in files],
+        }
+        self._add("manifest.json", canonical(manifest))
+        with path.open("wb") as out:
+            for name, spooled in (self._files[-1], *files):
+                size = spooled.stat().st_size
+                if size > MEMBER_LIMIT:
+                    raise AuditError(f"{name} is too large for a package", advice="ask for a shorter range")
+                out.write(member_header(name, size))
+                with spooled.open("rb") as member:
+                    shutil.copyfileobj(member, out, 1 << 20)
+                out.write(member_padding(size))
+            out.write(ARCHIVE_END)
+
+
+def _ticket(record: dict[str, Any]) -> str | None:
+    """The ticket that a record names: in its fields where it was used, in its data where it is about it."""
+    data = record.get("data")
+    found = record.get("ticket") or (data.get("ticket") if isinstance(data, dict) else None)
+    return found if isinstance(found, str) else None
+
+
+def _small(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_NOTE_LIMIT)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

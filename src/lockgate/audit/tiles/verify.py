@@ -1,0 +1,178 @@
+"""Verification of a published log, folder or URL, by somebody who trusts nothing but a verifier key.
+
+Every entry is hashed again, into every tile and into the signed root; then the grammar of entries and
+sessions. Texts are not published, so they are withheld here and said to be. Nothing raises: what
+cannot be read is a finding. `audit.verify` does the same for the store's own folder, with the texts.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lockgate.audit.checkpoint import Checkpoint, Verifier, open_note
+from lockgate.audit.entry import parse
+from lockgate.audit.evidence.report import Report, Verdict
+from lockgate.audit.failures import Absent, BrokenNote, MalformedEntry, Tampered, UntrustedNote
+from lockgate.audit.keys import VERIFIER_FILE, read_verifier
+from lockgate.audit.ledger import Ledger
+from lockgate.audit.tiles.edge import Edge
+from lockgate.audit.tiles.layout import CHECKPOINT, CHECKPOINT_LIMIT, WIDTH, Tile
+from lockgate.audit.tiles.reader import Fetch, Tiles, first_of
+from lockgate.audit.tree import HASH_SIZE, leaf_hash
+from lockgate.errors import AuditError
+
+
+def verify_tiles(fetch: Fetch, place: str, *, key: Path | None = None, against: str | None = None) -> Report:
+    """Check what `fetch` reads from `place`, a folder or a URL. `key` is the pinned verifier key file.
+
+    Without it, a folder's own is taken (beside the tiles, where the gateway leaves it); a URL has none.
+    `against` is a signed checkpoint that was kept elsewhere.
+    """
+    report = Report(place, is_key_pinned=key is not None)
+    try:
+        verifier = read_verifier(key or Path(place).parent / VERIFIER_FILE)
+    except UntrustedNote as error:
+        report.find("key", Verdict.UNTRUSTED, f"{error}; give it with --key")
+        return report
+    report.origin = verifier.name
+    report.cover("key", str(verifier))
+    _Run(report, fetch, verifier).all(against)
+    return report
+
+
+class _Run:
+    """One verification: what the checks share."""
+
+    def __init__(self, report: Report, fetch: Fetch, verifier: Verifier) -> None:
+        self.report = report
+        self.fetch = fetch
+        self.verifier = verifier
+        self.ledger: Ledger | None = Ledger()
+        self.payloads = 0
+
+    def find(self, check: str, verdict: Verdict, message: str, index: int | None = None) -> None:
+        self.report.find(check, verdict, message, index)
+
+    def all(self, against: str | None) -> None:
+        """Every check, in order. Entries are read up to the first that is not what the root says."""
+        checkpoint = self.checkpoint()
+        kept = None if against is None else self.open("kept checkpoint", against)
+        if checkpoint is None:
+            return
+        tiles = Tiles(self.fetch, checkpoint.size)
+        try:
+            self.signed(self.grown(tiles), checkpoint)
+            self.sessions()
+            if kept is not None:
+                self.extends(tiles, checkpoint, kept)
+        except Absent as error:
+            self.find("tiles", Verdict.INCOMPLETE, str(error), self.report.entries)
+        except Tampered as error:
+            self.find(error.check, Verdict.TAMPERED, str(error), error.index)
+        except MalformedEntry as error:
+            self.find("entries", Verdict.TAMPERED, str(error), self.report.entries)
+        except AuditError as error:
+            self.find("tiles", Verdict.INCOMPLETE, str(error), self.report.entries)
+
+    # ------------------------------------------------------------ signatures
+
+    def checkpoint(self) -> Checkpoint | None:
+        try:
+            note = self.fetch(CHECKPOINT, CHECKPOINT_LIMIT).decode()
+        except UnicodeDecodeError:
+            self.find("checkpoint", Verdict.TAMPERED, "the checkpoint is not UTF-8")
+        except MalformedEntry as error:
+            self.find("checkpoint", Verdict.TAMPERED, str(error))
+        except AuditError as error:
+            self.find("checkpoint", Verdict.INCOMPLETE, str(error))
+        else:
+            checkpoint = self.open("checkpoint", note)
+            if checkpoint is not None:
+                self.report.cover("checkpoint", f"{checkpoint.size} entries, signed by {self.verifier.name}")
+            return checkpoint
+        return None
+
+    def open(self, check: str, note: str) -> Checkpoint | None:
+        """A note that must be of this log."""
+        try:
+            return open_note(note, self.verifier)
+        except BrokenNote as error:
+            self.find(check, Verdict.TAMPERED, str(error))
+        except UntrustedNote as error:
+            self.find(check, Verdict.UNTRUSTED, str(error))
+        return None
+
+    def signed(self, edge: Edge, checkpoint: Checkpoint) -> None:
+        if edge.root() != checkpoint.root:
+            self.find("checkpoint", Verdict.TAMPERED,
+                      f"the {edge.size} entries do not have the root that was signed", 0)
+            return
+        self.report.cover("tree", f"the root over {edge.size} entries is the signed one, as is every tile")
+
+    def extends(self, tiles: Tiles, checkpoint: Checkpoint, kept: Checkpoint) -> None:
+        """The log is the one whose checkpoint was kept, or a later state of it."""
+        if kept.size > checkpoint.size:
+            self.find("kept checkpoint", Verdict.TAMPERED,
+                      f"the key signed {kept.size} entries, {checkpoint.size} are published", checkpoint.size)
+        elif tiles.root(kept.size) != kept.root:
+            self.find("kept checkpoint", Verdict.TAMPERED,
+                      f"the first {kept.size} entries do not have the root that was signed", 0)
+        elif not self.report.findings:
+            self.report.cover("kept checkpoint", f"{kept.size} entries, still the first ones")
+
+    # ------------------------------------------------------------ entries and tiles
+
+    def grown(self, tiles: Tiles) -> Edge:
+        """The tree over all entries, after each of its tiles was compared with the published one."""
+        edge = Edge()
+        while edge.size < tiles.size:
+            first = edge.size
+            hashes = [self.entry(first + at, leaf) for at, leaf in enumerate(tiles.entries(first // WIDTH))]
+            for tile, content in edge.grow(b"".join(hashes)):
+                _compare(tiles, tile, content)
+        for tile, content in edge.partial():
+            _compare(tiles, tile, content)
+        self.report.cover("entries", f"{edge.size} leaves hashed again, leaf by leaf")
+        return edge
+
+    def entry(self, index: int, leaf: bytes) -> bytes:
+        """One leaf: its hash, and its grammar while everything before it was in order."""
+        digest = leaf_hash(leaf)
+        self.report.entries = index + 1
+        if self.ledger is None:
+            return digest
+        try:
+            record = parse(leaf)
+            self.ledger.take(index, record, digest)
+            self.payloads += "payload" in record
+        except MalformedEntry as error:
+            self.find("leaf grammar", Verdict.TAMPERED, str(error), index)
+            self.ledger = None
+        except Tampered as error:
+            self.find(error.check, Verdict.TAMPERED, str(error), error.index)
+            self.ledger = None
+        return digest
+
+    def sessions(self) -> None:
+        """What the ledger counted, where it saw all entries."""
+        ledger, report = self.ledger, self.report
+        if ledger is None:
+            return
+        report.sessions = ledger.sessions
+        report.open_sessions = len(ledger.open)
+        report.intents = ledger.intents
+        report.cover("sessions", (
+            f"{ledger.sessions} sessions ({len(ledger.open)} open), {ledger.intents} requests: gapless, "
+            "chained, one outcome each, reviews bound and by somebody else"
+        ))
+        report.withheld = self.payloads
+        report.cover("payloads", f"{self.payloads} withheld: a published log holds commitments only")
+
+
+def _compare(tiles: Tiles, tile: Tile, content: bytes) -> None:
+    """Raise `Tampered` at the first entry whose hash the published tile does not give."""
+    published = tiles.tile(tile)
+    for at in range(0, len(content), HASH_SIZE):
+        if published[at : at + HASH_SIZE] != content[at : at + HASH_SIZE]:
+            index = first_of(tile) + (at // HASH_SIZE << 8 * (tile.level or 0))
+            raise Tampered(f"{tile.path} does not hold the hash of what is below it", index=index, check="tiles")

@@ -1,0 +1,138 @@
+"""`lockgate audit export`, and how packages are verified and verdicts are printed."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from lockgate.audit.admin import recorded
+from lockgate.audit.evidence.main import USAGE, printable
+from lockgate.audit.evidence.package import verify_package
+from lockgate.audit.evidence.report import Report, conclusion, report_json, text_lines
+from lockgate.audit.evidence.signatures import Pins
+from lockgate.audit.keys import VERIFIER_FILE
+from lockgate.audit.packaging.asking import Asked
+from lockgate.audit.packaging.export import Exported, export_package
+from lockgate.errors import AuditError
+from lockgate.model import Event
+
+_COLOURS = {"ok": "green", "FAIL": "red", "note": "yellow", "none": "dim", "": "dim"}
+_LIMIT = 65_536     # bytes of a key, a policy or a checkpoint
+_ENTRIES = re.compile(r"(\d{1,15})(?:-(\d{1,15}))?", re.ASCII)
+
+
+def check_package(
+    package: Path, *, key: Path | None = None, root: Path | None = None, policy: Path | None = None,
+    against: Path | None = None,
+) -> Report:
+    """The report on a package; leaves with the usage status where a file cannot be read."""
+    try:
+        pins = Pins(*(_pinned(path) for path in (key, root, policy, against)))
+        with package.open("rb") as file:
+            return verify_package(file, pins, str(package))
+    except (OSError, UnicodeDecodeError) as error:
+        raise _usage(str(error)) from None
+
+
+def _pinned(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    with path.open("rb") as file:
+        return file.read(_LIMIT).decode()
+
+
+def answer(console: Console, report: Report, *, as_json: bool) -> NoReturn:
+    """Print a report and leave with its verdict as the status."""
+    if as_json:
+        typer.echo(json.dumps(report_json(report), ensure_ascii=False))
+    else:
+        print_report(console, report)
+    raise typer.Exit(int(report.verdict))
+
+
+def print_report(console: Console, report: Report) -> None:
+    """A line for each check, then the verdict."""
+    for tag, line in text_lines(report):
+        console.print(f"[{_COLOURS[tag]}]{tag:<5}[/] {escape(printable(line))}")
+    style = "bold green" if report.first is None else "bold red"
+    verdict, space, rest = conclusion(report).partition(" ")
+    console.print(f"[{style}]{verdict}[/]{space}{escape(printable(rest))}")
+
+
+def export(
+    out: Annotated[Path, typer.Option("--out", help="The package to write (a tar archive).")],
+    state: Annotated[Path, typer.Option("--state", help="The gateway's state folder.")] = Path("state"),
+    session: Annotated[str | None, typer.Option("--session", help="One session, by its id or its beginning.")] = None,
+    subject: Annotated[str | None, typer.Option("--subject", help="All sessions of a person or workload.")] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", help="From this time on (ISO 8601; without an offset UTC is meant).")
+    ] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Up to this time.")] = None,
+    withhold: Annotated[
+        list[str] | None, typer.Option("--withhold", help="An entry, or first-last, whose payload stays here.")
+    ] = None,
+    payloads: Annotated[bool, typer.Option("--payloads/--no-payloads", help="Disclose what was asked for.")] = True,
+    reason: Annotated[str, typer.Option("--reason", help="Why, for the record.")] = "",
+) -> None:
+    """Write an evidence package that anybody can verify: a session, a subject's sessions, a period, or all.
+
+    Payloads of what was asked for are disclosed, all others are withheld and named as such. The export is put
+    on the log, and the package verified before the command ends.
+    """
+    if sum(1 for given in (session, subject, start or end) if given) > 1:
+        raise _usage("give one of --session, --subject, --from and --to")
+    asked = Asked(session, subject, _time(start), _time(end), payloads, tuple(map(_entries, withhold or [])))
+    folder = state / "audit" if (state / "audit").is_dir() else state
+    console = Console(highlight=False, soft_wrap=True)
+    try:
+        written = export_package(folder, asked, out)
+        _record(folder, written, reason)
+    except AuditError as error:
+        raise _usage(f"{error}\n{error.advice()}".strip()) from None
+    report = check_package(out, key=folder / VERIFIER_FILE)
+    print_report(console, report)
+    console.print(f"{written.path}: entries {written.first} to {written.last} of {written.size}, "
+                  f"{written.disclosed} payloads disclosed", markup=False)
+    raise typer.Exit(int(report.verdict))
+
+
+def _record(folder: Path, written: Exported, reason: str) -> None:
+    """`export`: which entries left the log, with how many payloads. Without it the package does not stay."""
+    try:
+        with recorded(folder) as log:
+            log.append(Event("export", {"first": written.first, "last": written.last, "size": written.size,
+                                        "disclosed": written.disclosed}, None,
+                             json.dumps({"reason": reason}).encode()))
+    except AuditError:
+        written.path.unlink(missing_ok=True)
+        raise
+
+
+def _time(text: str | None) -> int | None:
+    """Unix milliseconds of an ISO 8601 time."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise _usage(f"{text!r} is not a time like 2026-01-31T12:00:00+01:00") from None
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def _entries(text: str) -> tuple[int, int]:
+    found = _ENTRIES.fullmatch(text)
+    if found is None:
+        raise _usage(f"{text!r} is not an entry's number, or first-last")
+    return int(found[1]), int(found[2] or found[1])
+
+
+def _usage(message: str) -> typer.Exit:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(message, markup=False)
+    return typer.Exit(USAGE)

@@ -1,0 +1,621 @@
+"""Attacks by somebody who has the log's key and writes the whole log anew: only its own grammar can contradict them.
+
+Each says what the verifier has to name: the check, the first entry, the verdict. Indices are those of `honest`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lockgate.audit.evidence.report import Verdict
+from tests.unit.audit.tampering import honest as log
+from tests.unit.audit.tampering.forge import Fields, Forge, Row
+
+Rewrite = Callable[[Forge], None]
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """One attack. `asked` is the question of the package; the folder is always looked at as a whole. `at_folder` is
+    what is named there where it is another entry, or nothing (None) where a folder cannot show it.
+    """
+
+    name: str
+    rewrite: Rewrite
+    check: str
+    index: int | None
+    verdict: Verdict = Verdict.TAMPERED
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    at_folder: int | None = -1
+    in_folder: bool = True
+
+    @property
+    def folder_index(self) -> int | None:
+        return self.index if self.at_folder == -1 else self.at_folder
+
+
+REWRITES: list[Rewritten] = []
+
+
+def attack(check: str, index: int | None, verdict: Verdict = Verdict.TAMPERED, **more: Any) -> Callable[[Rewrite], Rewrite]:
+    """Register an attack under its function's name."""
+    def register(rewrite: Rewrite) -> Rewrite:
+        REWRITES.append(Rewritten(rewrite.__name__, rewrite, check, index, verdict, **more))
+        return rewrite
+    return register
+
+
+def late(name: str, at: int, check: str, **fields: Any) -> None:
+    """An attack that only puts fields into one leaf, behind everything that is made to fit."""
+    def rewrite(forge: Forge) -> None:
+        forge[at].late.update(fields)
+    rewrite.__name__ = name
+    attack(check, at)(rewrite)
+
+
+def raw(name: str, index: int, change: Callable[[bytes], bytes]) -> None:
+    """An attack on the bytes of one leaf."""
+    def rewrite(forge: Forge) -> None:
+        forge[index].raw = change
+    rewrite.__name__ = name
+    attack("leaf grammar", index)(rewrite)
+
+
+# ---------------------------------------------------------------- sessions
+
+
+@attack("gapless", 21)
+def gap_in_a_session(forge: Forge) -> None:
+    forge.keep("sseq")
+    del forge.rows[12]
+
+
+@attack("outcome", 21)
+def outcome_missing(forge: Forge) -> None:
+    del forge.rows[12]
+
+
+@attack("outcome", 11)
+def intent_missing(forge: Forge) -> None:
+    del forge.rows[11]
+
+
+@attack("outcome", 3)
+def outcome_before_its_intent(forge: Forge) -> None:
+    forge.rows[3], forge.rows[4] = forge.rows[4], forge.rows[3]
+
+
+@attack("outcome", 5)
+def two_outcomes(forge: Forge) -> None:
+    forge.insert(5, forge.twin(4))
+
+
+@attack("outcome", 6)
+def denied_with_rows(forge: Forge) -> None:
+    forge.insert(6, forge.twin(12))
+    forge[6].fields.update(record=1, rows=3, sent=0)
+
+
+@attack("outcome", 6)
+def refused_with_bytes_sent(forge: Forge) -> None:
+    forge.insert(6, forge.twin(12))
+    forge[6].fields.update(record=1, rows=0, sent=40)
+
+
+@attack("outcome", 9)
+def outcome_of_another_request(forge: Forge) -> None:
+    forge[9].fields["record"] = 1
+
+
+@attack("outcome", 4)
+def outcome_of_no_request(forge: Forge) -> None:
+    forge[4].fields["record"] = 0
+
+
+@attack("session", 4)
+def session_without_a_beginning(forge: Forge) -> None:
+    del forge.rows[2]
+
+
+@attack("session", 22)
+def session_without_an_end(forge: Forge) -> None:
+    del forge.rows[22]
+
+
+@attack("session", 3)
+def session_begun_twice(forge: Forge) -> None:
+    forge.insert(3, forge.twin(1))
+
+
+@attack("session", 23)
+def record_after_the_end(forge: Forge) -> None:
+    forge.insert(23, forge.twin(5))
+
+
+@attack("session", 23)
+def session_begun_again_after_its_end(forge: Forge) -> None:
+    forge.insert(23, forge.twin(2))
+
+
+late("chain_broken", 9, "chain", prev="ab" * 32)
+late("chain_begins_elsewhere", 1, "chain", prev="ab" * 32)
+late("session_root_forged", 21, "session root", root="ab" * 32)
+late("session_count_forged", 21, "session root", count=3)
+late("sequence_begins_late", 2, "gapless", sseq=1)
+
+
+# ---------------------------------------------------------------- the life of the log
+
+
+late("epoch_skipped", 0, "epoch", epoch=2)
+late("entry_at_another_place", 5, "position", index=6)
+late("heartbeat_counts_wrong", 10, "position", size=11)
+late("heartbeat_with_another_root", 10, "position", root="ab" * 32)
+late("start_with_another_root", 0, "position", root="ab" * 32)
+late("stop_with_another_root", 23, "position", root="ab" * 32)
+late("clock_backwards", 11, "clock", time=1_000_000_000_000)
+late("clock_that_had_not_gone_back", 11, "clock", clock=2_000_000_000_000)
+late("clock_that_is_no_number", 11, "clock", clock="yesterday")
+
+
+@attack("epoch", 9)
+def start_missing(forge: Forge) -> None:
+    del forge.rows[0]
+
+
+@attack("epoch", 23)
+def opened_twice_as_the_first(forge: Forge) -> None:
+    forge.insert(23, forge.twin(0))
+    forge.epoch = 2
+
+
+# ---------------------------------------------------------------- leaves
+
+
+raw("leaf_with_a_space", 11, lambda leaf: leaf.replace(b'{"', b'{ "', 1))
+raw("leaf_in_another_order", 5, lambda leaf: b'{"zz":1,' + leaf[1:])
+raw("leaf_with_a_key_twice", 5, lambda leaf: leaf.replace(b'"v":1', b'"v":1,"v":1'))
+raw("leaf_with_a_float", 4, lambda leaf: leaf.replace(b'"rows":1', b'"rows":1.0'))
+raw("leaf_with_an_exponent", 4, lambda leaf: leaf.replace(b'"rows":1', b'"rows":1e0'))
+raw("leaf_with_minus_zero", 4, lambda leaf: leaf.replace(b'"rows":1', b'"rows":-0'))
+raw("leaf_with_an_escaped_letter", 5, lambda leaf: leaf.replace(b'"denied"', b'"\\u0064enied"'))
+raw("leaf_that_is_no_json", 11, lambda leaf: leaf[:-1])
+raw("leaf_that_is_an_array", 10, lambda leaf: b"[" + leaf + b"]")
+raw("leaf_that_is_no_utf8", 5, lambda leaf: leaf.replace(b"denied", b"deni\xff\xff"))
+raw("leaf_that_is_empty", 10, lambda leaf: b"")
+raw("leaf_with_nan", 4, lambda leaf: leaf.replace(b'"rows":1', b'"rows":NaN'))
+late("leaf_too_long", 5, "leaf grammar", zz="x" * 4_096)
+late("leaf_of_another_version", 5, "leaf grammar", v=2)
+late("leaf_whose_version_is_a_truth", 5, "leaf grammar", v=True)
+late("leaf_without_a_type", 5, "leaf grammar", type="")
+late("leaf_whose_type_is_a_number", 5, "leaf grammar", type=5)
+late("leaf_of_a_type_in_capitals", 5, "leaf grammar", type="Intent")
+late("leaf_too_deep", 5, "leaf grammar", zz=[[[[[[[1]]]]]]])
+late("leaf_with_a_large_number", 5, "leaf grammar", zz=2**53)
+late("leaf_with_a_small_number", 5, "leaf grammar", zz=-(2**53))
+late("leaf_with_a_foreign_key", 5, "leaf grammar", zü=1)
+late("leaf_with_a_negative_time", 0, "leaf grammar", time=-1)
+late("leaf_whose_time_is_text", 5, "leaf grammar", time="now")
+late("leaf_without_a_node", 5, "leaf grammar", node="")
+late("leaf_with_a_node_of_two_words", 5, "leaf grammar", node="a b")
+late("leaf_with_a_sid_too_long", 5, "leaf grammar", sid="b" * 129)
+late("leaf_with_a_negative_number_in_its_session", 5, "leaf grammar", sseq=-1)
+late("leaf_with_a_short_link", 5, "leaf grammar", prev="ab")
+late("leaf_with_a_link_in_capitals", 5, "leaf grammar", prev="AB" * 32)
+late("leaf_without_verbs", 11, "leaf grammar", verbs="select")
+late("leaf_with_a_root_that_is_none", 10, "leaf grammar", root="xy" * 32)
+late("leaf_whose_outcome_has_no_rows", 12, "leaf grammar", rows="1")
+late("leaf_with_a_payload_that_is_none", 11, "leaf grammar", payload=[])
+late("leaf_with_a_payload_without_size", 11, "leaf grammar", payload={"commitment": "ab" * 32})
+late("leaf_with_a_payload_of_negative_size", 11, "leaf grammar", payload={"commitment": "ab" * 32, "size": -1})
+late("leaf_with_a_payload_kept_somehow", 11, "leaf grammar", payload={"commitment": "ab" * 32, "size": 1, "kept": True})
+late("leaf_with_a_short_commitment", 11, "leaf grammar", payload={"commitment": "ab", "size": 1})
+late("number_in_a_session_without_one", 10, "leaf grammar", sseq=3)
+
+
+@attack("leaf grammar", 11)
+def intent_of_no_session(forge: Forge) -> None:
+    del forge[11].fields["sid"], forge[11].fields["sseq"], forge[11].fields["prev"]
+
+
+# ---------------------------------------------------------------- reviews
+
+
+@attack("review", 7)
+def reviewed_by_the_requester(forge: Forge) -> None:
+    forge[7].fields["reviewer"] = forge[7].fields["requester"]
+
+
+@attack("review", 7)
+def reviewed_by_nobody(forge: Forge) -> None:
+    del forge[7].fields["reviewer"]
+
+
+@attack("review", 7)
+def review_of_a_request_by_nobody(forge: Forge) -> None:
+    del forge[6].fields["requester"]
+
+
+@attack("review", 7)
+def review_of_another_ticket(forge: Forge) -> None:
+    forge[7].fields["data"]["ticket"] = "T9"
+
+
+@attack("review", 7)
+def review_bound_to_another_request(forge: Forge) -> None:
+    forge[7].fields["data"]["binding"] = "00" * 32
+
+
+@attack("review", 10)
+def review_replayed_after_use(forge: Forge) -> None:
+    forge.insert(10, forge.twin(7))
+
+
+@attack("review", 8)
+def review_missing(forge: Forge) -> None:
+    """The request is at 7 then, and named there."""
+    forge.insert(7, forge.new("note"))
+    del forge.rows[8]
+
+
+@attack("review", 7)
+def review_before_its_request(forge: Forge) -> None:
+    forge.insert(6, forge.new("note"))
+    forge.rows[7], forge.rows[8] = forge.rows[8], forge.rows[7]
+
+
+@attack("review", 6)
+def request_without_a_ticket(forge: Forge) -> None:
+    del forge[6].fields["data"]["ticket"]
+
+
+@attack("review", 7)
+def ticket_opened_twice(forge: Forge) -> None:
+    forge.insert(7, forge.twin(6))
+
+
+@attack("review", 10)
+def ticket_used_twice(forge: Forge) -> None:
+    forge.insert(10, forge.twin(8), forge.twin(9))
+    forge[11].fields["record"] = 6
+
+
+@attack("review", 8)
+def ticket_of_somebody_else(forge: Forge) -> None:
+    for index in (6, 7):
+        forge[index].fields["requester"] = log.who(forge, "bob")
+
+
+@attack("review", 8)
+def ticket_that_was_denied(forge: Forge) -> None:
+    forge[7].fields["data"]["verdict"] = "denied"
+
+
+@attack("review", 8)
+def ticket_that_nobody_knows(forge: Forge) -> None:
+    forge[8].fields["ticket"] = "T7"
+
+
+@attack("review", 8)
+def held_request_without_a_ticket(forge: Forge) -> None:
+    del forge[8].fields["ticket"], forge[8].fields["binding"]
+
+
+@attack("review", 8)
+def another_statement_than_approved(forge: Forge) -> None:
+    forge[8].fields["binding"] = "00" * 32
+
+
+@attack("review", 8)
+def statement_without_its_binding(forge: Forge) -> None:
+    del forge[8].fields["binding"]
+
+
+@attack("binding", 8)
+def statement_swapped_under_its_binding(forge: Forge) -> None:
+    forge[8].commit_to({**forge[8].content, "text": "DELETE FROM accounts"})
+
+
+@attack("binding", 8)
+def parameters_swapped_under_their_binding(forge: Forge) -> None:
+    forge[8].commit_to({**forge[8].content, "parameters": ["8", None]})
+
+
+@attack("review", 8)
+def ticket_used_after_it_expired(forge: Forge) -> None:
+    _expire(forge, 60)
+    forge.delay(8, 122)
+
+
+@attack("review", 7)
+def ticket_approved_after_it_expired(forge: Forge) -> None:
+    _expire(forge, 60)
+    forge.delay(7, 61)
+
+
+def _expire(forge: Forge, seconds: int) -> None:
+    for index in (6, 7):
+        forge[index].fields["data"]["expires"] = forge[6].fields["time"] // 1000 + seconds
+
+
+# ---------------------------------------------------------------- payloads
+
+
+@attack("payloads", 8)
+def payload_changed(forge: Forge) -> None:
+    forge[8].payload = (forge[8].payload or b"").replace(b"customers", b"accounts!")
+
+
+@attack("payloads", 8)
+def payload_of_another_size(forge: Forge) -> None:
+    forge[8].fields["payload"]["size"] += 1
+
+
+@attack("payloads", 8)
+def payloads_swapped(forge: Forge) -> None:
+    one, two = forge[8], forge[11]
+    one.payload, one.secret, two.payload, two.secret = two.payload, two.secret, one.payload, one.secret
+
+
+@attack("payloads", 11)
+def salt_exchanged(forge: Forge) -> None:
+    forge[11].secret = forge[11].secret[:32] + bytes(32)
+
+
+@attack("payloads", 8, Verdict.INCOMPLETE)
+def payload_missing_without_an_erasure(forge: Forge) -> None:
+    forge[8].is_kept = False
+
+
+@attack("payloads", 2)
+def session_of_somebody_else(forge: Forge) -> None:
+    forge[2].fields["principal"] = log.who(forge, "alice")
+
+
+@attack("payloads", 5)
+def payload_that_is_no_object(forge: Forge) -> None:
+    forge[5].commit_to(b"[]")
+
+
+@attack("payloads", 5)
+def payload_that_was_not_to_be_kept(forge: Forge) -> None:
+    forge[5].fields["payload"]["kept"] = False
+
+
+# ---------------------------------------------------------------- erasures and holds
+
+
+def _erase(forge: Forge, first: int, last: int) -> None:
+    """T2 approves this erasure instead, and it happens."""
+    forge[3].is_kept = True
+    for index in range(first, last + 1):
+        forge[index].is_kept = False
+    for index in (14, 15):
+        forge[index].fields["data"]["binding"] = log.bound_erasure(forge, [(first, last)])
+    forge[16].fields["data"]["ranges"] = [[first, last]]
+
+
+@attack("hold", 16)
+def erased_under_a_hold_of_its_session(forge: Forge) -> None:
+    _erase(forge, 11, 11)
+
+
+@attack("hold", 16)
+def erased_under_a_hold_of_its_person(forge: Forge) -> None:
+    forge[13].fields["data"]["scope"] = {"principal": log.who(forge, "alice")}
+
+
+@attack("hold", 16)
+def erased_under_a_hold_of_its_range(forge: Forge) -> None:
+    forge[13].fields["data"]["scope"] = {"first": 3, "last": 3}
+
+
+@attack("hold", 16)
+def erased_under_a_hold_of_everything(forge: Forge) -> None:
+    forge[13].fields["data"]["scope"] = {"all": True}
+
+
+@attack("hold", 16)
+def erased_beside_what_is_not_held(forge: Forge) -> None:
+    _erase(forge, 8, 11)
+
+
+@attack("erasure", 16)
+def erased_by_one_person(forge: Forge) -> None:
+    forge[16].fields["data"] = {"cause": "record", "ranges": [[3, 3]], "approvals": 1}
+
+
+@attack("erasure", 16)
+def erased_by_nobodys_approval(forge: Forge) -> None:
+    forge[16].fields["data"]["approvals"] = 0
+
+
+@attack("review", 15)
+def erasure_approved_by_its_requester(forge: Forge) -> None:
+    forge[15].fields["reviewer"] = forge[16].fields["reviewer"] = log.who(forge, "ann")
+
+
+@attack("erasure", 16)
+def erasure_of_more_than_approved(forge: Forge) -> None:
+    forge[16].fields["data"]["ranges"] = [[3, 4]]
+
+
+@attack("erasure", 16)
+def erasure_for_another_reason(forge: Forge) -> None:
+    forge[16].fields["data"]["purpose"] = "else"
+
+
+@attack("erasure", 16)
+def erasure_by_another_person(forge: Forge) -> None:
+    forge[16].fields["requester"] = log.who(forge, "bob")
+
+
+@attack("erasure", 16)
+def erasure_reviewed_by_another_person(forge: Forge) -> None:
+    forge[16].fields["reviewer"] = log.who(forge, "bob")
+
+
+@attack("erasure", 16)
+def erasure_by_another_ticket(forge: Forge) -> None:
+    forge[16].fields["data"]["ticket"] = "T1"
+
+
+@attack("erasure", 16)
+def erasure_that_was_denied(forge: Forge) -> None:
+    forge[15].fields["data"]["verdict"] = "denied"
+
+
+@attack("erasure", 17)
+def erasure_twice_by_one_ticket(forge: Forge) -> None:
+    forge.insert(17, forge.twin(16))
+
+
+@attack("erasure", 16)
+def erasure_of_what_comes_later(forge: Forge) -> None:
+    forge[16].fields["data"]["ranges"] = [[3, 3], [17, 17]]
+
+
+@attack("erasure", 16)
+def erasure_of_itself(forge: Forge) -> None:
+    forge[16].fields["data"]["ranges"] = [[3, 16]]
+
+
+@attack("erasure", 16)
+def erasure_in_disorder(forge: Forge) -> None:
+    forge[16].fields["data"]["ranges"] = [[8, 8], [3, 3]]
+
+
+@attack("erasure", 16)
+def erasure_of_a_range_backwards(forge: Forge) -> None:
+    forge[16].fields["data"]["ranges"] = [[4, 3]]
+
+
+@attack("erasure", 16)
+def erasure_of_nothing(forge: Forge) -> None:
+    forge[16].fields["data"]["ranges"] = []
+
+
+@attack("erasure", 16)
+def erasure_without_a_cause(forge: Forge) -> None:
+    forge[16].fields["data"]["cause"] = "because"
+
+
+@attack("erasure", 16)
+def erasure_without_a_requester(forge: Forge) -> None:
+    del forge[16].fields["requester"]
+
+
+@attack("erasure", 3)
+def erased_and_still_there(forge: Forge) -> None:
+    forge[3].is_kept = True
+
+
+@attack("erasure", 16)
+def retention_where_no_period_is_over(forge: Forge) -> None:
+    forge[16].fields["data"] = {"cause": "retention", "ranges": [[3, 3]], "approvals": 1}
+
+
+@attack("hold", 13)
+def hold_without_a_name(forge: Forge) -> None:
+    del forge[13].fields["data"]["hold"]
+
+
+@attack("hold", 13)
+def hold_of_a_strange_scope(forge: Forge) -> None:
+    forge[13].fields["data"]["scope"] = {"all": False}
+
+
+@attack("hold", 13)
+def hold_of_two_scopes(forge: Forge) -> None:
+    forge[13].fields["data"]["scope"] = {"session": "b", "first": 1}
+
+
+@attack("hold", 13)
+def hold_of_a_range_backwards(forge: Forge) -> None:
+    forge[13].fields["data"]["scope"] = {"first": 4, "last": 3}
+
+
+@attack("hold", 13)
+def hold_that_does_something_else(forge: Forge) -> None:
+    forge[13].fields["data"]["action"] = "pause"
+
+
+@attack("hold", 17)
+def hold_set_twice(forge: Forge) -> None:
+    forge[17].fields["data"]["hold"] = "case-7"
+
+
+@attack("hold", 18)
+def hold_lifted_that_was_not_set(forge: Forge) -> None:
+    forge[18].fields["data"]["hold"] = "long"
+
+
+# ---------------------------------------------------------------- recordings
+
+
+@attack("recordings", 20)
+def mark_with_another_root(forge: Forge) -> None:
+    forge[20].fields["data"]["root"] = "ab" * 32
+
+
+@attack("recordings", 20)
+def mark_that_shrinks(forge: Forge) -> None:
+    forge[20].fields["data"] = {**forge[19].fields["data"], "chunks": 1, "bytes": 10, "final": True}
+
+
+@attack("recordings", 20)
+def mark_after_the_final_one(forge: Forge) -> None:
+    forge[19].fields["data"]["final"] = True
+
+
+@attack("recordings", 19)
+def mark_without_a_root(forge: Forge) -> None:
+    del forge[19].fields["data"]["root"]
+
+
+def honest_rewrites() -> Iterator[tuple[str, Rewrite]]:
+    """Changes after which the log is as good as before: what names them would name honest logs as well."""
+    def nothing(forge: Forge) -> None:
+        pass
+
+    def later(forge: Forge) -> None:
+        forge.delay(5, 3_600)
+
+    def last_moment(forge: Forge) -> None:
+        _expire(forge, 60)
+        forge.delay(7, 60)
+        forge.delay(8, 60)
+
+    def erased_more(forge: Forge) -> None:
+        _erase(forge, 3, 8)
+
+    def hold_elsewhere(forge: Forge) -> None:
+        forge[13].fields["data"]["scope"] = {"first": 4, "last": 9}
+
+    def stepped_back(forge: Forge) -> None:
+        forge[11].late["clock"] = forge[11].fields["time"] - 5_000
+
+    def unsettled_denial(forge: Forge) -> None:
+        forge.insert(6, forge.twin(12))
+        forge[6].fields.update(record=1, rows=0, sent=0)
+
+    def opened_again(forge: Forge) -> None:
+        forge.rows += [forge.twin(0), forge.twin(23)]
+        forge[24].fields["epoch"] = 2
+
+    def largest_numbers(forge: Forge) -> None:
+        forge[5].late.update(zz=[2**53 - 1, -(2**53) + 1, [[[[1]]]]], sid=forge[5].fields["sid"])
+
+    for rewrite in (nothing, later, last_moment, erased_more, hold_elsewhere, stepped_back, unsettled_denial, opened_again,
+                    largest_numbers):
+        yield rewrite.__name__, rewrite
+
+
+def rows_of(forge: Forge, sid: str) -> list[Row]:
+    """A session's records."""
+    return [row for row in forge.rows if row.fields.get("sid") == sid]
+
+
+__all__ = ["REWRITES", "Fields", "Rewritten", "honest_rewrites"]
