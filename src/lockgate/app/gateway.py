@@ -131,6 +131,7 @@ class Gateway:
             stack.callback(self.fleet.leave)
             member = self.fleet.member
             own, origin, place, shard = member.folder, member.origin, member.place, member.lease.shard
+            self.exporters = exporters(loaded.settings, lambda: open_source(own), own)      # each shard's own cursors
         self.audit_folder = own
         self.audit = AuditLog.open(
             own, origin=origin, dispatch=dispatch, queue=audit.queue, clock=self.clock,

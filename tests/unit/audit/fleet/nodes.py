@@ -13,9 +13,9 @@ from typing import Any
 
 import orjson
 import psycopg
-from lockgate.audit.report import Report
 
 from lockgate.audit.entry import parse
+from lockgate.audit.evidence.report import Report
 from lockgate.audit.fleet.membership import Membership
 from lockgate.audit.fleet.verification import verify_fleet
 from lockgate.audit.storage.database.place import Place, read_pointer

@@ -10,8 +10,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from lockgate.audit.report import Verdict
 
+from lockgate.audit.evidence.report import Verdict
 from lockgate.audit.failures import Locked, Poisoned, Tampered
 from lockgate.audit.fleet.membership import Membership
 from lockgate.audit.fleet.witness import FleetLog
@@ -268,7 +268,7 @@ def test_the_fleet_log_holds_every_shard(place: Place, tmp_path: Path) -> None:
     reports = verified(tmp_path / "n0", key=tmp_path / "n0" / "log.vkey")
     assert set(reports) == {"shard-1", "shard-2", "fleet"}
     assert all(report.findings == [] for report in reports.values())
-    assert "7 checkpoints of 2 shards" in reports["fleet"].covered["fleet log"]
+    assert "7 checkpoints of 2 shards" in reports["fleet"].covered["consistency"][0]
 
 
 def test_a_deleted_shard_is_noticed(place: Place, tmp_path: Path) -> None:
