@@ -28,9 +28,11 @@ from lockgate.audit import keys, leaves
 from lockgate.audit.apart.link import Link
 from lockgate.audit.entry import is_opaque, require_type
 from lockgate.audit.evidence.erasures import erased_ranges
-from lockgate.audit.failures import MalformedEntry, Overload, Poisoned, UnknownSession
+from lockgate.audit.evidence.recordings import RECORDING_CUT, RECORDING_MARK, RecordedStreams
+from lockgate.audit.failures import MalformedEntry, Overload, Poisoned, Uncosigned, UnknownSession
 from lockgate.audit.leaves import Draft
 from lockgate.audit.opening import Recovered, lock_folder, recover, reopening
+from lockgate.audit.recording.reel import Mark
 from lockgate.audit.signing.opening import Settings
 from lockgate.audit.storage.database.place import Place
 from lockgate.audit.storage.sqlite import SqliteStore
@@ -97,13 +99,14 @@ class SystemClock:
 
 
 class _Open:
-    """A session as admission knows it: its next number, and the intents that wait for an outcome."""
+    """A session as admission knows it: its next number, the intents that wait for an outcome, and its recording."""
 
-    __slots__ = ("next", "open")
+    __slots__ = ("next", "open", "recorded")
 
     def __init__(self) -> None:
         self.next = 1       # 0 is `session_begin`
         self.open: set[int] = set()
+        self.recorded: RecordedStreams | None = None
 
 
 class AuditLog:
@@ -126,6 +129,7 @@ class AuditLog:
         self._sessions: dict[str, _Open] = {}
         self._failure: AuditError | None = None
         self._closing = False
+        self._withheld: str | None = None
         self._items: deque[tuple[Any, Done | None, int]] = deque()
         self._in_flight: deque[list[tuple[Any, Done | None, int]]] = deque()
         self._wake: SimpleQueue[None] = SimpleQueue()
@@ -147,7 +151,7 @@ class AuditLog:
         dispatch: Dispatch,
         queue: int = 10_000,
         clock: Clock | None = None,
-        facts: Mapping[str, str | int | bool | None] | None = None,
+        facts: Mapping[str, object] | None = None,
         payload_limit: int = PAYLOAD_LIMIT,
         signer: Settings | None = None,
         apart: bool = False,
@@ -243,13 +247,27 @@ class AuditLog:
         return self._admitted - self._finished
 
     @property
+    def folder(self) -> Path:
+        """Where the log is."""
+        return self._folder
+
+    @property
     def size(self) -> int:
         """Entries that are durable."""
         return self._writer.size
 
+    def withhold(self, reason: str | None) -> None:
+        """Take no new session and no new intent for this reason, until it is None again. What runs may end."""
+        self._withheld = reason
+
+    @property
+    def withheld(self) -> str | None:
+        """Why nothing new is taken, or None."""
+        return self._withheld
+
     def begin_session(self, start: SessionStart, done: Done) -> None:
         """Append `session_begin`, number 0 of the session."""
-        self._require_room()
+        self._require_new()
         if start.session in self._sessions or not is_opaque(start.session):
             raise UnknownSession("a session's id is opaque and used once")
         self._admit(start.session, 0, start, done)
@@ -257,7 +275,7 @@ class AuditLog:
 
     def intent(self, intent: Intent, done: Done | None) -> int:
         """Queue an intent; with `done` the caller is told when it is durable. Returns its number."""
-        self._require_room()
+        self._require_new()
         session = self._sessions.get(intent.session)
         if session is None:
             raise UnknownSession("the session has not begun, or has ended")
@@ -289,6 +307,24 @@ class AuditLog:
             raise UnknownSession("the session has not begun, or has ended")
         self._next(event.session, session, event, done)
 
+    def mark(self, session: str, stream: str, mark: Mark, *, final: bool) -> None:
+        """Queue a `rec_mark`: what of a recording's stream is on the disk."""
+        self._recorded(session, RECORDING_MARK, {"stream": stream, "chunks": mark.chunks, "bytes": mark.size,
+                                       "root": mark.root.hex(), "final": final})
+
+    def truncated(self, session: str, stream: str, dropped: int, reason: str) -> None:
+        """Queue `recording_truncated`: a stream of which no more is recorded, and how many bytes were dropped."""
+        self._recorded(session, RECORDING_CUT, {"stream": stream, "bytes": dropped, "reason": reason[:200]})
+
+    def _recorded(self, sid: str, kind: str, data: dict[str, Any]) -> None:
+        """At most one a second or mebibyte of a stream, so there is room for it whatever the queue holds."""
+        self._require_writable()
+        session = self._sessions.get(sid)
+        if session is None:
+            raise UnknownSession("the session has not begun, or has ended")
+        session.recorded = session.recorded or RecordedStreams()
+        session.recorded.take(kind, data)
+        self._next(sid, session, Event(kind, data, sid), None)
     def append(self, record: Event | Erasure, done: Done) -> int:
         """Queue a record of the gateway itself. Returns the index that it has once `done` was told None.
 
@@ -306,7 +342,8 @@ class AuditLog:
         return index
 
     def end_session(self, session: str, cause: str) -> None:
-        """Queue `session_end`. Intents that are still open get the outcome ``unknown`` first."""
+        """Queue `session_end`, with what of the session is recorded. Intents that are still open get the outcome
+        ``unknown`` first."""
         self._require_writable()
         ending = self._sessions.pop(session, None)
         if ending is None:
@@ -314,7 +351,10 @@ class AuditLog:
         for record in sorted(ending.open):
             self._next(session, ending, leaves.unknown_outcome(record, "session ended"), None)
         ending.open.clear()
-        self._next(session, ending, Draft({"type": "session_end", "cause": cause[:200]}), None)
+        fields: leaves.Fields = {"type": "session_end", "cause": cause[:200]}
+        if ending.recorded is not None:
+            fields["coverage"] = ending.recorded.coverage()
+        self._next(session, ending, Draft(fields), None)
 
     # ------------------------------------------------------------ admission
 
@@ -329,6 +369,12 @@ class AuditLog:
             raise self._failure
         if self._closing:
             raise Poisoned("the audit log is closed")
+
+    def _require_new(self) -> None:
+        if self._withheld is not None:
+            self._require_writable()
+            raise Uncosigned(f"nothing new is let through: {self._withheld}")
+        self._require_room()
 
     def _require_room(self, times: int = 1) -> None:
         if self._failure is not None or self._closing:

@@ -24,6 +24,7 @@ from lockgate.audit.failures import Locked
 from lockgate.audit.keys import CHECKPOINT_FILE, COSIGNED_FILE
 from lockgate.audit.leaves import Draft
 from lockgate.audit.ledger import Session
+from lockgate.audit.recording.coverage import crash_coverage
 from lockgate.audit.signing.contract import CheckpointSigner
 from lockgate.audit.signing.opening import Settings, key_path, open_signer, recall, remember, tempo
 from lockgate.audit.signing.rotation import finish_rotation
@@ -57,6 +58,7 @@ def open_store(
 class Recovered:
     """A log that was read and checked from its first entry on, ready to be written to."""
 
+    folder: Path
     writer: Writer
     store: SqliteStore | DatabaseStore
     signer: CheckpointSigner
@@ -93,7 +95,7 @@ def recover(
             writer.close()
         store.close()
         raise
-    return Recovered(writer, store, made, settings, crashed)
+    return Recovered(folder, writer, store, made, settings, crashed)
 
 
 def reopening(recovered: Recovered, now: float, facts: Mapping[str, Any]) -> list[Item]:
@@ -109,7 +111,10 @@ def reopening(recovered: Recovered, now: float, facts: Mapping[str, Any]) -> lis
         for record in sorted(session.open):
             items.append((sid, number, now, leaves.unknown_outcome(record, "crash")))
             number += 1
-        items.append((sid, number, now, Draft({"type": "session_end", "cause": "crash"})))
+        fields: leaves.Fields = {"type": "session_end", "cause": "crash"}
+        if session.recorded.is_any:
+            fields["coverage"] = crash_coverage(recovered.folder, sid, session.recorded)
+        items.append((sid, number, now, Draft(fields)))
     return items
 
 

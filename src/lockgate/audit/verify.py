@@ -30,6 +30,7 @@ from lockgate.audit.evidence.trust import Trust
 from lockgate.audit.failures import BrokenNote, MalformedEntry, Tampered, Undisclosed, UntrustedNote
 from lockgate.audit.keys import VERIFIER_FILE, read_verifier
 from lockgate.audit.ledger import Ledger
+from lockgate.audit.recording.checking import RecordingCheck
 from lockgate.audit.storage import wal
 from lockgate.audit.storage.sqlite import FILE, FORMAT, SCHEMA, open_read_only
 from lockgate.audit.tree import Frontier, leaf_hash
@@ -91,6 +92,7 @@ class _Run:
         self.pseudonyms = b""
         self.keys = self.sealed = 0
         self.disposal = Disposal()
+        self.recordings = RecordingCheck(folder)
 
     def find(
         self, check: str, verdict: Verdict, message: str, index: int | None = None, last: int | None = None
@@ -225,6 +227,8 @@ class _Run:
         if self.ledger is not None:
             self.grammar(self.ledger, index, record, actual, connection)
         self.disposal.take(index, record)
+        if self.ledger is not None:
+            self.recordings.take(index, record)
         self.payload(index, record, secret, sealed)
 
     def compare(self, size: int, check: str, checkpoint: Checkpoint) -> None:
@@ -377,8 +381,13 @@ class _Run:
         for found in self.disposal.complaints(connection):
             self.find(found.check, found.verdict, found.message, found.index)
         self.report.erased = self.disposal.erased
-        self.report.cover("erasure", f"{sum(self.report.erased.values())} payloads erased by "
-                          f"{len(self.disposal.erasures)} records, nothing else is missing, nothing was on hold")
+        if self.disposal.erasures:
+            self.report.cover("erasure", f"{sum(self.report.erased.values())} payloads erased by "
+                              f"{len(self.disposal.erasures)} records, nothing else is missing, nothing was on hold")
+        for verdict, message, index in self.recordings.complaints(self.disposal.destroyed.by):
+            self.find("recordings", verdict, message, index)
+        if self.recordings.streams:
+            self.report.cover("recordings", self.recordings.covered)
 
     def integrity(self, connection: apsw.Connection) -> None:
         """SQLite's own check of the file's structure: pages, order of keys, types of columns."""

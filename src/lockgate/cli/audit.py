@@ -28,11 +28,15 @@ from lockgate.audit.tiles.reader import Tiles, fetch_from
 from lockgate.audit.tiles.verify import verify_tiles
 from lockgate.audit.verify import verify_log
 from lockgate.cli import fleet, signing
+from lockgate.cli.erasing import erase, hold
 from lockgate.cli.packages import answer, check_package, export
 from lockgate.cli.review import token_of
+from lockgate.cli.state import State, audit_folder, log_folder
 from lockgate.errors import AuditError
 from lockgate.model import Event
 from lockgate.net.published import published_at
+
+__all__ = ["app", "fail", "log_folder"]
 
 app = typer.Typer(no_args_is_help=True, help="Verify the audit log and look at its entries.")
 app.command("signer")(signing.signer)
@@ -41,19 +45,8 @@ app.command("sql")(fleet.sql)
 app.add_typer(signing.trust, name="trust")
 
 USAGE = 4
-State = Annotated[Path, typer.Option("--state", help="The gateway's state folder.")]
-
-
-def log_folder(given: Path) -> Path:
-    """The log's folder, whether the log's or the state folder was given. Where the gateway's log is in a
-    database, that of the shard it holds.
-    """
-    return log_beside(_audit_folder(given))
-
-
-def _audit_folder(given: Path) -> Path:
-    inner = given / "audit"
-    return inner if not (given / FILE).exists() and inner.is_dir() else given
+app.command()(erase)
+app.add_typer(hold, name="hold")
 
 
 @app.command()
@@ -95,7 +88,7 @@ def verify(
     except (OSError, UnicodeDecodeError) as error:
         console.print(f"{against}: cannot be read: {error}", markup=False)
         raise typer.Exit(USAGE) from None
-    shared = None if is_url(what) else fleet_folder(_audit_folder(Path(what or state)))
+    shared = None if is_url(what) else fleet_folder(audit_folder(Path(what or state)))
     if shared is not None:
         _answer_for_fleet(console, *shared, key=key, against=kept, as_json=as_json, record=record)
     place = log_folder(Path(what or state))

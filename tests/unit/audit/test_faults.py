@@ -9,8 +9,8 @@ from pathlib import Path
 
 import apsw
 import pytest
-from lockgate.audit.report import Verdict
 
+from lockgate.audit.evidence.report import Verdict
 from lockgate.audit.failures import Overload, Poisoned
 from lockgate.audit.log import AuditLog
 from lockgate.audit.verify import verify_log

@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from lockgate.audit.report import Verdict
 
+from lockgate.audit.evidence.report import Verdict
 from lockgate.audit.failures import Absent, MalformedEntry
 from lockgate.audit.tiles.verify import verify_tiles
 from lockgate.errors import AuditError

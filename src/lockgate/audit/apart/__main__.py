@@ -18,6 +18,7 @@ import orjson
 
 from lockgate.audit.apart import frames
 from lockgate.audit.apart.link import SETTLE
+from lockgate.audit.apart.memory import forbid_dumps
 from lockgate.audit.opening import open_store
 from lockgate.audit.signing.notary import Tempo
 from lockgate.audit.signing.opening import open_signer
@@ -74,6 +75,8 @@ def _answer(connection: socket.socket, answer: dict[str, Any]) -> None:
 
 def main() -> int:
     """Run until the gateway is gone."""
+    forbid_dumps()      # keys of payloads pass through here
+    sys.excepthook = lambda kind, _fault, _trace: sys.stderr.write(f"the audit writer failed: {kind.__name__}\n")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     with socket.socket(fileno=int(sys.argv[1])) as connection:

@@ -39,8 +39,13 @@ _REQUIRED: Mapping[str, Mapping[str, type]] = {
                "objects": list, "payload": dict},
     "key_rotate": {"data": dict, "payload": dict},
     "shard_checkpoint": {"data": dict},
+    "rec_mark": {"data": dict},
+    "recording_truncated": {"data": dict},
     "outcome": {"record": int, "status": str, "rows": int, "sent": int, "masked": dict, "duration": int},
 }
+_OF_SESSIONS = frozenset(
+    {"session_begin", "session_end", "intent", "outcome", "rec_mark", "recording_truncated"}
+)
 
 
 def load_json(data: bytes) -> Any:
@@ -140,7 +145,7 @@ def _require_fields(record: Mapping[str, Any]) -> None:
         if type(record.get("sseq")) is not int or record["sseq"] < 0:
             raise EvidenceError(_GRAMMAR, "a session's leaf has no sequence number")
         _require_hash(record, "prev")
-    elif kind in ("session_begin", "session_end", "intent", "outcome") or "sseq" in record:
+    elif kind in _OF_SESSIONS or "sseq" in record:
         raise EvidenceError(_GRAMMAR, "a session's leaf names no session")
     for name, wanted in _REQUIRED.get(kind, {}).items():
         if type(record.get(name)) is not wanted:

@@ -24,6 +24,7 @@ from lockgate.audit.evidence.erasures import (
 from lockgate.audit.evidence.failures import EvidenceError
 from lockgate.audit.evidence.leaf import NO_PREVIOUS
 from lockgate.audit.evidence.merkle import Frontier
+from lockgate.audit.evidence.recordings import RECORDING_CUT, RECORDING_MARK, RecordedStreams
 
 SIGNED_APART = "apart"
 """What `node_start` says of a signer that signs behind the commit."""
@@ -38,7 +39,8 @@ class Session:
     `begin` is -1 where the ledger did not see it begin; its principal and root are unknown then.
     """
 
-    __slots__ = ("begin", "first", "frontier", "last", "next", "open", "prev", "principal", "refused", "sid")
+    __slots__ = ("begin", "first", "frontier", "last", "next", "open", "prev", "principal", "recorded", "refused",
+                 "sid")
 
     def __init__(self, sid: str, begin: int = -1, principal: str = "") -> None:
         self.sid = sid
@@ -51,6 +53,7 @@ class Session:
         self.frontier = Frontier()
         self.open: set[int] = set()
         self.refused: set[int] = set()
+        self.recorded = RecordedStreams()
 
 
 class _Ticket:
@@ -235,6 +238,8 @@ class LogLedger:
             self._intent(index, record, session)
         elif kind == "outcome":
             self._outcome(index, record, session)
+        elif kind in (RECORDING_MARK, RECORDING_CUT):
+            session.recorded.take(kind, record["data"], index)
         elif kind == "session_end":
             self._end(index, record, session)
             return
@@ -286,6 +291,8 @@ class LogLedger:
         is_rooted = session.first > 0 or record["root"] == session.frontier.root().hex()
         if record["count"] != session.next or not is_rooted:
             raise EvidenceError("session root", "the session's root is not that of its records", index)
+        if session.begin >= 0:
+            session.recorded.require(record.get("coverage"), index)
         del self.open[session.sid]
         if self.first:
             self._over.add(session.sid)
