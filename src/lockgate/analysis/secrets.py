@@ -17,7 +17,7 @@ any other, kept in the payload only, and erased with it.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -84,15 +84,32 @@ def kept_lines(lines: Sequence[str]) -> tuple[str, ...]:
 
 def conceal(text: str, numbers: set[int] | None = None) -> str:
     """The text with every credential replaced; numbers of parameters that are credentials go into `numbers`."""
-    text = _PEM.sub(HIDDEN, text)
-    text = _TOKEN.sub(HIDDEN, text)
-    text = _URL.sub(rf"\g<before>{HIDDEN}@", text)
-    text = _behind_names(text, numbers)
-    text = _ASSIGNED.sub(rf"\g<before>{HIDDEN}", text)
-    return _BEARER.sub(rf"\g<before>{HIDDEN}", text)
+    return _replaced(text, lambda _: HIDDEN, numbers)
 
 
-def _behind_names(text: str, numbers: set[int] | None) -> str:
+def obscure(data: bytes) -> bytes:
+    """Bytes on the wire with asterisks for every credential, as many as it had: what frames them still adds up."""
+    text = data.decode("latin-1")
+    return _replaced(text, lambda secret: "*" * len(secret), None).encode("latin-1") if _is_suspicious(text) else data
+
+
+def _replaced(text: str, instead: Callable[[str], str], numbers: set[int] | None) -> str:
+    def whole(found: re.Match[str]) -> str:
+        return instead(found[0])
+
+    def value(found: re.Match[str]) -> str:
+        start, end = found.span("value")
+        return found[0][: start - found.start()] + instead(found["value"]) + found[0][end - found.start() :]
+
+    text = _PEM.sub(whole, text)
+    text = _TOKEN.sub(whole, text)
+    text = _URL.sub(value, text)
+    text = _behind_names(text, instead, numbers)
+    text = _ASSIGNED.sub(value, text)
+    return _BEARER.sub(value, text)
+
+
+def _behind_names(text: str, instead: Callable[[str], str], numbers: set[int] | None) -> str:
     """Without the literals behind names of credentials."""
     pieces: list[str] = []
     position = 0
@@ -109,7 +126,7 @@ def _behind_names(text: str, numbers: set[int] | None) -> str:
         elif found["before"].rstrip().endswith(":"):     # JSON; elsewhere it is a quoted name
             inside = _DOUBLE.match(text, start)
             end = start if inside is None else inside.end()
-        pieces += [text[position:start], HIDDEN if end > start else ""]
+        pieces += [text[position:start], instead(text[start:end]) if end > start else ""]
         position = end
     return "".join([*pieces, text[position:]])
 

@@ -7,6 +7,7 @@ caller, who knows it from the system or from a token, never by the record that i
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +18,16 @@ from typing import Any, Final
 import orjson
 
 from lockgate.audit.entry import canonical, is_opaque
-from lockgate.audit.erasing import Plan, Wish, find, find_old, find_recording, issuer_of, require_free
+from lockgate.audit.erasing import (
+    Plan,
+    Wish,
+    find,
+    find_old,
+    find_recording,
+    is_recording_erased,
+    issuer_of,
+    require_free,
+)
 from lockgate.audit.evidence.erasures import HoldBook
 from lockgate.audit.failures import MalformedEntry
 from lockgate.audit.leaves import principal
@@ -89,6 +99,7 @@ class Custody:
         self.forget = forget
         self.turn = threading.RLock()
         self.standing = Standing()
+        self._is_swept = False
         self.is_scrubbed = True
         """False while the store's files may still hold bytes of what was destroyed."""
 
@@ -164,6 +175,7 @@ class Custody:
     def retain(self, payloads: float | None, recordings: float | None, now: float) -> int:
         """Destroy a bounded number of what is older than these periods (seconds); how many records that took."""
         done = 0
+        self.sweep()
         with self.turn:
             if payloads is not None and (plan := self._old(int((now - payloads) * 1000))) is not None:
                 done += len(self.carry_out(plan, GATEWAY, _RETENTION).leaves)
@@ -174,6 +186,18 @@ class Custody:
         if not self.is_scrubbed:
             self.is_scrubbed = scrub(self.folder / FILE)
         return done
+
+    def sweep(self) -> None:
+        """Once: delete recordings that are erased in the log, where a crash came before their files were gone."""
+        if self._is_swept:
+            return
+        with self.turn, open_source(self.folder) as source:
+            self.standing.advance(source)
+            for sid in recorded_sessions(self.folder):
+                with contextlib.suppress(AuditError):       # a folder of no session of this log
+                    if is_recording_erased(source, self.standing, sid):
+                        remove_recording(self.folder, sid)
+        self._is_swept = True
 
     def _old(self, before: int) -> Plan | None:
         with open_source(self.folder) as source:

@@ -22,7 +22,7 @@ from lockgate.audit.evidence.failures import EvidenceError
 from lockgate.audit.evidence.trust import key_of, ranges_of
 from lockgate.audit.failures import MalformedEntry, Poisoned, Tampered, UntrustedNote
 from lockgate.audit.leaves import Draft
-from lockgate.audit.ledger import Ledger, Session
+from lockgate.audit.ledger import Ledger, Session, take
 from lockgate.audit.signing.contract import CheckpointSigner
 from lockgate.audit.signing.notary import Lagging, Notary, Prompt, Tempo
 from lockgate.audit.storage.contract import Batch, Head, Store
@@ -169,6 +169,18 @@ class Writer:
     def prepare(self, sid: str | None, number: int, now: float, value: object) -> tuple[Item, int]:
         """A record as `commit` takes it, and about how many bytes it keeps waiting. Called at admission."""
         return (sid, number, now, value), leaves.weight(value)
+
+    @property
+    def ahead(self) -> int:
+        """One batch at a time: `submit` returns when it is durable."""
+        return 1
+
+    def submit(self, items: Sequence[Item]) -> None:
+        """As `commit`."""
+        self.commit(items)
+
+    def collect(self) -> None:
+        """What was submitted is durable already."""
 
     def commit(self, items: Sequence[Item]) -> None:
         """Make all of `items` durable, in order. Raises `AuditError`; nothing may be retried then."""
@@ -346,6 +358,6 @@ def _take(ledger: Ledger, frontier: Frontier, index: int, stored: tuple[Any, Any
         record = parse(leaf)
     except MalformedEntry as error:
         raise Tampered(str(error), index=index, check="leaf grammar") from None
-    ledger.take(index, record, digest)
+    take(ledger, index, record, digest)
     frontier.append(digest)
     return digest

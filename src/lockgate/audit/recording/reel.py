@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from lockgate.analysis.secrets import obscure
 from lockgate.audit.evidence.recordings import RECORDING_MAGIC, ChunkTree
 from lockgate.audit.recording.events import BYTES_LIMIT, INPUT, OUTPUT, Header, bytes_line, header_line
 from lockgate.audit.recording.scrub import Credentials, Needles, Scrubber
@@ -120,7 +121,7 @@ class Reel:
 
     def _scrubbed(self, pieces: Sequence[Piece]) -> list[bytes]:
         """The bytes of all pieces; the credential is known for the time of this call."""
-        found = [data for _, _, data in pieces]
+        found = _without_secrets(pieces)
         try:
             needles = Needles(self._credentials())
         except ConfigError:
@@ -144,6 +145,23 @@ class Reel:
         except OSError:
             pass            # a chunk that is not whole is seen by whoever reads the file
         self.close()
+
+
+def _without_secrets(pieces: Sequence[Piece]) -> list[bytes]:
+    """The pieces with asterisks for what somebody sends as a credential (`analysis.secrets`). One that is torn apart
+    between two calls is not seen; the recording is for its recipients alone.
+    """
+    found = [data for _, _, data in pieces]
+    mine = [index for index, piece in enumerate(pieces) if piece[1] == INPUT]
+    sent = b"".join([found[index] for index in mine])
+    kept = obscure(sent)
+    if kept is not sent:
+        at = 0
+        for index in mine:
+            size = len(found[index])
+            found[index] = kept[at : at + size]
+            at += size
+    return found
 
 
 def _lines(at: float, kind: str, data: bytes) -> Iterator[bytes]:
