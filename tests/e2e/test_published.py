@@ -12,7 +12,7 @@ from tlog_scales.backend import HttpBackend
 from tlog_scales.reader import TilesReader
 from tlog_scales.signing import Vkey
 
-from lockgate.audit.report import Verdict
+from lockgate.audit.evidence.report import Verdict
 from lockgate.audit.storage.sqlite import open_source
 from lockgate.audit.tiles.reader import fetch_from
 from lockgate.audit.tiles.verify import verify_tiles

@@ -21,4 +21,5 @@ class Ledger(ledger.LogLedger):
         try:
             super().take(index, record, leaf_hash)
         except EvidenceError as error:
-            raise Tampered(error.message, index=index, check=error.check) from None
+            at = index if error.index is None else error.index
+            raise Tampered(error.message, index=at, check=error.check, last=error.last) from None

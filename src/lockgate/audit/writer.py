@@ -76,6 +76,7 @@ class Writer:
         """
         ledger, frontier, head = Ledger(), self._frontier, self._head
         anchor = self._open_note(published, 0) if published else None
+        ledger.tree = frontier
         for stored in self._store.leaves():
             index = frontier.size
             _take(ledger, frontier, index, stored)

@@ -10,9 +10,9 @@ from pathlib import Path
 import apsw
 import pytest
 
+from lockgate.audit.evidence.report import Verdict
 from lockgate.audit.failures import Overload, Poisoned
 from lockgate.audit.log import AuditLog
-from lockgate.audit.report import Verdict
 from lockgate.audit.verify import verify_log
 from lockgate.errors import AuditError
 from lockgate.model import Event, Outcome, OutcomeStatus

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from lockgate.audit.evidence.report import Verdict
 from lockgate.audit.failures import Absent, MalformedEntry
-from lockgate.audit.report import Verdict
 from lockgate.audit.tiles.verify import verify_tiles
 from lockgate.errors import AuditError
 from lockgate.model import Secret

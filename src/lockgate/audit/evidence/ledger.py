@@ -2,7 +2,8 @@
 
 Start-up uses it to find the sessions and intents that a crash left open; the verifier uses it to
 find the first record that does not fit. It sees leaves only, so it needs no payload and no key.
-Memory is bounded by what is open at one time, and by the tickets that were approved.
+Memory is bounded by what is open at one time, and by the tickets that were approved; with `remembers` also by
+the sessions that have ended, so that none begins again.
 
 A ledger that does not begin at entry 0 (an evidence package holds a range) takes a session's first
 record that it sees as it is, and says how many sessions it saw only the rest of. What single leaves
@@ -24,6 +25,7 @@ from lockgate.audit.evidence.erasures import (
 from lockgate.audit.evidence.failures import EvidenceError
 from lockgate.audit.evidence.leaf import NO_PREVIOUS
 from lockgate.audit.evidence.merkle import Frontier
+from lockgate.audit.evidence.recordings import NO_MARK, require_mark
 
 _NODE_TYPES = frozenset({"node_start", "node_stop", "heartbeat"})
 _LACKING = 100          # what is not there is named so many times at most
@@ -36,7 +38,8 @@ class Session:
     `begin` is -1 where the ledger did not see it begin; its principal and root are unknown then.
     """
 
-    __slots__ = ("begin", "first", "frontier", "last", "next", "open", "prev", "principal", "refused", "sid")
+    __slots__ = ("begin", "first", "frontier", "last", "next", "open", "prev", "principal", "refused", "sid",
+                 "streams")
 
     def __init__(self, sid: str, begin: int = -1, principal: str = "") -> None:
         self.sid = sid
@@ -49,6 +52,7 @@ class Session:
         self.frontier = Frontier()
         self.open: set[int] = set()
         self.refused: set[int] = set()
+        self.streams: dict[str, Mapping[str, Any]] = {}
 
 
 class _Ticket:
@@ -70,8 +74,10 @@ class _Ticket:
 class LogLedger:
     """Takes every leaf in turn; raises `EvidenceError` at the first one that cannot be where it is."""
 
-    def __init__(self, first: int = 0) -> None:
+    def __init__(self, first: int = 0, *, remembers: bool = False) -> None:
         self.first = first
+        self.tree: Frontier | None = None
+        """The tree before each leaf that is taken, where somebody grows it."""
         self.open: dict[str, Session] = {}
         self.ended: dict[str, tuple[int, int]] = {}
         """Sessions that ended since this was last emptied: sid → (first index, last index)."""
@@ -91,6 +97,8 @@ class LogLedger:
         self._approvals: object = None      # persons that an erasure needs, as the log says itself
         self._tickets: dict[str, _Ticket] = {}
         self._over: set[str] = set()
+        self._rooted = first    # what is before it has the root that a record of the gateway names
+        self._remembers = remembers or first > 0
 
     def take(self, index: int, record: Mapping[str, Any], leaf_hash: bytes) -> None:
         """Check one parsed leaf against everything before it."""
@@ -140,6 +148,11 @@ class LogLedger:
     def _node(self, index: int, kind: str, record: Mapping[str, Any]) -> None:
         if record["size"] != index:
             raise EvidenceError("position", f"the {kind} record counts {record['size']} entries", index)
+        if self.tree is not None:
+            if record["root"] != self.tree.root().hex():
+                raise EvidenceError("position", f"the {kind} record {index} names another root than the entries before "
+                                    "it have", self._rooted, last=index)
+            self._rooted = index
         if kind == "node_start":
             self._in_force(record)
             self.starts += 1
@@ -150,6 +163,8 @@ class LogLedger:
                     "epoch", f"the log was opened {self.starts} times, the entry says {record['epoch']}", index)
         elif not self.starts and not self.first:
             raise EvidenceError("epoch", "the log does not begin with node_start", index)
+        elif kind == "node_stop" and self.open:
+            raise EvidenceError("session", f"the log was closed with {len(self.open)} sessions that have no end", index)
 
     def _in_force(self, record: Mapping[str, Any]) -> None:
         """How many persons an erasure needs from here on."""
@@ -217,6 +232,8 @@ class LogLedger:
             self._intent(index, record, session)
         elif kind == "outcome":
             self._outcome(index, record, session)
+        elif kind == "rec_mark":
+            _mark(index, record, session)
         elif kind == "session_end":
             self._end(index, record, session)
             return
@@ -269,7 +286,7 @@ class LogLedger:
         if record["count"] != session.next or not is_rooted:
             raise EvidenceError("session root", "the session's root is not that of its records", index)
         del self.open[session.sid]
-        if self.first:
+        if self._remembers:
             self._over.add(session.sid)
         self.ended[session.sid] = (session.begin, index)
 
@@ -329,6 +346,14 @@ class LogLedger:
         if len(self.lacking) < _LACKING:
             self.lacking.append(EvidenceError(
                 "review", f"the request or the review of ticket {name} is not there", index, "incomplete"))
+
+
+def _mark(index: int, record: Mapping[str, Any], session: Session) -> None:
+    """A recorded stream only grows, up to its final mark."""
+    data = record.get("data")
+    stream = str(data.get("stream")) if isinstance(data, dict) else ""
+    mark = {"index": index, "data": data}
+    session.streams[stream] = require_mark(mark, session.streams.get(stream, NO_MARK))
 
 
 def is_refused(intent: Mapping[str, Any]) -> bool:

@@ -20,6 +20,8 @@ CHUNK_LIMIT = 131_072
 """Bytes of the longest chunk: 64 KiB that cannot be compressed, and what age adds for each recipient."""
 _RECORDINGS = "recordings"
 _CHUNK_LENGTH = 4
+NO_MARK: Mapping[str, Any] = {"chunks": 0, "bytes": 0, "final": False}
+"""What is before the first mark of a stream."""
 _MARK_FIELDS = {"stream": str, "chunks": int, "bytes": int, "root": str, "final": bool}
 
 
@@ -87,6 +89,14 @@ def chunk_root(chunks: Iterable[bytes]) -> bytes:
     return tree.root()
 
 
+def require_mark(mark: Mapping[str, Any], before: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a mark says. Raises `EvidenceError` unless it has the fields of one and can follow the stream's mark before
+    it (`NO_MARK` for the first one)."""
+    data = _mark_data(mark)
+    _require_growth(mark, before, data)
+    return data
+
+
 def require_marks(marks: Sequence[Mapping[str, Any]], chunks: Iterable[bytes], rest: int = 0) -> int:
     """Raise `EvidenceError` unless the chunks are what the marks of their stream say; how many chunks no mark covers.
 
@@ -95,10 +105,9 @@ def require_marks(marks: Sequence[Mapping[str, Any]], chunks: Iterable[bytes], r
     Behind a mark that is ``final`` nothing may follow.
     """
     tree, source = ChunkTree(), iter(chunks)
-    before: Mapping[str, Any] = {"chunks": 0, "bytes": 0, "final": False}
+    before: Mapping[str, Any] = NO_MARK
     for mark in marks:
-        data = _mark_data(mark)
-        _require_growth(mark, before, data)
+        data = require_mark(mark, before)
         _grow_to(tree, source, mark, data["chunks"])
         if tree.root().hex() != data["root"]:
             raise EvidenceError(_RECORDINGS, f"the first {data['chunks']} chunks of {data['stream']} do not have the root "

@@ -1,9 +1,9 @@
 """The log that is attacked: a small one in which everything happens that the verifier has an opinion on.
 
-    0 start (erasures need two persons) · 1 begin a (alice) · 2 begin b (bob) · 3/4 a select · 5 b denied ·
-    6 a asks for T1 · 7 T1 approved by carol · 8/9 a deletes by T1 · 10 heartbeat · 11/12 b select ·
-    13 hold "case-7" on b's session · 14 ann asks for T2 · 15 T2 approved by carol · 16 erasure of 3 by T2 ·
-    17 hold "brief" on everything · 18 lifted · 19/20 marks of a's recording · 21 end a · 22 end b · 23 stop
+0 start (erasures need two persons) · 1 begin a (alice) · 2 begin b (bob) · 3/4 a select · 5 b denied ·
+6 a asks for T1 · 7 T1 approved by carol · 8/9 a deletes by T1 · 10 heartbeat · 11/12 b select ·
+13 hold "case-7" on b's session · 14 ann asks for T2 · 15 T2 approved by carol · 16 erasure of 3 by T2 ·
+17 hold "brief" on everything · 18 lifted · 19/20 marks of a's recording · 21 end a · 22 end b · 23 stop
 """
 
 from __future__ import annotations
