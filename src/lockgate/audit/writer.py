@@ -85,6 +85,7 @@ class Writer:
         Raises `Tampered` with the first bad index.
         """
         ledger, frontier, head = Ledger(), self._frontier, self._head
+        ledger.tree = frontier
         claims = [_Claim.of(f"{name} checkpoint", note) for name, note in kept.items() if note]
         remembered = self._signer.last()
         if remembered is not None and remembered.size:

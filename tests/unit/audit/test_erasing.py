@@ -382,7 +382,7 @@ def test_recordings_have_a_period_of_their_own(tmp_path: Path) -> None:
     for sid in "abc":
         driven.begin(sid)
         if sid != "b":
-            driven.log.event(Event("rec_mark", {"stream": "sql", "final": True}, sid))
+            driven.log.event(Event("rec_mark", {"stream": "sql", "chunks": 1, "bytes": 1, "root": "ab" * 32, "final": True}, sid))
         (tmp_path / "recordings" / sid).mkdir(parents=True)
         (tmp_path / "recordings" / sid / "sql.rec").write_bytes(b"x")
         if sid != "c":

@@ -378,8 +378,8 @@ class _PackageRun:
             digest, listed = leaf_hash(leaf), next(hashes)
             if digest != listed and is_checked:
                 self.report.find("leaf hash", Verdict.TAMPERED, "the entry is not the one that was packed", index)
+            yield PlacedLeaf(index, leaf, digest, False, frontier)
             frontier.append(listed)
-            yield PlacedLeaf(index, leaf, digest, False)
             index += 1
             if is_checked and self.kept is not None and self.kept.size == index:
                 self.compare_kept(self.kept, frontier.root())

@@ -198,9 +198,9 @@ class _PackageWriter:
         """Reviews that requests in the range rely on, holds and erasures that concern it, and its neighbours."""
         answer, around = self._answer, _Around()
         for _, _, leaf in self._source.leaves(answer.first, answer.last, (b'"ticket":',)):
-            self._relied_on(orjson.loads(leaf), around)
+            self._relied_on(_record(leaf), around)
         for index, leaf in self._outside(b'"type":"erasure"'):
-            record = orjson.loads(leaf)
+            record = _record(leaf)
             if any(first <= answer.last and last >= answer.first for first, last in erased_ranges(record) or ()):
                 around.extras[index] = leaf
                 self._relied_on(record, around)
@@ -208,7 +208,7 @@ class _PackageWriter:
             around.extras.update(self._outside(kind))
         if around.tickets:
             for index, leaf in self._outside(b'"type":"review'):
-                if _ticket(orjson.loads(leaf)) in around.tickets:
+                if _ticket(_record(leaf)) in around.tickets:
                     around.extras[index] = leaf
         self._neighbours(around)
         return around
@@ -262,7 +262,7 @@ class _PackageWriter:
                 hashes.write(digest)
                 self._payload(index, leaf, around, payloads)
                 if b'"type":"session_end"' in leaf:
-                    self._end(index, orjson.loads(leaf))
+                    self._end(index, _record(leaf))
             for index, leaf in behind.items():
                 self._payload(index, leaf, around, payloads)
         self._files += paths.items()
@@ -276,7 +276,7 @@ class _PackageWriter:
         """Disclose the entry's payload, or withhold it. One that is not there is neither: the log, or nobody, says why."""
         if b'"payload":{' not in leaf:
             return
-        record = orjson.loads(leaf)
+        record = _record(leaf)
         if "payload" not in record or "kept" in record["payload"]:
             return
         secret, sealed = self._source.kept(index)
@@ -314,7 +314,7 @@ class _PackageWriter:
         """The recorded streams of what was asked for, up to their last mark in the range; others are withheld."""
         last: dict[StreamKey, tuple[int, int]] = {}
         for index, _, leaf in self._source.leaves(self._answer.first, self._answer.last, (b'"type":"rec_mark"',)):
-            record = orjson.loads(leaf)
+            record = _record(leaf)
             last[StreamKey(record["sid"], record["data"]["stream"])] = (index, record["data"]["chunks"])
         for key, (index, chunks) in sorted(last.items(), key=lambda item: item[1]):
             path = self._folder / key.member
@@ -354,6 +354,17 @@ class _PackageWriter:
                     shutil.copyfileobj(member, out, 1 << 20)
                 out.write(member_padding(size))
             out.write(ARCHIVE_END)
+
+
+def _record(leaf: bytes) -> dict[str, Any]:
+    """What a leaf says. Raises `AuditError` where it is none: such a log is looked at where it lies."""
+    try:
+        record = orjson.loads(leaf)
+    except orjson.JSONDecodeError:
+        record = None
+    if not isinstance(record, dict):
+        raise AuditError("the log is damaged: an entry is no record", advice="run `lockgate audit verify`")
+    return record
 
 
 def _ticket(record: dict[str, Any]) -> str | None:
