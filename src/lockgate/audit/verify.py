@@ -255,6 +255,8 @@ class _Run:
                                      index=session.last, check="chain")
             self.tampered(error)
             return
+        while ledger.unrooted:
+            self.report.blame(ledger.unrooted.pop())
         for ended, (first, last) in ledger.ended.items():
             row = connection.execute("SELECT first, last FROM sessions WHERE sid = ?", (ended,)).fetchall()
             if row != [(first, last)]:

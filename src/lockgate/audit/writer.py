@@ -94,6 +94,8 @@ class Writer:
                     f"{frontier.size}", index=min(note.size, frontier.size), check="checkpoint")
         if (head.size, head.frontier, head.epoch) != (frontier.size, frontier.to_bytes(), ledger.starts):
             raise Tampered("the head does not fit the entries", index=frontier.size, check="head")
+        for error in ledger.unrooted:
+            raise Tampered(error.message, index=error.index or 0, check=error.check, last=error.last)
         self._last_ms = ledger.last_time
         self._epoch = head.epoch + 1
         self._store.resume_history()
