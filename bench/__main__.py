@@ -169,14 +169,14 @@ def processor_time(target: Target) -> float:
 
 
 def pgbench(server: Server, target: Target, clients: int, mode: str, seconds: float,
-            folder: Path) -> dict[str, float]:
+            folder: Path, *, database: str = "bench") -> dict[str, float]:
     """One run of `pgbench -S`: transactions per second, p50 and p99 of latency in ms, and microseconds of the
     target's processor time per transaction, which says more than a clock on a machine with two cores."""
     logs = Path(tempfile.mkdtemp(dir=folder))
     before = processor_time(target)
     done = subprocess.run(
         [server.bin / "pgbench", "-n", "-S", "-M", mode, "-c", str(clients), "-j", "1", "-T", str(int(seconds)),
-         "-l", f"--log-prefix={logs}/t", "-h", "127.0.0.1", "-p", str(target.port), "-U", target.user, "bench"],
+         "-l", f"--log-prefix={logs}/t", "-h", "127.0.0.1", "-p", str(target.port), "-U", target.user, database],
         capture_output=True, text=True, check=False, env={**os.environ, "PGPASSWORD": target.password})
     match = re.search(r"^tps = ([\d.]+)", done.stdout, re.MULTILINE)
     if done.returncode or match is None:
@@ -301,7 +301,7 @@ def main() -> int:
                                   "python": platform.python_version(), "lockgate": version.splitlines(),
                                   "results": results}, indent=1) + "\n")
     console.print(f"written to {target.relative_to(Path.cwd()) if target.is_relative_to(Path.cwd()) else target}")
-    for script in ("bench.analysis", "bench.hostile", "bench.kernel", "bench.masking", "bench.audit_append"):
+    for script in ("bench.analysis", "bench.hostile", "bench.kernel", "bench.masking", "bench.recording", "bench.audit_append"):
         console.rule(script)
         subprocess.run([sys.executable, "-m", script], check=True)
     return 0

@@ -29,9 +29,12 @@ _CONNECTION: Final = """\
 _ALLOW: Final = "policies:\n  - {{name: connect, who: {{groups: [agents]}}, allow: connect}}\n"
 
 
-def configuration(connections: Iterable[str], rules: str = "", *, audit: str = "async", database: str | None = None) -> str:
+def configuration(
+    connections: Iterable[str], rules: str = "", *, audit: str = "async", database: str | None = None, recipient: str = "",
+) -> str:
     """A template for `testbed.gateway.gateway`: connections by name, each to the database of its name or to `database`,
-    and rules beside the one that lets agents in (braces doubled)."""
+    and rules beside the one that lets agents in (braces doubled). `recipient` may play recordings."""
     options = "" if database is None else f"    options: {{{{database: {database}}}}}\n"
     made = "".join(f"  - name: {name}\n{_CONNECTION}{options}" for name in connections)
-    return f"{_HEAD}audit: {{{{mode: {audit}, origin: bench.lockgate.example/log}}}}\n{_IDENTITY}{made}{_ALLOW}{rules}"
+    recording = f", recording: {{{{recipients: [{recipient}]}}}}" if recipient else ""
+    return f"{_HEAD}audit: {{{{mode: {audit}, origin: bench.lockgate.example/log{recording}}}}}\n{_IDENTITY}{made}{_ALLOW}{rules}"

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from lockgate.audit.recording.sealing import recipient_problem
+from lockgate.audit.recording.studio import OnCut, Terms
 from lockgate.config.load import Loaded, load
 from lockgate.config.policy_checks import Known
 from lockgate.config.secrets import read_secret
@@ -51,6 +53,7 @@ def load_configuration(path: Path) -> Loaded:
         detectors=frozenset(DETECTORS),
         condition=partial(problem, vocabulary=vocabulary()),
         detector=_detector_problem,
+        recipient=recipient_problem,
     )
     return load(path, known)
 
@@ -59,6 +62,13 @@ def compile_policy(loaded: Loaded) -> PolicySet:
     """The rules, compiled; `ConfigError` names the rule's line."""
     return PolicySet.compile(
         loaded.rules, loaded.policy_hash, vocabulary(), ZoneInfo(loaded.settings.timezone))
+
+
+def recording_terms(loaded: Loaded) -> Terms:
+    """How sessions are recorded."""
+    recording = loaded.settings.audit.recording
+    return Terms(recording.recipients, recording.record, recording.max_bytes, OnCut(recording.on_limit),
+                 OnCut(recording.on_error))
 
 
 def credential_of(connection: Connection) -> Secret:
@@ -71,7 +81,17 @@ def rows_for(rules: Sequence[Rule], spec: ProtocolSpec, connection: Connection, 
     """How each rule that can apply is held on a connection."""
     applying = [on_connection(rule, connection.name) for rule in rules
                 if not rule.connections or connection.name in rule.connections]
-    return spec.enforce(connection.name, connection.options, applying, catalogue)
+    rows = spec.enforce(connection.name, connection.options, applying, catalogue)
+    return rows + [_recorded(rule, spec, connection) for rule in applying if rule.record]
+
+
+def _recorded(rule: Rule, spec: ProtocolSpec, connection: Connection) -> Enforcement:
+    """How a rule's recording is held: the driver records what it writes, if the protocol says how that is read."""
+    how = "both directions at the client's end, results as they are masked; encrypted, and committed to by the log"
+    if rule.record_raw:
+        how += "; the backend's end too, before masks"
+    problem = None if spec.recording is not None else f"sessions of {spec.title} cannot be recorded"
+    return Enforcement(connection.name, rule.name, "record raw" if rule.record_raw else "record", how, problem)
 
 
 def described(loaded: Loaded, row: Enforcement) -> str:

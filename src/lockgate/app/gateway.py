@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 import uvloop
@@ -24,17 +24,21 @@ from lockgate.app.configuration import (
     compile_policy,
     credential_of,
     load_configuration,
+    recording_terms,
     refuse_problems,
     rows_for,
 )
+from lockgate.app.custody import Erasures, in_force, make_custody, retention
 from lockgate.app.housekeeping import Chore, keep_house
 from lockgate.app.reload import Reloader
 from lockgate.app.status import Status
 from lockgate.app.targets import exporters
-from lockgate.audit.custody import Custody, submitting
+from lockgate.app.witnessing import Witnessing
+from lockgate.audit.custody import Custody
 from lockgate.audit.export.exporter import Exporter
 from lockgate.audit.keys import VERIFIER_FILE, read_verifier
 from lockgate.audit.log import AuditLog
+from lockgate.audit.recording.studio import Studio
 from lockgate.audit.storage.sqlite import open_source
 from lockgate.audit.tiles.disk import TILES_FOLDER, Disk
 from lockgate.audit.tiles.publisher import Publisher
@@ -60,6 +64,9 @@ from lockgate.proxy.listener import Door, Doorway
 from lockgate.store import SqlReviewStore, open_database
 from lockgate.store.mask_key import load_or_create_mask_key
 from lockgate.wire.spec import Enforcement, ProtocolSpec
+
+if TYPE_CHECKING:
+    from lockgate.app.anchoring import Anchoring
 
 log = structlog.get_logger("lockgate")
 _HEARTBEAT = 60.0
@@ -93,9 +100,11 @@ class Gateway:
     reviews: ReviewDesk
     audit: AuditLog
     custody: Custody
+    erasures: Erasures
     admin: AdminServer
     publisher: Publisher
     keys: MaskKeys
+    studio: Studio
 
     def __init__(self, loaded: Loaded, tasks: asyncio.TaskGroup) -> None:
         self.loaded = loaded
@@ -110,6 +119,8 @@ class Gateway:
         self._serving: asyncio.Task[None] | None = None
         self._chores: list[asyncio.Task[None]] = []
         self.exporters: list[Exporter] = []
+        self.witnessing: Witnessing | None = None
+        self.anchoring: Anchoring | None = None
 
     # ------------------------------------------------------------ putting together
 
@@ -124,17 +135,30 @@ class Gateway:
 
         self.audit = AuditLog.open(
             folder / "audit", origin=audit.origin, dispatch=dispatch, queue=audit.queue, clock=self.clock,
-            apart=True, facts={"config": loaded.config_hash, "policy": loaded.policy_hash, "mode": audit.mode},
+            apart=True, signer={} if audit.signer is None else audit.signer.terms(),
+            facts={"config": loaded.config_hash, "policy": loaded.policy_hash, "mode": audit.mode, **in_force(audit)},
         )
         self.publisher = publisher_of(folder / "audit")
+        if audit.witness is not None:
+            self.witnessing = Witnessing(audit.witness, folder / "audit", lambda: open_source(folder / "audit"),
+                                         self.clock.now)
+            stack.callback(self.witnessing.close)
+        if audit.anchor is not None:
+            from lockgate.app.anchoring import Anchoring  # only where it is configured
+
+            self.anchoring = Anchoring(audit.anchor, folder / "audit", lambda: open_source(folder / "audit"))
+            stack.callback(self.anchoring.close)
         stack.callback(self._close_audit)
-        self.custody = Custody(folder / "audit", submitting(self.audit, dispatch))
-        self.admin = AdminServer(self.custody)
+        self.studio = Studio(folder / "audit", self.audit, dispatch, recording_terms(loaded))
+        stack.callback(self.studio.close)
         engine = open_database(folder)
         stack.callback(engine.dispose)
         store = SqlReviewStore(engine)
         self.reviews = ReviewDesk(store, self.audit, self.clock)
         self.reviews.recover()
+        self.custody = make_custody(self, dispatch, store.drop)
+        self.erasures = Erasures(self, self.custody)
+        self.admin = AdminServer(self.custody)
         store.forget(self.clock.now() - _KEEP_TICKETS)
         self.keys = MaskKeys(load_or_create_mask_key(folder))
         self.pipeline = Pipeline(compile_policy(loaded), self.audit, self.reviews, self.clock, self._faulted)
@@ -177,7 +201,7 @@ class Gateway:
         self.host = Host(
             tasks=self.tasks, pipeline=self.pipeline, verifier=self.verifier, clock=self.clock,
             limits=HostLimits.of(settings.limits), counters=self.counters, credential=credential_of,
-            audit=AuditMode(settings.audit.mode), keys=self.keys,
+            audit=AuditMode(settings.audit.mode), keys=self.keys, studio=self.studio,
         )
         self.host.set_keepers({connection.name: self.keeper(connection) for connection in settings.connections})
 
@@ -221,12 +245,21 @@ class Gateway:
             self.open_state(self.loaded.settings.state, stack)
             self.use_verifier(self.make_verifier(self.loaded.settings.identity))
             try:
+                await self._first_quorum()
                 await self._start(control, announce)
                 await self._stop.wait()
                 log.info("stopping", sessions=len(self.host.sessions))
             finally:
                 await self._finish()
         log.info("stopped")
+
+    async def _first_quorum(self) -> None:
+        """Ask the witnesses before anything is let through. `Conflict` where one has seen another log."""
+        if self.witnessing is not None:
+            try:
+                await asyncio.to_thread(self.witnessing.run)
+            finally:
+                self.audit.withhold(self.witnessing.problem())
 
     def _bind(self, stack: ExitStack) -> list[socket.socket]:
         """Every socket and key first: what is wrong with them is found before anything is written."""
@@ -262,10 +295,17 @@ class Gateway:
 
     def chores(self) -> list[Chore]:
         """What the settings ask for beside the requests."""
-        chores = [Chore(f"export.{exporter.name}", 1.0, exporter.run) for exporter in self.exporters]
+        chores = [retention(self)]
+        chores += [Chore(f"export.{exporter.name}", 1.0, exporter.run) for exporter in self.exporters]
         publish = self.loaded.settings.audit.publish
         if publish is not None:
             chores.append(Chore("publish", seconds(publish), self.publisher.run))
+        witness = self.loaded.settings.audit.witness
+        if self.witnessing is not None and witness is not None:
+            chores.append(Chore("witness", seconds(witness.every), self.witnessing.run))
+        anchor = self.loaded.settings.audit.anchor
+        if self.anchoring is not None and anchor is not None:
+            chores.append(Chore("anchor", seconds(anchor.every), self.anchoring.run))
         telemetry = self.loaded.settings.telemetry
         if telemetry is not None:
             from lockgate.app.telemetry import (
@@ -309,6 +349,7 @@ class Gateway:
         beat = self.clock.monotonic()
         while True:
             await asyncio.sleep(1.0)
+            self.studio.tick()
             try:
                 self.reviews.expire_due()
                 if self.audit.is_writable and self.clock.monotonic() - beat >= _HEARTBEAT:
@@ -317,6 +358,8 @@ class Gateway:
                         count for (decision, _), count in self.counters.statements.items() if decision == "deny")})
             except LockgateError as error:
                 log.error("chore failed", code=error.code, place=place(error))
+            if self.witnessing is not None:
+                self.audit.withhold(self.witnessing.problem())
             if not self.audit.is_writable:
                 for session in tuple(self.host.sessions):
                     session.end_when_idle(_LOG_BROKEN)

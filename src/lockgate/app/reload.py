@@ -7,6 +7,7 @@ are open. Anything else: the old one stays, and it is said loudly, with file and
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,17 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from lockgate.app.configuration import compile_policy, load_configuration, refuse_problems, rows_for
+from lockgate.app.configuration import (
+    compile_policy,
+    load_configuration,
+    recording_terms,
+    refuse_problems,
+    rows_for,
+)
+from lockgate.app.custody import in_force
+from lockgate.audit.admin import account
+from lockgate.audit.custody import Person, by_whom
+from lockgate.audit.entry import canonical
 from lockgate.config.load import Loaded
 from lockgate.errors import AuditError, LockgateError
 from lockgate.govern.policy import PolicySet
@@ -108,10 +119,11 @@ class Reloader:
     async def _record(self, old: Loaded, fresh: Loaded) -> None:
         """The change is durable in the log before it counts."""
         recorded: asyncio.Future[AuditError | None] = asyncio.get_running_loop().create_future()
-        self._gateway.audit.event(Event("config_change", {
+        change = Event("config_change", {
             "before": old.config_hash, "after": fresh.config_hash,
-            "policy_before": old.policy_hash, "policy_after": fresh.policy_hash,
-        }), recorded.set_result)
+            "policy_before": old.policy_hash, "policy_after": fresh.policy_hash, **in_force(fresh.settings.audit),
+        }, None, canonical({"reason": "the configuration file changed", "file": str(fresh.source)}))
+        self._gateway.audit.event(by_whom(change, _writer(fresh.source)), recorded.set_result)
         error = await recorded
         if error is not None:
             raise error
@@ -130,7 +142,11 @@ class Reloader:
         if verifier is not None:
             gateway.use_verifier(verifier)
             host.verifier = verifier
+        gateway.studio.use(recording_terms(fresh))
         gateway.pipeline.replace(policy)
+        for running in tuple(host.sessions):
+            if running.is_unrecorded:
+                running.end_when_idle(_RECONFIGURED)
         for keeper in keepers.values():
             keeper.recheck()
         for keeper in gone:
@@ -146,6 +162,14 @@ class Reloader:
         before, after = old.settings.audit, fresh.settings.audit
         if before.model_copy(update={"mode": after.mode}) != after:
             log.warning("this change takes a restart", section="audit")
+
+
+def _writer(path: Path) -> Person:
+    """Who is answerable for the file: its owner, as far as the system knows."""
+    try:
+        return account(path.stat().st_uid)
+    except OSError:
+        return account(os.getuid())
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from lockgate.app.custody import Erasures
 from lockgate.audit.export.exporter import Progress
 from lockgate.audit.tiles.disk import TILES_FOLDER
 from lockgate.control.ports import LiveSession, Published, Readiness
@@ -35,6 +36,11 @@ class Status:
         return self._gateway.reviews
 
     @property
+    def erasures(self) -> Erasures:
+        """Who has payloads of the log erased."""
+        return self._gateway.erasures
+
+    @property
     def verifier(self) -> TokenVerifier:
         """The verifier in force."""
         return self._gateway.verifier
@@ -51,6 +57,9 @@ class Status:
         """
         gateway = self._gateway
         parts = {"audit": "ok" if self.is_audit_writable() else "not writable"}
+        lateness = None if gateway.witnessing is None else gateway.witnessing.lateness()
+        if gateway.witnessing is not None:
+            parts["witnesses"] = lateness or "ok"
         providers = gateway.verifier.status()
         for provider in providers:
             parts[f"provider {provider.name}"] = "ok" if provider.usable else "no usable keys"
@@ -61,7 +70,7 @@ class Status:
         if gateway.host.is_draining:
             parts["drain"] = "shutting down"
         is_ready = (
-            self.is_audit_writable() and not gateway.host.is_draining
+            self.is_audit_writable() and gateway.audit.withheld is None and not gateway.host.is_draining
             and any(provider.usable for provider in providers) and all(self.ready_connections().values())
         )
         return Readiness(is_ready, parts)
@@ -84,6 +93,10 @@ class Status:
             ))
         return found
 
+    def witness_lag(self) -> float | None:
+        """Seconds since a quorum of witnesses cosigned the log, infinite before; None without witnesses."""
+        return None if self._gateway.witnessing is None else self._gateway.witnessing.lag
+
     def audit_queue(self) -> int:
         """Records that are accepted and not durable yet."""
         return self._gateway.audit.queued
@@ -98,8 +111,8 @@ class Status:
         return Published(settings.state / "audit" / TILES_FOLDER, settings.audit.serve)
 
     def reviewer_groups(self) -> frozenset[str]:
-        """Every group that some rule names as reviewers."""
-        groups: set[str] = set()
+        """Every group that some rule, or the setting for erasures, names as reviewers."""
+        groups: set[str] = set(self._gateway.loaded.settings.audit.erasure.approve)
         for rule in self._gateway.loaded.rules:
             if rule.review is not None:
                 groups |= rule.review.by

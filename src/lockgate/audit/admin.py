@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol
 
 import orjson
 
-from lockgate.audit.custody import Custody, Erased, Person, Scope, submitting
+from lockgate.audit.custody import Custody, Erased, Forget, Person, Scope, nowhere, submitting
 from lockgate.audit.entry import MAX_INTEGER
 from lockgate.audit.erasing import Wish
 from lockgate.audit.log import AuditLog
@@ -64,14 +64,16 @@ def account(uid: int) -> Person:
 
 
 @contextmanager
-def recorded(folder: Path) -> Iterator[Recorded]:
-    """The log in `folder` (``<state>/audit``), through the gateway that runs or directly."""
+def recorded(folder: Path, forget: Forget = nowhere) -> Iterator[Recorded]:
+    """The log in `folder` (``<state>/audit``), through the gateway that runs or directly; `forget` is then what
+    `Custody` does with reviews whose payloads are erased.
+    """
     connected = _connect(folder)
     if connected is not None:
         connected.close()
         yield _Remote(folder)
         return
-    with _opened(folder) as custody:
+    with _opened(folder, forget) as custody:
         yield _Local(custody)
 
 
@@ -96,7 +98,7 @@ class _Local:
 
 
 @contextmanager
-def _opened(folder: Path) -> Iterator[Custody]:
+def _opened(folder: Path, forget: Forget) -> Iterator[Custody]:
     """The log, opened as a gateway opens it."""
     with open_source(folder) as source:
         origin = source.origin
@@ -107,7 +109,8 @@ def _opened(folder: Path) -> Iterator[Custody]:
 
     log = AuditLog.open(folder, origin=origin, dispatch=at_once, facts={**facts, "by": "command"})
     with closing(log):
-        yield Custody(folder, submitting(log, at_once), lambda: 2 if facts.get("approvals") == 2 else 1)
+        yield Custody(folder, submitting(log, at_once), lambda: 2 if facts.get("approvals") == 2 else 1,
+                      forget)
 
 
 def last_facts(leaves: Iterator[bytes]) -> dict[str, Any]:
@@ -119,7 +122,7 @@ def last_facts(leaves: Iterator[bytes]) -> dict[str, Any]:
         elif b'"type":"config_change"' in leaf:
             said = orjson.loads(leaf).get("data", {})
             changed = {"config": said.get("after"), "policy": said.get("policy_after"),
-                       "approvals": said.get("approvals")}
+                       "approvals": said.get("approvals"), "retention": said.get("retention")}
             facts |= {name: value for name, value in changed.items() if value is not None}
     return facts
 

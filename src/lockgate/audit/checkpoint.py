@@ -8,6 +8,7 @@ checkpoint, which has exactly one signature. Key files are in `keys`.
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature
@@ -61,27 +62,33 @@ class Verifier:
 
 
 class Signer:
-    """The log's own key. Only checkpoints of this name leave it."""
+    """The log's own key (`signing.contract.CheckpointSigner`). Only checkpoints of this name leave it."""
+
+    lags = False
 
     def __init__(self, name: str, private: Ed25519PrivateKey) -> None:
         self._private = private
         self.verifier = Verifier(name, private.public_key().public_bytes_raw())
 
-    def sign(self, checkpoint: Checkpoint) -> str:
-        """The signed note of a checkpoint."""
+    def last(self) -> Checkpoint | None:
+        """A key has no memory."""
+        return None
+
+    def sign(self, checkpoint: Checkpoint, proof: Sequence[bytes] = ()) -> str:
+        """The signed note of a checkpoint. Whoever holds the key itself asks for no proof."""
         text = checkpoint.body()
         line = notes.SignatureLine(self.verifier.name, self.verifier.id, self._private.sign(text.encode()))
         return f"{text}\n{line.line}"
 
 
-def open_note(note: str, verifier: Verifier) -> Checkpoint:
+def open_note(note: str, verifier: Verifier, *, cosigned: bool = False) -> Checkpoint:
     """The checkpoint in a note, once its signature is found to be by `verifier`.
 
-    Raises `UntrustedNote` where another key signed it, `BrokenNote` where this one did not sign this.
+    With `cosigned` further signatures may follow the log's, which the witnesses' policy has to judge. Raises `UntrustedNote` where another key signed it, `BrokenNote` where this one did not sign this.
     """
     try:
         signed = notes.parse_note(note)
-        if len(signed.signatures) != 1:
+        if len(signed.signatures) != 1 and not cosigned:
             raise BrokenNote("a log's checkpoint has exactly one signature line")
         tree = notes.open_checkpoint(signed, verifier.key)
     except EvidenceError as error:
@@ -89,6 +96,14 @@ def open_note(note: str, verifier: Verifier) -> Checkpoint:
             raise UntrustedNote(f"the checkpoint is {error.message}") from None
         raise BrokenNote(f"a checkpoint does not hold: {error.message}") from None
     return Checkpoint(tree.origin, tree.size, tree.root)
+
+
+def tree_of(note: str) -> Checkpoint:
+    """What a note says, whoever signed it: to be compared, never to be trusted. Raises `BrokenNote`."""
+    try:
+        return Checkpoint(*notes.parse_tree(notes.parse_note(note).text))
+    except EvidenceError as error:
+        raise BrokenNote(f"a checkpoint does not hold: {error.message}") from None
 
 
 def _openssl(public: bytes, message: bytes, signature: bytes) -> bool:

@@ -8,7 +8,7 @@ caller, who knows it from the system or from a token, never by the record that i
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -46,6 +46,14 @@ Scope = Mapping[str, object]
 """``all``, ``session``, ``subject`` with ``issuer``, or ``first`` with ``last``."""
 
 
+Forget = Callable[[Sequence[str]], object]
+"""Deletes reviews, by ticket, that are kept beside the log."""
+
+
+def nowhere(_tickets: Sequence[str]) -> None:
+    """Reviews are kept nowhere else."""
+
+
 class Refused(AuditError):
     """An administrative act that cannot be done as asked; nothing was."""
 
@@ -67,15 +75,18 @@ class Erased:
 
 class Custody:
     """One open log, as administrative acts see it. `submit` waits until a record is durable, or raises;
-    `approvals` says how many persons an erasure needs now.
+    `approvals` says how many persons an erasure needs now; `forget` deletes reviews, by ticket, where statements are
+    kept beside the log.
     """
 
     def __init__(
         self, folder: Path, submit: Callable[[Event | Erasure], int], approvals: Callable[[], int] = lambda: 1,
+        forget: Forget = nowhere,
     ) -> None:
         self.folder = folder
         self.submit = submit
         self.approvals = approvals
+        self.forget = forget
         self.turn = threading.RLock()
         self.standing = Standing()
         self.is_scrubbed = True
@@ -145,6 +156,7 @@ class Custody:
                 self.submit(Erasure(plan.cause, ranges, requester, reason, reviewer, ticket, links[number + 1]))
                 for number, ranges in enumerate(plan.parts)
             ]
+            self.forget(plan.tickets)
             removed = sum(remove_recording(self.folder, sid) for sid in plan.sessions)
             self.is_scrubbed = scrub(self.folder / FILE)
             return Erased(tuple(leaves), plan.payloads, removed, plan.unfinished, self.is_scrubbed)

@@ -66,6 +66,8 @@ class Plan:
     sessions: tuple[str, ...] = ()
     unfinished: tuple[str, ...] = ()
     person: tuple[str, str] | None = None
+    tickets: tuple[str, ...] = ()
+    """Reviews whose statements are among what is destroyed: they are kept elsewhere as well, for a while."""
 
     def links(self) -> list[str]:
         """The chain of hashes over the parts: each one's own, and at the end an empty one."""
@@ -96,6 +98,7 @@ class _Search:
     found: dict[int, int] = field(default_factory=dict)
     empty: set[int] = field(default_factory=set)
     known: dict[str, _Session] = field(default_factory=dict)
+    tickets: dict[str, None] = field(default_factory=dict)
 
     def session(self, sid: str) -> _Session:
         known = self.known.get(sid)
@@ -124,6 +127,9 @@ class _Search:
         name = self.hold(index, record)
         if name is None:
             self.found[index] = record.get("payload", {}).get("size", 0)
+            ticket = record.get("ticket", record.get("data", {}).get("ticket"))
+            if isinstance(ticket, str):
+                self.tickets[ticket] = None
             if len(self.found) > MOST:
                 raise AuditError(f"more than {MOST} payloads at once", advice="erase by --record in several steps")
         elif not self.skips_held:
@@ -218,7 +224,8 @@ def find(source: Source, standing: Standing, wish: Wish) -> Plan:
         raise NothingToErase("no payload is left of what was named" if wish.subject is None else
                              f"no payload of {wish.subject} is in this log, or none is left",
                              advice="" if wish.issuer is None else "look at the issuer with `lockgate session list`")
-    return Plan(wish.cause, search.parts(), len(search.found), tuple(gone), tuple(unfinished), person)
+    return Plan(wish.cause, search.parts(), len(search.found), tuple(gone), tuple(unfinished), person,
+                tuple(search.tickets))
 
 
 def issuer_of(source: Source, subject: str) -> str:
@@ -311,7 +318,9 @@ def find_old(source: Source, standing: Standing, before: int, most: int) -> Plan
         if record["time"] >= before or len(search.found) >= most:
             break
         search.take(index, record)
-    return Plan("retention", search.parts(), len(search.found)) if search.found else None
+    if not search.found:
+        return None
+    return Plan("retention", search.parts(), len(search.found), tickets=tuple(search.tickets))
 
 
 def _kept(source: Source, standing: Standing) -> Iterator[tuple[int, dict[str, Any]]]:

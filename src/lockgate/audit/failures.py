@@ -76,6 +76,18 @@ class Tampered(AuditError):
         self.check = check
 
 
+class Conflict(AuditError):
+    """A witness has seen another log under this log's name: it was rolled back or forked."""
+
+    code = "audit.conflict"
+
+
+class Uncosigned(AuditError):
+    """Witnesses are required, and have not cosigned the log recently enough: nothing new is let through."""
+
+    code = "audit.uncosigned"
+
+
 class Locked(AuditError):
     """Another process has this log's folder open for writing."""
 

@@ -23,27 +23,55 @@ from lockgate.errors import AuditError
 KEY_FILE: Final = "log.key"
 VERIFIER_FILE: Final = "log.vkey"
 CHECKPOINT_FILE: Final = "checkpoint"
+COSIGNED_FILE: Final = "cosigned"
 _LIMIT: Final = 16_384
 
 
-def load_or_create(folder: Path, origin: str, *, may_create: bool) -> Signer:
+def load_or_create(folder: Path, origin: str, *, may_create: bool, key: Path | None = None) -> Signer:
     """The log's signer. A missing key is made only for a log that has no records yet.
 
-    Raises `AuditError` that says what is wrong with the file and what to do.
+    `key` is where the key is if not in the folder. Raises `AuditError` that says what is wrong with
+    the file and what to do.
     """
-    path = folder / KEY_FILE
+    path = key or folder / KEY_FILE
     try:
-        private = _read(path)
+        private = _load(path)
     except FileNotFoundError:
         if not may_create:
             raise AuditError(
                 f"{path}: the log has records but its key is gone",
                 advice="restore the key file from a backup; a new key cannot continue this log",
             ) from None
-        private = _create(path)
+        private = create_key(path)
     signer = Signer(origin, private)
-    _publish(folder / VERIFIER_FILE, signer.verifier)
+    if not successor(path).exists():    # a change of keys is under way: `signing.rotation` finishes it
+        pin(folder, signer.verifier, may_create=True)
     return signer
+
+
+def successor(key: Path) -> Path:
+    """Where the next key waits while keys are being changed."""
+    return key.with_name(key.name + ".next")
+
+
+def pin(folder: Path, verifier: Verifier, *, may_create: bool) -> None:
+    """Put the verifier key into the folder, or compare it with the one that is there. Raises `AuditError`."""
+    path = folder / VERIFIER_FILE
+    if not path.exists():
+        if not may_create:
+            raise AuditError(f"{path}: the log has records but its verifier key is gone",
+                             advice="restore the file: it says which key continues this log")
+        publish(folder, verifier)
+    elif str(read_verifier(path)) != str(verifier):
+        raise AuditError(
+            f"{path}: belongs to another key or another log name than this gateway's",
+            advice="the origin of a log must not change; start a new log in an empty folder instead",
+        )
+
+
+def publish(folder: Path, verifier: Verifier) -> None:
+    """Put the verifier key into the folder, whatever was there."""
+    write_durably(folder / VERIFIER_FILE, f"{verifier}\n".encode(), 0o644)
 
 
 def read_verifier(path: Path) -> Verifier:
@@ -57,7 +85,15 @@ def read_verifier(path: Path) -> Verifier:
         raise UntrustedNote(f"{path}: not a verifier key") from None
 
 
-def _read(path: Path) -> Ed25519PrivateKey:
+def read_key(path: Path) -> Ed25519PrivateKey:
+    """The private key in a file that nobody else can read. Raises `AuditError`."""
+    try:
+        return _load(path)
+    except FileNotFoundError:
+        raise AuditError(f"{path}: there is no key") from None
+
+
+def _load(path: Path) -> Ed25519PrivateKey:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
@@ -84,7 +120,8 @@ def _read(path: Path) -> Ed25519PrivateKey:
     return private
 
 
-def _create(path: Path) -> Ed25519PrivateKey:
+def create_key(path: Path) -> Ed25519PrivateKey:
+    """Make a key, durably and for this user alone. Raises `AuditError`."""
     private = Ed25519PrivateKey.generate()
     pem = private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -93,16 +130,14 @@ def _create(path: Path) -> Ed25519PrivateKey:
     return private
 
 
-def _publish(path: Path, verifier: Verifier) -> None:
-    text = f"{verifier}\n".encode()
-    if not path.exists():
-        write_durably(path, text, 0o644)
-        return
-    if str(read_verifier(path)) != str(verifier):
-        raise AuditError(
-            f"{path}: belongs to another key or another log name than this gateway's",
-            advice="the origin of a log must not change; start a new log in an empty folder instead",
-        )
+def create_root(path: Path, name: str) -> Verifier:
+    """An organisation's root key, and its verifier key beside it (`.vkey`). Raises `AuditError` where there is one."""
+    if path.exists():
+        raise AuditError(f"{path}: there is a key already")
+    Verifier(name, bytes(32))   # refuses a name that no key may have, before there is a file
+    verifier = Verifier(name, create_key(path).public_key().public_bytes_raw())
+    write_durably(path.with_name(path.name + ".vkey"), f"{verifier}\n".encode(), 0o644)
+    return verifier
 
 
 def write_durably(path: Path, content: bytes, mode: int) -> None:
@@ -115,7 +150,15 @@ def write_durably(path: Path, content: bytes, mode: int) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        replace_durably(temporary, path)
+    except OSError as error:
+        raise AuditError(f"{path}: {error.strerror}", advice="make the audit folder writable") from None
+
+
+def replace_durably(source: Path, path: Path) -> None:
+    """Rename, and have the rename on the disk before this returns. Raises `AuditError`."""
+    try:
+        source.replace(path)
         durable.sync_folder(path.parent)
     except OSError as error:
         raise AuditError(f"{path}: {error.strerror}", advice="make the audit folder writable") from None

@@ -24,7 +24,8 @@ from lockgate.audit.failures import MalformedEntry
 from lockgate.model import Erasure, Event, Intent, Outcome, SessionStart
 
 RESERVED: Final = frozenset(
-    {"node_start", "node_stop", "heartbeat", "session_begin", "session_end", "intent", "outcome", "shard_checkpoint"}
+    {"node_start", "node_stop", "heartbeat", "key_rotate", "session_begin", "session_end", "intent", "outcome", "rec_mark",
+     "recording_truncated", "shard_checkpoint"}
 )
 REVIEWS: Final = frozenset({"review_request", "review"})
 ADMIN: Final = frozenset(

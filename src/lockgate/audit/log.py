@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import threading
 import time
 from collections import deque
@@ -27,13 +26,15 @@ from lockgate.audit import keys, leaves
 from lockgate.audit.apart.link import Link
 from lockgate.audit.entry import is_opaque, require_type
 from lockgate.audit.evidence.erasures import erased_ranges
-from lockgate.audit.failures import MalformedEntry, Overload, Poisoned, UnknownSession
+from lockgate.audit.evidence.recordings import RECORDING_CUT, RECORDING_MARK, RecordedStreams
+from lockgate.audit.failures import MalformedEntry, Overload, Poisoned, Uncosigned, UnknownSession
 from lockgate.audit.leaves import Draft
-from lockgate.audit.opening import lock_folder, open_store, published, reopening
+from lockgate.audit.opening import Recovered, lock_folder, recover, reopening
+from lockgate.audit.recording.reel import Mark
+from lockgate.audit.signing.opening import Settings
 from lockgate.audit.storage.database.place import Place
-from lockgate.audit.storage.database.store import DatabaseStore
 from lockgate.audit.storage.sqlite import SqliteStore
-from lockgate.audit.writer import PAYLOAD_LIMIT, Writer
+from lockgate.audit.writer import PAYLOAD_LIMIT
 from lockgate.errors import AuditError
 from lockgate.model import Erasure, Event, Intent, Outcome, SessionStart
 
@@ -66,6 +67,10 @@ class _Committer(Protocol):
 
     def commit(self, items: Sequence[Any]) -> None: ...
 
+    def settle(self) -> None: ...
+
+    def close(self) -> None: ...
+
 
 class _Files(Protocol):
     """What a clean end finishes, and every end closes: a store, or the link to the process that has it."""
@@ -84,13 +89,14 @@ class SystemClock:
 
 
 class _Open:
-    """A session as admission knows it: its next number, and the intents that wait for an outcome."""
+    """A session as admission knows it: its next number, the intents that wait for an outcome, and its recording."""
 
-    __slots__ = ("next", "open")
+    __slots__ = ("next", "open", "recorded")
 
     def __init__(self) -> None:
         self.next = 1       # 0 is `session_begin`
         self.open: set[int] = set()
+        self.recorded: RecordedStreams | None = None
 
 
 class AuditLog:
@@ -113,6 +119,7 @@ class AuditLog:
         self._sessions: dict[str, _Open] = {}
         self._failure: AuditError | None = None
         self._closing = False
+        self._withheld: str | None = None
         self._items: deque[tuple[Any, Done | None, int]] = deque()
         self._in_flight: list[tuple[Any, Done | None, int]] = []
         self._wake: SimpleQueue[None] = SimpleQueue()
@@ -134,8 +141,9 @@ class AuditLog:
         dispatch: Dispatch,
         queue: int = 10_000,
         clock: Clock | None = None,
-        facts: Mapping[str, str | int | bool | None] | None = None,
+        facts: Mapping[str, object] | None = None,
         payload_limit: int = PAYLOAD_LIMIT,
+        signer: Settings | None = None,
         apart: bool = False,
         vfs: str | None = None,
         place: Place | None = None,
@@ -145,7 +153,8 @@ class AuditLog:
 
         With `apart` a process of its own writes; `vfs` is for a log that is written by this one. With
         `place` the log is a shard in a database, and the folder holds what lies beside it.
-        `facts` go into `node_start` (configuration and policy hash, audit mode). Raises `AuditError`
+        `facts` go into `node_start` (configuration and policy hash, audit mode); `signer` says who signs
+        (`signing.opening`), by default whoever signed last, and at first a key file. Raises `AuditError`
         where the log is locked, unreadable or has been altered (`Tampered` names the first bad entry).
         """
         clock = clock or SystemClock()
@@ -154,22 +163,23 @@ class AuditLog:
             lock = lock_folder(folder / "lock")
         except OSError as error:
             raise AuditError(f"{folder}: {error.strerror}", advice="make the state folder writable") from None
-        store: SqliteStore | DatabaseStore | None = None
+        recovered: Recovered | None = None
         try:
-            store = open_store(folder, origin, secrets.token_bytes(32), place, shard, vfs)
-            signer = keys.load_or_create(folder, origin, may_create=store.head().size == 0)
-            writer = Writer(store, signer, secrets.token_hex(8), payload_limit)
-            crashed = writer.recover(published(folder / keys.CHECKPOINT_FILE))
-            writer.commit(reopening(crashed, clock.now(), writer.epoch, facts or {}))
+            recovered = recover(folder, origin, signer=signer, payload_limit=payload_limit, vfs=vfs, place=place,
+                                shard=shard)
+            writer, store = recovered.writer, recovered.store
+            writer.commit(reopening(recovered, clock.now(), facts or {}))
+            writer.settle()
             if apart:
-                store.close()
-                link = Link.start({**writer.terms(folder), "database": store.terms()}, store.pseudonyms, lock)
+                recovered.close()
+                terms = {**writer.terms(folder), "database": store.terms(), "signer": dict(recovered.settings)}
+                link = Link.start(terms, store.pseudonyms, lock)
                 return cls(link, link, folder, lock, dispatch=dispatch, queue=queue, clock=clock)
             if isinstance(store, SqliteStore):
                 store.checkpoint_apart(vfs)
         except AuditError:
-            if store is not None:
-                store.close()
+            if recovered is not None:
+                recovered.close()
             os.close(lock)
             raise
         return cls(writer, store, folder, lock, dispatch=dispatch, queue=queue, clock=clock)
@@ -190,9 +200,11 @@ class AuditLog:
         self._thread.join()
         try:
             if self._failure is None:
+                self._writer.settle()
                 self._publish()
                 self._store.finish()
         finally:
+            self._writer.close()
             self._store.close()
             os.close(self._lock)
 
@@ -225,13 +237,27 @@ class AuditLog:
         return self._admitted - self._finished
 
     @property
+    def folder(self) -> Path:
+        """Where the log is."""
+        return self._folder
+
+    @property
     def size(self) -> int:
         """Entries that are durable."""
         return self._writer.size
 
+    def withhold(self, reason: str | None) -> None:
+        """Take no new session and no new intent for this reason, until it is None again. What runs may end."""
+        self._withheld = reason
+
+    @property
+    def withheld(self) -> str | None:
+        """Why nothing new is taken, or None."""
+        return self._withheld
+
     def begin_session(self, start: SessionStart, done: Done) -> None:
         """Append `session_begin`, number 0 of the session."""
-        self._require_room()
+        self._require_new()
         if start.session in self._sessions or not is_opaque(start.session):
             raise UnknownSession("a session's id is opaque and used once")
         self._admit(start.session, 0, start, done)
@@ -239,7 +265,7 @@ class AuditLog:
 
     def intent(self, intent: Intent, done: Done | None) -> int:
         """Queue an intent; with `done` the caller is told when it is durable. Returns its number."""
-        self._require_room()
+        self._require_new()
         session = self._sessions.get(intent.session)
         if session is None:
             raise UnknownSession("the session has not begun, or has ended")
@@ -271,6 +297,24 @@ class AuditLog:
             raise UnknownSession("the session has not begun, or has ended")
         self._next(event.session, session, event, done)
 
+    def mark(self, session: str, stream: str, mark: Mark, *, final: bool) -> None:
+        """Queue a `rec_mark`: what of a recording's stream is on the disk."""
+        self._recorded(session, RECORDING_MARK, {"stream": stream, "chunks": mark.chunks, "bytes": mark.size,
+                                       "root": mark.root.hex(), "final": final})
+
+    def truncated(self, session: str, stream: str, dropped: int, reason: str) -> None:
+        """Queue `recording_truncated`: a stream of which no more is recorded, and how many bytes were dropped."""
+        self._recorded(session, RECORDING_CUT, {"stream": stream, "bytes": dropped, "reason": reason[:200]})
+
+    def _recorded(self, sid: str, kind: str, data: dict[str, Any]) -> None:
+        """At most one a second or mebibyte of a stream, so there is room for it whatever the queue holds."""
+        self._require_writable()
+        session = self._sessions.get(sid)
+        if session is None:
+            raise UnknownSession("the session has not begun, or has ended")
+        session.recorded = session.recorded or RecordedStreams()
+        session.recorded.take(kind, data)
+        self._next(sid, session, Event(kind, data, sid), None)
     def append(self, record: Event | Erasure, done: Done) -> int:
         """Queue a record of the gateway itself. Returns the index that it has once `done` was told None.
 
@@ -288,7 +332,8 @@ class AuditLog:
         return index
 
     def end_session(self, session: str, cause: str) -> None:
-        """Queue `session_end`. Intents that are still open get the outcome ``unknown`` first."""
+        """Queue `session_end`, with what of the session is recorded. Intents that are still open get the outcome
+        ``unknown`` first."""
         self._require_writable()
         ending = self._sessions.pop(session, None)
         if ending is None:
@@ -296,7 +341,10 @@ class AuditLog:
         for record in sorted(ending.open):
             self._next(session, ending, leaves.unknown_outcome(record, "session ended"), None)
         ending.open.clear()
-        self._next(session, ending, Draft({"type": "session_end", "cause": cause[:200]}), None)
+        fields: leaves.Fields = {"type": "session_end", "cause": cause[:200]}
+        if ending.recorded is not None:
+            fields["coverage"] = ending.recorded.coverage()
+        self._next(session, ending, Draft(fields), None)
 
     # ------------------------------------------------------------ admission
 
@@ -311,6 +359,12 @@ class AuditLog:
             raise self._failure
         if self._closing:
             raise Poisoned("the audit log is closed")
+
+    def _require_new(self) -> None:
+        if self._withheld is not None:
+            self._require_writable()
+            raise Uncosigned(f"nothing new is let through: {self._withheld}")
+        self._require_room()
 
     def _require_room(self, times: int = 1) -> None:
         if self._failure is not None or self._closing:

@@ -8,21 +8,30 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
 from lockgate.audit import leaves
+from lockgate.audit.evidence.ledger import SIGNED_APART
+from lockgate.audit.evidence.notes import NOTE_LIMIT
 from lockgate.audit.failures import Locked
+from lockgate.audit.keys import CHECKPOINT_FILE, COSIGNED_FILE
 from lockgate.audit.leaves import Draft
 from lockgate.audit.ledger import Session
+from lockgate.audit.recording.coverage import crash_coverage
+from lockgate.audit.signing.contract import CheckpointSigner
+from lockgate.audit.signing.opening import Settings, key_path, open_signer, recall, remember, tempo
+from lockgate.audit.signing.rotation import finish_rotation
 from lockgate.audit.storage.database.place import Place
 from lockgate.audit.storage.database.store import DatabaseStore
 from lockgate.audit.storage.sqlite import FILE, SqliteStore
-from lockgate.audit.writer import Item
+from lockgate.audit.writer import PAYLOAD_LIMIT, Item, Writer
 from lockgate.errors import AuditError
 
 _PATIENCE: Final = 2.0      # seconds for a killed gateway's writer to finish
@@ -41,11 +50,56 @@ def open_store(
     return SqliteStore.open(folder / FILE, origin=origin, fresh_key=fresh_key, vfs=vfs)
 
 
-def reopening(
-    crashed: Mapping[str, Session], now: float, epoch: int, facts: Mapping[str, Any]
-) -> list[Item]:
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """A log that was read and checked from its first entry on, ready to be written to."""
+
+    folder: Path
+    writer: Writer
+    store: SqliteStore | DatabaseStore
+    signer: CheckpointSigner
+    settings: Settings
+    crashed: Mapping[str, Session]
+    """Sessions that the last process left open."""
+
+    def close(self) -> None:
+        """Let go of the store and the signer."""
+        self.writer.close()
+        self.store.close()
+
+
+def recover(
+    folder: Path, origin: str, *, signer: Settings | None = None, payload_limit: int = PAYLOAD_LIMIT,
+    vfs: str | None = None, place: Place | None = None, shard: int = 1,
+) -> Recovered:
+    """Open the log in a folder that is locked, or make one, and check all of it. Raises `AuditError`.
+
+    Without `signer` it is the one that signed last, as the folder remembers.
+    """
+    settings = recall(folder) if signer is None else signer
+    store = open_store(folder, origin, secrets.token_bytes(32), place, shard, vfs)
+    writer: Writer | None = None
+    try:
+        made = open_signer(folder, origin, settings, may_create=store.head().size == 0)
+        made = finish_rotation(folder, key_path(folder, settings), made, store)
+        remember(folder, settings)
+        writer = Writer(store, made, secrets.token_hex(8), payload_limit, tempo(settings))
+        crashed = writer.recover({"published": published(folder / CHECKPOINT_FILE),
+                                  "cosigned": published(folder / COSIGNED_FILE)})
+    except AuditError:
+        if writer is not None:
+            writer.close()
+        store.close()
+        raise
+    return Recovered(folder, writer, store, made, settings, crashed)
+
+
+def reopening(recovered: Recovered, now: float, facts: Mapping[str, Any]) -> list[Item]:
     """What a start appends: that it happened, and an end to whatever the last process left open."""
-    said = {name: leaves.plain(value) for name, value in facts.items()}
+    epoch, crashed = recovered.writer.epoch, recovered.crashed
+    said = {name: leaves.plain(value) for name, value in facts.items() if name != "signer"}
+    if recovered.signer.lags:
+        said["signer"] = SIGNED_APART
     items: list[Item] = [(None, 0, now, Draft(
         {"type": "node_start", "epoch": epoch, "version": _version(), "data": said}))]
     for sid, session in crashed.items():
@@ -53,7 +107,10 @@ def reopening(
         for record in sorted(session.open):
             items.append((sid, number, now, leaves.unknown_outcome(record, "crash")))
             number += 1
-        items.append((sid, number, now, Draft({"type": "session_end", "cause": "crash"})))
+        fields: leaves.Fields = {"type": "session_end", "cause": "crash"}
+        if session.recorded.is_any:
+            fields["coverage"] = crash_coverage(recovered.folder, sid, session.recorded)
+        items.append((sid, number, now, Draft(fields)))
     return items
 
 
@@ -67,7 +124,7 @@ def _version() -> str:
 def published(path: Path) -> str | None:
     """The checkpoint that was last put beside the log, or None before the first one."""
     try:
-        return path.read_bytes()[:4096].decode()
+        return path.read_bytes()[:NOTE_LIMIT].decode()
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError):

@@ -15,6 +15,7 @@ import orjson
 
 from lockgate.audit.commitment import KEY_SIZE, unseal, verify_commitment
 from lockgate.audit.entry import parse
+from lockgate.audit.evidence.recordings import RECORDING_MARK
 from lockgate.audit.failures import MalformedEntry
 from lockgate.audit.standing import Standing
 from lockgate.audit.storage.contract import Source
@@ -70,6 +71,7 @@ class SessionView:
     matching: list[int] = field(default_factory=list)   # entries that the filter asked for
     statements: list[StatementView] = field(default_factory=list)
     events: list[tuple[int, Record, Payload]] = field(default_factory=list)
+    marks: dict[str, Mapping[str, Any]] = field(default_factory=dict)   # the last of each recorded stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +205,7 @@ class Reader:
                 view.end = record
             else:
                 view.events.append((entry.index, record, self.payload(entry)))
+                _count(view, entry, Wanted())
         if view is None:
             raise AuditError("the log is damaged: a session has no beginning",
                              advice="run `lockgate audit verify`")
@@ -230,6 +233,8 @@ def _count(view: SessionView, entry: Entry, wanted: Wanted) -> None:
         view.rows += record["rows"]
     elif record["type"] == "session_end":
         view.end = record
+    elif record["type"] == RECORDING_MARK:
+        view.marks[str(record["data"].get("stream"))] = record["data"]
 
 
 def reviewer(reviews: list[tuple[Record, Payload]]) -> tuple[str, str, str] | None:

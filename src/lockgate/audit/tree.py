@@ -82,6 +82,32 @@ def consistency_proof(old: int, leaves: Sequence[bytes]) -> list[bytes]:
     return [tree_root(leaves[first:end]) for first, end in consistency_ranges(old, len(leaves))]
 
 
+def growth_proof(old: Frontier, leaves: Sequence[bytes]) -> list[bytes]:
+    """`consistency_proof` from a frontier to the tree that `leaves` (hashes) make of it.
+
+    Costs one hash per new leaf and reads nothing: left of the boundary, a proof names only whole
+    subtrees that the frontier holds already.
+    """
+    size, new = old.size, old.size + len(leaves)
+    if size == 0 or not leaves:
+        return []
+    path: list[bytes] = []
+    nodes = iter(old.nodes)
+    low, high = 0, new
+    while size != high:
+        middle = low + _split(high - low)
+        if size <= middle:
+            path.append(tree_root(leaves[middle - size : high - size]))
+            high = middle
+        else:
+            path.append(next(nodes))
+            low = middle
+    if low:
+        path.append(next(nodes))
+    path.reverse()
+    return path
+
+
 def verify_inclusion(index: int, size: int, leaf: bytes, proof: Sequence[bytes], root: bytes) -> None:
     """As `merkle.verify_inclusion`; raises `ProofFailed`."""
     try:

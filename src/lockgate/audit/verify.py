@@ -20,15 +20,18 @@ import apsw
 import orjson
 
 from lockgate.audit import leaves
-from lockgate.audit.checkpoint import Checkpoint, Verifier, open_note
+from lockgate.audit.checkpoint import Checkpoint, Verifier
 from lockgate.audit.commitment import KEY_SIZE, SALT_SIZE, unseal, verify_commitment
 from lockgate.audit.disposal import Disposal
+from lockgate.audit.endorsements import Endorsements
 from lockgate.audit.entry import parse
 from lockgate.audit.evidence.bindings import BindingBook
 from lockgate.audit.evidence.report import Report, Verdict
+from lockgate.audit.evidence.trust import Trust
 from lockgate.audit.failures import BrokenNote, MalformedEntry, Tampered, Undisclosed, UntrustedNote
-from lockgate.audit.keys import CHECKPOINT_FILE, VERIFIER_FILE, read_verifier
-from lockgate.audit.ledger import Ledger
+from lockgate.audit.keys import VERIFIER_FILE, read_verifier
+from lockgate.audit.ledger import Ledger, take
+from lockgate.audit.recording.checking import RecordingCheck
 from lockgate.audit.storage import wal
 from lockgate.audit.storage.sqlite import FILE, FORMAT, SCHEMA, open_read_only
 from lockgate.audit.tree import Frontier, leaf_hash
@@ -45,24 +48,28 @@ _ROWS: Final = (
 )
 
 
-def verify_log(folder: Path, *, key: Path | None = None, against: str | None = None) -> Report:
+def verify_log(
+    folder: Path, *, key: Path | None = None, against: str | None = None, trust: Trust | None = None,
+) -> Report:
     """Check a log's folder. `key` is the pinned verifier key file (without it, the folder's own, which
-    shows damage but not a log that was replaced whole); `against` a signed checkpoint kept elsewhere.
+    shows damage but not a log that was replaced whole); `against` a signed checkpoint kept elsewhere;
+    `trust` the organisation's trust note, which says which keys, witnesses and authorities count.
 
     Does not raise: what is wrong is in the report.
     """
-    report = Report(str(folder), is_key_pinned=key is not None)
+    report = Report(str(folder), is_key_pinned=key is not None or trust is not None)
     if not (folder / FILE).is_file():
         report.find("store", Verdict.INCOMPLETE, f"{folder}: there is no {FILE}")
         return report
     try:
-        verifier = read_verifier(key or folder / VERIFIER_FILE)
+        verifier = (read_verifier(key or folder / VERIFIER_FILE) if trust is None
+                    else Verifier(trust.origin, trust.keys[-1].key.public))
     except AuditError as error:
         report.find("key", Verdict.UNTRUSTED, str(error))
         return report
     report.origin = verifier.name
     report.cover("key", str(verifier))
-    _Run(report, folder, verifier, against).all()
+    _Run(report, folder, verifier, Endorsements(folder, verifier.key, trust, against)).all()
     return report
 
 
@@ -74,11 +81,11 @@ def _blob(value: object) -> bytes:
 class _Run:
     """One verification: what the checks share."""
 
-    def __init__(self, report: Report, folder: Path, verifier: Verifier, against: str | None) -> None:
+    def __init__(self, report: Report, folder: Path, verifier: Verifier, endorsed: Endorsements) -> None:
         self.report = report
         self.folder = folder
         self.verifier = verifier
-        self.against = against
+        self.endorsed = endorsed
         self.ledger: Ledger | None = Ledger(remembers=True)
         self.frontier = Frontier()
         self.ledger.tree = self.frontier
@@ -88,6 +95,7 @@ class _Run:
         self.pseudonyms = b""
         self.keys = self.sealed = 0
         self.disposal = Disposal()
+        self.recordings = RecordingCheck(folder)
 
     def find(
         self, check: str, verdict: Verdict, message: str, index: int | None = None, last: int | None = None
@@ -99,7 +107,8 @@ class _Run:
 
     def all(self) -> None:
         """Run every check, in order. A check that cannot read its input says so."""
-        self.published()
+        for check, problem in self.endorsed.read():
+            self.find(check, Verdict.TAMPERED, problem)
         connection: apsw.Connection | None = None
         try:
             connection = open_read_only(self.folder / FILE)
@@ -112,7 +121,7 @@ class _Run:
             return
         try:
             steps: tuple[tuple[str, Callable[[apsw.Connection], None]], ...] = (
-                ("schema", self.schema), ("checkpoint", self.checkpoint), ("entries", self.rows),
+                ("schema", self.schema), ("rotation", self.keys_in_use), ("checkpoint", self.checkpoint), ("entries", self.rows),
                 ("tree", self.tree), ("sessions", self.index), ("payloads", self.counts),
                 ("erasures", self.erasures),
                 ("store", self.integrity),
@@ -130,23 +139,10 @@ class _Run:
 
     # ------------------------------------------------------------ what is beside the entries
 
-    def published(self) -> None:
-        """The checkpoint file, and the one that was kept elsewhere. Read before the entries, which may
-        grow meanwhile.
-        """
-        path = self.folder / CHECKPOINT_FILE
-        try:
-            if path.exists():
-                self.expect("published checkpoint", path.read_bytes()[:4096].decode())
-        except (OSError, UnicodeDecodeError) as error:
-            self.find("published checkpoint", Verdict.TAMPERED, f"{path}: unreadable: {error}")
-        if self.against is not None:
-            self.expect("kept checkpoint", self.against)
-
     def expect(self, check: str, note: str) -> Checkpoint | None:
         """A note that must be of this log; its root is compared when the tree has its size."""
         try:
-            checkpoint = open_note(note, self.verifier)
+            checkpoint = self.endorsed.open(check, note)
         except BrokenNote as error:
             self.find(check, Verdict.TAMPERED, str(error))
         except UntrustedNote as error:
@@ -159,6 +155,17 @@ class _Run:
             self.notes.setdefault(checkpoint.size, (check, checkpoint))
             return checkpoint
         return None
+
+    def keys_in_use(self, connection: apsw.Connection) -> None:
+        """Which key signs which sizes, as the leaves and the trust note say; then what is beside the log."""
+        rows = connection.execute("SELECT idx, leaf FROM entries WHERE instr(leaf, ?) ORDER BY idx",
+                                  (b'"type":"key_rotate"',))
+        for problem in self.endorsed.take_rotations((index, _blob(leaf)) for index, leaf in rows):
+            self.report.blame(problem)
+        for check, note in self.endorsed.notes:
+            self.expect(check, note)
+        for problem in (*self.endorsed.quorum(self.report), *self.endorsed.anchored(self.report)):
+            self.report.blame(problem)
 
     def schema(self, connection: apsw.Connection) -> None:
         """Tables exactly as this version makes them, and the log's name."""
@@ -177,11 +184,15 @@ class _Run:
             self.find("checkpoint", Verdict.INCOMPLETE, "the log has no signed checkpoint")
         signed = 0
         kept = connection.execute("SELECT size, CAST(note AS BLOB) FROM checkpoints ORDER BY size")
-        for size, note in (*rows[:1], *kept):
+        for place, (size, note) in enumerate((*rows[:1], *kept)):
             checkpoint = self.expect("checkpoint", _blob(note).decode("utf-8", "replace"))
-            if checkpoint is not None and checkpoint.size != size:
+            # The head's may be smaller: `tree` says whether it may.
+            if checkpoint is not None and (checkpoint.size > size if place == 0 else checkpoint.size != size):
                 self.find("checkpoint", Verdict.TAMPERED, "a checkpoint is stored under another size")
             signed += 1
+        for index in self.endorsed.rotations:
+            if index + 1 not in self.notes:
+                self.find("rotation", Verdict.UNTRUSTED, "the old key has not signed the change of keys", index)
         self.report.cover("checkpoint", f"{signed} signatures by {self.verifier.name}")
 
     # ------------------------------------------------------------ entries
@@ -216,6 +227,8 @@ class _Run:
         if record is None:
             return
         self.disposal.take(index, record)
+        if self.ledger is not None:
+            self.recordings.take(index, record)
         self.payload(index, record, secret, sealed)
         if record["type"] == "session_end":
             self.bindings.end(record["sid"])
@@ -244,7 +257,7 @@ class _Run:
         sid = record.get("sid")
         session = ledger.open.get(sid) if isinstance(sid, str) else None
         try:
-            ledger.take(index, record, digest)
+            take(ledger, index, record, digest)
         except Tampered as error:
             self.ledger = None
             if error.check == "chain" and session is not None:
@@ -354,11 +367,14 @@ class _Run:
         if self.ledger is not None and head != [(size, self.ledger.starts, self.frontier.to_bytes())]:
             at = min(size, head[0][0]) if head and type(head[0][0]) is int else size
             self.find("tree", Verdict.TAMPERED, "the head does not fit the entries", at)
+        elif self.good < size and self.ledger is not None and self.ledger.lags:
+            report.unsigned = size - self.good
         elif self.good < size and not report.findings:
             self.find("tree", Verdict.TAMPERED, "entries beyond the signed checkpoint", self.good)
         if self.good == size:
             report.cover("tree", f"the root over {size} entries is the signed one")
         if self.ledger is not None:
+            self.endorsed.measure(report, self.ledger.last_time)
             report.sessions = self.ledger.sessions
             report.open_sessions = len(self.ledger.open)
             report.intents = self.ledger.intents
@@ -392,8 +408,13 @@ class _Run:
         for found in self.disposal.complaints(connection):
             self.find(found.check, found.verdict, found.message, found.index)
         self.report.erased = self.disposal.erased
-        self.report.cover("erasure", f"{sum(self.report.erased.values())} payloads erased by "
-                          f"{len(self.disposal.erasures)} records, nothing else is missing, nothing was on hold")
+        if self.disposal.erasures:
+            self.report.cover("erasure", f"{sum(self.report.erased.values())} payloads erased by "
+                              f"{len(self.disposal.erasures)} records, nothing else is missing, nothing was on hold")
+        for verdict, message, index in self.recordings.complaints(self.disposal.destroyed.by):
+            self.find("recordings", verdict, message, index)
+        if self.recordings.streams:
+            self.report.cover("recordings", self.recordings.covered)
 
     def integrity(self, connection: apsw.Connection) -> None:
         """SQLite's own check of the file's structure: pages, order of keys, types of columns."""

@@ -9,17 +9,22 @@ longer that of the disk: it must not be used again.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from lockgate.audit import leaves
-from lockgate.audit.checkpoint import Checkpoint, Signer, open_note
+from lockgate.audit.checkpoint import Checkpoint, Verifier, open_note, tree_of
 from lockgate.audit.commitment import KEY_SIZE, commit, fresh_secrets, seal
 from lockgate.audit.entry import VERSION, parse
 from lockgate.audit.evidence.erasures import erased_ranges
+from lockgate.audit.evidence.failures import EvidenceError
+from lockgate.audit.evidence.trust import key_of, ranges_of
 from lockgate.audit.failures import MalformedEntry, Poisoned, Tampered, UntrustedNote
 from lockgate.audit.leaves import Draft
-from lockgate.audit.ledger import Ledger, Session
+from lockgate.audit.ledger import Ledger, Session, take
+from lockgate.audit.signing.contract import CheckpointSigner
+from lockgate.audit.signing.notary import Lagging, Notary, Prompt, Tempo
 from lockgate.audit.storage.contract import Batch, Head, Store
 from lockgate.audit.tree import Frontier, leaf_hash
 
@@ -40,9 +45,13 @@ _PLACE: Final = frozenset({"v", "node", "index", "time", "clock", "sid", "sseq",
 class Writer:
     """The only place where entries come into being. `node` is this process's opaque id."""
 
-    def __init__(self, store: Store, signer: Signer, node: str, payload_limit: int) -> None:
+    def __init__(
+        self, store: Store, signer: CheckpointSigner, node: str, payload_limit: int, tempo: Tempo,
+    ) -> None:
         self._store = store
         self._signer = signer
+        self._notary: Notary = Prompt(signer)
+        self._tempo = tempo
         self._node = node
         self._payload_limit = payload_limit
         self._head = store.head()
@@ -63,35 +72,39 @@ class Writer:
 
     @property
     def note(self) -> str:
-        """The newest signed checkpoint that is durable."""
-        return self._head.note
+        """The newest signed checkpoint of a durable tree."""
+        return self._notary.newest() or self._head.note
 
     # ------------------------------------------------------------ start
 
-    def recover(self, published: str | None) -> dict[str, Session]:
+    def recover(self, kept: Mapping[str, str | None]) -> dict[str, Session]:
         """Read the whole log, compare it with its checkpoint, and return the sessions left open.
 
-        `published` is the checkpoint that was last put beside the log: a store that is smaller, or
-        does not have its root at that size, was rolled back. Raises `Tampered` with the first bad index.
+        `kept` are checkpoints that were put beside the log, by what they are: a store that is smaller, or
+        does not have their root at their size, was rolled back. So it is against what the signer remembers.
+        Raises `Tampered` with the first bad index.
         """
         ledger, frontier, head = Ledger(), self._frontier, self._head
-        anchor = self._open_note(published, 0) if published else None
+        claims = [_Claim.of(f"{name} checkpoint", note) for name, note in kept.items() if note]
+        remembered = self._signer.last()
+        if remembered is not None and remembered.size:
+            claims.append(_Claim("signer", None, remembered))
+        if head.note:
+            claims.append(_Claim.of("checkpoint", head.note))
+        start = (remembered or claims[-1].tree).size if claims else 0
+        base, grown = Frontier(), []
         ledger.tree = frontier
         for stored in self._store.leaves():
             index = frontier.size
-            _take(ledger, frontier, index, stored)
-            if anchor is not None and frontier.size == anchor.size and frontier.root() != anchor.root:
-                raise Tampered("the log is not the one whose checkpoint was published",
-                               index=index, check="published checkpoint")
-        if anchor is not None and anchor.size > frontier.size:
-            raise Tampered(f"the log was rolled back: {anchor.size} entries were published",
-                           index=frontier.size, check="published checkpoint")
-        if head.note or frontier.size:
-            note = self._open_note(head.note, frontier.size)
-            if (note.size, note.root) != (frontier.size, frontier.root()):
-                raise Tampered(
-                    f"the signed checkpoint covers {note.size} entries with another root; stored are "
-                    f"{frontier.size}", index=min(note.size, frontier.size), check="checkpoint")
+            digest = _take(ledger, frontier, index, stored)
+            if index >= start and self._signer.lags:
+                grown.append(digest)
+            elif frontier.size == start:
+                base = frontier.copy()
+            for claim in claims:
+                if frontier.size == claim.tree.size and frontier.root() != claim.tree.root:
+                    raise Tampered(claim.contradicted, index=index, check=claim.check)
+        self._require_covered(claims, ledger)
         if (head.size, head.frontier, head.epoch) != (frontier.size, frontier.to_bytes(), ledger.starts):
             raise Tampered("the head does not fit the entries", index=frontier.size, check="head")
         for error in ledger.unrooted:
@@ -100,13 +113,39 @@ class Writer:
         self._epoch = head.epoch + 1
         self._store.resume_history()
         self._sessions = dict(ledger.open)
+        if self._signer.lags:
+            self._notary = Lagging(self._signer, base, grown, head.note, self._tempo)
         return ledger.open
+
+    def _require_covered(self, claims: Sequence[_Claim], ledger: Ledger) -> None:
+        """Every checkpoint is by the key of its size, and the newest one covers what it has to."""
+        frontier, head = self._frontier, self._head
+        for claim in claims:
+            if claim.tree.size > frontier.size:
+                raise Tampered(f"the log was rolled back: {claim.tree.size} entries were {claim.verb}",
+                               index=frontier.size, check=claim.check)
+        try:
+            ranges = ranges_of(ledger.rotations, self._signer.verifier.key)
+            if ranges[-1].key != self._signer.verifier.key:
+                raise Tampered("the log goes on with another key than this signer's",
+                               index=ledger.rotations[-1][0], check="rotation")
+            for claim in claims:
+                if claim.note is not None:
+                    key = key_of(ranges, claim.tree.size)
+                    open_note(claim.note, Verifier(key.name, key.public), cosigned=claim.check != "checkpoint")
+        except EvidenceError as error:
+            raise Tampered(str(error), index=error.index or 0, check=error.check) from None
+        except UntrustedNote as error:
+            raise Tampered(str(error), index=claim.tree.size, check=claim.check) from None
+        if head.signed < frontier.size and not ledger.lags:
+            raise Tampered(f"the signed checkpoint covers {head.signed} entries; stored are {frontier.size}",
+                           index=head.signed, check="checkpoint")
 
     def terms(self, folder: Path) -> dict[str, Any]:
         """What a writer in another process has to know to `take_over` after this one's last commit."""
         return {"folder": str(folder.resolve()), "origin": self._signer.verifier.name, "node": self._node,
                 "payload_limit": self._payload_limit, "size": self._head.size, "epoch": self._epoch,
-                "last_ms": self._last_ms}
+                "last_ms": self._last_ms, "tempo": list(self._tempo)}
 
     def take_over(self, terms: Mapping[str, Any]) -> None:
         """Continue where a writer that has just recovered the whole log left off, and nowhere else."""
@@ -117,17 +156,16 @@ class Writer:
             self._frontier = Frontier.from_bytes(head.frontier)
         except ValueError:
             raise Poisoned("another process wrote to this log") from None
-        note = self._open_note(head.note, head.size)
+        try:
+            note = open_note(head.note, self._signer.verifier)
+        except UntrustedNote as error:
+            raise Poisoned(f"another process wrote to this log: {error}") from None
         if (note.size, note.root) != (self._frontier.size, self._frontier.root()):
             raise Poisoned("another process wrote to this log")
         self._last_ms = terms["last_ms"]
         self._store.resume_history()
-
-    def _open_note(self, note: str, index: int) -> Checkpoint:
-        try:
-            return open_note(note, self._signer.verifier)
-        except UntrustedNote as error:
-            raise Tampered(str(error), index=index, check="checkpoint") from None
+        if self._signer.lags:
+            self._notary = Lagging(self._signer, self._frontier.copy(), (), head.note, self._tempo)
 
     # ------------------------------------------------------------ appending
 
@@ -140,14 +178,38 @@ class Writer:
         key = self._store.pseudonyms
         self.commit_drafts([(sid, number, now, *leaves.draft(value, key)) for sid, number, now, value in items])
 
-    def commit_drafts(self, rows: Sequence[Row]) -> None:
+    def commit_drafts(self, rows: Sequence[Row], *, is_kept: bool = False) -> None:
         """As `commit`, for records that are drafts already. Their fields are used up."""
-        batch = Batch()
+        batch = Batch(is_kept=is_kept)
         for secret, (sid, number, now, fields, payload) in zip(fresh_secrets(len(rows)), rows, strict=True):
             self._append(batch, sid, number, now, fields, payload, secret)
-        frontier = self._frontier
-        checkpoint = Checkpoint(self._signer.verifier.name, frontier.size, frontier.root())
-        head = Head(frontier.size, self._epoch, frontier.to_bytes(), self._signer.sign(checkpoint))
+        self._store_batch(batch, self._notary.note_for(self._tree()))
+        self._notary.committed(self._tree(), [digest for _, digest, _ in batch.entries])
+
+    def settle(self) -> None:
+        """Have the whole log signed, and that stored: nothing lags behind it then. Raises `AuditError`."""
+        if self._head.signed < self._head.size:
+            self._store_batch(Batch(), self._notary.settle(self._tree()))
+
+    def rotate(self, now: float, successor: CheckpointSigner, who: leaves.Fields) -> None:
+        """Hand the log over to another key: the old one signs the leaf that says so, and nothing after it.
+
+        The checkpoint of exactly that size is kept for good. `who` is the payload. Call it after `settle`.
+        """
+        named = {"old": str(self._signer.verifier), "new": str(successor.verifier)}
+        self.commit_drafts([(None, 0, now, {"type": "key_rotate", "data": named}, who)], is_kept=True)
+        self._signer = successor
+        self._notary = Prompt(successor)
+
+    def close(self) -> None:
+        """Ask for no signature any more."""
+        self._notary.close()
+
+    def _tree(self) -> Checkpoint:
+        return Checkpoint(self._signer.verifier.name, self._frontier.size, self._frontier.root())
+
+    def _store_batch(self, batch: Batch, note: str) -> None:
+        head = Head(self._frontier.size, self._epoch, self._frontier.to_bytes(), note)
         self._store.commit(batch, self._head, head)
         self._head = head
 
@@ -242,6 +304,32 @@ class Writer:
             batch.payloads.append((index, seal(secret[:KEY_SIZE], payload)))
 
 
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """A tree that somebody has seen of this log: a note beside it, its head's, or the signer's memory."""
+
+    check: str
+    note: str | None
+    tree: Checkpoint
+
+    @classmethod
+    def of(cls, check: str, note: str) -> _Claim:
+        try:
+            return cls(check, note, tree_of(note))
+        except UntrustedNote as error:
+            raise Tampered(str(error), index=0, check=check) from None
+
+    @property
+    def verb(self) -> str:
+        """What happened to that tree."""
+        return "signed" if self.check in ("signer", "checkpoint") else self.check.partition(" ")[0]
+
+    @property
+    def contradicted(self) -> str:
+        """The finding where the entries have another root."""
+        return f"the log is not the one whose checkpoint was {self.verb}"
+
+
 def _destroyed(fields: leaves.Fields, index: int) -> list[tuple[int, int]]:
     """The ranges that an erasure names: they go in the transaction that its leaf comes with."""
     ranges = erased_ranges(fields)
@@ -250,8 +338,8 @@ def _destroyed(fields: leaves.Fields, index: int) -> list[tuple[int, int]]:
     return ranges
 
 
-def _take(ledger: Ledger, frontier: Frontier, index: int, stored: tuple[Any, Any, Any]) -> None:
-    """Check one stored row and let tree and ledger grow by it."""
+def _take(ledger: Ledger, frontier: Frontier, index: int, stored: tuple[Any, Any, Any]) -> bytes:
+    """Check one stored row and let tree and ledger grow by it. Returns its hash."""
     at, digest, leaf = stored
     if at != index:
         raise Tampered(f"entry {index} is missing", index=index, check="entries")
@@ -261,5 +349,6 @@ def _take(ledger: Ledger, frontier: Frontier, index: int, stored: tuple[Any, Any
         record = parse(leaf)
     except MalformedEntry as error:
         raise Tampered(str(error), index=index, check="leaf grammar") from None
-    ledger.take(index, record, digest)
+    take(ledger, index, record, digest)
     frontier.append(digest)
+    return digest

@@ -8,14 +8,17 @@ from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from lockgate.audit.admin import recorded
 from lockgate.audit.checkpoint import open_note
 from lockgate.audit.entry import parse
 from lockgate.audit.evidence.report import Report, Verdict
+from lockgate.audit.evidence.trust import Trust
 from lockgate.audit.failures import BrokenNote, MalformedEntry, ProofFailed, UntrustedNote
 from lockgate.audit.keys import VERIFIER_FILE, read_verifier
 from lockgate.audit.reader import Reader
+from lockgate.audit.signing.trust import TRUST_FILE, read_trust
 from lockgate.audit.storage.sqlite import FILE, open_source
 from lockgate.audit.tiles.disk import TILES_FOLDER
 from lockgate.audit.tiles.layout import CHECKPOINT, CHECKPOINT_LIMIT
@@ -23,22 +26,25 @@ from lockgate.audit.tiles.proof import PROOF_LIMIT, parse_proof, prove, verify_p
 from lockgate.audit.tiles.reader import Tiles, fetch_from
 from lockgate.audit.tiles.verify import verify_tiles
 from lockgate.audit.verify import verify_log
+from lockgate.cli import signing
+from lockgate.cli.erasing import erase, hold
 from lockgate.cli.packages import answer, check_package, export
 from lockgate.cli.review import token_of
+from lockgate.cli.state import State, log_folder
 from lockgate.errors import AuditError
 from lockgate.model import Event
 from lockgate.net.published import published_at
 
+__all__ = ["app", "fail", "log_folder"]
+
 app = typer.Typer(no_args_is_help=True, help="Verify the audit log and look at its entries.")
+app.command("signer")(signing.signer)
+app.command("rotate-key")(signing.rotate_key)
+app.add_typer(signing.trust, name="trust")
 
 USAGE = 4
-State = Annotated[Path, typer.Option("--state", help="The gateway's state folder.")]
-
-
-def log_folder(given: Path) -> Path:
-    """The log's folder, whether the log's or the state folder was given."""
-    inner = given / "audit"
-    return inner if not (given / FILE).exists() and inner.is_dir() else given
+app.command()(erase)
+app.add_typer(hold, name="hold")
 
 
 @app.command()
@@ -47,14 +53,17 @@ def verify(
         metavar="[PACKAGE|FOLDER|URL]",
         help="An evidence package, the log's folder, or a published log; default: <state>/audit.")] = None,
     key: Annotated[Path | None, typer.Option("--key", help="The pinned verifier key (log.vkey).")] = None,
-    root: Annotated[
-        Path | None, typer.Option("--root", help="The organisation's pinned root key, for a package's trust note.")
-    ] = None,
     policy: Annotated[
         Path | None, typer.Option("--policy", help="A witness policy (C2SP tlog-policy), for a package and --key.")
     ] = None,
     against: Annotated[
         Path | None, typer.Option("--against", help="A signed checkpoint that was kept elsewhere.")
+    ] = None,
+    trust_note: Annotated[
+        Path | None, typer.Option("--trust", help="The organisation's trust note; default: trust.note in the folder.")
+    ] = None,
+    root: Annotated[
+        Path | None, typer.Option("--root", help="The pinned verifier key of the root that signed the trust note.")
     ] = None,
     state: State = Path("state"),
     token_file: Annotated[
@@ -62,7 +71,7 @@ def verify(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     record: Annotated[
-        bool, typer.Option("--record", help="Put on the log that it was verified, and the verdict.")
+        bool, typer.Option("--record", help="Put on the log (of --state, where something else was verified) that it was verified.")
     ] = False,
 ) -> None:
     """Check an evidence package, or every entry of the log, offline. Exit status: 0 verified, 1 tampered,
@@ -70,19 +79,29 @@ def verify(
     """
     console = Console(highlight=False, soft_wrap=True)
     if what is not None and Path(what).is_file():
-        answer(console, check_package(Path(what), key=key, root=root, policy=policy, against=against), as_json=as_json)
+        package = check_package(Path(what), key=key, root=root, policy=policy, against=against)
+        answer(console, package, as_json=as_json)
     try:
         kept = None if against is None else against.read_bytes()[:4096].decode()
     except (OSError, UnicodeDecodeError) as error:
         console.print(f"{against}: cannot be read: {error}", markup=False)
         raise typer.Exit(USAGE) from None
     place = log_folder(Path(what or state))
-    report = _published_report(what, token_file, key, kept) if is_url(what) else _report_on(place, key, kept)
+    if root is None and trust_note is not None:
+        console.print("a trust note says something only together with --root")
+        raise typer.Exit(USAGE)
+    try:
+        trust = None if root is None else read_trust(trust_note or place / TRUST_FILE, root)
+    except UntrustedNote as error:
+        console.print(f"[bold red]UNTRUSTED[/] (trust): {escape(str(error))}")
+        raise typer.Exit(int(Verdict.UNTRUSTED)) from None
+    report = (_published_report(what, token_file, key, kept) if is_url(what)
+              else _report_on(place, key, kept, trust))
     if report is None:
         console.print(f"{place}: there is no such folder", markup=False)
         raise typer.Exit(USAGE)
     if record:
-        _record_run(place, report)
+        _record_run(place if (place / FILE).exists() else log_folder(state), report)
     answer(console, report, as_json=as_json)
 
 
@@ -91,13 +110,13 @@ def is_url(what: str | None) -> bool:
     return what is not None and what.startswith(("http://", "https://"))
 
 
-def _report_on(place: Path, key: Path | None, kept: str | None) -> Report | None:
+def _report_on(place: Path, key: Path | None, kept: str | None, trust: Trust | None) -> Report | None:
     """On the store's folder, or on a folder of tiles, which has no store; None where there is no folder."""
     if not place.is_dir():
         return None
     if (place / "tile").is_dir() and not (place / FILE).exists():
         return verify_tiles(fetch_from(place), str(place), key=key, against=kept)
-    return verify_log(place, key=key, against=kept)
+    return verify_log(place, key=key, against=kept, trust=trust)
 
 
 def _published_report(what: str | None, token_file: Path | None, key: Path | None, kept: str | None) -> Report:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -54,7 +55,7 @@ def token_of(file: Path | None) -> Secret:
     return Secret(text)
 
 
-def call(url: str, path: str, token: Secret, body: dict[str, str] | None = None) -> Any:
+def call(url: str, path: str, token: Secret, body: Mapping[str, Any] | None = None) -> Any:
     """One request to the control API; `ApiError` with its words."""
     try:
         with httpx.Client(base_url=url, timeout=20.0, trust_env=False) as client:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import resource
 import sys
+import threading
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,6 +12,8 @@ import structlog
 import typer
 
 from lockgate.app import serve as run_gateway
+from lockgate.audit.apart.memory import forbid_dumps
+from lockgate.proxy.driver import place
 
 
 def configure_logs(form: str, level: str) -> None:
@@ -46,6 +48,21 @@ def configure_logs(form: str, level: str) -> None:
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
 
 
+def quiet_hooks() -> None:
+    """What nobody caught is told by its type and place, in threads and finalisers as well: Python's own words would
+    hold the exception's message.
+    """
+    log = structlog.get_logger("lockgate")
+
+    def told(fault: BaseException | None, where: str) -> None:
+        if fault is not None and not isinstance(fault, KeyboardInterrupt):
+            log.critical("uncaught", where=where, error=type(fault).__name__, place=place(fault))
+
+    sys.excepthook = lambda _kind, fault, _trace: told(fault, "main")
+    threading.excepthook = lambda found: told(found.exc_value, "thread")
+    sys.unraisablehook = lambda found: told(found.exc_value, "finaliser")
+
+
 def without_exception(
     _logger: object, _name: str, event: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
@@ -69,6 +86,7 @@ def serve(
     ] = "info",
 ) -> None:
     """Run the gateway until SIGTERM or Ctrl-C; SIGHUP reads the configuration again."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))        # a core dump would hold tokens and credentials
+    forbid_dumps()      # a core would hold tokens and credentials
     configure_logs(log_form or ("console" if sys.stderr.isatty() else "json"), log_level)
+    quiet_hooks()
     run_gateway(config, typer.echo)

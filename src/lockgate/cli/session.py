@@ -17,16 +17,23 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lockgate.audit.evidence.recordings import RECORDING_MARK
 from lockgate.audit.reader import Payload, Reader, SessionView, StatementView, Wanted, reviewer
-from lockgate.cli.audit import fail, log_folder
+from lockgate.cli.audit import fail
+from lockgate.cli.exported import FORMATS, Format, write_lines
+from lockgate.cli.played import Script
+from lockgate.cli.player import FASTEST, SLOWEST
+from lockgate.cli.recordings import coverage_of, coverage_words, moment_of, note_view, open_script, play
 from lockgate.cli.shown import clean, framed, one_line, valued, width_of
-from lockgate.errors import AuditError
+from lockgate.cli.state import log_folder
+from lockgate.errors import AuditError, ConfigError
 
 app = typer.Typer(no_args_is_help=True, help="List, show and replay recorded sessions.")
 
 State = Annotated[Path, typer.Option("--state", help="The gateway's state folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Sid = Annotated[str, typer.Argument(help="The session's id, or the beginning of it.")]
+Stream = Annotated[str, typer.Option(help="`client`: what the client saw; `backend` where a rule has record_raw.")]
 
 _SHOWN = 8      # matching entries named in a list
 _SENT = "sent: "  # in front of what detectors found in a request
@@ -56,6 +63,9 @@ def list_sessions(
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("session", "begun (UTC)", "who", "agent", "task", "connection", "requests", "refused", "end"):
         table.add_column(title, overflow="fold")
+    has_recordings = any(coverage_of(view) for view in found)
+    if has_recordings:
+        table.add_column("recorded")
     if verb or touched:
         table.add_column("entries", overflow="fold")
     for view in found:
@@ -65,6 +75,9 @@ def list_sessions(
             view.begin["connection"], str(view.requests), str(view.refused),
             "open" if view.end is None else view.end["cause"],
         ]
+        if has_recordings:
+            coverage = coverage_of(view)
+            cells.append("–" if coverage is None else coverage["state"])
         if verb or touched:
             more = len(view.matching) - _SHOWN
             cells.append(" ".join(map(str, view.matching[:_SHOWN])) + (f" … {more} more" if more > 0 else ""))
@@ -90,8 +103,24 @@ def show(sid: Sid, state: State = Path("state"), as_json: Json = False) -> None:
 
 
 @app.command()
-def replay(sid: Sid, state: State = Path("state"), as_json: Json = False) -> None:
-    """Replay one session: every request with its parameters, decision, reviewer and outcome."""
+def replay(
+    sid: Annotated[str, typer.Argument(help="The session's id, or the beginning of it, or a recording's file.")],
+    state: State = Path("state"), as_json: Json = False,
+    identity: Annotated[
+        Path | None, typer.Option("--identity", help="Play the recording: the auditor's age identity file.")] = None,
+    speed: Annotated[float, typer.Option(min=SLOWEST, max=FASTEST, help="Times as fast.")] = 1.0,
+    at: Annotated[str, typer.Option(help="Begin there: 90s, 5m or 1:30.")] = "0s",
+    search: Annotated[str, typer.Option(help="Begin where this is found; without a terminal, show only that.")] = "",
+    stream: Stream = "client",
+) -> None:
+    """Replay one session: every request with its parameters, decision, reviewer and outcome. With an identity: its
+    recording, in the terminal, as a player (space, + -, arrow keys, / and n, q)."""
+    if identity is not None:
+        script = _script(sid, state, identity, stream, "replay")
+        if script is not None:
+            play(script, speed=speed, at=_moment(at), search=search)
+            return
+        typer.echo("the session has no recording; this is what the log holds of it", err=True)
     view = _read(sid, state)
     if as_json:
         typer.echo(json.dumps(_full(view), ensure_ascii=True))
@@ -99,7 +128,7 @@ def replay(sid: Sid, state: State = Path("state"), as_json: Json = False) -> Non
     console = _console()
     _head(console, view)
     lines: list[tuple[int, Any]] = [(item.index, item) for item in view.statements]
-    lines += [(index, (record, payload)) for index, record, payload in view.events]
+    lines += [(index, (record, payload)) for index, record, payload in view.events if record["type"] != RECORDING_MARK]
     for index, item in sorted(lines, key=lambda line: line[0]):
         if isinstance(item, StatementView):
             _replay(console, index, item, view)
@@ -110,6 +139,43 @@ def replay(sid: Sid, state: State = Path("state"), as_json: Json = False) -> Non
     if view.end is not None:
         console.print(Text(f"\n{_time(view.end['time'])}  session ended: {clean(view.end['cause'])}, "
                            f"{view.end['count']} records, root {view.end['root'][:16]}…"))
+
+
+@app.command()
+def export(
+    sid: Annotated[str, typer.Argument(help="The session's id, or the beginning of it, or a recording's file.")],
+    identity: Annotated[Path, typer.Option("--identity", help="The auditor's age identity file.")],
+    out: Annotated[Path, typer.Option("--out", help="The file to write, which must not exist yet; - prints.")],
+    form: Annotated[Format, typer.Option("--format", help="asciicast, jsonl or sql.")] = Format.JSONL,
+    state: State = Path("state"), stream: Stream = "client",
+) -> None:
+    """Write a session's recording in a format that other programs read."""
+    script = _script(sid, state, identity, stream, f"export {form.value}")
+    if script is None:
+        fail(AuditError("the session has no recording"))
+    if form is Format.SQL and script.is_terminal:
+        fail(AuditError("a terminal's recording holds no statements", advice="write --format asciicast or jsonl"))
+    try:
+        write_lines(FORMATS[form](script), out)
+    except AuditError as error:
+        fail(error)
+
+
+def _script(sid: str, state: Path, identity: Path, stream: str, purpose: str) -> Script | None:
+    try:
+        script = open_script(sid, log_folder(state), identity, stream)
+        if script is not None:
+            note_view(log_folder(state), script, purpose)
+    except AuditError as error:
+        fail(error)
+    return script
+
+
+def _moment(text: str) -> float:
+    try:
+        return moment_of(text)
+    except ConfigError as error:
+        fail(AuditError(str(error)))
 
 
 def _read(sid: str, state: Path) -> SessionView:
@@ -132,6 +198,7 @@ def _console() -> Console:
 
 def _head(console: Console, view: SessionView) -> None:
     who = view.who.content
+    coverage = coverage_of(view)
     rows = [
         ("session", view.sid), ("who", _who(view.who)), ("issuer", who.get("issuer")),
         ("agent", who.get("agent")), ("model", who.get("model")), ("client", who.get("client")),
@@ -141,6 +208,7 @@ def _head(console: Console, view: SessionView) -> None:
         ("begun", _time(view.begin["time"])),
         ("ended", "still open" if view.end is None else f"{_time(view.end['time'])}, {view.end['cause']}"),
         ("policy", view.begin["policy"][:16]),
+        ("recorded", "" if coverage is None else coverage_words(coverage)),
     ]
     for name, value in rows:
         if value:
@@ -236,6 +304,7 @@ def _summary(view: SessionView) -> dict[str, object]:
         "cause": None if view.end is None else view.end["cause"], "connection": view.begin["connection"],
         "protocol": view.begin["protocol"], "who": view.who.state, **view.who.content,
         "requests": view.requests, "refused": view.refused, "rows": view.rows, "matching": view.matching,
+        "recorded": coverage_of(view),
     }
 
 

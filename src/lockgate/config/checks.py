@@ -16,6 +16,7 @@ from lockgate.config.document import Location
 from lockgate.config.duration import seconds
 from lockgate.config.export_checks import check_exports
 from lockgate.config.policy_checks import Known, Problem, check_policies, no_connection
+from lockgate.config.recording_checks import check_recording
 from lockgate.config.settings import Connection, Listener, Provider, SecretReference, Settings
 from lockgate.config.wording import closest
 from lockgate.errors import ConfigError
@@ -41,10 +42,12 @@ def check(settings: Settings, known: Known) -> Iterator[Problem]:
         yield from _listener(("listeners", index), listener, settings, known)
     for index, provider in enumerate(settings.identity.providers):
         yield from _provider(("identity", "providers", index), provider)
+    yield from _erasure(settings)
     yield from _server_names(settings)
     for index, connection in enumerate(settings.connections):
         yield from _connection(("connections", index), connection, known)
     yield from check_policies(settings, known)
+    yield from check_recording(settings, known)
     yield from check_exports(settings, is_loopback)
     yield from _port(("control", "address"), settings.control.address, least=0)
 
@@ -73,6 +76,18 @@ def _durations(settings: Settings) -> Iterator[Problem]:
     for index, policy in enumerate(settings.policies):
         if policy.review is not None:
             yield from _duration(("policies", index, "review", "expires"), policy.review.expires)
+
+
+def _erasure(settings: Settings) -> Iterator[Problem]:
+    erasure, retention = settings.audit.erasure, settings.audit.retention
+    yield from _duration(("audit", "erasure", "expires"), erasure.expires)
+    for key in ("payloads", "recordings"):
+        period = getattr(retention, key)
+        if period is not None:
+            yield from _duration(("audit", "retention", key), period, least=1.0)
+    for key in ("by", "approve"):
+        if erasure.approvals == 2 and not getattr(erasure, key):
+            yield ("audit", "erasure"), f"`approvals: 2` needs people; write `{key}: [a group]`"
 
 
 def _zone(name: str) -> Iterator[Problem]:

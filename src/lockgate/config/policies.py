@@ -120,3 +120,7 @@ class PolicySettings(Strict):
     limit: RowLimitSettings | None = Field(default=None, description="How many rows may be read or changed.")
     audit: Literal["full", "async"] | None = Field(
         default=None, description="`full`: the record is durable before the request is forwarded.")
+    record: bool = Field(
+        default=False, strict=True, description="Record the sessions of those whom the rule speaks of, from begin to end.")
+    record_raw: bool = Field(
+        default=False, strict=True, description="Record as well what goes to the backend and comes from it: before masks.")

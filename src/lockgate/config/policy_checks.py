@@ -35,13 +35,15 @@ class Known:
     """What the rest of the gateway knows, for names in the file. None: not checked.
 
     `protocols` maps a protocol's name to the model of its `options`; `condition` says what is wrong
-    with a rule's `when`, or None; `detector` the same of a detector of the file's own.
+    with a rule's `when`, or None; `detector` the same of a detector of the file's own, `recipient` of somebody for
+    whom recordings are encrypted.
     """
 
     protocols: Mapping[str, type[BaseModel]] | None = None
     detectors: Collection[str] | None = None
     condition: Callable[[str], str | None] | None = None
     detector: Callable[[CustomDetector], str | None] | None = None
+    recipient: Callable[[str], str | None] | None = None
 
 
 def check_policies(settings: Settings, known: Known) -> Iterator[Problem]:
@@ -177,9 +179,10 @@ def _detectors(at: Location, names: tuple[str, ...], known: Known) -> Iterator[P
 
 def _effects(at: Location, policy: PolicySettings) -> Iterator[Problem]:
     restricts = (policy.deny is not None or policy.review is not None or policy.mask or policy.requests
-                 or policy.limit is not None or policy.notice or policy.new_columns == "mask")
+                 or policy.limit is not None or policy.notice or policy.new_columns == "mask"
+                 or policy.record or policy.record_raw)
     if not restricts and policy.allow is None and policy.audit is None:
-        yield at, f"rule `{policy.name}` does nothing; give it allow, deny, review, mask, requests, limit or audit"
+        yield at, f"rule `{policy.name}` does nothing; give it allow, deny, review, mask, requests, limit, audit or record"
     elif not restricts and policy.allow is None and policy.audit == "async":
         yield (*at, "audit"), ("a rule can only raise the audit mode to `full`; for `async` write audit.mode, "
                                "or `audit` of the connection")

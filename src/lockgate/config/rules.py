@@ -58,6 +58,8 @@ def rule_of(policy: PolicySettings, labels: Labels, customs: Customs, origin: st
         limits=UNLIMITED if limit is None else RowLimits(limit.rows, limit.task_rows, limit.changed),
         notice=policy.notice,
         audit=None if policy.audit is None else AuditMode(policy.audit),
+        record=policy.record or policy.record_raw,
+        record_raw=policy.record_raw,
         origin=origin,
     )
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from lockgate.config.endorsement import AnchorSettings, SignerSettings, WitnessSettings
 from lockgate.config.exports import ExportSettings, TelemetrySettings
 from lockgate.config.policies import DetectorSettings, LabelName, LabelSettings, PolicySettings
 from lockgate.config.strict import Address, Duration, Name, Strict
@@ -89,7 +90,46 @@ class Connection(Strict):
     server_names: tuple[str, ...] = Field(default=(), description="TLS server names (SNI) that lead here.")
     audit: Literal["full", "async"] | None = Field(
         default=None, description="Instead of audit.mode. Policies can raise it to `full`, never lower it.")
+    record: bool | None = Field(
+        default=None, strict=True, description="Instead of audit.recording.record. Policies can switch it on, never off.")
     options: Any = Field(default=None, description="Keys of the protocol.")
+
+
+class ErasureSettings(Strict):
+    """Who may have payloads of the log erased. People on the gateway's own machine may where one is enough."""
+
+    by: tuple[str, ...] = Field(
+        default=(), description="Groups whose members may erase through the control API.")
+    approve: tuple[str, ...] = Field(
+        default=(), description="Groups of those who approve what somebody else asks to erase.")
+    approvals: Literal[1, 2] = Field(
+        default=1, description="Persons that an erasure takes. With 2 the local command is refused.")
+    expires: Duration = Field(default="1h", description="How long a request to erase waits for approval.")
+
+
+class RetentionSettings(Strict):
+    """How long what the log holds beside its records is kept. The records themselves stay for ever."""
+
+    payloads: Duration | None = Field(
+        default=None, description="Statements, parameters and names: destroyed when their record is this old.")
+    recordings: Duration | None = Field(
+        default=None, description="Recordings: deleted when their session ended so long ago.")
+
+
+class RecordingSettings(Strict):
+    """Recordings of sessions: for whom they are encrypted, and what happens where one cannot go on."""
+
+    recipients: tuple[str, ...] = Field(
+        default=(), max_length=16, description="age public keys (`age1…`) of those who may play recordings. Their "
+                                               "identities stay with them. None: nothing is recorded.")
+    record: bool = Field(
+        default=False, strict=True, description="Record sessions of every connection that does not say otherwise.")
+    max_bytes: int | None = Field(
+        default=None, ge=65_536, strict=True, description="Bytes of one session that are recorded; none means all.")
+    on_limit: Literal["end", "mark"] = Field(
+        default="end", description="At `max_bytes`: end the session, or put on record that the rest is not recorded.")
+    on_error: Literal["end", "mark"] = Field(
+        default="end", description="The same where a recording cannot be written.")
 
 
 class AuditSettings(Strict):
@@ -99,6 +139,12 @@ class AuditSettings(Strict):
         default="full", description="Records are durable before a request goes on, or follow it.")
     origin: str = Field(default="lockgate.local/log", min_length=1, description="The log's name, for ever.")
     queue: int = Field(default=10_000, ge=1, le=1_000_000, strict=True, description="Records that may wait.")
+    signer: SignerSettings | None = Field(default=None, description="Who signs checkpoints; default: a key file.")
+    witness: WitnessSettings | None = Field(default=None, description="Witnesses that cosign the log.")
+    anchor: AnchorSettings | None = Field(default=None, description="Time-stamps over checkpoints.")
+    erasure: ErasureSettings = ErasureSettings()
+    retention: RetentionSettings = RetentionSettings()
+    recording: RecordingSettings = RecordingSettings()
     publish: str | None = Field(
         default="10s", pattern=r"^[1-9]\d{0,5}(s|m|h|d)$",
         description="How often the log is published as tiles into `<state>/audit/tiles`; null for never.")

@@ -37,6 +37,10 @@ _STATUS = {
     "review.groups": 403, "review.unrecorded": 503,
 }
 
+_ERASURE_STATUS = {
+    "audit.forbidden": 403, "audit.held": 409, "audit.nothing": 404, "audit.refused": 409, "audit.admin": 422,
+}
+
 
 class Problem(Exception):
     """An answer that is an error: RFC 9457 problem+json."""
@@ -153,6 +157,7 @@ def create_api(gateway: Controlled) -> FastAPI:
     _install_health(api, gateway)
     _install_reviews(api, gateway, door)
     _install_decisions(api, gateway, door)
+    _install_erasures(api, gateway, door)
     _install_log(api, gateway, door)
 
     @api.get("/v1/sessions")
@@ -233,6 +238,26 @@ def _install_decisions(api: FastAPI, gateway: Controlled, door: Door) -> None:
     async def deny(ticket: str, request: Request) -> Response:
         """Refuse the request."""
         return await decide(ticket, request, gateway.reviews.deny)
+
+
+def _install_erasures(api: FastAPI, gateway: Controlled, door: Door) -> None:
+    @api.post("/v1/audit/erasures")
+    async def erase(request: Request) -> Response:
+        """Erase payloads of the log, or ask somebody else to approve that: `subject` and perhaps `issuer`, or
+        `records` (pairs of first and last index), and a `reason`.
+        """
+        identity = await door.caller(request)
+        try:
+            words = json.loads(await body_of(request))
+        except (ValueError, RecursionError):
+            words = None
+        if not isinstance(words, dict):
+            raise Problem(422, "invalid", "the body must be a JSON object")
+        try:
+            answer = await gateway.erasures.ask(identity, words)
+        except LockgateError as error:
+            raise Problem(_ERASURE_STATUS.get(error.code, 503), error.code, str(error.args[0])) from None
+        return JSONResponse(dict(answer), 202 if "ticket" in answer else 200)
 
 
 def _install_log(api: FastAPI, gateway: Controlled, door: Door) -> None:

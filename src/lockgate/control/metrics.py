@@ -72,6 +72,10 @@ class GatewayCollector(Collector):
             "lockgate_audit_queue", "Records accepted and not durable yet.", value=gateway.audit_queue())
         yield GaugeMetricFamily(
             "lockgate_audit_writable", "1 while the audit log takes records.", value=int(gateway.is_audit_writable()))
+        lag = gateway.witness_lag()
+        if lag is not None:
+            yield GaugeMetricFamily(
+                "lockgate_witness_lag_seconds", "Since a quorum of witnesses cosigned the log; +Inf before.", value=lag)
         yield CounterMetricFamily(
             "lockgate_config_reloads", "Configurations taken over while running.",
             value=gateway.counters.config_reloads)

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from lockgate.audit.export.exporter import Progress
 from lockgate.govern.ports import Clock, TokenVerifier
 from lockgate.govern.review import ReviewDesk
+from lockgate.model import Identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +95,18 @@ class CountersView(Protocol):
     def config_reload_failed(self) -> bool: ...
 
 
+class Erasing(Protocol):
+    """Has payloads of the audit log erased."""
+
+    async def ask(self, identity: Identity, words: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What was erased, or the ticket that somebody else has to approve. Raises `LockgateError`."""
+
+
 class Controlled(Protocol):
     """The running gateway."""
+
+    @property
+    def erasures(self) -> Erasing: ...
 
     @property
     def counters(self) -> CountersView: ...
@@ -112,6 +123,9 @@ class Controlled(Protocol):
     def readiness(self) -> Readiness: ...
 
     def live_sessions(self) -> Sequence[LiveSession]: ...
+
+    def witness_lag(self) -> float | None:
+        """Seconds since a quorum of witnesses cosigned the log, infinite before; None without witnesses."""
 
     def audit_queue(self) -> int:
         """Records that are accepted and not durable yet."""

@@ -27,6 +27,7 @@ from lockgate.govern.pending import Pending
 from lockgate.govern.permit import Cleared, Permit, issue_clearance, issue_permit
 from lockgate.govern.ports import Clock, Recorder
 from lockgate.govern.review import Approval, Ask, ReviewDesk, bound_hash
+from lockgate.govern.shown import Shown
 from lockgate.model import (
     AuditMode,
     Decision,
@@ -99,6 +100,7 @@ class Pipeline:
         self.clock = clock
         self.lookups = LookupBudget()
         self.budget = Budget()
+        self.shown = Shown()
         self._policy = policy
         self._on_fault = on_fault
 
@@ -156,7 +158,12 @@ class Pipeline:
         """The refusal for a stage that raised; tells `on_fault`."""
         if self._on_fault is not None:
             self._on_fault(name, fault)
-        return _AUDIT_UNAVAILABLE if isinstance(fault, AuditError) else _INTERNAL
+        return audit_refusal(fault) if isinstance(fault, AuditError) else _INTERNAL
+
+
+def audit_refusal(error: AuditError) -> Refusal:
+    """Why nothing goes on while the log does not take it."""
+    return _NOT_COSIGNED if error.code == "audit.uncosigned" else _AUDIT_UNAVAILABLE
 
 
 class Governor:
@@ -247,6 +254,12 @@ class Governor:
         self._renew()
         return self._view.may_hide
 
+    @property
+    def records(self) -> tuple[bool, bool]:
+        """Whether rules want this session recorded, and the backend's end of it too."""
+        self._renew()
+        return self._view.records
+
     @stage("policy")
     def _spent(self, operation: Operation, decision: Decision) -> Refusal | None:
         """(2) goes on: the caller's task has got all the rows that it may get."""
@@ -291,9 +304,10 @@ class Governor:
         """(3) a person decides."""
         if decision.review is None:
             return _INTERNAL
+        shown, _ = self._pipeline.shown.of(operation)
         answer = self._pipeline.reviews.request(Ask(
-            self.identity, self.connection, self.session, operation.text, operation.parameters,
-            decision.rules, decision.review, decision.policy_hash, operation.reading, operation.context,
+            self.identity, self.connection, self.session, shown.text, shown.parameters,
+            decision.rules, decision.review, decision.policy_hash, shown.reading, shown.context,
         ))
         if isinstance(answer, Approval):
             return self._granted(operation, decision, planned, answer.ticket)
@@ -331,6 +345,7 @@ class Governor:
         self, operation: Operation, refusal: Refusal, decision: Decision | None, ticket: str | None = None
     ) -> Refusal:
         """Put a refusal on record. Nothing is forwarded, so it need not be durable first."""
+        operation, _ = self._pipeline.shown.of(operation)
         self._recorder.intent(Intent(
             self.session, operation.kind, tuple(sorted(operation.verbs)), Effect.DENY.value,
             () if decision is None else decision.rules, self._policy.policy_hash, operation.objects,
@@ -402,24 +417,26 @@ class Governor:
         return waiting
 
     def _intent(self, grant: Grant) -> Intent:
-        operation, decision, planned = grant.operation, grant.decision, grant.planned
+        decision, planned = grant.decision, grant.planned
+        operation, forward = self._pipeline.shown.of(grant.operation, planned.forward)
         verbs = operation.verbs
         if grant.ticket is not None:
             return self._bound_intent(grant, grant.ticket)
         return Intent(
             self.session, operation.kind, tuple(sorted(verbs)) if len(verbs) > 1 else tuple(verbs),
             decision.effect.value, decision.rules, decision.policy_hash, operation.objects, operation.text,
-            operation.parameters, planned.forward, planned.digest,
+            operation.parameters, forward, planned.digest,
         )
 
     def _bound_intent(self, grant: Grant, ticket: str) -> Intent:
         """The intent of a request that goes on by a ticket says what it binds to itself, computed from what is
         forwarded now and not taken from the ticket: an exchange in between is seen in the log.
         """
-        operation, decision, planned = grant.operation, grant.decision, grant.planned
+        decision, planned = grant.decision, grant.planned
+        operation, forward = self._pipeline.shown.of(grant.operation, planned.forward)
         return Intent(
             self.session, operation.kind, tuple(sorted(operation.verbs)), decision.effect.value, decision.rules,
-            decision.policy_hash, operation.objects, operation.text, operation.parameters, planned.forward,
+            decision.policy_hash, operation.objects, operation.text, operation.parameters, forward,
             planned.digest, ticket, None, bound_hash(self.identity, self.connection, decision.policy_hash, operation),
             operation.reading, operation.context,
         )
@@ -521,6 +538,10 @@ _INTERNAL = Refusal(
     RefusalCode.INTERNAL,
     "the gateway could not judge this request, so it was not let through",
     hint="Nothing was executed. Tell those who run the gateway; its log says which stage failed.",
+)
+_NOT_COSIGNED = Refusal(
+    RefusalCode.AUDIT_UNAVAILABLE, "the audit log is not cosigned by its witnesses, so nothing new is let through",
+    hint="Try again in a minute; if it lasts, tell those who run the gateway.",
 )
 _AUDIT_UNAVAILABLE = Refusal(
     RefusalCode.AUDIT_UNAVAILABLE,

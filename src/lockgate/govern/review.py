@@ -64,6 +64,8 @@ class Ask:
     policy_hash: str
     reading: str = ""
     context: tuple[str, ...] = ()
+    binds: str = ""
+    """The hex hash that an approval is good for, where it is no statement that is asked about."""
 
 
 class Bound(Protocol):
@@ -111,7 +113,7 @@ class _Open:
 
 def binding(ask: Ask) -> str:
     """The hex SHA-256 of what an approval is good for."""
-    return bound_hash(ask.identity, ask.connection, ask.policy_hash, ask)
+    return ask.binds or bound_hash(ask.identity, ask.connection, ask.policy_hash, ask)
 
 
 def bound_hash(identity: Identity, connection: str, policy_hash: str, operation: Bound) -> str:
@@ -218,7 +220,7 @@ class ReviewDesk:
         self._open[review.ticket] = held
         answer = self._wait(held, ask)
         try:
-            self._record("review_request", review, {"expires": int(review.expires_at)}, session=ask.session,
+            self._record("review_request", review, {"expires": int(review.expires_at)}, session=ask.session or None,
                          done=lambda error: self._requested(held, error))
         except AuditError as error:
             self._requested(held, error)

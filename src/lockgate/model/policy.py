@@ -186,7 +186,7 @@ class Rule:
 
     `allow` admits sessions to the connections and the operations that satisfy `when`; `deny` is
     the reason shown; `when` is a CEL condition; `notice` tells the client which columns of a result
-    are masked; `origin` is ``file:line`` for messages.
+    are masked; `record` records whole sessions, `record_raw` what passes at the backend's end as well; `origin` is ``file:line`` for messages.
     """
 
     name: str
@@ -202,10 +202,12 @@ class Rule:
     limits: RowLimits = UNLIMITED
     notice: bool = False
     audit: AuditMode | None = None
+    record: bool = False
+    record_raw: bool = False
     origin: str = ""
 
     @property
     def restricts(self) -> bool:
         """Whether it says anything besides `allow`."""
         return bool(self.deny is not None or self.review or self.masks or self.detects or self.requests
-                    or self.limits or self.notice or self.audit)
+                    or self.limits or self.notice or self.audit or self.record)

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from lockgate.errors import IdentityError, Unpermitted
 from lockgate.govern.pending import Pending
-from lockgate.govern.permit import Permit, require_clearance
+from lockgate.govern.permit import Permit, require_clearance, require_permit
 from lockgate.govern.pipeline import Governor, Grant, Held
 from lockgate.model import Effect, Identity, OutcomeStatus, Refusal, RefusalCode, SessionStart
 from lockgate.net.tls import TlsStream
 from lockgate.proxy.driver import BASE_HANDLERS, Driver, Handler, log, place, unreachable
 from lockgate.proxy.endpoint import Endpoint
 from lockgate.proxy.lane import PARKED, Lane
+from lockgate.proxy.recording import Recording
 from lockgate.wire.steps import (
     LONG,
     Admission,
@@ -30,6 +31,7 @@ from lockgate.wire.steps import (
     Interrupt,
     Judge,
     Note,
+    Opened,
     Record,
     Settle,
     Side,
@@ -37,6 +39,8 @@ from lockgate.wire.steps import (
     StartTls,
     TlsInfo,
     ToClient,
+    ToServer,
+    Window,
 )
 
 if TYPE_CHECKING:
@@ -53,7 +57,7 @@ class Governed(Driver):
     """A driver with a client's end and a governor."""
 
     __slots__ = (
-        "_open", "_securing", "client", "client_lane", "doorway", "identity", "peer",
+        "_open", "_securing", "client", "client_lane", "doorway", "identity", "peer", "recording",
     )
     handlers: ClassVar[Mapping[type, Handler]]
 
@@ -64,6 +68,7 @@ class Governed(Driver):
         self.client_lane = Lane(Side.CLIENT)
         self.identity: Identity | None = None
         self.peer = "unknown"
+        self.recording: Recording | None = None
         self._open: dict[int, Grant] = {}
         self._securing: dict[Side, tuple[Pending[TlsInfo | Refusal], Refusal]] = {}
 
@@ -100,10 +105,74 @@ class Governed(Driver):
     def _to_client(self, lane: Lane, step: ToClient) -> Any:
         payload = require_clearance(step.cleared)
         self.host.counters.to_client += len(payload)
+        recording = self.recording
+        if recording is not None and not recording.told(payload):
+            return PARKED               # it cannot be recorded, so it does not go on
         client = self.client
         client.queue(payload)
         if client.is_slow:
             return self._park(lane, client)
+        return None if recording is None else self._unless_full(lane, recording)
+
+    def _to_server(self, lane: Lane, step: ToServer) -> Any:
+        recording = self.recording
+        if recording is None:
+            return super()._to_server(lane, step)
+        payload = require_permit(step.permit)
+        self.host.counters.to_server += len(payload)
+        if not recording.sent(payload):
+            return PARKED
+        self.server.queue(payload)
+        return self._park(lane, self.server) if self.server.is_slow else self._unless_full(lane, recording)
+
+    def _unless_full(self, lane: Lane, recording: Recording) -> Any:
+        """Go on, or when what waits to be recorded has been written."""
+        if not recording.is_full:
+            return None
+        recording.when_room(partial(self._resume, lane, recording, None))
+        return self._park(lane, recording)
+
+    def _opened(self, lane: Lane, step: Opened) -> Any:
+        return None if self._record_session(step.client, step.server) else PARKED
+
+    def _record_session(self, client: bytes, server: bytes) -> bool:
+        """Begin the recording with these bytes, where the connection or a rule wants one; at most once. False where it is
+        due and cannot be: the session is closed."""
+        host, governor = self.host, self.governor
+        if self.recording is not None or governor is None:
+            return True
+        connection, studio, spec = self._connection(), host.studio, self.doorway.spec
+        is_due, is_raw = self.is_recording_due()
+        if not is_due:
+            return True
+        if studio is None or not studio.terms.recipients or spec.recording is None:
+            log.error("session cannot be recorded", **self._names())
+            self.close("it cannot be recorded")
+            return False
+        self.recording = Recording(
+            studio, host.clock, spec.recording.kind, spec.name, governor.session,
+            partial(host.read_credential, connection), is_raw=is_raw, on_end=self.cannot_be_recorded,
+        )
+        for data, take in ((client, self.recording.heard), (server, self.recording.got)):
+            if data and not take(data):
+                return False
+        return True
+
+    def is_recording_due(self) -> tuple[bool, bool]:
+        """Whether this session is to be recorded, and the backend's end of it too."""
+        by_rule, is_raw = self._governor().records
+        wanted = self._connection().record
+        if wanted is None:
+            wanted = self.host.studio is not None and self.host.studio.terms.every
+        return by_rule or wanted, is_raw
+
+    def cannot_be_recorded(self, reason: str) -> None:
+        """Nothing more of this session can be recorded, and it must not go on without."""
+        raise NotImplementedError
+
+    def _window(self, lane: Lane, step: Window) -> Any:
+        if self.recording is not None:
+            self.recording.window(step.columns, step.rows)
         return None
 
     # ------------------------------------------------------------ identity and admission
@@ -236,6 +305,8 @@ class Governed(Driver):
             return
         payload = step.waiting(held.ticket)
         if payload and not self.client.is_slow:
+            if self.recording is not None and not self.recording.told(payload):
+                return
             self.client.queue(require_clearance(self._governor().compose(payload)))
             self.client.flush()
         delay = KEEP_ALIVE if payload else _NOT_NOW
@@ -345,6 +416,9 @@ GOVERNED_HANDLERS: Mapping[type, Handler] = {
     **BASE_HANDLERS,
     StartTls: Governed._start_tls,
     ToClient: Governed._to_client,
+    ToServer: Governed._to_server,
+    Opened: Governed._opened,
+    Window: Governed._window,
     Authenticate: Governed._authenticate,
     Admit: Governed._admit,
     Judge: Governed._judge,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from lockgate.audit.recording.studio import Studio
 from lockgate.config.duration import seconds
 from lockgate.config.settings import Connection, Limits
 from lockgate.errors import BackendError
@@ -72,6 +73,7 @@ class Host:
         credential: Callable[[Connection], Secret],
         audit: AuditMode,
         keys: MaskKeys | None = None,
+        studio: Studio | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.tasks = tasks
@@ -83,6 +85,9 @@ class Host:
         self.read_credential = credential
         self.audit = audit
         self.keys = keys
+        self.studio = studio
+        self.recorded: set[Session] = set()
+        """Sessions that are over and of which not all is recorded yet."""
         self.keepers: dict[str, Keeper] = {}
         self.sessions: set[Session] = set()
         self.cancels: CancelRegistry[Governed] = CancelRegistry(clock.monotonic)
@@ -148,6 +153,11 @@ class Host:
                 keeper.sessions.discard(session)
         self._stir()
 
+    def recorded_to_the_end(self, session: Session) -> None:
+        """All of a session is recorded, or will never be."""
+        self.recorded.discard(session)
+        self._stir()
+
     def opened(self, end: Endpoint) -> None:
         """An end has a transport."""
         self._ends.add(end)
@@ -158,7 +168,7 @@ class Host:
         self._stir()
 
     def _stir(self) -> None:
-        if self._quiet is not None and not self.sessions and not self._ends:
+        if self._quiet is not None and not (self.sessions or self._ends or self.recorded):
             self._quiet.set()
 
     async def drain(self, deadline: float) -> None:

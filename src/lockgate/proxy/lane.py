@@ -54,6 +54,10 @@ class Lane:
         self.inbox.append(data)
         self.inbox_size += len(data)
 
+    def peek(self) -> bytes:
+        """All bytes that wait; they go on waiting."""
+        return b"".join(self.inbox)
+
     def take(self) -> bytes:
         """All bytes that wait; empties the inbox."""
         inbox = self.inbox

@@ -12,6 +12,8 @@ the mediator owes nothing.
 from __future__ import annotations
 
 import asyncio
+import json
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lockgate.errors import RemoteProtocolError
@@ -43,6 +45,10 @@ _CANCELLED = Refusal(
 _BACKEND_LEFT = Refusal(
     RefusalCode.BACKEND_UNAVAILABLE, "the backend closed the connection while the request waited for review",
     hint="Nothing was executed. Connect again.",
+)
+_UNRECORDED = Refusal(
+    RefusalCode.AUDIT_UNAVAILABLE, "no more of this session can be recorded, so it has ended",
+    hint="Tell those who run the gateway. A new session may be recorded again.",
 )
 _LAST_WORDS = 1.0
 """Seconds that a log-in has after its deadline to tell the client what it waited for."""
@@ -132,6 +138,8 @@ class Session(Governed):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+        if not self._record_session(self.client_lane.peek(), self.server_lane.peek()):
+            return
         self.mediator = mediator
         self.host.counters.logins["ok"] += 1
         log.info("session open", peer=self.peer, **self._names())
@@ -155,6 +163,9 @@ class Session(Governed):
         if self.is_closed:
             return
         lane = self.client_lane if side is Side.CLIENT else self.server_lane
+        recording = self.recording
+        if recording is not None and not (recording.heard(data) if side is Side.CLIENT else recording.got(data)):
+            return
         mediator = self.mediator
         if mediator is not None and lane.generator is None and not lane.inbox:
             if side is Side.CLIENT:
@@ -278,7 +289,8 @@ class Session(Governed):
         if self.is_closed or self.mediator is None:
             return
         if self.governor is not None:
-            self.governor.event("cancel", {"peer": peer})
+            # An address says who somebody is: it is payload, which can be erased.
+            self.governor.event("cancel", {}, json.dumps({"peer": peer}).encode())
         if self._answer_held(_CANCELLED):
             return
         lane = self._aside_lane     # beside the others: a cancel comes while both may be busy
@@ -296,6 +308,24 @@ class Session(Governed):
             return
         self._ending = refusal
         self._wake(self.client_lane)
+
+    def cannot_be_recorded(self, reason: str) -> None:
+        """End with a clear error if nothing is owed to the client, else at once: nothing goes on unrecorded."""
+        if self.is_closed:
+            return
+        log.error("session cannot be recorded any more", reason=reason, **self._names())
+        self.host.counters.errors["recording"] += 1
+        mediator = self.mediator
+        is_quiet = mediator is not None and mediator.is_idle and not (self.client_lane.is_busy or self.server_lane.is_busy)
+        if is_quiet:
+            self.end_when_idle(_UNRECORDED)
+        else:
+            self.close("no more of it can be recorded")
+
+    @property
+    def is_unrecorded(self) -> bool:
+        """True where a recording of this session is due and none is made: rules have changed since it began."""
+        return self.mediator is not None and self.recording is None and self.is_recording_due()[0]
 
     def drain(self) -> None:
         """The gateway ends: a question to a person is not waited for, a running statement is."""
@@ -331,7 +361,17 @@ class Session(Governed):
             self.host.cancels.forget(key)
         self.host.left(self)
         if self.governor is not None:
-            self.governor.end(cause)
+            if self.recording is None:
+                self.governor.end(cause)
+            else:
+                self.host.recorded.add(self)
+                self.recording.finish(partial(self._recorded_to_the_end, cause))
             log.info("session closed", cause=cause, **self._names())
         else:
             log.info("connection closed", cause=cause, peer=self.peer)
+
+    def _recorded_to_the_end(self, cause: str) -> None:
+        """The last mark is queued: now the session can end in the log, with what is recorded of it."""
+        assert self.governor is not None
+        self.governor.end(cause)
+        self.host.recorded_to_the_end(self)

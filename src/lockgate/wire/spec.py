@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel
 
+from lockgate.audit.recording.events import Event
+from lockgate.audit.recording.shown import Shown
 from lockgate.config.settings import Connection, Limits
 from lockgate.govern.masking.keys import MaskKeys
 from lockgate.model import Exported, Refusal, Rule
@@ -110,6 +112,21 @@ class Enforcement:
     subject: str = ""
 
 
+class Decoder(Protocol):
+    """Reads the recorded bytes of one stream. Sans-IO; never raises for bytes that do not add up, but shows them."""
+
+    def take(self, event: Event) -> list[Shown]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingSpec:
+    """How sessions of a protocol are recorded: `kind` is ``sql`` or ``terminal``. `decoder` makes what reads the bytes
+    (None: they are text for a terminal)."""
+
+    kind: str
+    decoder: Callable[[], Decoder] | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class ProtocolSpec:
     """A protocol, as its folder's `__init__.py` exports it under the name `SPEC`."""
@@ -133,6 +150,8 @@ class ProtocolSpec:
     """Fact that is a list of dotted names → an example of one, so that a condition with a part less is found."""
     columns: Callable[[Any], list[str]] | None = None
     """(catalogue) → the name of everything that a label can name, in order; None where there is no such thing."""
+    recording: RecordingSpec | None = None
+    """How sessions are recorded; None where they cannot be."""
     leaktest: LeakSuite | None = None
     """What `lockgate leaktest` fires at a gateway for this protocol; None where there is no such test."""
     exported: Exported = field(default_factory=Exported)

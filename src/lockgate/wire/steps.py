@@ -135,7 +135,25 @@ class Close:
     cause: str
 
 
+@dataclass(slots=True)
+class Window:
+    """The client's terminal has so many columns and rows from here on; for its recording. → None."""
+
+    columns: int
+    rows: int
+
+
 # ---------------------------------------------------------------- login only
+
+
+@dataclass(slots=True)
+class Opened:
+    """The log-in is over, and what follows is the session's own. → None. A recording begins here, with what the
+    log-in has read already and not used."""
+
+    client: bytes = b""
+    server: bytes = b""
+
 
 
 @dataclass(slots=True)
@@ -249,7 +267,7 @@ class Aside:
 
 Step = (
     Judge | Record | Clear | Compute | Compose | Settle | Note | ToServer | ToClient | Close | Receive | StartTls
-    | Authenticate | Admit | Dial | Credential | Snapshot | Interrupt | Aside
+    | Authenticate | Admit | Dial | Credential | Snapshot | Interrupt | Aside | Window | Opened
 )
 
 R = TypeVar("R")

@@ -54,6 +54,9 @@ class FakeGateway:
     def live_sessions(self) -> list[LiveSession]:
         return [LiveSession("5e55", "crm", "agent", "https://idp", None, "127.0.0.1:1", 1.0, 2, 3, True)]
 
+    def witness_lag(self) -> float | None:
+        return None
+
     def audit_queue(self) -> int:
         return 7
 

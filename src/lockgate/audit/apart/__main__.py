@@ -16,9 +16,12 @@ from typing import Any
 
 import orjson
 
-from lockgate.audit import keys
 from lockgate.audit.apart import frames
+from lockgate.audit.apart.link import SETTLE
+from lockgate.audit.apart.memory import forbid_dumps
 from lockgate.audit.opening import open_store
+from lockgate.audit.signing.notary import Tempo
+from lockgate.audit.signing.opening import open_signer
 from lockgate.audit.storage.database.place import Place
 from lockgate.audit.storage.database.store import DatabaseStore
 from lockgate.audit.storage.sqlite import SqliteStore
@@ -32,19 +35,23 @@ def serve(connection: socket.socket) -> int:
     if terms is None:
         return 1
     store: SqliteStore | DatabaseStore | None = None
+    writer: Writer | None = None
     try:
         folder = Path(terms["folder"])
         database = terms["database"]
         place = None if database is None else Place.from_terms(database["place"])
         store = open_store(folder, terms["origin"], b"", place, 0 if database is None else database["shard"])
-        writer = Writer(store, keys.load_or_create(folder, terms["origin"], may_create=False),
-                        terms["node"], terms["payload_limit"])
+        signer = open_signer(folder, terms["origin"], terms["signer"], may_create=False)
+        writer = Writer(store, signer, terms["node"], terms["payload_limit"], Tempo(*terms["tempo"]))
         writer.take_over(terms)
         if isinstance(store, SqliteStore):
             store.checkpoint_apart()
         _answer(connection, {"size": writer.size, "note": writer.note})
         while (rows := frames.receive(connection)) is not None:
-            writer.commit_drafts(rows)
+            if rows == SETTLE:
+                writer.settle()
+            else:
+                writer.commit_drafts(rows)
             _answer(connection, {"size": writer.size, "note": writer.note})
     except AuditError as error:
         _answer(connection, {"error": str(error)})
@@ -53,6 +60,8 @@ def serve(connection: socket.socket) -> int:
         store.finish()
         return 0
     finally:
+        if writer is not None:
+            writer.close()
         if store is not None:
             store.close()
 
@@ -66,6 +75,8 @@ def _answer(connection: socket.socket, answer: dict[str, Any]) -> None:
 
 def main() -> int:
     """Run until the gateway is gone."""
+    forbid_dumps()      # keys of payloads pass through here
+    sys.excepthook = lambda kind, _fault, _trace: sys.stderr.write(f"the audit writer failed: {kind.__name__}\n")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     with socket.socket(fileno=int(sys.argv[1])) as connection:

@@ -21,6 +21,8 @@ from lockgate.audit import leaves
 from lockgate.audit.apart import frames
 from lockgate.errors import AuditError
 
+SETTLE: Final = "settle"
+"""Sent instead of a batch: have everything signed before the answer."""
 _START: Final = 30.0    # seconds until the child must have opened the log
 _END: Final = 60.0      # seconds that it has to finish
 _ENVIRONMENT: Final = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LANG", "TZ")
@@ -98,6 +100,10 @@ class Link:
             raise AuditError(answer["error"])
         self.size = answer["size"]
         self.note = answer["note"]
+
+    def settle(self) -> None:
+        """As `Writer.settle`."""
+        self._exchange(orjson.dumps(SETTLE))
 
     def finish(self) -> None:
         """Let the child copy its write-ahead log into the file, and wait until it has ended."""

@@ -1,7 +1,7 @@
 """The container of a recording, and whether its chunks are those that the log committed to.
 
 A file ``<stream>.rec`` is `RECORDING_MAGIC`, then for each chunk its length (u32, big-endian) and the chunk: age over
-zstandard over at most 64 KiB, for the auditor's key. Nothing in here decrypts: a mark in the log (`rec_mark`) holds the
+zstandard over at most a mebibyte, for the auditor's key. Nothing in here decrypts: a mark in the log (`rec_mark`) holds the
 RFC 6962 root over the *ciphertext*, so whoever has no key can still see that nothing was cut, swapped or added.
 
 What lies behind the last mark is not vouched for: a gateway that was killed leaves at most a second or a mebibyte of it,
@@ -11,17 +11,18 @@ and at most one chunk that is not whole.
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import Any, Iterable, Iterator, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Sequence, Tuple
 
 from lockgate.audit.evidence.failures import EvidenceError
 
 RECORDING_MAGIC = b"lockgate/rec/v1\n"
-CHUNK_LIMIT = 131_072
-"""Bytes of the longest chunk: 64 KiB that cannot be compressed, and what age adds for each recipient."""
+CHUNK_LIMIT = 1_114_112
+"""Bytes of the longest chunk: a mebibyte that cannot be compressed, and what age adds, for each recipient too."""
+RECORDING_MARK = "rec_mark"
+RECORDING_CUT = "recording_truncated"
 _RECORDINGS = "recordings"
 _CHUNK_LENGTH = 4
-NO_MARK: Mapping[str, Any] = {"chunks": 0, "bytes": 0, "final": False}
-"""What is before the first mark of a stream."""
+_REASON_LENGTH = 100
 _MARK_FIELDS = {"stream": str, "chunks": int, "bytes": int, "root": str, "final": bool}
 
 
@@ -89,12 +90,60 @@ def chunk_root(chunks: Iterable[bytes]) -> bytes:
     return tree.root()
 
 
-def require_mark(mark: Mapping[str, Any], before: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a mark says. Raises `EvidenceError` unless it has the fields of one and can follow the stream's mark before
-    it (`NO_MARK` for the first one)."""
-    data = _mark_data(mark)
-    _require_growth(mark, before, data)
-    return data
+class RecordedStreams:
+    """The marks of one session as the log tells them, the last of each stream: what of it is recorded.
+
+    ``whole``: every stream has its final mark, and nothing was dropped. ``cut``: some of it is there, up to the last
+    mark. ``lost``: nothing is, or less than was marked. A session that is not recorded has no coverage.
+    """
+
+    def __init__(self) -> None:
+        self.marks: Dict[str, Mapping[str, Any]] = {}
+        self.reasons: List[str] = []
+
+    def take(self, kind: str, data: Mapping[str, Any], index: int | None = None) -> None:
+        """A mark or a truncation. Raises `EvidenceError` for one that cannot follow those before."""
+        if kind == RECORDING_CUT:
+            self.reasons.append(str(data.get("reason", ""))[:_REASON_LENGTH])
+            return
+        mark = _mark_data({"data": data, "index": index})
+        before = self.marks.get(mark["stream"])
+        if before is not None:
+            _require_growth({"index": index}, before, mark)
+        self.marks[mark["stream"]] = mark
+
+    @property
+    def is_any(self) -> bool:
+        """Whether the session was recorded, or should have been."""
+        return bool(self.marks or self.reasons)
+
+    def coverage(self, unfinished: str = "unfinished", is_lost: bool = False) -> Dict[str, Any]:
+        """What `session_end` says. `unfinished` is the reason where a stream has no final mark; `is_lost`: what was
+        marked is not there."""
+        marks = self.marks.values()
+        chunks = sum(mark["chunks"] for mark in marks)
+        reason = "" if all(mark["final"] for mark in marks) else unfinished
+        if self.reasons:
+            reason = self.reasons[0]
+        if is_lost:
+            reason = "what was recorded is not there any more"
+        state = "whole" if not reason else "lost" if is_lost or not chunks else "cut"
+        return {"state": state, "streams": len(self.marks), "chunks": chunks,
+                "bytes": sum(mark["bytes"] for mark in marks), "reason": reason[:_REASON_LENGTH]}
+
+    def require(self, coverage: Any, index: int | None = None) -> None:
+        """Raise `EvidenceError` unless a `session_end` says no more than the marks do."""
+        if not self.is_any:
+            if coverage is not None:
+                raise EvidenceError(_RECORDINGS, "the session states a recording that it has not", index)
+            return
+        wanted = self.coverage()
+        if not isinstance(coverage, dict) or set(coverage) != set(wanted) or any(
+                coverage[name] != wanted[name] for name in ("streams", "chunks", "bytes")):
+            raise EvidenceError(_RECORDINGS, "the session states another recording than its marks", index)
+        if coverage["state"] not in ("whole", "cut", "lost") or (
+                coverage["state"] == "whole" and wanted["state"] != "whole"):
+            raise EvidenceError(_RECORDINGS, "the session states more than is recorded", index)
 
 
 def require_marks(marks: Sequence[Mapping[str, Any]], chunks: Iterable[bytes], rest: int = 0) -> int:
@@ -105,9 +154,10 @@ def require_marks(marks: Sequence[Mapping[str, Any]], chunks: Iterable[bytes], r
     Behind a mark that is ``final`` nothing may follow.
     """
     tree, source = ChunkTree(), iter(chunks)
-    before: Mapping[str, Any] = NO_MARK
+    before: Mapping[str, Any] = {"chunks": 0, "bytes": 0, "final": False}
     for mark in marks:
-        data = require_mark(mark, before)
+        data = _mark_data(mark)
+        _require_growth(mark, before, data)
         _grow_to(tree, source, mark, data["chunks"])
         if tree.root().hex() != data["root"]:
             raise EvidenceError(_RECORDINGS, f"the first {data['chunks']} chunks of {data['stream']} do not have the root "

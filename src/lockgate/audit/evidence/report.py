@@ -31,7 +31,7 @@ CHECKS = (
 _PART_OF = {
     "store": "manifest", "schema": "manifest", "write-ahead log": "manifest", "archive": "manifest",
     "key": "trust", "note": "checkpoint", "quorum": "checkpoint", "cosignature": "checkpoint",
-    "policy": "trust", "published checkpoint": "consistency", "kept checkpoint": "consistency",
+    "policy": "trust", "rotation": "trust", "published checkpoint": "consistency", "kept checkpoint": "consistency",
     "cosigned checkpoint": "consistency", "entries": "leaves", "tiles": "leaves", "leaf hash": "leaves", "tree": "leaves",
     "proof": "leaves", "head": "leaves", "leaf grammar": "grammar", "position": "sessions",
     "epoch": "sessions", "session": "sessions", "gapless": "sessions", "chain": "sessions",
@@ -99,6 +99,8 @@ class Report:
     unkept: int = 0
     cosigned: int = 0
     uncosigned_seconds: int | None = None
+    unsigned: int = 0
+    """Entries that the log's own signer has not come to yet."""
     is_key_pinned: bool = True
     erased: dict[int, int] = field(default_factory=dict)
     """How many payloads each erasure destroyed of those that were looked at, by the index of its record."""
@@ -168,6 +170,8 @@ def uncosigned(report: Report) -> Iterator[str]:
         seconds = "" if report.uncosigned_seconds is None else f" (the newest {report.uncosigned_seconds} seconds)"
         yield (f"{tail} of {report.size} entries are not cosigned by a witness{seconds}: whoever holds the "
                "log's private key could have rewritten them")
+    if report.unsigned:
+        yield f"{report.unsigned} entries are not signed yet: the log's signer is behind"
     if not report.is_key_pinned and report.verdict is not Verdict.UNTRUSTED:
         yield "the verifier key came from the log's own folder: pin a copy with --key"
     yield from report.notes

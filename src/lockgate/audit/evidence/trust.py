@@ -15,6 +15,7 @@ authorities whose anchors count. An auditor pins the root key and nothing else.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from lockgate.audit.evidence.failures import EvidenceError
@@ -68,11 +69,7 @@ class Trust(NamedTuple):
 
     def key_for(self, size: int) -> NoteKey:
         """The key that signs trees of this size. Raises (untrusted) where no range covers it."""
-        for known in self.keys:
-            if known.first <= size and (known.last is None or size <= known.last):
-                return known.key
-        raise EvidenceError("trust", f"no key of {self.origin} is trusted for a tree of size {size}",
-                            verdict="untrusted")
+        return key_of(self.keys, size)
 
     def open(self, note: SignedNote, check: str = "checkpoint") -> SignedTree:
         """The tree in a note that is signed by the key of its size. Cosignatures are `policy`'s."""
@@ -89,6 +86,41 @@ class Trust(NamedTuple):
         lines.append(f"quorum {self.policy.quorum}")
         lines += [f"tsa {authority.name} {authority.fingerprint.hex()}" for authority in self.authorities]
         return "\n".join(lines) + "\n"
+
+
+def ranges_of(rotations: Sequence[tuple[int, str, str]], pinned: NoteKey) -> tuple[KeyRange, ...]:
+    """The keys of a log by tree size, from its `key_rotate` leaves: (index, old vkey, new vkey) in order.
+
+    A leaf of index r is the last of the old key: trees up to r + 1 are the old one's. `pinned` has to be
+    one of the keys; an older one vouches for its successors by the tree that holds the leaf, a newer one
+    for its predecessors. Raises (check ``rotation``) where the leaves do not form a chain.
+    """
+    ranges: list[KeyRange] = []
+    first = 1
+    for index, old, new in rotations:
+        key, successor = parse_vkey(old, LOG_KEY, "rotation"), parse_vkey(new, LOG_KEY, "rotation")
+        if key.name != pinned.name or successor.name != pinned.name or key == successor:
+            raise EvidenceError("rotation", "a change of keys names another log, or no other key", index)
+        if ranges and ranges[-1].key != key:
+            raise EvidenceError("rotation", "a change of keys is not by the key that was in use", index)
+        if ranges:
+            ranges.pop()
+        ranges += [KeyRange(key, first, index + 1), KeyRange(successor, index + 2, None)]
+        first = index + 2
+    if not ranges:
+        return (KeyRange(pinned, 1, None),)
+    if pinned not in [known.key for known in ranges]:
+        raise EvidenceError("rotation", f"the trusted key {pinned.name} ({pinned.id.hex()}) is none of the log's keys",
+                            verdict="untrusted")
+    return tuple(ranges)
+
+
+def key_of(ranges: Sequence[KeyRange], size: int) -> NoteKey:
+    """The key that signs trees of this size. Raises (untrusted) where no range covers it."""
+    for known in ranges:
+        if known.first <= size and (known.last is None or size <= known.last):
+            return known.key
+    raise EvidenceError("trust", f"no key of the log is trusted for a tree of size {size}", verdict="untrusted")
 
 
 def parse_trust_note(note: str, root_vkey: str) -> Trust:

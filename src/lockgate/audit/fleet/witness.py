@@ -8,7 +8,6 @@ unsigned, or smaller than the last one. Whether each is a prefix of what the sha
 
 from __future__ import annotations
 
-import secrets
 import threading
 from collections.abc import Iterator
 from hashlib import sha256
@@ -22,12 +21,13 @@ from lockgate.audit.failures import Tampered, UntrustedNote
 from lockgate.audit.fleet.membership import Membership
 from lockgate.audit.leaves import Draft
 from lockgate.audit.log import Clock, SystemClock
-from lockgate.audit.opening import published, reopening
+from lockgate.audit.opening import Recovered, recover, reopening
 from lockgate.audit.storage.database import shards
 from lockgate.audit.storage.database.connection import Connection
 from lockgate.audit.storage.database.place import FLEET
 from lockgate.audit.storage.database.store import DatabaseStore
-from lockgate.audit.writer import PAYLOAD_LIMIT, Item, Writer
+from lockgate.audit.storage.sqlite import SqliteStore
+from lockgate.audit.writer import Item, Writer
 from lockgate.errors import AuditError
 
 RECORD: Final = "shard_checkpoint"
@@ -86,7 +86,7 @@ class FleetLog:
 class _Open:
     """The fleet log, opened for writing."""
 
-    def __init__(self, writer: Writer, store: DatabaseStore, connection: Connection, lease: shards.Lease,
+    def __init__(self, writer: Writer, store: SqliteStore | DatabaseStore, connection: Connection, lease: shards.Lease,
                  folder: Path, verifier: Verifier) -> None:
         self._writer = writer
         self._store = store
@@ -100,7 +100,7 @@ class _Open:
     def take(cls, member: Membership, clock: Clock) -> _Open | None:
         """Take the lease, recover the log, and say that it was opened. None where another gateway has it."""
         connection = Connection(member.place)
-        store: DatabaseStore | None = None
+        recovered: Recovered | None = None
         try:
             lease = shards.take(connection, member.fleet, member.lease.holder, max(member.lease.seconds, 60.0),
                                 first=FLEET, last=FLEET)
@@ -108,17 +108,13 @@ class _Open:
                 connection.close()
                 return None
             folder = member.lend_key(FLEET)
-            store = DatabaseStore.open(member.place, shard=FLEET, origin=lease.origin,
-                                       fresh_key=secrets.token_bytes(32))
-            signer = keys.load_or_create(folder, lease.origin, may_create=False)
-            writer = Writer(store, signer, secrets.token_hex(8), PAYLOAD_LIMIT)
-            crashed = writer.recover(published(folder / keys.CHECKPOINT_FILE))
-            writer.commit(reopening(crashed, clock.now(), writer.epoch, {"shard": member.lease.shard}))
-            opened = cls(writer, store, connection, lease, folder, signer.verifier)
+            recovered = recover(folder, lease.origin, place=member.place, shard=FLEET)
+            recovered.writer.commit(reopening(recovered, clock.now(), {"shard": member.lease.shard}))
+            opened = cls(recovered.writer, recovered.store, connection, lease, folder, recovered.signer.verifier)
             opened.remember()
         except AuditError:
-            if store is not None:
-                store.close()
+            if recovered is not None:
+                recovered.close()
             connection.close()
             raise
         return opened

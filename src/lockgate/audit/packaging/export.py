@@ -24,11 +24,12 @@ from lockgate.audit.evidence.archive import ARCHIVE_END, MEMBER_LIMIT, member_he
 from lockgate.audit.evidence.contents import Runs
 from lockgate.audit.evidence.erasures import erased_ranges
 from lockgate.audit.evidence.failures import EvidenceError
-from lockgate.audit.evidence.notes import parse_note, parse_tree
+from lockgate.audit.evidence.notes import NoteKey, parse_note, parse_tree
 from lockgate.audit.evidence.package import PACKAGE_FORMAT, member_place
 from lockgate.audit.evidence.proofs import TlogProof, hash_lines
 from lockgate.audit.evidence.recordings import CHUNK_LIMIT, RECORDING_MAGIC
 from lockgate.audit.evidence.streams import StreamKey
+from lockgate.audit.evidence.trust import key_of, ranges_of
 from lockgate.audit.failures import Undisclosed
 from lockgate.audit.keys import VERIFIER_FILE, read_verifier
 from lockgate.audit.packaging.asking import Answer, Asked, resolve
@@ -104,7 +105,7 @@ class _PackageWriter:
 
     def __init__(self, source: Source, folder: Path, asked: Asked, answer: Answer, spool: Path) -> None:
         head = source.head()
-        self.size = head.size
+        self.size = head.signed
         self.disclosed = 0
         self._note = head.note
         self._source = source
@@ -122,7 +123,7 @@ class _PackageWriter:
         answer = self._answer
         self._add("README.txt", _README.encode())
         self._add("verify.py", standalone().encode())
-        self._add("log.vkey", f"{read_verifier(self._folder / VERIFIER_FILE)}\n".encode())
+        self._add("log.vkey", f"{self._key().vkey}\n".encode())
         self._add("checkpoint", self._note.encode())
         older = self._older()
         around = self._around()
@@ -144,6 +145,16 @@ class _PackageWriter:
         for index in self._ends:
             for _, _, leaf in self._source.leaves(index, index):
                 self._prove(f"sessions/{index}.tlog-proof", index, leaf, proofs)
+
+    def _key(self) -> NoteKey:
+        """The key that signs trees of the package's size: behind a change of keys that is the new one."""
+        changes = [(index, data["old"], data["new"])
+                   for index, _, leaf in self._source.leaves(0, self.size - 1, (b'"type":"key_rotate"',))
+                   if (data := orjson.loads(leaf).get("data"))]
+        try:
+            return key_of(ranges_of(changes, read_verifier(self._folder / VERIFIER_FILE).key), self.size)
+        except EvidenceError as error:
+            raise AuditError(error.message) from None
 
     def _prove(self, name: str, index: int, leaf: bytes, proofs: Proofs) -> None:
         self._add(name, TlogProof(leaf, index, tuple(proofs.inclusion(index)), self._note).text().encode())

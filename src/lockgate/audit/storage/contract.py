@@ -16,12 +16,28 @@ from lockgate.errors import AuditError
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Where the log stands. `note` is the signed checkpoint, empty before the first commit."""
+    """Where the log stands. `note` is the newest signed checkpoint, empty before the first one.
+
+    It is of this size where the log's key is in a file; a signer elsewhere may be some entries behind.
+    """
 
     size: int
     epoch: int
     frontier: bytes
     note: str
+
+    @property
+    def signed(self) -> int:
+        """The size that the note is of, 0 without one."""
+        return signed_size(self.note, self.size)
+
+
+def signed_size(note: str, size: int) -> int:
+    """The size that a stored note says it is of; `size` where it is no checkpoint at all, 0 where there is none."""
+    lines = note.split("\n", 2)
+    if len(lines) == 3 and lines[1].isascii() and lines[1].isdecimal():
+        return int(lines[1])
+    return size if note else 0
 
 
 @dataclass(slots=True)
@@ -35,6 +51,8 @@ class Batch:
     ended: list[tuple[int, str]] = field(default_factory=list)
     destroyed: list[tuple[int, int]] = field(default_factory=list)
     """Ranges of entries, both ends included, whose payloads and keys are destroyed by this batch."""
+    is_kept: bool = False
+    """Whether the checkpoint that is stored with this batch is kept for good, whatever the spacing."""
 
 
 class Store(Protocol):

@@ -134,9 +134,10 @@ class SqliteStore:
         for first, last in batch.destroyed:
             cursor.execute("DELETE FROM payload_keys WHERE idx BETWEEN ? AND ?", (first, last))
             cursor.execute("DELETE FROM payloads WHERE idx BETWEEN ? AND ?", (first, last))
-        if new.size - self._kept >= _HISTORY:
-            cursor.execute("INSERT INTO checkpoints VALUES (?, ?)", (new.size, new.note))
-            self._kept = new.size
+        signed = new.signed
+        if signed - self._kept >= _HISTORY or (batch.is_kept and signed > self._kept):
+            cursor.execute("INSERT INTO checkpoints VALUES (?, ?)", (signed, new.note))
+            self._kept = signed
         cursor.execute("COMMIT")
 
     def leaves(self) -> Iterator[tuple[Any, Any, Any]]:
@@ -299,10 +300,10 @@ class SqliteSource:
 
     def note(self, size: int) -> str | None:
         """The checkpoint that is kept of exactly this size, or None."""
-        for (note,) in self._rows("SELECT note FROM checkpoints WHERE size = ?1 UNION ALL"
-                                  " SELECT note FROM head WHERE size = ?1", size):
+        for (note,) in self._rows("SELECT note FROM checkpoints WHERE size = ?", size):
             return str(note)
-        return None
+        head = self.head()
+        return head.note if head.note and head.signed == size else None
 
     def kept(self, index: int) -> tuple[bytes | None, bytes | None]:
         """Key ‖ salt and the sealed payload of an entry; None for what is not there."""

@@ -14,7 +14,7 @@ from lockgate.audit.entry import parse
 from lockgate.audit.evidence.report import Report, Verdict
 from lockgate.audit.failures import Absent, BrokenNote, MalformedEntry, Tampered, UntrustedNote
 from lockgate.audit.keys import VERIFIER_FILE, read_verifier
-from lockgate.audit.ledger import Ledger
+from lockgate.audit.ledger import Ledger, take
 from lockgate.audit.tiles.edge import Edge
 from lockgate.audit.tiles.layout import CHECKPOINT, CHECKPOINT_LIMIT, WIDTH, Tile
 from lockgate.audit.tiles.reader import Fetch, Tiles, first_of
@@ -143,7 +143,7 @@ class _Run:
             return digest
         try:
             record = parse(leaf)
-            self.ledger.take(index, record, digest)
+            take(self.ledger, index, record, digest)
             self.payloads += "payload" in record
         except MalformedEntry as error:
             self.find("leaf grammar", Verdict.TAMPERED, str(error), index)

@@ -98,7 +98,7 @@ class PolicySet:
                 raise ConfigError(f"{where}: {error}") from None
             made = parts(rule, condition)
             if not made:
-                raise ConfigError(f"{where} does nothing; give it allow, deny, review, mask, requests, limit or audit")
+                raise ConfigError(f"{where} does nothing; give it allow, deny, review, mask, requests, limit, audit or record")
             compiled.extend(made)
         return cls(tuple(named.values()), tuple(compiled), policy_hash, zone)
 
@@ -179,6 +179,12 @@ class View:
             rules = [rule.rule for rule in self._rules if rule.may_match(self._base)]
             self._may_hide = column_masks(rules), detect_masks(rules)
         return self._may_hide
+
+    @property
+    def records(self) -> tuple[bool, bool]:
+        """Whether rules want this caller's sessions recorded, and the backend's end of them too."""
+        rules = [rule.rule for rule in self._rules]
+        return any(rule.record for rule in rules), any(rule.record_raw for rule in rules)
 
     def decide(self, operation: Operation, now: float, session: SessionFacts) -> Decision:
         """Policy's answer; from the cache where the operation's key decides it."""

@@ -8,8 +8,9 @@ from lockgate.protocols.postgres.enforcement import enforce
 from lockgate.protocols.postgres.leaktest import SUITE
 from lockgate.protocols.postgres.login import login
 from lockgate.protocols.postgres.probe import probe
+from lockgate.protocols.postgres.recorded import SqlDecoder
 from lockgate.protocols.postgres.settings import PostgresSettings
-from lockgate.wire.spec import ProtocolSpec
+from lockgate.wire.spec import ProtocolSpec, RecordingSpec
 
 SPEC = ProtocolSpec(
     name="postgres",
@@ -23,6 +24,7 @@ SPEC = ProtocolSpec(
     verbs=VERBS,
     qualified=QUALIFIED,
     columns=column_names,
+    recording=RecordingSpec("sql", SqlDecoder),
     leaktest=SUITE,
     exported=Exported(Activity.DATASTORE, "postgresql"),
 )

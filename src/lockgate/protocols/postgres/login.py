@@ -35,6 +35,7 @@ from lockgate.wire.steps import (
     Close,
     Compose,
     Interrupt,
+    Opened,
     Receive,
     Side,
     StartTls,
@@ -345,6 +346,7 @@ def _hand_over(
 
 def _begin(client: _Client, ready: Ready, mediator: PostgresMediator) -> Steps[None]:
     """What came with the last bytes of the log-in belongs to the session."""
+    yield Opened(client.rest, ready.rest)
     if ready.rest:
         yield from mediator.server_data(ready.rest)
     if client.rest:

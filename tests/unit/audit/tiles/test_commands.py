@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from lockgate.audit.reader import Reader
 from lockgate.cli import audit
 from tests.unit.audit.logs import Driven, sample
 from tests.unit.audit.tiles.published import publisher_of
@@ -35,6 +36,15 @@ def test_a_folder_of_tiles_is_verified_by_itself(state: Path, tmp_path: Path) ->
         audit.app, ["verify", str(tiles), "--key", str(tmp_path / "pinned.vkey"), "--json"]).output)
     assert (found["verdict"], found["index"], found["check"]) == ("tampered", 0, "tiles")
     assert RUN.invoke(audit.app, ["verify", str(tiles)]).exit_code == 3
+
+
+def test_the_verification_of_tiles_can_be_recorded(state: Path) -> None:
+    """In the log of --state, because tiles cannot be written to."""
+    result = RUN.invoke(audit.app, ["verify", str(state / "audit/tiles"), "--state", str(state), "--record"])
+    assert result.exit_code == 0, result.output
+    with Reader(state / "audit") as reader:
+        kinds = [reader.entry(index)[0].record["type"] for index in range(16, 19)]
+    assert "verify_run" in kinds
 
 
 def test_a_url_needs_a_pinned_key_and_a_server(state: Path) -> None:

@@ -21,8 +21,9 @@ from tlog_scales.tlog import ConsistencyProofInvalid, InclusionProofInvalid
 
 from lockgate.audit.checkpoint import Checkpoint, Signer
 from lockgate.audit.evidence.report import Verdict
-from lockgate.audit.keys import load_or_create
-from lockgate.audit.tiles.reader import fetch_from
+from lockgate.audit.keys import load_or_create, read_verifier
+from lockgate.audit.tiles.proof import prove
+from lockgate.audit.tiles.reader import Tiles, fetch_from
 from lockgate.audit.tiles.verify import verify_tiles
 from lockgate.audit.tree import leaf_hash
 from tests.unit.audit.logs import ORIGIN, Driven, intent
@@ -173,6 +174,20 @@ def scales(tiles: Path, key: Path) -> int:
 def test_tlog_scales_accepts_a_log_of_any_size(log: Published, size: int) -> None:
     """The same logs, read by another implementation."""
     assert scales(log.at(size), log.key) == size
+
+
+def test_tlog_scales_makes_the_same_proofs(log: Published) -> None:
+    """A proof file of ours holds, hash by hash, what another implementation finds in the same tiles."""
+    reader = TilesReader(LocalBackend(log.grown))
+    note = (log.grown / "checkpoint").read_text()
+    size = reader.get_checkpoint().size
+    tiles = Tiles(fetch_from(log.grown), size)
+    for index in (0, 255, 256, 65_535, 65_536, 69_887, 69_888, 69_999):
+        made = prove(tiles, index, note, read_verifier(log.key))
+        assert list(made.path) == reader.get_inclusion_proof(index, size).node_hashes
+        assert made.leaf == reader.get_entry(index)
+    for older in SIZES:
+        assert tiles.consistency(older, size) == reader.get_consistency_proof(older, size).node_hashes
 
 
 @pytest.mark.parametrize("fault", FAULTS)

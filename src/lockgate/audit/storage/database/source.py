@@ -65,10 +65,10 @@ class DatabaseSource:
 
     def note(self, size: int) -> str | None:
         """The checkpoint that is kept of exactly this size, or None."""
-        for (note,) in self._rows("SELECT note FROM checkpoints WHERE shard = $1 AND size = $2 UNION ALL"
-                                  " SELECT note FROM head WHERE shard = $1 AND size = $2", size):
+        for (note,) in self._rows("SELECT note FROM checkpoints WHERE shard = $1 AND size = $2", size):
             return str(note)
-        return None
+        head = self.head()
+        return head.note if head.note and head.signed == size else None
 
     def kept(self, index: int) -> tuple[bytes | None, bytes | None]:
         """Key ‖ salt and the sealed payload of an entry; None for what is not there."""

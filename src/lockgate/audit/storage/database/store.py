@@ -123,7 +123,8 @@ class DatabaseStore:
         for chunk in chunks:
             await raw.fetchrow(_MORE, self.shard, [], [], [], [], [], *chunk)
         await self._index(raw, batch)
-        if new.size - self._kept >= _HISTORY:
+        is_due = new.size - self._kept >= _HISTORY or (batch.is_kept and new.size > self._kept)
+        if is_due and new.signed == new.size:   # what is kept is signed; a signer that lags gets there at the end
             await raw.execute(_KEEP, self.shard, new.size, new.note, new.frontier, new.epoch)
             self._kept = new.size
         self._require_flush(found)

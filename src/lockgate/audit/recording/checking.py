@@ -1,0 +1,126 @@
+"""Recordings in a log's folder against the marks in the log, in one pass and without any key.
+
+A stream is read on from where its last mark left off, so that nothing is kept of it but its right edge. What is not there
+may have been erased, which whoever asks for the complaints knows by then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from lockgate.audit.evidence.recordings import CHUNK_LIMIT, RECORDING_MAGIC, RECORDING_MARK, ChunkTree
+from lockgate.audit.evidence.report import Verdict
+from lockgate.audit.recording.reel import stream_file
+
+_NAMED: Final = 100     # findings that are kept
+
+
+@dataclass(slots=True)
+class _Stream:
+    path: Path
+    tree: ChunkTree = field(default_factory=ChunkTree)
+    offset: int = len(RECORDING_MAGIC)
+    is_out: bool = False        # missing, or found to be wrong: not looked at again
+
+
+@dataclass(slots=True)
+class RecordingCheck:
+    """One run over a log. `folder` is the log's."""
+
+    folder: Path
+    chunks: int = 0
+    streams: int = 0
+    cut: int = 0
+    """Sessions of which not all is recorded, as their end says."""
+    erased: int = 0
+    _open: dict[tuple[str, str], _Stream] = field(default_factory=dict)
+    _missing: list[tuple[int, str]] = field(default_factory=list)
+    _wrong: list[tuple[int, str]] = field(default_factory=list)
+
+    def take(self, index: int, record: Mapping[str, Any]) -> None:
+        """One entry of the log, which fits its grammar."""
+        kind = record["type"]
+        if kind == RECORDING_MARK:
+            self._mark(index, record["sid"], record["data"])
+        elif kind == "session_end" and isinstance(record.get("coverage"), dict):
+            self.cut += record["coverage"].get("state") != "whole"
+
+    @property
+    def covered(self) -> str:
+        """What was looked at, in words; ask after `complaints`."""
+        return (f"{self.streams} streams, {self.chunks} chunks as they were marked, {self.erased} streams erased, "
+                f"{self.cut} sessions recorded in part")
+
+    def complaints(self, erased_by: Callable[[int], int | None]) -> Iterator[tuple[Verdict, str, int]]:
+        """What is wrong, and what is missing although no erasure names its mark (`erased_by`)."""
+        for index, message in self._wrong:
+            yield Verdict.TAMPERED, message, index
+        for index, message in self._missing:
+            if erased_by(index) is None:
+                yield Verdict.INCOMPLETE, message, index
+            else:
+                self.erased += 1
+
+    def _mark(self, index: int, sid: str, data: Mapping[str, Any]) -> None:
+        name = data["stream"]
+        stream = self._open.get((sid, name))
+        if stream is None:
+            is_plain = "/" not in sid + name and not name.startswith(".") and not sid.startswith(".")
+            if not is_plain:
+                self._complain(self._wrong, index, "a mark names no stream")
+                return
+            stream = self._open[sid, name] = _Stream(stream_file(self.folder, sid, name))
+            self.streams += 1
+        if not stream.is_out:
+            self._advance(index, stream, data)
+        if data["final"]:
+            del self._open[sid, name]
+
+    def _advance(self, index: int, stream: _Stream, data: Mapping[str, Any]) -> None:
+        name = data["stream"]
+        try:
+            self._read(stream, data["chunks"])
+            size = stream.path.stat().st_size
+        except FileNotFoundError:
+            self._out(stream, self._missing, index, f"the recording of stream {name} is MISSING")
+            return
+        except (OSError, ValueError) as error:
+            self._out(stream, self._wrong, index, f"the recording of stream {name} is damaged: {error}")
+            return
+        if stream.tree.size < data["chunks"]:
+            self._out(stream, self._missing, index, f"chunk {stream.tree.size} of stream {name} is MISSING: "
+                                                    f"{data['chunks']} were recorded")
+        elif stream.tree.root().hex() != data["root"]:
+            self._out(stream, self._wrong, index, f"the first {data['chunks']} chunks of stream {name} do not have the "
+                                                  "root that was recorded")
+        elif data["final"] and size != stream.offset:
+            self._out(stream, self._wrong, index, f"something follows the last chunk of stream {name}")
+
+    def _read(self, stream: _Stream, count: int) -> None:
+        with stream.path.open("rb") as file:
+            if file.read(len(RECORDING_MAGIC)) != RECORDING_MAGIC:
+                raise ValueError("it is no recording")
+            file.seek(stream.offset)
+            while stream.tree.size < count:
+                head = file.read(4)
+                length = int.from_bytes(head, "big")
+                if len(head) == 4 and not 0 < length <= CHUNK_LIMIT:
+                    raise ValueError(f"chunk {stream.tree.size} has an impossible length")
+                chunk = file.read(length)
+                if len(head) < 4 or len(chunk) < length:
+                    return
+                stream.tree.append(chunk)
+                stream.offset += 4 + length
+                self.chunks += 1
+
+    def _out(self, stream: _Stream, found: list[tuple[int, str]], index: int, message: str) -> None:
+        stream.is_out = True
+        self._complain(found, index, message)
+
+    @staticmethod
+    def _complain(found: list[tuple[int, str]], index: int, message: str) -> None:
+        if len(found) < _NAMED:
+            found.append((index, message))

@@ -1,0 +1,184 @@
+"""The file of one stream: events become chunks, and chunks are on the disk when their mark is told.
+
+Runs in the studio's threads, one call at a time. After an error the file ends with the last chunk that is whole, and
+the reel takes nothing more.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from lockgate.audit.evidence.recordings import RECORDING_MAGIC, ChunkTree
+from lockgate.audit.recording.events import BYTES_LIMIT, INPUT, OUTPUT, Header, bytes_line, header_line
+from lockgate.audit.recording.scrub import Credentials, Needles, Scrubber
+from lockgate.audit.recording.sealing import PLAIN_LIMIT, Sealer
+from lockgate.errors import AuditError, ConfigError
+
+FOLDER: Final = "recordings"
+"""Below the log's folder: one folder for each session, in it one file for each stream."""
+SUFFIX: Final = ".rec"
+LINE: Final = 64
+"""Bytes that an event takes beside its data, at most."""
+
+Piece = tuple[float, str, bytes]
+"""Seconds since the session began, kind, and bytes; of a kind without bytes its whole line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far a stream is on the disk: chunks, `size` in bytes of plaintext, and the root over the chunks."""
+
+    chunks: int
+    size: int
+    root: bytes
+
+
+def stream_file(folder: Path, sid: str, stream: str) -> Path:
+    """Where a stream of a session is, below the log's folder."""
+    return folder / FOLDER / sid / (stream + SUFFIX)
+
+
+class Reel:
+    """One stream's file, open for appending."""
+
+    def __init__(self, path: Path, header: Header, sealer: Sealer, credentials: Credentials) -> None:
+        self._path = path
+        self._header = header
+        self._sealer = sealer
+        self._credentials = credentials
+        self._scrubbers = {INPUT: Scrubber(), OUTPUT: Scrubber()}
+        self._tree = ChunkTree()
+        self._bytes = 0
+        self._size = 0
+        self._file = -1
+        self._at = 0.0
+
+    @property
+    def mark(self) -> Mark:
+        """What is on the disk."""
+        return Mark(self._tree.size, self._bytes, self._tree.root())
+
+    def open(self) -> None:
+        """Make the file, durable with its folders. Raises `AuditError`."""
+        try:
+            for made in (self._path.parent.parent, self._path.parent):
+                made.mkdir(mode=0o700, exist_ok=True)
+            self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            self._append(RECORDING_MAGIC)
+            os.fsync(self._file)
+            for made in (self._path.parent, self._path.parent.parent, self._path.parent.parent.parent):
+                _sync_folder(made)
+        except OSError as error:
+            self.close()
+            raise _failed(error) from None
+
+    def write(self, pieces: Sequence[Piece], *, is_last: bool = False) -> Mark:
+        """Append chunks with these events and make them durable. Raises `AuditError` where they cannot be."""
+        parts = self._plain(pieces, is_last=is_last)
+        if not parts:
+            return self.mark
+        plains = list(_packed(parts))
+        chunks = [self._sealer.seal(plain) for plain in plains]
+        try:
+            for chunk in chunks:
+                self._append(len(chunk).to_bytes(4, "big") + chunk)
+            os.fsync(self._file)
+        except OSError as error:
+            self._cut_back()
+            raise _failed(error) from None
+        for chunk in chunks:
+            self._tree.append(chunk)
+            self._size += 4 + len(chunk)
+        self._bytes += sum(map(len, plains))
+        return self.mark
+
+    def close(self) -> None:
+        """Let go of the file."""
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
+
+    def _plain(self, pieces: Sequence[Piece], *, is_last: bool) -> list[bytes]:
+        scrubbed = self._scrubbed(pieces)
+        parts: list[bytes] = []
+        if not self._tree.size:
+            parts.append(header_line(self._header))
+        for (at, kind, _), data in zip(pieces, scrubbed, strict=True):
+            self._at = at
+            if kind not in self._scrubbers:
+                parts.append(data)
+            else:
+                parts += _lines(at, kind, data)
+        if is_last:
+            for kind, scrubber in self._scrubbers.items():
+                parts += _lines(self._at, kind, scrubber.rest())
+        return parts
+
+    def _scrubbed(self, pieces: Sequence[Piece]) -> list[bytes]:
+        """The bytes of all pieces; the credential is known for the time of this call."""
+        found = [data for _, _, data in pieces]
+        try:
+            needles = Needles(self._credentials())
+        except ConfigError:
+            raise AuditError("the backend credential cannot be read, so it could not be kept out of the recording") from None
+        for kind, scrubber in self._scrubbers.items():
+            mine = [index for index, piece in enumerate(pieces) if piece[1] == kind]
+            if mine:
+                for index, data in zip(mine, scrubber.take([found[index] for index in mine], needles), strict=True):
+                    found[index] = data
+        return found
+
+    def _append(self, data: bytes) -> None:
+        """All of it: a write may take less than it is given, and does where a disk fills up."""
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(self._file, rest):]
+
+    def _cut_back(self) -> None:
+        try:
+            os.ftruncate(self._file, len(RECORDING_MAGIC) + self._size)
+        except OSError:
+            pass            # a chunk that is not whole is seen by whoever reads the file
+        self.close()
+
+
+def _lines(at: float, kind: str, data: bytes) -> Iterator[bytes]:
+    if len(data) <= BYTES_LIMIT:
+        if data:
+            yield from (bytes_line(at, kind, len(data)), data, b"\n")
+        return
+    for start in range(0, len(data), BYTES_LIMIT):
+        yield from _lines(at, kind, data[start:start + BYTES_LIMIT])
+
+
+def _packed(parts: list[bytes]) -> Iterator[bytes]:
+    """The parts joined to the plaintexts of chunks; where an event ends is of no account to them."""
+    taken: list[bytes] = []
+    size = 0
+    for part in parts:
+        rest = part
+        while len(rest) > PLAIN_LIMIT - size:
+            taken.append(rest[:PLAIN_LIMIT - size])
+            rest = rest[PLAIN_LIMIT - size:]
+            yield b"".join(taken)
+            taken, size = [], 0
+        taken.append(rest)
+        size += len(rest)
+    yield b"".join(taken)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _failed(error: OSError) -> AuditError:
+    return AuditError(f"the recording cannot be written: {error.strerror}",
+                      advice="free or repair the disk of the state folder")

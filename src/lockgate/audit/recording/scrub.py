@@ -1,0 +1,99 @@
+"""Takes live backend credentials out of what is recorded: the second net.
+
+The first one is that a credential reaches no stream that is recorded. Should one be in there all the same (an echo, a
+dump of a settings table), its bytes become asterisks, as many as it had, so that what frames the bytes still adds up.
+
+The credential is asked for when a chunk is scrubbed and forgotten with it (I6). What a cut between two pieces would
+tear apart is held back until the next piece: less than the credential's own length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import re2
+
+from lockgate.model import Secret
+
+SHORTEST: Final = 4
+"""Bytes that a credential must have to be looked for: a shorter one is a part of anything."""
+
+Credentials = Callable[[], Sequence[Secret]]
+
+
+class Needles:
+    """The credentials of one moment, as something that finds them in bytes."""
+
+    __slots__ = ("_pattern", "_texts")
+
+    def __init__(self, secrets: Sequence[Secret]) -> None:
+        texts = {secret.reveal().encode() for secret in secrets}
+        self._texts = sorted((text for text in texts if len(text) >= SHORTEST), key=len, reverse=True)
+        options = re2.Options()
+        options.encoding = re2.Options.Encoding.LATIN1
+        options.log_errors = False
+        self._pattern = re2.compile(b"|".join(map(re2.escape, self._texts)), options) if self._texts else None
+
+    def replaced(self, data: bytes) -> bytes:
+        """The bytes with asterisks where a credential was."""
+        for text in self._texts:
+            data = data.replace(text, b"*" * len(text))
+        return data
+
+    def is_in(self, data: bytes) -> bool:
+        """Whether one of them is."""
+        return self._pattern is not None and self._pattern.search(data) is not None
+
+    def held(self, data: bytes) -> int:
+        """How many bytes at the end could be the beginning of a credential."""
+        most = 0
+        for text in self._texts:
+            tail = data[1 - len(text):]
+            at = tail.find(text[:1])
+            while at >= 0 and len(tail) - at > most:
+                if text.startswith(tail[at:]):
+                    most = len(tail) - at
+                    break
+                at = tail.find(text[:1], at + 1)
+        return most
+
+
+class Scrubber:
+    """One direction of one stream, some pieces at a time."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self) -> None:
+        self._held = b""
+
+    def take(self, pieces: list[bytes], needles: Needles) -> list[bytes]:
+        """As many pieces, scrubbed: what was held back before comes in front of the first, and what may be a torn
+        credential is missing at the end."""
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        if self._held:
+            data = self._held + data
+        has_some, held = needles.is_in(data), needles.held(data)
+        if not (has_some or held or self._held):
+            return pieces
+        ends = _ends(pieces, len(self._held))
+        if has_some:
+            data = needles.replaced(data)
+            held = needles.held(data)
+        last = len(data) - held
+        self._held = data[last:]
+        starts = (0, *ends[:-1])
+        return [data[min(start, last):min(end, last)] for start, end in zip(starts, ends, strict=True)]
+
+    def rest(self) -> bytes:
+        """What is held back, when no more comes."""
+        held, self._held = self._held, b""
+        return held
+
+
+def _ends(pieces: list[bytes], before: int) -> list[int]:
+    ends = []
+    for piece in pieces:
+        before += len(piece)
+        ends.append(before)
+    return ends

@@ -1,0 +1,131 @@
+"""The memory of a signer in a process of its own: it never signs a smaller tree, or two of one size.
+
+The size and root are on the disk before the signature leaves. So whoever takes the gateway over can
+make this key sign an extension of what it has signed, and nothing that takes something back.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Self
+
+import orjson
+
+from lockgate.audit import keys
+from lockgate.audit.checkpoint import Checkpoint, Signer, Verifier, open_note
+from lockgate.audit.failures import Locked, ProofFailed
+from lockgate.audit.signing.contract import SignerRefused
+from lockgate.audit.tree import EMPTY_ROOT, verify_consistency
+from lockgate.errors import AuditError
+
+_STATE_LIMIT: Final = 4096
+
+
+class Guard:
+    """A key and what it signed last, in two files that no second process uses meanwhile."""
+
+    lags = False
+
+    def __init__(self, key: Signer, path: Path, last: Checkpoint, lock: int) -> None:
+        self._key = key
+        self._path = path
+        self._last = last
+        self._lock = lock
+
+    @classmethod
+    def open(cls, key: Path, state: Path, origin: str) -> Self:
+        """Continue where the state file left off. Raises `AuditError`, also where there is no state file:
+        a signer without memory would sign anything.
+        """
+        lock = _hold(state)
+        try:
+            signer = Signer(origin, keys.read_key(key))
+            return cls(signer, state, _read(state, origin), lock)
+        except AuditError:
+            os.close(lock)
+            raise
+
+    @staticmethod
+    def begin(key: Path, state: Path, origin: str, note: str | None = None) -> Verifier:
+        """Make the state file, and the key if there is none: from the empty tree, or from a checkpoint that
+        this key signed. Raises `AuditError` where there is a state file already.
+        """
+        if state.exists():
+            raise AuditError(f"{state}: this signer has a memory already",
+                             advice="it begins once; without --init it continues")
+        if key.exists() or note is not None:
+            signer = Signer(origin, keys.read_key(key))
+        else:
+            signer = Signer(origin, keys.create_key(key))
+        start = Checkpoint(origin, 0, EMPTY_ROOT) if note is None else open_note(note, signer.verifier)
+        _write(state, start)
+        return signer.verifier
+
+    @property
+    def verifier(self) -> Verifier:
+        """The key that it signs with."""
+        return self._key.verifier
+
+    def last(self) -> Checkpoint:
+        """The newest tree that was signed."""
+        return self._last
+
+    def sign(self, checkpoint: Checkpoint, proof: Sequence[bytes] = ()) -> str:
+        """Remember the tree, then sign it. Raises `SignerRefused`; nothing is remembered or signed then."""
+        last = self._last
+        if checkpoint.origin != self._key.verifier.name:
+            raise SignerRefused(f"this key signs {self._key.verifier.name}, not {checkpoint.origin}")
+        if checkpoint.size < last.size:
+            raise SignerRefused(f"a tree of {last.size} entries was signed, this one has {checkpoint.size}")
+        if checkpoint.size == last.size and checkpoint.root != last.root:
+            raise SignerRefused(f"another tree of {last.size} entries was signed")
+        if checkpoint.size > last.size:
+            try:
+                verify_consistency(last.size, checkpoint.size, last.root, checkpoint.root, proof)
+            except ProofFailed as error:
+                raise SignerRefused(f"not an extension of the {last.size} entries that were signed: {error}") from None
+            _write(self._path, checkpoint)
+            self._last = checkpoint
+        return self._key.sign(checkpoint)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        os.close(self._lock)
+
+
+def _hold(state: Path) -> int:
+    try:
+        lock = os.open(state.with_name(state.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise AuditError(f"{state}: {error.strerror}", advice="make the signer's folder writable") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise Locked(f"{state}: another signer uses this memory") from None
+    return lock
+
+
+def _write(state: Path, last: Checkpoint) -> None:
+    content = orjson.dumps({"v": 1, "origin": last.origin, "size": last.size, "root": last.root.hex()})
+    keys.write_durably(state, content + b"\n", 0o600)
+
+
+def _read(state: Path, origin: str) -> Checkpoint:
+    try:
+        with state.open("rb") as file:
+            said = orjson.loads(file.read(_STATE_LIMIT))
+        if said["v"] != 1 or said["origin"] != origin or type(said["size"]) is not int or said["size"] < 0:
+            raise ValueError
+        root = bytes.fromhex(said["root"])
+    except FileNotFoundError:
+        raise AuditError(f"{state}: the signer's memory is not there", advice="the first time: --init; otherwise "
+                         "restore it, or find out who took it away") from None
+    except (OSError, ValueError, KeyError, TypeError):
+        raise AuditError(f"{state}: the signer's memory is damaged, or of another log") from None
+    if len(root) != 32:
+        raise AuditError(f"{state}: the signer's memory is damaged")
+    return Checkpoint(origin, said["size"], root)

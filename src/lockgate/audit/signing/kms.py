@@ -1,0 +1,166 @@
+"""A key that never leaves a key service: "sign these bytes with this key", over HTTPS.
+
+`KeyService` is all that a service has to offer; `Transit` speaks the transit engine's HTTP API of
+HashiCorp Vault and OpenBao. The service keeps no memory of the log, so it refuses no fork: that is
+what the signer's process and the witnesses are for.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import ssl
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol, Self
+
+import httpx
+import orjson
+
+from lockgate.audit.checkpoint import Checkpoint, Verifier
+from lockgate.audit.evidence.notes import SignatureLine
+from lockgate.audit.signing.contract import SignerAway, SignerRefused
+from lockgate.audit.signing.remote import checked
+from lockgate.errors import AuditError
+from lockgate.model import Secret
+
+_LIMIT: Final = 65_536
+_TOKEN: Final = 4096
+_KEY: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}", re.ASCII)
+_BUSY: Final = frozenset({408, 412, 425, 429, 472, 473})    # timeouts, limits, and a standby that lags
+
+
+class KeyService(Protocol):
+    """Signs by key id. Both calls raise `SignerAway` (try again) or `SignerRefused`."""
+
+    def public_key(self, key: str) -> bytes:
+        """The 32 bytes of an Ed25519 key's public half."""
+
+    def sign(self, key: str, message: bytes) -> bytes:
+        """An Ed25519 signature (64 bytes) over the message."""
+
+
+class KmsSigner:
+    """The log's key by its id in a key service. Every signature is verified before it is used."""
+
+    lags = True
+
+    def __init__(self, service: KeyService, key: str, verifier: Verifier) -> None:
+        self._service = service
+        self._key = key
+        self._verifier = verifier
+
+    @classmethod
+    def connect(cls, service: KeyService, key: str, origin: str) -> Self:
+        """The key by the service's word on its public half: compare it with the one that is pinned."""
+        return cls(service, key, Verifier(origin, service.public_key(key)))
+
+    @property
+    def verifier(self) -> Verifier:
+        """The key."""
+        return self._verifier
+
+    def last(self) -> None:
+        """A key service has no memory of the log."""
+
+    def sign(self, checkpoint: Checkpoint, proof: Sequence[bytes] = ()) -> str:
+        """The signed note. The proof has no reader."""
+        text = checkpoint.body()
+        signature = self._service.sign(self._key, text.encode())
+        line = SignatureLine(self._verifier.name, self._verifier.id, signature).line
+        return checked(f"{text}\n{line}", checkpoint, self._verifier)
+
+
+class Transit:
+    """Vault's and OpenBao's transit engine: ``POST <url>/sign/<key>``, ``GET <url>/keys/<key>``.
+
+    `url` ends in the engine's mount, such as ``https://vault.example/v1/transit``. `token` is a file that is
+    read for every call, since an agent renews it. `version` is the version of the key, which stays the
+    same when the service rotates it. `ca` is a PEM file of authorities instead of the system's.
+    """
+
+    def __init__(
+        self, url: str, token: Path, *, version: int = 1, timeout: float = 5.0, ca: Path | None = None,
+    ) -> None:
+        self._url = url.rstrip("/")
+        self._version = version
+        self._token = token
+        try:
+            context = ssl.create_default_context(cafile=ca)
+        except OSError as error:
+            raise AuditError(f"{ca}: no authorities can be read: {error.strerror or 'not PEM'}") from None
+        self._client = httpx.Client(timeout=timeout, verify=context, trust_env=False, follow_redirects=False,
+                                    limits=httpx.Limits(max_connections=1))
+
+    def public_key(self, key: str) -> bytes:
+        """The public half of the configured version."""
+        data = self._call("GET", f"keys/{_name(key)}", None)
+        versions = data.get("keys")
+        found = versions.get(str(self._version)) if isinstance(versions, dict) else None
+        encoded = found.get("public_key") if isinstance(found, dict) else None
+        if data.get("type") != "ed25519":
+            raise SignerRefused(f"the key {key} is not of type ed25519")
+        public = _base64(encoded)
+        if len(public) != 32:
+            raise SignerRefused(f"the key {key} has no version {self._version}")
+        return public
+
+    def sign(self, key: str, message: bytes) -> bytes:
+        """Sign with the configured version."""
+        data = self._call("POST", f"sign/{_name(key)}", {
+            "input": base64.b64encode(message).decode(), "key_version": self._version})
+        said = data.get("signature")
+        prefix = f"vault:v{self._version}:"
+        if not isinstance(said, str) or not said.startswith(prefix):
+            raise SignerRefused("the key service signed with another version of the key")
+        return _base64(said[len(prefix):])
+
+    def _call(self, method: str, path: str, body: Mapping[str, Any] | None) -> Mapping[str, Any]:
+        try:
+            headers = {"X-Vault-Token": _secret(self._token).reveal()}
+            with self._client.stream(method, f"{self._url}/{path}", json=body, headers=headers) as answer:
+                content = bytearray()
+                for part in answer.iter_bytes(8192):
+                    content += part
+                    if len(content) > _LIMIT:
+                        raise SignerRefused("the key service's answer is too long")
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise SignerAway(f"the key service does not answer ({type(error).__name__})") from None
+        if answer.status_code >= 500 or answer.status_code in _BUSY:
+            raise SignerAway(f"the key service answers with status {answer.status_code}")
+        if answer.status_code != 200:
+            raise SignerRefused(f"the key service refuses (status {answer.status_code})",
+                                advice="check the token's policy and the key's name")
+        try:
+            data = orjson.loads(bytes(content))["data"]
+        except (ValueError, KeyError, TypeError):
+            data = None
+        if not isinstance(data, dict):
+            raise SignerRefused("the key service's answer is not understood")
+        return data
+
+
+def _secret(path: Path) -> Secret:
+    try:
+        with path.open("rb") as file:
+            token = file.read(_TOKEN + 1).decode("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        token = ""
+    if not token or len(token) > _TOKEN or not token.isprintable():
+        raise SignerAway(f"{path}: there is no token for the key service")
+    return Secret(token)
+
+
+def _name(key: str) -> str:
+    if not _KEY.fullmatch(key):
+        raise SignerRefused("a key's name is letters, digits, dots, dashes and underscores")
+    return key
+
+
+def _base64(encoded: object) -> bytes:
+    try:
+        return base64.b64decode(encoded, validate=True) if isinstance(encoded, str) else b""
+    except (binascii.Error, ValueError):
+        return b""
+

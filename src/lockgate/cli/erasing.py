@@ -1,0 +1,165 @@
+"""`lockgate audit erase` and `lockgate audit hold`: destroying payloads, and keeping them from that.
+
+Apart from `audit`, which only looks. Locally both go through the running gateway or open the log themselves
+(`audit.admin`); with ``--url`` an erasure goes to the control API, where somebody else may have to approve it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lockgate.audit.admin import recorded
+from lockgate.audit.custody import Scope
+from lockgate.audit.erasing import Wish
+from lockgate.audit.reader import Reader
+from lockgate.audit.standing import Standing
+from lockgate.audit.storage.sqlite import open_source
+from lockgate.cli.review import TokenFile, call, token_of
+from lockgate.cli.shown import clean, one_line
+from lockgate.cli.state import State, log_folder
+from lockgate.errors import ConfigError
+from lockgate.store import SqlReviewStore, open_database
+from lockgate.store.database import NAME
+
+hold = typer.Typer(no_args_is_help=True, help="Legal holds: what is held is not erased, by nobody and by no period.")
+
+Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept in the record.")]
+Subject = Annotated[str | None, typer.Option("--subject", help="Everything of this person or workload.")]
+Issuer = Annotated[str | None, typer.Option("--issuer", help="The subject's issuer, where several know the name.")]
+HoldName = Annotated[str, typer.Argument(help="The hold's name, like case-2026-117.")]
+_SHOWN = 12     # numbers of records that are printed
+
+
+def erase(
+    reason: Reason, subject: Subject = None, issuer: Issuer = None,
+    record: Annotated[
+        list[str] | None, typer.Option("--record", help="A record's number, or a range like 10-20. Repeatable.")
+    ] = None,
+    state: State = Path("state"),
+    url: Annotated[
+        str | None, typer.Option("--url", help="Ask through this control address instead, with your token.")
+    ] = None,
+    token_file: TokenFile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Destroy payloads of the log for good, and the recordings of the sessions concerned. The records stay, and
+    say that it was done, by whom and why.
+    """
+    records = [_range(text) for text in record or ()]
+    if (subject is None) == (not records) or (issuer is not None and subject is None):
+        raise ConfigError("say what to erase: --subject with or without --issuer, or --record")
+    if url is not None:
+        words: dict[str, Any] = {"subject": subject, "issuer": issuer, "records": records, "reason": reason}
+        answer = call(url, "/v1/audit/erasures", token_of(token_file), words)
+    else:
+        folder = log_folder(state)
+        wish = Wish(reason, subject, issuer, tuple((first, last) for first, last in records))
+        with recorded(folder, lambda tickets: _forget(folder.parent, tickets)) as log:
+            done = log.erase(wish)
+        answer = {"leaves": list(done.leaves), "payloads": done.payloads, "recordings": done.recordings,
+                  "unfinished": list(done.unfinished), "is_scrubbed": done.is_scrubbed}
+    if as_json:
+        typer.echo(json.dumps(answer))
+    else:
+        _say(answer)
+
+
+def _say(answer: dict[str, Any]) -> None:
+    if "ticket" in answer:
+        typer.echo(f"{answer['payloads']} payloads wait for somebody else's approval: ticket {clean(answer['ticket'])}")
+        return
+    leaves = [str(index) for index in answer["leaves"]]
+    more = f" and {len(leaves) - _SHOWN} more" if len(leaves) > _SHOWN else ""
+    typer.echo(f"erased: {answer['payloads']} payloads, {answer['recordings']} recordings; on record as "
+               f"{', '.join(leaves[:_SHOWN])}{more}")
+    for sid in answer["unfinished"]:
+        typer.echo(f"session {clean(sid)} is still open: erase again when it has ended")
+    if not answer["is_scrubbed"]:
+        typer.echo("somebody reads an older state of the log: the gateway overwrites the last bytes when that is over")
+
+
+def _range(text: str) -> tuple[int, int]:
+    first, dash, last = text.partition("-")
+    if not first.isdecimal() or not (last.isdecimal() or not dash):
+        raise ConfigError(f"{text!r} is no record; write a number, or a range like 10-20")
+    pair = (int(first), int(last or first))
+    if pair[0] > pair[1]:
+        raise ConfigError(f"{text!r} ends before it begins")
+    return pair
+
+
+def _forget(state: Path, tickets: Sequence[str]) -> None:
+    """The statements that reviewers saw are in the state's database as well, where no gateway runs."""
+    if not tickets or not (state / NAME).exists():
+        return
+    engine = open_database(state)
+    try:
+        SqlReviewStore(engine).drop(tickets)
+    finally:
+        engine.dispose()
+
+
+@hold.command("set")
+def set_hold(
+    name: HoldName, reason: Reason,
+    everything: Annotated[bool, typer.Option("--all", help="Everything, also what comes.")] = False,
+    session: Annotated[str | None, typer.Option("--session", help="A session, by its id or the beginning of it.")] = None,
+    subject: Subject = None, issuer: Issuer = None,
+    records: Annotated[str | None, typer.Option("--records", help="A range of records, like 10-20.")] = None,
+    state: State = Path("state"),
+) -> None:
+    """Keep payloads and recordings from being erased until the hold is lifted."""
+    scopes: list[Scope] = []
+    if everything:
+        scopes.append({"all": True})
+    if session is not None:
+        scopes.append({"session": session})
+    if subject is not None:
+        scopes.append({"subject": subject} if issuer is None else {"subject": subject, "issuer": issuer})
+    if records is not None:
+        first, last = _range(records)
+        scopes.append({"first": first, "last": last})
+    if len(scopes) != 1:
+        raise ConfigError("say what to hold: one of --all, --session, --subject and --records")
+    with recorded(log_folder(state)) as log:
+        index = log.hold(name, "set", scopes[0], reason)
+    typer.echo(f"hold {one_line(name)} is set; on record as {index}")
+
+
+@hold.command("lift")
+def lift_hold(name: HoldName, reason: Reason, state: State = Path("state")) -> None:
+    """Let what was held be erased again."""
+    with recorded(log_folder(state)) as log:
+        index = log.hold(name, "lift", None, reason)
+    typer.echo(f"hold {one_line(name)} is lifted; on record as {index}")
+
+
+@hold.command("list")
+def list_holds(
+    state: State = Path("state"), as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print the holds that stand, with who set them and why."""
+    folder = log_folder(state)
+    standing = Standing()
+    with open_source(folder) as source:
+        standing.advance(source)
+    found = []
+    with Reader(folder) as reader:
+        for name, index in standing.setters.items():
+            _, payload = reader.entry(index)
+            said = json.loads(payload.content.get("body", "{}")) if payload.state == "open" else {}
+            found.append({"hold": name, "scope": dict(standing.holds.standing[name]), "record": index,
+                          "by": (said.get("requester") or [None, None])[1], "reason": said.get("reason")})
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    if not found:
+        typer.echo("nothing is held")
+    for entry in found:
+        typer.echo(f"{entry['hold']}  {json.dumps(entry['scope'])}  record {entry['record']}  "
+                   f"by {one_line(str(entry['by']))}: {one_line(str(entry['reason']))}")

@@ -1,0 +1,143 @@
+"""The log's keys on the command line: the signer's process, a change of keys, and the trust note."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lockgate.audit import keys
+from lockgate.audit.signing.guard import Guard
+from lockgate.audit.signing.process import listen, serve
+from lockgate.audit.signing.succession import change_key
+from lockgate.audit.signing.trust import draft_trust, read_trust, sign_trust
+from lockgate.errors import AuditError
+
+trust = typer.Typer(no_args_is_help=True, help="The organisation's trust note: which keys and witnesses count.")
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="Where it is written; default: printed.")]
+
+
+def signer(
+    origin: Annotated[str, typer.Option("--origin", help="The log's name (audit.origin).")],
+    key: Annotated[Path, typer.Option("--key", help="The key file, mode 0600.")],
+    socket: Annotated[Path, typer.Option("--socket", help="The Unix socket to answer on.")],
+    memory: Annotated[
+        Path | None, typer.Option("--memory", help="What was signed last; default: beside the key, .signed.")
+    ] = None,
+    user: Annotated[
+        list[str] | None, typer.Option("--user", help="Who may ask, besides this process's own user; may be repeated.")
+    ] = None,
+    init: Annotated[bool, typer.Option("--init", help="Make the memory, and the key if there is none, and end.")] = False,
+    start: Annotated[
+        Path | None, typer.Option("--from", help="With --init: a checkpoint that this key signed, to continue a log.")
+    ] = None,
+) -> None:
+    """Sign checkpoints for a gateway, and refuse whatever takes back what was signed before."""
+    place = memory or key.with_name(key.name + ".signed")
+    if init:
+        note = None if start is None else _text(start)
+        typer.echo(str(Guard.begin(key, place, origin, note)))
+        return
+    allowed = frozenset({os.getuid(), *(_uid(name) for name in user or ())})
+    guard = Guard.open(key, place, origin)
+    listening = listen(socket, others=len(allowed) > 1)
+
+    def end(*_: object) -> None:
+        listening.shutdown(2)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    typer.echo(f"signing {origin} on {socket}, {guard.last().size} entries signed so far")
+    sys.stdout.flush()
+    try:
+        serve(listening, guard, allowed, lambda what: typer.echo(f"refused: {what}", err=True))
+    finally:
+        listening.close()
+        socket.unlink(missing_ok=True)
+        guard.close()
+
+
+def _uid(name: str) -> int:
+    try:
+        return int(name) if name.isdecimal() else pwd.getpwnam(name).pw_uid
+    except KeyError:
+        raise AuditError(f"there is no user {name}") from None
+
+
+def rotate_key(
+    reason: Annotated[str, typer.Option("--reason", help="Why; it becomes part of the log.")],
+    state: Annotated[Path, typer.Option("--state", help="The gateway's state folder.")] = Path("state"),
+) -> None:
+    """Give the log of a stopped gateway a new key. The old one signs that it does."""
+    actor = pwd.getpwuid(os.getuid()).pw_name
+    old, new = change_key(_folder(state), actor=actor, reason=reason, now=time.time())
+    typer.echo(f"old {old}\nnew {new}")
+
+
+@trust.command("init-root")
+def init_root(
+    name: Annotated[str, typer.Argument(help="The organisation's name for this key, such as acme.example/audit.")],
+    key: Annotated[Path, typer.Option("--key", help="The key file to make; its verifier key goes beside it.")],
+) -> None:
+    """Make the root key. Keep it offline; auditors pin the verifier key that is printed."""
+    verifier = keys.create_root(key, name)
+    typer.echo(str(verifier))
+
+
+@trust.command("draft")
+def draft(
+    state: Annotated[Path, typer.Option("--state", help="The gateway's state folder.")] = Path("state"),
+    policy: Annotated[Path | None, typer.Option("--policy", help="The witnesses' policy file.")] = None,
+    tsa: Annotated[
+        list[str] | None, typer.Option("--tsa", help="NAME=CERTIFICATE of a time-stamping authority; may be repeated.")
+    ] = None,
+    serial: Annotated[int, typer.Option("--serial", min=0, help="Higher than that of the note it replaces.")] = 1,
+    output: Output = None,
+) -> None:
+    """Write the text of a trust note, from the log's keys as its entries name them."""
+    _put(output, draft_trust(_folder(state), serial, None if policy is None else _text(policy), tsa or ()))
+
+
+@trust.command("sign")
+def sign(
+    text: Annotated[Path, typer.Argument(help="What `draft` wrote, read by a person since.")],
+    key: Annotated[Path, typer.Option("--key", help="The root key.")],
+    output: Output = None,
+) -> None:
+    """Sign a trust note with the root key, if its text holds together."""
+    root = keys.read_verifier(key.with_name(key.name + ".vkey"))
+    _put(output, sign_trust(_text(text), root.name, keys.read_key(key)))
+
+
+@trust.command("show")
+def show(
+    note: Annotated[Path, typer.Argument(help="The trust note.")],
+    root: Annotated[Path, typer.Option("--root", help="The pinned verifier key of the root.")],
+) -> None:
+    """Verify a trust note and print what it says."""
+    found = read_trust(note, root)
+    typer.echo(found.text(), nl=False)
+
+
+def _folder(state: Path) -> Path:
+    return state / "audit" if (state / "audit").is_dir() else state
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes()[:65_536].decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise AuditError(f"{path}: cannot be read: {error}") from None
+
+
+def _put(output: Path | None, text: str) -> None:
+    if output is None:
+        typer.echo(text, nl=False)
+    else:
+        keys.write_durably(output, text.encode(), 0o644)
