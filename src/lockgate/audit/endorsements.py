@@ -19,6 +19,8 @@ from lockgate.audit.evidence.timestamp import RESPONSE_LIMIT, Timestamp, verify_
 from lockgate.audit.evidence.trust import KeyRange, Trust, key_of, ranges_of
 from lockgate.audit.failures import MalformedEntry, UntrustedNote
 from lockgate.audit.keys import CHECKPOINT_FILE, COSIGNED_FILE
+from lockgate.audit.tiles.disk import TILES_FOLDER
+from lockgate.audit.tiles.layout import CHECKPOINT
 
 ANCHOR = "anchor"
 ANCHORS = "anchors"
@@ -42,7 +44,8 @@ class Endorsements:
 
     def read(self) -> Iterator[tuple[str, str]]:
         """Read the files, before the entries, which may grow meanwhile. Yields check and problem."""
-        for check, name in (("published checkpoint", CHECKPOINT_FILE), (COSIGNED, COSIGNED_FILE)):
+        tiles = f"{TILES_FOLDER}/{CHECKPOINT}"
+        for check, name in (("published checkpoint", CHECKPOINT_FILE), ("published checkpoint", tiles), (COSIGNED, COSIGNED_FILE)):
             path = self._folder / name
             try:
                 if path.exists():

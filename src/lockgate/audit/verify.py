@@ -268,6 +268,8 @@ class _Run:
                                      index=session.last, check="chain")
             self.tampered(error)
             return
+        while ledger.unrooted:
+            self.report.blame(ledger.unrooted.pop())
         for ended, (first, last) in ledger.ended.items():
             row = connection.execute("SELECT first, last FROM sessions WHERE sid = ?", (ended,)).fetchall()
             if row != [(first, last)]:
@@ -403,7 +405,7 @@ class _Run:
 
     def erasures(self, connection: apsw.Connection) -> None:
         """What is not there was erased, what was erased is not there, and nothing of it was on hold."""
-        for found in self.disposal.complaints(connection):
+        for found in self.disposal.complaints(connection, self.folder):
             self.find(found.check, found.verdict, found.message, found.index)
         self.report.erased = self.disposal.erased
         if self.disposal.erasures:

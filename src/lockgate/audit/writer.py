@@ -85,7 +85,6 @@ class Writer:
         Raises `Tampered` with the first bad index.
         """
         ledger, frontier, head = Ledger(), self._frontier, self._head
-        ledger.tree = frontier
         claims = [_Claim.of(f"{name} checkpoint", note) for name, note in kept.items() if note]
         remembered = self._signer.last()
         if remembered is not None and remembered.size:
@@ -94,6 +93,7 @@ class Writer:
             claims.append(_Claim.of("checkpoint", head.note))
         start = (remembered or claims[-1].tree).size if claims else 0
         base, grown = Frontier(), []
+        ledger.tree = frontier
         for stored in self._store.leaves():
             index = frontier.size
             digest = _take(ledger, frontier, index, stored)
@@ -107,6 +107,8 @@ class Writer:
         self._require_covered(claims, ledger)
         if (head.size, head.frontier, head.epoch) != (frontier.size, frontier.to_bytes(), ledger.starts):
             raise Tampered("the head does not fit the entries", index=frontier.size, check="head")
+        for error in ledger.unrooted:
+            raise Tampered(error.message, index=error.index or 0, check=error.check, last=error.last)
         self._last_ms = ledger.last_time
         self._epoch = head.epoch + 1
         self._store.resume_history()
@@ -170,6 +172,18 @@ class Writer:
     def prepare(self, sid: str | None, number: int, now: float, value: object) -> tuple[Item, int]:
         """A record as `commit` takes it, and about how many bytes it keeps waiting. Called at admission."""
         return (sid, number, now, value), leaves.weight(value)
+
+    @property
+    def ahead(self) -> int:
+        """One batch at a time: `submit` returns when it is durable."""
+        return 1
+
+    def submit(self, items: Sequence[Item]) -> None:
+        """As `commit`."""
+        self.commit(items)
+
+    def collect(self) -> None:
+        """What was submitted is durable already."""
 
     def commit(self, items: Sequence[Item]) -> None:
         """Make all of `items` durable, in order. Raises `AuditError`; nothing may be retried then."""

@@ -140,6 +140,8 @@ class Contents:
                 ledger.tree = placed.before
                 ledger.take(placed.at, record, placed.digest)
                 ledger.ended.clear()
+            while ledger.unrooted:
+                self.report.blame(ledger.unrooted.pop())
         except EvidenceError as error:
             self.report.blame(error)
             self.ledger = None

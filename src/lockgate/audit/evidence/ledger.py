@@ -100,11 +100,15 @@ class LogLedger:
         """Whether whoever opened the log last has a signer that may be behind the entries."""
         self.lacking: list[EvidenceError] = []
         """What a range does not hold, though something in it relies on it."""
+        self.unrooted: list[EvidenceError] = []
+        """The first record of the gateway itself that names another root than the entries before it have. Not raised,
+        because what comes next may say which of them was altered.
+        """
         self._holds = HoldBook(is_whole=first == 0)
         self._approvals: object = None      # persons that an erasure needs, as the log says itself
         self._tickets: dict[str, _Ticket] = {}
         self._over: set[str] = set()
-        self._rooted = first    # what is before it has the root that a record of the gateway names
+        self._rooted: int | None = first    # what is before it has the root that a record of the gateway names
         self._remembers = remembers or first > 0
 
     def take(self, index: int, record: dict[str, Any], leaf_hash: bytes) -> None:
@@ -159,11 +163,13 @@ class LogLedger:
     def _node(self, index: int, kind: str, record: dict[str, Any]) -> None:
         if record["size"] != index:
             raise EvidenceError("position", f"the {kind} record counts {record['size']} entries", index)
-        if self.tree is not None:
-            if record["root"] != self.tree.root().hex():
-                raise EvidenceError("position", f"the {kind} record {index} names another root than the entries before "
-                                    "it have", self._rooted, last=index)
-            self._rooted = index
+        if self.tree is not None and self._rooted is not None:
+            if record["root"] == self.tree.root().hex():
+                self._rooted = index
+            else:
+                self.unrooted.append(EvidenceError("position", f"the {kind} record {index} names another root than the "
+                                                   "entries before it have", self._rooted, last=index))
+                self._rooted = None
         if kind == "node_start":
             self._in_force(record)
             data = record.get("data")

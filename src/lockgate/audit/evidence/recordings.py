@@ -23,8 +23,6 @@ RECORDING_CUT = "recording_truncated"
 _RECORDINGS = "recordings"
 _CHUNK_LENGTH = 4
 _REASON_LENGTH = 100
-NO_MARK: Mapping[str, Any] = {"chunks": 0, "bytes": 0, "final": False}
-"""What is before the first mark of a stream."""
 _MARK_FIELDS = {"stream": str, "chunks": int, "bytes": int, "root": str, "final": bool}
 
 
@@ -108,8 +106,10 @@ class RecordedStreams:
         if kind == RECORDING_CUT:
             self.reasons.append(str(data.get("reason", ""))[:_REASON_LENGTH])
             return
-        before = self.marks.get(str(data.get("stream")), NO_MARK)
-        mark = require_mark({"data": data, "index": index}, before)
+        mark = _mark_data({"data": data, "index": index})
+        before = self.marks.get(mark["stream"])
+        if before is not None:
+            _require_growth({"index": index}, before, mark)
         self.marks[mark["stream"]] = mark
 
     @property
@@ -146,14 +146,6 @@ class RecordedStreams:
             raise EvidenceError(_RECORDINGS, "the session states more than is recorded", index)
 
 
-def require_mark(mark: Mapping[str, Any], before: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a mark says. Raises `EvidenceError` unless it has the fields of one and can follow the stream's mark before
-    it (`NO_MARK` for the first one)."""
-    data = _mark_data(mark)
-    _require_growth(mark, before, data)
-    return data
-
-
 def require_marks(marks: Sequence[Mapping[str, Any]], chunks: Iterable[bytes], rest: int = 0) -> int:
     """Raise `EvidenceError` unless the chunks are what the marks of their stream say; how many chunks no mark covers.
 
@@ -162,9 +154,10 @@ def require_marks(marks: Sequence[Mapping[str, Any]], chunks: Iterable[bytes], r
     Behind a mark that is ``final`` nothing may follow.
     """
     tree, source = ChunkTree(), iter(chunks)
-    before: Mapping[str, Any] = NO_MARK
+    before: Mapping[str, Any] = {"chunks": 0, "bytes": 0, "final": False}
     for mark in marks:
-        data = require_mark(mark, before)
+        data = _mark_data(mark)
+        _require_growth(mark, before, data)
         _grow_to(tree, source, mark, data["chunks"])
         if tree.root().hex() != data["root"]:
             raise EvidenceError(_RECORDINGS, f"the first {data['chunks']} chunks of {data['stream']} do not have the root "

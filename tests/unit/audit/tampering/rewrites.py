@@ -205,7 +205,7 @@ late("leaf_with_a_node_of_two_words", 5, "leaf grammar", node="a b")
 late("leaf_with_a_sid_too_long", 5, "leaf grammar", sid="b" * 129)
 late("leaf_with_a_negative_number_in_its_session", 5, "leaf grammar", sseq=-1)
 late("leaf_with_a_short_link", 5, "leaf grammar", prev="ab")
-late("leaf_with_a_link_in_capitals", 5, "leaf grammar", prev="AB" * 32)
+late("leaf_with_a_link_in_capitals", 5, "chain", at_folder=2, prev="AB" * 32)
 late("leaf_without_verbs", 11, "leaf grammar", verbs="select")
 late("leaf_with_a_root_that_is_none", 10, "leaf grammar", root="xy" * 32)
 late("leaf_whose_outcome_has_no_rows", 12, "leaf grammar", rows="1")
@@ -574,7 +574,7 @@ def hold_lifted_that_was_not_set(forge: Forge) -> None:
 # ---------------------------------------------------------------- recordings
 
 
-@attack("recordings", 20, in_folder=False)
+@attack("recordings", 20)
 def mark_with_another_root(forge: Forge) -> None:
     forge[20].fields["data"]["root"] = "ab" * 32
 
@@ -584,7 +584,7 @@ def mark_that_shrinks(forge: Forge) -> None:
     forge[20].fields["data"] = {**forge[19].fields["data"], "chunks": 1, "bytes": 10, "final": True}
 
 
-@attack("recordings", 20)
+@attack("recordings", 20, at_folder=19)
 def mark_after_the_final_one(forge: Forge) -> None:
     forge[19].fields["data"]["final"] = True
 
