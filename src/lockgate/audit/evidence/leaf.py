@@ -166,7 +166,9 @@ def _require_fields(record: dict[str, Any]) -> None:
         _require_opaque(record, "sid")
         if not is_count(record.get("sseq")):
             raise EvidenceError(_GRAMMAR, "a session's leaf has no sequence number")
-        _require_hash(record, "prev")
+        prev = record.get("prev")
+        if not isinstance(prev, str) or len(prev) != 64:    # that it is a hash says the one that it is equal to
+            raise EvidenceError(_GRAMMAR, "a leaf has no valid prev")
     elif kind in _OF_SESSIONS or "sseq" in record:
         raise EvidenceError(_GRAMMAR, "a session's leaf names no session")
     for name, form in _FIELDS_OF.get(kind, _NO_FIELDS):

@@ -23,7 +23,7 @@ from lockgate.audit.evidence.erasures import (
     erasure_link,
 )
 from lockgate.audit.evidence.failures import EvidenceError
-from lockgate.audit.evidence.leaf import NO_PREVIOUS
+from lockgate.audit.evidence.leaf import NO_PREVIOUS, is_hash
 from lockgate.audit.evidence.merkle import Frontier
 from lockgate.audit.evidence.recordings import RECORDING_CUT, RECORDING_MARK, RecordedStreams
 
@@ -275,6 +275,8 @@ class LogLedger:
         sid = record["sid"]
         if not self.first or sid in self._over or record["sseq"] == 0:
             raise EvidenceError("session", f"a {kind} of a session that is not open", index)
+        if not is_hash(record["prev"]):
+            raise EvidenceError("chain", "the entry names no previous record", index)
         session = self.open[sid] = Session(sid)
         session.first = session.next = record["sseq"]
         session.prev = record["prev"]
