@@ -151,13 +151,12 @@ class Gateway:
         )
         self.publisher = publisher_of(own)
         if audit.witness is not None:
-            self.witnessing = Witnessing(audit.witness, own, lambda: open_source(own),
-                                         self.clock.now)
+            self.witnessing = Witnessing(audit.witness, own, lambda: open_source(own), self.clock.now)
             stack.callback(self.witnessing.close)
         if audit.anchor is not None:
             from lockgate.app.anchoring import Anchoring  # only where it is configured
 
-            self.anchoring = Anchoring(audit.anchor, folder / "audit", lambda: open_source(folder / "audit"))
+            self.anchoring = Anchoring(audit.anchor, own, lambda: open_source(own))
             stack.callback(self.anchoring.close)
         stack.callback(self._close_audit)
         self.studio = Studio(own, self.audit, dispatch, recording_terms(loaded))
