@@ -378,7 +378,7 @@ class _Run:
 
     def erasures(self, connection: apsw.Connection) -> None:
         """What is not there was erased, what was erased is not there, and nothing of it was on hold."""
-        for found in self.disposal.complaints(connection):
+        for found in self.disposal.complaints(connection, self.folder):
             self.find(found.check, found.verdict, found.message, found.index)
         self.report.erased = self.disposal.erased
         if self.disposal.erasures:
