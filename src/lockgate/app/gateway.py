@@ -29,6 +29,7 @@ from lockgate.app.configuration import (
     rows_for,
 )
 from lockgate.app.custody import Erasures, in_force, make_custody, retention
+from lockgate.app.fleet import Fleet
 from lockgate.app.housekeeping import Chore, keep_house
 from lockgate.app.reload import Reloader
 from lockgate.app.status import Status
@@ -118,6 +119,8 @@ class Gateway:
         self._server: ControlServer | None = None
         self._serving: asyncio.Task[None] | None = None
         self._chores: list[asyncio.Task[None]] = []
+        self.fleet: Fleet | None = None
+        self.audit_folder = loaded.settings.state / "audit"
         self.exporters: list[Exporter] = []
         self.witnessing: Witnessing | None = None
         self.anchoring: Anchoring | None = None
@@ -133,14 +136,22 @@ class Gateway:
         def dispatch(call: Callable[[], None]) -> None:
             loop.call_soon_threadsafe(call)
 
+        self.fleet = Fleet.join(loaded)
+        own, origin, place, shard = folder / "audit", audit.origin, None, 0
+        if self.fleet is not None:
+            stack.callback(self.fleet.leave)
+            member = self.fleet.member
+            own, origin, place, shard = member.folder, member.origin, member.place, member.lease.shard
+            self.exporters = exporters(loaded.settings, lambda: open_source(own), own)      # each shard's own cursors
+        self.audit_folder = own
         self.audit = AuditLog.open(
-            folder / "audit", origin=audit.origin, dispatch=dispatch, queue=audit.queue, clock=self.clock,
+            own, origin=origin, dispatch=dispatch, queue=audit.queue, clock=self.clock, place=place, shard=shard,
             apart=True, signer={} if audit.signer is None else audit.signer.terms(),
             facts={"config": loaded.config_hash, "policy": loaded.policy_hash, "mode": audit.mode, **in_force(audit)},
         )
-        self.publisher = publisher_of(folder / "audit")
+        self.publisher = publisher_of(own)
         if audit.witness is not None:
-            self.witnessing = Witnessing(audit.witness, folder / "audit", lambda: open_source(folder / "audit"),
+            self.witnessing = Witnessing(audit.witness, own, lambda: open_source(own),
                                          self.clock.now)
             stack.callback(self.witnessing.close)
         if audit.anchor is not None:
@@ -149,7 +160,7 @@ class Gateway:
             self.anchoring = Anchoring(audit.anchor, folder / "audit", lambda: open_source(folder / "audit"))
             stack.callback(self.anchoring.close)
         stack.callback(self._close_audit)
-        self.studio = Studio(folder / "audit", self.audit, dispatch, recording_terms(loaded))
+        self.studio = Studio(own, self.audit, dispatch, recording_terms(loaded))
         stack.callback(self.studio.close)
         engine = open_database(folder)
         stack.callback(engine.dispose)
@@ -268,7 +279,7 @@ class Gateway:
             stack.callback(door.close)
             self._doors.append(door)
         settings = self.loaded.settings
-        self.exporters = exporters(settings, lambda: open_source(settings.state / "audit"))
+        self.exporters = exporters(settings, lambda: open_source(self.audit_folder))
         control = open_listeners(self.loaded.settings.control.address)
         for listening in control:
             stack.callback(listening.close)
@@ -295,7 +306,7 @@ class Gateway:
 
     def chores(self) -> list[Chore]:
         """What the settings ask for beside the requests."""
-        chores = [retention(self)]
+        chores = [retention(self), *([] if self.fleet is None else self.fleet.chores())]
         chores += [Chore(f"export.{exporter.name}", 1.0, exporter.run) for exporter in self.exporters]
         publish = self.loaded.settings.audit.publish
         if publish is not None:

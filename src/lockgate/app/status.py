@@ -108,7 +108,7 @@ class Status:
     def published(self) -> Published:
         """The published log, and who may read it now."""
         settings = self._gateway.loaded.settings
-        return Published(settings.state / "audit" / TILES_FOLDER, settings.audit.serve)
+        return Published(self._gateway.audit_folder / TILES_FOLDER, settings.audit.serve)
 
     def reviewer_groups(self) -> frozenset[str]:
         """Every group that some rule, or the setting for erasures, names as reviewers."""

@@ -49,23 +49,29 @@ def protocols() -> Mapping[str, Exported]:
     return {name: spec.exported for name, spec in discover().items()}
 
 
-def exporters(settings: Settings, open_source: Callable[[], Source]) -> list[Exporter]:
-    """Every exporter that the settings ask for. Raises `ConfigError` for a secret or an authority that is not there."""
-    made = [_exporter(settings, export, open_source) for export in settings.audit.export]
+def exporters(settings: Settings, open_source: Callable[[], Source], folder: Path | None = None) -> list[Exporter]:
+    """Every exporter that the settings ask for. Raises `ConfigError` for a secret or an authority that is not there.
+
+    `folder` is the log's, where the cursors are; default: `<state>/audit`.
+    """
+    beside = folder or settings.state / "audit"
+    made = [_exporter(settings, export, open_source, beside) for export in settings.audit.export]
     if settings.telemetry is not None and settings.telemetry.traces:
-        made.append(_tracing(settings, settings.telemetry, open_source))
+        made.append(_tracing(settings, settings.telemetry, open_source, beside))
     return made
 
 
-def _exporter(settings: Settings, export: ExportSettings, open_source: Callable[[], Source]) -> Exporter:
+def _exporter(
+    settings: Settings, export: ExportSettings, open_source: Callable[[], Source], folder: Path,
+) -> Exporter:
     mapper = Mapper(settings.audit.origin, version(), protocols(), raw=export.raw)
     return Exporter(
-        export.name, open_source, _deliver(export, mapper), _cursor(settings, export.name),
+        export.name, open_source, _deliver(export, mapper), _cursor(folder, export.name),
         Teller(names=export.names, statements=export.statements))
 
 
-def _cursor(settings: Settings, name: str) -> Path:
-    return settings.state / "audit" / _CURSORS / f"{name}.cursor"
+def _cursor(folder: Path, name: str) -> Path:
+    return folder / _CURSORS / f"{name}.cursor"
 
 
 def _deliver(export: ExportSettings, mapper: Mapper) -> Deliver:
@@ -156,7 +162,9 @@ def collector(telemetry: TelemetrySettings, signal: str) -> HttpsTarget:
         compress=telemetry.gzip, tls=_context(telemetry.ca))
 
 
-def _tracing(settings: Settings, telemetry: TelemetrySettings, open_source: Callable[[], Source]) -> Exporter:
+def _tracing(
+    settings: Settings, telemetry: TelemetrySettings, open_source: Callable[[], Source], folder: Path,
+) -> Exporter:
     from lockgate.audit.telemetry import spans  # only where it is configured: its import takes long
 
     tracer = spans.Tracer(settings.audit.origin, version(), protocols())
@@ -167,5 +175,5 @@ def _tracing(settings: Settings, telemetry: TelemetrySettings, open_source: Call
         if found:
             target.write(spans.encoded(found))
 
-    return Exporter(TRACES, open_source, post, _cursor(settings, TRACES),
+    return Exporter(TRACES, open_source, post, _cursor(folder, TRACES),
                     Teller(names=telemetry.names, statements=telemetry.statements))

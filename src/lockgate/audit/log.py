@@ -2,7 +2,8 @@
 
     caller : admit (bounded, a few microseconds) → queue
     thread : take what queued while the last fsync ran → leaves, tree, signature → one COMMIT
-             → one `dispatch` per batch, which tells every caller
+             → one `dispatch` per batch, which tells every caller; a writer in another process is sent
+             the next batch while it commits the last one
     error  : tell all of them, poisoned: nothing is accepted until a restart with recovery
 
 There is no timer in front of a record that somebody waits for. Records that nobody waits for
@@ -18,6 +19,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final, Protocol
@@ -65,7 +67,15 @@ class _Committer(Protocol):
 
     def prepare(self, sid: str | None, number: int, now: float, value: object) -> tuple[Any, int]: ...
 
-    def commit(self, items: Sequence[Any]) -> None: ...
+    @property
+    def ahead(self) -> int:
+        """How many batches may be submitted before the first of them is collected."""
+
+    def submit(self, items: Sequence[Any]) -> None:
+        """Begin to commit a batch."""
+
+    def collect(self) -> None:
+        """Return when the oldest submitted batch is durable, or raise `AuditError`."""
 
     def settle(self) -> None: ...
 
@@ -121,7 +131,7 @@ class AuditLog:
         self._closing = False
         self._withheld: str | None = None
         self._items: deque[tuple[Any, Done | None, int]] = deque()
-        self._in_flight: list[tuple[Any, Done | None, int]] = []
+        self._in_flight: deque[list[tuple[Any, Done | None, int]]] = deque()
         self._wake: SimpleQueue[None] = SimpleQueue()
         self._idle = self._urgent = self._signalled = self._publish_due = False
         self._admitted = self._finished = 0
@@ -428,9 +438,14 @@ class AuditLog:
                 return batch
 
     def _write(self, batch: list[tuple[Any, Done | None, int]]) -> None:
-        self._in_flight = batch
-        self._writer.commit([item for item, _, _ in batch])
-        self._in_flight = []
+        self._in_flight.append(batch)
+        self._writer.submit([item for item, _, _ in batch])
+        # Only somebody who waits already is worth another batch before this one is heard of.
+        while self._in_flight and (len(self._in_flight) >= self._writer.ahead or not (self._urgent and self._items)):
+            self._writer.collect()
+            self._committed(self._in_flight.popleft())
+
+    def _committed(self, batch: list[tuple[Any, Done | None, int]]) -> None:
         if self._publish_due:
             self._publish_due = False
             self._publish()
@@ -444,8 +459,8 @@ class AuditLog:
             f"nothing is recorded and nothing forwarded: {cause}",
             advice="free or repair the disk of the state folder, then restart the gateway",
         )
-        waiting = [*self._in_flight, *self._items]
-        self._in_flight = []
+        waiting = [*chain.from_iterable(self._in_flight), *self._items]
+        self._in_flight.clear()
         self._items.clear()
         self._tell([done for _, done, _ in waiting if done is not None], self._failure)
 

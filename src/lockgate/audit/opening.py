@@ -28,7 +28,7 @@ from lockgate.audit.recording.coverage import crash_coverage
 from lockgate.audit.signing.contract import CheckpointSigner
 from lockgate.audit.signing.opening import Settings, key_path, open_signer, recall, remember, tempo
 from lockgate.audit.signing.rotation import finish_rotation
-from lockgate.audit.storage.database.place import Place
+from lockgate.audit.storage.database.place import Place, read_pointer
 from lockgate.audit.storage.database.store import DatabaseStore
 from lockgate.audit.storage.sqlite import FILE, SqliteStore
 from lockgate.audit.tiles.publisher import require_as_long
@@ -48,6 +48,10 @@ def open_store(
     """
     if place is not None:
         return DatabaseStore.open(place, shard=shard, origin=origin, fresh_key=fresh_key)
+    if read_pointer(folder, password=False) is not None:
+        # Whoever opened the shard without its lease would fence the gateway that has it.
+        raise AuditError(f"{folder}: this log is in a database, where only a gateway that holds it may write",
+                         advice="start the gateway, then ask again")
     return SqliteStore.open(folder / FILE, origin=origin, fresh_key=fresh_key, vfs=vfs)
 
 

@@ -170,6 +170,18 @@ class Writer:
         """A record as `commit` takes it, and about how many bytes it keeps waiting. Called at admission."""
         return (sid, number, now, value), leaves.weight(value)
 
+    @property
+    def ahead(self) -> int:
+        """One batch at a time: `submit` returns when it is durable."""
+        return 1
+
+    def submit(self, items: Sequence[Item]) -> None:
+        """As `commit`."""
+        self.commit(items)
+
+    def collect(self) -> None:
+        """What was submitted is durable already."""
+
     def commit(self, items: Sequence[Item]) -> None:
         """Make all of `items` durable, in order. Raises `AuditError`; nothing may be retried then."""
         key = self._store.pseudonyms

@@ -19,6 +19,7 @@ from lockgate.audit.failures import BrokenNote, MalformedEntry, ProofFailed, Unt
 from lockgate.audit.keys import VERIFIER_FILE, read_verifier
 from lockgate.audit.reader import Reader
 from lockgate.audit.signing.trust import TRUST_FILE, read_trust
+from lockgate.audit.storage.database.place import fleet_folder, log_beside
 from lockgate.audit.storage.sqlite import FILE, open_source
 from lockgate.audit.tiles.disk import TILES_FOLDER
 from lockgate.audit.tiles.layout import CHECKPOINT, CHECKPOINT_LIMIT
@@ -26,12 +27,12 @@ from lockgate.audit.tiles.proof import PROOF_LIMIT, parse_proof, prove, verify_p
 from lockgate.audit.tiles.reader import Tiles, fetch_from
 from lockgate.audit.tiles.verify import verify_tiles
 from lockgate.audit.verify import verify_log
-from lockgate.cli import signing
+from lockgate.cli import fleet, signing
 from lockgate.cli.audit_export import events, parquet, query
 from lockgate.cli.erasing import erase, hold
 from lockgate.cli.packages import answer, check_package, export
 from lockgate.cli.review import token_of
-from lockgate.cli.state import State, log_folder
+from lockgate.cli.state import State, audit_folder, log_folder
 from lockgate.errors import AuditError
 from lockgate.model import Event
 from lockgate.net.published import published_at
@@ -41,6 +42,7 @@ __all__ = ["app", "fail", "log_folder"]
 app = typer.Typer(no_args_is_help=True, help="Verify the audit log and look at its entries.")
 app.command("signer")(signing.signer)
 app.command("rotate-key")(signing.rotate_key)
+app.command("sql")(fleet.sql)
 app.add_typer(signing.trust, name="trust")
 
 USAGE = 4
@@ -89,6 +91,9 @@ def verify(
     except (OSError, UnicodeDecodeError) as error:
         console.print(f"{against}: cannot be read: {error}", markup=False)
         raise typer.Exit(USAGE) from None
+    shared = None if is_url(what) else fleet_folder(audit_folder(Path(what or state)))
+    if shared is not None:
+        _answer_for_fleet(console, *shared, key=key, against=kept, as_json=as_json, record=record)
     place = log_folder(Path(what or state))
     if root is None and trust_note is not None:
         console.print("a trust note says something only together with --root")
@@ -106,6 +111,20 @@ def verify(
     if record:
         _record_run(place if (place / FILE).exists() else log_folder(state), report)
     answer(console, report, as_json=as_json)
+
+
+def _answer_for_fleet(
+    console: Console, base: Path, only: int | None, *, key: Path | None, against: str | None, as_json: bool, record: bool,
+) -> NoReturn:
+    """The verdict on the shards of a fleet and its log, from its database."""
+    try:
+        reports = fleet.fleet_reports(base, only, key=key, against=against)
+    except AuditError as error:
+        fail(error)
+    if record:
+        for report in reports:
+            _record_run(log_beside(base), report)
+    raise typer.Exit(fleet.fleet_verdict(console, reports, as_json=as_json))
 
 
 def is_url(what: str | None) -> bool:

@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lockgate.audit.admin import recorded
 from lockgate.audit.export.cursor import Cursor, require_same_log
 from lockgate.audit.export.told import Teller
 from lockgate.audit.ocsf import Mapper
@@ -30,6 +31,7 @@ from lockgate.audit.storage.sqlite import open_source
 from lockgate.cli.shown import one_line
 from lockgate.cli.state import State, log_folder
 from lockgate.errors import AuditError
+from lockgate.model import Event
 
 if TYPE_CHECKING:
     from lockgate.audit.query.engine import Answer
@@ -50,8 +52,13 @@ def events(
     raw: Annotated[bool, typer.Option("--raw", help="With the entry itself in `raw_data`.")] = False,
     follow: Annotated[bool, typer.Option("--follow", help="Go on with what is written later, until Ctrl-C.")] = False,
 ) -> None:
-    """Print the log as OCSF 1.6 events, one JSON object a line, in order. ASCII only."""
+    """Print the log as OCSF 1.6 events, one JSON object a line, in order. ASCII only.
+
+    That names or statements were asked for is put on record.
+    """
     folder = log_folder(state)
+    if names or statements:
+        _record(folder, "events", first, last)
     teller = Teller(names=names, statements=statements)
     try:
         for line in _events(folder, teller, first, last, raw=raw, follow=follow):
@@ -104,13 +111,18 @@ def query(
     payloads: Payloads = False,
     limit: Annotated[int, typer.Option(min=1, help="Rows that are shown as a table.")] = 1_000,
 ) -> None:
-    """Ask the log a question in SQL (DuckDB). The engine sees a copy of the log and nothing else."""
+    """Ask the log a question in SQL (DuckDB). The engine sees a copy of the log and nothing else.
+
+    A question with --payloads is put on record before it is answered.
+    """
     from lockgate.audit.query.engine import asked  # only here: the engine is large
 
     if form == "parquet" and out is None:
         raise AuditError("parquet goes into a file", advice="give one with --out")
     if out is not None and out.exists():
         raise AuditError(f"{out}: is there already", advice="give a file that is new")
+    if payloads:
+        _record(log_folder(state), "query", first, last, question)
     saved = out.resolve() if out is not None and form == "parquet" else None
     try:
         with open_source(log_folder(state)) as source, asked(
@@ -134,6 +146,14 @@ def query(
         raise
     except OSError as error:
         raise AuditError(f"{out}: {error.strerror}") from None
+
+
+def _record(folder: Path, how: str, first: int, last: int | None, question: str = "") -> None:
+    """`export`: what was kept beside the log is opened for somebody. Without it nothing is opened."""
+    fields = {"by": how, "first": first} | ({} if last is None else {"last": last})
+    payload = json.dumps({"question": question}).encode() if question else b""
+    with recorded(folder) as log:
+        log.append(Event("export", fields, None, payload))
 
 
 def _private(path: Path) -> None:
@@ -206,9 +226,11 @@ def parquet(
     out: Annotated[Path, typer.Option("--out", help="A new folder.")], state: State = Path("state"),
     payloads: Payloads = False,
 ) -> None:
-    """Write the log as Parquet files, one for each 65,536 entries."""
+    """Write the log as Parquet files, one for each 65,536 entries. With --payloads that is put on record."""
     from lockgate.audit.query.parquet import write_parquet  # only here: the engine is large
 
+    if payloads:
+        _record(log_folder(state), "parquet", 0, None)
     begun = time.monotonic()
     with open_source(log_folder(state)) as source:
         files = write_parquet(source, out, payloads=payloads)

@@ -47,6 +47,7 @@ def check(settings: Settings, known: Known) -> Iterator[Problem]:
     for index, connection in enumerate(settings.connections):
         yield from _connection(("connections", index), connection, known)
     yield from check_policies(settings, known)
+    yield from _store(settings)
     yield from check_recording(settings, known)
     yield from check_exports(settings, is_loopback)
     yield from _port(("control", "address"), settings.control.address, least=0)
@@ -76,6 +77,25 @@ def _durations(settings: Settings) -> Iterator[Problem]:
     for index, policy in enumerate(settings.policies):
         if policy.review is not None:
             yield from _duration(("policies", index, "review", "expires"), policy.review.expires)
+
+
+def _store(settings: Settings) -> Iterator[Problem]:
+    store = settings.audit.store
+    if store is None:
+        return
+    at: Location = ("audit", "store")
+    yield from _port((*at, "address"), store.address, least=1)
+    for key in ("lease", "fleet_log"):
+        yield from _duration((*at, key), getattr(store, key), least=1.0)
+    if store.tls.mode == "disable" and not is_loopback(store.address.rpartition(":")[0]):
+        yield (*at, "tls", "mode"), ("records would travel without TLS to another machine; write `verify-full`, "
+                                     "or an address on loopback")
+    if store.tls.ca is not None:
+        yield from _file((*at, "tls", "ca"), store.tls.ca)
+    if store.password is not None:
+        yield from _secret((*at, "password"), store.password)
+    if settings.audit.signer is not None:
+        yield ("audit", "signer"), "gateways that share a database sign with the key file `log.key` of the fleet"
 
 
 def _erasure(settings: Settings) -> Iterator[Problem]:

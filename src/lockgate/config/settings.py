@@ -95,6 +95,30 @@ class Connection(Strict):
     options: Any = Field(default=None, description="Keys of the protocol.")
 
 
+class DatabaseTls(Strict):
+    """How the way to the log's database is protected (libpq's names)."""
+
+    mode: Literal["disable", "verify-ca", "verify-full"] = Field(
+        default="verify-full", description="`disable` is for a database on loopback only.")
+    ca: Path | None = Field(default=None, description="PEM file of authorities instead of the system's.")
+
+
+class DatabaseSettings(Strict):
+    """A PostgreSQL database that holds the logs of a fleet of gateways, as shards that they lease."""
+
+    kind: Literal["postgresql"] = Field(description="What the database is.")
+    address: Address = Field(description="host:port. Directly, not through a pooler.")
+    database: str = Field(min_length=1, max_length=63, description="Its tables are in the schema `lockgate_audit`.")
+    user: str = Field(min_length=1, max_length=63, description="A role with the rights of `lockgate audit sql`.")
+    password: SecretReference | None = None
+    tls: DatabaseTls = DatabaseTls()
+    shards: int = Field(default=1, ge=1, le=1000, strict=True,
+                        description="Logs that there are to take: at least one for each gateway.")
+    lease: Duration = Field(default="30s", description="After how long without a sign of life a shard is free.")
+    fleet_log: Duration = Field(
+        default="60s", description="How often the shards' checkpoints go into the fleet's own log.")
+
+
 class ErasureSettings(Strict):
     """Who may have payloads of the log erased. People on the gateway's own machine may where one is enough."""
 
@@ -139,6 +163,8 @@ class AuditSettings(Strict):
         default="full", description="Records are durable before a request goes on, or follow it.")
     origin: str = Field(default="lockgate.local/log", min_length=1, description="The log's name, for ever.")
     queue: int = Field(default=10_000, ge=1, le=1_000_000, strict=True, description="Records that may wait.")
+    store: DatabaseSettings | None = Field(
+        default=None, description="A database for a fleet of gateways; else the log is a file in the state folder.")
     signer: SignerSettings | None = Field(default=None, description="Who signs checkpoints; default: a key file.")
     witness: WitnessSettings | None = Field(default=None, description="Witnesses that cosign the log.")
     anchor: AnchorSettings | None = Field(default=None, description="Time-stamps over checkpoints.")

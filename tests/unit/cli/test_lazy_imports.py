@@ -7,24 +7,19 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 LARGE = ("duckdb", "opentelemetry.sdk", "opentelemetry.exporter", "google.protobuf")
 """FastAPI imports OpenTelemetry's API by itself where it is there; that is small and does nothing without the SDK."""
 PROGRAM = """
 import json, sys
 import lockgate.cli.main, lockgate.cli.serve, lockgate.cli.audit, lockgate.app.gateway, lockgate.app.targets
-{more}
-print(json.dumps([name for name in sys.argv[1:] if name in sys.modules]))
+before = [name for name in sys.argv[1:] if name in sys.modules]
+import lockgate.audit.query.engine, lockgate.app.telemetry
+print(json.dumps([before, [name for name in sys.argv[1:] if name in sys.modules]]))
 """
 
 
-@pytest.mark.parametrize(("more", "expected"), [
-    ("", []), ("import lockgate.audit.query.engine", ["duckdb"]),
-    ("import lockgate.app.telemetry", ["opentelemetry.sdk", "opentelemetry.exporter", "google.protobuf"]),
-])
-def test_serving_imports_neither_the_sql_engine_nor_telemetry(more: str, expected: list[str]) -> None:
+def test_serving_imports_neither_the_sql_engine_nor_telemetry() -> None:
     """`lockgate serve` without them configured starts without them; the check has teeth where they are needed."""
-    done = subprocess.run([sys.executable, "-c", PROGRAM.format(more=more), *LARGE], capture_output=True, text=True,
+    done = subprocess.run([sys.executable, "-c", PROGRAM, *LARGE], capture_output=True, text=True,
                           check=True, cwd=Path(__file__).resolve().parents[3])
-    assert json.loads(done.stdout) == expected
+    assert json.loads(done.stdout) == [[], list(LARGE)]

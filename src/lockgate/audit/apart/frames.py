@@ -19,7 +19,6 @@ from lockgate.errors import AuditError
 LIMIT: Final = 4 * 1024**3
 """The queue's bound in bytes, every one of them escaped, and the leaves: no batch comes near it."""
 _LENGTH: Final = 8
-_READ: Final = 65_536
 
 
 def encode_row(row: Row) -> bytes:
@@ -51,26 +50,24 @@ def send(connection: socket.socket, content: bytes) -> None:
 def receive(connection: socket.socket) -> Any:
     """The content of the next whole frame, or None where the other end closed, also inside of one.
 
-    Each end waits for the other's answer before it sends again, so a small frame is one call.
+    Nothing beyond the frame is read: the next one may follow at once.
     """
-    found = connection.recv(_READ)
-    while len(found) < _LENGTH:
-        more = connection.recv(_READ) if found else b""
-        if not more:
-            return None
-        found += more
-    length = int.from_bytes(found[:_LENGTH], "big")
-    have = len(found) - _LENGTH
-    if length > LIMIT or have > length:
+    header = _exactly(connection, _LENGTH)
+    if header is None:
+        return None
+    length = int.from_bytes(header, "big")
+    if length > LIMIT:
         raise AuditError("a frame of the audit writer is malformed")
-    if have == length:
-        return orjson.loads(found[_LENGTH:])
+    content = _exactly(connection, length)
+    return None if content is None else orjson.loads(content)
+
+
+def _exactly(connection: socket.socket, length: int) -> bytearray | None:
     content = bytearray(length)
-    content[:have] = found[_LENGTH:]
-    rest = memoryview(content)[have:]
+    rest = memoryview(content)
     while rest:
         read = connection.recv_into(rest)
         if not read:
             return None
         rest = rest[read:]
-    return orjson.loads(content)
+    return content

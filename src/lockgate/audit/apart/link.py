@@ -1,7 +1,7 @@
 """The gateway's end of a writer in another process: what `Writer` and its store are otherwise.
 
 The gateway checks and reopens the log itself, then hands it over: the child continues at exactly that
-size and epoch, or refuses. Any failure there, its death included, comes out of `commit` as an
+size and epoch, or refuses. Any failure there, its death included, comes out of `collect` as an
 `AuditError`, which poisons the log like a failed write. The child holds the folder's lock as well:
 a gateway that is started after a `kill -9` cannot open the log before the old writer is done with it.
 """
@@ -23,6 +23,7 @@ from lockgate.errors import AuditError
 
 SETTLE: Final = "settle"
 """Sent instead of a batch: have everything signed before the answer."""
+_AHEAD: Final = 2       # batches
 _START: Final = 30.0    # seconds until the child must have opened the log
 _END: Final = 60.0      # seconds that it has to finish
 _ENVIRONMENT: Final = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LANG", "TZ")
@@ -84,13 +85,32 @@ class Link:
         row = frames.encode_row((sid, number, now, fields, payload))
         return row, len(row)
 
-    def commit(self, items: Sequence[bytes]) -> None:
-        """As `Writer.commit`."""
-        self._exchange(frames.join_rows(items))
+    @property
+    def ahead(self) -> int:
+        """Two batches: while one is being committed the next one is already over there."""
+        return _AHEAD
+
+    def submit(self, items: Sequence[bytes]) -> None:
+        """Send a batch. Raises `AuditError` where nobody takes it."""
+        self._send(frames.join_rows(items))
+
+    def collect(self) -> None:
+        """Wait until the oldest batch that was sent is durable. Raises `AuditError`."""
+        self._receive()
 
     def _exchange(self, content: bytes) -> None:
+        self._send(content)
+        self._receive()
+
+    def _send(self, content: bytes) -> None:
         try:
             frames.send(self._connection, content)
+        except OSError:
+            self._receive()     # it may have said why it ended
+            raise AuditError("the audit writer's process ended") from None
+
+    def _receive(self) -> None:
+        try:
             answer = frames.receive(self._connection)
         except OSError:
             answer = None

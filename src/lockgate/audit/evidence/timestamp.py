@@ -11,10 +11,10 @@ the signing certificate inside of it (RFC 5035), or by the pin.
 from __future__ import annotations
 
 import calendar
+import hashlib
 import re
 import time
 from collections.abc import Sequence
-from hashlib import new as new_hash
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -153,7 +153,7 @@ def read_response(response: bytes) -> SignedToken:
     signer = _parts(fields[-1].items(DER_SET), 1)[0].items(DER_SEQUENCE)
     if len(signer) not in (6, 7):
         raise _broken("a time-stamp is signed in an unknown way")
-    digest = _named(signer[2], DIGESTS)
+    digest = _algorithm_name(signer[2], DIGESTS)
     signer[3].require(0xA0)
     _require_algorithm(signer[4], digest)
     return SignedToken(info, signer[3], digest, signer[5].require(DER_OCTETS), certificates)
@@ -169,7 +169,7 @@ def read_certificate_der(raw: bytes) -> Certificate:
         raise _broken("a certificate is malformed")
     signature = bits.require(DER_BITS)
     begin, end = _parts(fields[3].items(DER_SEQUENCE), 2)
-    return Certificate(raw, signed.raw, signature[1:], _named(algorithm, {**RSA_WITH, **ECDSA_WITH}), fields[0],
+    return Certificate(raw, signed.raw, signature[1:], _algorithm_name(algorithm, {**RSA_WITH, **ECDSA_WITH}), fields[0],
                        fields[2].raw, fields[4].raw, (_moment(begin), _moment(end)), read_public_key(fields[5]),
                        _usages(fields[6:]))
 
@@ -221,9 +221,9 @@ def _is_named(attributes: dict[bytes, Der], raw: bytes) -> bool:
             first = named[0].items(DER_SEQUENCE) if named else []
             digest = default
             if first and first[0].tag == DER_SEQUENCE:
-                digest = _named(first[0], DIGESTS)
+                digest = _algorithm_name(first[0], DIGESTS)
                 first = first[1:]
-            return bool(first) and first[0].require(DER_OCTETS) == new_hash(digest, raw).digest()
+            return bool(first) and first[0].require(DER_OCTETS) == hashlib.new(digest, raw).digest()
     raise _broken("a time-stamp does not say which certificate signed it")
 
 
@@ -232,7 +232,7 @@ def _require_signature(token: SignedToken, signer: Certificate) -> None:
     kind, digest = attributes.get(_CONTENT_TYPE), attributes.get(_MESSAGE_DIGEST)
     if kind is None or digest is None or kind.require(DER_OID) != _TST_INFO:
         raise _broken("a time-stamp's signed attributes are incomplete")
-    if digest.require(DER_OCTETS) != new_hash(token.digest, token.info).digest():
+    if digest.require(DER_OCTETS) != hashlib.new(token.digest, token.info).digest():
         raise _broken("a time-stamp is not the one that was signed")
     if not signer.key.verifies(token.digest, write_der(DER_SET, token.attributes.content), token.signature):
         raise _broken("a time-stamp's signature is not by its certificate")
@@ -244,7 +244,7 @@ def _require_imprint(info: bytes, content: bytes) -> int:
     if len(fields) < 5 or fields[0].number() != 1:
         raise _broken("a time-stamp is of an unknown version")
     algorithm, imprint = _parts(fields[2].items(DER_SEQUENCE), 2)
-    if _named(algorithm, DIGESTS) != "sha256" or imprint.require(DER_OCTETS) != sha256(content).digest():
+    if _algorithm_name(algorithm, DIGESTS) != "sha256" or imprint.require(DER_OCTETS) != sha256(content).digest():
         raise _broken("a time-stamp is of something else than this checkpoint")
     return _moment(fields[4])
 
@@ -258,7 +258,7 @@ def _require_algorithm(algorithm: Der, digest: str) -> None:
         raise _broken("a time-stamp is signed with another algorithm than it says")
 
 
-def _named(algorithm: Der, names: dict[bytes, str]) -> str:
+def _algorithm_name(algorithm: Der, names: dict[bytes, str]) -> str:
     parts = algorithm.items(DER_SEQUENCE)
     found = names.get(parts[0].require(DER_OID)) if parts else None
     if found is None or len(parts) > 2 or (len(parts) == 2 and parts[1].raw != b"\x05\0"):

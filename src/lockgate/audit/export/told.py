@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -24,7 +24,7 @@ from lockgate.errors import AuditError
 Record = Mapping[str, Any]
 
 _SESSIONS: Final = 10_000       # sessions remembered
-_INTENTS: Final = 256           # intents remembered of one session
+_INTENTS: Final = 4_096         # intents remembered that wait for their outcome
 _TEXT: Final = 32_768           # characters of a statement that leave
 
 
@@ -56,13 +56,9 @@ class Told:
         return len(self.leaf.text) + len(str(self.payload.get("text", ""))) + 512
 
 
-class _Session:
-    __slots__ = ("begin", "intents", "who")
-
-    def __init__(self, begin: Leaf | None, who: Mapping[str, Any]) -> None:
-        self.begin = begin
-        self.who = who
-        self.intents: dict[int, tuple[Leaf, Mapping[str, Any]]] = {}
+class _Session(NamedTuple):
+    begin: Leaf | None
+    who: Mapping[str, Any]
 
 
 class Teller:
@@ -72,6 +68,7 @@ class Teller:
         self._names = names
         self._statements = statements
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
+        self._intents: dict[tuple[str, int], tuple[Leaf, Mapping[str, Any]]] = {}
 
     def tell(self, source: Source, first: int, last: int | None = None) -> Iterator[Told]:
         """Every leaf from `first` to `last` included. Raises `AuditError` at one that is damaged."""
@@ -91,12 +88,12 @@ class Teller:
         elif kind == "intent":
             payload = self._text(source, leaf)
             if not is_refused(record):
-                session.intents[record["sseq"]] = (leaf, payload)
-                if len(session.intents) > _INTENTS:
-                    del session.intents[next(iter(session.intents))]
+                self._intents[sid, record["sseq"]] = (leaf, payload)
+                if len(self._intents) > _INTENTS:
+                    del self._intents[next(iter(self._intents))]
             return Told(leaf, session.begin, None, session.who, payload)
         elif kind == "outcome":
-            known = session.intents.pop(record["record"], None)
+            known = self._intents.pop((sid, record["record"]), None)
             intent, payload = known if known is not None else self._intent(source, session, leaf)
             return Told(leaf, session.begin, intent, session.who, payload)
         return Told(leaf, session.begin, None, session.who, self._people(source, leaf))

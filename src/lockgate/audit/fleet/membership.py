@@ -1,7 +1,7 @@
 """A gateway's place in a fleet: the shard that it holds, the folder beside it, and the key they all share.
 
     join : lock the folder → take a free shard → (the audit log opens and recovers it)
-    while it runs : renew the lease; end the sessions that a crashed gateway left open in its shard
+    while it runs : a thread renews the lease; sessions that a crashed gateway left open are ended
     leave : (the audit log is closed) → give the shard back
 
 Each shard is a log of its own name, and any gateway may have to continue any shard, so all of them sign
@@ -42,7 +42,7 @@ _KEY: Final = "fleet key"       # its row in `meta`: which public key the first 
 
 
 class Membership:
-    """A held shard. Made by `join` only; `renew` and `adopt` are called now and then, from any thread."""
+    """A held shard. Made by `join` only, and renewed from then on: opening a long log takes its time."""
 
     def __init__(
         self, place: Place, folder: Path, origin: str, count: int, lease: shards.Lease, connection: Connection,
@@ -57,7 +57,11 @@ class Membership:
         self._connection = connection
         self._lock = lock
         self._busy = threading.Lock()
-        self._left = False
+        self._adopting = threading.Lock()
+        self._left = threading.Event()
+        self._trouble: AuditError | None = None
+        self._thread = threading.Thread(target=self._keep, name="audit-lease", daemon=True)
+        self._thread.start()
 
     @classmethod
     def join(cls, place: Place, folder: Path, origin: str, *, count: int, seconds: float) -> Membership:
@@ -114,30 +118,44 @@ class Membership:
     def renew(self) -> None:
         """Say that this gateway lives. Raises `AuditError`; `Locked` where the shard is lost."""
         with self._busy:
-            if not self._left:
+            if not self._left.is_set():
                 shards.renew(self._working(), self.lease)
+
+    def _keep(self) -> None:
+        while not self._left.wait(self.lease.seconds / 3):
+            try:
+                self.renew()
+                self._trouble = None
+            except AuditError as error:
+                self._trouble = error
+
+    def require_held(self) -> None:
+        """Raise `AuditError` where the lease could not be renewed the last time."""
+        if self._trouble is not None:
+            raise self._trouble
 
     def adopt(self, clock: Clock | None = None) -> list[int]:
         """Recover the shards that crashed gateways left, so that their sessions end in the log now and not
         when somebody needs the shard. Returns which. Raises `AuditError`.
         """
-        with self._busy:
-            if self._left:
-                return []
-            found = []
-            for shard in shards.orphans(self._working(), self.count, self.lease.holder):
-                lease = shards.take(self._connection, self.fleet, f"{self.lease.holder}-adopts", self.lease.seconds,
-                                    first=shard, last=shard)
-                if lease is not None:
-                    self._recover(lease, clock or SystemClock())
-                    found.append(shard)
-            return found
+        found: list[int] = []
+        with self._adopting:
+            if self._left.is_set():
+                return found
+            with Connection(self.place) as connection:
+                for shard in shards.orphans(connection, self.count, self.lease.holder):
+                    lease = shards.take(connection, self.fleet, f"{self.lease.holder}-adopts", self.lease.seconds,
+                                        first=shard, last=shard)
+                    if lease is not None:
+                        self._recover(lease, clock or SystemClock())
+                        shards.release(connection, lease)
+                        found.append(shard)
+        return found
 
     def _recover(self, lease: shards.Lease, clock: Clock) -> None:
         """Open and close a log: opening it is what recovers it."""
         AuditLog.open(self.lend_key(lease.shard), origin=lease.origin, dispatch=_at_once, clock=clock,
                       place=self.place, shard=lease.shard, facts={"adopted": True}).close()
-        shards.release(self._connection, lease)
 
     def _working(self) -> Connection:
         """The connection, or a new one where the server has ended it."""
@@ -149,9 +167,9 @@ class Membership:
     def leave(self) -> None:
         """Give the shard back. Idempotent; a database that does not answer lets the lease lapse instead."""
         with self._busy:
-            if self._left:
+            if self._left.is_set():
                 return
-            self._left = True
+            self._left.set()
             try:
                 shards.release(self._working(), self.lease)
             finally:

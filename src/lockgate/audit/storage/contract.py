@@ -115,6 +115,17 @@ class Source(Protocol):
     def note(self, size: int) -> str | None:
         """The checkpoint that is kept of exactly this size, or None."""
 
+    def notes(self) -> Iterator[tuple[int, str]]:
+        """Every checkpoint that is kept, by size; the head's own is not among them unless it is kept too."""
+
+    def rows(
+        self, first: int = 0, last: int | None = None,
+    ) -> Iterator[tuple[int, bytes, bytes, bytes | None, bytes | None]]:
+        """Entries from `first` to `last` included with their payloads, in order: index, leaf hash, leaf, key ‖ salt, sealed payload."""
+
+    def counts(self) -> tuple[int, int, int]:
+        """How many payload keys, payloads and sessions are stored, whatever they belong to."""
+
     def kept(self, index: int) -> tuple[bytes | None, bytes | None]:
         """Key ‖ salt and the sealed payload of an entry; None for what is not there."""
 

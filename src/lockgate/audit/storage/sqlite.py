@@ -310,6 +310,25 @@ class SqliteSource:
         head = self.head()
         return head.note if head.note and head.signed == size else None
 
+    def notes(self) -> Iterator[tuple[int, str]]:
+        """Every checkpoint that is kept, by size."""
+        yield from self._rows("SELECT size, note FROM checkpoints ORDER BY size")
+
+    def rows(
+        self, first: int = 0, last: int | None = None,
+    ) -> Iterator[tuple[int, bytes, bytes, bytes | None, bytes | None]]:
+        """Entries with their payloads, in order."""
+        yield from self._rows(
+            "SELECT e.idx, e.hash, e.leaf, k.secret, p.sealed FROM entries e LEFT JOIN payload_keys k ON k.idx = e.idx"
+            " LEFT JOIN payloads p ON p.idx = e.idx WHERE e.idx BETWEEN ? AND ? ORDER BY e.idx",
+            first, _LAST if last is None else last)
+
+    def counts(self) -> tuple[int, int, int]:
+        """How many payload keys, payloads and sessions are stored."""
+        (found,) = self._rows("SELECT (SELECT count(*) FROM payload_keys), (SELECT count(*) FROM payloads),"
+                              " (SELECT count(*) FROM sessions)")
+        return found[0], found[1], found[2]
+
     def kept(self, index: int) -> tuple[bytes | None, bytes | None]:
         """Key ‖ salt and the sealed payload of an entry; None for what is not there."""
         for secret, sealed in self._rows("SELECT (SELECT secret FROM payload_keys WHERE idx = ?1),"

@@ -195,6 +195,8 @@ class _Run:
             "chained, one outcome each, reviews bound and by somebody else"
         ))
         report.withheld = self.payloads
+        report.cover("leaf grammar", "each leaf is canonical, with the fields of its type")
+        report.cover("clock", f"{report.entries} records in the order of their time")
         report.cover("payloads", f"{self.payloads} withheld: a published log holds commitments only")
 
 

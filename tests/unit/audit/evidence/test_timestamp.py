@@ -53,6 +53,7 @@ def test_what_a_real_authority_signed_verifies_by_either_pin(made: dict[str, Mad
         found = verify_timestamp(one.stored[pin], NOTE, one.pins[pin])
         assert found.authority == "t", kind
         assert abs(found.time - time.time()) < 600
+        (one.authority.folder / "content").write_bytes(NOTE)
         (one.authority.folder / "stored").write_bytes(one.stored[pin])
         subprocess.run(["openssl", "ts", "-verify", "-in", "stored", "-data", "content", "-CAfile", "root.pem"],
                        cwd=one.authority.folder, check=True, capture_output=True)

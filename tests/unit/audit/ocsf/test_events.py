@@ -225,17 +225,18 @@ def test_a_reader_that_begins_in_the_middle_knows_what_was_before(tmp_path: Path
             assert [mapper.events(entry) for entry in teller.tell(source, first)] == whole[first:]
 
 
-def test_a_session_keeps_few_intents_in_memory_and_finds_the_others(tmp_path: Path) -> None:
+def test_few_intents_are_kept_in_memory_and_the_others_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """More open intents than are remembered: the forgotten ones are found in the log."""
+    monkeypatch.setattr("lockgate.audit.export.told._INTENTS", 20)
     driven = Driven(tmp_path)
     driven.begin("a" * 16)
-    numbers = [driven.log.intent(each, None) for each in many(300)]
+    numbers = [driven.log.intent(each, None) for each in many(60)]
     from lockgate.model import Outcome, OutcomeStatus
     for number in reversed(numbers):
         driven.log.outcome(Outcome("a" * 16, number, OutcomeStatus.OK))
     driven.log.close()
     told_again = [event["unmapped"]["objects"][0] for event in events_of(tmp_path) if event["class_uid"] == 6005]
-    assert told_again == [f"t{number}" for number in reversed(range(300))]
+    assert told_again == [f"t{number}" for number in reversed(range(60))]
 
 
 def many(count: int) -> list[Any]:

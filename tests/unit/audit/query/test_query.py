@@ -179,7 +179,23 @@ def test_events_prints_a_range_as_ascii_json(state: Path) -> None:
     lines = run("events", "--state", str(state), "--from", "4", "--to", "20").splitlines()
     assert all(line.isascii() and "\x1b" not in line for line in lines)
     assert {json.loads(line)["metadata"]["sequence"] for line in lines} == {4, 5, 6, 7, 9, 10, 12, 13, 14, 15, 16, 17, 18, 20}
-    assert '"alice"' in run("events", "--state", str(state), "--names")
+
+
+def test_opening_payloads_is_on_record_before_anything_is_shown(tmp_path: Path) -> None:
+    """Who asks for names or texts leaves an `export` entry with the question; who asks for neither leaves none."""
+    sample(tmp_path / "audit")
+    state = ("--state", str(tmp_path))
+    run("query", "SELECT 1", *state)
+    run("events", *state)
+    assert ask(tmp_path, "SELECT count(*) FROM acts") == [(0,)]
+    assert '"alice"' in run("events", *state, "--names", "--to", "3")
+    run("query", "SELECT 2", *state, "--payloads")
+    run("parquet", *state, "--payloads", "--out", str(tmp_path / "out"))
+    acts = ask(tmp_path, "SELECT type, data->>'by', payload->>'body' FROM acts ORDER BY index", payloads=True)
+    assert [act[:2] for act in acts] == [("export", "events"), ("export", "query"), ("export", "parquet")]
+    assert json.loads(acts[1][2])["question"] == "SELECT 2"
+    with (tmp_path / "audit" / "log.key").open("w"), pytest.raises(AuditError):
+        RUN.invoke(app, ["query", "SELECT 3", *state, "--payloads"], catch_exceptions=False)
 
 
 def test_events_can_follow_a_log_that_grows(tmp_path: Path) -> None:

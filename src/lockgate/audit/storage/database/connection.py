@@ -2,7 +2,8 @@
 
 asyncpg needs a loop, and must not have the gateway's: a start reads the log while the gateway's loop
 waits for it, and the writer's thread never waits for it at all. So each connection has a thread with
-a loop of its own, and every call here blocks until that loop has done it, or the time is up.
+a loop of its own, which runs while something is asked for; every call here blocks until that is done,
+or the time is up.
 
 Whatever goes wrong is an `AuditError` without rows in it: of a server's message only the first line
 is taken, because its details quote stored values.
@@ -11,8 +12,8 @@ is taken, because its details quote stored values.
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Self, TypeVar
 
 import asyncpg
@@ -37,20 +38,22 @@ _SETTINGS: Final = {
 class Connection:
     """A logged-in connection. Used by one thread at a time; a context manager that closes it."""
 
-    def __init__(self, place: Place, *, statement: float = _STATEMENT) -> None:
-        """Connect. Raises `AuditError`. `statement` seconds is what any one statement may take."""
+    def __init__(self, place: Place, *, statement: float = _STATEMENT, idle: float = 0.0) -> None:
+        """Connect. Raises `AuditError`. `statement` seconds is what any one statement may take, `idle` seconds how
+        long a transaction may wait for the next one before the server ends it with its locks (0: for ever).
+        """
         place.require_safe()
         self.address = place.address
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="audit-database", daemon=True)
-        self._thread.start()
+        self._thread = ThreadPoolExecutor(1, "audit-database")
         self._raw: Any = None
         try:
             context = place.context()
             self._raw = self.run(asyncpg.connect(
                 host=place.host.strip("[]"), port=place.port, user=place.user, database=place.database,
                 password=place.password.reveal(), ssl=context, direct_tls=False, timeout=_CONNECT,
-                command_timeout=statement, server_settings=_SETTINGS,
+                command_timeout=statement,
+                server_settings={**_SETTINGS, "idle_in_transaction_session_timeout": str(int(idle * 1000))},
             ))
         except AuditError:
             self.close()
@@ -73,7 +76,7 @@ class Connection:
             doing.close()
             raise AuditError("the connection to the audit log's database is closed")
         try:
-            return asyncio.run_coroutine_threadsafe(doing, self._loop).result()
+            return self._thread.submit(self._loop.run_until_complete, doing).result()
         except AuditError:
             raise
         except FAULTS as error:
@@ -105,9 +108,8 @@ class Connection:
         if self._loop.is_closed():
             return
         if self._raw is not None:
-            asyncio.run_coroutine_threadsafe(self._part(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
+            self._thread.submit(self._loop.run_until_complete, self._part()).result()
+        self._thread.shutdown()
         self._loop.close()
 
     async def _part(self) -> None:

@@ -141,6 +141,24 @@ def read_pointer(folder: Path, *, password: bool = True) -> Pointer | None:
     return None
 
 
+def log_beside(folder: Path) -> Path:
+    """The folder of the shard that a gateway's audit folder points to; the same folder where it points nowhere."""
+    if not (folder / POINTER).is_file():
+        return folder
+    pointer = read_pointer(folder, password=False)
+    return folder if pointer is None else folder / shard_folder(pointer.shard)
+
+
+def fleet_folder(folder: Path) -> tuple[Path, int | None] | None:
+    """The gateway's audit folder that a folder is, or belongs to as that of one shard, whose number is given
+    then. None where no pointer is near.
+    """
+    if (folder / POINTER).is_file():
+        return folder, None
+    shard = _named(folder.name)
+    return None if shard is None or not (folder.parent / POINTER).is_file() else (folder.parent, shard)
+
+
 def _named(folder: str) -> int | None:
     if folder == shard_folder(FLEET):
         return FLEET

@@ -70,6 +70,26 @@ class DatabaseSource:
         head = self.head()
         return head.note if head.note and head.signed == size else None
 
+    def notes(self) -> Iterator[tuple[int, str]]:
+        """Every checkpoint that is kept, by size."""
+        yield from self._rows("SELECT size, note FROM checkpoints WHERE shard = $1 ORDER BY size")
+
+    def rows(
+        self, first: int = 0, last: int | None = None,
+    ) -> Iterator[tuple[int, bytes, bytes, bytes | None, bytes | None]]:
+        """Entries with their payloads, in order."""
+        yield from self._rows(
+            "SELECT e.idx, e.hash, e.leaf, k.secret, p.sealed FROM entries e LEFT JOIN payload_keys k USING (shard, idx)"
+            " LEFT JOIN payloads p USING (shard, idx) WHERE e.shard = $1 AND e.idx BETWEEN $2 AND $3 ORDER BY e.idx",
+            first, _LAST if last is None else last, chunk=_SEALED)
+
+    def counts(self) -> tuple[int, int, int]:
+        """How many payload keys, payloads and sessions are stored."""
+        (found,) = self._rows(
+            "SELECT (SELECT count(*) FROM payload_keys WHERE shard = $1), (SELECT count(*) FROM payloads WHERE shard = $1),"
+            " (SELECT count(*) FROM sessions WHERE shard = $1)")
+        return found[0], found[1], found[2]
+
     def kept(self, index: int) -> tuple[bytes | None, bytes | None]:
         """Key ‖ salt and the sealed payload of an entry; None for what is not there."""
         for secret, sealed in self._rows("SELECT (SELECT secret FROM payload_keys WHERE shard = $1 AND idx = $2),"

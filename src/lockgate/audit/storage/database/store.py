@@ -10,7 +10,8 @@ after the other; the second one waits for the lock, sees the first one's row, an
 it knows exactly that size and epoch. Nothing else that is read decides what is written, the inserted
 rows are keyed by indices that only the holder of that size may use, and shards share no row. That
 is also the fence: a writer that was taken for dead and comes back has an old epoch, whatever any
-clock says, and its next commit adds nothing.
+clock says, and its next commit adds nothing. One that is stopped in the middle of a transaction holds
+the lock for `_IDLE` seconds more, until the server ends it.
 
 What makes COMMIT's answer true is looked at in the same transaction (`schema.require_durable` does it
 when the store is opened): the settings may be changed while the server runs. Any error ends the
@@ -32,6 +33,7 @@ from lockgate.errors import AuditError
 
 FORMAT: Final = b"1"
 _HISTORY: Final = 256                   # entries between two checkpoints that are kept for good
+_IDLE: float = 5.0                      # seconds, after which a writer that stopped loses the head's lock
 _CHUNK: Final = 16 * 1024 * 1024        # bytes of payload in one statement
 
 _BEGIN: Final = ("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", "SET LOCAL synchronous_commit = {}")
@@ -77,7 +79,7 @@ class DatabaseStore:
         """Open or create a shard. Raises `AuditError`; one of another name or format is refused, and so is
         a server on which an acknowledged record may be lost.
         """
-        connection = Connection(place)
+        connection = Connection(place, idle=_IDLE)
         try:
             schema.require_durable(connection)
             schema.require_tables(connection)

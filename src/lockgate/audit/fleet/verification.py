@@ -1,0 +1,131 @@
+"""A whole fleet, held together: every shard as a log of its own, and all of them against the fleet log.
+
+The fleet log is read first. Each of its leaves says what a shard's root was at some size; the shard,
+read after it, must have exactly that root over its first leaves. So a shard that was cut, replaced,
+forked or deleted contradicts a leaf of another log, under another head.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from lockgate.audit.checkpoint import Checkpoint, Verifier
+from lockgate.audit.entry import parse
+from lockgate.audit.evidence.report import Finding, Report, Verdict
+from lockgate.audit.failures import MalformedEntry
+from lockgate.audit.fleet.witness import RECORD
+from lockgate.audit.keys import CHECKPOINT_FILE, VERIFIER_FILE, read_verifier
+from lockgate.audit.opening import published
+from lockgate.audit.snapshot_verification import Expected, verify_snapshot
+from lockgate.audit.storage.database.connection import Connection
+from lockgate.audit.storage.database.place import FLEET, Pointer, shard_folder, shard_origin
+from lockgate.audit.storage.database.source import DatabaseSource
+from lockgate.errors import AuditError
+
+_SHARDS: Final = "SELECT shard FROM meta WHERE name = 'origin' AND shard > 0 ORDER BY shard"
+_CHECK: Final = "fleet log"
+
+
+def verify_fleet(
+    pointer: Pointer, folder: Path, *, key: Path | None = None, against: str | None = None, only: int | None = None,
+) -> list[Report]:
+    """Check the fleet log and every shard, or `only` one of them. `folder` is the gateway's audit folder, `key`
+    a pinned verifier key of any log of the fleet (they share one), `against` a checkpoint of one of them.
+
+    Does not raise: what is wrong is in the reports.
+    """
+    try:
+        verifier = _verifier(pointer, key or folder / VERIFIER_FILE)
+    except AuditError as error:
+        return [_failed(folder, pointer.origin, Finding("key", Verdict.UNTRUSTED, str(error)))]
+    run = _Fleet(pointer, folder, verifier, key is not None, against)
+    try:
+        return run.all(only)
+    except AuditError as error:
+        return [_failed(folder, pointer.origin, Finding("store", Verdict.INCOMPLETE, str(error)))]
+
+
+def _verifier(pointer: Pointer, path: Path) -> Verifier:
+    verifier = read_verifier(path)
+    if verifier.name.rpartition("/")[0] != pointer.origin:
+        raise AuditError(f"{path}: is a key of {verifier.name}, not of the fleet {pointer.origin}")
+    return verifier
+
+
+def _failed(folder: Path, origin: str, finding: Finding) -> Report:
+    return Report(str(folder), origin=origin, findings=[finding])
+
+
+class _Fleet:
+    def __init__(self, pointer: Pointer, folder: Path, verifier: Verifier, pinned: bool, against: str | None) -> None:
+        self.pointer = pointer
+        self.folder = folder
+        self.verifier = verifier
+        self.pinned = pinned
+        self.against = against
+        self.expected: dict[str, list[Expected]] = {}
+        self.first: dict[str, int] = {}
+
+    def all(self, only: int | None) -> list[Report]:
+        """The fleet log, then the shards: what they hold now is at least what it says."""
+        with Connection(self.pointer.place) as connection:
+            has_fleet_log = connection.value("SELECT size FROM head WHERE shard = $1", FLEET)
+        fleet = self.fleet_log() if has_fleet_log else None
+        with Connection(self.pointer.place) as connection:
+            shards = [shard for (shard,) in connection.rows(_SHARDS)]
+        reports = [self.log(shard) for shard in shards if only in (None, shard)]
+        if fleet is None:
+            if only is None and any(report.entries for report in reports):
+                reports.append(_failed(self.folder, shard_origin(self.pointer.origin, FLEET), Finding(
+                    _CHECK, Verdict.INCOMPLETE, "no checkpoint of any shard is in the fleet log yet")))
+            return reports
+        there = {shard_origin(self.pointer.origin, shard) for shard in shards}
+        for origin in sorted(set(self.expected) - there):
+            fleet.findings.append(Finding(_CHECK, Verdict.TAMPERED, f"{origin} is gone", self.first[origin]))
+        fleet.cover(_CHECK, f"{sum(map(len, self.expected.values()))} checkpoints of {len(self.expected)} shards, "
+                                 "each a prefix of what the shard holds")
+        return reports if only not in (None, FLEET) else [*reports, fleet]
+
+    def fleet_log(self) -> Report:
+        report = self.log(FLEET)
+        with DatabaseSource(self.pointer.place, FLEET) as source:
+            for index, _, leaf in source.leaves(0, report.entries - 1, (f'"type":"{RECORD}"'.encode(),)):
+                try:
+                    checkpoint = _checkpoint(parse(leaf)["data"])
+                except (MalformedEntry, KeyError, TypeError, ValueError):
+                    report.findings.append(Finding(_CHECK, Verdict.TAMPERED, "not a checkpoint of a shard", index))
+                    continue
+                known = self.expected.setdefault(checkpoint.origin, [])
+                self.first.setdefault(checkpoint.origin, index)
+                if known and known[-1][1].size >= checkpoint.size:
+                    report.findings.append(Finding(
+                        _CHECK, Verdict.TAMPERED, f"{checkpoint.origin} has not grown since its last checkpoint", index))
+                known.append((_CHECK, checkpoint))
+        return report
+
+    def log(self, shard: int) -> Report:
+        """One log, with what this machine and the fleet log know of it."""
+        origin = shard_origin(self.pointer.origin, shard)
+        folder = self.folder / shard_folder(shard)
+        notes: list[tuple[str, str]] = []
+        try:
+            kept = published(folder / CHECKPOINT_FILE)
+            if kept is not None:
+                notes.append(("published checkpoint", kept))
+            if self.against is not None and self.against.partition("\n")[0] == origin:
+                notes.append(("kept checkpoint", self.against))
+            with DatabaseSource(self.pointer.place, shard) as source:
+                return verify_snapshot(source, self.verifier.named(origin), folder, notes=notes,
+                                       expected=self.expected.get(origin, ()), is_key_pinned=self.pinned)
+        except AuditError as error:
+            return _failed(folder, origin, Finding("store", Verdict.TAMPERED, str(error)))
+
+
+def _checkpoint(data: object) -> Checkpoint:
+    if not isinstance(data, dict) or type(data["size"]) is not int or type(data["origin"]) is not str:
+        raise ValueError("not a checkpoint")
+    root = bytes.fromhex(data["root"])
+    if len(root) != 32:
+        raise ValueError("not a root")
+    return Checkpoint(data["origin"], data["size"], root)
