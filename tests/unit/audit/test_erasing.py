@@ -378,6 +378,18 @@ def test_what_is_older_than_its_period_goes_and_what_is_held_stays(tmp_path: Pat
     assert verify_log(tmp_path).findings == []
 
 
+def test_a_clock_that_goes_back_makes_no_retention_too_early(tmp_path: Path) -> None:
+    """What is old enough is asked of the log's own time, which the record of the erasure cannot be behind."""
+    clock = Ticking()
+    driven = Driven(tmp_path, clock=clock, facts={"retention": {"payloads": 3_600}})
+    driven.begin("a")
+    clock.time += 10
+    driven.begin("b")
+    with _open_again(driven) as acts:
+        assert acts.retain(3_600.0, None, clock.time + 86_400) == 0
+    assert set(states(tmp_path).values()) == {"open"}
+
+
 def test_a_retention_before_its_time_is_found(tmp_path: Path) -> None:
     """Nobody erases under the name of a period that is not in force, or not over."""
     for name, facts in (("none", {}), ("long", {"retention": {"payloads": 3_600}})):
@@ -399,6 +411,7 @@ def test_recordings_have_a_period_of_their_own(tmp_path: Path) -> None:
             driven.log.end_session(sid, "closed")
     (tmp_path / "recordings" / "foreign").mkdir()
     clock.time += 61
+    driven.begin("z")
     with _open_again(driven) as acts:
         assert acts.retain(9_000.0, 60.0, clock.time) == 2
         assert acts.retain(9_000.0, 60.0, clock.time) == 0

@@ -11,10 +11,10 @@ the signing certificate inside of it (RFC 5035), or by the pin.
 from __future__ import annotations
 
 import calendar
+import hashlib
 import re
 import time
 from collections.abc import Sequence
-from hashlib import new as new_hash
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -223,7 +223,7 @@ def _is_named(attributes: dict[bytes, Der], raw: bytes) -> bool:
             if first and first[0].tag == DER_SEQUENCE:
                 digest = _algorithm_name(first[0], DIGESTS)
                 first = first[1:]
-            return bool(first) and first[0].require(DER_OCTETS) == new_hash(digest, raw).digest()
+            return bool(first) and first[0].require(DER_OCTETS) == hashlib.new(digest, raw).digest()
     raise _broken("a time-stamp does not say which certificate signed it")
 
 
@@ -232,7 +232,7 @@ def _require_signature(token: SignedToken, signer: Certificate) -> None:
     kind, digest = attributes.get(_CONTENT_TYPE), attributes.get(_MESSAGE_DIGEST)
     if kind is None or digest is None or kind.require(DER_OID) != _TST_INFO:
         raise _broken("a time-stamp's signed attributes are incomplete")
-    if digest.require(DER_OCTETS) != new_hash(token.digest, token.info).digest():
+    if digest.require(DER_OCTETS) != hashlib.new(token.digest, token.info).digest():
         raise _broken("a time-stamp is not the one that was signed")
     if not signer.key.verifies(token.digest, write_der(DER_SET, token.attributes.content), token.signature):
         raise _broken("a time-stamp's signature is not by its certificate")
