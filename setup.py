@@ -14,12 +14,16 @@ from pathlib import Path
 from setuptools import Extension, setup
 
 KERNEL = Path("src") / "lockgate" / "kernel"
+# The verifier's loop over a log's entries. It is the text of a stand-alone program as well, so it knows nothing of this.
+EVIDENCE = Path("src") / "lockgate" / "audit" / "evidence"
+LOOP = ("merkle", "leaf", "erasures", "ledger", "recordings", "contents", "scope", "archive", "streams", "proofs", "package")
 
 
 def kernel_extensions() -> list[Extension]:
     """The kernel's modules as optional extensions, or nothing where they cannot or shall not be built."""
-    sources = sorted(str(path) for path in KERNEL.glob("*.py") if path.name != "__init__.py")
-    if os.environ.get("LOCKGATE_KERNEL") == "interpreted" or not sources:
+    kernel = sorted(str(path) for path in KERNEL.glob("*.py") if path.name != "__init__.py")
+    sources = [*kernel, *(str(EVIDENCE / f"{name}.py") for name in LOOP)]
+    if os.environ.get("LOCKGATE_KERNEL") == "interpreted":
         return []
     try:
         from mypyc.build import mypycify

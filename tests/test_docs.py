@@ -117,7 +117,7 @@ def commands_in(page: Path) -> list[tuple[str, list[str]]]:
     else:
         pieces = [(1, re.sub(r"^#.*", "", page.read_text(), flags=re.MULTILINE))]
     for line, text in pieces:
-        for words in re.findall(r"(?:^|[$(|;/]|\buntil )\s*\w*=?(?:\S*/)?lockgate ([a-z][^\n|;&>)#]*)", text, re.MULTILINE):
+        for words in re.findall(r"(?:^|[$(|;/]|\buntil )\s*\w*=?(?:\S*/)?lockgate ([a-z](?:\"[^\"]*\"|'[^']*'|[^\n|;&>)#\"'])*)", text, re.MULTILINE):
             found.append((f"{page.relative_to(ROOT)}:{line}", shlex.split(words.replace("\\", " "))))
     return found
 

@@ -12,7 +12,11 @@ import urllib.parse
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import pyrage
+
+from lockgate.audit.evidence.recordings import split_chunks
 from lockgate.audit.reader import Reader
+from lockgate.audit.recording.sealing import Opener
 from testbed.gateway import Gateway
 
 Place = tuple[str, bytes]
@@ -53,6 +57,14 @@ def payloads(folder: Path) -> Iterator[Place]:
             yield "payload", json.dumps([entry.record, content], ensure_ascii=False).encode()
             if "forwarded" in content:
                 yield "payload", base64.b64decode(content["forwarded"])
+
+
+def recordings(folder: Path, identity: pyrage.x25519.Identity) -> Iterator[Place]:
+    """What every stream of every session holds, opened as its auditor would."""
+    opener = Opener([identity])
+    for path in sorted((folder / "recordings").rglob("*.rec")):
+        chunks, _ = split_chunks(path.read_bytes())
+        yield "recording", b"".join(opener.open(chunk, number) for number, chunk in enumerate(chunks))
 
 
 def children(process: int) -> Iterator[Place]:

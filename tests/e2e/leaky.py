@@ -16,6 +16,7 @@ from typing import Any
 import lockgate.app.gateway as gateway
 import lockgate.app.status as status
 import lockgate.audit.apart.link as link
+import lockgate.audit.recording.reel as reel
 import lockgate.cli.serve as serve
 import lockgate.control.api as api
 import lockgate.govern.pipeline as pipeline
@@ -54,6 +55,7 @@ def leak() -> None:
     """Everything that must not be."""
     password = os.environ["CRM_PASSWORD"]
     shown.kept = Kept  # type: ignore[assignment]
+    reel.obscure = lambda data: data
     serve.without_exception = with_exception
     serve.quiet_hooks = lambda: None
     serve.forbid_dumps = lambda: None

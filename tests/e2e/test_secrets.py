@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
+import pyrage
 import pytest
 
 from testbed.gateway import Gateway, Issuer, wait_ready
@@ -37,7 +38,7 @@ STATEMENTS = {
     "syntax": "ALTER ROEL app PASSWORD 'c4n-syntax-5e'",
     "body": "DO $$ BEGIN EXECUTE 'ALTER ROLE nobody PASSWORD ''c4n-body-6d'''; END $$",
     "program": "COPY notes FROM PROGRAM 'curl -H \"Authorization: Bearer c4n-program-2f\" h'",
-    "setting": "SELECT set_config('app.api_key', 'c4n-setting-9d', false)",
+    "setting": "SELECT set_config('app.api_key', 'c4n-setting-9d', false) IS NULL",
     "raised": f"SELECT 1 AS \"{leaky.FORCE}\" WHERE 'password=c4n-raised-d0' <> ''",
 }
 BOUND = "host=h password=c4n-bound-44"
@@ -51,6 +52,8 @@ PLAIN = """\
 """
 CONFIG = HEAD.replace(PLAIN, PLAIN.replace("user: app, password: {{env: CRM_PASSWORD}}",
                                            "user: app_file, password: {{file: {folder}/plain.password}}")) + POLICIES
+CONFIG = CONFIG.replace("audit: {{", "audit: {{recording: {{recipients: [{recipient}], record: true}}, ")
+AUDITOR = pyrage.x25519.Identity.generate()
 
 
 @dataclass
@@ -68,7 +71,8 @@ def running(folder: Path, how: str, backend: Server, issuer: Issuer) -> Iterator
     ports = {"port": free_port(), "control": free_port()}
     (folder / "plain.password").write_text(FILE_PASSWORD + "\n")
     config = folder / "lockgate.yaml"
-    config.write_text(CONFIG.format(folder=folder, backend=backend.port, issuer=issuer.url, **ports))
+    config.write_text(CONFIG.format(folder=folder, backend=backend.port, issuer=issuer.url,
+                                    recipient=AUDITOR.to_public(), **ports))
     words = [sys.executable, leaky.__file__, how, str(config), *([PASSWORD] if how == "leaky" else [])]
     environment = {**os.environ, "CRM_PASSWORD": PASSWORD, "OTHER_SECRET": OTHER, "PYTHONPATH": os.pathsep.join(sys.path)}
     with (folder / "gateway.log").open("wb") as log:
@@ -92,7 +96,7 @@ def work(front: Gateway, issuer: Issuer, ran: Ran) -> None:
         for text in (*STATEMENTS.values(), f"SELECT '{agent}'"):
             with suppress(psycopg.Error):
                 connection.execute(text)  # type: ignore[call-overload]
-        connection.execute("SELECT %s::text", (BOUND,))
+        connection.execute("SELECT 1 WHERE %s::text <> ''", (BOUND,))
     with psycopg.connect(front.dsn(agent, "plain")) as connection:
         connection.execute("SELECT 1")
 
@@ -163,6 +167,7 @@ def run(folder: Path, how: str, backend: Server, issuer: Issuer) -> Ran:
     ran.secrets["log key"] = (state / "audit" / "log.key").read_bytes().splitlines()[1]
     ran.places += canaries.files(state, "state", frozenset({"mask.key", "log.key"}))
     ran.places += canaries.payloads(state / "audit")
+    ran.places += canaries.recordings(state / "audit", AUDITOR)
     ran.places.append(("log", front.log.read_bytes()))
     return ran
 
@@ -179,7 +184,9 @@ def test_no_credential_is_anywhere(prepared: Server, tokens: Issuer, tmp_path: P
     """Backend passwords, tokens good and bad, keys, and passwords in statements: sought in every place and form."""
     ran = run(tmp_path / "safe", "safe", prepared, tokens)
     assert len(ran.secrets) == 21
-    assert {"answer", "log", "payload", "cmdline", "environ of a child", "state:lockgate.db"} <= {place for place, _ in ran.places}
+    assert {place for place, _ in ran.places} >= {
+        "answer", "log", "payload", "recording", "cmdline", "environ of a child", "state:lockgate.db", "state:log.db"}
+    assert any(b"CREATE ROLE eve" in content for place, content in ran.places if place == "recording")
     assert not hits(ran.places, ran.secrets)
     assert "core" not in {place for place, _ in ran.places}
     assert "core limit" not in {place for place, _ in ran.places}
@@ -197,7 +204,7 @@ def test_the_search_finds_each_of_them(prepared: Server, tokens: Issuer, tmp_pat
         ("answer", "backend password"), ("answer", "held"), ("log", "backend password"), ("log", "raised"),
         ("state:debug.txt", "backend password"), ("environ of a child", "backend password"),
         ("environ of a child", "environment"), ("cmdline", "backend password"), ("payload", "token"), ("payload", "bound"),
-        ("payload", "held"),
+        ("payload", "held"), ("recording", "held"), ("recording", "ddl"), ("recording", "bound"),
     }
     assert {("payload", name) for name in STATEMENTS if name != "raised"} <= found
     assert any(place.startswith("state:lockgate.db") and name == "held" for place, name in found)

@@ -17,7 +17,7 @@ any other, kept in the payload only, and erased with it.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -58,10 +58,7 @@ class Kept:
 
 
 def kept(text: str, parameters: tuple[str | None, ...], forwarded: bytes) -> Kept:
-    """The same request without credentials. Usually nothing has to be looked at twice."""
-    suspicious = _is_suspicious(text)
-    if not suspicious and not any(value is not None and _is_suspicious(value) for value in parameters):
-        return Kept(text, parameters, forwarded)
+    """The same request without credentials; the same values where there are none."""
     numbers: set[int] = set()
     shown = conceal(text, numbers)
     values = tuple(
@@ -79,20 +76,37 @@ def kept(text: str, parameters: tuple[str | None, ...], forwarded: bytes) -> Kep
 
 def kept_lines(lines: Sequence[str]) -> tuple[str, ...]:
     """The same for lines that are shown beside a request."""
-    return tuple(conceal(line) if _is_suspicious(line) else line for line in lines)
+    return tuple(conceal(line) if is_suspicious(line) else line for line in lines)
 
 
 def conceal(text: str, numbers: set[int] | None = None) -> str:
     """The text with every credential replaced; numbers of parameters that are credentials go into `numbers`."""
-    text = _PEM.sub(HIDDEN, text)
-    text = _TOKEN.sub(HIDDEN, text)
-    text = _URL.sub(rf"\g<before>{HIDDEN}@", text)
-    text = _behind_names(text, numbers)
-    text = _ASSIGNED.sub(rf"\g<before>{HIDDEN}", text)
-    return _BEARER.sub(rf"\g<before>{HIDDEN}", text)
+    return _replaced(text, lambda _: HIDDEN, numbers)
 
 
-def _behind_names(text: str, numbers: set[int] | None) -> str:
+def obscure(data: bytes) -> bytes:
+    """Bytes on the wire with asterisks for every credential, as many as it had: what frames them still adds up."""
+    text = data.decode("latin-1")
+    return _replaced(text, lambda secret: "*" * len(secret), None).encode("latin-1") if is_suspicious(text) else data
+
+
+def _replaced(text: str, instead: Callable[[str], str], numbers: set[int] | None) -> str:
+    def whole(found: re.Match[str]) -> str:
+        return instead(found[0])
+
+    def value(found: re.Match[str]) -> str:
+        start, end = found.span("value")
+        return found[0][: start - found.start()] + instead(found["value"]) + found[0][end - found.start() :]
+
+    text = _PEM.sub(whole, text)
+    text = _TOKEN.sub(whole, text)
+    text = _URL.sub(value, text)
+    text = _behind_names(text, instead, numbers)
+    text = _ASSIGNED.sub(value, text)
+    return _BEARER.sub(value, text)
+
+
+def _behind_names(text: str, instead: Callable[[str], str], numbers: set[int] | None) -> str:
     """Without the literals behind names of credentials."""
     pieces: list[str] = []
     position = 0
@@ -109,7 +123,7 @@ def _behind_names(text: str, numbers: set[int] | None) -> str:
         elif found["before"].rstrip().endswith(":"):     # JSON; elsewhere it is a quoted name
             inside = _DOUBLE.match(text, start)
             end = start if inside is None else inside.end()
-        pieces += [text[position:start], HIDDEN if end > start else ""]
+        pieces += [text[position:start], instead(text[start:end]) if end > start else ""]
         position = end
     return "".join([*pieces, text[position:]])
 
@@ -131,8 +145,13 @@ def _end_of_quoted(text: str, start: int, level: int) -> int:
     return len(text)
 
 
-def _is_suspicious(text: str) -> bool:
-    """A quick look: without any of these nothing would be replaced."""
+def is_suspicious(text: str) -> bool:
+    """A quick look, for every request: without any of these nothing would be replaced."""
     low = text.lower()
-    return ("passw" in low or "pwd" in low or "secret" in low or "token" in low or "key" in low or "://" in low
-            or "passphrase" in low or "credential" in low or "eyj" in low or "bearer" in low)
+    return ("passw" in low or "secret" in low or "token" in low or "://" in low or "passphrase" in low or "pwd" in low
+            or "eyj" in low or "credential" in low or "bearer" in low or ("key" in low and _has_key(low)))
+
+
+def _has_key(low: str) -> bool:
+    return ("_key" in low or "-key" in low or "apikey" in low or "accesskey" in low or "privatekey" in low
+            or "encryptionkey" in low or "private key" in low)

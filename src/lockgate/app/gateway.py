@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 import uvloop
@@ -65,6 +65,9 @@ from lockgate.proxy.listener import Door, Doorway
 from lockgate.store import SqlReviewStore, open_database
 from lockgate.store.mask_key import load_or_create_mask_key
 from lockgate.wire.spec import Enforcement, ProtocolSpec
+
+if TYPE_CHECKING:
+    from lockgate.app.anchoring import Anchoring
 
 log = structlog.get_logger("lockgate")
 _HEARTBEAT = 60.0
@@ -120,6 +123,7 @@ class Gateway:
         self.audit_folder = loaded.settings.state / "audit"
         self.exporters: list[Exporter] = []
         self.witnessing: Witnessing | None = None
+        self.anchoring: Anchoring | None = None
 
     # ------------------------------------------------------------ putting together
 
@@ -150,6 +154,11 @@ class Gateway:
             self.witnessing = Witnessing(audit.witness, own, lambda: open_source(own),
                                          self.clock.now)
             stack.callback(self.witnessing.close)
+        if audit.anchor is not None:
+            from lockgate.app.anchoring import Anchoring  # only where it is configured
+
+            self.anchoring = Anchoring(audit.anchor, folder / "audit", lambda: open_source(folder / "audit"))
+            stack.callback(self.anchoring.close)
         stack.callback(self._close_audit)
         self.studio = Studio(own, self.audit, dispatch, recording_terms(loaded))
         stack.callback(self.studio.close)
@@ -305,6 +314,9 @@ class Gateway:
         witness = self.loaded.settings.audit.witness
         if self.witnessing is not None and witness is not None:
             chores.append(Chore("witness", seconds(witness.every), self.witnessing.run))
+        anchor = self.loaded.settings.audit.anchor
+        if self.anchoring is not None and anchor is not None:
+            chores.append(Chore("anchor", seconds(anchor.every), self.anchoring.run))
         telemetry = self.loaded.settings.telemetry
         if telemetry is not None:
             from lockgate.app.telemetry import (

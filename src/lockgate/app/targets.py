@@ -14,7 +14,7 @@ from typing import Final
 
 import orjson
 
-from lockgate.audit.export.exporter import Deliver, Exporter, Undelivered
+from lockgate.audit.export.exporter import Deliver, Exporter, Undelivered, gently
 from lockgate.audit.export.files import JsonLinesFile
 from lockgate.audit.export.https import HttpsTarget
 from lockgate.audit.export.syslog import Message, SyslogTarget
@@ -100,13 +100,13 @@ def _deliver(export: ExportSettings, mapper: Mapper) -> Deliver:
 
 def lines(mapper: Mapper, batch: Sequence[Told]) -> list[bytes]:
     """The events of a batch as JSON, one a line."""
-    return [orjson.dumps(event) for told in batch for event in mapper.events(told)]
+    return [orjson.dumps(event) for told in gently(batch) for event in mapper.events(told)]
 
 
 def messages(mapper: Mapper, batch: Sequence[Told]) -> list[Message]:
     """The events of a batch for syslog: JSON in ASCII, so that no receiver has to guess an encoding."""
     found = []
-    for told in batch:
+    for told in gently(batch):
         for event in mapper.events(told):
             text = orjson.dumps(event)
             if not text.isascii():
@@ -171,7 +171,7 @@ def _tracing(
     target = collector(telemetry, "traces")
 
     def post(batch: Sequence[Told]) -> None:
-        found = [span for told in batch for span in tracer.spans(told)]
+        found = [span for told in gently(batch) for span in tracer.spans(told)]
         if found:
             target.write(spans.encoded(found))
 

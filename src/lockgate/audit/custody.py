@@ -7,6 +7,7 @@ caller, who knows it from the system or from a token, never by the record that i
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,13 +18,22 @@ from typing import Any, Final
 import orjson
 
 from lockgate.audit.entry import canonical, is_opaque
-from lockgate.audit.erasing import Plan, Wish, find, find_old, find_recording, issuer_of, require_free
+from lockgate.audit.erasing import (
+    Plan,
+    Wish,
+    find,
+    find_old,
+    find_recording,
+    is_recording_erased,
+    issuer_of,
+    require_free,
+)
 from lockgate.audit.evidence.erasures import HoldBook
 from lockgate.audit.failures import MalformedEntry
 from lockgate.audit.leaves import principal
 from lockgate.audit.log import AuditLog
 from lockgate.audit.removal import recorded_sessions, remove_recording, scrub
-from lockgate.audit.standing import Standing
+from lockgate.audit.standing import Standing, read
 from lockgate.audit.storage.contract import Source
 from lockgate.audit.storage.sqlite import FILE, open_source
 from lockgate.errors import AuditError
@@ -89,6 +99,7 @@ class Custody:
         self.forget = forget
         self.turn = threading.RLock()
         self.standing = Standing()
+        self._is_swept = False
         self.is_scrubbed = True
         """False while the store's files may still hold bytes of what was destroyed."""
 
@@ -164,30 +175,53 @@ class Custody:
     def retain(self, payloads: float | None, recordings: float | None, now: float) -> int:
         """Destroy a bounded number of what is older than these periods (seconds); how many records that took."""
         done = 0
+        self.sweep()
         with self.turn:
-            if payloads is not None and (plan := self._old(int((now - payloads) * 1000))) is not None:
+            if payloads is not None and (plan := self._old(now, payloads)) is not None:
                 done += len(self.carry_out(plan, GATEWAY, _RETENTION).leaves)
         if recordings is not None:
             for sid in recorded_sessions(self.folder):
                 with self.turn:
-                    done += self._retain_recording(sid, int((now - recordings) * 1000))
+                    done += self._retain_recording(sid, now, recordings)
         if not self.is_scrubbed:
             self.is_scrubbed = scrub(self.folder / FILE)
         return done
 
-    def _old(self, before: int) -> Plan | None:
+    def sweep(self) -> None:
+        """Once: delete recordings that are erased in the log, where a crash came before their files were gone."""
+        if self._is_swept:
+            return
+        with self.turn, open_source(self.folder) as source:
+            self.standing.advance(source)
+            for sid in recorded_sessions(self.folder):
+                with contextlib.suppress(AuditError):       # a folder of no session of this log
+                    if is_recording_erased(source, self.standing, sid):
+                        remove_recording(self.folder, sid)
+        self._is_swept = True
+
+    def _old(self, now: float, period: float) -> Plan | None:
         with open_source(self.folder) as source:
             self.standing.advance(source)
-            return find_old(source, self.standing, before, _AT_ONCE)
+            return find_old(source, self.standing, _before(source, now, period), _AT_ONCE)
 
-    def _retain_recording(self, sid: str, before: int) -> int:
+    def _retain_recording(self, sid: str, now: float, period: float) -> int:
         with open_source(self.folder) as source:
             self.standing.advance(source)
             try:
-                plan = find_recording(source, self.standing, sid, before)
+                plan = find_recording(source, self.standing, sid, _before(source, now, period))
             except AuditError:      # a folder of no session of this log: not the gateway's to remove
                 return 0
         return 0 if plan is None else len(self.carry_out(plan, GATEWAY, _RETENTION).leaves)
+
+
+def _before(source: Source, now: float, period: float) -> int:
+    """Unix milliseconds before which something is older than the period.
+
+    By the log's own time where that is earlier: a clock that went back must not make a retention look too early.
+    """
+    size = source.head().size
+    newest = next((record["time"] for _, record in read(source, size - 1, None)), 0)
+    return int(min(now * 1000, newest) - period * 1000)
 
 
 def _require_reason(reason: str) -> None:

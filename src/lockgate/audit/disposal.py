@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import apsw
@@ -17,6 +18,7 @@ from lockgate.audit.entry import parse
 from lockgate.audit.evidence.erasures import Destroyed, HoldBook, erased_ranges
 from lockgate.audit.evidence.report import Verdict
 from lockgate.audit.failures import MalformedEntry
+from lockgate.audit.removal import recorded_sessions
 
 _NAMED: Final = 100     # findings of one kind
 
@@ -81,10 +83,12 @@ class Disposal:
 
     # ------------------------------------------------------------ at the end
 
-    def complaints(self, connection: apsw.Connection) -> Iterator[Complaint]:
-        """Everything that does not fit."""
+    def complaints(self, connection: apsw.Connection, folder: Path) -> Iterator[Complaint]:
+        """Everything that does not fit. `folder` is where recordings are."""
         yield from self._unexplained()
         yield from self._left_over(connection)
+        if self.erasures:
+            yield from self._left_playing(connection, folder)
         for erasure in self.erasures:
             yield from self._wrongful(connection, erasure)
 
@@ -106,6 +110,17 @@ class Disposal:
                 ):
                     yield Complaint("erasure", Verdict.TAMPERED,
                                     f"entry {index} was erased by record {leaf}, and its payload is there", index)
+
+    def _left_playing(self, connection: apsw.Connection, folder: Path) -> Iterator[Complaint]:
+        """Recordings all of whose marks are erased, and whose files are there."""
+        for sid in recorded_sessions(folder):
+            marks = [index for index, in connection.execute(
+                "SELECT e.idx FROM sessions s JOIN entries e ON e.idx BETWEEN s.first AND coalesce(s.last, e.idx)"
+                " WHERE s.sid = ? AND instr(e.leaf, ?) AND instr(e.leaf, ?) ORDER BY e.idx",
+                (sid, f'"sid":"{sid}"'.encode(), b'"type":"rec_mark"'))]
+            if marks and all(self.destroyed.by(index) is not None for index in marks):
+                yield Complaint("erasure", Verdict.TAMPERED,
+                                f"a recording was erased by record {self.destroyed.by(marks[-1])}, and it is there", marks[-1])
 
     def _wrongful(self, connection: apsw.Connection, erasure: _Erasure) -> Iterator[Complaint]:
         """An erasure of what was on hold, or a retention of what was not old enough."""

@@ -7,6 +7,7 @@ tree of some size has to be signed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from lockgate.audit.checkpoint import Checkpoint, Verifier, open_note, tree_of
@@ -14,10 +15,15 @@ from lockgate.audit.entry import parse
 from lockgate.audit.evidence.failures import EvidenceError
 from lockgate.audit.evidence.notes import NOTE_LIMIT, NoteKey, parse_note
 from lockgate.audit.evidence.report import Report
+from lockgate.audit.evidence.timestamp import RESPONSE_LIMIT, Timestamp, verify_timestamp
 from lockgate.audit.evidence.trust import KeyRange, Trust, key_of, ranges_of
 from lockgate.audit.failures import MalformedEntry, UntrustedNote
 from lockgate.audit.keys import CHECKPOINT_FILE, COSIGNED_FILE
+from lockgate.audit.tiles.disk import TILES_FOLDER
+from lockgate.audit.tiles.layout import CHECKPOINT
 
+ANCHOR = "anchor"
+ANCHORS = "anchors"
 COSIGNED = "cosigned checkpoint"
 
 
@@ -32,18 +38,31 @@ class Endorsements:
         self._folder = folder
         self._pinned = pinned
         self._trust = trust
+        self._anchors: list[tuple[str, bytes, bytes]] = []
         self._cosigned_at = 0       # Unix seconds: when the last one of the quorum cosigned
         self._ranges: tuple[KeyRange, ...] = (KeyRange(pinned, 1, None),)
 
     def read(self) -> Iterator[tuple[str, str]]:
         """Read the files, before the entries, which may grow meanwhile. Yields check and problem."""
-        for check, name in (("published checkpoint", CHECKPOINT_FILE), (COSIGNED, COSIGNED_FILE)):
+        tiles = f"{TILES_FOLDER}/{CHECKPOINT}"
+        for check, name in (("published checkpoint", CHECKPOINT_FILE), ("published checkpoint", tiles), (COSIGNED, COSIGNED_FILE)):
             path = self._folder / name
             try:
                 if path.exists():
                     self.notes.append((check, path.read_bytes()[:NOTE_LIMIT].decode()))
             except (OSError, UnicodeDecodeError) as error:
                 yield check, f"{path}: unreadable: {error}"
+        if self._trust is not None and self._trust.authorities:
+            yield from self._read_anchors()
+
+    def _read_anchors(self) -> Iterator[tuple[str, str]]:
+        for path in sorted((self._folder / ANCHORS).glob("*.tsr")):
+            try:
+                note = path.with_suffix(".checkpoint").read_bytes()[:NOTE_LIMIT]
+                self.notes.append((ANCHOR, note.decode()))
+                self._anchors.append((path.name, note, path.read_bytes()[: RESPONSE_LIMIT + 1]))
+            except (OSError, UnicodeDecodeError) as error:
+                yield ANCHOR, f"{path}: unreadable: {error}"
 
     def take_rotations(self, rows: Iterable[tuple[int, bytes]]) -> Iterator[EvidenceError]:
         """The keys' ranges, from the leaves that may be changes of keys. What the leaves are is checked later."""
@@ -96,6 +115,22 @@ class Endorsements:
         else:
             report.cover("quorum", f"{report.cosigned} entries cosigned by "
                          f"{', '.join(name for name, _ in cosigners) or 'nobody, as the trust note allows'}")
+
+    def anchored(self, report: Report) -> Iterator[EvidenceError]:
+        """What time-stamping authorities say, as the trust note pins them."""
+        if self._trust is None:
+            return
+        newest: Timestamp | None = None
+        for name, note, response in self._anchors:
+            try:
+                found = verify_timestamp(response, note, self._trust.authorities)
+            except EvidenceError as error:
+                yield EvidenceError(error.check, f"{name}: {error.message}", verdict=error.verdict)
+                continue
+            newest = found if newest is None or found.time > newest.time else newest
+        if newest is not None:
+            when = datetime.fromtimestamp(newest.time, UTC).isoformat()
+            report.cover(ANCHOR, f"{len(self._anchors)} time-stamps, the newest by {newest.authority} of {when}")
 
     def measure(self, report: Report, last_time: int) -> None:
         """How long ago the newest quorum was, at the last entry (milliseconds)."""

@@ -7,6 +7,7 @@ of the standard library's JSON in it. What a leaf says is made in `leaves`.
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -26,11 +27,7 @@ _TYPE = re.compile(r"[a-z][a-z0-9_]{0,39}", re.ASCII)
 _OPAQUE = re.compile(r"[!-~]{1,128}", re.ASCII)
 
 
-def _dump(value: Any) -> bytes:
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-
-
-evidence.use_json(orjson.loads, _dump)
+evidence.use_json(orjson.loads, partial(orjson.dumps, option=orjson.OPT_SORT_KEYS))
 
 
 def canonical(value: object) -> bytes:

@@ -333,6 +333,14 @@ def _kept(source: Source, standing: Standing) -> Iterator[tuple[int, dict[str, A
     yield from read(source, first, None, b'"payload":')
 
 
+def is_recording_erased(source: Source, standing: Standing, sid: str) -> bool:
+    """Whether the log says that a session's recording was destroyed."""
+    search = _Search(source, standing)
+    last = search.session(sid).last
+    marks = [index for index, _ in search.marks(sid)] or ([] if last is None else [last])
+    return bool(marks) and all(standing.destroyed.by(index) is not None for index in marks)
+
+
 def find_recording(source: Source, standing: Standing, sid: str, before: int) -> Plan | None:
     """The recording of a session that ended before `before` (Unix milliseconds), or None while it is kept.
 

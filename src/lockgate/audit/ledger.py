@@ -1,24 +1,20 @@
-"""The grammar of a log for start-up and the folder's verifier: `evidence.ledger` with this package's errors."""
+"""The grammar of a log for start-up and the folders' verifiers: `evidence.ledger`, with this package's errors."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from lockgate.audit.evidence import ledger
 from lockgate.audit.evidence.failures import EvidenceError
+from lockgate.audit.evidence.ledger import LogLedger as Ledger
 from lockgate.audit.evidence.ledger import Session
 from lockgate.audit.failures import Tampered
 
-__all__ = ["Ledger", "Session"]
+__all__ = ["Ledger", "Session", "take"]
 
 
-class Ledger(ledger.LogLedger):
-    """As `evidence.ledger.LogLedger`; `take` raises `Tampered`."""
-
-    def take(self, index: int, record: Mapping[str, Any], leaf_hash: bytes) -> None:
-        """Check one parsed leaf against everything before it."""
-        try:
-            super().take(index, record, leaf_hash)
-        except EvidenceError as error:
-            raise Tampered(error.message, index=index, check=error.check) from None
+def take(ledger: Ledger, index: int, record: dict[str, Any], leaf_hash: bytes) -> None:
+    """Check one parsed leaf against everything before it (`Ledger.take`). Raises `Tampered`."""
+    try:
+        ledger.take(index, record, leaf_hash)
+    except EvidenceError as error:
+        raise Tampered(error.message, index=index, check=error.check) from None

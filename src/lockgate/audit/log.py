@@ -325,6 +325,7 @@ class AuditLog:
         session.recorded = session.recorded or RecordedStreams()
         session.recorded.take(kind, data)
         self._next(sid, session, Event(kind, data, sid), None)
+
     def append(self, record: Event | Erasure, done: Done) -> int:
         """Queue a record of the gateway itself. Returns the index that it has once `done` was told None.
 

@@ -31,6 +31,7 @@ from lockgate.audit.signing.rotation import finish_rotation
 from lockgate.audit.storage.database.place import Place, read_pointer
 from lockgate.audit.storage.database.store import DatabaseStore
 from lockgate.audit.storage.sqlite import FILE, SqliteStore
+from lockgate.audit.tiles.publisher import require_as_long
 from lockgate.audit.writer import PAYLOAD_LIMIT, Item, Writer
 from lockgate.errors import AuditError
 
@@ -90,6 +91,7 @@ def recover(
         writer = Writer(store, made, secrets.token_hex(8), payload_limit, tempo(settings))
         crashed = writer.recover({"published": published(folder / CHECKPOINT_FILE),
                                   "cosigned": published(folder / COSIGNED_FILE)})
+        require_as_long(folder, made.verifier, writer.size)
     except AuditError:
         if writer is not None:
             writer.close()

@@ -29,7 +29,7 @@ from lockgate.audit.evidence.report import Report, Verdict
 from lockgate.audit.evidence.trust import Trust
 from lockgate.audit.failures import BrokenNote, MalformedEntry, Tampered, Undisclosed, UntrustedNote
 from lockgate.audit.keys import VERIFIER_FILE, read_verifier
-from lockgate.audit.ledger import Ledger
+from lockgate.audit.ledger import Ledger, take
 from lockgate.audit.recording.checking import RecordingCheck
 from lockgate.audit.storage import wal
 from lockgate.audit.storage.sqlite import FILE, FORMAT, SCHEMA, open_read_only
@@ -161,7 +161,7 @@ class _Run:
             self.report.blame(problem)
         for check, note in self.endorsed.notes:
             self.expect(check, note)
-        for problem in self.endorsed.quorum(self.report):
+        for problem in (*self.endorsed.quorum(self.report), *self.endorsed.anchored(self.report)):
             self.report.blame(problem)
 
     def schema(self, connection: apsw.Connection) -> None:
@@ -246,7 +246,7 @@ class _Run:
         sid = record.get("sid")
         session = ledger.open.get(sid) if isinstance(sid, str) else None
         try:
-            ledger.take(index, record, digest)
+            take(ledger, index, record, digest)
         except Tampered as error:
             self.ledger = None
             if error.check == "chain" and session is not None:
@@ -378,7 +378,7 @@ class _Run:
 
     def erasures(self, connection: apsw.Connection) -> None:
         """What is not there was erased, what was erased is not there, and nothing of it was on hold."""
-        for found in self.disposal.complaints(connection):
+        for found in self.disposal.complaints(connection, self.folder):
             self.find(found.check, found.verdict, found.message, found.index)
         self.report.erased = self.disposal.erased
         if self.disposal.erasures:

@@ -22,7 +22,7 @@ from lockgate.audit.evidence.failures import EvidenceError
 from lockgate.audit.evidence.trust import key_of, ranges_of
 from lockgate.audit.failures import MalformedEntry, Poisoned, Tampered, UntrustedNote
 from lockgate.audit.leaves import Draft
-from lockgate.audit.ledger import Ledger, Session
+from lockgate.audit.ledger import Ledger, Session, take
 from lockgate.audit.signing.contract import CheckpointSigner
 from lockgate.audit.signing.notary import Lagging, Notary, Prompt, Tempo
 from lockgate.audit.storage.contract import Batch, Head, Store
@@ -358,6 +358,6 @@ def _take(ledger: Ledger, frontier: Frontier, index: int, stored: tuple[Any, Any
         record = parse(leaf)
     except MalformedEntry as error:
         raise Tampered(str(error), index=index, check="leaf grammar") from None
-    ledger.take(index, record, digest)
+    take(ledger, index, record, digest)
     frontier.append(digest)
     return digest

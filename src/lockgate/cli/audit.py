@@ -28,6 +28,7 @@ from lockgate.audit.tiles.reader import Tiles, fetch_from
 from lockgate.audit.tiles.verify import verify_tiles
 from lockgate.audit.verify import verify_log
 from lockgate.cli import fleet, signing
+from lockgate.cli.audit_export import events, parquet, query
 from lockgate.cli.erasing import erase, hold
 from lockgate.cli.packages import answer, check_package, export
 from lockgate.cli.review import token_of
@@ -45,6 +46,8 @@ app.command("sql")(fleet.sql)
 app.add_typer(signing.trust, name="trust")
 
 USAGE = 4
+for _command in (events, query, parquet):
+    app.command()(_command)
 app.command()(erase)
 app.add_typer(hold, name="hold")
 
@@ -100,7 +103,7 @@ def verify(
     except UntrustedNote as error:
         console.print(f"[bold red]UNTRUSTED[/] (trust): {escape(str(error))}")
         raise typer.Exit(int(Verdict.UNTRUSTED)) from None
-    report = (_published_report(what, token_file, key, kept) if is_url(what)
+    report = (_published_report(str(what), token_file, key, kept, trust) if is_url(what)
               else _report_on(place, key, kept, trust))
     if report is None:
         console.print(f"{place}: there is no such folder", markup=False)
@@ -134,15 +137,17 @@ def _report_on(place: Path, key: Path | None, kept: str | None, trust: Trust | N
     if not place.is_dir():
         return None
     if (place / "tile").is_dir() and not (place / FILE).exists():
-        return verify_tiles(fetch_from(place), str(place), key=key, against=kept)
+        return verify_tiles(fetch_from(place), str(place), key=key, against=kept, trust=trust)
     return verify_log(place, key=key, against=kept, trust=trust)
 
 
-def _published_report(what: str | None, token_file: Path | None, key: Path | None, kept: str | None) -> Report:
+def _published_report(
+    what: str, token_file: Path | None, key: Path | None, kept: str | None, trust: Trust | None,
+) -> Report:
     token = None if token_file is None else token_of(token_file)
     try:
-        with published_at(str(what), token) as fetch:
-            return verify_tiles(fetch, str(what), key=key, against=kept)
+        with published_at(what, token) as fetch:
+            return verify_tiles(fetch, what, key=key, against=kept, trust=trust)
     except AuditError as error:
         fail(error)
 

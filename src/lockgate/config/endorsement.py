@@ -70,5 +70,8 @@ class AnchorSettings(Strict):
 
     url: str = Field(pattern=r"^https?://", description="The authority's URL.")
     every: Duration = Field(default="1h", description="How often a new checkpoint is time-stamped.")
-    roots: Path = Field(description="PEM file of the authority's root certificates: answers are verified before they are kept.")
+    certificates: Path = Field(
+        description="PEM file: first the certificate that the trust note pins, which is the one that signs time-stamps or the "
+                    "one that issued that; then its chain up to a root.")
     timeout: Duration = Field(default="10s", description="How long one request may take.")
+    ca: Path | None = Field(default=None, description="PEM file of authorities for https instead of the system's.")

@@ -158,9 +158,12 @@ class Pipeline:
         """The refusal for a stage that raised; tells `on_fault`."""
         if self._on_fault is not None:
             self._on_fault(name, fault)
-        if isinstance(fault, AuditError):
-            return _NOT_COSIGNED if fault.code == "audit.uncosigned" else _AUDIT_UNAVAILABLE
-        return _INTERNAL
+        return audit_refusal(fault) if isinstance(fault, AuditError) else _INTERNAL
+
+
+def audit_refusal(error: AuditError) -> Refusal:
+    """Why nothing goes on while the log does not take it."""
+    return _NOT_COSIGNED if error.code == "audit.uncosigned" else _AUDIT_UNAVAILABLE
 
 
 class Governor:

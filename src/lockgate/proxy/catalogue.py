@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from lockgate.config.settings import Connection
 from lockgate.errors import AuditError
 from lockgate.govern.pending import Pending
-from lockgate.govern.pipeline import Governor
+from lockgate.govern.pipeline import Governor, audit_refusal
 from lockgate.model import AuditMode, Identity, Refusal, RefusalCode, SessionStart
 from lockgate.proxy.driver import log, unreachable
 from lockgate.proxy.probe import Probe
@@ -88,8 +88,14 @@ class Keeper:
         if self.is_checked:
             answer.resolve(self._objection())
         else:
-            self.refresh().then(lambda _: answer.resolve(self._objection()))
+            self.refresh().then(lambda found: answer.resolve(self._after(found)))
         return answer
+
+    def _after(self, found: Any) -> Refusal | None:
+        """What stands in the way after a look: its own refusal where the log was in its way, not the backend."""
+        if isinstance(found, Refusal) and found.code is RefusalCode.AUDIT_UNAVAILABLE:
+            return found
+        return self._objection()
 
     def _objection(self) -> Refusal | None:
         if not self.is_checked:
@@ -168,7 +174,7 @@ class Keeper:
         def begun(error: AuditError | None) -> None:
             self._beginning = False
             if error is not None:
-                self._landed(unreachable(self.connection.name))
+                self._landed(audit_refusal(error))
                 return
             self._governor = governor
             self._launch()

@@ -32,6 +32,7 @@ from lockgate.wire.steps import (
     Judge,
     Note,
     Opened,
+    Passed,
     Record,
     Settle,
     Side,
@@ -58,6 +59,7 @@ class Governed(Driver):
 
     __slots__ = (
         "_open", "_securing", "client", "client_lane", "doorway", "identity", "peer", "recording",
+        "wire",
     )
     handlers: ClassVar[Mapping[type, Handler]]
 
@@ -69,6 +71,7 @@ class Governed(Driver):
         self.identity: Identity | None = None
         self.peer = "unknown"
         self.recording: Recording | None = None
+        self.wire: Recording | None = None      # the same, where it takes the wire's own bytes
         self._open: dict[int, Grant] = {}
         self._securing: dict[Side, tuple[Pending[TlsInfo | Refusal], Refusal]] = {}
 
@@ -105,25 +108,25 @@ class Governed(Driver):
     def _to_client(self, lane: Lane, step: ToClient) -> Any:
         payload = require_clearance(step.cleared)
         self.host.counters.to_client += len(payload)
-        recording = self.recording
-        if recording is not None and not recording.told(payload):
+        wire = self.wire
+        if wire is not None and not wire.told(payload):
             return PARKED               # it cannot be recorded, so it does not go on
         client = self.client
         client.queue(payload)
         if client.is_slow:
             return self._park(lane, client)
-        return None if recording is None else self._unless_full(lane, recording)
+        return None if wire is None else self._unless_full(lane, wire)
 
     def _to_server(self, lane: Lane, step: ToServer) -> Any:
-        recording = self.recording
-        if recording is None:
+        wire = self.wire
+        if wire is None:
             return super()._to_server(lane, step)
         payload = require_permit(step.permit)
         self.host.counters.to_server += len(payload)
-        if not recording.sent(payload):
+        if not wire.sent(payload):
             return PARKED
         self.server.queue(payload)
-        return self._park(lane, self.server) if self.server.is_slow else self._unless_full(lane, recording)
+        return self._park(lane, self.server) if self.server.is_slow else self._unless_full(lane, wire)
 
     def _unless_full(self, lane: Lane, recording: Recording) -> Any:
         """Go on, or when what waits to be recorded has been written."""
@@ -153,7 +156,10 @@ class Governed(Driver):
             studio, host.clock, spec.recording.kind, spec.name, governor.session,
             partial(host.read_credential, connection), is_raw=is_raw, on_end=self.cannot_be_recorded,
         )
-        for data, take in ((client, self.recording.heard), (server, self.recording.got)):
+        if not spec.recording.is_wire:
+            return True
+        self.wire = self.recording
+        for data, take in ((client, self.wire.heard), (server, self.wire.got)):
             if data and not take(data):
                 return False
         return True
@@ -169,6 +175,13 @@ class Governed(Driver):
     def cannot_be_recorded(self, reason: str) -> None:
         """Nothing more of this session can be recorded, and it must not go on without."""
         raise NotImplementedError
+
+    def _passed(self, lane: Lane, step: Passed) -> Any:
+        recording = self.recording
+        if recording is None:
+            return None
+        take = recording.heard if step.source is Side.CLIENT else recording.told
+        return self._unless_full(lane, recording) if take(step.data) else PARKED
 
     def _window(self, lane: Lane, step: Window) -> Any:
         if self.recording is not None:
@@ -305,7 +318,7 @@ class Governed(Driver):
             return
         payload = step.waiting(held.ticket)
         if payload and not self.client.is_slow:
-            if self.recording is not None and not self.recording.told(payload):
+            if self.wire is not None and not self.wire.told(payload):
                 return
             self.client.queue(require_clearance(self._governor().compose(payload)))
             self.client.flush()
@@ -418,6 +431,7 @@ GOVERNED_HANDLERS: Mapping[type, Handler] = {
     ToClient: Governed._to_client,
     ToServer: Governed._to_server,
     Opened: Governed._opened,
+    Passed: Governed._passed,
     Window: Governed._window,
     Authenticate: Governed._authenticate,
     Admit: Governed._admit,

@@ -163,8 +163,8 @@ class Session(Governed):
         if self.is_closed:
             return
         lane = self.client_lane if side is Side.CLIENT else self.server_lane
-        recording = self.recording
-        if recording is not None and not (recording.heard(data) if side is Side.CLIENT else recording.got(data)):
+        wire = self.wire
+        if wire is not None and not (wire.heard(data) if side is Side.CLIENT else wire.got(data)):
             return
         mediator = self.mediator
         if mediator is not None and lane.generator is None and not lane.inbox:

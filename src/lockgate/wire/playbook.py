@@ -27,6 +27,7 @@ from lockgate.wire.steps import (
     Judge,
     Note,
     Opened,
+    Passed,
     Receive,
     Record,
     Settle,
@@ -36,6 +37,7 @@ from lockgate.wire.steps import (
     Steps,
     ToClient,
     ToServer,
+    Window,
 )
 
 CLIENT, SERVER = Side.CLIENT, Side.SERVER
@@ -74,13 +76,17 @@ Seen = Bytes | Closed | Apart
 
 
 class Performer:
-    """Carries steps out against a governor and remembers what left. `answers` adds steps of a login.
+    """Carries steps out against a governor and remembers what left. `answers` adds steps of a login; `recording` gets
+    what the mediator says of it (`proxy.recording.Recording`).
 
     A generator that has to wait is parked; `resume` goes on with every one whose answer has come.
     """
 
-    def __init__(self, governor: Any, answers: dict[type, Callable[[Any], Any]] | None = None) -> None:
+    def __init__(
+        self, governor: Any, answers: dict[type, Callable[[Any], Any]] | None = None, recording: Any = None,
+    ) -> None:
         self.governor = governor
+        self.recording = recording
         self.seen: list[Seen] = []
         self.settled: list[Settle] = []
         self.judged: list[Judge] = []
@@ -161,6 +167,8 @@ class Performer:
             self._saw(SERVER, require_permit(step.permit))
         elif isinstance(step, ToClient):
             self._saw(CLIENT, require_clearance(step.cleared))
+        elif isinstance(step, (Passed, Window)):
+            self._recorded(step)
         elif isinstance(step, Aside):
             self.seen.append(Apart(require_permit(step.permit)))
         elif isinstance(step, Close):
@@ -172,6 +180,16 @@ class Performer:
             raise AssertionError(  # noqa: TRY004 - a test fails
                 f"nobody answers {type(step).__name__} here")
         return None
+
+    def _recorded(self, step: Passed | Window) -> None:
+        if self.recording is None:
+            return
+        if isinstance(step, Window):
+            self.recording.window(step.columns, step.rows)
+        elif step.source is CLIENT:
+            self.recording.heard(step.data)
+        else:
+            self.recording.told(step.data)
 
     def _saw(self, side: Side, data: bytes) -> None:
         last = self.seen[-1] if self.seen else None
@@ -185,9 +203,10 @@ class Playbook(Performer):
     """A session's mediator under test; bytes that leave to one side in a row are one event."""
 
     def __init__(
-        self, mediator: Mediator, governor: Any, answers: dict[type, Callable[[Any], Any]] | None = None
+        self, mediator: Mediator, governor: Any, answers: dict[type, Callable[[Any], Any]] | None = None,
+        recording: Any = None,
     ) -> None:
-        super().__init__(governor, answers)
+        super().__init__(governor, answers, recording)
         self.mediator = mediator
         self._next = 0
 

@@ -121,10 +121,12 @@ class Decoder(Protocol):
 @dataclass(frozen=True, slots=True)
 class RecordingSpec:
     """How sessions of a protocol are recorded: `kind` is ``sql`` or ``terminal``. `decoder` makes what reads the bytes
-    (None: they are text for a terminal)."""
+    (None: they are text for a terminal). `is_wire`: the bytes on the wire are recorded as they are; else what the mediator
+    says with `Passed`."""
 
     kind: str
     decoder: Callable[[], Decoder] | None = None
+    is_wire: bool = True
 
 
 @dataclass(frozen=True, slots=True)

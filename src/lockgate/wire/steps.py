@@ -136,6 +136,15 @@ class Close:
 
 
 @dataclass(slots=True)
+class Passed:
+    """What came from `source` and was let through, in plain; for the recording of a protocol whose wire is encrypted or
+    framed (`RecordingSpec.is_wire` is False). What goes to the client is passed behind its mask. → None."""
+
+    source: Side
+    data: bytes
+
+
+@dataclass(slots=True)
 class Window:
     """The client's terminal has so many columns and rows from here on; for its recording. → None."""
 
@@ -267,7 +276,7 @@ class Aside:
 
 Step = (
     Judge | Record | Clear | Compute | Compose | Settle | Note | ToServer | ToClient | Close | Receive | StartTls
-    | Authenticate | Admit | Dial | Credential | Snapshot | Interrupt | Aside | Window | Opened
+    | Authenticate | Admit | Dial | Credential | Snapshot | Interrupt | Aside | Window | Passed | Opened
 )
 
 R = TypeVar("R")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockgate.analysis.secrets import HIDDEN, Kept, conceal, kept
+from lockgate.analysis.secrets import HIDDEN, Kept, conceal, kept, obscure
 
 CANARY = "hunter2-canary"
 
@@ -61,6 +61,9 @@ def test_a_credential_is_replaced_wherever_it_stands(form: str) -> None:
     assert HIDDEN in found.text
     assert CANARY.encode() not in found.forwarded
     assert found.forwarded.startswith(b"Q\x00\x00'")
+    recorded = obscure(sent)
+    assert CANARY.encode() not in recorded
+    assert len(recorded) == len(sent)
 
 
 @pytest.mark.parametrize("text", [

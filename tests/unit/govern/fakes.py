@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from lockgate.errors import AuditError
 from lockgate.govern.pipeline import Governor, Grant, Held, Pipeline, Planned
@@ -51,6 +52,8 @@ class FakeRecorder:
     events: list[Event] = field(default_factory=list)
     begun: list[SessionStart] = field(default_factory=list)
     ended: list[tuple[str, str]] = field(default_factory=list)
+    marks: list[dict[str, object]] = field(default_factory=list)
+    cuts: list[tuple[str, str, int, str]] = field(default_factory=list)
     waiting: list[Done] = field(default_factory=list)
 
     def _later(self, done: Done | None) -> None:
@@ -84,6 +87,12 @@ class FakeRecorder:
 
     def end_session(self, session: str, cause: str) -> None:
         self.ended.append((session, cause))
+
+    def mark(self, session: str, stream: str, mark: Any, *, final: bool) -> None:
+        self.marks.append({"session": session, "stream": stream, "chunks": mark.chunks, "final": final})
+
+    def truncated(self, session: str, stream: str, dropped: int, reason: str) -> None:
+        self.cuts.append((session, stream, dropped, reason))
 
     def flush(self, error: AuditError | None = None) -> None:
         """Everything that waits becomes durable, or fails."""

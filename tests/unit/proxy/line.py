@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from lockgate.govern.pipeline import Grant, Planned
 from lockgate.model import Operation, OutcomeStatus, Refusal, Secret
-from lockgate.wire.spec import LoginContext, ProbeContext, ProtocolSpec
+from lockgate.wire.spec import LoginContext, ProbeContext, ProtocolSpec, RecordingSpec
 from lockgate.wire.steps import (
     Admit,
     Aside,
@@ -207,10 +207,12 @@ def probe(context: ProbeContext) -> Steps[object]:
     return Seen(context.version, text)
 
 
-def spec(with_probe: Callable[[ProbeContext], Steps[object]] | None = None) -> ProtocolSpec:
+def spec(
+    with_probe: Callable[[ProbeContext], Steps[object]] | None = None, recording: RecordingSpec | None = None,
+) -> ProtocolSpec:
     return ProtocolSpec(
         name="line", title="Lines", default_port=7, settings=Options, login=login, probe=with_probe,
-        enforce=lambda name, options, rules, catalogue: [], facts={}, verbs=frozenset(),
+        enforce=lambda name, options, rules, catalogue: [], facts={}, verbs=frozenset(), recording=recording,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from lockgate.audit.recording.studio import Studio
 from lockgate.config.settings import Connection, Limits
 from lockgate.errors import IdentityError
 from lockgate.model import AuditMode, Identity, Rule, Secret
@@ -159,7 +160,8 @@ class Rig:
 @asynccontextmanager
 async def rig(
     *rules: Rule, spec: ProtocolSpec | None = None, certificate: ServerCertificate | None = None, audit: str = "async",
-    check: Check = lambda *_: [], start_backend: bool = True, **limits: object,
+    check: Check = lambda *_: [], start_backend: bool = True, record: bool | None = None,
+    studio: Callable[[World], Studio] | None = None, **limits: object,
 ) -> AsyncIterator[Rig]:
     """A gateway until the block ends; afterwards nothing is left open."""
     made = world(*(rules or (ALLOW,)))
@@ -173,11 +175,11 @@ async def rig(
         host = Host(
             tasks=tasks, pipeline=made.pipeline, verifier=tokens, clock=made.clock, counters=Counters(),
             limits=HostLimits.of(Limits.model_validate(limits)), credential=lambda _: Secret("canary"),
-            audit=AuditMode(audit),
+            audit=AuditMode(audit), studio=None if studio is None else studio(made),
         )
         connection = Connection.model_validate({
             "name": "crm", "protocol": "line", "address": f"127.0.0.1:{backend.port}",
-            "credential": {"user": "app"}, "tls": {"mode": "disable"},
+            "credential": {"user": "app"}, "tls": {"mode": "disable"}, "record": record,
         })
         keeper = Keeper(host, spec, connection, check)
         host.set_keepers({"crm": keeper})
@@ -192,7 +194,10 @@ async def rig(
             for client in found.clients:
                 client.cut()
             await host.drain(5.0)
+            if host.studio is not None:
+                host.studio.close()
             assert not host.sessions
+            assert not host.recorded
             assert not len(host.cancels)
             if start_backend:
                 await backend.stop()

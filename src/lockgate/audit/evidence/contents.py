@@ -33,13 +33,16 @@ class Disclosed(NamedTuple):
     payload: bytes
 
 
-class PlacedLeaf(NamedTuple):
+class PlacedLeaf:
     """A leaf at its place. `is_extra` where it stands outside the package's range."""
 
-    at: int
-    leaf: bytes
-    digest: bytes
-    is_extra: bool
+    __slots__ = ("at", "digest", "is_extra", "leaf")
+
+    def __init__(self, at: int, leaf: bytes, digest: bytes, is_extra: bool) -> None:
+        self.at = at
+        self.leaf = leaf
+        self.digest = digest
+        self.is_extra = is_extra
 
 
 def payload_commitment(salt: bytes, payload: bytes) -> str:
@@ -95,12 +98,8 @@ class Contents:
     def __init__(self, report: Report, first: int, withheld: Runs) -> None:
         self.report = report
         self.ledger: LogLedger | None = LogLedger(first)
-        self.times: tuple[int, int] = (0, 0)
-        """Times of the range's first and last record, Unix milliseconds."""
-        self.newest_time = 0
-        self.begun: dict[str, tuple[int, str]] = {}
-        """Sessions that are open: where they began and whose they are (a principal)."""
         self.found_withheld, self._opened, self._pending = Runs(), Runs(), Runs()
+        self._last = self._pending
         self._withheld = withheld
         self._destroyed = Destroyed()
         self._erasures: list[_HeldErasure] = []
@@ -123,10 +122,6 @@ class Contents:
             return None
         if self.ledger is not None:
             self._grammar(self.ledger, placed, record)
-        time = record["time"]
-        if not placed.is_extra:
-            self.times = (self.times[0] or time, time)
-        self.newest_time = max(self.newest_time, time)
         kind = record["type"]
         if kind in ("erasure", "legal_hold"):
             self._disposal(index, kind, record)
@@ -176,9 +171,9 @@ class Contents:
             self.report.withheld += 1
         else:
             state = self._pending
-        for runs in (self._opened, self.found_withheld, self._pending):
-            if runs is not state:
-                runs.cut()
+        if state is not self._last:
+            self._last.cut()
+            self._last = state
         state.add(index)
 
     def _open(self, index: int, record: dict[str, Any], disclosed: Disclosed) -> None:

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from lockgate.audit.evidence.failures import EvidenceError
@@ -26,10 +27,9 @@ _DEPTH = 6
 _GRAMMAR = "leaf grammar"
 
 _TYPE = re.compile(r"[a-z][a-z0-9_]{0,39}", re.ASCII)
-_HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _OPAQUE = re.compile(r"[!-~]{1,128}", re.ASCII)
 
-_REQUIRED: Mapping[str, Mapping[str, type]] = {
+_REQUIRED: dict[str, dict[str, type]] = {
     "node_start": {"epoch": int, "size": int, "root": str, "version": str},
     "node_stop": {"size": int, "root": str},
     "heartbeat": {"size": int, "root": str, "sessions": int},
@@ -46,6 +46,12 @@ _REQUIRED: Mapping[str, Mapping[str, type]] = {
 _OF_SESSIONS = frozenset(
     {"session_begin", "session_end", "intent", "outcome", "rec_mark", "recording_truncated"}
 )
+
+_FORMS: list[type] = [str, int, list, dict]
+_FIELDS_OF: dict[str, list[tuple[str, int]]] = {
+    kind: [(name, _FORMS.index(form)) for name, form in fields.items()] for kind, fields in _REQUIRED.items()
+}
+_NO_FIELDS: list[tuple[str, int]] = []
 
 
 def load_json(data: bytes) -> Any:
@@ -80,25 +86,38 @@ def use_json(load: Callable[[bytes], Any], dump: Callable[[Any], bytes]) -> None
     _load, _dump = load, dump
 
 
-def require_subset(value: Any, what: str = "a leaf", check: str = _GRAMMAR, depth: int = _DEPTH) -> None:
-    """Raise unless the value keeps to the subset that records are written in."""
-    if value is None or value is True or value is False or type(value) is str:
+def require_subset(value: object, what: str = "a leaf", check: str = _GRAMMAR, depth: int = _DEPTH) -> None:
+    """Raise unless the value, as JSON was read into it, keeps to the subset that records are written in."""
+    if isinstance(value, (str, bool)) or value is None:
         return
-    if type(value) is int:
+    if isinstance(value, int):
         if not -MAX_INTEGER <= value <= MAX_INTEGER:
             raise EvidenceError(check, f"{what} holds a number that is no integer below 2^53")
-    elif depth == 0:
+        return
+    if depth == 0:
         raise EvidenceError(check, f"{what} is nested too deeply")
-    elif type(value) is list:
+    if isinstance(value, list):
         for item in value:
-            require_subset(item, what, check, depth - 1)
-    elif type(value) is dict:
-        for key, item in value.items():
-            if type(key) is not str or not key.isascii():
-                raise EvidenceError(check, f"{what} has keys that are not ASCII")
-            require_subset(item, what, check, depth - 1)
+            if not isinstance(item, str):
+                require_subset(item, what, check, depth - 1)
+    elif isinstance(value, dict):
+        for item in value.values():
+            if not isinstance(item, str):
+                require_subset(item, what, check, depth - 1)
     else:
         raise EvidenceError(check, f"{what} holds a number that is no integer below 2^53")
+
+
+def _require_ascii_keys(value: object, what: str, check: str) -> None:
+    """Of a value that is not nested too deeply."""
+    if isinstance(value, list):
+        for item in value:
+            _require_ascii_keys(item, what, check)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if not key.isascii():
+                raise EvidenceError(check, f"{what} has keys that are not ASCII")
+            _require_ascii_keys(item, what, check)
 
 
 def canonical_object(data: bytes, what: str, check: str) -> dict[str, Any]:
@@ -109,9 +128,11 @@ def canonical_object(data: bytes, what: str, check: str) -> dict[str, Any]:
         value = _load(data)
     except ValueError:
         raise EvidenceError(check, f"{what} is not JSON") from None
-    if type(value) is not dict:
+    if not isinstance(value, dict):
         raise EvidenceError(check, f"{what} is not an object")
     require_subset(value, what, check)
+    if not data.isascii():
+        _require_ascii_keys(value, what, check)
     if _dump(value) != data:
         raise EvidenceError(check, f"{what} is not canonical")
     return value
@@ -130,25 +151,30 @@ def parse_leaf(leaf: bytes) -> dict[str, Any]:
     return record
 
 
-def _require_fields(record: Mapping[str, Any]) -> None:
-    if type(record.get("v")) is not int or record["v"] != VERSION:
+def _require_fields(record: dict[str, Any]) -> None:
+    if not is_count(record.get("v")) or record["v"] != VERSION:
         raise EvidenceError(_GRAMMAR, "a leaf has an unknown version")
     kind = record.get("type")
-    if type(kind) is not str or not _TYPE.fullmatch(kind):
+    if not isinstance(kind, str) or (kind not in _REQUIRED and not _TYPE.fullmatch(kind)):
         raise EvidenceError(_GRAMMAR, "a leaf has no type")
-    for name in ("time", "index"):
-        if type(record.get(name)) is not int or record[name] < 0:
-            raise EvidenceError(_GRAMMAR, f"a leaf has no {name}")
+    if not is_count(record.get("time")):
+        raise EvidenceError(_GRAMMAR, "a leaf has no time")
+    if not is_count(record.get("index")):
+        raise EvidenceError(_GRAMMAR, "a leaf has no index")
     _require_opaque(record, "node")
     if "sid" in record:
         _require_opaque(record, "sid")
-        if type(record.get("sseq")) is not int or record["sseq"] < 0:
+        if not is_count(record.get("sseq")):
             raise EvidenceError(_GRAMMAR, "a session's leaf has no sequence number")
-        _require_hash(record, "prev")
+        prev = record.get("prev")
+        if not isinstance(prev, str) or len(prev) != 64:    # that it is a hash says the one that it is equal to
+            raise EvidenceError(_GRAMMAR, "a leaf has no valid prev")
     elif kind in _OF_SESSIONS or "sseq" in record:
         raise EvidenceError(_GRAMMAR, "a session's leaf names no session")
-    for name, wanted in _REQUIRED.get(kind, {}).items():
-        if type(record.get(name)) is not wanted:
+    for name, form in _FIELDS_OF.get(kind, _NO_FIELDS):
+        value = record.get(name)
+        if not (isinstance(value, str) if form == 0 else is_count(value) if form == 1
+                else isinstance(value, list) if form == 2 else isinstance(value, dict)):
             raise EvidenceError(_GRAMMAR, f"a leaf of type {kind} has no valid {name}")
     if "root" in record:
         _require_hash(record, "root")
@@ -156,23 +182,45 @@ def _require_fields(record: Mapping[str, Any]) -> None:
         _require_payload(record["payload"])
 
 
+def is_count(value: object) -> bool:
+    """Whether a value of JSON is an integer that is not negative."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
 def _require_payload(payload: object) -> None:
-    if type(payload) is not dict:
+    if not isinstance(payload, dict):
         raise EvidenceError(_GRAMMAR, "a leaf's payload is not an object")
     _require_hash(payload, "commitment")
-    if type(payload.get("size")) is not int or payload["size"] < 0:
+    if not is_count(payload.get("size")):
         raise EvidenceError(_GRAMMAR, "a leaf's payload has no size")
     if payload.get("kept", False) is not False:
         raise EvidenceError(_GRAMMAR, "a leaf's payload is marked in an unknown way")
 
 
-def _require_opaque(record: Mapping[str, Any], name: str) -> None:
+def _require_opaque(record: dict[str, Any], name: str) -> None:
     value = record.get(name)
-    if type(value) is not str or not _OPAQUE.fullmatch(value):
+    if not isinstance(value, str) or not _is_id(value):
         raise EvidenceError(_GRAMMAR, f"a leaf has no valid {name}")
 
 
-def _require_hash(record: Mapping[str, Any], name: str) -> None:
-    value = record.get(name)
-    if type(value) is not str or not _HASH.fullmatch(value):
+def _opaque_id(value: str) -> bool:
+    return _OPAQUE.fullmatch(value) is not None
+
+
+# Ids come again and again: remembering some is a third of the time of matching them.
+_is_id = lru_cache(maxsize=1024)(_opaque_id)
+
+
+def is_hash(value: object) -> bool:
+    """Whether a value is 64 lower-case hexadecimal digits."""
+    if not isinstance(value, str) or len(value) != 64:
+        return False
+    try:
+        return bytes.fromhex(value).hex() == value
+    except ValueError:
+        return False
+
+
+def _require_hash(record: dict[str, Any], name: str) -> None:
+    if not is_hash(record.get(name)):
         raise EvidenceError(_GRAMMAR, f"a leaf has no valid {name}")

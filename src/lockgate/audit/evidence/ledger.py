@@ -22,13 +22,14 @@ from lockgate.audit.evidence.erasures import (
     erasure_link,
 )
 from lockgate.audit.evidence.failures import EvidenceError
-from lockgate.audit.evidence.leaf import NO_PREVIOUS
+from lockgate.audit.evidence.leaf import NO_PREVIOUS, is_hash
 from lockgate.audit.evidence.merkle import Frontier
 from lockgate.audit.evidence.recordings import RECORDING_CUT, RECORDING_MARK, RecordedStreams
 
 SIGNED_APART = "apart"
 """What `node_start` says of a signer that signs behind the commit."""
 _NODE_TYPES = frozenset({"node_start", "node_stop", "heartbeat"})
+_OF_SESSION = frozenset({"session_begin", "session_end", "intent", "outcome"})     # and of nothing else
 _LACKING = 100          # what is not there is named so many times at most
 _PATIENCE_MS = 60_000   # between a ticket's last moment and the record of the request that it let through
 
@@ -101,23 +102,24 @@ class LogLedger:
         self._tickets: dict[str, _Ticket] = {}
         self._over: set[str] = set()
 
-    def take(self, index: int, record: Mapping[str, Any], leaf_hash: bytes) -> None:
+    def take(self, index: int, record: dict[str, Any], leaf_hash: bytes) -> None:
         """Check one parsed leaf against everything before it."""
-        kind = record["type"]
+        kind: str = record["type"]
         self._place(index, record)
-        if kind in _NODE_TYPES:
-            self._node(index, kind, record)
-        else:
-            self._beside(index, kind, record)
+        if kind not in _OF_SESSION:
+            if kind in _NODE_TYPES:
+                self._node(index, kind, record)
+            else:
+                self._beside(index, kind, record)
         if "sid" in record:
             self._session(index, kind, record, leaf_hash)
 
-    def take_extra(self, index: int, record: Mapping[str, Any]) -> None:
+    def take_extra(self, index: int, record: dict[str, Any]) -> None:
         """One leaf outside the range, for what it says of others. In the order of the log, with the range's."""
         self._place(index, record)
         self._beside(index, record["type"], record)
 
-    def _beside(self, index: int, kind: str, record: Mapping[str, Any]) -> None:
+    def _beside(self, index: int, kind: str, record: dict[str, Any]) -> None:
         """What says something about other entries."""
         if kind == "review_request":
             self._review_request(index, record)
@@ -134,10 +136,11 @@ class LogLedger:
         elif kind == "key_rotate":
             self._rotate(index, record)
 
-    def _place(self, index: int, record: Mapping[str, Any]) -> None:
-        if record["index"] != index:
-            raise EvidenceError("position", f"the entry says it is number {record['index']}", index)
-        time = record["time"]
+    def _place(self, index: int, record: dict[str, Any]) -> None:
+        place: int = record["index"]
+        if place != index:
+            raise EvidenceError("position", f"the entry says it is number {place}", index)
+        time: int = record["time"]
         if time < self.last_time:
             raise EvidenceError("clock", "the entry is older than the one before it", index)
         self.last_time = time
@@ -148,7 +151,7 @@ class LogLedger:
 
     # ------------------------------------------------------------ processes
 
-    def _node(self, index: int, kind: str, record: Mapping[str, Any]) -> None:
+    def _node(self, index: int, kind: str, record: dict[str, Any]) -> None:
         if record["size"] != index:
             raise EvidenceError("position", f"the {kind} record counts {record['size']} entries", index)
         if kind == "node_start":
@@ -164,7 +167,7 @@ class LogLedger:
         elif not self.starts and not self.first:
             raise EvidenceError("epoch", "the log does not begin with node_start", index)
 
-    def _rotate(self, index: int, record: Mapping[str, Any]) -> None:
+    def _rotate(self, index: int, record: dict[str, Any]) -> None:
         old, new = (record["data"].get(name) for name in ("old", "new"))
         if "sid" in record or type(old) is not str or type(new) is not str:
             raise EvidenceError("rotation", "a change of keys does not name two keys", index)
@@ -172,7 +175,7 @@ class LogLedger:
             raise EvidenceError("rotation", "a change of keys is not by the key that was in use", index)
         self.rotations.append((index, old, new))
 
-    def _in_force(self, record: Mapping[str, Any]) -> None:
+    def _in_force(self, record: dict[str, Any]) -> None:
         """How many persons an erasure needs from here on."""
         data = record.get("data")
         if isinstance(data, dict) and "approvals" in data:
@@ -182,7 +185,7 @@ class LogLedger:
 
     # ------------------------------------------------------------ erasures
 
-    def _erasure(self, index: int, record: Mapping[str, Any]) -> None:
+    def _erasure(self, index: int, record: dict[str, Any]) -> None:
         ranges, data = erased_ranges(record), record.get("data")
         if ranges is None or not isinstance(data, dict) or ranges[-1][1] >= index:
             raise EvidenceError("erasure", "an erasure does not name earlier entries", index)
@@ -194,7 +197,7 @@ class LogLedger:
             raise EvidenceError("erasure", "one person erased where two have to agree", index)
 
     def _approved(
-        self, index: int, record: Mapping[str, Any], data: Mapping[str, Any], ranges: list[tuple[int, int]]
+        self, index: int, record: dict[str, Any], data: Mapping[str, Any], ranges: list[tuple[int, int]]
     ) -> None:
         """An erasure that two persons agreed on: the ticket, who they are, and the exact set."""
         name, rest = data.get("ticket"), data.get("rest")
@@ -218,8 +221,10 @@ class LogLedger:
 
     # ------------------------------------------------------------ sessions
 
-    def _session(self, index: int, kind: str, record: Mapping[str, Any], leaf_hash: bytes) -> None:
-        sid = record["sid"]
+    def _session(self, index: int, kind: str, record: dict[str, Any], leaf_hash: bytes) -> None:
+        sid: str = record["sid"]
+        number: int = record["sseq"]
+        prev: str = record["prev"]
         session = self.open.get(sid)
         if kind == "session_begin":
             if session is not None or sid in self._over:
@@ -228,11 +233,10 @@ class LogLedger:
             self.sessions += 1
         elif session is None:
             session = self._joined(index, kind, record)
-        if record["sseq"] != session.next:
+        if number != session.next:
             raise EvidenceError(
-                "gapless", f"the session's record {session.next} is missing: this one is number {record['sseq']}",
-                index)
-        if record["prev"] != session.prev:
+                "gapless", f"the session's record {session.next} is missing: this one is number {number}", index)
+        if prev != session.prev:
             raise EvidenceError("chain", "the entry does not follow the session's previous record", index)
         if kind == "intent":
             self._intent(index, record, session)
@@ -248,11 +252,13 @@ class LogLedger:
         session.prev = leaf_hash.hex()
         session.frontier.append(leaf_hash)
 
-    def _joined(self, index: int, kind: str, record: Mapping[str, Any]) -> Session:
+    def _joined(self, index: int, kind: str, record: dict[str, Any]) -> Session:
         """A session that began before the range: its first record seen is taken as it is."""
         sid = record["sid"]
         if not self.first or sid in self._over or record["sseq"] == 0:
             raise EvidenceError("session", f"a {kind} of a session that is not open", index)
+        if not is_hash(record["prev"]):
+            raise EvidenceError("chain", "the entry names no previous record", index)
         session = self.open[sid] = Session(sid)
         session.first = session.next = record["sseq"]
         session.prev = record["prev"]
@@ -260,7 +266,7 @@ class LogLedger:
         self.partial += 1
         return session
 
-    def _intent(self, index: int, record: Mapping[str, Any], session: Session) -> None:
+    def _intent(self, index: int, record: dict[str, Any], session: Session) -> None:
         self.intents += 1
         if is_refused(record):
             session.refused.add(session.next)
@@ -272,8 +278,8 @@ class LogLedger:
         elif record["decision"] == "review":
             raise EvidenceError("review", "a held request went on without a review", index)
 
-    def _outcome(self, index: int, record: Mapping[str, Any], session: Session) -> None:
-        settled = record["record"]
+    def _outcome(self, index: int, record: dict[str, Any], session: Session) -> None:
+        settled: int = record["record"]
         if settled in session.refused:
             if record["rows"] or record["sent"]:
                 raise EvidenceError("outcome", "a refused request has a result", index)
@@ -284,7 +290,7 @@ class LogLedger:
             raise EvidenceError(
                 "outcome", f"a second outcome, or one without an intent (record {settled})", index)
 
-    def _end(self, index: int, record: Mapping[str, Any], session: Session) -> None:
+    def _end(self, index: int, record: dict[str, Any], session: Session) -> None:
         if session.open:
             raise EvidenceError(
                 "outcome", f"the session ends with {len(session.open)} intents without outcome", index)
@@ -300,7 +306,7 @@ class LogLedger:
 
     # ------------------------------------------------------------ reviews
 
-    def _review_request(self, index: int, record: Mapping[str, Any]) -> None:
+    def _review_request(self, index: int, record: dict[str, Any]) -> None:
         data = record.get("data")
         ticket = data.get("ticket") if isinstance(data, dict) else None
         if not isinstance(data, dict) or not isinstance(ticket, str):
@@ -309,7 +315,7 @@ class LogLedger:
             raise EvidenceError("review", f"ticket {ticket} was opened before", index)
         self._tickets[ticket] = _Ticket(data.get("binding"), record.get("requester"), data.get("expires"), True)
 
-    def _review(self, index: int, record: Mapping[str, Any]) -> None:
+    def _review(self, index: int, record: dict[str, Any]) -> None:
         data = record.get("data")
         name = data.get("ticket") if isinstance(data, dict) else None
         ticket = self._tickets.get(name) if isinstance(name, str) else None
@@ -330,7 +336,7 @@ class LogLedger:
             if type(ticket.expires) is int and record["time"] >= (ticket.expires + 1) * 1000:
                 raise EvidenceError("review", f"ticket {name} was approved after it had expired", index)
 
-    def _use(self, index: int, name: object, record: Mapping[str, Any], session: Session) -> None:
+    def _use(self, index: int, name: object, record: dict[str, Any], session: Session) -> None:
         self.reviewed += 1
         ticket = self._tickets.get(name) if isinstance(name, str) else None
         if self.first and (ticket is None or not ticket.is_asked):

@@ -117,6 +117,7 @@ class _PackageRun:
     def archive(self) -> None:
         """The archive holds what its manifest lists, in the one order, and nothing else."""
         last = (-1, 0, "")
+        self.file.seek(0)
         for member in archive_members(self.file):
             try:
                 place = member_place(member.name)

@@ -31,7 +31,7 @@ class ScopeCheck:
         self._cosigned_time: dict[int, int] = {}
         self._newest = 0
 
-    def take(self, index: int, record: Mapping[str, Any], is_extra: bool) -> None:
+    def take(self, index: int, record: dict[str, Any], is_extra: bool) -> None:
         """One record, in the order of the log."""
         if is_extra or index in (self.first, self.last):
             self._times[index] = record["time"]
@@ -51,7 +51,7 @@ class ScopeCheck:
     def _is_all(self) -> bool:
         return "session" not in self.scope and "principals" not in self.scope
 
-    def _is_asked(self, sid: str, record: Mapping[str, Any]) -> bool:
+    def _is_asked(self, sid: str, record: dict[str, Any]) -> bool:
         if "session" in self.scope:
             return bool(sid == self.scope["session"])
         if "principals" in self.scope:

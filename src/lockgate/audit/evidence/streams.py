@@ -40,7 +40,7 @@ class StreamBook:
         self._last: dict[StreamKey, tuple[int, int]] = {}
         self._marks: dict[StreamKey, list[Mapping[str, Any]]] = {}
 
-    def take(self, index: int, record: Mapping[str, Any]) -> None:
+    def take(self, index: int, record: dict[str, Any]) -> None:
         """One record of the range, in the order of the log."""
         kind, data = record["type"], record.get("data")
         if kind == "session_end":

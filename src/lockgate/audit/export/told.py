@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -24,7 +24,7 @@ from lockgate.errors import AuditError
 Record = Mapping[str, Any]
 
 _SESSIONS: Final = 10_000       # sessions remembered
-_INTENTS: Final = 256           # intents remembered of one session
+_INTENTS: Final = 4_096         # intents remembered that wait for their outcome
 _TEXT: Final = 32_768           # characters of a statement that leave
 
 
@@ -56,13 +56,9 @@ class Told:
         return len(self.leaf.text) + len(str(self.payload.get("text", ""))) + 512
 
 
-class _Session:
-    __slots__ = ("begin", "intents", "who")
-
-    def __init__(self, begin: Leaf | None, who: Mapping[str, Any]) -> None:
-        self.begin = begin
-        self.who = who
-        self.intents: dict[int, tuple[Leaf, Mapping[str, Any]]] = {}
+class _Session(NamedTuple):
+    begin: Leaf | None
+    who: Mapping[str, Any]
 
 
 class Teller:
@@ -72,11 +68,12 @@ class Teller:
         self._names = names
         self._statements = statements
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
+        self._intents: dict[tuple[str, int], tuple[Leaf, Mapping[str, Any]]] = {}
 
     def tell(self, source: Source, first: int, last: int | None = None) -> Iterator[Told]:
         """Every leaf from `first` to `last` included. Raises `AuditError` at one that is damaged."""
         for index, digest, text in source.leaves(first, last):
-            leaf = _read(index, digest, text)
+            leaf = read_leaf(index, digest, text)
             yield self._one(source, leaf) if "sid" in leaf.record else self._alone(source, leaf)
 
     def _alone(self, source: Source, leaf: Leaf) -> Told:
@@ -91,12 +88,12 @@ class Teller:
         elif kind == "intent":
             payload = self._text(source, leaf)
             if not is_refused(record):
-                session.intents[record["sseq"]] = (leaf, payload)
-                if len(session.intents) > _INTENTS:
-                    del session.intents[next(iter(session.intents))]
+                self._intents[sid, record["sseq"]] = (leaf, payload)
+                if len(self._intents) > _INTENTS:
+                    del self._intents[next(iter(self._intents))]
             return Told(leaf, session.begin, None, session.who, payload)
         elif kind == "outcome":
-            known = session.intents.pop(record["record"], None)
+            known = self._intents.pop((sid, record["record"]), None)
             intent, payload = known if known is not None else self._intent(source, session, leaf)
             return Told(leaf, session.begin, intent, session.who, payload)
         return Told(leaf, session.begin, None, session.who, self._people(source, leaf))
@@ -121,7 +118,7 @@ class Teller:
         except AuditError:
             return None     # the log's own table has lost it; the verifier says so, an exporter goes on
         for row in source.leaves(first, first):
-            leaf = _read(*row)
+            leaf = read_leaf(*row)
             return leaf if leaf.record.get("sid") == sid else None
         return None
 
@@ -134,7 +131,7 @@ class Teller:
         marks = (f'"sid":"{outcome.record["sid"]}"'.encode(), b'"type":"intent"',
                  f'"sseq":{outcome.record["record"]}'.encode())
         for row in source.leaves(session.begin.index, outcome.index, marks):
-            leaf = _read(*row)
+            leaf = read_leaf(*row)
             if leaf.record["sseq"] == outcome.record["record"] and leaf.record["sid"] == outcome.record["sid"]:
                 return leaf, self._text(source, leaf)
         return None, {}
@@ -149,24 +146,26 @@ class Teller:
         return {"text": text[:_TEXT], "length": len(text)}
 
     def _people(self, source: Source, leaf: Leaf) -> Mapping[str, Any]:
-        """Requester and reviewer of what people did, where names are asked for."""
+        """Requester, reviewer or actor of what people did, where names are asked for."""
         if not self._names or leaf.record["type"] == "session_begin" or "payload" not in leaf.record:
             return {}
-        body = open_payload(source, leaf.index, leaf.record).content.get("body")
+        content = open_payload(source, leaf.index, leaf.record).content
+        body = content.get("body")
         try:
-            found = orjson.loads(body) if isinstance(body, str) else None
+            found = orjson.loads(body) if isinstance(body, str) else content
         except orjson.JSONDecodeError:
             return {}
-        if not isinstance(found, dict):
+        if not isinstance(found, Mapping):
             return {}
-        return {role: found[role] for role in ("requester", "reviewer") if _is_person(found.get(role))}
+        return {role: found[role] for role in ("requester", "reviewer", "actor") if _is_person(found.get(role))}
 
 
 def _is_person(value: object) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(isinstance(part, str) for part in value)
 
 
-def _read(index: int, digest: bytes, text: bytes) -> Leaf:
+def read_leaf(index: int, digest: bytes, text: bytes) -> Leaf:
+    """A row of a source as a leaf. Raises `AuditError` where it is damaged."""
     try:
         return Leaf(int(index), bytes(digest), bytes(text), parse(bytes(text)))
     except (MalformedEntry, TypeError, ValueError) as error:

@@ -165,7 +165,11 @@ def called(frame: Frame, told: Told) -> list[Event]:
 
 
 def _administrator(told: Told) -> Event:
+    """Whoever did it. A new key's leaf names nobody, not even by an opaque id: only its payload does."""
     found = _person(told, "requester")
+    named = told.payload.get("actor")
+    if found is None and named is not None:
+        found = user(f"{named[0]}:{named[1]}", str(named[1]))
     return {"user": found} if found is not None else {"app_name": "lockgate", "app_uid": told.leaf.record["node"]}
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from lockgate.analysis.secrets import obscure
 from lockgate.audit.evidence.recordings import RECORDING_MAGIC, ChunkTree
 from lockgate.audit.recording.events import BYTES_LIMIT, INPUT, OUTPUT, Header, bytes_line, header_line
 from lockgate.audit.recording.scrub import Credentials, Needles, Scrubber
@@ -81,8 +82,7 @@ class Reel:
         parts = self._plain(pieces, is_last=is_last)
         if not parts:
             return self.mark
-        plains = list(_packed(parts))
-        chunks = [self._sealer.seal(plain) for plain in plains]
+        chunks = [self._sealer.seal(some) for some in _packed(parts)]
         try:
             for chunk in chunks:
                 self._append(len(chunk).to_bytes(4, "big") + chunk)
@@ -93,7 +93,7 @@ class Reel:
         for chunk in chunks:
             self._tree.append(chunk)
             self._size += 4 + len(chunk)
-        self._bytes += sum(map(len, plains))
+        self._bytes += sum(map(len, parts))
         return self.mark
 
     def close(self) -> None:
@@ -120,7 +120,7 @@ class Reel:
 
     def _scrubbed(self, pieces: Sequence[Piece]) -> list[bytes]:
         """The bytes of all pieces; the credential is known for the time of this call."""
-        found = [data for _, _, data in pieces]
+        found = _without_secrets(pieces)
         try:
             needles = Needles(self._credentials())
         except ConfigError:
@@ -146,6 +146,23 @@ class Reel:
         self.close()
 
 
+def _without_secrets(pieces: Sequence[Piece]) -> list[bytes]:
+    """The pieces with asterisks for what somebody sends as a credential (`analysis.secrets`). One that is torn apart
+    between two calls is not seen; the recording is for its recipients alone.
+    """
+    found = [data for _, _, data in pieces]
+    mine = [index for index, piece in enumerate(pieces) if piece[1] == INPUT]
+    sent = b"".join([found[index] for index in mine])
+    kept = obscure(sent)
+    if kept is not sent:
+        at = 0
+        for index in mine:
+            size = len(found[index])
+            found[index] = kept[at : at + size]
+            at += size
+    return found
+
+
 def _lines(at: float, kind: str, data: bytes) -> Iterator[bytes]:
     if len(data) <= BYTES_LIMIT:
         if data:
@@ -155,8 +172,8 @@ def _lines(at: float, kind: str, data: bytes) -> Iterator[bytes]:
         yield from _lines(at, kind, data[start:start + BYTES_LIMIT])
 
 
-def _packed(parts: list[bytes]) -> Iterator[bytes]:
-    """The parts joined to the plaintexts of chunks; where an event ends is of no account to them."""
+def _packed(parts: list[bytes]) -> Iterator[list[bytes]]:
+    """The parts of each chunk; where an event ends is of no account to them."""
     taken: list[bytes] = []
     size = 0
     for part in parts:
@@ -164,11 +181,11 @@ def _packed(parts: list[bytes]) -> Iterator[bytes]:
         while len(rest) > PLAIN_LIMIT - size:
             taken.append(rest[:PLAIN_LIMIT - size])
             rest = rest[PLAIN_LIMIT - size:]
-            yield b"".join(taken)
+            yield taken
             taken, size = [], 0
         taken.append(rest)
         size += len(rest)
-    yield b"".join(taken)
+    yield taken
 
 
 def _sync_folder(folder: Path) -> None:

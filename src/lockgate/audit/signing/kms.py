@@ -86,12 +86,11 @@ class Transit:
         self._url = url.rstrip("/")
         self._version = version
         self._token = token
+        self._timeout = timeout
         try:
-            context = ssl.create_default_context(cafile=ca)
+            self._context = ssl.create_default_context(cafile=ca)
         except OSError as error:
             raise AuditError(f"{ca}: no authorities can be read: {error.strerror or 'not PEM'}") from None
-        self._client = httpx.Client(timeout=timeout, verify=context, trust_env=False, follow_redirects=False,
-                                    limits=httpx.Limits(max_connections=1))
 
     def public_key(self, key: str) -> bytes:
         """The public half of the configured version."""
@@ -119,7 +118,8 @@ class Transit:
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None) -> Mapping[str, Any]:
         try:
             headers = {"X-Vault-Token": _secret(self._token).reveal()}
-            with self._client.stream(method, f"{self._url}/{path}", json=body, headers=headers) as answer:
+            with (httpx.Client(timeout=self._timeout, verify=self._context, trust_env=False) as client,
+                  client.stream(method, f"{self._url}/{path}", json=body, headers=headers) as answer):
                 content = bytearray()
                 for part in answer.iter_bytes(8192):
                     content += part

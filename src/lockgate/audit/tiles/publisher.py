@@ -20,11 +20,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from itertools import islice
+from pathlib import Path
+from typing import Final
 
-from lockgate.audit.checkpoint import Checkpoint, Verifier, open_note
-from lockgate.audit.failures import Absent, MalformedEntry, Tampered, UntrustedNote
+from lockgate.audit.checkpoint import Checkpoint, Verifier, open_note, tree_of
+from lockgate.audit.entry import parse
+from lockgate.audit.evidence.failures import EvidenceError
+from lockgate.audit.evidence.trust import key_of, ranges_of
+from lockgate.audit.failures import Absent, BrokenNote, MalformedEntry, Tampered, UntrustedNote
 from lockgate.audit.storage.contract import Source
-from lockgate.audit.tiles.disk import Disk
+from lockgate.audit.tiles.disk import TILES_FOLDER, Disk
 from lockgate.audit.tiles.edge import Edge
 from lockgate.audit.tiles.layout import (
     CHECKPOINT,
@@ -38,6 +43,9 @@ from lockgate.audit.tiles.layout import (
 )
 from lockgate.audit.tiles.reader import Tiles, fetch_from
 from lockgate.audit.tree import HASH_SIZE, Frontier, leaf_hash
+from lockgate.errors import AuditError
+
+_ROTATION: Final = b'"type":"key_rotate"'
 
 
 class Publisher:
@@ -64,7 +72,7 @@ class Publisher:
                 return
             self._disk.prepare()
             new = open_note(head.note, self._verifier)
-            old = self._published()
+            old = self._published(source)
             edge = self._resume(source, old, new)
             if edge.size < new.size:
                 self._publish(source, edge, new, head.note)
@@ -73,11 +81,17 @@ class Publisher:
 
     # ------------------------------------------------------------ where the last run left off
 
-    def _published(self) -> Checkpoint | None:
+    def _published(self, source: Source) -> Checkpoint | None:
         """The published checkpoint, where this log's key signed it. Anything else counts as none."""
         try:
-            return open_note(self._fetch(CHECKPOINT, CHECKPOINT_LIMIT).decode(), self._verifier)
-        except (Absent, UntrustedNote, MalformedEntry, UnicodeDecodeError):
+            note = self._fetch(CHECKPOINT, CHECKPOINT_LIMIT).decode()
+            try:
+                return open_note(note, self._verifier, cosigned=True)
+            except BrokenNote:
+                return None
+            except UntrustedNote:
+                return open_note(note, _key_of(source, self._verifier, note), cosigned=True)
+        except (Absent, UntrustedNote, MalformedEntry, UnicodeDecodeError, EvidenceError):
             return None
 
     def _resume(self, source: Source, old: Checkpoint | None, new: Checkpoint) -> Edge:
@@ -154,6 +168,31 @@ class Publisher:
         while self._superseded:
             self._disk.drop_partial(self._superseded[-1])
             self._superseded.pop()
+
+
+def require_as_long(folder: Path, verifier: Verifier, size: int) -> None:
+    """Raise `Tampered` where more entries than `size` were published from the log in a folder.
+
+    For a start, before it appends to a store that was rolled back. Only what the key in use signed counts:
+    whatever else is wrong with the tiles is for the publisher to find, and to repair.
+    """
+    try:
+        note = fetch_from(folder / TILES_FOLDER)(CHECKPOINT, CHECKPOINT_LIMIT).decode()
+        published = open_note(note, verifier, cosigned=True).size
+    except (AuditError, UnicodeDecodeError):
+        return
+    if published > size:
+        raise Tampered(f"the log was rolled back: {published} entries were published as tiles",
+                       index=size, check="published tiles")
+
+
+def _key_of(source: Source, verifier: Verifier, note: str) -> Verifier:
+    """The key for a note's size, in a log that changed its key: `verifier` is the one in use now."""
+    found = [(index, parse(leaf)) for index, _, leaf in source.leaves(containing=(_ROTATION,))]
+    changes = [(index, str(record["data"].get("old")), str(record["data"].get("new")))
+               for index, record in found if record["type"] == "key_rotate"]
+    key = key_of(ranges_of(changes, verifier.key), tree_of(note).size)
+    return Verifier(key.name, key.public)
 
 
 def _bundles(source: Source, first: int, size: int) -> Iterator[list[bytes]]:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lockgate.audit.checkpoint import Checkpoint, Verifier, open_note
+from lockgate.audit.checkpoint import Checkpoint, Verifier, open_note, tree_of
 from lockgate.audit.entry import parse
+from lockgate.audit.evidence.failures import EvidenceError
 from lockgate.audit.evidence.report import Report, Verdict
+from lockgate.audit.evidence.trust import KeyRange, Trust, key_of, ranges_of
 from lockgate.audit.failures import Absent, BrokenNote, MalformedEntry, Tampered, UntrustedNote
 from lockgate.audit.keys import VERIFIER_FILE, read_verifier
-from lockgate.audit.ledger import Ledger
+from lockgate.audit.ledger import Ledger, take
 from lockgate.audit.tiles.edge import Edge
 from lockgate.audit.tiles.layout import CHECKPOINT, CHECKPOINT_LIMIT, WIDTH, Tile
 from lockgate.audit.tiles.reader import Fetch, Tiles, first_of
@@ -22,31 +24,36 @@ from lockgate.audit.tree import HASH_SIZE, leaf_hash
 from lockgate.errors import AuditError
 
 
-def verify_tiles(fetch: Fetch, place: str, *, key: Path | None = None, against: str | None = None) -> Report:
+def verify_tiles(
+    fetch: Fetch, place: str, *, key: Path | None = None, against: str | None = None, trust: Trust | None = None,
+) -> Report:
     """Check what `fetch` reads from `place`, a folder or a URL. `key` is the pinned verifier key file.
 
     Without it, a folder's own is taken (beside the tiles, where the gateway leaves it); a URL has none.
+    `trust` is the organisation's trust note, which says which key counts for which size, in its place.
     `against` is a signed checkpoint that was kept elsewhere.
     """
-    report = Report(place, is_key_pinned=key is not None)
+    report = Report(place, is_key_pinned=key is not None or trust is not None)
     try:
-        verifier = read_verifier(key or Path(place).parent / VERIFIER_FILE)
+        ranges = (KeyRange(read_verifier(key or Path(place).parent / VERIFIER_FILE).key, 1, None),) if trust is None \
+            else trust.keys
     except UntrustedNote as error:
         report.find("key", Verdict.UNTRUSTED, f"{error}; give it with --key")
         return report
-    report.origin = verifier.name
-    report.cover("key", str(verifier))
-    _Run(report, fetch, verifier).all(against)
+    report.origin = ranges[-1].key.name
+    report.cover("key", ranges[-1].key.vkey)
+    _Run(report, fetch, ranges, trust).all(against)
     return report
 
 
 class _Run:
     """One verification: what the checks share."""
 
-    def __init__(self, report: Report, fetch: Fetch, verifier: Verifier) -> None:
+    def __init__(self, report: Report, fetch: Fetch, ranges: tuple[KeyRange, ...], trust: Trust | None) -> None:
         self.report = report
         self.fetch = fetch
-        self.verifier = verifier
+        self.ranges = ranges
+        self.trust = trust
         self.ledger: Ledger | None = Ledger()
         self.payloads = 0
 
@@ -56,13 +63,14 @@ class _Run:
     def all(self, against: str | None) -> None:
         """Every check, in order. Entries are read up to the first that is not what the root says."""
         checkpoint = self.checkpoint()
-        kept = None if against is None else self.open("kept checkpoint", against)
         if checkpoint is None:
             return
         tiles = Tiles(self.fetch, checkpoint.size)
         try:
             self.signed(self.grown(tiles), checkpoint)
+            self.keys_in_use(checkpoint)
             self.sessions()
+            kept = None if against is None else self.open("kept checkpoint", against)
             if kept is not None:
                 self.extends(tiles, checkpoint, kept)
         except Absent as error:
@@ -88,19 +96,39 @@ class _Run:
         else:
             checkpoint = self.open("checkpoint", note)
             if checkpoint is not None:
-                self.report.cover("checkpoint", f"{checkpoint.size} entries, signed by {self.verifier.name}")
+                self.report.size = checkpoint.size
+                self.report.cover("checkpoint", f"{checkpoint.size} entries, signed by {checkpoint.origin}")
             return checkpoint
         return None
 
     def open(self, check: str, note: str) -> Checkpoint | None:
-        """A note that must be of this log."""
+        """A note that must be of this log, by the key of its size."""
         try:
-            return open_note(note, self.verifier)
+            key = key_of(self.ranges, tree_of(note).size)
+            return open_note(note, Verifier(key.name, key.public))
+        except EvidenceError as error:
+            self.report.blame(error)
         except BrokenNote as error:
             self.find(check, Verdict.TAMPERED, str(error))
         except UntrustedNote as error:
             self.find(check, Verdict.UNTRUSTED, str(error))
         return None
+
+    def keys_in_use(self, checkpoint: Checkpoint) -> None:
+        """The log changed its key where it says so, and nowhere else; the trusted key is the one in use now."""
+        if self.ledger is None:
+            return
+        last = self.ledger.rotations[-1][0] if self.ledger.rotations else None
+        pinned = self.ranges[-1].key
+        try:
+            found = ranges_of(self.ledger.rotations, pinned)
+            if self.trust is not None and [known[:2] for known in found] != [known[:2] for known in self.ranges]:
+                raise EvidenceError("trust", "the log changed its key where the trust note does not say so", last, "untrusted")
+            if self.trust is None and key_of(found, checkpoint.size) != pinned:
+                raise EvidenceError("rotation", "the log goes on with another key than the trusted one", last, "untrusted")
+            self.ranges = found
+        except EvidenceError as error:
+            self.report.blame(error)
 
     def signed(self, edge: Edge, checkpoint: Checkpoint) -> None:
         if edge.root() != checkpoint.root:
@@ -143,7 +171,7 @@ class _Run:
             return digest
         try:
             record = parse(leaf)
-            self.ledger.take(index, record, digest)
+            take(self.ledger, index, record, digest)
             self.payloads += "payload" in record
         except MalformedEntry as error:
             self.find("leaf grammar", Verdict.TAMPERED, str(error), index)
@@ -161,11 +189,14 @@ class _Run:
         report.sessions = ledger.sessions
         report.open_sessions = len(ledger.open)
         report.intents = ledger.intents
+        report.withheld = self.payloads
         report.cover("sessions", (
             f"{ledger.sessions} sessions ({len(ledger.open)} open), {ledger.intents} requests: gapless, "
             "chained, one outcome each, reviews bound and by somebody else"
         ))
         report.withheld = self.payloads
+        report.cover("leaf grammar", "each leaf is canonical, with the fields of its type")
+        report.cover("clock", f"{report.entries} records in the order of their time")
         report.cover("payloads", f"{self.payloads} withheld: a published log holds commitments only")
 
 

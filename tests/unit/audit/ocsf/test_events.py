@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ import pytest
 from jsonschema import Draft202012Validator
 from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
 
+from lockgate.audit.admin import account, recorded
 from lockgate.audit.entry import canonical
+from lockgate.audit.erasing import Wish
 from lockgate.audit.export.told import Leaf, Teller, Told
 from lockgate.audit.ocsf import VERSION, Mapper
 from lockgate.audit.ocsf.envelope import CLASSES
@@ -198,7 +201,7 @@ def test_names_and_statements_leave_only_when_asked_for(tmp_path: Path) -> None:
     """By default an event holds opaque ids: no subject, no address, no text."""
     sample(tmp_path)
     opaque = json.dumps(events_of(tmp_path))
-    for word in ("alice", "carol", "planner", "127.0.0.1", "SELECT", "4711", "issuer.test"):
+    for word in ("alice", "carol", "planner", "127.0.0.1", "SELECT", "ticket 4711", "issuer.test"):
         assert word not in opaque
     named = events_of(tmp_path, names=True)
     assert [fault for event in named for fault in faults(event)] == []
@@ -222,22 +225,52 @@ def test_a_reader_that_begins_in_the_middle_knows_what_was_before(tmp_path: Path
             assert [mapper.events(entry) for entry in teller.tell(source, first)] == whole[first:]
 
 
-def test_a_session_keeps_few_intents_in_memory_and_finds_the_others(tmp_path: Path) -> None:
+def test_few_intents_are_kept_in_memory_and_the_others_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """More open intents than are remembered: the forgotten ones are found in the log."""
+    monkeypatch.setattr("lockgate.audit.export.told._INTENTS", 20)
     driven = Driven(tmp_path)
     driven.begin("a" * 16)
-    numbers = [driven.log.intent(each, None) for each in many(300)]
+    numbers = [driven.log.intent(each, None) for each in many(60)]
     from lockgate.model import Outcome, OutcomeStatus
     for number in reversed(numbers):
         driven.log.outcome(Outcome("a" * 16, number, OutcomeStatus.OK))
     driven.log.close()
     told_again = [event["unmapped"]["objects"][0] for event in events_of(tmp_path) if event["class_uid"] == 6005]
-    assert told_again == [f"t{number}" for number in reversed(range(300))]
+    assert told_again == [f"t{number}" for number in reversed(range(60))]
 
 
 def many(count: int) -> list[Any]:
     from tests.unit.audit.logs import intent
     return [intent("a" * 16, objects=(f"t{number}",)) for number in range(count)]
+
+
+def test_what_people_do_to_the_log_names_them_when_asked(tmp_path: Path) -> None:
+    """Holds, erasures, exports and a new key, as the commands record them: who it was is an id, or a name on request."""
+    sample(tmp_path)
+    with recorded(tmp_path) as log:
+        log.hold("case-1", "set", {"first": 3, "last": 4}, "asked for by court")
+        log.erase(Wish(records=((5, 5),), reason="not needed"))
+        log.append(Event("export", {"first": 1, "last": 2}))
+    opaque, named = events_of(tmp_path)[17:], events_of(tmp_path, names=True, statements=True)[17:]
+    assert [fault for event in opaque + named for fault in faults(event)] == []
+    acts = [event for event in named if event["class_uid"] in (3004, 6003)]
+    assert [(event["metadata"]["event_code"], event["activity_name"]) for event in acts] == [
+        ("legal_hold", "Create"), ("erasure", "Delete"), ("export", "Read")]
+    me = account(os.getuid())[1]
+    assert {event["actor"]["user"]["name"] for event in acts} == {me}
+    ids = {event["actor"]["user"]["uid"] for event in opaque if event["class_uid"] in (3004, 6003)}
+    assert len(ids) == 1
+    assert "name" not in opaque[1]["actor"]["user"]
+    assert "DROP TABLE" not in json.dumps(events_of(tmp_path, names=True, statements=True))
+
+
+def test_a_new_key_is_told_with_who_made_it() -> None:
+    """Its leaf names nobody; the payload does, where names are asked for."""
+    entry = told({"type": "key_rotate", "data": {"old": "a+b+c", "new": "a+d+e"}, "payload": PAYLOAD},
+                 payload={"actor": ["local", "root"]})
+    [event] = Mapper(ORIGIN, "1.0", PROTOCOLS).events(entry)
+    assert faults(event) == []
+    assert event["actor"]["user"]["name"] == "root"
 
 
 def test_a_crash_is_an_unknown_outcome_with_its_reason(tmp_path: Path) -> None:

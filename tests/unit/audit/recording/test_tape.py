@@ -207,6 +207,19 @@ def test_credentials_do_not_get_into_the_file(tmp_path: Path) -> None:
         assert b"".join(event.data for event in desk.events() if event.kind == kind) == b"is *************! and s3cr"
 
 
+def test_credentials_in_statements_do_not_get_into_the_file(tmp_path: Path) -> None:
+    """What somebody sends as a password becomes asterisks, as many as it had; what comes back stays as it is."""
+    desk = Desk(tmp_path)
+    desk.run()
+    for piece in (b"Q\0\0\0'ALTER ROLE r PASS", b"WORD 'c4nary'\0"):
+        desk.tape.put(0.0, "i", piece)
+    desk.tape.put(0.0, "o", b"password = 'x'")
+    desk.tape.finish()
+    desk.run()
+    heard = {kind: b"".join(event.data for event in desk.events() if event.kind == kind) for kind in ("i", "o")}
+    assert heard == {"i": b"Q\0\0\0'ALTER ROLE r PASSWORD '******'\0", "o": b"password = 'x'"}
+
+
 def test_a_credential_that_cannot_be_read_stops_the_recording(tmp_path: Path) -> None:
     """What could not be looked for is not written."""
     desk = Desk(tmp_path)

@@ -212,3 +212,16 @@ def test_a_log_opened_by_a_file_key_says_nothing_of_a_signer(tmp_path: Path) -> 
     log = AuditLog.open(tmp_path, origin=ORIGIN, dispatch=lambda _: None)
     log.close()
     assert all("signer" not in record.get("data", {}) for record in records(tmp_path))
+
+
+def test_a_log_that_exists_moves_to_a_signer_with_its_key(tmp_path: Path) -> None:
+    """The key goes to the signer, which begins from the newest checkpoint; the log goes on under the same key."""
+    folder, key, where = tmp_path / "log", tmp_path / "s.key", tmp_path / "s.sock"
+    Driven(folder).log.close()
+    before = (folder / "log.vkey").read_bytes()
+    (folder / "log.key").rename(key)
+    Guard.begin(key, tmp_path / "s.key.signed", ORIGIN, (folder / "checkpoint").read_text())
+    with signer_process(key, where):
+        Driven(folder, signer={"socket": str(where)}).log.close()
+    assert (folder / "log.vkey").read_bytes() == before
+    assert verify_log(folder).verdict is Verdict.VERIFIED

@@ -12,9 +12,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from lockgate.audit.checkpoint import Signer
+from lockgate.audit.evidence.report import Verdict
 from lockgate.audit.failures import Tampered, UntrustedNote
 from lockgate.audit.tiles.disk import Disk
 from lockgate.audit.tiles.publisher import Publisher
+from lockgate.audit.verify import verify_log
 from tests.unit.audit.logs import Driven
 from tests.unit.audit.tiles.published import (
     LEAVES,
@@ -266,3 +268,34 @@ def test_a_log_is_published_while_it_is_written(tmp_path: Path) -> None:
     made.run()
     assert sizes == sorted(set(sizes))
     assert int((tmp_path / "audit/tiles/checkpoint").read_text().split("\n")[1]) == driven.log.size == 604
+
+
+def test_a_store_that_was_rolled_back_below_what_was_published_is_not_opened(tmp_path: Path) -> None:
+    """An older copy of the store with its older checkpoint: the tiles know better, before anything is appended."""
+    folder = tmp_path / "audit"
+    Driven(folder).log.close()
+    shutil.copytree(folder, tmp_path / "older")
+    driven = Driven(folder)
+    driven.begin("s")
+    driven.log.close()
+    publisher_of(folder).run()
+    for name in ("log.db", "checkpoint"):
+        shutil.copy(tmp_path / "older" / name, folder / name)
+    before = (folder / "log.db").read_bytes()
+    with pytest.raises(Tampered, match="6 entries were published as tiles") as found:
+        Driven(folder)
+    assert (found.value.index, found.value.check) == (2, "published tiles")
+    assert (folder / "log.db").read_bytes() == before
+    report = verify_log(folder, key=folder / "log.vkey")
+    assert (report.verdict, report.first and report.first.check) == (Verdict.TAMPERED, "published checkpoint")
+
+
+def test_damaged_tiles_do_not_stop_a_start(tmp_path: Path) -> None:
+    """They are derived: the publisher makes them anew."""
+    Driven(tmp_path).log.close()
+    publisher_of(tmp_path).run()
+    for content in (b"\xff", b"", (tmp_path / "checkpoint").read_bytes().replace(b"\n2\n", b"\n9\n")):
+        (tmp_path / "tiles/checkpoint").write_bytes(content)
+        Driven(tmp_path).log.close()
+    publisher_of(tmp_path).run()
+    assert verify_log(tmp_path).verdict is Verdict.VERIFIED
