@@ -25,7 +25,7 @@ from lockgate.audit.entry import MAX_INTEGER
 from lockgate.audit.erasing import Wish
 from lockgate.audit.log import AuditLog
 from lockgate.audit.storage.database.place import fleet_folder
-from lockgate.audit.storage.sqlite import open_source
+from lockgate.audit.storage.sqlite import FILE, open_source
 from lockgate.errors import AuditError
 from lockgate.model import Event
 
@@ -102,6 +102,9 @@ class _Local:
 def _opened(folder: Path, forget: Forget) -> Iterator[Custody]:
     """The log, opened as a gateway opens it."""
     with open_source(folder) as source:
+        if fleet_folder(folder) is None and not (folder / FILE).is_file():
+            raise AdminRefused("this log is kept in a database, and no gateway that has it open answers here",
+                               advice="run the command beside a running gateway")
         origin = source.origin
         facts = last_facts(leaf for _, _, leaf in source.leaves(containing=(b'"data":{',)))
 
