@@ -58,10 +58,7 @@ class Kept:
 
 
 def kept(text: str, parameters: tuple[str | None, ...], forwarded: bytes) -> Kept:
-    """The same request without credentials. Usually nothing has to be looked at twice."""
-    suspicious = _is_suspicious(text)
-    if not suspicious and not any(value is not None and _is_suspicious(value) for value in parameters):
-        return Kept(text, parameters, forwarded)
+    """The same request without credentials; the same values where there are none."""
     numbers: set[int] = set()
     shown = conceal(text, numbers)
     values = tuple(
@@ -79,7 +76,7 @@ def kept(text: str, parameters: tuple[str | None, ...], forwarded: bytes) -> Kep
 
 def kept_lines(lines: Sequence[str]) -> tuple[str, ...]:
     """The same for lines that are shown beside a request."""
-    return tuple(conceal(line) if _is_suspicious(line) else line for line in lines)
+    return tuple(conceal(line) if is_suspicious(line) else line for line in lines)
 
 
 def conceal(text: str, numbers: set[int] | None = None) -> str:
@@ -90,7 +87,7 @@ def conceal(text: str, numbers: set[int] | None = None) -> str:
 def obscure(data: bytes) -> bytes:
     """Bytes on the wire with asterisks for every credential, as many as it had: what frames them still adds up."""
     text = data.decode("latin-1")
-    return _replaced(text, lambda secret: "*" * len(secret), None).encode("latin-1") if _is_suspicious(text) else data
+    return _replaced(text, lambda secret: "*" * len(secret), None).encode("latin-1") if is_suspicious(text) else data
 
 
 def _replaced(text: str, instead: Callable[[str], str], numbers: set[int] | None) -> str:
@@ -148,8 +145,13 @@ def _end_of_quoted(text: str, start: int, level: int) -> int:
     return len(text)
 
 
-def _is_suspicious(text: str) -> bool:
-    """A quick look: without any of these nothing would be replaced."""
+def is_suspicious(text: str) -> bool:
+    """A quick look, for every request: without any of these nothing would be replaced."""
     low = text.lower()
-    return ("passw" in low or "pwd" in low or "secret" in low or "token" in low or "key" in low or "://" in low
-            or "passphrase" in low or "credential" in low or "eyj" in low or "bearer" in low)
+    return ("passw" in low or "secret" in low or "token" in low or "://" in low or "passphrase" in low or "pwd" in low
+            or "eyj" in low or "credential" in low or "bearer" in low or ("key" in low and _has_key(low)))
+
+
+def _has_key(low: str) -> bool:
+    return ("_key" in low or "-key" in low or "apikey" in low or "accesskey" in low or "privatekey" in low
+            or "encryptionkey" in low or "private key" in low)

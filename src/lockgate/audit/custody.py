@@ -33,7 +33,7 @@ from lockgate.audit.failures import MalformedEntry
 from lockgate.audit.leaves import principal
 from lockgate.audit.log import AuditLog
 from lockgate.audit.removal import recorded_sessions, remove_recording, scrub
-from lockgate.audit.standing import Standing
+from lockgate.audit.standing import Standing, read
 from lockgate.audit.storage.contract import Source
 from lockgate.audit.storage.sqlite import FILE, open_source
 from lockgate.errors import AuditError
@@ -177,12 +177,12 @@ class Custody:
         done = 0
         self.sweep()
         with self.turn:
-            if payloads is not None and (plan := self._old(int((now - payloads) * 1000))) is not None:
+            if payloads is not None and (plan := self._old(now, payloads)) is not None:
                 done += len(self.carry_out(plan, GATEWAY, _RETENTION).leaves)
         if recordings is not None:
             for sid in recorded_sessions(self.folder):
                 with self.turn:
-                    done += self._retain_recording(sid, int((now - recordings) * 1000))
+                    done += self._retain_recording(sid, now, recordings)
         if not self.is_scrubbed:
             self.is_scrubbed = scrub(self.folder / FILE)
         return done
@@ -199,19 +199,29 @@ class Custody:
                         remove_recording(self.folder, sid)
         self._is_swept = True
 
-    def _old(self, before: int) -> Plan | None:
+    def _old(self, now: float, period: float) -> Plan | None:
         with open_source(self.folder) as source:
             self.standing.advance(source)
-            return find_old(source, self.standing, before, _AT_ONCE)
+            return find_old(source, self.standing, _before(source, now, period), _AT_ONCE)
 
-    def _retain_recording(self, sid: str, before: int) -> int:
+    def _retain_recording(self, sid: str, now: float, period: float) -> int:
         with open_source(self.folder) as source:
             self.standing.advance(source)
             try:
-                plan = find_recording(source, self.standing, sid, before)
+                plan = find_recording(source, self.standing, sid, _before(source, now, period))
             except AuditError:      # a folder of no session of this log: not the gateway's to remove
                 return 0
         return 0 if plan is None else len(self.carry_out(plan, GATEWAY, _RETENTION).leaves)
+
+
+def _before(source: Source, now: float, period: float) -> int:
+    """Unix milliseconds before which something is older than the period.
+
+    By the log's own time where that is earlier: a clock that went back must not make a retention look too early.
+    """
+    size = source.head().size
+    newest = next((record["time"] for _, record in read(source, size - 1, None)), 0)
+    return int(min(now * 1000, newest) - period * 1000)
 
 
 def _require_reason(reason: str) -> None:

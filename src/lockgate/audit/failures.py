@@ -63,13 +63,16 @@ class Undisclosed(AuditError):
 
 
 class Tampered(AuditError):
-    """The stored log contradicts itself or its checkpoint. `index` is the first bad entry."""
+    """The stored log contradicts itself or its checkpoint. `index` is the first bad entry, `last` the last that may be
+    where it is not clear which.
+    """
 
     code = "audit.tampered"
 
-    def __init__(self, message: str, *, index: int, check: str) -> None:
+    def __init__(self, message: str, *, index: int, check: str, last: int | None = None) -> None:
         super().__init__(message, advice="run `lockgate audit verify` and keep the folder as evidence")
         self.index = index
+        self.last = last
         self.check = check
 
 

@@ -17,4 +17,5 @@ def take(ledger: Ledger, index: int, record: dict[str, Any], leaf_hash: bytes) -
     try:
         ledger.take(index, record, leaf_hash)
     except EvidenceError as error:
-        raise Tampered(error.message, index=index, check=error.check) from None
+        at = index if error.index is None else error.index
+        raise Tampered(error.message, index=at, check=error.check, last=error.last) from None

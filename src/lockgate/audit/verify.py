@@ -25,6 +25,7 @@ from lockgate.audit.commitment import KEY_SIZE, SALT_SIZE, unseal, verify_commit
 from lockgate.audit.disposal import Disposal
 from lockgate.audit.endorsements import Endorsements
 from lockgate.audit.entry import parse
+from lockgate.audit.evidence.bindings import BindingBook
 from lockgate.audit.evidence.report import Report, Verdict
 from lockgate.audit.evidence.trust import Trust
 from lockgate.audit.failures import BrokenNote, MalformedEntry, Tampered, Undisclosed, UntrustedNote
@@ -32,7 +33,7 @@ from lockgate.audit.keys import VERIFIER_FILE, read_verifier
 from lockgate.audit.ledger import Ledger, take
 from lockgate.audit.recording.checking import RecordingCheck
 from lockgate.audit.storage import wal
-from lockgate.audit.storage.sqlite import FILE, FORMAT, SCHEMA, open_read_only
+from lockgate.audit.storage.sqlite import DESTROYED, FILE, FORMAT, SCHEMA, open_read_only
 from lockgate.audit.tree import Frontier, leaf_hash
 from lockgate.errors import AuditError
 
@@ -85,8 +86,10 @@ class _Run:
         self.folder = folder
         self.verifier = verifier
         self.endorsed = endorsed
-        self.ledger: Ledger | None = Ledger()
+        self.ledger: Ledger | None = Ledger(remembers=True)
         self.frontier = Frontier()
+        self.ledger.tree = self.frontier
+        self.bindings = BindingBook()
         self.notes: dict[int, tuple[str, Checkpoint]] = {}
         self.good = 0        # entries up to here are covered by a signed root that fits
         self.pseudonyms = b""
@@ -100,7 +103,7 @@ class _Run:
         self.report.find(check, verdict, message, index, last)
 
     def tampered(self, error: Tampered) -> None:
-        self.find(error.check, Verdict.TAMPERED, str(error), error.index)
+        self.find(error.check, Verdict.TAMPERED, str(error), error.index, error.last)
 
     def all(self) -> None:
         """Run every check, in order. A check that cannot read its input says so."""
@@ -213,23 +216,31 @@ class _Run:
         if digest != actual:
             self.find("leaf hash", Verdict.TAMPERED, "the entry is not the one that was stored", index)
             self.ledger = None
+        record = self.read(index, leaf)
+        if self.ledger is not None and record is not None:
+            self.grammar(self.ledger, index, record, actual, connection)
         self.frontier.append(actual)
         self.report.entries = self.report.size = index + 1
         note = self.notes.get(index + 1)
         if note is not None:
             self.compare(index + 1, *note)
-        try:
-            record = parse(leaf)
-        except MalformedEntry as error:
-            self.find("leaf grammar", Verdict.TAMPERED, str(error), index)
-            self.ledger = None
+        if record is None:
             return
-        if self.ledger is not None:
-            self.grammar(self.ledger, index, record, actual, connection)
         self.disposal.take(index, record)
         if self.ledger is not None:
             self.recordings.take(index, record)
         self.payload(index, record, secret, sealed)
+        if record["type"] == "session_end":
+            self.bindings.end(record["sid"])
+
+    def read(self, index: int, leaf: bytes) -> dict[str, Any] | None:
+        """The record in a leaf, or None where it is none."""
+        try:
+            return parse(leaf)
+        except MalformedEntry as error:
+            self.find("leaf grammar", Verdict.TAMPERED, str(error), index)
+            self.ledger = None
+            return None
 
     def compare(self, size: int, check: str, checkpoint: Checkpoint) -> None:
         """The signed root of this size against the root of the leaves up to here."""
@@ -257,6 +268,8 @@ class _Run:
                                      index=session.last, check="chain")
             self.tampered(error)
             return
+        while ledger.unrooted:
+            self.report.blame(ledger.unrooted.pop())
         for ended, (first, last) in ledger.ended.items():
             row = connection.execute("SELECT first, last FROM sessions WHERE sid = ?", (ended,)).fetchall()
             if row != [(first, last)]:
@@ -292,6 +305,8 @@ class _Run:
                 self.find("payloads", Verdict.TAMPERED, "a payload of an entry that has none", index)
             return
         is_kept = "kept" not in said
+        if secret == DESTROYED and sealed is None:
+            secret = None
         if secret is None or (is_kept and sealed is None):
             self.disposal.lacks(index)
             return
@@ -313,6 +328,20 @@ class _Run:
             self.find("payloads", Verdict.TAMPERED, "the payload has another size than recorded", index)
         if record["type"] == "session_begin":
             self.principal(index, record, content)
+        if self.bindings.concerns(record):
+            self.binding(index, record, content)
+
+    def binding(self, index: int, record: dict[str, Any], content: bytes) -> None:
+        """What was executed by a ticket is what was approved."""
+        try:
+            said = orjson.loads(content)
+        except orjson.JSONDecodeError:
+            said = None
+        if not isinstance(said, dict):
+            self.find("payloads", Verdict.TAMPERED, "the payload is not a JSON object", index)
+            return
+        for problem in self.bindings.take(record, said):
+            self.find("binding", Verdict.TAMPERED, problem, index)
 
     def principal(self, index: int, record: dict[str, Any], content: bytes) -> None:
         """The opaque id in a session's leaf is that of the person in its payload."""

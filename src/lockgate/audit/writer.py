@@ -93,6 +93,7 @@ class Writer:
             claims.append(_Claim.of("checkpoint", head.note))
         start = (remembered or claims[-1].tree).size if claims else 0
         base, grown = Frontier(), []
+        ledger.tree = frontier
         for stored in self._store.leaves():
             index = frontier.size
             digest = _take(ledger, frontier, index, stored)
@@ -106,6 +107,8 @@ class Writer:
         self._require_covered(claims, ledger)
         if (head.size, head.frontier, head.epoch) != (frontier.size, frontier.to_bytes(), ledger.starts):
             raise Tampered("the head does not fit the entries", index=frontier.size, check="head")
+        for error in ledger.unrooted:
+            raise Tampered(error.message, index=error.index or 0, check=error.check, last=error.last)
         self._last_ms = ledger.last_time
         self._epoch = head.epoch + 1
         self._store.resume_history()

@@ -13,7 +13,7 @@ import secrets
 from dataclasses import replace
 from hashlib import sha256
 
-from lockgate.analysis.secrets import kept, kept_lines
+from lockgate.analysis.secrets import is_suspicious, kept, kept_lines
 from lockgate.model import Operation
 
 
@@ -25,9 +25,15 @@ class Shown:
 
     def of(self, operation: Operation, forward: bytes = b"") -> tuple[Operation, bytes]:
         """The operation and the bytes that may be kept; the same ones where there is nothing to hide."""
+        if not (is_suspicious(operation.text) or operation.context):
+            for value in operation.parameters:
+                if value is not None and is_suspicious(value):
+                    break
+            else:
+                return operation, forward
         found = kept(operation.text, operation.parameters, forward)
         context = kept_lines(operation.context) if operation.context else ()
-        if found.text is operation.text and found.parameters is operation.parameters and context == operation.context:
+        if found.text == operation.text and found.parameters == operation.parameters and context == operation.context:
             return operation, forward
         exact = json.dumps([operation.text, operation.parameters, operation.context]).encode()
         mark = hmac.new(self._key, exact, sha256).hexdigest()

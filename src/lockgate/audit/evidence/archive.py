@@ -76,7 +76,7 @@ def archive_members(file: BinaryIO) -> Iterator[Member]:
             raise EvidenceError(_ARCHIVE, "the archive does not end with two empty blocks")
         if len(head) < BLOCK:
             raise EvidenceError(_ARCHIVE, "the archive ends early", verdict="incomplete")
-        name, size = _named(head)
+        name, size = _member_named(head)
         digest, left = sha256(), size
         while left:
             chunk = file.read(min(left, _CHUNK))
@@ -91,7 +91,7 @@ def archive_members(file: BinaryIO) -> Iterator[Member]:
         offset += size + len(padding)
 
 
-def _named(head: bytes) -> tuple[str, int]:
+def _member_named(head: bytes) -> tuple[str, int]:
     """Name and size in a header, which must be the only header that says so."""
     short, prefix = head[0:100].rstrip(b"\0"), head[345:500].rstrip(b"\0")
     if _OCTAL.fullmatch(head[124:136]):

@@ -9,20 +9,20 @@ look over the leaves, which is only taken where the log tells of an erasure.
 from __future__ import annotations
 
 import hmac
-import json
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from hashlib import sha256
 from typing import Any, NamedTuple
 
+from lockgate.audit.evidence.bindings import BindingBook
 from lockgate.audit.evidence.erasures import Destroyed, HoldBook, erased_ranges
 from lockgate.audit.evidence.failures import EvidenceError
 from lockgate.audit.evidence.leaf import load_json, parse_leaf
-from lockgate.audit.evidence.ledger import LogLedger, is_refused
+from lockgate.audit.evidence.ledger import LogLedger
+from lockgate.audit.evidence.merkle import Frontier
 from lockgate.audit.evidence.report import Report, Verdict
 
 COMMITMENT_DOMAIN = b"lockgate/commit/v1\0"
-_BINDING_VERSION = "lockgate/review-binding/v2"
 _NAMED_MISSING = 100    # missing payloads that are named one by one
 
 
@@ -34,29 +34,23 @@ class Disclosed(NamedTuple):
 
 
 class PlacedLeaf:
-    """A leaf at its place. `is_extra` where it stands outside the package's range."""
+    """A leaf at its place. `is_extra` where it stands outside the package's range; else `before` is the tree of what
+    is before it, until the next leaf is asked for.
+    """
 
-    __slots__ = ("at", "digest", "is_extra", "leaf")
+    __slots__ = ("at", "before", "digest", "is_extra", "leaf")
 
-    def __init__(self, at: int, leaf: bytes, digest: bytes, is_extra: bool) -> None:
+    def __init__(self, at: int, leaf: bytes, digest: bytes, is_extra: bool, before: Frontier | None = None) -> None:
         self.at = at
         self.leaf = leaf
         self.digest = digest
         self.is_extra = is_extra
+        self.before = before
 
 
 def payload_commitment(salt: bytes, payload: bytes) -> str:
     r"""Hex of ``SHA-256("lockgate/commit/v1\0" ‖ salt ‖ u64be(len) ‖ payload)``."""
     return sha256(COMMITMENT_DOMAIN + salt + len(payload).to_bytes(8, "big") + payload).hexdigest()
-
-
-def request_binding(who: tuple[str, str], connection: str, policy: str, payload: Mapping[str, Any]) -> str:
-    """What a request binds to, from what its payload and its session's disclose: issuer and subject, connection,
-    policy, statement, parameters, how it is read, and what the session did before that matters.
-    """
-    bound = [_BINDING_VERSION, who[0], who[1], connection, policy, payload.get("text"), payload.get("parameters"),
-             payload.get("reading"), payload.get("context")]
-    return sha256(json.dumps(bound, separators=(",", ":"), ensure_ascii=True).encode("ascii")).hexdigest()
 
 
 class Runs:
@@ -85,11 +79,16 @@ class Runs:
 
 
 class _HeldErasure(NamedTuple):
-    """An erasure and the holds that stood when it was recorded."""
+    """An erasure, the holds that stood when it was recorded, and where it is a retention the periods in force (what
+    was configured; an empty list where the range does not say).
+    """
 
     at: int
     ranges: list[tuple[int, int]]
     holds: HoldBook
+    time: int
+    is_retention: bool
+    period: object
 
 
 class Contents:
@@ -97,17 +96,16 @@ class Contents:
 
     def __init__(self, report: Report, first: int, withheld: Runs) -> None:
         self.report = report
-        self.ledger: LogLedger | None = LogLedger(first)
+        self.ledger: LogLedger | None = LogLedger(first, remembers=True)
         self.found_withheld, self._opened, self._pending = Runs(), Runs(), Runs()
         self._last = self._pending
         self._withheld = withheld
         self._destroyed = Destroyed()
         self._erasures: list[_HeldErasure] = []
         self._holds = HoldBook(is_whole=first == 0)
-        self._people: dict[str, tuple[tuple[str, str], str]] = {}
-        self._shown: dict[str, str] = {}
-        self._bound = 0
+        self._bindings = BindingBook()
         self._blamed: set[int] = set()
+        self._period: object = None if first == 0 else []
 
     # ------------------------------------------------------------ one record
 
@@ -125,9 +123,13 @@ class Contents:
         kind = record["type"]
         if kind in ("erasure", "legal_hold"):
             self._disposal(index, kind, record)
+        elif kind in ("node_start", "config_change"):
+            data = record.get("data")
+            if isinstance(data, dict) and (kind == "node_start" or "retention" in data):
+                self._period = data.get("retention")
         self._payload(index, record, disclosed)
         if kind == "session_end":
-            self._people.pop(record["sid"], None)
+            self._bindings.end(record["sid"])
         return record
 
     def _grammar(self, ledger: LogLedger, placed: PlacedLeaf, record: dict[str, Any]) -> None:
@@ -135,8 +137,11 @@ class Contents:
             if placed.is_extra:
                 ledger.take_extra(placed.at, record)
             else:
+                ledger.tree = placed.before
                 ledger.take(placed.at, record, placed.digest)
                 ledger.ended.clear()
+            while ledger.unrooted:
+                self.report.blame(ledger.unrooted.pop())
         except EvidenceError as error:
             self.report.blame(error)
             self.ledger = None
@@ -148,7 +153,8 @@ class Contents:
         ranges = erased_ranges(record)
         if ranges is not None:      # the grammar has said so where it is None
             self._destroyed.add(index, ranges)
-            self._erasures.append(_HeldErasure(index, ranges, self._holds.copy()))
+            self._erasures.append(_HeldErasure(index, ranges, self._holds.copy(), record["time"],
+                                               record["data"].get("cause") == "retention", self._period))
 
     # ------------------------------------------------------------ payloads
 
@@ -196,36 +202,9 @@ class Contents:
 
     def _compare(self, index: int, record: dict[str, Any], content: dict[str, Any]) -> None:
         """What a disclosed payload says against what its leaf, its session and its review say."""
-        kind = record["type"]
-        if kind == "session_begin":
-            who = (str(content.get("issuer")), str(content.get("subject")))
-            self._people[record["sid"]] = (who, record["connection"])
-        elif kind == "review_request":
-            self._show(record, content)
-        elif kind == "intent" and "ticket" in record and not is_refused(record):
-            self._bind(index, record, content)
-
-    def _show(self, record: dict[str, Any], content: dict[str, Any]) -> None:
-        """What a reviewer was shown, by the ticket."""
-        data, body = record.get("data"), content.get("body")
-        try:
-            seen = load_json(body.encode()) if isinstance(body, str) else None
-        except ValueError:
-            seen = None
-        if isinstance(seen, dict) and "text" in seen and isinstance(data, dict):
-            self._shown[str(data.get("ticket"))] = _statement(seen)
-
-    def _bind(self, index: int, record: dict[str, Any], content: dict[str, Any]) -> None:
-        ticket = str(record["ticket"])
-        if ticket in self._shown and "text" in content and self._shown[ticket] != _statement(content):
-            self.report.find("binding", Verdict.TAMPERED,
-                             f"the statement is not the one that the reviewer of {ticket} was shown", index)
-        known = self._people.get(record.get("sid", ""))
-        if known is not None and "reading" in content and "whole" not in content:
-            self._bound += 1
-            if request_binding(known[0], known[1], record["policy"], content) != record.get("binding"):
-                self.report.find("binding", Verdict.TAMPERED,
-                                 f"the statement is not the one that ticket {ticket} was given for", index)
+        if self._bindings.concerns(record):
+            for problem in self._bindings.take(record, content):
+                self.report.find("binding", Verdict.TAMPERED, problem, index)
 
     # ------------------------------------------------------------ after the last record
 
@@ -256,6 +235,7 @@ class Contents:
             by = self._destroyed.by(index)
             if by is not None:
                 self._forbidden(held, index, record, owners)
+                self._too_early(index, record)
             said = record.get("payload")
             if said is None or "kept" in said:
                 continue
@@ -268,6 +248,17 @@ class Contents:
             elif by is not None:
                 self.report.find("erasure", Verdict.TAMPERED,
                                  f"the payload was erased by record {by}, and is disclosed or withheld here", index)
+
+    def _too_early(self, index: int, record: dict[str, Any]) -> None:
+        """A retention is of what was older than a period that was in force; its newest entry decides."""
+        for erasure in self._erasures:
+            if not erasure.is_retention or erasure.ranges[-1][1] != index or erasure.period == []:
+                continue
+            kind = "payloads" if "payload" in record else "recordings"
+            seconds = erasure.period.get(kind) if isinstance(erasure.period, dict) else None
+            if type(seconds) is not int or erasure.time - record["time"] < seconds * 1000:
+                self.report.find("erasure", Verdict.TAMPERED, "erased as older than a period that was not in force, or "
+                                 "not over", erasure.at)
 
     def _forbidden(
         self, held: list[_HeldErasure], index: int, record: dict[str, Any], owners: dict[str, str]
@@ -307,14 +298,9 @@ class Contents:
         for error in ledger.lacking:
             report.blame(error)
         parts = f" ({ledger.partial} began before the range)" if ledger.partial else ""
-        bound = f", {self._bound} of them computed again from what was executed" if self._bound else ""
+        bound = f", {self._bindings.bound} of them computed again from what was executed" if self._bindings.bound else ""
         report.cover("sessions", f"{ledger.sessions} sessions{parts}, {len(ledger.open)} open at the end, "
                      f"{ledger.intents} requests: gapless, chained, one outcome each; {ledger.reviewed} by a ticket, "
                      f"bound and approved by somebody else{bound}")
         stepped = f"; the clock had gone back at {ledger.stepped}, which say so" if ledger.stepped else ""
         report.cover("clock", f"{report.entries} records in the order of their time{stepped}")
-
-
-def _statement(content: Mapping[str, Any]) -> str:
-    seen = [content.get("text"), content.get("parameters")]
-    return sha256(json.dumps(seen, ensure_ascii=True).encode("ascii")).hexdigest()

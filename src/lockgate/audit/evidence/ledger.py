@@ -2,7 +2,8 @@
 
 Start-up uses it to find the sessions and intents that a crash left open; the verifier uses it to
 find the first record that does not fit. It sees leaves only, so it needs no payload and no key.
-Memory is bounded by what is open at one time, and by the tickets that were approved.
+Memory is bounded by what is open at one time, and by the tickets that were approved; with `remembers` also by
+the sessions that have ended, so that none begins again.
 
 A ledger that does not begin at entry 0 (an evidence package holds a range) takes a session's first
 record that it sees as it is, and says how many sessions it saw only the rest of. What single leaves
@@ -76,8 +77,10 @@ class _Ticket:
 class LogLedger:
     """Takes every leaf in turn; raises `EvidenceError` at the first one that cannot be where it is."""
 
-    def __init__(self, first: int = 0) -> None:
+    def __init__(self, first: int = 0, *, remembers: bool = False) -> None:
         self.first = first
+        self.tree: Frontier | None = None
+        """The tree before each leaf that is taken, where somebody grows it."""
         self.open: dict[str, Session] = {}
         self.ended: dict[str, tuple[int, int]] = {}
         """Sessions that ended since this was last emptied: sid → (first index, last index)."""
@@ -97,10 +100,16 @@ class LogLedger:
         """Whether whoever opened the log last has a signer that may be behind the entries."""
         self.lacking: list[EvidenceError] = []
         """What a range does not hold, though something in it relies on it."""
+        self.unrooted: list[EvidenceError] = []
+        """The first record of the gateway itself that names another root than the entries before it have. Not raised,
+        because what comes next may say which of them was altered.
+        """
         self._holds = HoldBook(is_whole=first == 0)
         self._approvals: object = None      # persons that an erasure needs, as the log says itself
         self._tickets: dict[str, _Ticket] = {}
         self._over: set[str] = set()
+        self._rooted: int | None = first    # what is before it has the root that a record of the gateway names
+        self._remembers = remembers or first > 0
 
     def take(self, index: int, record: dict[str, Any], leaf_hash: bytes) -> None:
         """Check one parsed leaf against everything before it."""
@@ -154,6 +163,13 @@ class LogLedger:
     def _node(self, index: int, kind: str, record: dict[str, Any]) -> None:
         if record["size"] != index:
             raise EvidenceError("position", f"the {kind} record counts {record['size']} entries", index)
+        if self.tree is not None and self._rooted is not None:
+            if record["root"] == self.tree.root().hex():
+                self._rooted = index
+            else:
+                self.unrooted.append(EvidenceError("position", f"the {kind} record {index} names another root than the "
+                                                   "entries before it have", self._rooted, last=index))
+                self._rooted = None
         if kind == "node_start":
             self._in_force(record)
             data = record.get("data")
@@ -166,6 +182,8 @@ class LogLedger:
                     "epoch", f"the log was opened {self.starts} times, the entry says {record['epoch']}", index)
         elif not self.starts and not self.first:
             raise EvidenceError("epoch", "the log does not begin with node_start", index)
+        elif kind == "node_stop" and self.open:
+            raise EvidenceError("session", f"the log was closed with {len(self.open)} sessions that have no end", index)
 
     def _rotate(self, index: int, record: dict[str, Any]) -> None:
         old, new = (record["data"].get(name) for name in ("old", "new"))
@@ -300,7 +318,7 @@ class LogLedger:
         if session.begin >= 0:
             session.recorded.require(record.get("coverage"), index)
         del self.open[session.sid]
-        if self.first:
+        if self._remembers:
             self._over.add(session.sid)
         self.ended[session.sid] = (session.begin, index)
 

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
 from typing import Any, BinaryIO
 
 from lockgate.audit.evidence.archive import Member, archive_members
@@ -37,12 +38,13 @@ from lockgate.audit.evidence.merkle import (
     verify_consistency,
     verify_inclusion,
 )
-from lockgate.audit.evidence.notes import SignedTree
+from lockgate.audit.evidence.notes import SignedTree, parse_tree
 from lockgate.audit.evidence.proofs import TlogProof, parse_hash_lines, parse_tlog_proof
 from lockgate.audit.evidence.report import Report, Verdict
 from lockgate.audit.evidence.scope import ScopeCheck
 from lockgate.audit.evidence.signatures import Pins, Signatories, read_note, read_text, signatories
 from lockgate.audit.evidence.streams import StreamBook
+from lockgate.audit.evidence.timestamp import Timestamp, verify_timestamp
 
 PACKAGE_FORMAT = "lockgate/evidence/v1"
 _MANIFEST = "manifest.json"
@@ -96,6 +98,8 @@ class _PackageRun:
         self.tree = SignedTree("", 0, b"")
         self.note = ""
         self.kept: SignedTree | None = None
+        self.cosigned_at = self.newest_time = 0
+        self.rotations: list[tuple[int, str, str]] = []
         self.ends: list[int] | None = None
 
     def all(self) -> None:
@@ -103,7 +107,10 @@ class _PackageRun:
         self.archive()
         for check in (self.trust, self.checkpoint):
             check()
-        for later in (self.consistency, self.records, self.session_proofs, self.tail):
+        if self.pins.against is not None:
+            self.kept = parse_tree(read_note(self.pins.against.encode("utf-8", "replace"), "the kept checkpoint",
+                                             "kept checkpoint").text, "kept checkpoint")
+        for later in (self.records, self.consistency, self.session_proofs, self.tail):
             self.attempt(later)
 
     def attempt(self, check: Callable[[], None]) -> None:
@@ -212,23 +219,27 @@ class _PackageRun:
         names = [witness for witness, _ in found]
         if self.who.is_quorum(names) and tree.size > self.report.cosigned:
             self.report.cosigned = tree.size
+            self.cosigned_at = max(when for _, when in found)
             self.report.cover("quorum", f"{tree.size} entries cosigned by {', '.join(names)}")
         elif name == "cosigned" and not self.who.is_quorum(names):
             raise EvidenceError("quorum", f"cosigned by {', '.join(names) or 'nobody'}, which is no quorum",
                                 verdict="untrusted")
 
-    # ------------------------------------------------------------ 4 consistency
+    # ------------------------------------------------------------ 4 consistency, 11 anchors
 
     def consistency(self) -> None:
-        """Every other checkpoint is of the same log, only older."""
+        """Every other checkpoint is of the same log, only older, and by the key of its size."""
+        self.who = self.who.rotated(self.rotations)
+        if self.pins.against is not None:
+            note = read_note(self.pins.against.encode("utf-8", "replace"), "the kept checkpoint", "kept checkpoint")
+            self.who.open(note, "kept checkpoint")
         if "cosigned" in self.members:
             self.cosigned_by("cosigned", self.older("cosigned", "cosigned.consistency", "cosigned checkpoint"))
         elif "cosigned.consistency" in self.members:
             raise EvidenceError("manifest", "a proof for a cosigned checkpoint that is not there")
+        if self.who.is_quorum_needed and not self.report.cosigned:
+            self.report.find("quorum", Verdict.UNTRUSTED, "no checkpoint was cosigned by the quorum of witnesses")
         self.attempt(self.anchors)
-        if self.pins.against is not None:
-            note = read_note(self.pins.against.encode("utf-8", "replace"), "the kept checkpoint", "kept checkpoint")
-            self.kept = self.who.open(note, "kept checkpoint")
 
     def older(self, name: str, proof: str, check: str) -> SignedTree:
         """A checkpoint whose tree is proven to be a prefix of the newest."""
@@ -249,12 +260,25 @@ class _PackageRun:
         except EvidenceError as error:
             raise EvidenceError(check, error.message) from None
 
-    # ------------------------------------------------------------ 11 anchors
-
     def anchors(self) -> None:
-        """Time-stamps of authorities outside."""
-        if any(name.startswith("anchors/") for name in self.members):
-            raise EvidenceError("anchor", "anchors cannot be checked", verdict="incomplete")
+        """Time-stamps over older checkpoints, by the authorities that the trust note pins."""
+        sizes = sorted({member_place(name)[1] for name in self.members if name.startswith("anchors/")})
+        pinned = () if self.who.trust is None else self.who.trust.authorities
+        newest: Timestamp | None = None
+        for size in sizes:
+            tree = self.older(f"anchors/{size}.checkpoint", f"anchors/{size}.consistency", "anchor")
+            if tree.size != size:
+                raise EvidenceError("anchor", f"anchors/{size}.checkpoint is of {tree.size} entries")
+            stamp, note = self.content(f"anchors/{size}.tsr"), self.content(f"anchors/{size}.checkpoint")
+            if pinned:
+                found = verify_timestamp(stamp, note, pinned)
+                newest = found if newest is None or found.time > newest.time else newest
+        if newest is not None:
+            when = datetime.fromtimestamp(newest.time, timezone.utc).isoformat()
+            self.report.cover("anchor", f"{len(sizes)} time-stamps, the newest by {newest.authority} of {when}")
+        elif sizes:
+            self.report.notes.append(f"{len(sizes)} time-stamps were not checked: a trust note, pinned with --root, "
+                                     "names the authorities")
 
     # ------------------------------------------------------------ 5 to 9 and 12: records
 
@@ -287,7 +311,8 @@ class _PackageRun:
         report.notes.extend(streams.notes)
         if contents.found_withheld.ranges != withheld.ranges:
             report.find("payloads", Verdict.TAMPERED, "the manifest withholds other payloads than are left out")
-        report.uncosigned_seconds = scope.seconds_after(report.cosigned)
+        self.newest_time = scope.newest_time
+        self.rotations = scope.rotations
         if contents.ledger is not None:
             scope.require()
             report.notes.extend(scope.notes)
@@ -353,8 +378,8 @@ class _PackageRun:
             digest, listed = leaf_hash(leaf), next(hashes)
             if digest != listed and is_checked:
                 self.report.find("leaf hash", Verdict.TAMPERED, "the entry is not the one that was packed", index)
+            yield PlacedLeaf(index, leaf, digest, False, frontier)
             frontier.append(listed)
-            yield PlacedLeaf(index, leaf, digest, False)
             index += 1
             if is_checked and self.kept is not None and self.kept.size == index:
                 self.compare_kept(self.kept, frontier.root())
@@ -434,6 +459,8 @@ class _PackageRun:
             else:
                 report.find("kept checkpoint", Verdict.INCOMPLETE, f"the package cannot show that the tree of "
                             f"{self.kept.size} entries is the beginning of its own: export it with --against")
+        if report.cosigned and self.newest_time:
+            report.uncosigned_seconds = max(0, self.newest_time // 1000 - self.cosigned_at)
         tail = report.size - report.cosigned
         report.cover("uncosigned", f"{tail} of {report.size} entries" if tail else "no entry: all are cosigned")
 

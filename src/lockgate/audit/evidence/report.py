@@ -121,7 +121,7 @@ class Report:
 
     def blame(self, error: EvidenceError) -> None:
         """The same for what a check raised."""
-        self.find(error.check, Verdict[error.verdict.upper()], error.message, error.index)
+        self.find(error.check, Verdict[error.verdict.upper()], error.message, error.index, error.last)
 
     @property
     def first(self) -> Finding | None:

@@ -28,17 +28,22 @@ class ScopeCheck:
         self._begins: list[int] = []
         self._principals: set[str] = set()
         self._times: dict[int, int] = {}
-        self._cosigned_time: dict[int, int] = {}
-        self._newest = 0
+        self.newest_time = 0
+        """Of the newest record seen, Unix milliseconds."""
+        self.rotations: list[tuple[int, str, str]] = []
+        """Changes of the log's key: index, old and new verifier key."""
 
     def take(self, index: int, record: dict[str, Any], is_extra: bool) -> None:
         """One record, in the order of the log."""
         if is_extra or index in (self.first, self.last):
             self._times[index] = record["time"]
-        self._newest = record["time"]
+        self.newest_time = record["time"]
+        kind = record["type"]
+        if kind == "key_rotate":
+            self.rotations.append((index, str(record["data"].get("old")), str(record["data"].get("new"))))
         if is_extra or "sid" not in record:
             return
-        kind, sid = record["type"], record["sid"]
+        sid = record["sid"]
         if kind == "session_begin" and self._is_asked(sid, record):
             self._asked[sid] = index
             self._begins.append(index)
@@ -82,8 +87,3 @@ class ScopeCheck:
         if not self._begins or self._begins[0] != self.first:
             return False
         return self.last == (self.size - 1 if self._asked else max(self.ends, default=-1))
-
-    def seconds_after(self, cosigned: int) -> int | None:
-        """From the last cosigned entry to the newest, where both are here."""
-        before, newest = self._times.get(cosigned - 1), self._times.get(self.size - 1)
-        return None if before is None or newest is None else max(0, newest - before) // 1000

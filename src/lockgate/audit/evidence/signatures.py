@@ -17,10 +17,11 @@ from lockgate.audit.evidence.notes import (
     SignedTree,
     open_checkpoint,
     parse_note,
+    parse_tree,
     parse_vkey,
 )
 from lockgate.audit.evidence.policy import Policy, parse_policy
-from lockgate.audit.evidence.trust import Trust, parse_trust_note
+from lockgate.audit.evidence.trust import KeyRange, Trust, key_of, parse_trust_note, ranges_of
 
 
 class Pins(NamedTuple):
@@ -40,6 +41,8 @@ class Signatories(NamedTuple):
     key: NoteKey | None
     trust: Trust | None
     policy: Policy | None
+    ranges: tuple[KeyRange, ...] = ()
+    """Which key signs which sizes, where the log's own changes of keys are what is known of that."""
 
     @property
     def origin(self) -> str:
@@ -52,13 +55,25 @@ class Signatories(NamedTuple):
             return self.trust.key_for(size)
         if self.key is None:
             raise EvidenceError("trust", "no key was pinned", verdict="untrusted")
-        return self.key
+        return key_of(self.ranges, size) if self.ranges else self.key
 
     def open(self, note: SignedNote, check: str) -> SignedTree:
         """The tree in a note that the log signed. Cosignatures are `witnessed`'s."""
-        if self.trust is not None:
-            return self.trust.open(note, check)
-        return open_checkpoint(note, self.key_for(0), check)
+        return open_checkpoint(note, self.key_for(parse_tree(note.text, check).size), check)
+
+    def rotated(self, rotations: list[tuple[int, str, str]]) -> Signatories:
+        """The same, with what the log says of its changes of keys: (index, old vkey, new vkey), in order. Raises
+        where the trust note says otherwise.
+        """
+        if self.trust is None:
+            return self if self.key is None else self._replace(ranges=ranges_of(rotations, self.key))
+        keys = self.trust.keys
+        known = {(one.last, one.key.vkey, keys[place].key.vkey) for place, one in enumerate(keys[:-1], 1)}
+        for index, old, new in rotations:
+            if (index + 1, old, new) not in known:
+                raise EvidenceError("trust", "the log changed its key where the trust note does not say so", index,
+                                    "untrusted")
+        return self
 
     def witnessed(self, note: SignedNote) -> list[tuple[str, int]]:
         """Who cosigned, and when (Unix seconds). Raises where a line is by somebody unknown."""
@@ -72,6 +87,11 @@ class Signatories(NamedTuple):
     def is_quorum(self, names: list[str]) -> bool:
         """Whether these witnesses are enough; nobody is not, even where a policy asks for none."""
         return bool(names) and self.policy is not None and self.policy.is_quorum(set(names))
+
+    @property
+    def is_quorum_needed(self) -> bool:
+        """Whether a policy is known that asks for witnesses."""
+        return self.policy is not None and not self.policy.is_quorum(set())
 
 
 def signatories(pins: Pins, trust_note: str | None) -> Signatories:

@@ -46,12 +46,15 @@ class Answer:
 
 
 def resolve(source: Source, asked: Asked) -> Answer:
-    """The entries that the question is about. Raises `AuditError` where there are none."""
-    size = source.head().size
+    """The entries that the question is about, as far as they are signed. Raises `AuditError` where there are none."""
+    size = source.head().signed
     if size == 0:
         raise AuditError("the log is empty")
     if asked.session is not None:
         first, last, sid = source.session(asked.session)
+        if first >= size:
+            raise AuditError(f"session {sid} is not signed yet", advice="try again in a moment")
+        last = None if last is not None and last >= size else last
         return Answer(first, size - 1 if last is None else last, {"session": sid}, frozenset({sid}))
     if asked.subject is not None:
         return _of_subject(source, asked.subject, size)
@@ -68,7 +71,7 @@ def _of_subject(source: Source, subject: str, size: int) -> Answer:
     """Every session of the subject: found by name where its payload is there, by principal where it was erased."""
     begun: dict[str, str] = {}
     principals, issuers = set(), set()
-    for index, _, leaf in source.leaves(containing=(_BEGIN,)):
+    for index, _, leaf in source.leaves(0, size - 1, (_BEGIN,)):
         record = orjson.loads(leaf)
         begun[record["sid"]] = record["principal"]
         who = _payload(source, index)
@@ -81,7 +84,7 @@ def _of_subject(source: Source, subject: str, size: int) -> Answer:
     if not found:
         raise AuditError(f"no session of {subject!r} is on the log", advice="`lockgate session list` names subjects")
     ranges = [(first, last) for sid, first, last in source.sessions() if sid in found]
-    last = max(size - 1 if end is None else end for _, end in ranges)
+    last = max(size - 1 if end is None or end >= size else end for _, end in ranges)
     return Answer(min(first for first, _ in ranges), last, {"principals": sorted(principals)}, found)
 
 

@@ -24,11 +24,12 @@ from lockgate.audit.evidence.archive import ARCHIVE_END, MEMBER_LIMIT, member_he
 from lockgate.audit.evidence.contents import Runs
 from lockgate.audit.evidence.erasures import erased_ranges
 from lockgate.audit.evidence.failures import EvidenceError
-from lockgate.audit.evidence.notes import parse_note, parse_tree
+from lockgate.audit.evidence.notes import NoteKey, parse_note, parse_tree
 from lockgate.audit.evidence.package import PACKAGE_FORMAT, member_place
 from lockgate.audit.evidence.proofs import TlogProof, hash_lines
 from lockgate.audit.evidence.recordings import CHUNK_LIMIT, RECORDING_MAGIC
 from lockgate.audit.evidence.streams import StreamKey
+from lockgate.audit.evidence.trust import key_of, ranges_of
 from lockgate.audit.failures import Undisclosed
 from lockgate.audit.keys import VERIFIER_FILE, read_verifier
 from lockgate.audit.packaging.asking import Answer, Asked, resolve
@@ -104,7 +105,7 @@ class _PackageWriter:
 
     def __init__(self, source: Source, folder: Path, asked: Asked, answer: Answer, spool: Path) -> None:
         head = source.head()
-        self.size = head.size
+        self.size = head.signed
         self.disclosed = 0
         self._note = head.note
         self._source = source
@@ -122,7 +123,7 @@ class _PackageWriter:
         answer = self._answer
         self._add("README.txt", _README.encode())
         self._add("verify.py", standalone().encode())
-        self._add("log.vkey", f"{read_verifier(self._folder / VERIFIER_FILE)}\n".encode())
+        self._add("log.vkey", f"{self._key().vkey}\n".encode())
         self._add("checkpoint", self._note.encode())
         older = self._older()
         around = self._around()
@@ -144,6 +145,16 @@ class _PackageWriter:
         for index in self._ends:
             for _, _, leaf in self._source.leaves(index, index):
                 self._prove(f"sessions/{index}.tlog-proof", index, leaf, proofs)
+
+    def _key(self) -> NoteKey:
+        """The key that signs trees of the package's size: behind a change of keys that is the new one."""
+        changes = [(index, data["old"], data["new"])
+                   for index, _, leaf in self._source.leaves(0, self.size - 1, (b'"type":"key_rotate"',))
+                   if (data := orjson.loads(leaf).get("data"))]
+        try:
+            return key_of(ranges_of(changes, read_verifier(self._folder / VERIFIER_FILE).key), self.size)
+        except EvidenceError as error:
+            raise AuditError(error.message) from None
 
     def _prove(self, name: str, index: int, leaf: bytes, proofs: Proofs) -> None:
         self._add(name, TlogProof(leaf, index, tuple(proofs.inclusion(index)), self._note).text().encode())
@@ -187,9 +198,9 @@ class _PackageWriter:
         """Reviews that requests in the range rely on, holds and erasures that concern it, and its neighbours."""
         answer, around = self._answer, _Around()
         for _, _, leaf in self._source.leaves(answer.first, answer.last, (b'"ticket":',)):
-            self._relied_on(orjson.loads(leaf), around)
+            self._relied_on(_record(leaf), around)
         for index, leaf in self._outside(b'"type":"erasure"'):
-            record = orjson.loads(leaf)
+            record = _record(leaf)
             if any(first <= answer.last and last >= answer.first for first, last in erased_ranges(record) or ()):
                 around.extras[index] = leaf
                 self._relied_on(record, around)
@@ -197,7 +208,7 @@ class _PackageWriter:
             around.extras.update(self._outside(kind))
         if around.tickets:
             for index, leaf in self._outside(b'"type":"review'):
-                if _ticket(orjson.loads(leaf)) in around.tickets:
+                if _ticket(_record(leaf)) in around.tickets:
                     around.extras[index] = leaf
         self._neighbours(around)
         return around
@@ -251,7 +262,7 @@ class _PackageWriter:
                 hashes.write(digest)
                 self._payload(index, leaf, around, payloads)
                 if b'"type":"session_end"' in leaf:
-                    self._end(index, orjson.loads(leaf))
+                    self._end(index, _record(leaf))
             for index, leaf in behind.items():
                 self._payload(index, leaf, around, payloads)
         self._files += paths.items()
@@ -265,7 +276,7 @@ class _PackageWriter:
         """Disclose the entry's payload, or withhold it. One that is not there is neither: the log, or nobody, says why."""
         if b'"payload":{' not in leaf:
             return
-        record = orjson.loads(leaf)
+        record = _record(leaf)
         if "payload" not in record or "kept" in record["payload"]:
             return
         secret, sealed = self._source.kept(index)
@@ -303,7 +314,7 @@ class _PackageWriter:
         """The recorded streams of what was asked for, up to their last mark in the range; others are withheld."""
         last: dict[StreamKey, tuple[int, int]] = {}
         for index, _, leaf in self._source.leaves(self._answer.first, self._answer.last, (b'"type":"rec_mark"',)):
-            record = orjson.loads(leaf)
+            record = _record(leaf)
             last[StreamKey(record["sid"], record["data"]["stream"])] = (index, record["data"]["chunks"])
         for key, (index, chunks) in sorted(last.items(), key=lambda item: item[1]):
             path = self._folder / key.member
@@ -343,6 +354,17 @@ class _PackageWriter:
                     shutil.copyfileobj(member, out, 1 << 20)
                 out.write(member_padding(size))
             out.write(ARCHIVE_END)
+
+
+def _record(leaf: bytes) -> dict[str, Any]:
+    """What a leaf says. Raises `AuditError` where it is none: such a log is looked at where it lies."""
+    try:
+        record = orjson.loads(leaf)
+    except orjson.JSONDecodeError:
+        record = None
+    if not isinstance(record, dict):
+        raise AuditError("the log is damaged: an entry is no record", advice="run `lockgate audit verify`")
+    return record
 
 
 def _ticket(record: dict[str, Any]) -> str | None:

@@ -87,16 +87,23 @@ def _defined(tree: ast.Module) -> set[str]:
     return found
 
 
+def _is_renaming(node: ast.stmt) -> bool:
+    """Whether another module, or one of the folder, gets another name; a function of the library may have one."""
+    if isinstance(node, ast.ImportFrom) and not (node.module or "").startswith("lockgate"):
+        return False
+    return isinstance(node, (ast.Import, ast.ImportFrom)) and any(part.asname for part in node.names)
+
+
 def _body(name: str, source: str, tree: ast.Module, imports: set[str]) -> str:
     """A module without its docstring and imports; the latter are added to `imports`."""
     lines = source.splitlines()
     left_out: set[int] = set()
     for node in tree.body:
-        if isinstance(node, (ast.Import, ast.ImportFrom)) and any(part.asname for part in node.names):
+        if _is_renaming(node):
             raise ValueError(f"{name} renames what it imports")
         if isinstance(node, ast.ImportFrom) and node.module and node.module != "__future__":
             if not node.module.startswith("lockgate"):
-                imports |= {f"from {node.module} import {part.name}" for part in node.names}
+                imports |= {f"from {node.module} import {ast.unparse(part)}" for part in node.names}
             elif not node.module.startswith(f"{PACKAGE}."):
                 raise ValueError(f"{name} imports {node.module}")
         elif isinstance(node, ast.Import):

@@ -24,6 +24,7 @@ class _Stream:
     tree: ChunkTree = field(default_factory=ChunkTree)
     offset: int = len(RECORDING_MAGIC)
     is_out: bool = False        # missing, or found to be wrong: not looked at again
+    missing: list[int] | None = None    # its marks from the first that finds nothing, of which the first and last are kept
 
 
 @dataclass(slots=True)
@@ -37,7 +38,7 @@ class RecordingCheck:
     """Sessions of which not all is recorded, as their end says."""
     erased: int = 0
     _open: dict[tuple[str, str], _Stream] = field(default_factory=dict)
-    _missing: list[tuple[int, str]] = field(default_factory=list)
+    _missing: list[tuple[list[int], str]] = field(default_factory=list)
     _wrong: list[tuple[int, str]] = field(default_factory=list)
 
     def take(self, index: int, record: Mapping[str, Any]) -> None:
@@ -58,9 +59,9 @@ class RecordingCheck:
         """What is wrong, and what is missing although no erasure names its mark (`erased_by`)."""
         for index, message in self._wrong:
             yield Verdict.TAMPERED, message, index
-        for index, message in self._missing:
-            if erased_by(index) is None:
-                yield Verdict.INCOMPLETE, message, index
+        for marks, message in self._missing:
+            if all(erased_by(index) is None for index in marks):
+                yield Verdict.INCOMPLETE, message, marks[0]
             else:
                 self.erased += 1
 
@@ -70,10 +71,12 @@ class RecordingCheck:
         if stream is None:
             is_plain = "/" not in sid + name and not name.startswith(".") and not sid.startswith(".")
             if not is_plain:
-                self._complain(self._wrong, index, "a mark names no stream")
+                self._complain(index, "a mark names no stream")
                 return
             stream = self._open[sid, name] = _Stream(stream_file(self.folder, sid, name))
             self.streams += 1
+        if stream.missing is not None:
+            stream.missing[1:] = [index]
         if not stream.is_out:
             self._advance(index, stream, data)
         if data["final"]:
@@ -85,19 +88,19 @@ class RecordingCheck:
             self._read(stream, data["chunks"])
             size = stream.path.stat().st_size
         except FileNotFoundError:
-            self._out(stream, self._missing, index, f"the recording of stream {name} is MISSING")
+            self._lacks(stream, index, f"the recording of stream {name} is MISSING")
             return
         except (OSError, ValueError) as error:
-            self._out(stream, self._wrong, index, f"the recording of stream {name} is damaged: {error}")
+            self._out(stream, index, f"the recording of stream {name} is damaged: {error}")
             return
         if stream.tree.size < data["chunks"]:
-            self._out(stream, self._missing, index, f"chunk {stream.tree.size} of stream {name} is MISSING: "
-                                                    f"{data['chunks']} were recorded")
+            self._lacks(stream, index, f"chunk {stream.tree.size} of stream {name} is MISSING: {data['chunks']} were "
+                                       "recorded")
         elif stream.tree.root().hex() != data["root"]:
-            self._out(stream, self._wrong, index, f"the first {data['chunks']} chunks of stream {name} do not have the "
-                                                  "root that was recorded")
+            self._out(stream, index, f"the first {data['chunks']} chunks of stream {name} do not have the root that was "
+                                     "recorded")
         elif data["final"] and size != stream.offset:
-            self._out(stream, self._wrong, index, f"something follows the last chunk of stream {name}")
+            self._out(stream, index, f"something follows the last chunk of stream {name}")
 
     def _read(self, stream: _Stream, count: int) -> None:
         with stream.path.open("rb") as file:
@@ -116,11 +119,15 @@ class RecordingCheck:
                 stream.offset += 4 + length
                 self.chunks += 1
 
-    def _out(self, stream: _Stream, found: list[tuple[int, str]], index: int, message: str) -> None:
+    def _out(self, stream: _Stream, index: int, message: str) -> None:
         stream.is_out = True
-        self._complain(found, index, message)
+        self._complain(index, message)
 
-    @staticmethod
-    def _complain(found: list[tuple[int, str]], index: int, message: str) -> None:
-        if len(found) < _NAMED:
-            found.append((index, message))
+    def _lacks(self, stream: _Stream, index: int, message: str) -> None:
+        stream.is_out, stream.missing = True, [index]
+        if len(self._missing) < _NAMED:
+            self._missing.append((stream.missing, message))
+
+    def _complain(self, index: int, message: str) -> None:
+        if len(self._wrong) < _NAMED:
+            self._wrong.append((index, message))

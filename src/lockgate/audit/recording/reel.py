@@ -82,8 +82,7 @@ class Reel:
         parts = self._plain(pieces, is_last=is_last)
         if not parts:
             return self.mark
-        plains = list(_packed(parts))
-        chunks = [self._sealer.seal(plain) for plain in plains]
+        chunks = [self._sealer.seal(some) for some in _packed(parts)]
         try:
             for chunk in chunks:
                 self._append(len(chunk).to_bytes(4, "big") + chunk)
@@ -94,7 +93,7 @@ class Reel:
         for chunk in chunks:
             self._tree.append(chunk)
             self._size += 4 + len(chunk)
-        self._bytes += sum(map(len, plains))
+        self._bytes += sum(map(len, parts))
         return self.mark
 
     def close(self) -> None:
@@ -173,8 +172,8 @@ def _lines(at: float, kind: str, data: bytes) -> Iterator[bytes]:
         yield from _lines(at, kind, data[start:start + BYTES_LIMIT])
 
 
-def _packed(parts: list[bytes]) -> Iterator[bytes]:
-    """The parts joined to the plaintexts of chunks; where an event ends is of no account to them."""
+def _packed(parts: list[bytes]) -> Iterator[list[bytes]]:
+    """The parts of each chunk; where an event ends is of no account to them."""
     taken: list[bytes] = []
     size = 0
     for part in parts:
@@ -182,11 +181,11 @@ def _packed(parts: list[bytes]) -> Iterator[bytes]:
         while len(rest) > PLAIN_LIMIT - size:
             taken.append(rest[:PLAIN_LIMIT - size])
             rest = rest[PLAIN_LIMIT - size:]
-            yield b"".join(taken)
+            yield taken
             taken, size = [], 0
         taken.append(rest)
         size += len(rest)
-    yield b"".join(taken)
+    yield taken
 
 
 def _sync_folder(folder: Path) -> None:

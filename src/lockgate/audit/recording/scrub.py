@@ -16,6 +16,7 @@ import re2
 
 from lockgate.model import Secret
 
+_LARGE: Final = 4_096
 SHORTEST: Final = 4
 """Bytes that a credential must have to be looked for: a shorter one is a part of anything."""
 
@@ -45,6 +46,18 @@ class Needles:
         """Whether one of them is."""
         return self._pattern is not None and self._pattern.search(data) is not None
 
+    def are_in_none(self, pieces: list[bytes]) -> bool:
+        """Whether none of them is in a piece or across a border, nor begins at the end: without joining them."""
+        if not self._texts:
+            return True
+        most = len(self._texts[0]) - 1
+        before = b""
+        for piece in pieces:
+            if self.is_in(before + piece[:most]) or self.is_in(piece):
+                return False
+            before = (before + piece)[-most:] if len(piece) < most else piece[-most:]
+        return not self.held(before)
+
     def held(self, data: bytes) -> int:
         """How many bytes at the end could be the beginning of a credential."""
         most = 0
@@ -70,9 +83,9 @@ class Scrubber:
     def take(self, pieces: list[bytes], needles: Needles) -> list[bytes]:
         """As many pieces, scrubbed: what was held back before comes in front of the first, and what may be a torn
         credential is missing at the end."""
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        if self._held:
-            data = self._held + data
+        if not self._held and len(pieces[-1]) >= _LARGE and needles.are_in_none(pieces):
+            return pieces
+        data = self._held + b"".join(pieces)
         has_some, held = needles.is_in(data), needles.held(data)
         if not (has_some or held or self._held):
             return pieces

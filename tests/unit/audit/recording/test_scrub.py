@@ -57,3 +57,15 @@ def test_credentials_too_short_to_mean_anything_are_left() -> None:
     """Three letters are a part of any text."""
     assert scrubbed([[b"abc abc"]]) == b"abc abc"
     assert Scrubber().take([b"abc"], Needles([])) == [b"abc"]
+
+
+@given(st.integers(0, 9_000), st.integers(1, 20), st.integers(4_096, 5_000))
+def test_large_pieces_are_looked_at_without_being_joined(at: int, head: int, size: int) -> None:
+    """Across their borders as well: the pieces come back as they are only where there is nothing in them."""
+    data = b"z" * at + RAW + b"z" * (10_000 - at)
+    pieces = [data[:head], data[head:head + size], data[head + size:]]
+    assert not NEEDLES.are_in_none(pieces)
+    assert scrubbed([pieces]) == data.replace(RAW, b"*" * len(RAW))
+    clean = [b"z" * head, b"z" * size, b"z" * 5_000]
+    assert Scrubber().take(clean, NEEDLES) is clean
+    assert not NEEDLES.are_in_none([*clean, b"z" * 5_000 + RAW[:1]])

@@ -134,12 +134,11 @@ class Forge:
             if row.kind in _NODE:
                 record.update(size=index, root=tree.root().hex())
             if "sid" in record:
-                if row.kind == "session_begin":
-                    chains.setdefault(record["sid"], _Chain(index))
                 chain = chains.setdefault(record["sid"], _Chain(index))
                 record.update(sseq=chain.next, prev=chain.prev)
                 if row.kind == "session_end":
                     record.update(count=chain.next, root=chain.frontier.root().hex())
+                    del chains[record["sid"]]
             record.update(row.late)
             leaf = canonical(record)
             if row.raw is not None:
@@ -158,6 +157,8 @@ class Forge:
         folder.mkdir(parents=True)
         for name in ("log.key", "log.vkey"):
             shutil.copy(self.folder / name, folder / name)
+        if (self.folder / "recordings").exists():
+            shutil.copytree(self.folder / "recordings", folder / "recordings")
         store = SqliteStore.open(folder / FILE, origin=ORIGIN, fresh_key=self.pseudonyms)
         leaves, tree, batch = self.leaves(), Frontier(), Batch()
         seen: dict[str, int] = {}

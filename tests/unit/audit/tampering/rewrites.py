@@ -11,7 +11,7 @@ from typing import Any
 
 from lockgate.audit.evidence.report import Verdict
 from tests.unit.audit.tampering import honest as log
-from tests.unit.audit.tampering.forge import Fields, Forge, Row
+from tests.unit.audit.tampering.forge import Forge
 
 Rewrite = Callable[[Forge], None]
 
@@ -19,7 +19,7 @@ Rewrite = Callable[[Forge], None]
 @dataclass(frozen=True)
 class Rewritten:
     """One attack. `asked` is the question of the package; the folder is always looked at as a whole. `at_folder` is
-    what is named there where it is another entry, or nothing (None) where a folder cannot show it.
+    the entry that is named there where it is another one. `in_folder` and `in_package` say where it can be seen.
     """
 
     name: str
@@ -28,12 +28,13 @@ class Rewritten:
     index: int | None
     verdict: Verdict = Verdict.TAMPERED
     asked: Mapping[str, Any] = field(default_factory=dict)
-    at_folder: int | None = -1
+    at_folder: int | None = None
     in_folder: bool = True
+    in_package: bool = True
 
     @property
     def folder_index(self) -> int | None:
-        return self.index if self.at_folder == -1 else self.at_folder
+        return self.index if self.at_folder is None else self.at_folder
 
 
 REWRITES: list[Rewritten] = []
@@ -47,20 +48,20 @@ def attack(check: str, index: int | None, verdict: Verdict = Verdict.TAMPERED, *
     return register
 
 
-def late(name: str, at: int, check: str, **fields: Any) -> None:
-    """An attack that only puts fields into one leaf, behind everything that is made to fit."""
+def late(name: str, at: int, check: str, named: int | None = None, at_folder: int | None = None, **fields: Any) -> None:
+    """An attack that only puts fields into one leaf, behind everything that is made to fit. It is named, or `named`."""
     def rewrite(forge: Forge) -> None:
         forge[at].late.update(fields)
     rewrite.__name__ = name
-    attack(check, at)(rewrite)
+    attack(check, at if named is None else named, at_folder=at_folder)(rewrite)
 
 
-def raw(name: str, index: int, change: Callable[[bytes], bytes]) -> None:
-    """An attack on the bytes of one leaf."""
+def raw(name: str, index: int, change: Callable[[bytes], bytes], *, in_package: bool = True) -> None:
+    """An attack on the bytes of one leaf. What is no JSON at all is not exported."""
     def rewrite(forge: Forge) -> None:
         forge[index].raw = change
     rewrite.__name__ = name
-    attack("leaf grammar", index)(rewrite)
+    attack("leaf grammar", index, in_package=in_package)(rewrite)
 
 
 # ---------------------------------------------------------------- sessions
@@ -121,6 +122,7 @@ def session_without_a_beginning(forge: Forge) -> None:
 
 @attack("session", 22)
 def session_without_an_end(forge: Forge) -> None:
+    """The log was closed properly, so somebody must have left it out."""
     del forge.rows[22]
 
 
@@ -139,7 +141,7 @@ def session_begun_again_after_its_end(forge: Forge) -> None:
     forge.insert(23, forge.twin(2))
 
 
-late("chain_broken", 9, "chain", prev="ab" * 32)
+late("chain_broken", 9, "chain", at_folder=8, prev="ab" * 32)
 late("chain_begins_elsewhere", 1, "chain", prev="ab" * 32)
 late("session_root_forged", 21, "session root", root="ab" * 32)
 late("session_count_forged", 21, "session root", count=3)
@@ -152,9 +154,9 @@ late("sequence_begins_late", 2, "gapless", sseq=1)
 late("epoch_skipped", 0, "epoch", epoch=2)
 late("entry_at_another_place", 5, "position", index=6)
 late("heartbeat_counts_wrong", 10, "position", size=11)
-late("heartbeat_with_another_root", 10, "position", root="ab" * 32)
+late("heartbeat_with_another_root", 10, "position", 0, root="ab" * 32)
 late("start_with_another_root", 0, "position", root="ab" * 32)
-late("stop_with_another_root", 23, "position", root="ab" * 32)
+late("stop_with_another_root", 23, "position", 10, root="ab" * 32)
 late("clock_backwards", 11, "clock", time=1_000_000_000_000)
 late("clock_that_had_not_gone_back", 11, "clock", clock=2_000_000_000_000)
 late("clock_that_is_no_number", 11, "clock", clock="yesterday")
@@ -181,9 +183,9 @@ raw("leaf_with_a_float", 4, lambda leaf: leaf.replace(b'"rows":1', b'"rows":1.0'
 raw("leaf_with_an_exponent", 4, lambda leaf: leaf.replace(b'"rows":1', b'"rows":1e0'))
 raw("leaf_with_minus_zero", 4, lambda leaf: leaf.replace(b'"rows":1', b'"rows":-0'))
 raw("leaf_with_an_escaped_letter", 5, lambda leaf: leaf.replace(b'"denied"', b'"\\u0064enied"'))
-raw("leaf_that_is_no_json", 11, lambda leaf: leaf[:-1])
+raw("leaf_that_is_no_json", 11, lambda leaf: leaf[:-1], in_package=False)
 raw("leaf_that_is_an_array", 10, lambda leaf: b"[" + leaf + b"]")
-raw("leaf_that_is_no_utf8", 5, lambda leaf: leaf.replace(b"denied", b"deni\xff\xff"))
+raw("leaf_that_is_no_utf8", 5, lambda leaf: leaf.replace(b"denied", b"deni\xff\xff"), in_package=False)
 raw("leaf_that_is_empty", 10, lambda leaf: b"")
 raw("leaf_with_nan", 4, lambda leaf: leaf.replace(b'"rows":1', b'"rows":NaN'))
 late("leaf_too_long", 5, "leaf grammar", zz="x" * 4_096)
@@ -203,7 +205,7 @@ late("leaf_with_a_node_of_two_words", 5, "leaf grammar", node="a b")
 late("leaf_with_a_sid_too_long", 5, "leaf grammar", sid="b" * 129)
 late("leaf_with_a_negative_number_in_its_session", 5, "leaf grammar", sseq=-1)
 late("leaf_with_a_short_link", 5, "leaf grammar", prev="ab")
-late("leaf_with_a_link_in_capitals", 5, "leaf grammar", prev="AB" * 32)
+late("leaf_with_a_link_in_capitals", 5, "chain", at_folder=2, prev="AB" * 32)
 late("leaf_without_verbs", 11, "leaf grammar", verbs="select")
 late("leaf_with_a_root_that_is_none", 10, "leaf grammar", root="xy" * 32)
 late("leaf_whose_outcome_has_no_rows", 12, "leaf grammar", rows="1")
@@ -369,17 +371,17 @@ def payload_missing_without_an_erasure(forge: Forge) -> None:
     forge[8].is_kept = False
 
 
-@attack("payloads", 2)
+@attack("payloads", 2, in_package=False)
 def session_of_somebody_else(forge: Forge) -> None:
     forge[2].fields["principal"] = log.who(forge, "alice")
 
 
-@attack("payloads", 5)
+@attack("payloads", 5, in_folder=False)
 def payload_that_is_no_object(forge: Forge) -> None:
     forge[5].commit_to(b"[]")
 
 
-@attack("payloads", 5)
+@attack("payloads", 5, in_package=False)
 def payload_that_was_not_to_be_kept(forge: Forge) -> None:
     forge[5].fields["payload"]["kept"] = False
 
@@ -388,13 +390,12 @@ def payload_that_was_not_to_be_kept(forge: Forge) -> None:
 
 
 def _erase(forge: Forge, first: int, last: int) -> None:
-    """T2 approves this erasure instead, and it happens."""
-    forge[3].is_kept = True
+    """T2 approves this erasure as well, and it happens."""
     for index in range(first, last + 1):
         forge[index].is_kept = False
     for index in (14, 15):
-        forge[index].fields["data"]["binding"] = log.bound_erasure(forge, [(first, last)])
-    forge[16].fields["data"]["ranges"] = [[first, last]]
+        forge[index].fields["data"]["binding"] = log.bound_erasure(forge, [(3, 3), (first, last)])
+    forge[16].fields["data"]["ranges"] = [[3, 3], [first, last]]
 
 
 @attack("hold", 16)
@@ -479,7 +480,7 @@ def erasure_of_what_comes_later(forge: Forge) -> None:
 
 @attack("erasure", 16)
 def erasure_of_itself(forge: Forge) -> None:
-    forge[16].fields["data"]["ranges"] = [[3, 16]]
+    forge[16].fields["data"]["ranges"] = [[3, 3], [16, 16]]
 
 
 @attack("erasure", 16)
@@ -507,13 +508,31 @@ def erasure_without_a_requester(forge: Forge) -> None:
     del forge[16].fields["requester"]
 
 
-@attack("erasure", 3)
+@attack("erasure", 8)
 def erased_and_still_there(forge: Forge) -> None:
-    forge[3].is_kept = True
+    _erase(forge, 8, 8)
+    forge[8].is_kept = True
 
 
 @attack("erasure", 16)
 def retention_where_no_period_is_over(forge: Forge) -> None:
+    forge[16].fields["data"] = {"cause": "retention", "ranges": [[3, 3]], "approvals": 1}
+
+
+@attack("erasure", 16)
+def retention_before_the_period_is_over(forge: Forge) -> None:
+    _retain(forge, 61, 60)
+
+
+@attack("erasure", 16)
+def retention_by_another_period(forge: Forge) -> None:
+    _retain(forge, 60, 60)
+    forge[0].fields["data"]["retention"] = {"recordings": 60}
+
+
+def _retain(forge: Forge, period: int, age: int) -> None:
+    forge[0].fields["data"]["retention"] = {"payloads": period}
+    forge.delay(16, age)
     forge[16].fields["data"] = {"cause": "retention", "ranges": [[3, 3]], "approvals": 1}
 
 
@@ -565,7 +584,7 @@ def mark_that_shrinks(forge: Forge) -> None:
     forge[20].fields["data"] = {**forge[19].fields["data"], "chunks": 1, "bytes": 10, "final": True}
 
 
-@attack("recordings", 20)
+@attack("recordings", 20, at_folder=19)
 def mark_after_the_final_one(forge: Forge) -> None:
     forge[19].fields["data"]["final"] = True
 
@@ -589,7 +608,10 @@ def honest_rewrites() -> Iterator[tuple[str, Rewrite]]:
         forge.delay(8, 60)
 
     def erased_more(forge: Forge) -> None:
-        _erase(forge, 3, 8)
+        _erase(forge, 6, 9)
+
+    def retained(forge: Forge) -> None:
+        _retain(forge, 60, 60)
 
     def hold_elsewhere(forge: Forge) -> None:
         forge[13].fields["data"]["scope"] = {"first": 4, "last": 9}
@@ -600,22 +622,16 @@ def honest_rewrites() -> Iterator[tuple[str, Rewrite]]:
     def unsettled_denial(forge: Forge) -> None:
         forge.insert(6, forge.twin(12))
         forge[6].fields.update(record=1, rows=0, sent=0)
+        forge[13].fields["record"] = 3
 
     def opened_again(forge: Forge) -> None:
         forge.rows += [forge.twin(0), forge.twin(23)]
         forge[24].fields["epoch"] = 2
+        forge[24].fields["time"] = forge[23].fields["time"]
 
     def largest_numbers(forge: Forge) -> None:
         forge[5].late.update(zz=[2**53 - 1, -(2**53) + 1, [[[[1]]]]], sid=forge[5].fields["sid"])
 
-    for rewrite in (nothing, later, last_moment, erased_more, hold_elsewhere, stepped_back, unsettled_denial, opened_again,
+    for rewrite in (nothing, later, last_moment, erased_more, retained, hold_elsewhere, stepped_back, unsettled_denial, opened_again,
                     largest_numbers):
         yield rewrite.__name__, rewrite
-
-
-def rows_of(forge: Forge, sid: str) -> list[Row]:
-    """A session's records."""
-    return [row for row in forge.rows if row.fields.get("sid") == sid]
-
-
-__all__ = ["REWRITES", "Fields", "Rewritten", "honest_rewrites"]

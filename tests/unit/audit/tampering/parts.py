@@ -1,0 +1,456 @@
+"""Calls of the verifier's small parts, for what no package reaches or one package reaches only once.
+
+Each takes the verifier as one program (the names of all its modules) and returns something that can be compared. What
+is right is said by the tests of each part; here it is whatever the program says that was not changed.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from lockgate.audit.evidence.archive import ARCHIVE_END, member_header
+from lockgate.audit.tree import Frontier, consistency_proof, inclusion_proof, leaf_hash
+from tests.unit.audit.evidence.keys import LOG, W1, W2, W3, NoteSigner, body, note
+from tests.unit.audit.tampering.honest import CHUNKS, recording
+
+Space = dict[str, Any]
+
+
+class Part(NamedTuple):
+    """One call."""
+
+    name: str
+    call: Callable[[Space], object]
+
+
+PARTS: list[Part] = []
+
+
+def part(call: Callable[[Space], object]) -> Callable[[Space], object]:
+    """Register a call under its function's name."""
+    PARTS.append(Part(call.__name__, call))
+    return call
+
+
+def each(name: str, function: str, *arguments: tuple[Any, ...]) -> None:
+    """Register a call for each list of arguments."""
+    for number, given in enumerate(arguments):
+        PARTS.append(Part(f"{name} {number}", lambda space, given=given: plain(space[function](*given))))  # type: ignore[misc]
+
+
+def plain(value: Any) -> Any:
+    """Values of the program's own classes as tuples."""
+    if isinstance(value, (tuple, list)):
+        return tuple(plain(item) for item in value)
+    return value
+
+
+def tried(space: Space, call: Callable[[], Any]) -> object:
+    """What it returns, or what it finds wrong."""
+    try:
+        return plain(call())
+    except space["EvidenceError"] as error:
+        return error.check, error.verdict, error.index, error.last
+    except ValueError:
+        return "ValueError"
+
+
+# ---------------------------------------------------------------- trees
+
+_LEAVES = [leaf_hash(bytes([number])) for number in range(12)]
+
+
+def _root(size: int) -> bytes:
+    tree = Frontier()
+    for digest in _LEAVES[:size]:
+        tree.append(digest)
+    return tree.root()
+
+
+@part
+def consistency(space: Space) -> object:
+    """All pairs of sizes, with good proofs and bad ones."""
+    found = []
+    for new in range(1, 12):
+        for old in range(new + 2):
+            proof = consistency_proof(old, _LEAVES[:new]) if 0 < old <= new else []
+            for hashes in (proof, [*proof, bytes(32)], proof[:-1], proof[1:], [bytes(32), *proof]):
+                for one, two in ((_root(old), _root(new)), (bytes(32), _root(new)), (_root(old), bytes(32))):
+                    found.append(tried(space, lambda old=old, new=new, one=one, two=two, hashes=hashes:     # type: ignore[misc]
+                                       space["verify_consistency"](old, new, one, two, hashes)))
+    return found
+
+
+@part
+def inclusion(space: Space) -> object:
+    """All places in trees of all sizes, with good proofs and bad ones."""
+    found = []
+    for size in range(1, 12):
+        for at in range(-1, size + 1):
+            proof = inclusion_proof(at, _LEAVES[:size]) if 0 <= at < size else []
+            for hashes in (proof, [*proof, bytes(32)], proof[:-1], proof[1:]):
+                for leaf, root in ((_LEAVES[at], _root(size)), (bytes(32), _root(size)), (_LEAVES[at], bytes(32))):
+                    found.append(tried(space, lambda at=at, size=size, leaf=leaf, hashes=hashes, root=root:     # type: ignore[misc]
+                                       space["verify_inclusion"](at, size, leaf, hashes, root)))
+    return found
+
+
+@part
+def frontiers(space: Space) -> object:
+    """Growing, copied, stored and read again, and what is none."""
+    tree, found = space["Frontier"](), []
+    for number, digest in enumerate(_LEAVES):
+        other = tree.copy()
+        found.append((tree.size, tree.root(), tree.to_bytes(), space["Frontier"].from_bytes(tree.to_bytes()).root(), number))
+        tree.append(digest)
+        other.append(bytes(32))
+        found.append((other.size, tree.root() == other.root()))
+    for size, nodes in ((0, [bytes(32)]), (1, []), (3, [bytes(32)]), (3, [bytes(32), bytes(31)]), (-1, []), (2, [bytes(32)])):
+        found.append(tried(space, lambda size=size, nodes=nodes: space["Frontier"](size, nodes).root()))     # type: ignore[misc]
+    for stored in (b"", bytes(7), bytes(8), bytes(9), bytes(7) + b"\1" + bytes(32), bytes(7) + b"\1" + bytes(31)):
+        found.append(tried(space, lambda stored=stored: space["Frontier"].from_bytes(stored).size))     # type: ignore[misc]
+    return found
+
+
+# ---------------------------------------------------------------- signatures
+
+_PRIVATE = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+_PUBLIC = _PRIVATE.public_key().public_bytes_raw()
+_ORDER = 2**252 + 27742317777372353535851937790883648493
+_P = 2**255 - 19
+
+
+def _signatures() -> Iterator[tuple[bytes, bytes, bytes]]:
+    good = _PRIVATE.sign(b"message")
+    yield _PUBLIC, b"message", good
+    yield _PUBLIC, b"massage", good
+    for place in (0, 31, 32, 60, 63):
+        yield _PUBLIC, b"message", good[:place] + bytes([good[place] ^ 1]) + good[place + 1:]
+    yield _PUBLIC, b"message", good[:63]
+    yield _PUBLIC, b"message", good + b"\0"
+    yield _PUBLIC[:31], b"message", good
+    yield _PUBLIC + b"\0", b"message", good
+    large = int.from_bytes(good[32:], "little") + _ORDER
+    yield _PUBLIC, b"message", good[:32] + large.to_bytes(32, "little")
+    yield _PUBLIC, b"message", good[:32] + _ORDER.to_bytes(32, "little")
+    for y in (0, 1, 2, _P - 1, _P, _P + 1, 2**255 - 1):
+        yield y.to_bytes(32, "little"), b"message", bytes(64)
+        yield (y | 1 << 255).to_bytes(32, "little"), b"", b"\1" + bytes(63)
+    small = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
+    for y in (small, _P - small):
+        yield y.to_bytes(32, "little"), b"", b"\1" + bytes(63)
+    for number in range(4):
+        private = Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32)
+        yield private.public_key().public_bytes_raw(), bytes(number), private.sign(bytes(number))
+
+
+@part
+def ed25519(space: Space) -> object:
+    """The equation in plain Python, and what is refused by form."""
+    equation = space["_ed_equation"]
+    space["use_ed25519"](None)
+    try:
+        return [space["verify_ed25519"](*given) for given in _signatures()]
+    finally:
+        space["use_ed25519"](equation)
+
+
+@part
+def ed25519_points(space: Space) -> object:
+    """What is on the curve, and what is not."""
+    encoded = [bytes(32), b"\1" + bytes(31), b"\1" + bytes(30) + b"\x80", *(bytes([n]) + bytes(31) for n in range(2, 12)),
+               *((_P + n).to_bytes(32, "little") for n in (-2, -1, 0, 1)), b"\xff" * 32, _PUBLIC]
+    return [space["_ed_point"](one) for one in encoded]
+
+
+each("vkey", "parse_vkey", *((text, kind) for kind in (1, 4) for text in (
+    LOG.vkey, W1.vkey, LOG.vkey + "+", LOG.vkey[1:], LOG.vkey.replace("+", " "), "a+b", "", LOG.vkey[:-1] + "!",
+    LOG.vkey.replace("log", "l\nog"), "x" * 256 + LOG.vkey[LOG.vkey.index("+"):], LOG.vkey.replace("l", "\ud800", 1),
+    "+".join([*LOG.vkey.split("+")[:2], base64.b64encode(b"\1" + bytes(31)).decode()]),
+    "+".join([*LOG.vkey.split("+")[:2], base64.b64encode(b"\1" + bytes(33)).decode()]),
+)))
+
+_NOTE = note(W1, W2)
+_NOTES = [
+    _NOTE, note(), _NOTE[:-1], _NOTE.replace("\n\n", "\n"), "\n" + _NOTE, "", "\n\n", _NOTE + "\n", _NOTE.replace("42", "4\t2"),
+    _NOTE.replace("42", "4\x7f2"), _NOTE + _NOTE.split("\n")[-2] + "\n", _NOTE.replace("— ", "- "), _NOTE.replace("— ", "—"),
+    _NOTE.replace("— log", "— log "), _NOTE + "— x AAAAAA==\n", _NOTE + "— x AAAAAAA=\n", _NOTE + "— x+y AAAAAAA=\n", _NOTE + "— x AAAAAAB=\n",
+    _NOTE + "— x AA!AAAA=\n", note(*[NoteSigner(f"w{number}", 4) for number in range(63)]),
+    note(*[NoteSigner(f"w{number}", 4) for number in range(64)]), _NOTE + "x" * 65_536, _NOTE.replace("log", "l\ud800g", 1),
+    body() + "\n", "a\n\n— x AAAAAAA=\n\n— y AAAAAAA=\n",
+]
+each("note", "parse_note", *((text,) for text in _NOTES))
+each("tree", "parse_tree", *((text,) for text in (
+    body(), body(0), body(2**63 - 1), body(2**63), body()[:-1], body() + "x\n", body().replace("42", "042"), body().replace("42", "-1"),
+    body().replace("42", ""), body().replace("42", "9" * 19), body(root=bytes(31)), body(root=bytes(33)), body().replace("=", ""), "x",
+)))
+
+
+@part
+def opened_notes(space: Space) -> object:
+    """Who signed, and who cosigned when."""
+    key, found = space["parse_vkey"](LOG.vkey, 1), []
+    witness = space["parse_vkey"](W1.vkey, 4)
+    other = NoteSigner("other.test/log")
+    texts = [note(), note(W1), note(log=other), note(W1, log=W2), note(text=body(origin="other.test/x")),
+             note().replace("42", "43"), note(log=NoteSigner(LOG.key.name + "x"))]
+    for text in texts:
+        signed = space["parse_note"](text)
+        found.append(tried(space, lambda signed=signed: space["open_checkpoint"](signed, key)))     # type: ignore[misc]
+        for line in signed.signatures:
+            found.append(tried(space, lambda signed=signed, line=line: space["verify_cosignature"](     # type: ignore[misc]
+                signed.text, line, witness)))
+            found.append((line.is_by(key), line.is_by(witness), line.line))
+    for time in (0, 1, 2**62, 2**63 - 1, 2**63, 2**64 - 1):
+        text = body()
+        line = space["parse_signature"](W1.cosign(text, time)[:-1])
+        found.append(tried(space, lambda line=line, text=text: space["verify_cosignature"](text, line, witness)))     # type: ignore[misc]
+    short = space["SignatureLine"](witness.name, witness.id, bytes(71))
+    found.append(tried(space, lambda: space["verify_cosignature"]("x", short, witness)))
+    as_log = space["SignatureLine"](key.name, key.id, bytes(72))
+    found.append(tried(space, lambda: space["verify_cosignature"]("x", as_log, key)))
+    return [*found, key.vkey, witness.vkey]
+
+
+# ---------------------------------------------------------------- policies and trust
+
+_WITNESSES = f"witness a {W1.vkey} https://a.test/\nwitness b {W2.vkey}\nwitness c {W3.vkey} http://c.test\n"
+_POLICIES = [
+    "quorum none\n", f"log {LOG.vkey}\nquorum none\n", f"log {LOG.vkey} https://log.test/x\n{_WITNESSES}quorum a\n",
+    f"{_WITNESSES}group g all a b\nquorum g\n", f"{_WITNESSES}group g any a b c\nquorum g\n",
+    f"{_WITNESSES}group g 2 a b c\nquorum g\n", f"{_WITNESSES}group g 3 a b c\nquorum g\n", f"{_WITNESSES}group g 4 a b c\nquorum g\n",
+    f"{_WITNESSES}group g 0 a b c\nquorum g\n", f"{_WITNESSES}group g 1 a\ngroup h 2 g b\nquorum h\n",
+    f"{_WITNESSES}group g 1 a a\nquorum g\n", f"{_WITNESSES}group g 1 a\ngroup h 1 a\nquorum h\n", f"{_WITNESSES}group a 1 b\nquorum a\n",
+    f"{_WITNESSES}group none 1 b\nquorum none\n", f"{_WITNESSES}group g 1 x\nquorum g\n", f"{_WITNESSES}group g 1\nquorum a\n",
+    f"{_WITNESSES}quorum x\n", f"{_WITNESSES}quorum a\nquorum a\n", f"{_WITNESSES}quorum\n", f"{_WITNESSES}quorum a b\n", _WITNESSES, "",
+    "# nothing\n\n \t\nquorum none\n", "quorum none", "quorum\tnone\n", "strange none\n", "quorum none\r\n", "quorum n\x7fone\n",
+    f"log {LOG.vkey}\nlog {LOG.vkey}\nquorum none\n", "log\nquorum none\n", f"log {LOG.vkey} https://a.test b\nquorum none\n",
+    f"log {LOG.vkey} ftp://a.test\nquorum none\n", f"log {LOG.vkey} https://\nquorum none\n", f"log {W1.vkey}\nquorum none\n",
+    f"witness a {W1.vkey}\nwitness a {W2.vkey}\nquorum a\n", f"witness a {W1.vkey}\nwitness b {W1.vkey}\nquorum a\n",
+    f"witness none {W1.vkey}\nquorum none\n", "witness a\nquorum none\n", f"witness a {W1.vkey} https://a.test x\nquorum a\n",
+    f"witness a {LOG.vkey}\nquorum none\n", "#" + "x" * 65_522 + "\nquorum none\n", "#" + "x" * 65_523 + "\nquorum none\n",
+    "".join(f"witness w{number} {NoteSigner(f'w{number}', 4).vkey}\n" for number in range(64)) + "quorum none\n",
+    "".join(f"witness w{number} {NoteSigner(f'w{number}', 4).vkey}\n" for number in range(65)) + "quorum none\n",
+    "".join(f"log {NoteSigner(f'l{number}').vkey}\n" for number in range(64)) + "quorum none\n",
+    "".join(f"log {NoteSigner(f'l{number}').vkey}\n" for number in range(65)) + "quorum none\n",
+]
+
+
+@part
+def policies(space: Space) -> object:
+    """What is a policy, and which witnesses are a quorum by it."""
+    found: list[object] = []
+    for text in _POLICIES:
+        found.append(tried(space, lambda text=text: space["parse_policy"](text)))     # type: ignore[misc]
+        try:
+            policy = space["parse_policy"](text)
+        except space["EvidenceError"]:
+            continue
+        for names in ((), ("a",), ("b",), ("a", "b"), ("a", "b", "c"), ("b", "c"), ("x",)):
+            found.append(policy.is_quorum(set(names)))
+        for signed in (note(), note(W1), note(W1, W2), note(W2, W3), note(NoteSigner("x", 4)), note(W1, W1)):
+            for check in ("cosignatures", "require_quorum"):
+                found.append(tried(space, lambda policy=policy, check=check, signed=signed:     # type: ignore[misc]
+                                   getattr(policy, check)(space["parse_note"](signed))))
+    return found
+
+
+_TRUST = f"lockgate/trust/v1\nserial 7\nlog {LOG.vkey} 1-\n{_WITNESSES}group g 2 a b c\nquorum g\ntsa t {'ab' * 32}\n"
+_OTHER_LOG = NoteSigner(LOG.key.name)
+_LATER = f"log {LOG.vkey} 1-9\n"
+_TRUSTS = [
+    _TRUST, _TRUST[:-1], _TRUST.replace("v1", "v2"), _TRUST.replace("serial 7", "serial 07"), _TRUST.replace("serial 7", "serial"),
+    _TRUST.replace("serial 7", "serial 7 8"), _TRUST.replace("serial 7\n", ""), _TRUST.replace("serial 7\n", "serial 7\nserial 8\n"),
+    _TRUST.replace("1-", "0-"), _TRUST.replace("1-", "1-9"), _TRUST.replace("1-", "1"), _TRUST.replace("1-", "1- "),
+    _TRUST.replace("1-", "2-"), _TRUST.replace("1-\n", "1-9 x\n"), _TRUST.replace(f"log {LOG.vkey} 1-\n", ""),
+    _TRUST.replace("quorum g", "quorum x"), _TRUST.replace("quorum g\n", ""), _TRUST.replace("ab" * 32, "ab" * 31),
+    _TRUST.replace("ab" * 32, "AB" * 32), _TRUST + f"tsa t {'cd' * 32}\n", _TRUST + f"tsa u {'cd' * 32}\n", _TRUST + "tsa u\n",
+    _TRUST + "more\n", _TRUST.replace("witness a", "witness  a"), _TRUST.replace("group g", "quorum g\ngroup g"),
+    _TRUST.replace("1-\n", f"1-9\nlog {NoteSigner('other').vkey} 10-\n"), _TRUST.replace("serial 7", "serial 1234567890123456"),
+    _TRUST.replace("serial 7", "serial 12345678901234567"), _TRUST.replace("serial", "\nserial"),
+    *(_TRUST.replace("1-\n", f"1-9\nlog {NoteSigner(LOG.key.name, 1).vkey} {bounds}\n") for bounds in ("10-", "11-", "9-", "10-9")),
+]
+
+
+@part
+def trust(space: Space) -> object:
+    """What is a trust note, and whose key signs which size."""
+    root, found = NoteSigner("root.test/x"), list[object]()
+    for text in _TRUSTS:
+        found.append(tried(space, lambda text=text: space["parse_trust"](text)))     # type: ignore[misc]
+        try:
+            known = space["parse_trust"](text)
+        except space["EvidenceError"]:
+            continue
+        found += [known.text() == text, known.origin]
+        found += [tried(space, lambda known=known, size=size: known.key_for(size)) for size in (0, 1, 9, 10, 42)]     # type: ignore[misc]
+        found += [tried(space, lambda known=known, signed=signed: known.open(space["parse_note"](signed)))     # type: ignore[misc]
+                  for signed in (note(), note(log=W1), note(text=body(0)))]
+    for text in (f"{_TRUST}\n{root.line(_TRUST)}", f"{_TRUST}\n{LOG.line(_TRUST)}", f"{_TRUST}\n{root.line('x')}", _TRUST,
+                 f"{_TRUST}\n{root.line(_TRUST)}{W1.cosign(_TRUST)}"):
+        for vkey in (root.vkey, f" {root.vkey}\n", LOG.vkey, "x"):
+            found.append(tried(space, lambda text=text, vkey=vkey: space["parse_trust_note"](text, vkey)))     # type: ignore[misc]
+    return found
+
+
+# ---------------------------------------------------------------- files
+
+each("member", "member_header", *((name, size) for name, size in (
+    ("a", 0), ("a/b", 1), ("", 0), ("/a", 0), ("a/", 0), ("a//b", 0), ("a b", 0), ("a" * 100, 5), ("a" * 101, 5), ("b/" + "a" * 100, 5),
+    ("b" * 155 + "/" + "a" * 100, 5), ("b" * 156 + "/" + "a" * 99, 5), ("a/" * 60 + "a", 5), ("ä", 0), ("a", -1), ("a", 8**11 - 1),
+    ("a", 8**11), ("~", 1), ("-", 1),
+)))
+
+
+@part
+def archives(space: Space) -> object:
+    """Archives cut anywhere near an edge."""
+    whole = member_header("a", 3) + b"abc" + bytes(509) + member_header("b/" + "c" * 100, 512) + bytes(512) + ARCHIVE_END
+    found = []
+    for data in (whole, b"", *(whole[:end] for end in (1, 511, 512, 514, 515, 1024, 1025, 2047, 2048, 2559, 2560, 3071)),
+                 whole + b"\0", whole + bytes(512), member_header("a", 0) + ARCHIVE_END, ARCHIVE_END, whole[:-1] + b"x"):
+        found.append(tried(space, lambda data=data: list(space["archive_members"](io.BytesIO(data)))))     # type: ignore[misc]
+    return found
+
+
+_LARGE = b"\0" * 131_072
+
+
+@part
+def recordings(space: Space) -> object:
+    """Containers, their roots, and marks that fit them or do not."""
+    found: list[object] = []
+    whole = recording(CHUNKS)
+    for data in (whole, b"", whole[:5], whole[:16], whole[:18], whole[:-1], whole[:-12], b"x" + whole, recording([]), whole + bytes(4),
+                 recording([_LARGE]), recording([_LARGE + b"x"]), whole + b"\0\0\0\1x", whole + b"\0\0"):
+        found += [tried(space, lambda data=data: space["read_chunks"](data)),     # type: ignore[misc]
+                  tried(space, lambda data=data: space["split_chunks"](data)[1])]     # type: ignore[misc]
+    found += [space["chunk_root"]([bytes([number]) * 3 for number in range(size)]) for size in range(9)]
+    marks = _marks(space)
+    for chosen in ([], marks[:1], marks[:2], marks, marks[2:], marks[::-1], [marks[2], marks[2]], [marks[0], marks[0]],
+                   *([{**marks[0], "data": {**marks[0]["data"], **more}}] for more in (
+                       {"more": 1}, {"chunks": "1"}, {"final": 1}, {"root": "ab"}, {"chunks": 9}, {"bytes": 0}, {"chunks": 0}, {"stream": "b"})),
+                   [marks[0], {**marks[1], "data": {**marks[1]["data"], "stream": "other"}}],
+                   [marks[0], {**marks[1], "data": {**marks[1]["data"], "bytes": 1}}],
+                   [marks[0], {**marks[1], "data": {**marks[0]["data"], "bytes": 99}}],
+                   [{**marks[0], "data": {**marks[0]["data"], "final": True}}], [{"index": 5, "data": None}]):
+        for chunks in (CHUNKS, CHUNKS[:1], [*CHUNKS, b"x"], []):
+            for rest in (0, 1):
+                found.append(tried(space, lambda chosen=chosen, chunks=chunks, rest=rest:     # type: ignore[misc]
+                                   space["require_marks"](chosen, iter(chunks), rest)))
+    return found
+
+
+def _marks(space: Space) -> list[dict[str, Any]]:
+    return [{"index": 10 + count, "data": {"stream": "a", "chunks": count, "bytes": 10 * count, "final": count == 3,
+                                           "root": space["chunk_root"](CHUNKS[:count]).hex()}} for count in (1, 2, 3)]
+
+
+_DIGEST = base64.b64encode(bytes(range(32))).decode()
+each("hashes", "parse_hash_lines", *((data, "it", "proof") for data in (
+    b"", f"{_DIGEST}\n".encode(), f"{_DIGEST}\n".encode() * 64, f"{_DIGEST}\n".encode() * 65, _DIGEST.encode(), b"\n", b"AAAA\n", b"!\n",
+    b"\xff\n", f"{_DIGEST[:-2]}9=\n".encode(), f" {_DIGEST}\n".encode(),
+)))
+_PROOF = "c2sp.org/tlog-proof@v1\nextra AAAA\nindex 5\n" + f"{_DIGEST}\n" * 2 + "\nnote\n"
+each("proof", "parse_tlog_proof", *((data.encode("utf-8", "surrogatepass"), "it", "proof") for data in (
+    _PROOF, _PROOF.replace("v1", "v2"), _PROOF.replace("AAAA", "AA"), _PROOF.replace("AAAA", "AAA="), _PROOF.replace("AAAA", "AAB="),
+    _PROOF.replace("AAAA", ""), _PROOF.replace("index 5", "index 05"), _PROOF.replace("index 5", "index 0"), _PROOF.replace("\n\n", "\n"),
+    _PROOF.replace(_DIGEST, _DIGEST[:-2] + "9="), "x" + _PROOF, _PROOF + "\ud800", _PROOF.replace(f"{_DIGEST}\n", ""),
+)))
+
+
+# ---------------------------------------------------------------- leaves
+
+_LEAF = b'{"index":5,"node":"n","time":7,"type":"note","v":1}'
+each("leaf", "parse_leaf", *((leaf,) for leaf in (
+    _LEAF, _LEAF.replace(b'"v":1', b'"v":1,"z":[[[[[1]]]]]'), _LEAF.replace(b'"v":1', b'"v":1,"z":[[[[[[1]]]]]]'),
+    _LEAF.replace(b'"time":7', b'"time":0'), _LEAF.replace(b'"index":5', b'"index":0'), _LEAF.replace(b'"index":5', b'"index":-1'),
+    _LEAF.replace(b'"n"', b'"' + b"n" * 128 + b'"'), _LEAF.replace(b'"n"', b'"' + b"n" * 129 + b'"'), _LEAF.replace(b"note", b"n" * 40),
+    _LEAF.replace(b"note", b"n" * 41), _LEAF.replace(b'"v":1', b'"v":1,"z":"' + b"x" * (4096 - len(_LEAF) - 7) + b'"'),
+    _LEAF.replace(b'"v":1', b'"v":1,"z":"' + b"x" * (4097 - len(_LEAF) - 7) + b'"'), _LEAF.replace(b'"v":1', b'"v":1,"z":null'),
+    _LEAF.replace(b'"v":1', b'"v":1,"z":true'), _LEAF.replace(b'"v":1', b'"v":1,"z":false'), _LEAF.replace(b'"v":1', b'"v":1,"z":{"\xc3\xbc":1}'),
+    _LEAF.replace(b'"v":1', b'"v":1,"z":1.5'), _LEAF.replace(b'"v":1', b'"v":1,"z":Infinity'), _LEAF.replace(b'"v":1', b'"v":1,"z":"\\ud800"'),
+    _LEAF.replace(b'"v":1', b'"v":1,"z":"\xc3\xbc"'), _LEAF.replace(b'"v":1', b'"v":1,"z":"\\u00fc"'), _LEAF.replace(b'"v":1', b'"v":"1"'),
+    _LEAF.replace(b'{"i', b'{"a":' + b"[" * 2_000 + b"]" * 2_000 + b',"i'), b"[]", b"", b"5", b"\xff",
+)))
+
+
+@part
+def runs(space: Space) -> object:
+    """Ranges of indices."""
+    found = space["Runs"]()
+    said = [found.holds(0)]
+    for number in (1, 2, 5):
+        found.add(number)
+    found.cut()
+    found.add(7)
+    found.cut()
+    found.cut()
+    found.add(9)
+    return [*said, found.ranges, [found.holds(number) for number in range(11)]]
+
+
+@part
+def destroyed(space: Space) -> object:
+    """Which erasure names an entry, where several do."""
+    book = space["Destroyed"]()
+    said = [book.by(3)]
+    book.add(20, [(3, 5), (9, 9)])
+    said += [book.by(number) for number in range(11)]
+    book.add(30, [(4, 8)])
+    book.add(31, [(0, 1), (5, 7)])
+    return [*said, *[book.by(number) for number in range(11)], list(book.ranges())]
+
+
+@part
+def erased(space: Space) -> object:
+    """What names ranges, and what does not."""
+    ranges = ([[1, 2]], [[1, 1], [2, 2]], [[1, 2], [2, 3]], [[2, 1]], [], [[n, n] for n in range(60)], [[n, n] for n in range(61)], [[0, 0]],
+              [[-1, 0]], [["1", 2]], [[1, "2"]], [[1]], [[1, 2, 3]], [1], {}, None)
+    return [plain(space["erased_ranges"]({"data": {"ranges": one}})) for one in ranges] + [space["erased_ranges"]({"data": 1})]
+
+
+# ---------------------------------------------------------------- the command
+
+
+@part
+def command(space: Space) -> object:
+    """What it prints of good and bad packages, and its status."""
+    from tests.unit.audit.tampering.corpus import corpus
+    wanted = ("whole", "trusted", "range 5", "leaf_dropped", "no_key_was_pinned", "another_origin_and_more", "payload_left_out", "no_end", "rolled_back")
+    found: list[object] = []
+    with tempfile.TemporaryDirectory() as root:
+        for judged in [one for one in corpus() if one.name in wanted]:
+            words = [str(Path(root) / "package")]
+            Path(words[0]).write_bytes(judged.package)
+            for option, text in zip(("key", "root", "policy", "against"), judged.pins, strict=True):
+                if text is not None:
+                    (Path(root) / option).write_text(text)
+                    words += [f"--{option}", str(Path(root) / option)]
+            found += [said(space, words, root), said(space, [*words, "--json"], root)]
+        (Path(root) / "binary").write_bytes(b"\xff")
+        for words in ([], ["x"], [str(Path(root) / "none")], [str(Path(root) / "package"), "--key", str(Path(root) / "binary")]):
+            found.append(said(space, words, root))
+    return found
+
+
+def said(space: Space, words: list[str], root: str) -> object:
+    """Standard output and status."""
+    out = io.StringIO()
+    with redirect_stdout(out), redirect_stderr(io.StringIO()):
+        try:
+            status: object = space["main"](words)
+        except SystemExit as error:
+            status = error.code
+    return out.getvalue().replace(root, ""), status
+
+
+each("printable", "printable", ("plain",), ("\x1b[2J\n",), ("ü\u202e\x9b",))
