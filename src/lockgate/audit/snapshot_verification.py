@@ -46,6 +46,8 @@ def verify_snapshot(
             run.sign(check, note)
         for check, checkpoint in expected:
             run.expect(check, checkpoint)
+        if run.expected:
+            report.cover("kept checkpoint", f"{len(run.expected)} checkpoints that were kept elsewhere")
         run.all()
     except AuditError as error:
         run.find("store", Verdict.TAMPERED, str(error), run.frontier.size)

@@ -20,6 +20,7 @@ from lockgate.audit.evidence.signatures import Pins
 from lockgate.audit.keys import VERIFIER_FILE
 from lockgate.audit.packaging.asking import Asked
 from lockgate.audit.packaging.export import Exported, export_package
+from lockgate.cli.state import log_folder
 from lockgate.errors import AuditError
 from lockgate.model import Event
 
@@ -89,7 +90,7 @@ def export(
     if sum(1 for given in (session, subject, start or end) if given) > 1:
         raise _usage("give one of --session, --subject, --from and --to")
     asked = Asked(session, subject, _time(start), _time(end), not no_payloads, tuple(map(_entries, withhold or [])))
-    folder = state / "audit" if (state / "audit").is_dir() else state
+    folder = log_folder(state)
     console = Console(highlight=False, soft_wrap=True)
     try:
         written = export_package(folder, asked, out)
