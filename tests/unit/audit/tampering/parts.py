@@ -11,13 +11,19 @@ import io
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
+from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from lockgate.audit.evidence.archive import ARCHIVE_END, member_header
+from lockgate.audit.evidence.timestamp import canonical_response, read_response
+from lockgate.audit.evidence.trust import TrustedAuthority
 from lockgate.audit.tree import Frontier, consistency_proof, inclusion_proof, leaf_hash
+from testbed.timestamps import KINDS, Authority
 from tests.unit.audit.evidence.keys import LOG, W1, W2, W3, NoteSigner, body, note
 from tests.unit.audit.tampering.honest import CHUNKS, recording
 
@@ -416,6 +422,70 @@ def erased(space: Space) -> object:
     ranges = ([[1, 2]], [[1, 1], [2, 2]], [[1, 2], [2, 3]], [[2, 1]], [], [[n, n] for n in range(60)], [[n, n] for n in range(61)], [[0, 0]],
               [[-1, 0]], [["1", 2]], [[1, "2"]], [[1]], [[1, 2, 3]], [1], {}, None)
     return [plain(space["erased_ranges"]({"data": {"ranges": one}})) for one in ranges] + [space["erased_ranges"]({"data": 1})]
+
+
+@part
+def bindings(space: Space) -> object:
+    """Payloads of odd shapes: what cannot be compared is not."""
+    book, found = space["BindingBook"](), list[object]()
+    begin = {"type": "session_begin", "sid": "s", "connection": "crm"}
+    asked = {"type": "review_request", "data": {"ticket": "T"}}
+    done = {"type": "intent", "sid": "s", "ticket": "T", "policy": "p", "decision": "review", "binding": "x"}
+    for record in (begin, asked, done, {**done, "refusal": "no"}, {**done, "decision": "deny"}, {"type": "outcome"},
+                   {"type": "intent", "decision": "allow"}):
+        found.append(book.concerns(record))
+    whole = {"text": "DELETE", "parameters": [], "reading": "r", "context": []}
+    binding = space["request_binding"](("i", "s"), "crm", "p", whole)
+    for record, content in (
+        (done, whole), (begin, {"issuer": "i", "subject": "s"}), (done, whole), ({**done, "binding": binding}, whole),
+        ({**done, "binding": binding}, {**whole, "whole": {}}), (done, {**whole, "whole": {}}), (done, {"text": "DELETE"}),
+        (asked, {"body": 5}), (asked, {"body": "x"}), (asked, {"body": "5"}), (asked, {"body": "{}"}), (done, whole),
+        ({**asked, "data": 5}, {"body": '{"text":"X"}'}), (asked, {"body": '{"text":"SELECT","parameters":[]}'}), ({**done, "binding": binding}, whole),
+        (asked, {"body": '{"text":"DELETE","parameters":[]}'}), ({**done, "binding": binding}, whole), ({**done, "binding": binding}, {"reading": 1}),
+        ({**done, "ticket": "U", "binding": binding}, whole), ({**done, "sid": "t"}, whole),
+    ):
+        found.append((len(list(book.take(record, content))), book.bound))
+    book.end("s")
+    book.end("s")
+    return [*found, len(list(book.take(done, whole))), book.bound]
+
+
+# ---------------------------------------------------------------- time-stamps
+
+_STAMPED = b"a note"
+
+
+@cache
+def _stamps() -> list[tuple[bytes, bytes]]:
+    """Time-stamps of authorities of every kind, as they are kept, with what is pinned."""
+    found = []
+    with tempfile.TemporaryDirectory() as root:
+        for kind in KINDS:
+            authority = Authority(Path(root) / kind, kind)
+            answer = authority.stamp(_STAMPED)
+            for certificate in (authority.certificate, authority.root):
+                pin = sha256(certificate.public_bytes(Encoding.DER)).digest()
+                found.append((canonical_response(read_response(answer), [TrustedAuthority("t", pin)]), pin))
+            found.append((answer, pin))
+    return found
+
+
+@part
+def timestamps(space: Space) -> object:
+    """Good ones by either pin, over another content, by nobody who is pinned, with bytes flipped, and cut."""
+    found = []
+    for number, (stamp, pin) in enumerate(_stamps()):
+        pinned = [space["TrustedAuthority"]("t", pin)]
+        found.append(tried(space, lambda stamp=stamp, pinned=pinned: space["verify_timestamp"](stamp, _STAMPED, pinned)))     # type: ignore[misc]
+        found.append(tried(space, lambda stamp=stamp, pinned=pinned: space["verify_timestamp"](stamp, b"x", pinned)))     # type: ignore[misc]
+        found.append(tried(space, lambda stamp=stamp: space["verify_timestamp"](     # type: ignore[misc]
+            stamp, _STAMPED, [space["TrustedAuthority"]("t", bytes(32))])))
+        for place in range(number, min(len(stamp), 1_400), 31) if number in (0, 3) else (len(stamp) - 1, 40):
+            bad = stamp[:place] + bytes([stamp[place] ^ 1]) + stamp[place + 1:]
+            found.append(tried(space, lambda bad=bad, pinned=pinned: space["verify_timestamp"](bad, _STAMPED, pinned)))     # type: ignore[misc]
+        found += [tried(space, lambda cut=cut, stamp=stamp, pinned=pinned: space["verify_timestamp"](stamp[:cut], _STAMPED, pinned))     # type: ignore[misc]
+                  for cut in (0, 1, 2, 50, len(stamp) - 1)]
+    return found
 
 
 # ---------------------------------------------------------------- the command

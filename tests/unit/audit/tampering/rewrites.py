@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
+from lockgate.audit.evidence.bindings import request_binding
 from lockgate.audit.evidence.report import Verdict
 from tests.unit.audit.tampering import honest as log
 from tests.unit.audit.tampering.forge import Forge
@@ -419,6 +422,39 @@ def erased_under_a_hold_of_everything(forge: Forge) -> None:
 
 
 @attack("hold", 16)
+def erased_under_a_hold_of_its_reviewer(forge: Forge) -> None:
+    """The review at 7, which is of no session."""
+    _erase(forge, 7, 7)
+    forge[13].fields["data"]["scope"] = {"principal": log.who(forge, "carol")}
+
+
+@attack("hold", 16)
+def erased_under_a_hold_of_its_requester(forge: Forge) -> None:
+    for index in (6, 7):
+        forge[index].fields["requester"] = log.who(forge, "alice")
+    del forge[6].fields["sid"], forge[6].fields["sseq"], forge[6].fields["prev"]
+    forge[9].fields["record"] = 3
+    _erase(forge, 6, 6)
+    forge[3].is_kept = False
+    forge[13].fields["data"]["scope"] = {"principal": log.who(forge, "alice")}
+
+
+@attack("hold", 18)
+def recording_erased_under_a_hold(forge: Forge) -> None:
+    """A recording is named by its last mark, which has no payload."""
+    rows = forge.rows[13:19]
+    del forge.rows[13:19]
+    forge.insert(15, *rows)
+    forge[15].fields["data"]["scope"] = {"session": log.A}
+    for index in (16, 17):
+        forge[index].fields["data"]["binding"] = log.bound_erasure(forge, [(14, 14)])
+    forge[18].fields["data"]["ranges"] = [[14, 14]]
+    forge[3].commit_to({"text": "kept"})
+    forge[3].is_kept = True
+    forge.drop_recordings = True
+
+
+@attack("hold", 16)
 def erased_beside_what_is_not_held(forge: Forge) -> None:
     _erase(forge, 8, 11)
 
@@ -536,6 +572,27 @@ def _retain(forge: Forge, period: int, age: int) -> None:
     forge[16].fields["data"] = {"cause": "retention", "ranges": [[3, 3]], "approvals": 1}
 
 
+@attack("erasure", 17)
+def retention_by_a_period_that_was_changed(forge: Forge) -> None:
+    """It was a minute at the start, and an hour when it was used."""
+    _retain(forge, 60, 61)
+    forge.insert(16, forge.new("config_change", data={"retention": {"payloads": 3_600}}))
+
+
+@attack("erasure", 17)
+def retention_after_a_start_without_a_period(forge: Forge) -> None:
+    _retain(forge, 60, 61)
+    forge.insert(16, forge.twin(0))
+    forge[16].fields.update(epoch=2, data={"approvals": 2})
+
+
+@attack("erasure", 17)
+def erased_by_one_person_after_two_were_asked_for(forge: Forge) -> None:
+    forge[0].fields["data"] = {"approvals": 1}
+    forge[16].fields["data"] = {"cause": "record", "ranges": [[3, 3]], "approvals": 1}
+    forge.insert(16, forge.new("config_change", data={"approvals": 2}))
+
+
 @attack("hold", 13)
 def hold_without_a_name(forge: Forge) -> None:
     del forge[13].fields["data"]["hold"]
@@ -594,6 +651,29 @@ def mark_without_a_root(forge: Forge) -> None:
     del forge[19].fields["data"]["root"]
 
 
+# ---------------------------------------------------------------- changes of keys
+
+
+def _rotate(forge: Forge, at: int = 10, **data: Any) -> None:
+    """The log goes on with another key, as the old one says at `at`."""
+    old, new = forge.signer, log.another_signer()
+    said = {"old": str(old.verifier), "new": str(new.verifier), **data}
+    forge.insert(at, forge.new("key_rotate", log.body(actor="ops", reason="yearly"), data=said))
+    forge.notes[at + 1] = forge.sign(at + 1, forge.root(at + 1))
+    forge.signer = new
+
+
+@attack("rotation", 11, Verdict.UNTRUSTED, in_package=False)
+def keys_changed_twice_from_one(forge: Forge) -> None:
+    _rotate(forge)
+    forge.insert(11, forge.twin(10))
+
+
+@attack("rotation", None, Verdict.UNTRUSTED, in_package=False)
+def keys_changed_to_something_else(forge: Forge) -> None:
+    _rotate(forge, new=5)
+
+
 def honest_rewrites() -> Iterator[tuple[str, Rewrite]]:
     """Changes after which the log is as good as before: what names them would name honest logs as well."""
     def nothing(forge: Forge) -> None:
@@ -612,6 +692,48 @@ def honest_rewrites() -> Iterator[tuple[str, Rewrite]]:
 
     def retained(forge: Forge) -> None:
         _retain(forge, 60, 60)
+
+    def retained_by_a_changed_period(forge: Forge) -> None:
+        _retain(forge, 3_600, 61)
+        forge.insert(16, forge.new("config_change", data={"retention": {"payloads": 60}}), forge.new("config_change", data={}))
+
+    def recording_retained(forge: Forge) -> None:
+        forge[0].fields["data"]["retention"] = {"recordings": 60}
+        forge.insert(22, log.erasure(forge, [[20, 20]]))
+        forge[22].fields["data"] = {"cause": "retention", "ranges": [[20, 20]], "approvals": 1}
+        forge.delay(22, 60)
+        forge.drop_recordings = True
+
+    def one_person_where_one_is_enough(forge: Forge) -> None:
+        forge[16].fields["data"] = {"cause": "record", "ranges": [[3, 3]], "approvals": 1}
+        forge.insert(16, forge.new("config_change", data={"approvals": 1}))
+
+    def a_payload_that_was_not_kept(forge: Forge) -> None:
+        forge[5].fields["payload"]["kept"] = False
+        forge[5].payload = None
+
+    def holds_without_an_erasure(forge: Forge) -> None:
+        del forge.rows[14:17]
+        forge[3].commit_to({"text": "kept"})
+        forge[3].is_kept = True
+
+    def an_erasure_without_holds(forge: Forge) -> None:
+        del forge.rows[17:19], forge.rows[13]
+
+    def other_letters(forge: Forge) -> None:
+        """The binding is over ASCII, the text is not."""
+        content = {**forge[8].content, "text": "DELETE FROM kündigungen"}
+        forge[8].commit_to(content)
+        seen = orjson.loads(forge[6].content["body"]) | {"text": content["text"]}
+        for index in (6, 7):
+            forge[index].commit_to(log.body(**seen))
+        bound = request_binding(("https://issuer.test", "alice"), "crm", forge[8].fields["policy"], content)
+        for index in (6, 7):
+            forge[index].fields["data"]["binding"] = bound
+        forge[8].fields["binding"] = bound
+
+    def rotated(forge: Forge) -> None:
+        _rotate(forge)
 
     def hold_elsewhere(forge: Forge) -> None:
         forge[13].fields["data"]["scope"] = {"first": 4, "last": 9}
@@ -632,6 +754,8 @@ def honest_rewrites() -> Iterator[tuple[str, Rewrite]]:
     def largest_numbers(forge: Forge) -> None:
         forge[5].late.update(zz=[2**53 - 1, -(2**53) + 1, [[[[1]]]]], sid=forge[5].fields["sid"])
 
-    for rewrite in (nothing, later, last_moment, erased_more, retained, hold_elsewhere, stepped_back, unsettled_denial, opened_again,
+    for rewrite in (nothing, later, last_moment, erased_more, retained, retained_by_a_changed_period, recording_retained,
+                    one_person_where_one_is_enough, a_payload_that_was_not_kept, holds_without_an_erasure, an_erasure_without_holds,
+                    other_letters, rotated, hold_elsewhere, stepped_back, unsettled_denial, opened_again,
                     largest_numbers):
         yield rewrite.__name__, rewrite
