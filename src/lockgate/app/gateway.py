@@ -157,7 +157,7 @@ class Gateway:
         if audit.anchor is not None:
             from lockgate.app.anchoring import Anchoring  # only where it is configured
 
-            self.anchoring = Anchoring(audit.anchor, folder / "audit", lambda: open_source(folder / "audit"))
+            self.anchoring = Anchoring(audit.anchor, own, lambda: open_source(own))
             stack.callback(self.anchoring.close)
         stack.callback(self._close_audit)
         self.studio = Studio(own, self.audit, dispatch, recording_terms(loaded))
