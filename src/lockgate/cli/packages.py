@@ -79,7 +79,7 @@ def export(
     withhold: Annotated[
         list[str] | None, typer.Option("--withhold", help="An entry, or first-last, whose payload stays here.")
     ] = None,
-    payloads: Annotated[bool, typer.Option("--payloads/--no-payloads", help="Disclose what was asked for.")] = True,
+    no_payloads: Annotated[bool, typer.Option("--no-payloads", help="Disclose no payload and no recording.")] = False,
     reason: Annotated[str, typer.Option("--reason", help="Why, for the record.")] = "",
 ) -> None:
     """Write an evidence package that anybody can verify: a session, a subject's sessions, a period, or all.
@@ -89,7 +89,7 @@ def export(
     """
     if sum(1 for given in (session, subject, start or end) if given) > 1:
         raise _usage("give one of --session, --subject, --from and --to")
-    asked = Asked(session, subject, _time(start), _time(end), payloads, tuple(map(_entries, withhold or [])))
+    asked = Asked(session, subject, _time(start), _time(end), not no_payloads, tuple(map(_entries, withhold or [])))
     folder = log_folder(state)
     console = Console(highlight=False, soft_wrap=True)
     try:

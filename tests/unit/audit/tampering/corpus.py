@@ -56,8 +56,9 @@ def corpus() -> list[Judged]:
             forge = Forge(honest.folder)
             rewrite(forge)
             written = forge.write(folder / name / "log")
-            report = verify_log(written, key=honest.folder / "log.vkey")
-            found += [Judged(name, exported(written, **asked), honest.pins, True, report) for asked in _questions()]
+            report = verify_log(written, key=written / "log.vkey")
+            pins = Pins(key=str(forge.signer.verifier))
+            found += [Judged(name, exported(written, **asked), pins, True, report) for asked in _questions()]
         for case in REWRITES:
             forge = Forge(honest.folder)
             case.rewrite(forge)

@@ -11,13 +11,19 @@ import io
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
+from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from lockgate.audit.evidence.archive import ARCHIVE_END, member_header
+from lockgate.audit.evidence.timestamp import canonical_response, read_response
+from lockgate.audit.evidence.trust import TrustedAuthority
 from lockgate.audit.tree import Frontier, consistency_proof, inclusion_proof, leaf_hash
+from testbed.timestamps import KINDS, Authority
 from tests.unit.audit.evidence.keys import LOG, W1, W2, W3, NoteSigner, body, note
 from tests.unit.audit.tampering.honest import CHUNKS, recording
 
@@ -416,6 +422,110 @@ def erased(space: Space) -> object:
     ranges = ([[1, 2]], [[1, 1], [2, 2]], [[1, 2], [2, 3]], [[2, 1]], [], [[n, n] for n in range(60)], [[n, n] for n in range(61)], [[0, 0]],
               [[-1, 0]], [["1", 2]], [[1, "2"]], [[1]], [[1, 2, 3]], [1], {}, None)
     return [plain(space["erased_ranges"]({"data": {"ranges": one}})) for one in ranges] + [space["erased_ranges"]({"data": 1})]
+
+
+@part
+def bindings(space: Space) -> object:
+    """Payloads of odd shapes: what cannot be compared is not."""
+    book, found = space["BindingBook"](), list[object]()
+    begin = {"type": "session_begin", "sid": "s", "connection": "crm"}
+    asked = {"type": "review_request", "data": {"ticket": "T"}}
+    done = {"type": "intent", "sid": "s", "ticket": "T", "policy": "p", "decision": "review", "binding": "x"}
+    for record in (begin, asked, done, {**done, "refusal": "no"}, {**done, "decision": "deny"}, {"type": "outcome"},
+                   {"type": "intent", "decision": "allow"}):
+        found.append(book.concerns(record))
+    whole = {"text": "DELETE", "parameters": [], "reading": "r", "context": []}
+    binding = space["request_binding"](("i", "s"), "crm", "p", whole)
+    for record, content in (
+        (done, whole), (begin, {"issuer": "i", "subject": "s"}), (done, whole), ({**done, "binding": binding}, whole),
+        ({**done, "binding": binding}, {**whole, "whole": {}}), (done, {**whole, "whole": {}}), (done, {"text": "DELETE"}),
+        (asked, {"body": 5}), (asked, {"body": "x"}), (asked, {"body": "5"}), (asked, {"body": "{}"}), (done, whole),
+        ({**asked, "data": 5}, {"body": '{"text":"X"}'}), (asked, {"body": '{"text":"SELECT","parameters":[]}'}), ({**done, "binding": binding}, whole),
+        (asked, {"body": '{"text":"DELETE","parameters":[]}'}), ({**done, "binding": binding}, whole), ({**done, "binding": binding}, {"reading": 1}),
+        ({**done, "ticket": "U", "binding": binding}, whole), ({**done, "sid": "t"}, whole),
+    ):
+        found.append((len(list(book.take(record, content))), book.bound))
+    book.end("s")
+    book.end("s")
+    return [*found, len(list(book.take(done, whole))), book.bound]
+
+
+def _taken(space: Space, records: list[dict[str, Any]], first: int = 0) -> object:
+    """What a ledger says of records, one after the other."""
+    ledger, found = space["LogLedger"](first, remembers=True), list[object]()
+    for number, record in enumerate(records):
+        said = {"index": first + number, "time": 1_000, **record}
+        found.append(tried(space, lambda said=said: ledger.take(said["index"], said, bytes([said["index"]]) * 32)))     # type: ignore[misc]
+    return [*found, ledger.rotations, ledger.lags, ledger.starts, ledger.sessions, ledger.partial, ledger.intents, ledger.reviewed,
+            ledger.stepped, len(ledger.lacking), sorted(ledger.open), sorted(ledger.ended.items())]
+
+
+@part
+def ledgers(space: Space) -> object:
+    """Sequences that a package hardly ever holds."""
+    start = {"type": "node_start", "epoch": 1, "size": 0, "root": ""}
+    rotate = {"type": "key_rotate", "data": {"old": "a", "new": "b"}}
+    begin = {"type": "session_begin", "sid": "s", "sseq": 0, "prev": "0" * 64, "principal": "p"}
+    asked = {"type": "review_request", "data": {"ticket": "T", "binding": "x", "expires": 1}, "requester": "p"}
+    review = {"type": "review", "data": {"ticket": "T", "binding": "x", "verdict": "approved"}, "reviewer": "q"}
+    intent = {"type": "intent", "sid": "s", "decision": "review", "ticket": "T", "binding": "x"}
+    end = {"type": "session_end", "sid": "s", "count": 0, "root": ""}
+    return [_taken(space, records, first) for records, first in (
+        ([start, rotate, {**rotate, "data": {"old": "b", "new": "c"}}, rotate], 0), ([start, {**rotate, "data": {"old": 5, "new": "b"}}], 0),
+        ([start, {**rotate, "data": {"old": "a", "new": None}}], 0), ([start, {**rotate, "sid": "s", "sseq": 0}], 0), ([start, {**rotate, "data": {}}], 0),
+        ([{**start, "data": {"signer": "apart"}}], 0), ([{**start, "data": {"signer": "file"}}], 0), ([{**start, "data": 5}], 0), ([{**start, "epoch": 2}], 0),
+        ([{**start, "epoch": 4, "size": 7}, {**start, "epoch": 5, "size": 8}, {**start, "epoch": 7, "size": 9}], 7),
+        ([{"type": "node_stop", "size": 0, "root": ""}], 0), ([{"type": "node_stop", "size": 7, "root": ""}], 7), ([start, begin, {"type": "node_stop", "size": 2, "root": ""}], 0),
+        ([start, {**begin, "sseq": 1}], 0), ([{**begin, "sseq": 3, "type": "note"}, {**begin, "sseq": 4, "type": "note", "prev": "07" * 32}], 7),
+        ([{**begin, "sseq": 0, "type": "note"}], 7), ([{**begin, "sseq": 3, "type": "outcome", "record": 2, "rows": 0, "sent": 0}], 7),
+        ([{**begin, "sseq": 3, "type": "outcome", "record": 3, "rows": 0, "sent": 0}], 7), ([{**begin, "sseq": 3, "type": "outcome", "record": 0, "rows": 0, "sent": 0}], 7),
+        ([{**end, "sseq": 3, "prev": "ab" * 32, "count": 3}, {**begin}], 7), ([{**end, "sseq": 3, "prev": "ab" * 32, "count": 4}], 7),
+        ([start, asked, review, {**begin}, {**intent, "sseq": 1, "prev": "03" * 32}], 0), ([start, asked, {**review, "time": 1_999}], 0), ([start, asked, {**review, "time": 2_000}], 0),
+        *(([start, asked, review, {**begin}, {**intent, "sseq": 1, "prev": "03" * 32, "time": time}], 0) for time in (61_999, 62_000)),
+        ([review, asked, {**begin}, {**intent, "sseq": 1, "prev": "09" * 32}], 7), ([asked, {**review, "reviewer": "p"}], 7),
+        ([{**begin}, {**intent, "sseq": 1, "prev": "07" * 32}, {**intent, "sseq": 2, "prev": "08" * 32, "ticket": 5}], 7),
+        ([start, {"type": "note", "clock": 999}, {"type": "note", "clock": 1_000}], 0), ([start, {"type": "note", "clock": 0}, {"type": "note", "clock": -1}], 0),
+        ([start, {"type": "note", "time": 999}], 0), ([start, {"type": "note", "index": 5}], 0), ([start, {**asked, "data": 5}], 0), ([start, {**review, "data": 5}], 0),
+        ([{**review, "data": 5}], 7), ([start, asked, {**asked}], 0),
+    )]
+
+
+# ---------------------------------------------------------------- time-stamps
+
+_STAMPED = b"a note"
+
+
+@cache
+def _stamps() -> list[tuple[bytes, bytes]]:
+    """Time-stamps of authorities of every kind, as they are kept, with what is pinned."""
+    found = []
+    with tempfile.TemporaryDirectory() as root:
+        for kind in KINDS:
+            authority = Authority(Path(root) / kind, kind)
+            answer = authority.stamp(_STAMPED)
+            for certificate in (authority.certificate, authority.root):
+                pin = sha256(certificate.public_bytes(Encoding.DER)).digest()
+                found.append((canonical_response(read_response(answer), [TrustedAuthority("t", pin)]), pin))
+            found.append((answer, pin))
+    return found
+
+
+@part
+def timestamps(space: Space) -> object:
+    """Good ones by either pin, over another content, by nobody who is pinned, with bytes flipped, and cut."""
+    found = []
+    for number, (stamp, pin) in enumerate(_stamps()):
+        pinned = [space["TrustedAuthority"]("t", pin)]
+        found.append(tried(space, lambda stamp=stamp, pinned=pinned: space["verify_timestamp"](stamp, _STAMPED, pinned)))     # type: ignore[misc]
+        found.append(tried(space, lambda stamp=stamp, pinned=pinned: space["verify_timestamp"](stamp, b"x", pinned)))     # type: ignore[misc]
+        found.append(tried(space, lambda stamp=stamp: space["verify_timestamp"](     # type: ignore[misc]
+            stamp, _STAMPED, [space["TrustedAuthority"]("t", bytes(32))])))
+        for place in range(number, min(len(stamp), 1_400), 31) if number in (0, 3) else (len(stamp) - 1, 40):
+            bad = stamp[:place] + bytes([stamp[place] ^ 1]) + stamp[place + 1:]
+            found.append(tried(space, lambda bad=bad, pinned=pinned: space["verify_timestamp"](bad, _STAMPED, pinned)))     # type: ignore[misc]
+        found += [tried(space, lambda cut=cut, stamp=stamp, pinned=pinned: space["verify_timestamp"](stamp[:cut], _STAMPED, pinned))     # type: ignore[misc]
+                  for cut in (0, 1, 2, 50, len(stamp) - 1)]
+    return found
 
 
 # ---------------------------------------------------------------- the command
