@@ -14,6 +14,7 @@ from typing import Any
 
 from lockgate.audit.evidence.leaf import load_json
 from lockgate.audit.evidence.ledger import is_refused
+from lockgate.audit.evidence.salting import bound_to
 
 _BINDING_VERSION = "lockgate/review-binding/v2"
 
@@ -74,7 +75,8 @@ class BindingBook:
         known = self._people.get(record.get("sid", ""))
         if known is not None and "reading" in content and "whole" not in content:
             self.bound += 1
-            if request_binding(known[0], known[1], record["policy"], content) != record.get("binding"):
+            binding = request_binding(known[0], known[1], record["policy"], content)
+            if bound_to(str(content.get("salt")), binding) != record.get("binding"):
                 yield f"the statement is not the one that ticket {ticket} was given for"
 
 

@@ -434,8 +434,8 @@ def bindings(space: Space) -> object:
     for record in (begin, asked, done, {**done, "refusal": "no"}, {**done, "decision": "deny"}, {"type": "outcome"},
                    {"type": "intent", "decision": "allow"}):
         found.append(book.concerns(record))
-    whole = {"text": "DELETE", "parameters": [], "reading": "r", "context": []}
-    binding = space["request_binding"](("i", "s"), "crm", "p", whole)
+    whole = {"text": "DELETE", "parameters": [], "reading": "r", "context": [], "salt": "s"}
+    binding = space["bound_to"]("s", space["request_binding"](("i", "s"), "crm", "p", whole))
     for record, content in (
         (done, whole), (begin, {"issuer": "i", "subject": "s"}), (done, whole), ({**done, "binding": binding}, whole),
         ({**done, "binding": binding}, {**whole, "whole": {}}), (done, {**whole, "whole": {}}), (done, {"text": "DELETE"}),

@@ -13,6 +13,7 @@ import orjson
 
 from lockgate.audit.evidence.bindings import request_binding
 from lockgate.audit.evidence.report import Verdict
+from lockgate.audit.evidence.salting import bound_to
 from tests.unit.audit.tampering import honest as log
 from tests.unit.audit.tampering.forge import Forge
 
@@ -766,7 +767,8 @@ def honest_rewrites() -> Iterator[tuple[str, Rewrite]]:
         seen = orjson.loads(forge[6].content["body"]) | {"text": content["text"]}
         for index in (6, 7):
             forge[index].commit_to(log.body(**seen))
-        bound = request_binding(("https://issuer.test", "alice"), "crm", forge[8].fields["policy"], content)
+        bound = bound_to(content["salt"], request_binding(
+            ("https://issuer.test", "alice"), "crm", forge[8].fields["policy"], content))
         for index in (6, 7):
             forge[index].fields["data"]["binding"] = bound
         forge[8].fields["binding"] = bound
