@@ -450,6 +450,46 @@ def bindings(space: Space) -> object:
     return [*found, len(list(book.take(done, whole))), book.bound]
 
 
+def _taken(space: Space, records: list[dict[str, Any]], first: int = 0) -> object:
+    """What a ledger says of records, one after the other."""
+    ledger, found = space["LogLedger"](first, remembers=True), list[object]()
+    for number, record in enumerate(records):
+        said = {"index": first + number, "time": 1_000, **record}
+        found.append(tried(space, lambda said=said: ledger.take(said["index"], said, bytes([said["index"]]) * 32)))     # type: ignore[misc]
+    return [*found, ledger.rotations, ledger.lags, ledger.starts, ledger.sessions, ledger.partial, ledger.intents, ledger.reviewed,
+            ledger.stepped, len(ledger.lacking), sorted(ledger.open), sorted(ledger.ended.items())]
+
+
+@part
+def ledgers(space: Space) -> object:
+    """Sequences that a package hardly ever holds."""
+    start = {"type": "node_start", "epoch": 1, "size": 0, "root": ""}
+    rotate = {"type": "key_rotate", "data": {"old": "a", "new": "b"}}
+    begin = {"type": "session_begin", "sid": "s", "sseq": 0, "prev": "0" * 64, "principal": "p"}
+    asked = {"type": "review_request", "data": {"ticket": "T", "binding": "x", "expires": 1}, "requester": "p"}
+    review = {"type": "review", "data": {"ticket": "T", "binding": "x", "verdict": "approved"}, "reviewer": "q"}
+    intent = {"type": "intent", "sid": "s", "decision": "review", "ticket": "T", "binding": "x"}
+    end = {"type": "session_end", "sid": "s", "count": 0, "root": ""}
+    return [_taken(space, records, first) for records, first in (
+        ([start, rotate, {**rotate, "data": {"old": "b", "new": "c"}}, rotate], 0), ([start, {**rotate, "data": {"old": 5, "new": "b"}}], 0),
+        ([start, {**rotate, "data": {"old": "a", "new": None}}], 0), ([start, {**rotate, "sid": "s", "sseq": 0}], 0), ([start, {**rotate, "data": {}}], 0),
+        ([{**start, "data": {"signer": "apart"}}], 0), ([{**start, "data": {"signer": "file"}}], 0), ([{**start, "data": 5}], 0), ([{**start, "epoch": 2}], 0),
+        ([{**start, "epoch": 4, "size": 7}, {**start, "epoch": 5, "size": 8}, {**start, "epoch": 7, "size": 9}], 7),
+        ([{"type": "node_stop", "size": 0, "root": ""}], 0), ([{"type": "node_stop", "size": 7, "root": ""}], 7), ([start, begin, {"type": "node_stop", "size": 2, "root": ""}], 0),
+        ([start, {**begin, "sseq": 1}], 0), ([{**begin, "sseq": 3, "type": "note"}, {**begin, "sseq": 4, "type": "note", "prev": "07" * 32}], 7),
+        ([{**begin, "sseq": 0, "type": "note"}], 7), ([{**begin, "sseq": 3, "type": "outcome", "record": 2, "rows": 0, "sent": 0}], 7),
+        ([{**begin, "sseq": 3, "type": "outcome", "record": 3, "rows": 0, "sent": 0}], 7), ([{**begin, "sseq": 3, "type": "outcome", "record": 0, "rows": 0, "sent": 0}], 7),
+        ([{**end, "sseq": 3, "prev": "ab" * 32, "count": 3}, {**begin}], 7), ([{**end, "sseq": 3, "prev": "ab" * 32, "count": 4}], 7),
+        ([start, asked, review, {**begin}, {**intent, "sseq": 1, "prev": "03" * 32}], 0), ([start, asked, {**review, "time": 1_999}], 0), ([start, asked, {**review, "time": 2_000}], 0),
+        *(([start, asked, review, {**begin}, {**intent, "sseq": 1, "prev": "03" * 32, "time": time}], 0) for time in (61_999, 62_000)),
+        ([review, asked, {**begin}, {**intent, "sseq": 1, "prev": "09" * 32}], 7), ([asked, {**review, "reviewer": "p"}], 7),
+        ([{**begin}, {**intent, "sseq": 1, "prev": "07" * 32}, {**intent, "sseq": 2, "prev": "08" * 32, "ticket": 5}], 7),
+        ([start, {"type": "note", "clock": 999}, {"type": "note", "clock": 1_000}], 0), ([start, {"type": "note", "clock": 0}, {"type": "note", "clock": -1}], 0),
+        ([start, {"type": "note", "time": 999}], 0), ([start, {"type": "note", "index": 5}], 0), ([start, {**asked, "data": 5}], 0), ([start, {**review, "data": 5}], 0),
+        ([{**review, "data": 5}], 7), ([start, asked, {**asked}], 0),
+    )]
+
+
 # ---------------------------------------------------------------- time-stamps
 
 _STAMPED = b"a note"
