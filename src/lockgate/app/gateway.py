@@ -33,7 +33,7 @@ from lockgate.app.fleet import Fleet
 from lockgate.app.housekeeping import Chore, keep_house
 from lockgate.app.reload import Reloader
 from lockgate.app.status import Status
-from lockgate.app.targets import exporters
+from lockgate.app.targets import LogAt, exporters
 from lockgate.app.witnessing import Witnessing
 from lockgate.audit.custody import Custody
 from lockgate.audit.export.exporter import Exporter
@@ -121,6 +121,7 @@ class Gateway:
         self._chores: list[asyncio.Task[None]] = []
         self.fleet: Fleet | None = None
         self.audit_folder = loaded.settings.state / "audit"
+        self.exported = LogAt(loaded.settings.audit.origin, self.audit_folder)
         self.exporters: list[Exporter] = []
         self.witnessing: Witnessing | None = None
         self.anchoring: Anchoring | None = None
@@ -142,7 +143,8 @@ class Gateway:
             stack.callback(self.fleet.leave)
             member = self.fleet.member
             own, origin, place, shard = member.folder, member.origin, member.place, member.lease.shard
-            self.exporters = exporters(loaded.settings, lambda: open_source(own), own)      # each shard's own cursors
+            self.exported = LogAt(origin, own)      # each shard's own name and cursors
+            self.exporters = exporters(loaded.settings, self.exported)
         self.audit_folder = own
         self.audit = AuditLog.open(
             own, origin=origin, dispatch=dispatch, queue=audit.queue, clock=self.clock, place=place, shard=shard,
@@ -151,13 +153,12 @@ class Gateway:
         )
         self.publisher = publisher_of(own)
         if audit.witness is not None:
-            self.witnessing = Witnessing(audit.witness, own, lambda: open_source(own),
-                                         self.clock.now)
+            self.witnessing = Witnessing(audit.witness, own, lambda: open_source(own), self.clock.now)
             stack.callback(self.witnessing.close)
         if audit.anchor is not None:
             from lockgate.app.anchoring import Anchoring  # only where it is configured
 
-            self.anchoring = Anchoring(audit.anchor, folder / "audit", lambda: open_source(folder / "audit"))
+            self.anchoring = Anchoring(audit.anchor, own, lambda: open_source(own))
             stack.callback(self.anchoring.close)
         stack.callback(self._close_audit)
         self.studio = Studio(own, self.audit, dispatch, recording_terms(loaded))
@@ -278,8 +279,7 @@ class Gateway:
             door = Door(Doorway.of(listener, discover()[listener.protocol]))
             stack.callback(door.close)
             self._doors.append(door)
-        settings = self.loaded.settings
-        self.exporters = exporters(settings, lambda: open_source(self.audit_folder))
+        self.exporters = exporters(self.loaded.settings, self.exported)
         control = open_listeners(self.loaded.settings.control.address)
         for listening in control:
             stack.callback(listening.close)
@@ -319,11 +319,9 @@ class Gateway:
             chores.append(Chore("anchor", seconds(anchor.every), self.anchoring.run))
         telemetry = self.loaded.settings.telemetry
         if telemetry is not None:
-            from lockgate.app.telemetry import (
-                MetricsSender,  # only where it is configured: its import takes long
-            )
+            from lockgate.app.telemetry import MetricsSender  # only where it is configured
 
-            sender = MetricsSender(telemetry, self.loaded.settings.audit.origin, Status(self), asyncio.get_running_loop())
+            sender = MetricsSender(telemetry, self.exported.origin, Status(self), asyncio.get_running_loop())
             chores.append(Chore("telemetry.metrics", sender.every, sender.run))
         return chores
 

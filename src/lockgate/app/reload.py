@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("lockgate")
 _WATCH = 1.0
+_AT_ONCE = ("mode", "erasure", "retention", "recording", "serve")
+"""What of `audit` is in force without a restart."""
 _RESTART = ("listeners", "control", "state", "telemetry")
 _RECONFIGURED = Refusal(
     RefusalCode.SHUTTING_DOWN, "this connection was reconfigured", hint="Nothing is lost; connect again.",
@@ -160,7 +162,7 @@ class Reloader:
             if getattr(fresh.settings, name) != getattr(old.settings, name):
                 log.warning("this change takes a restart", section=name)
         before, after = old.settings.audit, fresh.settings.audit
-        if before.model_copy(update={"mode": after.mode}) != after:
+        if before.model_copy(update={name: getattr(after, name) for name in _AT_ONCE}) != after:
             log.warning("this change takes a restart", section="audit")
 
 

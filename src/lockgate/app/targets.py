@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,7 @@ from lockgate.audit.export.syslog import Message, SyslogTarget
 from lockgate.audit.export.told import Teller, Told
 from lockgate.audit.ocsf import Mapper
 from lockgate.audit.storage.contract import Source
+from lockgate.audit.storage.sqlite import open_source
 from lockgate.config.duration import seconds
 from lockgate.config.exports import ExportSettings, TelemetrySettings
 from lockgate.config.secrets import read_secret
@@ -49,25 +51,30 @@ def protocols() -> Mapping[str, Exported]:
     return {name: spec.exported for name, spec in discover().items()}
 
 
-def exporters(settings: Settings, open_source: Callable[[], Source], folder: Path | None = None) -> list[Exporter]:
-    """Every exporter that the settings ask for. Raises `ConfigError` for a secret or an authority that is not there.
+@dataclass(frozen=True, slots=True)
+class LogAt:
+    """The log that is exported: its name and its folder, where the cursors are. A fleet has one for each shard."""
 
-    `folder` is the log's, where the cursors are; default: `<state>/audit`.
-    """
-    beside = folder or settings.state / "audit"
-    made = [_exporter(settings, export, open_source, beside) for export in settings.audit.export]
+    origin: str
+    folder: Path
+
+    def open(self) -> Source:
+        """A snapshot. Raises `AuditError`."""
+        return open_source(self.folder)
+
+
+def exporters(settings: Settings, log: LogAt) -> list[Exporter]:
+    """Every exporter that the settings ask for. Raises `ConfigError` for a secret or an authority that is not there."""
+    made = [_exporter(export, log) for export in settings.audit.export]
     if settings.telemetry is not None and settings.telemetry.traces:
-        made.append(_tracing(settings, settings.telemetry, open_source, beside))
+        made.append(_tracing(settings.telemetry, log))
     return made
 
 
-def _exporter(
-    settings: Settings, export: ExportSettings, open_source: Callable[[], Source], folder: Path,
-) -> Exporter:
-    mapper = Mapper(settings.audit.origin, version(), protocols(), raw=export.raw)
-    return Exporter(
-        export.name, open_source, _deliver(export, mapper), _cursor(folder, export.name),
-        Teller(names=export.names, statements=export.statements))
+def _exporter(export: ExportSettings, log: LogAt) -> Exporter:
+    mapper = Mapper(log.origin, version(), protocols(), raw=export.raw)
+    return Exporter(export.name, log.open, _deliver(export, mapper), _cursor(log.folder, export.name),
+                    Teller(names=export.names, statements=export.statements))
 
 
 def _cursor(folder: Path, name: str) -> Path:
@@ -162,12 +169,10 @@ def collector(telemetry: TelemetrySettings, signal: str) -> HttpsTarget:
         compress=telemetry.gzip, tls=_context(telemetry.ca))
 
 
-def _tracing(
-    settings: Settings, telemetry: TelemetrySettings, open_source: Callable[[], Source], folder: Path,
-) -> Exporter:
+def _tracing(telemetry: TelemetrySettings, log: LogAt) -> Exporter:
     from lockgate.audit.telemetry import spans  # only where it is configured: its import takes long
 
-    tracer = spans.Tracer(settings.audit.origin, version(), protocols())
+    tracer = spans.Tracer(log.origin, version(), protocols())
     target = collector(telemetry, "traces")
 
     def post(batch: Sequence[Told]) -> None:
@@ -175,5 +180,5 @@ def _tracing(
         if found:
             target.write(spans.encoded(found))
 
-    return Exporter(TRACES, open_source, post, _cursor(folder, TRACES),
+    return Exporter(TRACES, log.open, post, _cursor(log.folder, TRACES),
                     Teller(names=telemetry.names, statements=telemetry.statements))

@@ -13,7 +13,7 @@ import pwd
 import socket
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -24,7 +24,8 @@ from lockgate.audit.custody import Custody, Erased, Forget, Person, Scope, nowhe
 from lockgate.audit.entry import MAX_INTEGER
 from lockgate.audit.erasing import Wish
 from lockgate.audit.log import AuditLog
-from lockgate.audit.storage.sqlite import open_source
+from lockgate.audit.storage.database.place import fleet_folder
+from lockgate.audit.storage.sqlite import FILE, open_source
 from lockgate.errors import AuditError
 from lockgate.model import Event
 
@@ -101,14 +102,24 @@ class _Local:
 def _opened(folder: Path, forget: Forget) -> Iterator[Custody]:
     """The log, opened as a gateway opens it."""
     with open_source(folder) as source:
+        if fleet_folder(folder) is None and not (folder / FILE).is_file():
+            raise AdminRefused("this log is kept in a database, and no gateway that has it open answers here",
+                               advice="run the command beside a running gateway")
         origin = source.origin
         facts = last_facts(leaf for _, _, leaf in source.leaves(containing=(b'"data":{',)))
 
     def at_once(call: Callable[[], None]) -> None:
         call()
 
-    log = AuditLog.open(folder, origin=origin, dispatch=at_once, facts={**facts, "by": "command"})
-    with closing(log):
+    with ExitStack() as stack:
+        own: dict[str, Any] = {}
+        if fleet_folder(folder) is not None:
+            from lockgate.audit.fleet.membership import rejoined  # brings a database driver with it
+
+            member = stack.enter_context(rejoined(folder))
+            own = {"place": member.place, "shard": member.lease.shard}
+        log = stack.enter_context(closing(AuditLog.open(
+            folder, origin=origin, dispatch=at_once, facts={**facts, "by": "command"}, **own)))
         yield Custody(folder, submitting(log, at_once), lambda: 2 if facts.get("approvals") == 2 else 1,
                       forget)
 

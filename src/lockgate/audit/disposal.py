@@ -104,9 +104,9 @@ class Disposal:
 
     def _left_over(self, connection: apsw.Connection) -> Iterator[Complaint]:
         for first, last, leaf in self.destroyed.ranges():
-            for table in ("payload_keys", "payloads"):
+            for table in ("payload_keys WHERE secret <> zeroblob(64)", "payloads WHERE true"):
                 for (index,) in connection.execute(
-                    f"SELECT idx FROM {table} WHERE idx BETWEEN ? AND ? ORDER BY idx LIMIT 1", (first, last),  # noqa: S608
+                    f"SELECT idx FROM {table} AND idx BETWEEN ? AND ? ORDER BY idx LIMIT 1", (first, last),  # noqa: S608
                 ):
                     yield Complaint("erasure", Verdict.TAMPERED,
                                     f"entry {index} was erased by record {leaf}, and its payload is there", index)

@@ -33,7 +33,7 @@ from lockgate.audit.keys import VERIFIER_FILE, read_verifier
 from lockgate.audit.ledger import Ledger, take
 from lockgate.audit.recording.checking import RecordingCheck
 from lockgate.audit.storage import wal
-from lockgate.audit.storage.sqlite import FILE, FORMAT, SCHEMA, open_read_only
+from lockgate.audit.storage.sqlite import DESTROYED, FILE, FORMAT, SCHEMA, open_read_only
 from lockgate.audit.tree import Frontier, leaf_hash
 from lockgate.errors import AuditError
 
@@ -305,6 +305,8 @@ class _Run:
                 self.find("payloads", Verdict.TAMPERED, "a payload of an entry that has none", index)
             return
         is_kept = "kept" not in said
+        if secret == DESTROYED and sealed is None:
+            secret = None
         if secret is None or (is_kept and sealed is None):
             self.disposal.lacks(index)
             return
@@ -384,6 +386,10 @@ class _Run:
         ledger = self.ledger
         if ledger is None:
             return
+        stepped = f"; the clock had gone back at {ledger.stepped}, which say so" if ledger.stepped else ""
+        self.report.cover("grammar", "each leaf is canonical, with the fields of its type")
+        self.report.cover("clock", f"{self.report.entries} records in the order of their time{stepped}")
+        self.report.cover("uncosigned", f"{self.report.size - self.report.cosigned} of {self.report.size} entries")
         for sid, session in ledger.open.items():
             row = connection.execute("SELECT first, last FROM sessions WHERE sid = ?", (sid,)).fetchall()
             if row != [(session.begin, None)]:

@@ -20,6 +20,7 @@ from lockgate.audit.evidence.signatures import Pins
 from lockgate.audit.keys import VERIFIER_FILE
 from lockgate.audit.packaging.asking import Asked
 from lockgate.audit.packaging.export import Exported, export_package
+from lockgate.cli.state import log_folder
 from lockgate.errors import AuditError
 from lockgate.model import Event
 
@@ -78,7 +79,7 @@ def export(
     withhold: Annotated[
         list[str] | None, typer.Option("--withhold", help="An entry, or first-last, whose payload stays here.")
     ] = None,
-    payloads: Annotated[bool, typer.Option("--payloads/--no-payloads", help="Disclose what was asked for.")] = True,
+    no_payloads: Annotated[bool, typer.Option("--no-payloads", help="Disclose no payload and no recording.")] = False,
     reason: Annotated[str, typer.Option("--reason", help="Why, for the record.")] = "",
 ) -> None:
     """Write an evidence package that anybody can verify: a session, a subject's sessions, a period, or all.
@@ -88,8 +89,8 @@ def export(
     """
     if sum(1 for given in (session, subject, start or end) if given) > 1:
         raise _usage("give one of --session, --subject, --from and --to")
-    asked = Asked(session, subject, _time(start), _time(end), payloads, tuple(map(_entries, withhold or [])))
-    folder = state / "audit" if (state / "audit").is_dir() else state
+    asked = Asked(session, subject, _time(start), _time(end), not no_payloads, tuple(map(_entries, withhold or [])))
+    folder = log_folder(state)
     console = Console(highlight=False, soft_wrap=True)
     try:
         written = export_package(folder, asked, out)

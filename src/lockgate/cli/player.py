@@ -197,7 +197,7 @@ class Player:
         self._text = text
         start, position = self._index, self.position
         while (moment := self._next) is not None:
-            tail = self._before[len(self._before) - len(wanted) + 1:] if len(wanted) > 1 else ""
+            tail = self._before[max(len(self._before) - len(wanted) + 1, 0):]
             if self._index != self._found and wanted in tail + searchable(moment.text):
                 self._found = self._index
                 self._land()

@@ -18,6 +18,7 @@ from lockgate.audit.admin import AdminRefused, recorded
 from lockgate.audit.custody import Custody, submitting
 from lockgate.audit.log import AuditLog
 from lockgate.audit.reader import Reader
+from lockgate.audit.storage.sqlite import open_source
 from lockgate.audit.verify import verify_log
 from lockgate.errors import AuditError
 from lockgate.model import Event
@@ -163,3 +164,13 @@ async def test_a_socket_that_a_crash_left_is_replaced(tmp_path: Path) -> None:
     assert act(tmp_path) > 0
     async with gateway(tmp_path):
         assert await asyncio.to_thread(act, tmp_path) > 0
+
+
+def test_a_log_in_a_database_is_left_to_its_gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that cannot open it must not begin another log in its place."""
+    sample(tmp_path / "elsewhere")
+    (tmp_path / "pointer").mkdir()
+    monkeypatch.setattr("lockgate.audit.admin.open_source", lambda folder: open_source(tmp_path / "elsewhere"))
+    with pytest.raises(AdminRefused, match="kept in a database"):
+        act(tmp_path / "pointer")
+    assert list((tmp_path / "pointer").iterdir()) == []

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lockgate.app.targets import exporters
-from lockgate.audit.storage.sqlite import open_source
+from lockgate.app.targets import LogAt, exporters
 from lockgate.config.load import load
 from lockgate.errors import ConfigError
 
@@ -69,4 +68,4 @@ def test_a_secret_that_is_not_there_stops_the_start(tmp_path: Path) -> None:
     """It is found before anything is served, and the message names its place."""
     found = loaded(tmp_path, "audit: {export: [{name: a, to: https, url: 'https://siem', token: {env: NOT_SET_ANYWHERE}}]}")
     with pytest.raises(ConfigError, match="NOT_SET_ANYWHERE"):
-        exporters(found.settings, lambda: open_source(tmp_path))  # type: ignore[attr-defined]
+        exporters(found.settings, LogAt("log", tmp_path))  # type: ignore[attr-defined]

@@ -206,8 +206,9 @@ async def test_a_disk_that_is_slow_slows_the_session_and_loses_nothing(
         session = gateway.session()
         await client.send("select much")
         total = 0
-        while session.server_lane.waits_for is not session.recording:
-            total += len(await client.reader.read(1 << 20))
+        async with asyncio.timeout(20):
+            while session.server_lane.waits_for is not session.recording:
+                total += len(await client.reader.read(1 << 20))
         assert session.recording is not None
         assert session.recording.is_full
         assert total < FULL * 2

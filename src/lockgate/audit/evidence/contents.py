@@ -88,7 +88,7 @@ class _HeldErasure(NamedTuple):
     holds: HoldBook
     time: int
     is_retention: bool
-    period: object
+    period: Any
 
 
 class Contents:

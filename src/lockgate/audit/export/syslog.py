@@ -97,10 +97,9 @@ class SyslogTarget:
             with self._tls.wrap_socket(plain, server_hostname=self._server_name) as secured:
                 _send(secured, data, end)
                 secured.settimeout(_left(end))
-                try:
-                    secured.unwrap()    # close_notify both ways (RFC 5425, 4.4): the receiver has read to the end
-                except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
-                    pass                # it closed without saying goodbye, after the end of our data
+                # close_notify both ways (RFC 5425, 4.4): the receiver has read to the end. A connection that ends
+                # without it is an error, for whoever stands between could have cut it.
+                secured.unwrap()
 
 
 def _send(connection: socket.socket, data: bytes, end: float) -> None:

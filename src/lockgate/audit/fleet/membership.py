@@ -14,7 +14,8 @@ from __future__ import annotations
 import os
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +30,7 @@ from lockgate.audit.storage.database.place import (
     FLEET,
     Place,
     Pointer,
+    fleet_folder,
     read_pointer,
     shard_folder,
     shard_origin,
@@ -38,6 +40,7 @@ from lockgate.audit.storage.sqlite import FILE
 from lockgate.errors import AuditError
 
 _NOTES: Final = "SELECT s.origin, h.note FROM head h JOIN shards s USING (shard) WHERE h.note <> '' LIMIT 64"
+_COMMAND: Final = 30.0      # seconds, renewed, that a command holds a shard
 _KEY: Final = "fleet key"       # its row in `meta`: which public key the first gateway made
 
 
@@ -64,8 +67,12 @@ class Membership:
         self._thread.start()
 
     @classmethod
-    def join(cls, place: Place, folder: Path, origin: str, *, count: int, seconds: float) -> Membership:
-        """Take a free shard of `count`. Raises `AuditError` where none is free, or the key is not the fleet's."""
+    def join(
+        cls, place: Place, folder: Path, origin: str, *, count: int, seconds: float, first: int = 1,
+    ) -> Membership:
+        """Take a free shard between `first` and `count`, best the one that was held before. Raises `AuditError`
+        where none is free, or the key is not the fleet's.
+        """
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = lock_folder(folder / "lock")
@@ -81,7 +88,7 @@ class Membership:
             schema.require_tables(connection)
             shards.ensure(connection, origin, count)
             _require_key(connection, folder, origin)
-            lease = _take(connection, folder, origin, count, seconds)
+            lease = _take(connection, folder, origin, seconds, first, count)
             write_pointer(folder, Pointer(place, origin, lease.shard, lease.holder))
             member = cls(place, folder, origin, count, lease, connection, lock)
             member.lend_key(lease.shard)
@@ -177,17 +184,38 @@ class Membership:
                 os.close(self._lock)
 
 
+@contextmanager
+def rejoined(folder: Path) -> Iterator[Membership]:
+    """The shard whose folder this is, held for a command while its gateway does not run. Raises `AuditError`
+    where there is no such shard, or another gateway has it by now.
+    """
+    pointer = read_pointer(folder)
+    found = fleet_folder(folder)
+    if pointer is None or found is None:
+        raise AuditError(f"{folder}: points to no database")
+    member = Membership.join(pointer.place, found[0], pointer.origin, count=pointer.shard, seconds=_COMMAND,
+                             first=pointer.shard)
+    try:
+        yield member
+    finally:
+        member.leave()
+
+
 def _at_once(call: Callable[[], None]) -> None:
     call()
 
 
-def _take(connection: Connection, folder: Path, origin: str, count: int, seconds: float) -> shards.Lease:
+def _take(
+    connection: Connection, folder: Path, origin: str, seconds: float, first: int, count: int,
+) -> shards.Lease:
     before = read_pointer(folder, password=False)
     known = before is not None and before.origin == origin
     lease = shards.take(connection, origin, before.holder if before and known else secrets.token_hex(8), seconds,
-                        first=FLEET + 1, last=count, preferred=before.shard if before and known else 0)
+                        first=first, last=count,
+                        preferred=before.shard if before and known else 0)
     if lease is None:
-        raise Locked(f"all {count} shards of the audit log are held: {shards.holders(connection, count)}",
+        raise Locked(f"all {count - first + 1} shards of the audit log are held: "
+                     f"{shards.holders(connection, first, count)}",
                      advice="raise audit.store.shards to the number of gateways or more; the shard of one that "
                             "crashed is free when its lease has run out")
     return lease

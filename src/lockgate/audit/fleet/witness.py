@@ -75,12 +75,17 @@ class FleetLog:
                 raise
 
     def end(self) -> None:
-        """Append `node_stop` and give the lease back, if this gateway has it. Idempotent. Raises `AuditError`."""
+        """Append what moved and `node_stop`, and give the lease back, if this gateway has it. Idempotent. Raises
+        `AuditError`.
+        """
         with self._busy:
             self._ended = True
             if self._open is not None:
-                self._open.end(self._clock.now())
-                self._open = None
+                opened, self._open = self._open, None
+                try:
+                    opened.append(self._clock.now())
+                finally:
+                    opened.end(self._clock.now())
 
 
 class _Open:

@@ -33,6 +33,11 @@ _CHUNKS: Final = (256, 64, 16, 4, 1)
 _HISTORY: Final = 256                  # entries between two checkpoints that are kept for good
 _LAST: Final = 2**63 - 1
 
+DESTROYED: Final = bytes(64)
+"""What stands in the place of a key and its salt once they are destroyed. The row is overwritten where it is and not
+deleted: when rows are deleted SQLite joins pages, moves the rows beside them, and where it builds a page anew leaves
+the bytes of what was moved in its free space, whatever `secure_delete` says. So keys are never moved."""
+
 SCHEMA: Final = {
     "checkpoints": "CREATE TABLE checkpoints(size INTEGER PRIMARY KEY, note TEXT NOT NULL) STRICT",
     "entries": "CREATE TABLE entries(idx INTEGER PRIMARY KEY, hash BLOB NOT NULL, leaf BLOB NOT NULL) STRICT",
@@ -132,7 +137,7 @@ class SqliteStore:
         for row in batch.ended:
             cursor.execute("UPDATE sessions SET last = ? WHERE sid = ?", row)
         for first, last in batch.destroyed:
-            cursor.execute("DELETE FROM payload_keys WHERE idx BETWEEN ? AND ?", (first, last))
+            cursor.execute("UPDATE payload_keys SET secret = ? WHERE idx BETWEEN ? AND ?", (DESTROYED, first, last))
             cursor.execute("DELETE FROM payloads WHERE idx BETWEEN ? AND ?", (first, last))
         signed = new.signed
         if signed - self._kept >= _HISTORY or (batch.is_kept and signed > self._kept):
@@ -328,7 +333,7 @@ class SqliteSource:
         """Key ‖ salt and the sealed payload of an entry; None for what is not there."""
         for secret, sealed in self._rows("SELECT (SELECT secret FROM payload_keys WHERE idx = ?1),"
                                          " (SELECT sealed FROM payloads WHERE idx = ?1)", index):
-            return secret, sealed
+            return None if secret == DESTROYED else secret, sealed
         return None, None
 
     def session(self, prefix: str) -> tuple[int, int | None, str]:

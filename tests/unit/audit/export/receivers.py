@@ -83,8 +83,12 @@ class Read:
 
 
 @contextmanager
-def stream_receiver(tls: ssl.SSLContext | None = None, *, reads: int | None = None) -> Iterator[Read]:
-    """Accepts connections one after the other and reads each to its end; `reads` makes it close after so many bytes."""
+def stream_receiver(
+    tls: ssl.SSLContext | None = None, *, reads: int | None = None, is_polite: bool = True
+) -> Iterator[Read]:
+    """Accepts connections one after the other and reads each to its end; `reads` makes it close after so many bytes,
+    one that is not polite closes without TLS's close_notify.
+    """
     listener = socket.create_server(("127.0.0.1", 0))
     read = Read(listener.getsockname()[:2])
 
@@ -99,7 +103,7 @@ def stream_receiver(tls: ssl.SSLContext | None = None, *, reads: int | None = No
                     connection = tls.wrap_socket(connection, server_side=True)
                 with connection:
                     read.connections.append(_all(connection, reads))
-                    if tls is not None and reads is None:
+                    if tls is not None and reads is None and is_polite:
                         connection.unwrap()     # type: ignore[attr-defined]
             except (OSError, ssl.SSLError):
                 connection.close()

@@ -141,6 +141,13 @@ def test_tls_reaches_only_a_receiver_with_the_right_certificate(certificate: Cer
         assert len(read.connections) == 1
 
 
+def test_a_tls_connection_that_is_cut_has_delivered_nothing(certificate: Certificate) -> None:
+    """Without the receiver's close_notify the end may be anybody's doing: the batch comes again."""
+    trusted = ssl.create_default_context(cafile=certificate.authority)
+    with stream_receiver(serving(certificate), is_polite=False) as read, pytest.raises(Undelivered):
+        SyslogTarget(read.address, "tls", tls=trusted).write(MESSAGES)
+
+
 def test_a_receiver_that_breaks_off_has_not_taken_the_batch() -> None:
     """What its TCP stack took is not what it has read: the batch is undelivered and comes again."""
     many = [Message(0, 1, "OCSF-6005", b"x" * 1000)] * 3000

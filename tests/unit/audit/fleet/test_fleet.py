@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from lockgate.audit.admin import recorded
 from lockgate.audit.evidence.report import Verdict
 from lockgate.audit.failures import Locked, Poisoned, Tampered
 from lockgate.audit.fleet.membership import Membership
@@ -19,6 +20,7 @@ from lockgate.audit.keys import load_or_create
 from lockgate.audit.log import AuditLog
 from lockgate.audit.storage.database.place import FLEET, Place
 from lockgate.errors import AuditError
+from lockgate.model import Event
 from tests.unit.audit.fleet.nodes import ORIGIN, execute, findings, join, node, opened, records, verified
 from tests.unit.audit.logs import intent
 
@@ -268,7 +270,7 @@ def test_the_fleet_log_holds_every_shard(place: Place, tmp_path: Path) -> None:
     reports = verified(tmp_path / "n0", key=tmp_path / "n0" / "log.vkey")
     assert set(reports) == {"shard-1", "shard-2", "fleet"}
     assert all(report.findings == [] for report in reports.values())
-    assert "7 checkpoints of 2 shards" in reports["fleet"].covered["consistency"][0]
+    assert "7 checkpoints of 2 shards" in reports["fleet"].covered["consistency"][-1]
 
 
 def test_a_deleted_shard_is_noticed(place: Place, tmp_path: Path) -> None:
@@ -303,7 +305,8 @@ def test_a_shard_that_shrank_is_noticed(place: Place, tmp_path: Path) -> None:
     session(first, "a")
     with pytest.raises(Tampered):
         log.tick()      # the others are appended all the same
-    log.end()
+    with pytest.raises(Tampered):
+        log.end()
     first.leave()
     second.leave()
     found = findings(tmp_path / "n1")
@@ -371,3 +374,20 @@ def test_the_lease_is_renewed_while_the_log_is_being_opened(place: Place, tmp_pa
     with pytest.raises(Locked, match="taken this shard over"):
         member.require_held()
     member.leave()
+
+
+def test_a_command_records_on_a_stopped_gateways_shard(place: Place, tmp_path: Path) -> None:
+    """It takes the lease like a gateway, and not where another gateway has the shard."""
+    (member,) = members(place, tmp_path, 1)
+    session(member, "s")
+    member.leave()
+    with recorded(member.folder) as log:
+        index = log.append(Event("verify_run", {"verdict": "verified"}))
+    found = records(place, member.lease.shard)
+    assert found[index]["type"] == "verify_run"
+    assert found[-1]["type"] == "node_stop"
+    other = join(place, tmp_path / "other", count=1, key=tmp_path / "n0")
+    with pytest.raises(Locked, match="all 1 shards"), recorded(member.folder):
+        pass
+    other.renew()
+    other.leave()

@@ -159,6 +159,17 @@ def test_an_end_that_says_more_than_the_marks_is_refused(change: dict[str, Any])
         RecordedStreams().require(streams.coverage())
 
 
+def test_the_ledger_holds_every_end_against_its_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever wrote it: a log whose key signed a lie about a recording does not verify."""
+    driven = recorded(tmp_path, ends=False)
+    with monkeypatch.context() as lying:
+        lying.setattr(RecordedStreams, "coverage", lambda *_: {
+            "state": "whole", "streams": 1, "chunks": 2, "bytes": 200, "reason": ""})
+        driven.log.end_session(SID, "closed")
+    driven.log.close()
+    assert [(found.check, found.verdict) for found in verify_log(tmp_path).findings] == [("recordings", Verdict.TAMPERED)]
+
+
 # ---------------------------------------------------------------- after a crash
 
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from lockgate.audit.failures import Locked
 from lockgate.audit.storage.database.connection import Connection
-from lockgate.audit.storage.database.place import FLEET, shard_origin
+from lockgate.audit.storage.database.place import shard_origin
 
 _ENSURE: Final = ("INSERT INTO shards (shard, origin) SELECT n, CASE n WHEN 0 THEN $2 || '/fleet'"
                   " ELSE $2 || '/shard-' || n END FROM generate_series(0, $1::int) n ON CONFLICT DO NOTHING")
@@ -83,10 +83,10 @@ def release(connection: Connection, lease: Lease) -> None:
     connection.execute(_RELEASE, lease.shard, lease.holder, lease.epoch)
 
 
-def holders(connection: Connection, last: int) -> str:
-    """Who has the shards up to `last`, for the message to a gateway that got none."""
+def holders(connection: Connection, first: int, last: int) -> str:
+    """Who has the shards from `first` to `last`, for the message to a gateway that got none."""
     said = []
-    for shard, holder, seconds in connection.rows(_HELD, FLEET + 1, last):
+    for shard, holder, seconds in connection.rows(_HELD, first, last):
         said.append(f"shard-{shard} by {holder} for {seconds} s more" if holder else f"shard-{shard} by nobody")
     return ", ".join(said[:8]) + (f" and {len(said) - 8} more" if len(said) > 8 else "")
 
