@@ -93,8 +93,7 @@ def export(
     folder = log_folder(state)
     console = Console(highlight=False, soft_wrap=True)
     try:
-        written = export_package(folder, asked, out)
-        _record(folder, written, reason)
+        written = export_package(folder, asked, out, lambda made: _record(folder, made, reason))
     except AuditError as error:
         raise _usage(f"{error}\n{error.advice()}".strip()) from None
     report = check_package(out, key=folder / VERIFIER_FILE)
@@ -104,16 +103,11 @@ def export(
     raise typer.Exit(int(report.verdict))
 
 
-def _record(folder: Path, written: Exported, reason: str) -> None:
-    """`export`: which entries left the log, with how many payloads. Without it the package does not stay."""
-    try:
-        with recorded(folder) as log:
-            log.append(Event("export", {"first": written.first, "last": written.last, "size": written.size,
-                                        "disclosed": written.disclosed}, None,
-                             json.dumps({"reason": reason}).encode()))
-    except AuditError:
-        written.path.unlink(missing_ok=True)
-        raise
+def _record(folder: Path, made: Exported, reason: str) -> None:
+    """`export`: which entries leave the log, with how many payloads. Without it no package leaves."""
+    with recorded(folder) as log:
+        log.append(Event("export", {"first": made.first, "last": made.last, "size": made.size,
+                                    "disclosed": made.disclosed}, None, json.dumps({"reason": reason}).encode()))
 
 
 def _time(text: str | None) -> int | None:

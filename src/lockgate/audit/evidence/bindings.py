@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from typing import Any
 
-from lockgate.audit.evidence.leaf import load_json
+from lockgate.audit.evidence.leaf import read_json
 from lockgate.audit.evidence.ledger import is_refused
 
 _BINDING_VERSION = "lockgate/review-binding/v2"
@@ -61,7 +61,7 @@ class BindingBook:
         """What a reviewer was shown, by the ticket."""
         data, body = record.get("data"), content.get("body")
         try:
-            seen = load_json(body.encode()) if isinstance(body, str) else None
+            seen = read_json(body.encode()) if isinstance(body, str) else None
         except ValueError:
             seen = None
         if isinstance(seen, dict) and "text" in seen and isinstance(data, dict):
