@@ -301,7 +301,7 @@ def main() -> int:
                                   "python": platform.python_version(), "lockgate": version.splitlines(),
                                   "results": results}, indent=1) + "\n")
     console.print(f"written to {target.relative_to(Path.cwd()) if target.is_relative_to(Path.cwd()) else target}")
-    for script in ("bench.analysis", "bench.hostile", "bench.kernel", "bench.masking", "bench.recording", "bench.audit_append",
+    for script in ("bench.analysis", "bench.hostile", "bench.kernel", "bench.masking", "bench.recording", "bench.audit_append", "bench.audit_verify",
                    "bench.audit_stores"):
         console.rule(script)
         subprocess.run([sys.executable, "-m", script], check=True)

@@ -31,11 +31,12 @@ class Endorsements:
     """One verification's view of keys and of the checkpoints beside the log."""
 
     def __init__(self, folder: Path, pinned: NoteKey, trust: Trust | None, against: str | None) -> None:
-        self.notes: list[tuple[str, str]] = [] if against is None else [("kept checkpoint", against)]
+        self.notes: list[tuple[str, str]] = []
         """Check and note of everything that was kept beside the entries."""
         self.rotations: list[int] = []
         """Indices of the changes of keys."""
         self._folder = folder
+        self._against = against
         self._pinned = pinned
         self._trust = trust
         self._anchors: list[tuple[str, bytes, bytes]] = []
@@ -54,6 +55,8 @@ class Endorsements:
                 yield check, f"{path}: unreadable: {error}"
         if self._trust is not None and self._trust.authorities:
             yield from self._read_anchors()
+        if self._against is not None:       # last: where it contradicts one of the folder's, it is the one that says so
+            self.notes.append(("kept checkpoint", self._against))
 
     def _read_anchors(self) -> Iterator[tuple[str, str]]:
         for path in sorted((self._folder / ANCHORS).glob("*.tsr")):

@@ -40,8 +40,8 @@ def verify_snapshot(
     """
     report = Report(str(folder), origin=verifier.name, is_key_pinned=is_key_pinned)
     report.cover("key", str(verifier))
-    run = _Run(report, source, verifier)
     try:
+        run = _Run(report, source, verifier)
         for check, note in notes:
             run.sign(check, note)
         for check, checkpoint in expected:
@@ -50,7 +50,7 @@ def verify_snapshot(
             report.cover("kept checkpoint", f"{len(run.expected)} checkpoints that were kept elsewhere")
         run.all()
     except AuditError as error:
-        run.find("store", Verdict.TAMPERED, str(error), run.frontier.size)
+        report.find("store", Verdict.TAMPERED, str(error), report.entries)
     return report
 
 

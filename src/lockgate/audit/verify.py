@@ -386,6 +386,10 @@ class _Run:
         ledger = self.ledger
         if ledger is None:
             return
+        stepped = f"; the clock had gone back at {ledger.stepped}, which say so" if ledger.stepped else ""
+        self.report.cover("grammar", "each leaf is canonical, with the fields of its type")
+        self.report.cover("clock", f"{self.report.entries} records in the order of their time{stepped}")
+        self.report.cover("uncosigned", f"{self.report.size - self.report.cosigned} of {self.report.size} entries")
         for sid, session in ledger.open.items():
             row = connection.execute("SELECT first, last FROM sessions WHERE sid = ?", (sid,)).fetchall()
             if row != [(session.begin, None)]:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from lockgate.audit.evidence.bindings import BindingBook
 from lockgate.audit.evidence.erasures import Destroyed, HoldBook, RangeSweep, erased_ranges, is_period_over
 from lockgate.audit.evidence.failures import EvidenceError
-from lockgate.audit.evidence.leaf import load_json, parse_leaf
+from lockgate.audit.evidence.leaf import parse_leaf, read_json
 from lockgate.audit.evidence.ledger import LogLedger
 from lockgate.audit.evidence.merkle import Frontier
 from lockgate.audit.evidence.report import Report, Verdict
@@ -88,7 +88,7 @@ class _HeldErasure(NamedTuple):
     holds: HoldBook
     time: int
     is_retention: bool
-    period: object
+    period: Any
 
 
 class Contents:
@@ -192,7 +192,7 @@ class Contents:
             return
         self.report.payloads += 1
         try:
-            content = load_json(payload)
+            content = read_json(payload)
         except ValueError:
             content = None
         if not isinstance(content, dict):

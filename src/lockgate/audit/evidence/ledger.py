@@ -26,6 +26,7 @@ from lockgate.audit.evidence.failures import EvidenceError
 from lockgate.audit.evidence.leaf import NO_PREVIOUS, is_hash
 from lockgate.audit.evidence.merkle import Frontier
 from lockgate.audit.evidence.recordings import RECORDING_CUT, RECORDING_MARK, RecordedStreams
+from lockgate.audit.evidence.salting import bound_to
 
 SIGNED_APART = "apart"
 """What `node_start` says of a signer that signs behind the commit."""
@@ -229,7 +230,8 @@ class LogLedger:
             raise EvidenceError("erasure", f"ticket {name} was asked for or approved by somebody else", index)
         link = erasure_link(data["cause"], ranges, rest)
         if ticket.used_by < 0:
-            is_bound = erasure_binding(record["requester"], str(data.get("purpose")), link) == ticket.binding
+            bound = erasure_binding(record["requester"], str(data.get("purpose")), link)
+            is_bound = bound_to(str(data.get("salt")), bound) == ticket.binding
             ticket.used_by = index
         else:
             is_bound = link == ticket.rest

@@ -215,6 +215,17 @@ def test_the_command_exports_records_and_verifies(tmp_path: Path) -> None:
     assert verify_log(tmp_path / "state" / "audit").findings == []
 
 
+def test_no_package_leaves_without_its_record(log: Path, tmp_path: Path) -> None:
+    """Where the export cannot be put on record, there is no file, whole or in part."""
+    def refuse(_: object) -> None:
+        assert list(tmp_path.glob("*.tar")) == []
+        raise AuditError("the log is full")
+
+    with pytest.raises(AuditError, match="full"):
+        export_package(log, Asked(), tmp_path / "evidence.tar", refuse)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("arguments", [
     ["--session", "a", "--subject", "b"], ["--from", "yesterday"], ["--withhold", "x"], ["--session", "zz"],
 ])

@@ -7,20 +7,26 @@ from __future__ import annotations
 
 import base64
 import io
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import orjson
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from lockgate.audit.entry import canonical
 from lockgate.audit.evidence.proofs import hash_lines
 from lockgate.audit.evidence.report import Verdict
 from lockgate.audit.evidence.signatures import Pins
+from lockgate.audit.evidence.timestamp import canonical_response, read_response
+from lockgate.audit.evidence.trust import TrustedAuthority
 from lockgate.audit.tree import leaf_hash
+from testbed.timestamps import Authority
 from tests.unit.audit.evidence.keys import W1, W2, W3, NoteSigner
 from tests.unit.audit.logs import ORIGIN
 from tests.unit.audit.packages import exported, listed, members, packed
@@ -30,6 +36,7 @@ from tests.unit.audit.tampering.forge import Forge
 ROOT = NoteSigner("org.test/root")
 OTHER = NoteSigner(ORIGIN)
 COSIGNED = 17       # entries that the witnesses saw
+ANCHORED = 10       # entries that the authority stamped
 Files = dict[str, bytes]
 
 
@@ -44,12 +51,37 @@ class Honest:
         self.key = (folder / "log.vkey").read_text()
         self.packages = {"whole": exported(folder), "session": exported(folder, session=log.A),
                          "withheld": exported(folder, withhold=((8, 11),)),
-                         "bare": exported(folder, payloads=False)}
+                         "unkept": exported(self._unkept()), "bare": exported(folder, payloads=False), "late": exported(self._late(), session=log.A)}
+        self.authorities = [Authority(folder.with_name(name), "p256") for name in ("authority", "another")]
+        (folder / "anchors").mkdir()
+        note = self.forge.sign(ANCHORED, self.forge.root(ANCHORED))
+        (folder / "anchors" / f"{ANCHORED}.checkpoint").write_text(note)
+        (folder / "anchors" / f"{ANCHORED}.tsr").write_bytes(self.stamp(note))
         (folder / "trust.note").write_text(self.trust())
         (folder / "cosigned").write_text(self.cosigned(COSIGNED, W1, W2))
         self.packages["trusted"] = exported(folder, session=log.B)
+        shutil.rmtree(folder / "anchors")
         (folder / "trust.note").unlink()
         (folder / "cosigned").unlink()
+
+    def _unkept(self) -> Path:
+        """The log with a payload that was too long to keep."""
+        forge = Forge(self.folder)
+        forge[5].fields["payload"]["kept"] = False
+        forge[5].payload = None
+        return forge.write(self.folder.with_name("unkept") / "log")
+
+    def _late(self) -> Path:
+        """The log with the review before the session that relies on it."""
+        forge = Forge(self.folder)
+        for name in ("sid", "sseq", "prev"):
+            del forge[6].fields[name]
+        forge.rows[1:1] = [forge.rows.pop(6), forge.rows.pop(6)]
+        forge[9].fields["record"] = 3
+        for index in (14, 15):      # the erased entry has moved, too
+            forge[index].fields["data"]["binding"] = log.bound_erasure(forge, [(5, 5)])
+        forge[16].fields["data"]["ranges"] = [[5, 5]]
+        return forge.write(self.folder.with_name("late") / "log")
 
     @property
     def pins(self) -> Pins:
@@ -66,11 +98,21 @@ class Honest:
     def files(self, name: str) -> Files:
         return members(self.packages[name])
 
-    def trust(self, *, quorum: int = 2, keys: str = "", signer: NoteSigner = ROOT, first: str = "serial 3\n") -> str:
+    def fingerprint(self, number: int = 0) -> bytes:
+        """How the trust note names an authority."""
+        return sha256(self.authorities[number].certificate.public_bytes(Encoding.DER)).digest()
+
+    def stamp(self, note: str, number: int = 0) -> bytes:
+        """A time-stamp over a note."""
+        answer = read_response(self.authorities[number].stamp(note.encode()))
+        return canonical_response(answer, [TrustedAuthority("t", self.fingerprint(number))])
+
+    def trust(self, *, quorum: int = 2, keys: str = "", signer: NoteSigner = ROOT, first: str = "serial 3\n",
+              authority: int = 0) -> str:
         """The organisation's trust note."""
         witnesses = "".join(f"witness w{number} {one.vkey}\n" for number, one in enumerate((W1, W2, W3), 1))
         text = (f"lockgate/trust/v1\n{first}" + (keys or f"log {self.key.strip()} 1-\n") + witnesses
-                + f"group most {quorum} w1 w2 w3\nquorum most\n")
+                + f"group most {quorum} w1 w2 w3\nquorum most\ntsa t {self.fingerprint(authority).hex()}\n")
         return f"{text}\n{signer.line(text)}"
 
     def cosigned(self, size: int, *witnesses: NoteSigner, root: bytes | None = None) -> str:
@@ -490,6 +532,16 @@ def record_beside_the_range_inside_of_it(honest: Honest, files: Files) -> Files:
     return _ordered({**files, "extra/20.tlog-proof": text})
 
 
+@attack("manifest", 1, of="session")
+def record_beside_the_range_at_its_beginning(honest: Honest, files: Files) -> Files:
+    return _ordered({**files, "extra/1.tlog-proof": files["extra/23.tlog-proof"]})
+
+
+@attack("manifest", 21, of="session")
+def record_beside_the_range_at_its_end(honest: Honest, files: Files) -> Files:
+    return _ordered({**files, "extra/21.tlog-proof": files["extra/23.tlog-proof"]})
+
+
 @attack("proof", 21, of="session")
 def proof_of_the_session_for_another_record(honest: Honest, files: Files) -> Files:
     name = "sessions/21.tlog-proof"
@@ -540,6 +592,27 @@ def _ordered(files: Files) -> Files:
     return dict(sorted(files.items(), key=lambda item: member_place(item[0])))
 
 
+@attack("review", 8, Verdict.INCOMPLETE, of="late")
+def review_beside_the_range_missing(honest: Honest, files: Files) -> Files:
+    return _unproven(files, 1, 2)
+
+
+@attack("review", 8, Verdict.INCOMPLETE, of="late")
+def request_beside_the_range_missing(honest: Honest, files: Files) -> Files:
+    return _unproven(files, 1)
+
+
+@attack("review", 8, of="late")
+def verdict_beside_the_range_missing(honest: Honest, files: Files) -> Files:
+    return _unproven(files, 2)
+
+
+def _unproven(files: Files, *indices: int) -> Files:
+    """Without these records beside the range, and what is disclosed of them."""
+    lines = [line for line in _lines(files["payloads.jsonl"]) if orjson.loads(line)["index"] not in indices]
+    return _without({**files, "payloads.jsonl": b"".join(lines)}, *(f"extra/{index}.tlog-proof" for index in indices))
+
+
 # ---------------------------------------------------------------- payloads
 
 
@@ -580,6 +653,21 @@ def payload_that_was_erased(honest: Honest, files: Files) -> Files:
     said = {"index": 3, "payload": (before.payload or b"").decode(), "salt": before.secret[32:].hex()}
     lines = _lines(files["payloads.jsonl"])
     return {**files, "payloads.jsonl": b"".join([*lines[:2], canonical(said) + b"\n", *lines[2:]])}
+
+
+@attack("payloads", 5, of="unkept")
+def payload_that_was_not_kept(honest: Honest, files: Files) -> Files:
+    """Somebody has it all the same, and the commitment fits."""
+    row = honest.forge[5]
+    said = {"index": 5, "payload": (row.payload or b"").decode(), "salt": row.secret[32:].hex()}
+    lines = _lines(files["payloads.jsonl"])
+    return {**files, "payloads.jsonl": b"".join([*lines[:2], canonical(said) + b"\n", *lines[2:]])}
+
+
+@attack("payloads", 8, Verdict.INCOMPLETE, of="unkept")
+def payload_missing_beside_one_that_was_not_kept(honest: Honest, files: Files) -> Files:
+    lines = [line for line in _lines(files["payloads.jsonl"]) if orjson.loads(line)["index"] != 8]
+    return {**files, "payloads.jsonl": b"".join(lines)}
 
 
 # ---------------------------------------------------------------- recordings
@@ -845,3 +933,75 @@ def proof_of_the_cosigned_tree_with_one_hash_more(honest: Honest, files: Files) 
 @attack("cosigned checkpoint", of="trusted")
 def proof_of_the_cosigned_tree_empty(honest: Honest, files: Files) -> Files:
     return {**files, "cosigned.consistency": b""}
+
+
+@attack("quorum", of="trusted", verdict=Verdict.UNTRUSTED, pins=lambda honest: Pins(root=ROOT.vkey, policy=_policy(3)))
+def quorum_of_the_auditors_own_policy(honest: Honest, files: Files) -> Files:
+    """It goes before the trust note's."""
+    return files
+
+
+@attack("policy", of="trusted", verdict=Verdict.UNTRUSTED, pins=lambda honest: Pins(root=ROOT.vkey, policy="x\n"))
+def policy_that_is_none(honest: Honest, files: Files) -> Files:
+    return files
+
+
+def _policy(quorum: int) -> str:
+    witnesses = "".join(f"witness w{number} {one.vkey}\n" for number, one in enumerate((W1, W2, W3), 1))
+    return f"{witnesses}group most {quorum} w1 w2 w3\nquorum most\n"
+
+
+@attack("quorum", of="trusted", verdict=Verdict.UNTRUSTED)
+def cosigned_tree_left_out(honest: Honest, files: Files) -> Files:
+    del files["cosigned"], files["cosigned.consistency"]
+    return files
+
+
+# ---------------------------------------------------------------- anchors
+
+
+def anchored(name: str, change: Callable[[Honest, Files], Files], check: str = "anchor",
+             verdict: Verdict = Verdict.TAMPERED) -> None:
+    """An attack on the time-stamp."""
+    def rewrite(honest: Honest, files: Files) -> Files:
+        return _ordered(change(honest, files))
+    rewrite.__name__ = name
+    attack(check, verdict=verdict, of="trusted")(rewrite)
+
+
+_TSR, _STAMPED, _OLDER = (f"anchors/{ANCHORED}.{end}" for end in ("tsr", "checkpoint", "consistency"))
+
+
+def _without(files: Files, *names: str) -> Files:
+    return {name: data for name, data in files.items() if name not in names}
+
+
+def _renamed(files: Files, size: int) -> Files:
+    return {name.replace(f"anchors/{ANCHORED}.", f"anchors/{size}."): data for name, data in files.items()}
+
+
+def _flipped(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1:] if at >= 0 else data[:at] + bytes([data[at] ^ 1]) + data[len(data) + at + 1:]
+
+
+anchored("stamp_over_another_checkpoint", lambda honest, files: {**files, _TSR: honest.stamp("x")})
+anchored("stamp_of_another_authority", lambda honest, files: {**files, _TSR: honest.stamp(files[_STAMPED].decode(), 1)},
+         verdict=Verdict.UNTRUSTED)
+anchored("stamp_that_is_none", lambda honest, files: {**files, _TSR: b"0\0"})
+anchored("stamp_that_is_empty", lambda honest, files: {**files, _TSR: b""})
+anchored("stamp_cut", lambda honest, files: {**files, _TSR: files[_TSR][:-1]})
+anchored("stamp_with_something_behind_it", lambda honest, files: {**files, _TSR: files[_TSR] + b"\0"})
+anchored("stamp_as_the_authority_sent_it", lambda honest, files: {
+    **files, _TSR: honest.authorities[0].stamp(files[_STAMPED])})
+anchored("stamp_with_another_signature", lambda honest, files: {**files, _TSR: _flipped(files[_TSR], -1)})
+anchored("stamp_missing", lambda honest, files: _without(files, _TSR), "manifest", Verdict.INCOMPLETE)
+anchored("stamped_checkpoint_missing", lambda honest, files: _without(files, _STAMPED), "manifest", Verdict.INCOMPLETE)
+anchored("proof_of_the_stamped_tree_missing", lambda honest, files: _without(files, _OLDER), "anchor", Verdict.INCOMPLETE)
+anchored("stamp_of_another_size", lambda honest, files: _renamed(files, 11))
+anchored("stamped_tree_of_another_log", lambda honest, files: {
+    **files, _STAMPED: honest.forge.sign(ANCHORED, bytes(32)).encode(),
+    _TSR: honest.stamp(honest.forge.sign(ANCHORED, bytes(32)))})
+anchored("stamped_tree_signed_by_a_stranger", lambda honest, files: {
+    **files, _STAMPED: honest.forge.sign(ANCHORED, honest.forge.root(ANCHORED), log.another_signer()).encode()},
+         verdict=Verdict.UNTRUSTED)
+trusted("authority_that_is_not_pinned", lambda honest: honest.trust(authority=1), "anchor")

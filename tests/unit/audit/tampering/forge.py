@@ -75,6 +75,7 @@ class Forge:
         self.signer: Signer = load_or_create(folder, ORIGIN, may_create=False)
         self.rows: list[Row] = []
         self.epoch: int | None = None
+        self.drop_recordings = False
         self.note: str | None = None
         self.notes: dict[int, str] = {}
         """Checkpoints that the store keeps, by size."""
@@ -155,9 +156,9 @@ class Forge:
     def write(self, folder: Path) -> Path:
         """The log's folder. Its checkpoint is signed by `signer`, or is `note`."""
         folder.mkdir(parents=True)
-        for name in ("log.key", "log.vkey"):
-            shutil.copy(self.folder / name, folder / name)
-        if (self.folder / "recordings").exists():
+        shutil.copy(self.folder / "log.key", folder / "log.key")
+        (folder / "log.vkey").write_text(f"{self.signer.verifier}\n")
+        if (self.folder / "recordings").exists() and not self.drop_recordings:
             shutil.copytree(self.folder / "recordings", folder / "recordings")
         store = SqliteStore.open(folder / FILE, origin=ORIGIN, fresh_key=self.pseudonyms)
         leaves, tree, batch = self.leaves(), Frontier(), Batch()
@@ -169,6 +170,8 @@ class Forge:
             if row.payload is not None and row.is_kept:
                 batch.keys.append((index, row.secret))
                 batch.payloads.append((index, seal(row.secret[:KEY_SIZE], row.payload)))
+            elif row.is_kept and "kept" in row.fields.get("payload", {}):
+                batch.keys.append((index, row.secret))
             sid = row.fields.get("sid")
             if sid is not None and sid not in seen:
                 seen[sid] = index

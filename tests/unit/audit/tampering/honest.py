@@ -13,15 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from lockgate.audit.checkpoint import Signer
 from lockgate.audit.evidence.erasures import erasure_binding, erasure_link
 from lockgate.audit.evidence.recordings import RECORDING_MAGIC, chunk_root
+from lockgate.audit.evidence.salting import bound_to
 from lockgate.audit.leaves import principal
-from tests.unit.audit.logs import sample
+from tests.unit.audit.logs import ORIGIN, sample
 from tests.unit.audit.tampering.forge import Forge, Row
 
 A, B = "a" * 16, "b" * 16
 CHUNKS = [b"first chunk", b"second chunk", b"third chunk"]
+NOW = 1_800_000_000_000
 _PEOPLE = "https://issuer.test"
 
 
@@ -29,6 +33,8 @@ def honest(folder: Path) -> Path:
     """Written by the log itself and then continued by hand. Returns the folder."""
     sample(folder.with_name("sample"))
     forge = Forge(folder.with_name("sample"))
+    for row in forge.rows:
+        row.fields["time"] = NOW
     forge[0].fields["data"] = {"approvals": 2}
     forge.insert(13, *_disposal(forge), *_marks(forge))
     forge[3].is_kept = False
@@ -36,6 +42,11 @@ def honest(folder: Path) -> Path:
     forge.write(folder)
     record(folder, CHUNKS)
     return folder
+
+
+def another_signer(number: int = 1) -> Signer:
+    """A key of the same name."""
+    return Signer(ORIGIN, Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32))
 
 
 def record(folder: Path, chunks: Sequence[bytes]) -> None:
@@ -67,7 +78,7 @@ def hold(forge: Forge, name: str, action: str, scope: Any = None) -> Row:
 
 def erasure(forge: Forge, ranges: list[list[int]], **data: Any) -> Row:
     """An erasure by T2."""
-    said = {"cause": "record", "ranges": ranges, "approvals": 2, "ticket": "T2", "rest": "", "purpose": "why", **data}
+    said = {"cause": "record", "ranges": ranges, "approvals": 2, "ticket": "T2", "rest": "", "purpose": "why", "salt": "s", **data}
     return forge.new("erasure", body(requester=[_PEOPLE, "ann"], reviewer=[_PEOPLE, "carol"], reason="why"),
                      data=said, requester=who(forge, "ann"), reviewer=who(forge, "carol"))
 
@@ -85,7 +96,7 @@ def asked(forge: Forge, ticket: str, requester: str, reviewer: str, binding: str
 
 def bound_erasure(forge: Forge, ranges: list[tuple[int, int]]) -> str:
     """What the review of an erasure by ann is bound to."""
-    return erasure_binding(who(forge, "ann"), "why", erasure_link("record", ranges, ""))
+    return bound_to("s", erasure_binding(who(forge, "ann"), "why", erasure_link("record", ranges, "")))
 
 
 def mark(forge: Forge, chunks: Sequence[bytes], *, final: bool = False, **data: Any) -> Row:

@@ -9,7 +9,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
+from lockgate.audit.evidence.bindings import request_binding
 from lockgate.audit.evidence.report import Verdict
+from lockgate.audit.evidence.salting import bound_to
 from tests.unit.audit.tampering import honest as log
 from tests.unit.audit.tampering.forge import Forge
 
@@ -215,6 +219,17 @@ late("leaf_with_a_payload_of_negative_size", 11, "leaf grammar", payload={"commi
 late("leaf_with_a_payload_kept_somehow", 11, "leaf grammar", payload={"commitment": "ab" * 32, "size": 1, "kept": True})
 late("leaf_with_a_short_commitment", 11, "leaf grammar", payload={"commitment": "ab", "size": 1})
 late("number_in_a_session_without_one", 10, "leaf grammar", sseq=3)
+
+
+for _at, _names in (
+    (0, ("epoch", "size", "root", "version")), (23, ("size", "root")), (10, ("size", "root", "sessions")),
+    (1, ("connection", "protocol", "policy", "principal", "payload", "sid")), (21, ("cause", "count", "root", "sid")),
+    (3, ("kind", "verbs", "decision", "rules", "policy", "objects", "payload", "prev")),
+    (4, ("record", "status", "rows", "sent", "masked", "duration", "time", "node")), (17, ("data",)),
+):
+    for _name in _names:
+        late(f"no_{_name}_at_{_at}", _at, "leaf grammar" if _at != 17 else "hold", **{_name: None})
+late("leaf_with_a_foreign_key_deep_inside", 5, "leaf grammar", zz=[{"a": {"zü": 1}}])
 
 
 @attack("leaf grammar", 11)
@@ -426,6 +441,39 @@ def erased_under_a_hold_of_everything(forge: Forge) -> None:
 
 
 @attack("hold", 16)
+def erased_under_a_hold_of_its_reviewer(forge: Forge) -> None:
+    """The review at 7, which is of no session."""
+    _erase(forge, 7, 7)
+    forge[13].fields["data"]["scope"] = {"principal": log.who(forge, "carol")}
+
+
+@attack("hold", 16)
+def erased_under_a_hold_of_its_requester(forge: Forge) -> None:
+    for index in (6, 7):
+        forge[index].fields["requester"] = log.who(forge, "alice")
+    del forge[6].fields["sid"], forge[6].fields["sseq"], forge[6].fields["prev"]
+    forge[9].fields["record"] = 3
+    _erase(forge, 6, 6)
+    forge[3].is_kept = False
+    forge[13].fields["data"]["scope"] = {"principal": log.who(forge, "alice")}
+
+
+@attack("hold", 18)
+def recording_erased_under_a_hold(forge: Forge) -> None:
+    """A recording is named by its last mark, which has no payload."""
+    rows = forge.rows[13:19]
+    del forge.rows[13:19]
+    forge.insert(15, *rows)
+    forge[15].fields["data"]["scope"] = {"session": log.A}
+    for index in (16, 17):
+        forge[index].fields["data"]["binding"] = log.bound_erasure(forge, [(14, 14)])
+    forge[18].fields["data"]["ranges"] = [[14, 14]]
+    forge[3].commit_to({"text": "kept"})
+    forge[3].is_kept = True
+    forge.drop_recordings = True
+
+
+@attack("hold", 16)
 def erased_beside_what_is_not_held(forge: Forge) -> None:
     _erase(forge, 8, 11)
 
@@ -551,6 +599,27 @@ def _retain(forge: Forge, period: int, age: int) -> None:
     forge[16].fields["data"] = {"cause": "retention", "ranges": [[3, 3]], "approvals": 1}
 
 
+@attack("erasure", 17)
+def retention_by_a_period_that_was_changed(forge: Forge) -> None:
+    """It was a minute at the start, and an hour when it was used."""
+    _retain(forge, 60, 61)
+    forge.insert(16, forge.new("config_change", data={"retention": {"payloads": 3_600}}))
+
+
+@attack("erasure", 17)
+def retention_after_a_start_without_a_period(forge: Forge) -> None:
+    _retain(forge, 60, 61)
+    forge.insert(16, forge.twin(0))
+    forge[16].fields.update(epoch=2, data={"approvals": 2})
+
+
+@attack("erasure", 17)
+def erased_by_one_person_after_two_were_asked_for(forge: Forge) -> None:
+    forge[0].fields["data"] = {"approvals": 1}
+    forge[16].fields["data"] = {"cause": "record", "ranges": [[3, 3]], "approvals": 1}
+    forge.insert(16, forge.new("config_change", data={"approvals": 2}))
+
+
 @attack("hold", 13)
 def hold_without_a_name(forge: Forge) -> None:
     del forge[13].fields["data"]["hold"]
@@ -604,9 +673,60 @@ def mark_after_the_final_one(forge: Forge) -> None:
     forge[19].fields["data"]["final"] = True
 
 
+def covered(name: str, at: int = 21, **said: Any) -> None:
+    """An attack on what a session's end states about its recording."""
+    def rewrite(forge: Forge) -> None:
+        forge[at].fields["coverage"] = {**forge[21].fields["coverage"], **said}
+    rewrite.__name__ = name
+    attack("recordings", at)(rewrite)
+
+
+covered("more_chunks_stated_than_marked", chunks=4)
+covered("more_bytes_stated_than_marked", bytes=31)
+covered("more_streams_stated_than_marked", streams=2)
+covered("a_state_that_is_none", state="good")
+covered("a_recording_stated_with_one_field_more", more=1)
+covered("a_recording_stated_of_a_session_without_one", 22)
+
+
+@attack("recordings", 20)
+def whole_stated_without_the_final_mark(forge: Forge) -> None:
+    """The session's end is at 20 then."""
+    del forge.rows[20]
+    forge[20].fields["coverage"].update(chunks=2, bytes=20)
+
+
+@attack("recordings", 21)
+def recording_not_stated(forge: Forge) -> None:
+    del forge[21].fields["coverage"]
+
+
 @attack("recordings", 19)
 def mark_without_a_root(forge: Forge) -> None:
     del forge[19].fields["data"]["root"]
+
+
+# ---------------------------------------------------------------- changes of keys
+
+
+def _rotate(forge: Forge, at: int = 10, **data: Any) -> None:
+    """The log goes on with another key, as the old one says at `at`."""
+    old, new = forge.signer, log.another_signer()
+    said = {"old": str(old.verifier), "new": str(new.verifier), **data}
+    forge.insert(at, forge.new("key_rotate", log.body(actor="ops", reason="yearly"), data=said))
+    forge.notes[at + 1] = forge.sign(at + 1, forge.root(at + 1))
+    forge.signer = new
+
+
+@attack("rotation", 11, Verdict.UNTRUSTED, in_package=False)
+def keys_changed_twice_from_one(forge: Forge) -> None:
+    _rotate(forge)
+    forge.insert(11, forge.twin(10))
+
+
+@attack("rotation", None, Verdict.UNTRUSTED, in_package=False)
+def keys_changed_to_something_else(forge: Forge) -> None:
+    _rotate(forge, new=5)
 
 
 def honest_rewrites() -> Iterator[tuple[str, Rewrite]]:
@@ -628,6 +748,49 @@ def honest_rewrites() -> Iterator[tuple[str, Rewrite]]:
     def retained(forge: Forge) -> None:
         _retain(forge, 60, 60)
 
+    def retained_by_a_changed_period(forge: Forge) -> None:
+        _retain(forge, 3_600, 61)
+        forge.insert(16, forge.new("config_change", data={"retention": {"payloads": 60}}), forge.new("config_change", data={}))
+
+    def recording_retained(forge: Forge) -> None:
+        forge[0].fields["data"]["retention"] = {"recordings": 60}
+        forge.insert(22, log.erasure(forge, [[20, 20]]))
+        forge[22].fields["data"] = {"cause": "retention", "ranges": [[20, 20]], "approvals": 1}
+        forge.delay(22, 60)
+        forge.drop_recordings = True
+
+    def one_person_where_one_is_enough(forge: Forge) -> None:
+        forge[16].fields["data"] = {"cause": "record", "ranges": [[3, 3]], "approvals": 1}
+        forge.insert(16, forge.new("config_change", data={"approvals": 1}))
+
+    def a_payload_that_was_not_kept(forge: Forge) -> None:
+        forge[5].fields["payload"]["kept"] = False
+        forge[5].payload = None
+
+    def holds_without_an_erasure(forge: Forge) -> None:
+        del forge.rows[14:17]
+        forge[3].commit_to({"text": "kept"})
+        forge[3].is_kept = True
+
+    def an_erasure_without_holds(forge: Forge) -> None:
+        del forge.rows[17:19], forge.rows[13]
+
+    def other_letters(forge: Forge) -> None:
+        """The binding is over ASCII, the text is not."""
+        content = {**forge[8].content, "text": "DELETE FROM kündigungen"}
+        forge[8].commit_to(content)
+        seen = orjson.loads(forge[6].content["body"]) | {"text": content["text"]}
+        for index in (6, 7):
+            forge[index].commit_to(log.body(**seen))
+        bound = bound_to(content["salt"], request_binding(
+            ("https://issuer.test", "alice"), "crm", forge[8].fields["policy"], content))
+        for index in (6, 7):
+            forge[index].fields["data"]["binding"] = bound
+        forge[8].fields["binding"] = bound
+
+    def rotated(forge: Forge) -> None:
+        _rotate(forge)
+
     def hold_elsewhere(forge: Forge) -> None:
         forge[13].fields["data"]["scope"] = {"first": 4, "last": 9}
 
@@ -647,6 +810,8 @@ def honest_rewrites() -> Iterator[tuple[str, Rewrite]]:
     def largest_numbers(forge: Forge) -> None:
         forge[5].late.update(zz=[2**53 - 1, -(2**53) + 1, [[[[1]]]]], sid=forge[5].fields["sid"])
 
-    for rewrite in (nothing, later, last_moment, erased_more, retained, hold_elsewhere, stepped_back, unsettled_denial, opened_again,
+    for rewrite in (nothing, later, last_moment, erased_more, retained, retained_by_a_changed_period, recording_retained,
+                    one_person_where_one_is_enough, a_payload_that_was_not_kept, holds_without_an_erasure, an_erasure_without_holds,
+                    other_letters, rotated, hold_elsewhere, stepped_back, unsettled_denial, opened_again,
                     largest_numbers):
         yield rewrite.__name__, rewrite

@@ -1,0 +1,119 @@
+"""How fast evidence is verified: a package without payloads, one with them, and the log's folder, per core.
+
+    python bench/audit_verify.py [statements]
+
+Two records a statement. Seconds are those of the processor that this process used, so other work on the
+machine counts little. What the same leaves cost at least (hash, parse, write again) is printed beside: it is
+the floor for anything that parses and re-serialises what it verifies.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from queue import SimpleQueue
+
+import orjson
+
+from bench.audit_append import Turns, begin, intent
+from lockgate.audit.evidence.package import verify_package
+from lockgate.audit.evidence.report import Report
+from lockgate.audit.evidence.signatures import Pins
+from lockgate.audit.failures import Overload
+from lockgate.audit.log import AuditLog
+from lockgate.audit.packaging.asking import Asked
+from lockgate.audit.packaging.export import export_package
+from lockgate.audit.storage.sqlite import open_source
+from lockgate.audit.verify import verify_log
+from lockgate.cli.version import kernel_mode
+from lockgate.model import Outcome, OutcomeStatus
+
+SESSIONS = 20
+ROUNDS = 3
+
+
+def write(folder: Path, statements: int) -> None:
+    """A log of sessions that take turns."""
+    turns: Turns = SimpleQueue()
+    log = AuditLog.open(folder, origin="bench/log", dispatch=turns.put, queue=4 * statements)
+    for number in range(SESSIONS):
+        begin(log, turns, f"{number:016}")
+    for number in range(statements):
+        session = f"{number % SESSIONS:016}"
+        while True:
+            try:
+                record = log.intent(intent(session), None)
+                break
+            except Overload:
+                time.sleep(0.01)
+        log.outcome(Outcome(session, record, OutcomeStatus.OK, 1, 90, {}, 0.001))
+    log.close()
+
+
+def measure(name: str, work: Callable[[], int]) -> float:
+    """The best of some rounds, in records a second."""
+    best = 0.0
+    for _ in range(ROUNDS):
+        started = time.process_time()
+        records = work()
+        best = max(best, records / (time.process_time() - started))
+    print(f"{name:<28} {best:>9,.0f} records/s")
+    return best
+
+
+def package(folder: Path, target: Path, key: str, *, payloads: bool) -> Callable[[], int]:
+    """The verification of a package of the whole log."""
+    export_package(folder, Asked(payloads=payloads), target)
+
+    def work() -> int:
+        with target.open("rb") as file:
+            return sound(verify_package(file, Pins(key)))
+
+    return work
+
+
+def sound(report: Report) -> int:
+    """How many entries a report covers; it must find nothing."""
+    if report.findings:
+        raise SystemExit(f"{report.findings[0]}")
+    return report.entries
+
+
+def floor(leaves: list[bytes]) -> int:
+    """Hash, parse and write again: once each, with the tree's and the sessions' inner nodes."""
+    for leaf in leaves:
+        digest = sha256(b"\0" + leaf).digest()
+        sha256(b"\1" + digest + digest).digest()
+        sha256(b"\1" + digest + digest).digest()
+        orjson.dumps(orjson.loads(leaf), option=orjson.OPT_SORT_KEYS)
+    return len(leaves)
+
+
+def main() -> None:
+    """Write a log, measure, remove it."""
+    statements = int(sys.argv[1]) if len(sys.argv) > 1 else 50_000
+    folder = Path(tempfile.mkdtemp())
+    try:
+        write(folder / "audit", statements)
+        key = (folder / "audit" / "log.vkey").read_text()
+        print(f"{2 * statements:,} records, kernel {kernel_mode()}")
+        with open_source(folder / "audit") as source:
+            leaves = [leaf for _, _, leaf in source.leaves()]
+        least = measure("floor: hash, parse, write", lambda: floor(leaves))
+        bare = package(folder / "audit", folder / "bare.tar", key, payloads=False)
+        whole = package(folder / "audit", folder / "whole.tar", key, payloads=True)
+        reached = measure("package, payloads withheld", bare)
+        measure("package, payloads opened", whole)
+        measure("folder, payloads opened", lambda: sound(verify_log(folder / "audit")))
+        print(f"{'share of the floor':<28} {reached / least:>9.0%}")
+    finally:
+        shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()
