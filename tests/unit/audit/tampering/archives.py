@@ -9,6 +9,7 @@ import base64
 import io
 import shutil
 import tarfile
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -303,6 +304,17 @@ edited("proof_of_another_alphabet", "range.consistency", lambda data: data.repla
 edited("proof_without_its_last_newline", "range.consistency", lambda data: data[:-1], "tree", 1, of="session")
 edited("proof_with_a_free_bit", "range.consistency",
        lambda data: data[:42] + bytes([data[42] + 1]) + data[43:], "tree", 1, of="session")
+
+
+@attack("checkpoint", verdict=Verdict.UNTRUSTED)
+def signed_by_the_key_that_was_changed(honest: Honest, files: Files) -> Files:
+    """Who has the old key goes on with it, behind the record that says that another one does."""
+    forge = Forge(honest.folder)
+    forge.insert(23, forge.new("key_rotate", log.body(actor=["local", "ann"]), data={
+        "old": honest.key.strip(), "new": OTHER.vkey}))
+    with tempfile.TemporaryDirectory() as folder:
+        package = exported(forge.write(Path(folder) / "log"))
+    return {**members(package), "log.vkey": honest.key.encode()}
 
 
 # ---------------------------------------------------------------- manifest and archive

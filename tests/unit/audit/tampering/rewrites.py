@@ -311,6 +311,13 @@ def ticket_that_was_denied(forge: Forge) -> None:
 
 
 @attack("review", 8)
+def ticket_approved_after_it_was_denied(forge: Forge) -> None:
+    """Somebody found a reviewer who says yes."""
+    forge.insert(7, forge.twin(7))
+    forge[7].fields["data"]["verdict"] = "denied"
+
+
+@attack("review", 8)
 def ticket_that_nobody_knows(forge: Forge) -> None:
     forge[8].fields["ticket"] = "T7"
 
@@ -576,6 +583,14 @@ def retention_before_the_period_is_over(forge: Forge) -> None:
 def retention_by_another_period(forge: Forge) -> None:
     _retain(forge, 60, 60)
     forge[0].fields["data"]["retention"] = {"recordings": 60}
+
+
+@attack("erasure", 16)
+def retention_that_ends_beside_a_payload(forge: Forge) -> None:
+    """What has no payload is old enough for a recording, and a payload goes with it before its own period is over."""
+    _retain(forge, 3_600, 60)
+    forge[0].fields["data"]["retention"]["recordings"] = 60
+    forge[16].fields["data"]["ranges"] = [[3, 4]]
 
 
 def _retain(forge: Forge, period: int, age: int) -> None:
