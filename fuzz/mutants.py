@@ -135,7 +135,8 @@ class _Finder:
         self.lines = outer
 
     def _at(self, node: ast.AST, holder: Any, place: Any) -> Iterator[Mutant]:
-        if _is_slots(node) or (isinstance(node, ast.keyword) and node.arg in _FOR_PEOPLE):
+        if _is_slots(node) or isinstance(node, ast.JoinedStr) or (     # what is in a message is for people
+                isinstance(node, ast.keyword) and node.arg in _FOR_PEOPLE):
             return
         for said, other in _mistakes(node):
             yield Mutant(self.module, getattr(node, "lineno", self.top.lineno),

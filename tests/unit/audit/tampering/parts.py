@@ -181,7 +181,8 @@ def ed25519_points(space: Space) -> object:
 
 
 each("vkey", "parse_vkey", *((text, kind) for kind in (1, 4) for text in (
-    LOG.vkey, W1.vkey, LOG.vkey + "+", LOG.vkey[1:], LOG.vkey.replace("+", " "), "a+b", "", LOG.vkey[:-1] + "!",
+    LOG.vkey, W1.vkey, LOG.vkey + "+", "+".join([*LOG.vkey.split("+")[:2], base64.b64encode(b"\2" + LOG.key.public).decode()]),
+    "+" + LOG.vkey.partition("+")[2], "a b+" + LOG.vkey.partition("+")[2], LOG.vkey[1:], LOG.vkey.replace("+", " "), "a+b", "", LOG.vkey[:-1] + "!",
     LOG.vkey.replace("log", "l\nog"), "x" * 256 + LOG.vkey[LOG.vkey.index("+"):], LOG.vkey.replace("l", "\ud800", 1),
     "+".join([*LOG.vkey.split("+")[:2], base64.b64encode(b"\1" + bytes(31)).decode()]),
     "+".join([*LOG.vkey.split("+")[:2], base64.b64encode(b"\1" + bytes(33)).decode()]),
