@@ -40,7 +40,7 @@ _MODULE: Final = "lockgate_mutant"
 _TOP = re.compile(r"^# =+\n# (\w+)\n", re.MULTILINE)
 _WORD = re.compile(r"[\w.-]+", re.ASCII)
 
-_RESOURCES = re.compile(r"LIMIT|SHOWN|NAMED|CHUNK|SMALL|LACKING")
+_RESOURCES = re.compile(r"LIMIT|SHOWN|NAMED|_CHUNK$|CHUNK_SIZE|SMALL|LACKING|REASON_LENGTH")
 """Constants that say how much is read at once or named at most: no verdict depends on them."""
 _FOR_PEOPLE: Final = frozenset({"metavar", "help", "description", "epilog", "errors"})
 
