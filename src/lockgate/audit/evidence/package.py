@@ -8,6 +8,8 @@
     checkpoint        the newest checkpoint; cosignatures may follow the log's
     cosigned          the newest one that enough witnesses cosigned, cosigned.consistency to `checkpoint`
     anchors/N.*       .checkpoint of size N, its .tsr of a time-stamping authority, its .consistency
+    rotations/N.*     .checkpoint of size N, the last one by an older key: it ends with the change to the next
+                      key. Whoever pinned the older one follows it from there; its .consistency
     frontier          the tree before the first leaf
     leaves.jsonl      the records from `first` to `last`, none left out, one a line
     leaves.sha256     their RFC 6962 leaf hashes, 32 bytes each
@@ -38,7 +40,7 @@ from lockgate.audit.evidence.merkle import (
     verify_consistency,
     verify_inclusion,
 )
-from lockgate.audit.evidence.notes import SignedTree, parse_tree
+from lockgate.audit.evidence.notes import LOG_KEY, NoteKey, SignedTree, parse_tree, parse_vkey
 from lockgate.audit.evidence.proofs import TlogProof, parse_hash_lines, parse_tlog_proof
 from lockgate.audit.evidence.report import Report, Verdict
 from lockgate.audit.evidence.scope import ScopeCheck
@@ -57,7 +59,7 @@ _FIELDS = {"format": str, "origin": str, "size": int, "first": int, "last": int,
 _PLACES = tuple(re.compile(pattern, re.ASCII) for pattern in (
     r"manifest\.json()", r"README\.txt()", r"verify\.py()", r"log\.vkey()", r"trust\.note()", r"checkpoint()",
     r"cosigned()", r"cosigned\.consistency()", r"anchors/(0|[1-9]\d{0,15})\.(?:checkpoint|consistency|tsr)",
-    r"frontier()", r"leaves\.jsonl()", r"leaves\.sha256()", r"range\.consistency()",
+    r"rotations/(0|[1-9]\d{0,15})\.(?:checkpoint|consistency)", r"frontier()", r"leaves\.jsonl()", r"leaves\.sha256()", r"range\.consistency()",
     r"extra/(0|[1-9]\d{0,15})\.tlog-proof", r"sessions/(0|[1-9]\d{0,15})\.tlog-proof", r"payloads\.jsonl()",
     r"recordings/()[!-~]+\.rec",
 ))
@@ -95,6 +97,7 @@ class _PackageRun:
         self.members: dict[str, Member] = {}
         self.manifest: dict[str, Any] = {}
         self.who = Signatories(None, None, None)
+        self.pinned: NoteKey | None = None
         self.tree = SignedTree("", 0, b"")
         self.note = ""
         self.kept: SignedTree | None = None
@@ -184,9 +187,10 @@ class _PackageRun:
                              "the package's own key, which proves nothing about who made it")
             pins = pins._replace(key=own)
         self.who = signatories(pins, note)
+        self.pinned = self.who.key
         key = self.who.key_for(self.manifest["size"])
         if own != key.vkey + "\n":
-            raise EvidenceError("key", f"the package's key is not the trusted one, {key.vkey}", verdict="untrusted")
+            key = self.successor(own, key)
         if pins.key is not None and self.who.key is not None and self.who.key.vkey != key.vkey:
             raise EvidenceError("key", "the pinned key is not the one that the trust note names", verdict="untrusted")
         if self.manifest["origin"] != self.who.origin:
@@ -198,6 +202,22 @@ class _PackageRun:
             self.report.cover("key", key.vkey)
         if note is not None and self.who.trust is None:
             self.report.notes.append("the trust note was not checked: pin the organisation's key with --root")
+
+    def successor(self, own: str, pinned: NoteKey) -> NoteKey:
+        """The package's key, where the pinned one may be an older one of the same log. It opens the checkpoint, and
+        whatever that says counts for nothing unless `consistency` finds that the pinned key handed on to it.
+        """
+        key = parse_vkey(own[:-1], LOG_KEY, "key")
+        if self.who.trust is not None or key.name != pinned.name or own != key.vkey + "\n" or not self.rotated_at():
+            raise EvidenceError("key", f"the package's key is not the trusted one, {pinned.vkey}, and nothing in it says "
+                                "that one led to the other: where the log changed its key, pin the newest key, or the "
+                                "organisation's with --root", verdict="untrusted")
+        self.who = self.who._replace(key=key)
+        return key
+
+    def rotated_at(self) -> list[int]:
+        """The sizes of the trees that older keys signed last, as the package has them."""
+        return sorted({member_place(name)[1] for name in self.members if name.startswith("rotations/")})
 
     # ------------------------------------------------------------ 3 checkpoint and quorum
 
@@ -229,8 +249,9 @@ class _PackageRun:
 
     def consistency(self) -> None:
         """Every other checkpoint is of the same log, only older, and by the key of its size."""
-        self.who = self.who.rotated(self.rotations)
+        self.who = self.who._replace(key=self.pinned).rotated(self.rotations)
         self.who.open(read_note(self.content("checkpoint"), "the checkpoint", "checkpoint"), "checkpoint")
+        self.handed_on()
         if self.pins.against is not None:
             note = read_note(self.pins.against.encode("utf-8", "replace"), "the kept checkpoint", "kept checkpoint")
             self.who.open(note, "kept checkpoint")
@@ -241,6 +262,25 @@ class _PackageRun:
         if self.who.is_quorum_needed and not self.report.cosigned:
             self.report.find("quorum", Verdict.UNTRUSTED, "no checkpoint was cosigned by the quorum of witnesses")
         self.attempt(self.anchors)
+
+    def handed_on(self) -> None:
+        """From the pinned key on, each key has signed the tree that ends with the change to the next one. What
+        older keys than the pinned one have signed is compared as well, and need not be there.
+        """
+        changes, there = [index + 1 for index, _, _ in self.rotations], self.rotated_at()
+        for size in there:
+            if size not in changes:
+                raise EvidenceError("rotation", f"rotations/{size}.checkpoint is of no change of keys")
+            tree = self.older(f"rotations/{size}.checkpoint", f"rotations/{size}.consistency", "rotation")
+            if tree.size != size:
+                raise EvidenceError("rotation", f"rotations/{size}.checkpoint is of {tree.size} entries")
+        keys = self.who.ranges
+        for known in keys[max((at for at, one in enumerate(keys) if one.key == self.pinned), default=0):]:
+            if known.last is not None and known.last < self.tree.size and known.last not in there:
+                raise EvidenceError("rotation", "the old key has not signed the change of keys", known.last - 1,
+                                    "untrusted")
+        if self.pinned is not None and self.who.ranges and self.who.key_for(self.tree.size) != self.pinned:
+            self.report.cover("rotation", f"handed on from the pinned key {self.pinned.vkey}")
 
     def older(self, name: str, proof: str, check: str) -> SignedTree:
         """A checkpoint whose tree is proven to be a prefix of the newest."""

@@ -14,6 +14,7 @@ import orjson
 from lockgate.audit import leaves
 from lockgate.audit.commitment import KEY_SIZE, unseal
 from lockgate.audit.failures import Undisclosed
+from lockgate.audit.packaging.reading import damaged, kept_of, leaves_of, record_of, text_in
 from lockgate.audit.storage.contract import Source
 from lockgate.errors import AuditError
 
@@ -71,14 +72,19 @@ def _of_subject(source: Source, subject: str, size: int) -> Answer:
     """Every session of the subject: found by name where its payload is there, by principal where it was erased."""
     begun: dict[str, str] = {}
     principals, issuers = set(), set()
-    for index, _, leaf in source.leaves(0, size - 1, (_BEGIN,)):
-        record = orjson.loads(leaf)
-        begun[record["sid"]] = record["principal"]
+    for index, _, leaf in leaves_of(source, 0, size - 1, (_BEGIN,)):
+        record = record_of(index, leaf)
+        if record.get("type") != "session_begin":
+            continue
+        sid, principal = text_in(record, "sid"), text_in(record, "principal")
+        if sid is None or principal is None:
+            raise damaged(f"entry {index} is no beginning of a session")
+        begun[sid] = principal
         who = _payload(source, index)
-        issuers.add(who.get("issuer"))
+        issuers.add(text_in(who, "issuer"))
         if who.get("subject") == subject:
-            principals.add(record["principal"])
-    principals |= {leaves.principal(source.pseudonyms, issuer, subject) for issuer in issuers if isinstance(issuer, str)}
+            principals.add(principal)
+    principals |= {leaves.principal(source.pseudonyms, issuer, subject) for issuer in issuers if issuer is not None}
     principals &= set(begun.values())
     found = frozenset(sid for sid, principal in begun.items() if principal in principals)
     if not found:
@@ -90,20 +96,24 @@ def _of_subject(source: Source, subject: str, size: int) -> Answer:
 
 def _payload(source: Source, index: int) -> dict[str, Any]:
     """What an entry committed to, or nothing where it was erased or is damaged."""
-    secret, sealed = source.kept(index)
-    if secret is None or sealed is None:
+    kept = kept_of(source, index)
+    if kept is None:
         return {}
+    secret, sealed = kept
     try:
         content = orjson.loads(unseal(secret[:KEY_SIZE], sealed))
-    except (Undisclosed, orjson.JSONDecodeError, TypeError):
+    except (Undisclosed, orjson.JSONDecodeError):
         return {}
     return content if isinstance(content, dict) else {}
 
 
 def _time(source: Source, index: int) -> int:
-    for _, _, leaf in source.leaves(index, index):
-        return int(orjson.loads(leaf)["time"])
-    raise AuditError(f"the log is damaged: entry {index} is missing", advice="run `lockgate audit verify`")
+    for _, _, leaf in leaves_of(source, index, index):
+        time = record_of(index, leaf).get("time")
+        if type(time) is not int:
+            raise damaged(f"entry {index} has no time")
+        return time
+    raise damaged(f"entry {index} is missing")
 
 
 def _first_at(source: Source, time: int, size: int) -> int:

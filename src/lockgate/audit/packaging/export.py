@@ -16,8 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-import orjson
-
 from lockgate.audit.commitment import KEY_SIZE, unseal
 from lockgate.audit.entry import canonical
 from lockgate.audit.evidence.archive import ARCHIVE_END, MEMBER_LIMIT, member_header, member_padding
@@ -34,6 +32,17 @@ from lockgate.audit.failures import Undisclosed
 from lockgate.audit.keys import VERIFIER_FILE, read_verifier
 from lockgate.audit.packaging.asking import Answer, Asked, resolve
 from lockgate.audit.packaging.proving import Proofs
+from lockgate.audit.packaging.reading import (
+    change_of,
+    damaged,
+    data_of,
+    hashes_of,
+    kept_of,
+    leaves_of,
+    mark_of,
+    record_of,
+    text_in,
+)
 from lockgate.audit.packaging.standalone import standalone
 from lockgate.audit.storage.contract import Source
 from lockgate.audit.storage.sqlite import open_source
@@ -59,6 +68,7 @@ range.consistency RFC 6962 proof from the tree that ends with the last record to
 checkpoint        the newest signed checkpoint (C2SP signed note)
 payloads.jsonl    what the records committed to, as far as it is disclosed: SHA-256("lockgate/commit/v1\\0",
                   salt, length as 8 bytes big-endian, payload)
+rotations         what each older key of the log signed last: the tree that ends with the change to the next key
 extra, sessions   single records with their proofs (C2SP tlog-proof)
 """
 
@@ -125,6 +135,7 @@ class _PackageWriter:
         self._files: list[tuple[str, Path]] = []
         self._withheld = Runs()
         self._ends: list[int] = []
+        self._changes: list[tuple[int, str, str]] = []
         self._recordings_withheld: list[int] = []
 
     def write(self) -> None:
@@ -144,7 +155,7 @@ class _PackageWriter:
             proofs.want_consistency(size)
         for index in {*around.extras, *self._ends}:
             proofs.want_inclusion(index)
-        proofs.read(self._source.hashes(0, self.size - 1))
+        proofs.read(hashes_of(self._source, self.size))
         self._add("frontier", hash_lines(proofs.frontier(answer.first)).encode())
         self._add("range.consistency", hash_lines(proofs.consistency(answer.last + 1)).encode())
         for name, size in older.items():
@@ -152,18 +163,18 @@ class _PackageWriter:
         for index, leaf in around.extras.items():
             self._prove(f"extra/{index}.tlog-proof", index, leaf, proofs)
         for index in self._ends:
-            for _, _, leaf in self._source.leaves(index, index):
+            for _, _, leaf in leaves_of(self._source, index, index):
                 self._prove(f"sessions/{index}.tlog-proof", index, leaf, proofs)
 
     def _key(self) -> NoteKey:
         """The key that signs trees of the package's size: behind a change of keys that is the new one."""
-        changes = [(index, data["old"], data["new"])
-                   for index, _, leaf in self._source.leaves(0, self.size - 1, (b'"type":"key_rotate"',))
-                   if (data := orjson.loads(leaf).get("data"))]
+        self._changes = [change_of(index, record)
+                         for index, _, leaf in leaves_of(self._source, 0, self.size - 1, (b'"type":"key_rotate"',))
+                         if (record := record_of(index, leaf)).get("type") == "key_rotate"]
         try:
-            return key_of(ranges_of(changes, read_verifier(self._folder / VERIFIER_FILE).key), self.size)
+            return key_of(ranges_of(self._changes, read_verifier(self._folder / VERIFIER_FILE).key), self.size)
         except EvidenceError as error:
-            raise AuditError(error.message) from None
+            raise damaged(error.message) from None
 
     def _prove(self, name: str, index: int, leaf: bytes, proofs: Proofs) -> None:
         self._add(name, TlogProof(leaf, index, tuple(proofs.inclusion(index)), self._note).text().encode())
@@ -191,6 +202,16 @@ class _PackageWriter:
                 self._add(f"anchors/{size}.checkpoint", _small(note))
                 self._add(f"anchors/{size}.tsr", _small(stamp))
                 found[f"anchors/{size}.consistency"] = size
+        return found | self._handed_on()
+
+    def _handed_on(self) -> dict[str, int]:
+        """For whoever pinned an older key: what each old key signed last, the tree that ends with the change."""
+        found: dict[str, int] = {}
+        for index, _, _ in self._changes:
+            size, note = index + 1, self._source.note(index + 1)
+            if note is not None and size < self.size and self._size_of(note.encode()) == size:
+                self._add(f"rotations/{size}.checkpoint", note.encode())
+                found[f"rotations/{size}.consistency"] = size
         return found
 
     def _size_of(self, note: bytes) -> int:
@@ -206,31 +227,34 @@ class _PackageWriter:
     def _around(self) -> _Around:
         """Reviews that requests in the range rely on, holds and erasures that concern it, and its neighbours."""
         answer, around = self._answer, _Around()
-        for _, _, leaf in self._source.leaves(answer.first, answer.last, (b'"ticket":',)):
-            self._relied_on(_record(leaf), around)
+        for index, _, leaf in leaves_of(self._source, answer.first, answer.last, (b'"ticket":',)):
+            self._relied_on(record_of(index, leaf), around)
         for index, leaf in self._outside(b'"type":"erasure"'):
-            record = _record(leaf)
-            if any(first <= answer.last and last >= answer.first for first, last in erased_ranges(record) or ()):
+            record = record_of(index, leaf)
+            ranges = erased_ranges(record)
+            if ranges is None:
+                raise damaged(f"entry {index} is no erasure")
+            if any(first <= answer.last and last >= answer.first for first, last in ranges):
                 around.extras[index] = leaf
                 self._relied_on(record, around)
         for kind in (b'"type":"legal_hold"', b'"type":"key_rotate"'):
             around.extras.update(self._outside(kind))
         if around.tickets:
             for index, leaf in self._outside(b'"type":"review'):
-                if _ticket(_record(leaf)) in around.tickets:
+                if _ticket(record_of(index, leaf)) in around.tickets:
                     around.extras[index] = leaf
         self._neighbours(around)
         return around
 
     def _relied_on(self, record: dict[str, Any], around: _Around) -> None:
         """A record that names a ticket: the ticket's request and review belong to it."""
-        kind, ticket = record["type"], _ticket(record)
+        kind, ticket = record.get("type"), _ticket(record)
         if ticket is None or kind == "review":
             return
         if kind != "review_request":
             around.tickets.add(ticket)
         sessions = self._answer.sessions
-        if sessions is None or record.get("sid") in sessions:
+        if sessions is None or text_in(record, "sid") in sessions:
             around.disclosed.add(ticket)
 
     def _neighbours(self, around: _Around) -> None:
@@ -244,14 +268,14 @@ class _PackageWriter:
             wanted.add(self._size_of(_small(cosigned)) - 1)
         for index in wanted:
             if 0 <= index < self.size and not answer.first <= index <= answer.last:
-                for _, _, leaf in self._source.leaves(index, index):
+                for _, _, leaf in leaves_of(self._source, index, index):
                     around.extras[index] = leaf
 
     def _outside(self, marker: bytes) -> Iterator[tuple[int, bytes]]:
         answer = self._answer
         for first, last in ((0, answer.first - 1), (answer.last + 1, self.size - 1)):
             if first <= last:
-                for index, _, leaf in self._source.leaves(first, last, (marker,)):
+                for index, _, leaf in leaves_of(self._source, first, last, (marker,)):
                     yield index, leaf
 
     # ------------------------------------------------------------ the range
@@ -266,36 +290,37 @@ class _PackageWriter:
                 paths["payloads.jsonl"].open("wb") as payloads:
             for index, leaf in before.items():
                 self._payload(index, leaf, around, payloads)
-            for index, digest, leaf in self._source.leaves(answer.first, answer.last):
+            for index, digest, leaf in leaves_of(self._source, answer.first, answer.last):
                 lines.write(leaf + b"\n")
                 hashes.write(digest)
                 self._payload(index, leaf, around, payloads)
                 if b'"type":"session_end"' in leaf:
-                    self._end(index, _record(leaf))
+                    self._end(index, record_of(index, leaf))
             for index, leaf in behind.items():
                 self._payload(index, leaf, around, payloads)
         self._files += paths.items()
 
     def _end(self, index: int, record: dict[str, Any]) -> None:
         sessions = self._answer.sessions
-        if record["type"] == "session_end" and (sessions is None or record["sid"] in sessions):
+        if record.get("type") == "session_end" and (sessions is None or text_in(record, "sid") in sessions):
             self._ends.append(index)
 
     def _payload(self, index: int, leaf: bytes, around: _Around, file: BinaryIO) -> None:
         """Disclose the entry's payload, or withhold it. One that is not there is neither: the log, or nobody, says why."""
         if b'"payload":{' not in leaf:
             return
-        record = _record(leaf)
-        if "payload" not in record or "kept" in record["payload"]:
+        record = record_of(index, leaf)
+        if not isinstance(record.get("payload"), dict) or "kept" in record["payload"]:
             return
-        secret, sealed = self._source.kept(index)
-        if secret is None or sealed is None:
+        kept = kept_of(self._source, index)
+        if kept is None:
             self._withheld.cut()
         elif not self._is_disclosed(index, record, around):
             self._withheld.add(index)
         else:
             self._withheld.cut()
             self.disclosed += 1
+            secret, sealed = kept
             try:
                 content = unseal(secret[:KEY_SIZE], sealed).decode()
             except (Undisclosed, UnicodeDecodeError):
@@ -305,9 +330,9 @@ class _PackageWriter:
 
     def _is_disclosed(self, index: int, record: dict[str, Any], around: _Around) -> bool:
         """Whether the question asks for this entry's payload, and nobody withholds it."""
-        if record["type"] in _REVIEWS and _ticket(record) in around.disclosed:
+        if record.get("type") in _REVIEWS and _ticket(record) in around.disclosed:
             return not self._is_held_back(index)
-        return self._is_asked_for(record.get("sid"), index)
+        return self._is_asked_for(text_in(record, "sid"), index)
 
     def _is_asked_for(self, sid: str | None, index: int) -> bool:
         sessions, answer = self._answer.sessions, self._answer
@@ -322,9 +347,11 @@ class _PackageWriter:
     def _recordings(self) -> None:
         """The recorded streams of what was asked for, up to their last mark in the range; others are withheld."""
         last: dict[StreamKey, tuple[int, int]] = {}
-        for index, _, leaf in self._source.leaves(self._answer.first, self._answer.last, (b'"type":"rec_mark"',)):
-            record = _record(leaf)
-            last[StreamKey(record["sid"], record["data"]["stream"])] = (index, record["data"]["chunks"])
+        for index, _, leaf in leaves_of(self._source, self._answer.first, self._answer.last, (b'"type":"rec_mark"',)):
+            record = record_of(index, leaf)
+            if record.get("type") == "rec_mark":
+                key, chunks = mark_of(index, record)
+                last[key] = (index, chunks)
         for key, (index, chunks) in sorted(last.items(), key=lambda item: item[1]):
             path = self._folder / key.member
             if not chunks or not path.is_file():
@@ -337,6 +364,8 @@ class _PackageWriter:
                 target.write(source.read(len(RECORDING_MAGIC)))
                 for _ in range(chunks):
                     head = source.read(4)
+                    if not head:
+                        break       # the file ends before its mark: the verifier says so
                     target.write(head + source.read(min(int.from_bytes(head, "big"), CHUNK_LIMIT)))
             self._files.append((key.member, spooled))
 
@@ -365,22 +394,9 @@ class _PackageWriter:
             out.write(ARCHIVE_END)
 
 
-def _record(leaf: bytes) -> dict[str, Any]:
-    """What a leaf says. Raises `AuditError` where it is none: such a log is looked at where it lies."""
-    try:
-        record = orjson.loads(leaf)
-    except orjson.JSONDecodeError:
-        record = None
-    if not isinstance(record, dict):
-        raise AuditError("the log is damaged: an entry is no record", advice="run `lockgate audit verify`")
-    return record
-
-
 def _ticket(record: dict[str, Any]) -> str | None:
     """The ticket that a record names: in its fields where it was used, in its data where it is about it."""
-    data = record.get("data")
-    found = record.get("ticket") or (data.get("ticket") if isinstance(data, dict) else None)
-    return found if isinstance(found, str) else None
+    return text_in(record, "ticket") or text_in(data_of(record), "ticket")
 
 
 def _small(path: Path) -> bytes:

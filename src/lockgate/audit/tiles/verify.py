@@ -25,6 +25,9 @@ from lockgate.audit.tiles.reader import Fetch, Tiles, first_of
 from lockgate.audit.tree import HASH_SIZE, leaf_hash
 from lockgate.errors import AuditError
 
+_SUCCESSION = ("; where the log changed its key, pin the newest key, or give --trust and --root: tiles alone do not show "
+               "that an older key handed on")
+
 
 def verify_tiles(
     fetch: Fetch, place: str, *, key: Path | None = None, against: str | None = None, trust: Trust | None = None,
@@ -115,7 +118,7 @@ class _Run:
         except BrokenNote as error:
             self.find(check, Verdict.TAMPERED, str(error))
         except UntrustedNote as error:
-            self.find(check, Verdict.UNTRUSTED, str(error))
+            self.find(check, Verdict.UNTRUSTED, f"{error}{'' if self.trust is not None else _SUCCESSION}")
         return None
 
     def cosigned(self) -> str | None:

@@ -75,10 +75,11 @@ def test_what_the_old_key_published_still_binds(log: Path) -> None:
 
 
 def test_the_old_key_alone_vouches_for_nothing_newer(log: Path) -> None:
-    """Untrusted: the checkpoint is by a key that whoever pinned the old one never saw."""
+    """Untrusted: the checkpoint is by a key that whoever pinned the old one never saw. It says what to pin."""
     tiles = published(log)
     report = verify_tiles(fetch_from(tiles), str(tiles), key=log.parent / "old.vkey")
     assert report.verdict is Verdict.UNTRUSTED
+    assert "pin the newest key, or give --trust and --root" in report.findings[0].message
 
 
 def test_a_trust_note_says_which_key_counts_for_which_size(log: Path) -> None:
