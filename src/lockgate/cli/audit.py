@@ -13,6 +13,7 @@ from rich.markup import escape
 from lockgate.audit.admin import recorded
 from lockgate.audit.checkpoint import open_note
 from lockgate.audit.entry import parse
+from lockgate.audit.evidence.notes import NOTE_LIMIT
 from lockgate.audit.evidence.report import Report, Verdict
 from lockgate.audit.evidence.trust import Trust
 from lockgate.audit.failures import BrokenNote, MalformedEntry, ProofFailed, UntrustedNote
@@ -83,21 +84,27 @@ def verify(
     2 incomplete, 3 untrusted, 4 usage.
     """
     console = Console(highlight=False, soft_wrap=True)
-    if what is not None and Path(what).is_file():
+    is_package = what is not None and Path(what).is_file()
+    if is_package and trust_note is not None:
+        _usage("a package has its trust note in it: give --root alone")
+    if policy is not None and not is_package:
+        _usage("--policy is for a package; elsewhere give the trust note that names the witnesses, with --root")
+    if what is not None and is_package:
         package = check_package(Path(what), key=key, root=root, policy=policy, against=against)
         answer(console, package, as_json=as_json)
     try:
-        kept = None if against is None else against.read_bytes()[:4096].decode()
+        kept = None if against is None else against.read_bytes()[:NOTE_LIMIT].decode()
     except (OSError, UnicodeDecodeError) as error:
         console.print(f"{against}: cannot be read: {error}", markup=False)
         raise typer.Exit(USAGE) from None
     shared = None if is_url(what) else fleet_folder(audit_folder(Path(what or state)))
+    if shared is not None and (root is not None or trust_note is not None):
+        _usage("a trust note is of one log, and this is a fleet: give --key")
     if shared is not None:
         _answer_for_fleet(console, *shared, key=key, against=kept, as_json=as_json, record=record)
     place = log_folder(Path(what or state))
     if root is None and trust_note is not None:
-        console.print("a trust note says something only together with --root")
-        raise typer.Exit(USAGE)
+        _usage("a trust note says something only together with --root")
     try:
         trust = None if root is None else read_trust(trust_note or place / TRUST_FILE, root)
     except UntrustedNote as error:
@@ -111,6 +118,12 @@ def verify(
     if record:
         _record_run(place if (place / FILE).exists() else log_folder(state), report)
     answer(console, report, as_json=as_json)
+
+
+def _usage(message: str) -> NoReturn:
+    """What is not looked at is not taken: a verdict would seem to rest on it."""
+    Console(highlight=False, soft_wrap=True).print(message, markup=False)
+    raise typer.Exit(USAGE)
 
 
 def _answer_for_fleet(

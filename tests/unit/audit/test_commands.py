@@ -40,6 +40,19 @@ def test_verify_names_the_record_that_was_altered(state: Path) -> None:
     assert (found["verdict"], found["index"], found["check"]) == ("tampered", 5, "leaf hash")
 
 
+def test_nothing_that_is_given_is_left_unread(state: Path, tmp_path: Path) -> None:
+    """A policy or a trust note that a verdict would not rest on is wrong usage, and not ignored."""
+    package, key, given = tmp_path / "evidence.tar", str(state / "audit" / "log.vkey"), tmp_path / "given"
+    given.write_text("quorum none\n")
+    assert RUN.invoke(audit.app, ["export", "--out", str(package), "--state", str(state)]).exit_code == 0
+    assert RUN.invoke(audit.app, ["verify", str(package), "--key", key, "--policy", str(given)]).exit_code == 0
+    for arguments in ([str(state), "--key", key, "--policy", str(given)], [str(package), "--key", key, "--trust", str(given)],
+                      ["https://log.invalid", "--policy", str(given)], [str(state), "--key", key, "--trust", str(given)]):
+        result = RUN.invoke(audit.app, ["verify", *arguments])
+        assert result.exit_code == 4, result.output
+        assert "VERIFIED" not in result.output
+
+
 def test_verify_tells_its_other_verdicts_apart(state: Path, tmp_path: Path) -> None:
     """2 incomplete, 3 untrusted, 4 usage."""
     assert RUN.invoke(audit.app, ["verify", str(tmp_path / "nowhere")]).exit_code == 4
