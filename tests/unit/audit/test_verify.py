@@ -348,7 +348,7 @@ def test_no_flipped_byte_of_the_write_ahead_log_goes_unnoticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SQLite drops damaged commits without a word; the verifier does not."""
-    monkeypatch.setattr("lockgate.audit.verify._WAL_TRIES", 1)     # nobody is writing here
+    monkeypatch.setattr("lockgate.audit.storage.structure._WAL_TRIES", 1)     # nobody is writing here
     driven = Driven(tmp_path / "live")
     driven.begin("s")
     driven.run("s")
