@@ -11,6 +11,7 @@ Only the statement that holds the mistake is compiled again, and only cases that
 """
 
 from __future__ import annotations
+import __future__
 
 import ast
 import contextlib
@@ -38,6 +39,10 @@ _PATIENCE: Final = 2.0      # seconds that a mutant may take for one case
 _MODULE: Final = "lockgate_mutant"
 _TOP = re.compile(r"^# =+\n# (\w+)\n", re.MULTILINE)
 _WORD = re.compile(r"[\w.-]+", re.ASCII)
+
+_RESOURCES = re.compile(r"LIMIT|SHOWN|NAMED|CHUNK|SMALL|LACKING")
+"""Constants that say how much is read at once or named at most: no verdict depends on them."""
+_FOR_PEOPLE: Final = frozenset({"metavar", "help", "description", "epilog", "errors"})
 
 _COMPARED: Final = {
     ast.Eq: (ast.NotEq,), ast.NotEq: (ast.Eq,), ast.Lt: (ast.LtE, ast.GtE), ast.LtE: (ast.Lt, ast.Gt),
@@ -94,7 +99,7 @@ def mutants() -> list[Mutant]:
     found = []
     for module, source in evidence_sources().items():
         for top in ast.parse(source).body:
-            if isinstance(top, (ast.FunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign)):
+            if isinstance(top, (ast.FunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign)) and not _is_resource(top):
                 found += list(_Finder(module, top).all())
     return found
 
@@ -130,7 +135,7 @@ class _Finder:
         self.lines = outer
 
     def _at(self, node: ast.AST, holder: Any, place: Any) -> Iterator[Mutant]:
-        if _is_slots(node):
+        if _is_slots(node) or (isinstance(node, ast.keyword) and node.arg in _FOR_PEOPLE):
             return
         for said, other in _mistakes(node):
             yield Mutant(self.module, getattr(node, "lineno", self.top.lineno),
@@ -166,6 +171,11 @@ def _is_docstring(node: ast.AST, name: str, at: int) -> bool:
         return False
     item = body[at]
     return isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant) and isinstance(item.value.value, str)
+
+
+def _is_resource(node: ast.stmt) -> bool:
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return any(isinstance(one, ast.Name) and _RESOURCES.search(one.id) for one in targets)
 
 
 def _is_slots(node: ast.AST) -> bool:
@@ -225,7 +235,7 @@ def _constants(node: ast.AST) -> Iterator[ast.AST]:
         yield ast.Constant(value - 1)
     elif isinstance(value, bytes) and value:
         yield ast.Constant(bytes([value[0] ^ 1]) + value[1:])
-    elif isinstance(value, str) and _WORD.fullmatch(value):
+    elif isinstance(value, str) and _WORD.fullmatch(value) and value != "replace":
         yield ast.Constant(value + "x")
 
 
@@ -246,6 +256,10 @@ def _verified(public: bytes, message: bytes, signature: bytes) -> bool:
     except InvalidSignature:
         return False
     return True
+
+
+def _compiled(top: ast.stmt, module: str) -> types.CodeType:
+    return compile(ast.Module([top], []), f"{module}.py", "exec", dont_inherit=True, flags=__future__.annotations.compiler_flag)
 
 
 def _places() -> dict[int, tuple[str, int]]:
@@ -288,6 +302,9 @@ class Program:
         self.space = self.module.__dict__
         exec(compile(standalone(), "verify.py", "exec", dont_inherit=True), self.space)
         self.space["use_ed25519"](_verified)
+        self.later = {name: [(top.lineno, _compiled(top, name)) for top in ast.parse(source).body
+                             if isinstance(top, (ast.Assign, ast.AnnAssign))]
+                      for name, source in evidence_sources().items()}
         packages = [one for one in judged if one.package]
         self.cases: list[Callable[[], object]] = [self._judge(one) for one in packages]
         self.cases += [self._part(one) for one in parts]
@@ -331,8 +348,7 @@ class Program:
         """Whether any case notices."""
         undo = mutant.swap()
         try:
-            code = compile(ast.Module([mutant.top], []), f"{mutant.module}.py", "exec", dont_inherit=True,
-                           flags=sys.modules["__future__"].annotations.compiler_flag)
+            code = _compiled(mutant.top, mutant.module)
         except (SyntaxError, ValueError):
             return True
         finally:
@@ -341,9 +357,13 @@ class Program:
         try:
             try:
                 exec(code, self.space)
+                self._rebind(before)
+                for line, later in self.later[mutant.module]:
+                    if line > mutant.top.lineno:        # what was made of it
+                        exec(later, self.space)
+                self.space["use_ed25519"](_verified)
             except Exception:
                 return True
-            self._rebind(before)
             return any(self._notices(number) for number in self._candidates(mutant))
         finally:
             self.space.clear()

@@ -14,8 +14,15 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from typer.testing import CliRunner
 
-from testbed.gateway import Gateway, Issuer, command, gateway, run, spawn
+from lockgate.audit.evidence.report import Verdict
+from lockgate.audit.evidence.trust import parse_trust
+from lockgate.audit.signing.guard import Guard
+from lockgate.audit.signing.trust import draft_trust
+from lockgate.audit.verify import verify_log
+from lockgate.cli import witness
+from testbed.gateway import Gateway, Issuer, command, gateway, spawn
 from testbed.postgres import Server, free_port
 from tests.e2e.conftest import HEAD, PASSWORD, POLICIES
 
@@ -64,13 +71,13 @@ def test_nothing_is_let_through_before_the_witness_cosigned_and_a_roll_back_is_r
 ) -> None:
     """`require` refuses with its reason, opens with the first quorum; an older copy of the log does not start."""
     port = free_port()
-    vkey = run("witness", "init", "witness.test/one", "--folder", str(tmp_path / "w")).strip()
+    vkey = CliRunner().invoke(witness.app, ["init", "witness.test/one", "--folder", str(tmp_path / "w")]).output.strip()
     policy = tmp_path / "policy"
     policy.write_text(f"witness one {vkey} http://127.0.0.1:{port}/\nquorum one\n")
     signer = tmp_path / "signer"
     signer.mkdir()
     key, sock = str(signer / "log.key"), str(signer / "sock")
-    run("audit", "signer", "--origin", ORIGIN, "--key", key, "--socket", sock, "--init")
+    Guard.begin(Path(key), Path(key + ".signed"), ORIGIN)
     audit = (f"audit: {{{{mode: full, origin: {ORIGIN}, signer: {{{{socket: '{sock}'}}}}, witness: {{{{policy: '{policy}', "
              "mode: require, every: 1s, max_lag: 1m}}}}")
     config = HEAD.replace("audit: {{mode: full, origin: test.lockgate.example/log}}", audit) + POLICIES
@@ -107,12 +114,8 @@ def test_nothing_is_let_through_before_the_witness_cosigned_and_a_roll_back_is_r
     with process(tmp_path / "witness3.log", "witness ", *serving):
         with pytest.raises(RuntimeError, match="a witness has seen another log"), start():  # type: ignore[attr-defined]
             pass    # and so does the witness
-    root = tmp_path / "root.key"
-    run("audit", "trust", "init-root", "acme.test/audit", "--key", str(root))
-    text, note = str(tmp_path / "trust.txt"), str(tmp_path / "trust.note")
-    run("audit", "trust", "draft", "--state", str(tmp_path / "own" / "state"), "--policy", str(policy), "-o", text)
-    run("audit", "trust", "sign", text, "--key", str(root), "-o", note)
-    report = json.loads(run("audit", "verify", str(folder), "--trust", note, "--root", f"{root}.vkey", "--json"))
-    assert report["verdict"] == "verified"
-    assert 0 < report["cosigned"] <= report["size"]
-    assert report["uncosigned_seconds"] is not None
+    trust = parse_trust(draft_trust(folder, 1, policy.read_text(), ()))
+    report = verify_log(folder, trust=trust)
+    assert report.verdict is Verdict.VERIFIED, report.findings
+    assert 0 < report.cosigned <= report.size
+    assert report.uncosigned_seconds is not None

@@ -58,7 +58,7 @@ class Endorsements:
             yield from self._read_anchors()
         else:
             self._unchecked = len(list((self._folder / ANCHORS).glob("*.tsr")))
-        if self._against is not None:
+        if self._against is not None:       # last: where it contradicts one of the folder's, it is the one that says so
             self.notes.append(("kept checkpoint", self._against))
 
     def _read_anchors(self) -> Iterator[tuple[str, str]]:
@@ -113,7 +113,7 @@ class Endorsements:
         try:
             cosigners = policy.require_quorum(parse_note(note))
             report.cosigned = self.open(COSIGNED, note).size if cosigners else 0
-            self._cosigned_at = max((when for _, when in cosigners), default=0)
+            self._cosigned_at = policy.vouched_at(cosigners)
         except EvidenceError as error:
             yield error
         except UntrustedNote:

@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple, cast
 import orjson
 
 from lockgate.audit.entry import LEAF_LIMIT, MAX_INTEGER, canonical
+from lockgate.audit.evidence.salting import bound_to
 from lockgate.audit.failures import MalformedEntry
 from lockgate.model import Erasure, Event, Intent, Outcome, SessionStart
 
@@ -78,7 +79,14 @@ def begin(start: SessionStart, key: bytes) -> Draft:
     })
 
 
-def intent(value: Intent) -> Draft:
+def ticket_salt(key: bytes, ticket: str) -> str:
+    """The salt of what leaves show of a ticket's binding (`evidence.salting`); whoever has no payload of it cannot
+    try statements.
+    """
+    return hmac.digest(key, f"lockgate/binding-salt/v1\0{ticket}".encode("utf-8", "replace"), "sha256").hex()[:32]
+
+
+def intent(value: Intent, key: bytes) -> Draft:
     """`intent`: what is about to be forwarded, or was refused."""
     fields: Fields = {
         "type": "intent", "kind": value.kind, "verbs": list(value.verbs), "decision": value.decision,
@@ -92,9 +100,10 @@ def intent(value: Intent) -> Draft:
     }
     if value.ticket is not None:
         fields["ticket"] = value.ticket
-    if value.binding is not None:
-        fields["binding"] = value.binding
-        payload |= {"reading": value.reading, "context": list(value.context)}
+    if value.ticket is not None and value.binding is not None:
+        salt = ticket_salt(key, value.ticket)
+        fields["binding"] = bound_to(salt, value.binding)
+        payload |= {"reading": value.reading, "context": list(value.context), "salt": salt}
     if value.refusal is not None:
         fields["refusal"] = value.refusal
     return Draft(fields, payload)
@@ -127,7 +136,7 @@ def draft(value: object, key: bytes) -> Draft:
     """
     kind = type(value)
     if kind is Intent:
-        return intent(cast(Intent, value))
+        return intent(cast(Intent, value), key)
     if kind is Outcome:
         return outcome(cast(Outcome, value))
     if kind is SessionStart:
@@ -142,6 +151,8 @@ def draft(value: object, key: bytes) -> Draft:
 def event(value: Event, key: bytes) -> Draft:
     """Any other record. Its fields are ids and numbers (``data``); its payload is opaque bytes."""
     data = {_ascii(name): plain(field) for name, field in value.fields.items()}
+    if value.type in REVIEWS and "binding" in data:
+        data["binding"] = bound_to(ticket_salt(key, str(data.get("ticket"))), str(data["binding"]))
     fields: Fields = {"type": value.type, "data": data}
     payload: Fields | None = None
     if value.payload:
@@ -164,7 +175,7 @@ def erasure(value: Erasure, key: bytes) -> Draft:
         "approvals": 1 if value.reviewer is None else 2, "purpose": purpose(key, value.reason),
     }
     if value.ticket is not None:
-        data |= {"ticket": value.ticket, "rest": value.rest}
+        data |= {"ticket": value.ticket, "rest": value.rest, "salt": ticket_salt(key, value.ticket)}
     people: Fields = {"requester": list(value.requester), "reason": value.reason}
     fields: Fields = {"type": "erasure", "data": data, "requester": principal(key, *value.requester)}
     if value.reviewer is not None:

@@ -33,8 +33,13 @@ from lockgate.audit.failures import BrokenNote, MalformedEntry, Undisclosed, Unt
 from lockgate.audit.keys import VERIFIER_FILE, read_verifier
 from lockgate.audit.recording.checking import RecordingCheck, left_playing
 from lockgate.audit.storage.contract import Source
-from lockgate.audit.storage.sqlite import DESTROYED, FILE, SqliteSource
-from lockgate.audit.storage.structure import check_integrity, check_schema, check_write_ahead_log
+from lockgate.audit.storage.sqlite import FILE, SqliteSource
+from lockgate.audit.storage.structure import (
+    check_destroyed,
+    check_integrity,
+    check_schema,
+    check_write_ahead_log,
+)
 from lockgate.errors import AuditError
 
 # What reading a damaged store raises: its own error, and values of a type or size that the schema rules out.
@@ -77,6 +82,7 @@ def verify_log(
         run = _Run(report, source, verifier, endorsed, RecordingCheck(folder))
         run.attempt("schema", lambda: check_schema(report, source.connection, verifier.name))
         run.all(())
+        run.attempt("payloads", lambda: check_destroyed(report, source.connection, run.contents.erased_by))
         run.attempt("store", lambda: check_integrity(report, source.connection))
     check_write_ahead_log(report, folder)
     return report
@@ -221,7 +227,7 @@ class _Run:
                 self.contents.ledger = None
                 return
             self.row(index, digest, leaf if type(leaf) is bytes else b"", secret, sealed)
-        self.report.cover("entries", f"{counted(self.frontier.size, 'leaf', 'leaves')} hashed again, one by one")
+        self.report.cover("entries", f"{counted(self.frontier.size, 'leaf', 'leaves')} hashed again, leaf by leaf")
         self.report.cover("grammar", "each leaf is canonical, with the fields of its type")
 
     def row(self, index: int, digest: bytes, leaf: bytes, secret: bytes | None, sealed: bytes | None) -> None:
@@ -297,12 +303,12 @@ class _Run:
         elif disclosed is not None:
             if kind == "session_begin" and record["principal"] != self.principal(disclosed.payload):
                 self.tampered("payloads", "the session's principal is not who its payload names", index)
-        elif secret is not None and secret != DESTROYED and (type(secret) is not bytes or len(secret) != KEY_SIZE + SALT_SIZE):
+        elif secret is not None and (type(secret) is not bytes or len(secret) != KEY_SIZE + SALT_SIZE):
             self.tampered("payloads", "the payload's key is damaged", index)
         elif "kept" in said:
             if sealed is not None:
                 self.tampered("payloads", "a payload that was said not to be kept", index)
-            elif secret is None or secret == DESTROYED:
+            elif secret is None:
                 self.is_salt_missing = True
 
     def principal(self, content: bytes) -> str:
@@ -325,7 +331,7 @@ class _Run:
         """All leaves once more. What is left of a payload without its other half, `contents` has not seen."""
         report, named = self.report, 0
         for index, digest, leaf, secret, sealed in self.source.rows(0, self.frontier.size - 1):
-            is_locked = secret is None or secret == DESTROYED
+            is_locked = secret is None
             by = self.contents.erased_by(index)
             if by is not None and is_locked != (sealed is None):
                 self.tampered("erasure", f"entry {index} was erased by record {by}, and a part of its payload is there", index)

@@ -79,7 +79,7 @@ def export(
     withhold: Annotated[
         list[str] | None, typer.Option("--withhold", help="An entry, or first-last, whose payload stays here.")
     ] = None,
-    payloads: Annotated[bool, typer.Option("--payloads/--no-payloads", help="Disclose what was asked for.")] = True,
+    no_payloads: Annotated[bool, typer.Option("--no-payloads", help="Disclose no payload and no recording.")] = False,
     reason: Annotated[str, typer.Option("--reason", help="Why, for the record.")] = "",
 ) -> None:
     """Write an evidence package that anybody can verify: a session, a subject's sessions, a period, or all.
@@ -89,12 +89,11 @@ def export(
     """
     if sum(1 for given in (session, subject, start or end) if given) > 1:
         raise _usage("give one of --session, --subject, --from and --to")
-    asked = Asked(session, subject, _time(start), _time(end), payloads, tuple(map(_entries, withhold or [])))
+    asked = Asked(session, subject, _time(start), _time(end), not no_payloads, tuple(map(_entries, withhold or [])))
     folder = log_folder(state)
     console = Console(highlight=False, soft_wrap=True)
     try:
-        written = export_package(folder, asked, out)
-        _record(folder, written, reason)
+        written = export_package(folder, asked, out, lambda made: _record(folder, made, reason))
     except AuditError as error:
         raise _usage(f"{error}\n{error.advice()}".strip()) from None
     report = check_package(out, key=folder / VERIFIER_FILE)
@@ -104,16 +103,11 @@ def export(
     raise typer.Exit(int(report.verdict))
 
 
-def _record(folder: Path, written: Exported, reason: str) -> None:
-    """`export`: which entries left the log, with how many payloads. Without it the package does not stay."""
-    try:
-        with recorded(folder) as log:
-            log.append(Event("export", {"first": written.first, "last": written.last, "size": written.size,
-                                        "disclosed": written.disclosed}, None,
-                             json.dumps({"reason": reason}).encode()))
-    except AuditError:
-        written.path.unlink(missing_ok=True)
-        raise
+def _record(folder: Path, made: Exported, reason: str) -> None:
+    """`export`: which entries leave the log, with how many payloads. Without it no package leaves."""
+    with recorded(folder) as log:
+        log.append(Event("export", {"first": made.first, "last": made.last, "size": made.size,
+                                    "disclosed": made.disclosed}, None, json.dumps({"reason": reason}).encode()))
 
 
 def _time(text: str | None) -> int | None:

@@ -24,7 +24,18 @@ from lockgate.audit.verify import verify_log
 from lockgate.errors import AuditError
 from lockgate.govern.ports import Recorder
 from lockgate.model import Event, Outcome, OutcomeStatus
-from tests.unit.audit.logs import ORIGIN, Driven, Ticking, copied, edit, intent, sample, start, stored
+from tests.unit.audit.logs import (
+    ORIGIN,
+    Driven,
+    Ticking,
+    binding,
+    copied,
+    edit,
+    intent,
+    sample,
+    start,
+    stored,
+)
 
 
 def records(folder: Path) -> list[dict[str, object]]:
@@ -38,6 +49,15 @@ def test_a_whole_log_verifies(tmp_path: Path) -> None:
     assert report.findings == []
     assert (report.entries, report.sessions, report.open_sessions, report.intents) == (16, 2, 0, 4)
     assert [record["index"] for record in records(tmp_path)] == list(range(16))
+
+
+def test_no_statement_can_be_guessed_from_leaves(tmp_path: Path) -> None:
+    """Who has the leaves and tries a statement finds it nowhere: also the binding of a review is salted."""
+    sample(tmp_path / "log")
+    guess = binding("alice", "DELETE FROM customers")
+    leaves = stored(tmp_path / "log")
+    assert sum(b'"binding"' in leaf for leaf in leaves) == 3
+    assert not any(guess.encode() in leaf for leaf in leaves)
 
 
 def test_records_are_durable_when_acknowledged(tmp_path: Path) -> None:

@@ -383,6 +383,23 @@ def test_a_held_request_goes_on_with_its_ticket_when_approved() -> None:
     assert (intent.decision, intent.ticket, intent.rules) == ("review", waiting.ticket, ("ask",))
 
 
+def test_the_intent_says_what_is_executed_and_not_what_was_approved() -> None:
+    """Its binding is computed from what goes on: a statement swapped behind the approval is another one on record."""
+    made = world(ALLOW, ASK)
+    session = made.session()
+    for text, is_same in (("DELETE FROM t", True), ("DELETE FROM u", False)):
+        waiting = held(session.judge(operation("delete", text="DELETE FROM t"), plan))
+        made.reviews.approve(waiting.ticket, DBA)
+        grant = granted(came(waiting))
+        grant.operation = replace(grant.operation, text=text)
+        session.record([grant], b"bytes")
+        intent = made.recorder.intents[-1]
+        assert (intent.text, intent.ticket) == (text, waiting.ticket)
+        assert (intent.binding == made.store.reviews[waiting.ticket].binding) is is_same
+    session.judge(operation("select"), plan)
+    assert granted(session.judge(operation("select"), plan)).ticket is None
+
+
 def test_a_held_request_that_is_denied_is_recorded_as_denied() -> None:
     """The requester reads that a reviewer said no, and why."""
     made = world(ALLOW, ASK)

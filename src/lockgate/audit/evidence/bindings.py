@@ -12,8 +12,9 @@ from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from typing import Any
 
-from lockgate.audit.evidence.leaf import load_json
+from lockgate.audit.evidence.leaf import read_json
 from lockgate.audit.evidence.ledger import is_refused
+from lockgate.audit.evidence.salting import bound_to
 
 _BINDING_VERSION = "lockgate/review-binding/v2"
 
@@ -61,7 +62,7 @@ class BindingBook:
         """What a reviewer was shown, by the ticket."""
         data, body = record.get("data"), content.get("body")
         try:
-            seen = load_json(body.encode()) if isinstance(body, str) else None
+            seen = read_json(body.encode()) if isinstance(body, str) else None
         except ValueError:
             seen = None
         if isinstance(seen, dict) and "text" in seen and isinstance(data, dict):
@@ -74,7 +75,8 @@ class BindingBook:
         known = self._people.get(record.get("sid", ""))
         if known is not None and "reading" in content and "whole" not in content:
             self.bound += 1
-            if request_binding(known[0], known[1], record["policy"], content) != record.get("binding"):
+            binding = request_binding(known[0], known[1], record["policy"], content)
+            if bound_to(str(content.get("salt")), binding) != record.get("binding"):
                 yield f"the statement is not the one that ticket {ticket} was given for"
 
 

@@ -26,6 +26,7 @@ from lockgate.audit.evidence.failures import EvidenceError
 from lockgate.audit.evidence.leaf import NO_PREVIOUS, is_hash
 from lockgate.audit.evidence.merkle import Frontier
 from lockgate.audit.evidence.recordings import RECORDING_CUT, RECORDING_MARK, RecordedStreams
+from lockgate.audit.evidence.salting import bound_to
 
 SIGNED_APART = "apart"
 """What `node_start` says of a signer that signs behind the commit."""
@@ -229,7 +230,8 @@ class LogLedger:
             raise EvidenceError("erasure", f"ticket {name} was asked for or approved by somebody else", index)
         link = erasure_link(data["cause"], ranges, rest)
         if ticket.used_by < 0:
-            is_bound = erasure_binding(record["requester"], str(data.get("purpose")), link) == ticket.binding
+            bound = erasure_binding(record["requester"], str(data.get("purpose")), link)
+            is_bound = bound_to(str(data.get("salt")), bound) == ticket.binding
             ticket.used_by = index
         else:
             is_bound = link == ticket.rest
@@ -345,6 +347,8 @@ class LogLedger:
             raise EvidenceError("review", f"the review of {name} is bound to another request", index)
         if ticket.used_by >= 0:
             raise EvidenceError("review", f"ticket {name} is reviewed after it was used", index)
+        if data.get("verdict") == "approved" and ticket.verdict is not None:
+            raise EvidenceError("review", f"ticket {name} was approved after it had been decided", index)
         ticket.verdict = data.get("verdict")
         if ticket.verdict == "approved" and ticket.is_asked:
             reviewer = ticket.reviewer = record.get("reviewer")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -83,21 +83,30 @@ class _Around:
     extras: dict[int, bytes] = field(default_factory=dict)
 
 
-def export_package(folder: Path, asked: Asked, target: Path) -> Exported:
-    """Write the package of the log in `folder` to `target`. Raises `AuditError`."""
-    with open_source(folder) as source:
-        answer = resolve(source, asked)
-        try:
-            with tempfile.TemporaryDirectory(prefix=".package-", dir=target.parent) as spool:
+def export_package(
+    folder: Path, asked: Asked, target: Path, before: Callable[[Exported], None] | None = None
+) -> Exported:
+    """Write the package of the log in `folder` to `target`. Raises `AuditError`, and leaves no file then.
+
+    `before` is called when the log is closed again and the package is made, before it can be seen: it puts the
+    export on record.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix=".package-", dir=target.parent) as spool:
+            part = Path(spool) / "package"
+            with open_source(folder) as source:
+                answer = resolve(source, asked)
                 writer = _PackageWriter(source, folder, asked, answer, Path(spool))
                 writer.write()
-                part = Path(spool) / "package"
                 writer.pack(part)
-                part.chmod(0o600)
-                part.replace(target)
-        except OSError as error:
-            raise AuditError(f"{target}: {error.strerror}", advice="name a folder that can be written") from None
-        return Exported(target, answer.first, answer.last, writer.size, writer.disclosed)
+            written = Exported(target, answer.first, answer.last, writer.size, writer.disclosed)
+            if before is not None:
+                before(written)
+            part.chmod(0o600)
+            part.replace(target)
+    except OSError as error:
+        raise AuditError(f"{target}: {error.strerror}", advice="name a folder that can be written") from None
+    return written
 
 
 class _PackageWriter:

@@ -92,4 +92,7 @@ class Studio:
             except RuntimeError:
                 pass        # the driver's loop is closed: nobody is left to be told
 
-        self._threads.submit(work).add_done_callback(done)
+        try:
+            self._threads.submit(work).add_done_callback(done)
+        except RuntimeError:
+            pass            # closed meanwhile: the tape stays unfinished, and the log says that it is cut

@@ -321,14 +321,15 @@ class SqliteSource:
     ) -> Iterator[tuple[int, bytes, bytes, bytes | None, bytes | None]]:
         """Entries with their payloads, in order."""
         yield from self._rows(
-            "SELECT e.idx, e.hash, e.leaf, k.secret, p.sealed FROM entries e LEFT JOIN payload_keys k ON k.idx = e.idx"
+            "SELECT e.idx, e.hash, e.leaf, k.secret, p.sealed FROM entries e LEFT JOIN payload_keys k"
+            " ON k.idx = e.idx AND k.secret <> ?"
             " LEFT JOIN payloads p ON p.idx = e.idx WHERE e.idx BETWEEN ? AND ? ORDER BY e.idx",
-            first, _LAST if last is None else last)
+            DESTROYED, first, _LAST if last is None else last)
 
     def counts(self) -> tuple[int, int, int]:
         """How many payload keys, payloads and sessions are stored."""
-        (found,) = self._rows("SELECT (SELECT count(*) FROM payload_keys), (SELECT count(*) FROM payloads),"
-                              " (SELECT count(*) FROM sessions)")
+        (found,) = self._rows("SELECT (SELECT count(*) FROM payload_keys WHERE secret <> ?),"
+                              " (SELECT count(*) FROM payloads), (SELECT count(*) FROM sessions)", DESTROYED)
         return found[0], found[1], found[2]
 
     def kept(self, index: int) -> tuple[bytes | None, bytes | None]:

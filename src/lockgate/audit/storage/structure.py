@@ -6,6 +6,7 @@ Apart from `audit.verify`, which reads any store through a snapshot and sees nei
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +14,7 @@ import apsw
 
 from lockgate.audit.evidence.report import Report, Verdict
 from lockgate.audit.storage import wal
-from lockgate.audit.storage.sqlite import FILE, FORMAT, SCHEMA
+from lockgate.audit.storage.sqlite import DESTROYED, FILE, FORMAT, SCHEMA
 from lockgate.errors import AuditError
 
 _WAL_TRIES: Final = 4
@@ -30,6 +31,17 @@ def check_schema(report: Report, connection: apsw.Connection, origin: str) -> No
             report.find("schema", Verdict.TAMPERED, "the log has another name or format than its key says")
         if connection.execute("SELECT 1 FROM entries WHERE idx < 0 LIMIT 1").fetchall():
             report.find("schema", Verdict.TAMPERED, "there is an entry before the first one", 0)
+    except (apsw.Error, ValueError) as error:
+        raise AuditError(f"the file is damaged: {error}") from None
+
+
+def check_destroyed(report: Report, connection: apsw.Connection, erased_by: Callable[[int], int | None]) -> None:
+    """Keys that were overwritten: an erasure names each of them. (What reads a snapshot sees no key there.)"""
+    try:
+        for (index,) in connection.execute("SELECT idx FROM payload_keys WHERE secret = ? ORDER BY idx", (DESTROYED,)):
+            if erased_by(index) is None:
+                report.find("payloads", Verdict.TAMPERED, "a key was destroyed, and no erasure says so", index)
+                return
     except (apsw.Error, ValueError) as error:
         raise AuditError(f"the file is damaged: {error}") from None
 

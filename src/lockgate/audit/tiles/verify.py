@@ -173,7 +173,7 @@ class _Run:
                 _compare(tiles, tile, content)
         for tile, content in edge.partial():
             _compare(tiles, tile, content)
-        self.report.cover("entries", f"{counted(edge.size, 'leaf', 'leaves')} hashed again, one by one")
+        self.report.cover("entries", f"{counted(edge.size, 'leaf', 'leaves')} hashed again, leaf by leaf")
         self.report.cover("grammar", "each leaf is canonical, with the fields of its type")
         return edge
 

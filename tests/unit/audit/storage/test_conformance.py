@@ -21,7 +21,7 @@ from lockgate.audit.storage.contract import Batch, Head, Source
 from lockgate.audit.tree import Frontier, leaf_hash, tree_root
 from lockgate.errors import AuditError
 from lockgate.model import Event, Outcome, OutcomeStatus
-from tests.unit.audit.logs import Driven, intent, review_events, start
+from tests.unit.audit.logs import Driven, binding, intent, review_events, start
 from tests.unit.audit.storage.stores import DatabaseLog, FileLog
 
 BYTES = [b"", b"\0", b"\0\xff\n\\x00'\"", bytes(range(256)), b"x" * 3_000, "\u00fc\u2028".encode()]
@@ -52,7 +52,8 @@ def work(driven: Driven) -> None:
     driven.intent("b" * 16, "DROP TABLE customers", decision="deny", refusal="denied", verbs=("drop",))
     for event in review_events("T1", "alice", "carol", "a" * 16):
         driven.log.event(event)
-    driven.run("a" * 16, "DELETE FROM customers", decision="review", ticket="T1", verbs=("delete",))
+    driven.run("a" * 16, "DELETE FROM customers", decision="review", ticket="T1", verbs=("delete",),
+               binding=binding("alice", "DELETE FROM customers"))
     driven.run("b" * 16, "SELECT '\ud800\0\x1b[2J'", objects=("\udfff" * 300,))
     driven.log.event(Event("cancel", {"\ud800": float("nan"), "c": 2**70}, "b" * 16, b"\xff\0"))
     driven.run("b" * 16, "x" * 5_000, parameters=("\u00fc", None, "\udc80"), forwarded=bytes(range(256)))

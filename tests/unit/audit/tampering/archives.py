@@ -9,6 +9,7 @@ import base64
 import io
 import shutil
 import tarfile
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -50,7 +51,7 @@ class Honest:
         self.key = (folder / "log.vkey").read_text()
         self.packages = {"whole": exported(folder), "session": exported(folder, session=log.A),
                          "withheld": exported(folder, withhold=((8, 11),)),
-                         "bare": exported(folder, payloads=False), "late": exported(self._late(), session=log.A)}
+                         "unkept": exported(self._unkept()), "bare": exported(folder, payloads=False), "late": exported(self._late(), session=log.A)}
         self.authorities = [Authority(folder.with_name(name), "p256") for name in ("authority", "another")]
         (folder / "anchors").mkdir()
         note = self.forge.sign(ANCHORED, self.forge.root(ANCHORED))
@@ -62,6 +63,13 @@ class Honest:
         shutil.rmtree(folder / "anchors")
         (folder / "trust.note").unlink()
         (folder / "cosigned").unlink()
+
+    def _unkept(self) -> Path:
+        """The log with a payload that was too long to keep."""
+        forge = Forge(self.folder)
+        forge[5].fields["payload"]["kept"] = False
+        forge[5].payload = None
+        return forge.write(self.folder.with_name("unkept") / "log")
 
     def _late(self) -> Path:
         """The log with the review before the session that relies on it."""
@@ -298,6 +306,17 @@ edited("proof_with_a_free_bit", "range.consistency",
        lambda data: data[:42] + bytes([data[42] + 1]) + data[43:], "tree", 1, of="session")
 
 
+@attack("checkpoint", verdict=Verdict.UNTRUSTED)
+def signed_by_the_key_that_was_changed(honest: Honest, files: Files) -> Files:
+    """Who has the old key goes on with it, behind the record that says that another one does."""
+    forge = Forge(honest.folder)
+    forge.insert(23, forge.new("key_rotate", log.body(actor=["local", "ann"]), data={
+        "old": honest.key.strip(), "new": OTHER.vkey}))
+    with tempfile.TemporaryDirectory() as folder:
+        package = exported(forge.write(Path(folder) / "log"))
+    return {**members(package), "log.vkey": honest.key.encode()}
+
+
 # ---------------------------------------------------------------- manifest and archive
 
 
@@ -513,6 +532,16 @@ def record_beside_the_range_inside_of_it(honest: Honest, files: Files) -> Files:
     return _ordered({**files, "extra/20.tlog-proof": text})
 
 
+@attack("manifest", 1, of="session")
+def record_beside_the_range_at_its_beginning(honest: Honest, files: Files) -> Files:
+    return _ordered({**files, "extra/1.tlog-proof": files["extra/23.tlog-proof"]})
+
+
+@attack("manifest", 21, of="session")
+def record_beside_the_range_at_its_end(honest: Honest, files: Files) -> Files:
+    return _ordered({**files, "extra/21.tlog-proof": files["extra/23.tlog-proof"]})
+
+
 @attack("proof", 21, of="session")
 def proof_of_the_session_for_another_record(honest: Honest, files: Files) -> Files:
     name = "sessions/21.tlog-proof"
@@ -624,6 +653,21 @@ def payload_that_was_erased(honest: Honest, files: Files) -> Files:
     said = {"index": 3, "payload": (before.payload or b"").decode(), "salt": before.secret[32:].hex()}
     lines = _lines(files["payloads.jsonl"])
     return {**files, "payloads.jsonl": b"".join([*lines[:2], canonical(said) + b"\n", *lines[2:]])}
+
+
+@attack("payloads", 5, of="unkept")
+def payload_that_was_not_kept(honest: Honest, files: Files) -> Files:
+    """Somebody has it all the same, and the commitment fits."""
+    row = honest.forge[5]
+    said = {"index": 5, "payload": (row.payload or b"").decode(), "salt": row.secret[32:].hex()}
+    lines = _lines(files["payloads.jsonl"])
+    return {**files, "payloads.jsonl": b"".join([*lines[:2], canonical(said) + b"\n", *lines[2:]])}
+
+
+@attack("payloads", 8, Verdict.INCOMPLETE, of="unkept")
+def payload_missing_beside_one_that_was_not_kept(honest: Honest, files: Files) -> Files:
+    lines = [line for line in _lines(files["payloads.jsonl"]) if orjson.loads(line)["index"] != 8]
+    return {**files, "payloads.jsonl": b"".join(lines)}
 
 
 # ---------------------------------------------------------------- recordings
@@ -889,6 +933,22 @@ def proof_of_the_cosigned_tree_with_one_hash_more(honest: Honest, files: Files) 
 @attack("cosigned checkpoint", of="trusted")
 def proof_of_the_cosigned_tree_empty(honest: Honest, files: Files) -> Files:
     return {**files, "cosigned.consistency": b""}
+
+
+@attack("quorum", of="trusted", verdict=Verdict.UNTRUSTED, pins=lambda honest: Pins(root=ROOT.vkey, policy=_policy(3)))
+def quorum_of_the_auditors_own_policy(honest: Honest, files: Files) -> Files:
+    """It goes before the trust note's."""
+    return files
+
+
+@attack("policy", of="trusted", verdict=Verdict.UNTRUSTED, pins=lambda honest: Pins(root=ROOT.vkey, policy="x\n"))
+def policy_that_is_none(honest: Honest, files: Files) -> Files:
+    return files
+
+
+def _policy(quorum: int) -> str:
+    witnesses = "".join(f"witness w{number} {one.vkey}\n" for number, one in enumerate((W1, W2, W3), 1))
+    return f"{witnesses}group most {quorum} w1 w2 w3\nquorum most\n"
 
 
 @attack("quorum", of="trusted", verdict=Verdict.UNTRUSTED)

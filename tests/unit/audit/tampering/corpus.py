@@ -14,9 +14,9 @@ from lockgate.audit.evidence.signatures import Pins
 from lockgate.audit.verify import verify_log
 from tests.unit.audit.logs import Driven, Ticking, review_events
 from tests.unit.audit.logs import binding as bound
-from tests.unit.audit.packages import exported
+from tests.unit.audit.packages import exported, listed
 from tests.unit.audit.tampering import honest as log
-from tests.unit.audit.tampering.archives import ALTERED, Honest
+from tests.unit.audit.tampering.archives import ALTERED, ROOT, Honest, _policy
 from tests.unit.audit.tampering.forge import Forge
 from tests.unit.audit.tampering.rewrites import REWRITES, honest_rewrites
 
@@ -51,6 +51,8 @@ def corpus() -> list[Judged]:
         found = [Judged(name, package, honest.pins_of(name), True) for name, package in honest.packages.items()]
         found += [Judged("kept", honest.packages["whole"], honest.pins._replace(
             against=honest.forge.sign(size, honest.forge.root(size))), True) for size in (1, 17, 24)]
+        found += [Judged("own policy", honest.packages["trusted"], Pins(key=honest.key, policy=_policy(2)), True),
+                  Judged("no quorum", _unwitnessed(honest), honest.root, True)]
         found += _ranges(folder / "ranges" / "log")
         for name, rewrite in honest_rewrites():
             forge = Forge(honest.folder)
@@ -68,6 +70,15 @@ def corpus() -> list[Judged]:
             found.append(Judged(case.name, package, honest.pins, False, report))
         found += [Judged(case.name, case.made(honest), case.pinned(honest), False) for case in ALTERED]
     return found
+
+
+def _unwitnessed(honest: Honest) -> bytes:
+    """By a trust note that asks for no witness, and none was there."""
+    files = honest.files("trusted")
+    text = honest.trust().partition("\n\n")[0].replace("quorum most", "quorum none") + "\n"
+    note = f"{text}\n{ROOT.line(text)}".encode()
+    return listed({name: note if name == "trust.note" else data for name, data in files.items()
+                   if not name.startswith("cosigned")})
 
 
 def _questions() -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from lockgate.audit.checkpoint import Signer
 from lockgate.audit.evidence.erasures import erasure_binding, erasure_link
 from lockgate.audit.evidence.recordings import RECORDING_MAGIC, chunk_root
+from lockgate.audit.evidence.salting import bound_to
 from lockgate.audit.leaves import principal
 from tests.unit.audit.logs import ORIGIN, sample
 from tests.unit.audit.tampering.forge import Forge, Row
@@ -77,7 +78,7 @@ def hold(forge: Forge, name: str, action: str, scope: Any = None) -> Row:
 
 def erasure(forge: Forge, ranges: list[list[int]], **data: Any) -> Row:
     """An erasure by T2."""
-    said = {"cause": "record", "ranges": ranges, "approvals": 2, "ticket": "T2", "rest": "", "purpose": "why", **data}
+    said = {"cause": "record", "ranges": ranges, "approvals": 2, "ticket": "T2", "rest": "", "purpose": "why", "salt": "s", **data}
     return forge.new("erasure", body(requester=[_PEOPLE, "ann"], reviewer=[_PEOPLE, "carol"], reason="why"),
                      data=said, requester=who(forge, "ann"), reviewer=who(forge, "carol"))
 
@@ -95,7 +96,7 @@ def asked(forge: Forge, ticket: str, requester: str, reviewer: str, binding: str
 
 def bound_erasure(forge: Forge, ranges: list[tuple[int, int]]) -> str:
     """What the review of an erasure by ann is bound to."""
-    return erasure_binding(who(forge, "ann"), "why", erasure_link("record", ranges, ""))
+    return bound_to("s", erasure_binding(who(forge, "ann"), "why", erasure_link("record", ranges, "")))
 
 
 def mark(forge: Forge, chunks: Sequence[bytes], *, final: bool = False, **data: Any) -> Row:

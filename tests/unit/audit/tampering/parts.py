@@ -16,10 +16,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from lockgate.audit.evidence.archive import ARCHIVE_END, member_header
+from lockgate.audit.evidence.der import der_oid, write_der, write_der_number
+from lockgate.audit.evidence.notes import NoteKey
 from lockgate.audit.evidence.timestamp import canonical_response, read_response
 from lockgate.audit.evidence.trust import TrustedAuthority
 from lockgate.audit.tree import Frontier, consistency_proof, inclusion_proof, leaf_hash
@@ -385,6 +388,14 @@ each("leaf", "parse_leaf", *((leaf,) for leaf in (
     _LEAF.replace(b'"v":1', b'"v":1,"z":true'), _LEAF.replace(b'"v":1', b'"v":1,"z":false'), _LEAF.replace(b'"v":1', b'"v":1,"z":{"\xc3\xbc":1}'),
     _LEAF.replace(b'"v":1', b'"v":1,"z":1.5'), _LEAF.replace(b'"v":1', b'"v":1,"z":Infinity'), _LEAF.replace(b'"v":1', b'"v":1,"z":"\\ud800"'),
     _LEAF.replace(b'"v":1', b'"v":1,"z":"\xc3\xbc"'), _LEAF.replace(b'"v":1', b'"v":1,"z":"\\u00fc"'), _LEAF.replace(b'"v":1', b'"v":"1"'),
+    *(_LEAF.replace(b'"type"', more + b',"type"') for more in (
+        b'"sid":"s","sseq":0,"prev":"' + b"0" * 64 + b'"', b'"sid":"s","sseq":0,"prev":"' + b"0" * 63 + b'"', b'"sid":"s","sseq":-1,"prev":"' + b"0" * 64 + b'"')),
+    *(b'{"index":5,"node":"n","prev":"' + b"0" * 64 + b'","sid":"s","sseq":' + number + b',"time":7,"type":"note","v":1}' for number in (b"0", b"-1", b'"0"')),
+    *(b'{"index":5,"node":"n","prev":' + prev + b',"sid":"s","sseq":0,"time":7,"type":"note","v":1}' for prev in (b'"0"', b"5", b"null")),
+    *(b'{"data":{},"index":5,"node":"n","time":7,"type":"' + kind + b'","v":1}' for kind in (
+        b"key_rotate", b"shard_checkpoint", b"rec_mark", b"recording_truncated", b"session_begin", b"session_end", b"intent", b"outcome")),
+    b'{"index":5,"node":"n","time":7,"type":"shard_checkpoint","v":1}', b'{"index":5,"node":"n","sseq":0,"time":7,"type":"note","v":1}',
+    *(_LEAF.replace(b'"v":1', b'"root":' + root + b',"v":1').replace(b'"time":7,"type":"note","root":', b'"time":7,"type":"note","root":') for root in (b'"ab"',)),
     _LEAF.replace(b'{"i', b'{"a":' + b"[" * 2_000 + b"]" * 2_000 + b',"i'), b"[]", b"", b"5", b"\xff",
 )))
 
@@ -434,8 +445,8 @@ def bindings(space: Space) -> object:
     for record in (begin, asked, done, {**done, "refusal": "no"}, {**done, "decision": "deny"}, {"type": "outcome"},
                    {"type": "intent", "decision": "allow"}):
         found.append(book.concerns(record))
-    whole = {"text": "DELETE", "parameters": [], "reading": "r", "context": []}
-    binding = space["request_binding"](("i", "s"), "crm", "p", whole)
+    whole = {"text": "DELETE", "parameters": [], "reading": "r", "context": [], "salt": "s"}
+    binding = space["bound_to"]("s", space["request_binding"](("i", "s"), "crm", "p", whole))
     for record, content in (
         (done, whole), (begin, {"issuer": "i", "subject": "s"}), (done, whole), ({**done, "binding": binding}, whole),
         ({**done, "binding": binding}, {**whole, "whole": {}}), (done, {**whole, "whole": {}}), (done, {"text": "DELETE"}),
@@ -448,6 +459,112 @@ def bindings(space: Space) -> object:
     book.end("s")
     book.end("s")
     return [*found, len(list(book.take(done, whole))), book.bound]
+
+
+def _taken(space: Space, records: list[dict[str, Any]], first: int = 0) -> object:
+    """What a ledger says of records, one after the other."""
+    ledger, found = space["LogLedger"](first, remembers=True), list[object]()
+    for number, record in enumerate(records):
+        said = {"index": first + number, "time": 1_000, **record}
+        found.append(tried(space, lambda said=said: ledger.take(said["index"], said, bytes([said["index"]]) * 32)))     # type: ignore[misc]
+    return [*found, ledger.rotations, ledger.lags, ledger.starts, ledger.sessions, ledger.partial, ledger.intents, ledger.reviewed,
+            ledger.stepped, len(ledger.lacking), sorted(ledger.open), sorted(ledger.ended.items())]
+
+
+@part
+def ledgers(space: Space) -> object:
+    """Sequences that a package hardly ever holds."""
+    start = {"type": "node_start", "epoch": 1, "size": 0, "root": ""}
+    rotate = {"type": "key_rotate", "data": {"old": "a", "new": "b"}}
+    begin = {"type": "session_begin", "sid": "s", "sseq": 0, "prev": "0" * 64, "principal": "p"}
+    asked = {"type": "review_request", "data": {"ticket": "T", "binding": "x", "expires": 1}, "requester": "p"}
+    review = {"type": "review", "data": {"ticket": "T", "binding": "x", "verdict": "approved"}, "reviewer": "q"}
+    intent = {"type": "intent", "sid": "s", "decision": "review", "ticket": "T", "binding": "x"}
+    end = {"type": "session_end", "sid": "s", "count": 0, "root": ""}
+    return [_taken(space, records, first) for records, first in (
+        ([start, rotate, {**rotate, "data": {"old": "b", "new": "c"}}, rotate], 0), ([start, {**rotate, "data": {"old": 5, "new": "b"}}], 0),
+        ([start, {**rotate, "data": {"old": "a", "new": None}}], 0), ([start, {**rotate, "sid": "s", "sseq": 0}], 0), ([start, {**rotate, "data": {}}], 0),
+        ([{**start, "data": {"signer": "apart"}}], 0), ([{**start, "data": {"signer": "file"}}], 0), ([{**start, "data": 5}], 0), ([{**start, "epoch": 2}], 0),
+        ([{**start, "epoch": 4, "size": 7}, {**start, "epoch": 5, "size": 8}, {**start, "epoch": 7, "size": 9}], 7),
+        ([{"type": "node_stop", "size": 0, "root": ""}], 0), ([{"type": "node_stop", "size": 7, "root": ""}], 7), ([start, begin, {"type": "node_stop", "size": 2, "root": ""}], 0),
+        ([start, {**begin, "sseq": 1}], 0), ([{**begin, "sseq": 3, "type": "note"}, {**begin, "sseq": 4, "type": "note", "prev": "07" * 32}], 7),
+        ([{**begin, "sseq": 0, "type": "note"}], 7), ([{**begin, "sseq": 3, "type": "outcome", "record": 2, "rows": 0, "sent": 0}], 7),
+        ([{**begin, "sseq": 3, "type": "outcome", "record": 3, "rows": 0, "sent": 0}], 7), ([{**begin, "sseq": 3, "type": "outcome", "record": 0, "rows": 0, "sent": 0}], 7),
+        ([{**end, "sseq": 3, "prev": "ab" * 32, "count": 3}, {**begin}], 7), ([{**end, "sseq": 3, "prev": "ab" * 32, "count": 4}], 7),
+        ([start, asked, review, {**begin}, {**intent, "sseq": 1, "prev": "03" * 32}], 0), ([start, asked, {**review, "time": 1_999}], 0), ([start, asked, {**review, "time": 2_000}], 0),
+        *(([start, asked, review, {**begin}, {**intent, "sseq": 1, "prev": "03" * 32, "time": time}], 0) for time in (61_999, 62_000)),
+        ([review, asked, {**begin}, {**intent, "sseq": 1, "prev": "09" * 32}], 7), ([asked, {**review, "reviewer": "p"}], 7),
+        ([{**begin}, {**intent, "sseq": 1, "prev": "07" * 32}, {**intent, "sseq": 2, "prev": "08" * 32, "ticket": 5}], 7),
+        ([start, {"type": "note", "clock": 999}, {"type": "note", "clock": 1_000}], 0), ([start, {"type": "note", "clock": 0}, {"type": "note", "clock": -1}], 0),
+        ([start, {"type": "note", "time": 999}], 0), ([start, {"type": "note", "index": 5}], 0), ([start, {**asked, "data": 5}], 0), ([start, {**review, "data": 5}], 0),
+        ([{**review, "data": 5}], 7), ([start, asked, {**asked}], 0),
+    )]
+
+
+@part
+def rotations(space: Space) -> object:
+    """Which key signs which sizes, as a log's changes of keys say."""
+    stranger = NoteSigner("other.test/log").vkey
+    one, two, three = LOG.vkey, _OTHER_VKEY, _THIRD_VKEY
+    found = []
+    for said in ([], [(4, one, two)], [(4, one, two), (9, two, three)], [(4, one, two), (9, one, three)], [(4, one, one)], [(4, two, three)],
+                 [(4, one, stranger)], [(4, stranger, one)], [(4, "x", one)], [(4, one, "x")], [(0, one, two), (1, two, three)]):
+        for pinned in (one, two, three):
+            key = space["parse_vkey"](pinned, 1)
+            found.append(tried(space, lambda said=said, key=key: space["ranges_of"](said, key)))     # type: ignore[misc]
+            who = space["Signatories"](key, None, None)
+            found.append(tried(space, lambda said=said, who=who: who.rotated(said).ranges))     # type: ignore[misc]
+            found += [tried(space, lambda said=said, who=who, size=size: who.rotated(said).key_for(size))     # type: ignore[misc]
+                      for size in (0, 1, 2, 3, 5, 6, 10, 11)]
+        for bounds in (("1-",), ("1-5", "6-"), ("1-5", "6-10", "11-"), ("1-4", "5-")):
+            text = "lockgate/trust/v1\nserial 1\n" + "".join(
+                f"log {vkey} {bound}\n" for vkey, bound in zip((one, two, three), bounds, strict=False)) + "quorum none\n"
+            trusted = space["Signatories"](None, space["parse_trust"](text), None)
+            found.append(tried(space, lambda said=said, trusted=trusted: bool(trusted.rotated(said))))     # type: ignore[misc]
+    nobody = space["Signatories"](None, None, None)
+    return [*found, tried(space, lambda: nobody.key_for(1)), nobody.origin, nobody.is_quorum(["a"]), nobody.is_quorum_needed,
+            tried(space, lambda: bool(nobody.rotated([])))]
+
+
+def _vkey_of(number: int) -> str:
+    public = Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32).public_key().public_bytes_raw()
+    return NoteKey(LOG.key.name, 1, public).vkey
+
+
+_OTHER_VKEY, _THIRD_VKEY = _vkey_of(8), _vkey_of(9)
+
+
+@part
+def keys_of_authorities(space: Space) -> object:
+    """Which public keys are taken."""
+    found = []
+    oid, null = der_oid("1.2.840.113549.1.1.1"), write_der(5)
+    for modulus in (2**2047 + 1, 2**2048 - 1, 2**2046 + 1, 2**8191 + 1, 2**8192 + 1):
+        for exponent in (65_537, 1, 2, 3, 2**64 - 1, 2**64 + 1):
+            key = write_der(0x30, write_der_number(modulus), write_der_number(exponent))
+            info = write_der(0x30, write_der(0x30, write_der(6, oid), null), write_der(3, b"\0" + key))
+            found.append(tried(space, lambda info=info: space["read_public_key"](space["parse_der"](info))))     # type: ignore[misc]
+    curves, p256 = der_oid("1.2.840.10045.2.1"), der_oid("1.2.840.10045.3.1.7")
+    point = ec_private().public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    for bits in (point, point[:-1], point + b"\0", b"\3" + point[1:], point[:40] + b"\0" + point[41:], b"\4" + b"\xff" * 64, b""):
+        for odd in (b"\0", b"\1"):
+            for words in ((curves, p256), (curves,), (p256, p256), (curves, curves), (curves, p256, p256)):
+                info = write_der(0x30, write_der(0x30, *(write_der(6, word) for word in words)), write_der(3, odd + bits))
+                found.append(tried(space, lambda info=info: space["read_public_key"](space["parse_der"](info))))     # type: ignore[misc]
+    return [str(one)[:200] for one in found]
+
+
+def ec_private() -> ec.EllipticCurvePrivateKey:
+    """Always the same key."""
+    return ec.derive_private_key(7, ec.SECP256R1())
+
+
+each("der", "parse_der", *((data,) for data in (
+    b"", b"0", b"0\0", b"0\1", b"0\0x", b"\5\0", b"0\x80", b"0\x81\x7f" + bytes(127), b"0\x81\x80" + bytes(128), b"0\x82\0\x80" + bytes(128),
+    b"0\x82\1\0" + bytes(256), b"\x1f\1\0", b"0\x85\0\0\0\0\1x", b"0\x84\0\0\1\0" + bytes(256), b"0\xff",
+)))
+each("oid", "der_oid", *((text,) for text in ("1.2", "2.5.29.37", "1.2.840.113549", "1.3.127", "1.3.128", "1.3.16384", "0.9")))
+each("number", "write_der_number", *((number,) for number in (0, 1, 127, 128, 255, 256, 2**63, 2**64 - 1)))
 
 
 # ---------------------------------------------------------------- time-stamps

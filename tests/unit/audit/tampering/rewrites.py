@@ -13,6 +13,7 @@ import orjson
 
 from lockgate.audit.evidence.bindings import request_binding
 from lockgate.audit.evidence.report import Verdict
+from lockgate.audit.evidence.salting import bound_to
 from tests.unit.audit.tampering import honest as log
 from tests.unit.audit.tampering.forge import Forge
 
@@ -220,6 +221,17 @@ late("leaf_with_a_short_commitment", 11, "leaf grammar", payload={"commitment": 
 late("number_in_a_session_without_one", 10, "leaf grammar", sseq=3)
 
 
+for _at, _names in (
+    (0, ("epoch", "size", "root", "version")), (23, ("size", "root")), (10, ("size", "root", "sessions")),
+    (1, ("connection", "protocol", "policy", "principal", "payload", "sid")), (21, ("cause", "count", "root", "sid")),
+    (3, ("kind", "verbs", "decision", "rules", "policy", "objects", "payload", "prev")),
+    (4, ("record", "status", "rows", "sent", "masked", "duration", "time", "node")), (17, ("data",)),
+):
+    for _name in _names:
+        late(f"no_{_name}_at_{_at}", _at, "leaf grammar" if _at != 17 else "hold", **{_name: None})
+late("leaf_with_a_foreign_key_deep_inside", 5, "leaf grammar", zz=[{"a": {"zü": 1}}])
+
+
 @attack("leaf grammar", 11)
 def intent_of_no_session(forge: Forge) -> None:
     del forge[11].fields["sid"], forge[11].fields["sseq"], forge[11].fields["prev"]
@@ -295,6 +307,13 @@ def ticket_of_somebody_else(forge: Forge) -> None:
 
 @attack("review", 8)
 def ticket_that_was_denied(forge: Forge) -> None:
+    forge[7].fields["data"]["verdict"] = "denied"
+
+
+@attack("review", 8)
+def ticket_approved_after_it_was_denied(forge: Forge) -> None:
+    """Somebody found a reviewer who says yes."""
+    forge.insert(7, forge.twin(7))
     forge[7].fields["data"]["verdict"] = "denied"
 
 
@@ -566,6 +585,14 @@ def retention_by_another_period(forge: Forge) -> None:
     forge[0].fields["data"]["retention"] = {"recordings": 60}
 
 
+@attack("erasure", 16)
+def retention_that_ends_beside_a_payload(forge: Forge) -> None:
+    """What has no payload is old enough for a recording, and a payload goes with it before its own period is over."""
+    _retain(forge, 3_600, 60)
+    forge[0].fields["data"]["retention"]["recordings"] = 60
+    forge[16].fields["data"]["ranges"] = [[3, 4]]
+
+
 def _retain(forge: Forge, period: int, age: int) -> None:
     forge[0].fields["data"]["retention"] = {"payloads": period}
     forge.delay(16, age)
@@ -644,6 +671,34 @@ def mark_that_shrinks(forge: Forge) -> None:
 @attack("recordings", 20, at_folder=19)
 def mark_after_the_final_one(forge: Forge) -> None:
     forge[19].fields["data"]["final"] = True
+
+
+def covered(name: str, at: int = 21, **said: Any) -> None:
+    """An attack on what a session's end states about its recording."""
+    def rewrite(forge: Forge) -> None:
+        forge[at].fields["coverage"] = {**forge[21].fields["coverage"], **said}
+    rewrite.__name__ = name
+    attack("recordings", at)(rewrite)
+
+
+covered("more_chunks_stated_than_marked", chunks=4)
+covered("more_bytes_stated_than_marked", bytes=31)
+covered("more_streams_stated_than_marked", streams=2)
+covered("a_state_that_is_none", state="good")
+covered("a_recording_stated_with_one_field_more", more=1)
+covered("a_recording_stated_of_a_session_without_one", 22)
+
+
+@attack("recordings", 20)
+def whole_stated_without_the_final_mark(forge: Forge) -> None:
+    """The session's end is at 20 then."""
+    del forge.rows[20]
+    forge[20].fields["coverage"].update(chunks=2, bytes=20)
+
+
+@attack("recordings", 21)
+def recording_not_stated(forge: Forge) -> None:
+    del forge[21].fields["coverage"]
 
 
 @attack("recordings", 19)
@@ -727,7 +782,8 @@ def honest_rewrites() -> Iterator[tuple[str, Rewrite]]:
         seen = orjson.loads(forge[6].content["body"]) | {"text": content["text"]}
         for index in (6, 7):
             forge[index].commit_to(log.body(**seen))
-        bound = request_binding(("https://issuer.test", "alice"), "crm", forge[8].fields["policy"], content)
+        bound = bound_to(content["salt"], request_binding(
+            ("https://issuer.test", "alice"), "crm", forge[8].fields["policy"], content))
         for index in (6, 7):
             forge[index].fields["data"]["binding"] = bound
         forge[8].fields["binding"] = bound

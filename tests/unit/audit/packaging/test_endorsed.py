@@ -1,0 +1,134 @@
+"""Packages with everything that others say of a log: trust note, witnesses, time-stamps; and with recordings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lockgate.audit.evidence.recordings import RECORDING_MAGIC, chunk_root
+from lockgate.audit.evidence.report import Verdict
+from lockgate.audit.evidence.timestamp import canonical_response, read_response
+from lockgate.audit.evidence.trust import parse_trust
+from lockgate.audit.recording.reel import Mark
+from lockgate.audit.signing.trust import draft_trust
+from testbed.timestamps import Authority
+from tests.unit.audit.evidence.keys import W1, W2, NoteSigner
+from tests.unit.audit.logs import Driven, sample
+from tests.unit.audit.packages import changed, check, exported, listed, members
+
+ACME = NoteSigner("acme.test/audit")
+POLICY = f"witness one {W1.vkey}\nwitness two {W2.vkey}\ngroup both all one two\nquorum both\n"
+A = "a" * 16
+
+
+@pytest.fixture(scope="module")
+def endorsed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A log of 19 entries whose first 16 two witnesses cosigned and an authority time-stamped."""
+    folder = tmp_path_factory.mktemp("endorsed") / "log"
+    sample(folder)
+    note = (folder / "checkpoint").read_text()
+    text = note.partition("\n\n")[0] + "\n"
+    (folder / "cosigned").write_text(note + W1.cosign(text) + W2.cosign(text, 1_700_000_005))
+    authority = Authority(folder.parent / "authority")
+    trust = draft_trust(folder, 1, POLICY, [f"own={authority.folder / 'signer.pem'}"])
+    (folder / "trust.note").write_text(f"{trust}\n{ACME.line(trust)}")
+    (folder / "anchors").mkdir()
+    (folder / "anchors" / "16.checkpoint").write_text(note)
+    (folder / "anchors" / "16.tsr").write_bytes(
+        canonical_response(read_response(authority.stamp(note.encode())), parse_trust(trust).authorities))
+    driven = Driven(folder)
+    driven.log.heartbeat()
+    driven.log.close()
+    return folder
+
+
+def test_the_root_key_alone_is_enough(endorsed: Path) -> None:
+    """From one pinned key: the log's key, the quorum, the consistency of what was cosigned, and the time-stamp."""
+    report = check(exported(endorsed, session=A), root=ACME.vkey)
+    assert report.findings == []
+    assert (report.size, report.cosigned) == (19, 16)
+    assert report.uncosigned_seconds is not None
+    assert "cosigned by one, two" in report.covered["checkpoint"][1]
+    assert "1 time-stamps, the newest by own" in report.covered["anchors"][-1]
+    assert "trust note 1" in report.covered["trust"][0]
+
+
+def test_witnesses_that_nobody_knows_are_not_taken_for_noise(endorsed: Path) -> None:
+    """With the log's key alone a cosignature is by somebody unknown; with a policy it counts."""
+    package, key = exported(endorsed), (endorsed / "log.vkey").read_text()
+    report = check(package, key)
+    assert (report.verdict, report.first and report.first.check) == (Verdict.UNTRUSTED, "cosignature")
+    report = check(package, key, policy=POLICY)
+    assert (report.verdict, report.cosigned) == (Verdict.VERIFIED, 16)
+
+
+def test_what_endorses_a_log_can_be_neither_changed_nor_left_out(endorsed: Path) -> None:
+    """Another root, fewer witnesses, no cosigned checkpoint, an altered stamp or proof: each is named."""
+    package = exported(endorsed)
+    files = members(package)
+    assert check(package, root=NoteSigner("acme.test/other").vkey).verdict is Verdict.UNTRUSTED
+    lines = files["cosigned"].decode().splitlines(keepends=True)
+    cases = {
+        "trust": changed(package, "trust.note", lambda data: data.replace(b"quorum both", b"quorum one")),
+        "quorum": listed({**files, "cosigned": "".join(lines[:-1]).encode()}),
+        "anchor": changed(package, "anchors/16.tsr", lambda data: data[:-1] + bytes([data[-1] ^ 1])),
+        "cosigned checkpoint": changed(package, "cosigned.consistency", lambda data: b"AAAA" + data[4:]),
+    }
+    for name, bad in cases.items():
+        report = check(bad, root=ACME.vkey)
+        assert report.verdict is not Verdict.VERIFIED
+        assert [found for found in report.findings if found.check in (name, "key")], (name, report.findings)
+    without = {name: data for name, data in files.items() if not name.startswith("cosigned")}
+    report = check(listed(without), root=ACME.vkey)
+    assert [(found.check, found.verdict) for found in report.findings] == [("quorum", Verdict.UNTRUSTED)]
+    bare = {name: data for name, data in files.items() if name != "trust.note"}
+    assert check(listed(bare), root=ACME.vkey).verdict is Verdict.INCOMPLETE
+
+
+@pytest.mark.parametrize("size", [16, 19])
+def test_a_kept_checkpoint_is_compared(endorsed: Path, size: int) -> None:
+    """One of this log fits, whether the range reaches its size or it is the newest; another log's does not."""
+    package = exported(endorsed)
+    kept = (members(package)["checkpoint"] if size == 19 else (endorsed / "anchors" / "16.checkpoint").read_bytes()).decode()
+    assert check(package, root=ACME.vkey, against=kept).findings == []
+    other = kept.replace(kept.split("\n")[2], "A" * 43 + "=")
+    assert check(package, root=ACME.vkey, against=other).verdict is not Verdict.VERIFIED
+
+
+# ---------------------------------------------------------------- recordings
+
+
+def recorded(folder: Path) -> None:
+    """Two recorded sessions, of two chunks and of one; what the second one's file holds behind its mark is cut off."""
+    driven = Driven(folder)
+    for sid, chunks in (("rec1", [b"one" * 9, b"two" * 9]), ("rec2", [b"three" * 9])):
+        driven.begin(sid)
+        path = folder / "recordings" / sid / "sql.rec"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(RECORDING_MAGIC + b"".join(len(chunk).to_bytes(4, "big") + chunk for chunk in chunks))
+        driven.log.mark(sid, "sql", Mark(len(chunks), 10, chunk_root(chunks)), final=True)
+        driven.log.end_session(sid, "closed")
+    driven.log.close()
+
+
+def test_recordings_come_along_and_are_held_to_their_marks(tmp_path: Path) -> None:
+    """A session's own is in its package, others are withheld; one that is lost, cut or exchanged is named."""
+    folder = tmp_path / "log"
+    recorded(folder)
+    key, name = (folder / "log.vkey").read_text(), "recordings/rec1/sql.rec"
+    package = exported(folder, session="rec1")
+    assert [file for file in members(package) if file.startswith("recordings/")] == [name]
+    report = check(package, key)
+    assert report.findings == []
+    assert report.covered["recordings"] == ["1 streams, 2 chunks, each as the log marked them; 0 erased, 0 withheld"]
+    whole = check(exported(folder, withhold=((5, 6),)), key)
+    assert (whole.findings, whole.covered["recordings"][0][-22:]) == ([], "; 0 erased, 1 withheld")
+    for change in (lambda data: data[:-31], lambda data: data + data[-31:], lambda data: data.replace(b"two", b"TWO")):
+        report = check(changed(package, name, change), key)
+        assert (report.verdict is Verdict.VERIFIED, report.first and report.first.number) == (False, 10)
+    rest = {file: data for file, data in members(package).items() if file != name}
+    report = check(listed(rest), key)
+    assert (report.verdict, report.first and report.first.check) == (Verdict.INCOMPLETE, "recordings")
+    (folder / name).unlink()
+    assert check(exported(folder), key).verdict is Verdict.INCOMPLETE
