@@ -463,8 +463,7 @@ class _PackageRun:
                             f"{self.kept.size} entries is the beginning of its own: export it with --against")
         if report.cosigned and self.newest_time:
             report.uncosigned_seconds = max(0, self.newest_time // 1000 - self.cosigned_at)
-        tail = report.size - report.cosigned
-        report.cover("uncosigned", f"{tail} of {report.size} entries" if tail else "no entry: all are cosigned")
+        report.cover_tail()
 
     # ------------------------------------------------------------ reading
 
