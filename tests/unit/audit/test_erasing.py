@@ -214,7 +214,11 @@ def test_recordings_go_with_their_session(tmp_path: Path) -> None:
     marks = [record["index"] for record in records(tmp_path) if record["type"] == "rec_mark"]
     named = records(tmp_path)[done.leaves[0]]["data"]["ranges"]
     assert [any(first <= mark <= last for first, last in named) for mark in marks] == [True, False]
-    assert verify_log(tmp_path).findings == []
+    report = verify_log(tmp_path)
+    assert (report.findings, sum(report.erased.values())) == ([], done.payloads)
+    with Reader(tmp_path) as reader:
+        assert {view.sid: view.erased_by for view in reader.sessions()} == {"a": done.leaves[0], "b": None, "z": None}
+        assert reader.session("a").erased_by == done.leaves[0]
     # A crash between the record and the files: found, and made good at the next start.
     (tmp_path / "recordings" / "a").mkdir()
     (tmp_path / "recordings" / "a" / "sql.rec").write_bytes(RECORDING_MAGIC)
