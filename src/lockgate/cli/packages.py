@@ -20,6 +20,7 @@ from lockgate.audit.evidence.signatures import Pins
 from lockgate.audit.keys import VERIFIER_FILE
 from lockgate.audit.packaging.asking import Asked
 from lockgate.audit.packaging.export import Exported, export_package
+from lockgate.audit.signing.trust import TRUST_FILE
 from lockgate.cli.failing import fail
 from lockgate.cli.state import log_folder
 from lockgate.errors import AuditError
@@ -82,6 +83,12 @@ def export(
     ] = None,
     no_payloads: Annotated[bool, typer.Option("--no-payloads", help="Disclose no payload and no recording.")] = False,
     reason: Annotated[str, typer.Option("--reason", help="Why, for the record.")] = "",
+    root: Annotated[
+        Path | None, typer.Option("--root", help="Verify the package as who pinned this root key will.")
+    ] = None,
+    policy: Annotated[
+        Path | None, typer.Option("--policy", help="The witness policy, where witnesses cosign and there is no trust note.")
+    ] = None,
 ) -> None:
     """Write an evidence package that anybody can verify: a session, a subject's sessions, a period, or all.
 
@@ -96,14 +103,33 @@ def export(
     folder = log_folder(state)
     console = Console(highlight=False, soft_wrap=True)
     try:
+        pins = _pins_here(folder, root, policy)
         written = export_package(folder, asked, out, lambda made: _record(folder, made, reason))
     except AuditError as error:
         fail(error)
-    report = check_package(out, key=folder / VERIFIER_FILE)
+    with out.open("rb") as file:
+        report = verify_package(file, pins, str(out))
     print_report(console, report)
     console.print(f"{written.path}: entries {written.first} to {written.last} of {written.size}, "
                   f"{written.disclosed} payloads disclosed", markup=False)
     raise typer.Exit(int(report.verdict))
+
+
+def _pins_here(folder: Path, root: Path | None, policy: Path | None) -> Pins:
+    """What the one who exports verifies by: the log's own key, and the witnesses that its trust note names. Only
+    `root` says whether that note is the organisation's.
+    """
+    try:
+        if root is not None:
+            return Pins(root=_pinned(root))
+        witnesses = _pinned(policy)
+        if policy is None and (folder / TRUST_FILE).is_file():
+            note = _pinned(folder / TRUST_FILE) or ""
+            lines = note.partition("\n\n")[0].splitlines()
+            witnesses = "".join(f"{line}\n" for line in lines if line.startswith(("witness ", "group ", "quorum ")))
+        return Pins(_pinned(folder / VERIFIER_FILE), policy=witnesses or None)
+    except (OSError, UnicodeDecodeError) as error:
+        raise AuditError(str(error)) from None
 
 
 def _record(folder: Path, made: Exported, reason: str) -> None:
