@@ -1,4 +1,4 @@
-"""`python -m demo`: the main job, told in seven short scenes. Ends by itself with exit 0.
+"""`python -m demo`: the main job, told in five short scenes. Ends by itself with exit 0.
 
 `--stay` keeps everything up afterwards and prints how to connect with psql.
 """
@@ -12,7 +12,9 @@ import os
 import shutil
 import signal
 import sqlite3
+import subprocess
 import sys
+import tarfile
 import threading
 import time
 from pathlib import Path
@@ -82,7 +84,7 @@ async def run_team(folder: Path) -> None:
             console.print(f"\n  [bold yellow]analyst[/] {message.content.replace(' TERMINATE', '')}")
 
 
-def who_caused_this_write(world: World) -> None:
+def who_caused_this_write(world: World) -> str:
     state = str(world.folder / "state")
     console.print("  $ lockgate session list --verb delete")
     show_output(run_lockgate("session", "list", "--state", state, "--verb", "delete"))
@@ -90,6 +92,22 @@ def who_caused_this_write(world: World) -> None:
     sid = sessions[0]["session"]
     console.print(f"  $ lockgate session replay {sid}")
     show_output(run_lockgate("session", "replay", sid, "--state", state))
+    return str(sid)
+
+
+def a_stranger_verifies(world: World, sid: str) -> None:
+    """The session as evidence, and its verifier: one file of plain Python, run without Lockgate or any library."""
+    package, key = world.folder / "evidence.tar", world.folder / "state" / "audit" / "log.vkey"
+    console.print(f"  $ lockgate audit export --session {sid[:12]} --out evidence.tar")
+    run_lockgate("audit", "export", "--session", sid, "--out", str(package), "--state", str(world.folder / "state"))
+    console.print("  $ tar xf evidence.tar verify.py && python3 -I verify.py evidence.tar --key pinned.vkey")
+    with tarfile.open(package) as archive:
+        verifier = archive.extractfile("verify.py")
+        assert verifier is not None
+        (world.folder / "verify.py").write_bytes(verifier.read())
+    done = subprocess.run([sys.executable, "-I", "-S", str(world.folder / "verify.py"), str(package), "--key", str(key)],
+                          capture_output=True, text=True, check=True, timeout=60)
+    show_output(done.stdout, style="green")
 
 
 def tampering_is_found(world: World) -> None:
@@ -97,7 +115,7 @@ def tampering_is_found(world: World) -> None:
     console.print("  $ lockgate audit verify")
     show_output(run_lockgate("audit", "verify", str(log)), style="green")
     copy = world.folder / "tampered"
-    shutil.copytree(log, copy)
+    shutil.copytree(log, copy, ignore=shutil.ignore_patterns("*.sock"))
     index = flip_one_bit(copy)
     console.print(f"\n  Now somebody with root flips [bold]one bit[/] in record {index} of a copy of the log.\n")
     console.print("  $ lockgate audit verify tampered/")
@@ -169,8 +187,10 @@ def main() -> int:
         reviewer.done.set()
         reviewer.join(10)
         scene(3, "Who caused this write?")
-        who_caused_this_write(world)
-        scene(4, "The record proves itself, offline")
+        sid = who_caused_this_write(world)
+        scene(4, "A stranger verifies it, with one file of plain Python")
+        a_stranger_verifies(world, sid)
+        scene(5, "One flipped bit is found")
         tampering_is_found(world)
         console.print(f"\n[bold green]done[/] in {time.monotonic() - started:.0f} s; "
                       f"held and approved: {', '.join(reviewer.approved) or 'nothing'}")

@@ -40,7 +40,7 @@ _MODULE: Final = "lockgate_mutant"
 _TOP = re.compile(r"^# =+\n# (\w+)\n", re.MULTILINE)
 _WORD = re.compile(r"[\w.-]+", re.ASCII)
 
-_RESOURCES = re.compile(r"LIMIT|SHOWN|NAMED|CHUNK|SMALL|LACKING")
+_RESOURCES = re.compile(r"LIMIT|SHOWN|NAMED|_CHUNK$|CHUNK_SIZE|SMALL|LACKING|REASON_LENGTH")
 """Constants that say how much is read at once or named at most: no verdict depends on them."""
 _FOR_PEOPLE: Final = frozenset({"metavar", "help", "description", "epilog", "errors"})
 
@@ -135,7 +135,8 @@ class _Finder:
         self.lines = outer
 
     def _at(self, node: ast.AST, holder: Any, place: Any) -> Iterator[Mutant]:
-        if _is_slots(node) or (isinstance(node, ast.keyword) and node.arg in _FOR_PEOPLE):
+        if _is_slots(node) or isinstance(node, ast.JoinedStr) or (     # what is in a message is for people
+                isinstance(node, ast.keyword) and node.arg in _FOR_PEOPLE):
             return
         for said, other in _mistakes(node):
             yield Mutant(self.module, getattr(node, "lineno", self.top.lineno),

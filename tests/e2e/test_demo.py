@@ -23,7 +23,8 @@ def test_the_demo_shows_what_the_readme_promises() -> None:
     assert re.search(r"review approve LG-\w{4}-\w{4}", shown)
     assert "DELETE 2" in shown
     assert "agent-analyst" in shown
-    assert "VERIFIED" in shown
+    assert shown.count("VERIFIED") == 2
+    assert "python3 -I verify.py evidence.tar" in shown
     assert "TAMPERED" in shown
     assert "as JSON" in shown
     assert "an aggregate" in shown

@@ -37,7 +37,7 @@ from lockgate.app.targets import LogAt, exporters
 from lockgate.app.witnessing import Witnessing
 from lockgate.audit.custody import Custody
 from lockgate.audit.export.exporter import Exporter
-from lockgate.audit.keys import VERIFIER_FILE, read_verifier
+from lockgate.audit.keys import COSIGNED_FILE, VERIFIER_FILE, read_verifier
 from lockgate.audit.log import AuditLog
 from lockgate.audit.recording.studio import Studio
 from lockgate.audit.storage.sqlite import open_source
@@ -376,7 +376,8 @@ class Gateway:
 
 def publisher_of(folder: Path) -> Publisher:
     """Publishes the log in a folder into `tiles` there."""
-    return Publisher(lambda: open_source(folder), read_verifier(folder / VERIFIER_FILE), Disk(folder / TILES_FOLDER))
+    return Publisher(lambda: open_source(folder), read_verifier(folder / VERIFIER_FILE), Disk(folder / TILES_FOLDER),
+                     folder / COSIGNED_FILE)
 
 
 def _shown(door: Door) -> str:

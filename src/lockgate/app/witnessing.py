@@ -119,7 +119,7 @@ class Witnessing:
         self._policy.require_quorum(parse_note(note))
         write_durably(self._path, note.encode(), 0o644)
         self.size = parse_tree(signed.text).size
-        self.since = float(max(outcome.timestamp for outcome in given.values()))
+        self.since = float(self._policy.vouched_at([(name, outcome.timestamp) for name, outcome in given.items()]))
 
     def _last(self) -> tuple[int, float]:
         """Size and time of what is kept from before, if it meets the policy that is in force."""
@@ -127,7 +127,7 @@ class Witnessing:
             signed = parse_note(self._path.read_bytes()[:NOTE_LIMIT].decode())
             cosigners = self._policy.require_quorum(signed)
             if cosigners:
-                return parse_tree(signed.text).size, float(max(when for _, when in cosigners))
+                return parse_tree(signed.text).size, float(self._policy.vouched_at(cosigners))
         return 0, 0.0
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 import apsw
 
 from lockgate.audit.entry import parse
-from lockgate.audit.evidence.erasures import Destroyed, HoldBook, erased_ranges
+from lockgate.audit.evidence.erasures import Destroyed, HoldBook, erased_ranges, is_period_over
 from lockgate.audit.evidence.report import Verdict
 from lockgate.audit.failures import MalformedEntry
 from lockgate.audit.removal import recorded_sessions
@@ -140,13 +140,9 @@ class Disposal:
                     return
 
     def _too_early(self, connection: apsw.Connection, erasure: _Erasure) -> Iterator[Complaint]:
-        newest = next((record for _, record in _records(connection, *[erasure.ranges[-1][1]] * 2)), None)
-        period = erasure.period
-        seconds = period.get("payloads") if isinstance(period, dict) else None
-        if newest is None or "payload" not in newest:       # a recording: how old its session is says its end
-            seconds = period.get("recordings") if isinstance(period, dict) else None
-        age = erasure.record["time"] - (newest or erasure.record)["time"]
-        if type(seconds) is not int or age < seconds * 1000:
+        newest = erasure.ranges[-1][1]
+        if not all(is_period_over(record, erasure.period, erasure.record["time"], is_last=index == newest)
+                   for first, last in erasure.ranges for index, record in _records(connection, first, last)):
             yield Complaint("erasure", Verdict.TAMPERED,
                             "erased as older than a period that was not in force, or not over", erasure.index)
 

@@ -110,7 +110,7 @@ class Endorsements:
         try:
             cosigners = policy.require_quorum(parse_note(note))
             report.cosigned = self.open(COSIGNED, note).size if cosigners else 0
-            self._cosigned_at = max((when for _, when in cosigners), default=0)
+            self._cosigned_at = policy.vouched_at(cosigners)
         except EvidenceError as error:
             yield error
         except UntrustedNote:

@@ -1,7 +1,7 @@
 """What a recording shows, moment by moment: as text for a terminal, for a search, and for whoever only reads it.
 
-Apart from the player, which knows time and keys. What was recorded of SQL is cleaned of control characters; a terminal's
-own output is left as it is, for it means nothing without them, and is shown on a terminal only.
+Apart from the player, which knows time and keys. What was recorded of SQL is cleaned of control characters; of a
+terminal's own output, which means nothing without them, those are kept that only draw (`picture`), and for a terminal only.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, Final
 from lockgate.audit.recording.events import CUT, OUTPUT, WINDOW, Event
 from lockgate.audit.recording.playback import Playback
 from lockgate.audit.recording.shown import Shown
+from lockgate.cli.picture import Picture
 from lockgate.cli.shown import clean, framed, one_line, valued
 from lockgate.wire.spec import Decoder
 
@@ -62,16 +63,21 @@ class Script:
 
 
 def _screen(events: Iterator[Event]) -> Iterator[Moment]:
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    decoder, picture = codecs.getincrementaldecoder("utf-8")("replace"), Picture()
     for event in events:
         if event.kind == OUTPUT:
-            text = decoder.decode(event.data)
+            text = picture.feed(decoder.decode(event.data))
             if text:
                 yield Moment(event.at, text)
         elif event.kind == WINDOW:
             yield Moment(event.at, "")
         elif event.kind == CUT:
             yield Moment(event.at, "\r\n" + clean(f"the recording is cut: {event.fields.get('reason', '')}") + "\r\n")
+
+
+def plain(text: str) -> str:
+    """A terminal's output for whoever is none: without control sequences, and with nothing that is left of one."""
+    return clean(_ESCAPES.sub("", text).replace("\r\n", "\n"))
 
 
 def searchable(text: str) -> str:

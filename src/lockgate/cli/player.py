@@ -279,7 +279,7 @@ def on_terminal(*, is_picture: bool) -> Iterator[Tty]:
         tty.setcbreak(sys.stdin.fileno())
         yield Tty(is_picture=is_picture)
     finally:
-        termios.tcsetattr(sys.stdin.fileno(), termios.TCSADRAIN, before)
+        termios.tcsetattr(sys.stdin.fileno(), termios.TCSAFLUSH, before)    # what nobody has read goes to nobody
         if is_picture:
-            sys.stdout.write("\x1b[0m\x1b[?25h\x1b[?1049l\n")
+            sys.stdout.write("\x1b[!p\x1b[0m\x1b[?25h\x1b[?1049l\n")
             sys.stdout.flush()

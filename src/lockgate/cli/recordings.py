@@ -13,7 +13,7 @@ from lockgate.audit.reader import Reader, SessionView
 from lockgate.audit.recording.playback import Playback, streams_of
 from lockgate.audit.recording.reel import FOLDER
 from lockgate.audit.recording.sealing import Opener
-from lockgate.cli.played import Script, searchable
+from lockgate.cli.played import Script, plain, searchable
 from lockgate.cli.player import Player, on_terminal
 from lockgate.config.duration import seconds
 from lockgate.errors import AuditError, ConfigError
@@ -69,7 +69,7 @@ def play(script: Script, *, speed: float, at: float, search: str) -> None:
     for moment in script.moments():
         if moment.at < at:
             continue
-        text = searchable(moment.text) if script.is_terminal else moment.text
+        text = plain(moment.text) if script.is_terminal else moment.text
         if not wanted or wanted in searchable(moment.text):
             sys.stdout.write(text)
     if script.playback.rest:

@@ -281,6 +281,11 @@ def _install_log(api: FastAPI, gateway: Controlled, door: Door) -> None:
         """The newest published checkpoint, a signed note."""
         return await resource("checkpoint", request)
 
+    @api.get("/log/cosigned")
+    async def cosigned(request: Request) -> Response:
+        """The newest checkpoint that a quorum of witnesses cosigned, once its tree is published."""
+        return await resource("cosigned", request)
+
     @api.get("/log/tile/{path:path}")
     async def tile(path: str, request: Request) -> Response:
         """One tile or entry bundle."""

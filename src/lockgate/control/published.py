@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from lockgate.audit.failures import Absent, MalformedEntry
-from lockgate.audit.tiles.layout import CHECKPOINT, CHECKPOINT_LIMIT, WIDTH, parse_path
+from lockgate.audit.tiles.layout import CHECKPOINT, CHECKPOINT_LIMIT, COSIGNED, WIDTH, parse_path
 from lockgate.audit.tiles.reader import fetch_from
 
 _YEAR: Final = 31_536_000
@@ -37,12 +37,12 @@ def read_published(folder: Path, path: str, *, compress: bool, shared: bool) -> 
     Raises `AuditError` where a file is there and cannot be read.
     """
     tile = parse_path(path)
-    if tile is None and path != CHECKPOINT:
+    if tile is None and path not in (CHECKPOINT, COSIGNED):
         return None
     fetch = fetch_from(folder)
     try:
         if tile is None:
-            return Resource(fetch(CHECKPOINT, CHECKPOINT_LIMIT), {
+            return Resource(fetch(path, CHECKPOINT_LIMIT), {
                 "Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-cache"})
         content = fetch(tile.path, tile.limit)
     except (Absent, MalformedEntry):

@@ -1,14 +1,12 @@
-"""One bounded POST to a party outside: verified TLS, no redirects, no proxy from the environment."""
+"""One bounded POST to a party outside, whose answer is whatever came of it."""
 
 from __future__ import annotations
 
 import ssl
-import time
 from pathlib import Path
 from typing import NamedTuple
 
-import httpx
-
+from lockgate.audit.outward import Outward, Unanswered
 from lockgate.errors import ConfigError
 
 
@@ -31,24 +29,18 @@ class Poster:
             context = ssl.create_default_context(cafile=ca)
         except OSError as error:
             raise ConfigError(f"{ca}: no authorities can be read: {error.strerror or 'not PEM'}") from None
-        self._timeout = timeout
-        self._limit = limit
-        self._client = httpx.Client(timeout=timeout, verify=context, trust_env=False, follow_redirects=False)
+        self._outward = Outward(context, timeout, limit)
 
     def post(self, url: str, body: bytes, kind: str) -> Posted:
         """The answer, whatever its status. Never raises."""
-        deadline = time.monotonic() + self._timeout
-        content = bytearray()
         try:
-            with self._client.stream("POST", url, content=body, headers={"content-type": kind}) as answer:
-                for part in answer.iter_bytes(8192):
-                    content += part
-                    if len(content) > self._limit or time.monotonic() > deadline:
-                        return Posted(0, "", b"")
-        except (httpx.HTTPError, httpx.InvalidURL):
+            answer = self._outward.exchange("POST", url, body, {"Content-Type": kind})
+        except Unanswered:
             return Posted(0, "", b"")
-        return Posted(answer.status_code, answer.headers.get("content-type", "").partition(";")[0].strip(), bytes(content))
+        if not answer.is_whole:
+            return Posted(0, "", b"")
+        return Posted(answer.status, answer.headers.get("content-type", "").partition(";")[0].strip(), answer.body)
 
     def close(self) -> None:
         """Close its connections."""
-        self._client.close()
+        self._outward.close()

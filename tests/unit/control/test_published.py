@@ -47,6 +47,19 @@ async def test_everything_published_is_served(api: httpx.AsyncClient) -> None:
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
 
 
+async def test_what_witnesses_cosigned_is_served_beside_the_checkpoint(
+    api: httpx.AsyncClient, gateway: FakeGateway, tmp_path: Path,
+) -> None:
+    """Under the same rules; where there is none, there is nothing."""
+    assert (await api.get("/log/cosigned")).status_code == 404
+    gateway.log = Published(tmp_path, "everyone")
+    (tmp_path / "cosigned").write_text("a note")
+    answer = await api.get("/log/cosigned")
+    assert (answer.status_code, answer.text, answer.headers["cache-control"]) == (200, "a note", "no-cache")
+    gateway.log = Published(tmp_path, "reviewers")
+    assert (await api.get("/log/cosigned")).status_code == 401
+
+
 async def test_caches_are_told_what_never_changes(api: httpx.AsyncClient, gateway: FakeGateway) -> None:
     """Full tiles for good, partial ones for a while, the checkpoint not at all; shared caches only for everyone."""
     assert (await api.get(FULL)).headers["cache-control"] == "public, max-age=31536000, immutable"

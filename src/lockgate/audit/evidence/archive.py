@@ -2,7 +2,7 @@
 
 Every header is a function of name and size (mode 0644, no owner, no time), so a reader builds it again
 and compares all 512 bytes; padding is zero, the end is two zero blocks and nothing behind them. Any
-`tar` unpacks it. POSIX.1-1988 ustar, as in pax(1).
+`tar` unpacks it, and no name leads out of the folder: no part of one begins with a dot. POSIX.1-1988 ustar, as in pax(1).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lockgate.audit.evidence.failures import EvidenceError
 BLOCK = 512
 MEMBER_LIMIT = 8**11 - 1        # bytes: eleven octal digits
 _CHUNK = 1 << 20
-_MEMBER_NAME = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.~-]*(/[A-Za-z0-9_.][A-Za-z0-9_.~-]*)*", re.ASCII)
+_MEMBER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.~-]*(/[A-Za-z0-9_][A-Za-z0-9_.~-]*)*", re.ASCII)
 _OCTAL = re.compile(rb"[0-7]{11}\x00")
 _ARCHIVE = "archive"
 

@@ -15,7 +15,7 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 from lockgate.audit.evidence.bindings import BindingBook
-from lockgate.audit.evidence.erasures import Destroyed, HoldBook, erased_ranges
+from lockgate.audit.evidence.erasures import Destroyed, HoldBook, RangeSweep, erased_ranges, is_period_over
 from lockgate.audit.evidence.failures import EvidenceError
 from lockgate.audit.evidence.leaf import parse_leaf, read_json
 from lockgate.audit.evidence.ledger import LogLedger
@@ -104,7 +104,7 @@ class Contents:
         self._erasures: list[_HeldErasure] = []
         self._holds = HoldBook(is_whole=first == 0)
         self._bindings = BindingBook()
-        self._blamed: set[int] = set()
+        self._blamed: set[tuple[str, int]] = set()
         self._period: object = None if first == 0 else []
 
     # ------------------------------------------------------------ one record
@@ -221,7 +221,8 @@ class Contents:
         """All leaves once more: each payload that is not there was erased, or is MISSING; each that was erased is
         not there, and was not on hold.
         """
-        held = [erasure for erasure in self._erasures if erasure.holds.standing]
+        naming = RangeSweep([(first, last, number) for number, erasure in enumerate(self._erasures)
+                             for first, last in erasure.ranges])
         owners: dict[str, str] = {}
         missing = 0
         for placed in leaves:
@@ -234,8 +235,9 @@ class Contents:
                 owners[record["sid"]] = record["principal"]
             by = self._destroyed.by(index)
             if by is not None:
-                self._forbidden(held, index, record, owners)
-                self._too_early(index, record)
+                erasures = [self._erasures[number] for number in naming.at(index)]
+                self._forbidden(erasures, index, record, owners)
+                self._too_early(erasures, index, record)
             said = record.get("payload")
             if said is None or "kept" in said:
                 continue
@@ -249,19 +251,21 @@ class Contents:
                 self.report.find("erasure", Verdict.TAMPERED,
                                  f"the payload was erased by record {by}, and is disclosed or withheld here", index)
 
-    def _too_early(self, index: int, record: dict[str, Any]) -> None:
-        """A retention is of what was older than a period that was in force; its newest entry decides."""
-        for erasure in self._erasures:
-            if not erasure.is_retention or erasure.ranges[-1][1] != index or erasure.period == []:
-                continue
-            kind = "payloads" if "payload" in record else "recordings"
-            seconds = erasure.period.get(kind) if isinstance(erasure.period, dict) else None
-            if type(seconds) is not int or erasure.time - record["time"] < seconds * 1000:
-                self.report.find("erasure", Verdict.TAMPERED, "erased as older than a period that was not in force, or "
-                                 "not over", erasure.at)
+    def _too_early(self, erasures: list[_HeldErasure], index: int, record: dict[str, Any]) -> None:
+        """A retention is of what was older than a period that was in force; every entry of it was."""
+        for erasure in erasures:
+            if erasure.is_retention and erasure.period != [] and not is_period_over(
+                    record, erasure.period, erasure.time, is_last=erasure.ranges[-1][1] == index):
+                self._blame(erasure, "erasure", "erased as older than a period that was not in force, or not over")
+
+    def _blame(self, erasure: _HeldErasure, check: str, message: str) -> None:
+        """A finding at an erasure, once for each check."""
+        if (check, erasure.at) not in self._blamed:
+            self._blamed.add((check, erasure.at))
+            self.report.find(check, Verdict.TAMPERED, message, erasure.at)
 
     def _forbidden(
-        self, held: list[_HeldErasure], index: int, record: dict[str, Any], owners: dict[str, str]
+        self, erasures: list[_HeldErasure], index: int, record: dict[str, Any], owners: dict[str, str]
     ) -> None:
         """An erasure of what was on hold."""
         if "payload" not in record and record["type"] != "rec_mark":
@@ -271,13 +275,11 @@ class Contents:
                   if isinstance(record.get(role), str)]
         if sid in owners:
             people.append(owners[sid])
-        for erasure in held:
-            if any(first <= index <= last for first, last in erasure.ranges):
-                name = erasure.holds.holding(index, sid, people)
-                if name is not None and erasure.at not in self._blamed:
-                    self._blamed.add(erasure.at)
-                    self.report.find("hold", Verdict.TAMPERED, f"entry {index}, under the legal hold {name!r}, was "
-                                     f"erased by record {erasure.at}", erasure.at)
+        for erasure in erasures:
+            name = erasure.holds.holding(index, sid, people)
+            if name is not None:
+                self._blame(erasure, "hold", f"entry {index}, under the legal hold {name!r}, was erased by record "
+                            f"{erasure.at}")
 
     def finish(self) -> None:
         """What the checks covered."""

@@ -100,6 +100,33 @@ class Destroyed:
         self._starts = [first for first, _, _ in merged]
 
 
+class RangeSweep:
+    """Which ranges an index lies in, for indices that are asked for in ascending order. `pieces`: first, last, number."""
+
+    def __init__(self, pieces: list[tuple[int, int, int]]) -> None:
+        self._coming = sorted(pieces, reverse=True)
+        self._open: list[tuple[int, int, int]] = []
+
+    def at(self, index: int) -> list[int]:
+        """The numbers of the ranges that hold it."""
+        while self._coming and self._coming[-1][0] <= index:
+            self._open.append(self._coming.pop())
+        self._open = [piece for piece in self._open if piece[1] >= index]
+        return [number for _, _, number in self._open]
+
+
+def is_period_over(record: Mapping[str, Any], periods: object, erased: int, is_last: bool) -> bool:
+    """Whether a retention at the time `erased` (Unix milliseconds) was due for a record that it names.
+
+    Nothing is due without a period of its kind. What a range spans and holds nothing is never too early, but for
+    the last entry that an erasure names: that is the end of a session whose recording has no mark.
+    """
+    if "payload" not in record and record["type"] != "rec_mark" and not is_last:
+        return True
+    seconds = periods.get("payloads" if "payload" in record else "recordings") if isinstance(periods, dict) else None
+    return type(seconds) is int and erased - int(record["time"]) >= seconds * 1000
+
+
 class HoldBook:
     """The holds that stand, as the log's `legal_hold` leaves say it. Leaves are taken in order.
 

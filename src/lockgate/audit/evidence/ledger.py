@@ -347,6 +347,8 @@ class LogLedger:
             raise EvidenceError("review", f"the review of {name} is bound to another request", index)
         if ticket.used_by >= 0:
             raise EvidenceError("review", f"ticket {name} is reviewed after it was used", index)
+        if data.get("verdict") == "approved" and ticket.verdict is not None:
+            raise EvidenceError("review", f"ticket {name} was approved after it had been decided", index)
         ticket.verdict = data.get("verdict")
         if ticket.verdict == "approved" and ticket.is_asked:
             reviewer = ticket.reviewer = record.get("reviewer")

@@ -219,7 +219,7 @@ class _PackageRun:
         names = [witness for witness, _ in found]
         if self.who.is_quorum(names) and tree.size > self.report.cosigned:
             self.report.cosigned = tree.size
-            self.cosigned_at = max(when for _, when in found)
+            self.cosigned_at = self.who.vouched_at(found)
             self.report.cover("quorum", f"{tree.size} entries cosigned by {', '.join(names)}")
         elif name == "cosigned" and not self.who.is_quorum(names):
             raise EvidenceError("quorum", f"cosigned by {', '.join(names) or 'nobody'}, which is no quorum",
@@ -230,6 +230,7 @@ class _PackageRun:
     def consistency(self) -> None:
         """Every other checkpoint is of the same log, only older, and by the key of its size."""
         self.who = self.who.rotated(self.rotations)
+        self.who.open(read_note(self.content("checkpoint"), "the checkpoint", "checkpoint"), "checkpoint")
         if self.pins.against is not None:
             note = read_note(self.pins.against.encode("utf-8", "replace"), "the kept checkpoint", "kept checkpoint")
             self.who.open(note, "kept checkpoint")
@@ -315,6 +316,7 @@ class _PackageRun:
         self.rotations = scope.rotations
         if contents.ledger is not None:
             scope.require()
+            report.cover("manifest", scope.words())
             report.notes.extend(scope.notes)
             self.ends = scope.ends
 

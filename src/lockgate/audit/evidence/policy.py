@@ -69,6 +69,13 @@ class Policy(NamedTuple):
                 reached.add(group.name)
         return self.quorum in reached
 
+    def vouched_at(self, cosigners: list[tuple[str, int]]) -> int:
+        """When enough of these had cosigned (Unix seconds): the clock of one that is not needed does not count."""
+        for when in sorted(when for _, when in cosigners):
+            if self.is_quorum({name for name, at in cosigners if at <= when}):
+                return when
+        return 0
+
     def cosignatures(self, note: SignedNote) -> list[tuple[str, int]]:
         """Who cosigned and when (Unix seconds). The first signature is the log's and is not looked at.
 

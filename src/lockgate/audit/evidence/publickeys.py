@@ -90,6 +90,8 @@ class PublicKey(NamedTuple):
         if self.curve is None:
             return signature
         r, s = read_ecdsa(signature)
+        if not 0 < r < self.curve.order or not 0 < s < self.curve.order:
+            raise _unusable("a signature's numbers are not below the order of its curve")
         return write_der(DER_SEQUENCE, write_der_number(r), write_der_number(min(s, self.curve.order - s)))
 
 

@@ -8,6 +8,7 @@ proof that nothing of the period is left out; and the whole log's from 0 to the 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime, timezone
 from typing import Any
 
 from lockgate.audit.evidence.failures import EvidenceError
@@ -82,8 +83,31 @@ class ScopeCheck:
         if not is_fit:
             raise EvidenceError("manifest", "the range is not the one that the manifest says was asked for")
 
+    def words(self) -> str:
+        """What was asked for, in words: whoever asked has to compare. After `require`."""
+        entries = f"entries {self.first} to {self.last}"
+        if "session" in self.scope:
+            return f"asked for session {self.scope['session']}: {entries}"
+        if "principals" in self.scope:
+            return f"asked for the sessions of {', '.join(self.scope['principals'])}: {entries}"
+        if not self.scope:
+            return f"asked for the whole log: {entries}"
+        before = f"entry {self.first - 1} is of {_iso_time(self._times[self.first - 1])}" if self.first else "the log begins"
+        after = "the log ends" if self.last + 1 == self.size else \
+            f"entry {self.last + 1} is of {_iso_time(self._times[self.last + 1])}"
+        return (f"asked for {_iso_time(self._times[self.first])} to {_iso_time(self._times[self.last])}: {entries}; before "
+                f"them {before}, after them {after}")
+
     def _reaches(self) -> bool:
         """From the first beginning to the last end, or to the newest entry where a session is open."""
         if not self._begins or self._begins[0] != self.first:
             return False
         return self.last == (self.size - 1 if self._asked else max(self.ends, default=-1))
+
+
+def _iso_time(milliseconds: int) -> str:
+    """Unix milliseconds in ISO 8601; as they are where no calendar reaches."""
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, timezone.utc).isoformat(timespec="milliseconds")
+    except (ValueError, OverflowError, OSError):
+        return f"{milliseconds} ms"

@@ -88,6 +88,10 @@ class Signatories(NamedTuple):
         """Whether these witnesses are enough; nobody is not, even where a policy asks for none."""
         return bool(names) and self.policy is not None and self.policy.is_quorum(set(names))
 
+    def vouched_at(self, cosigners: list[tuple[str, int]]) -> int:
+        """When they were enough (Unix seconds)."""
+        return 0 if self.policy is None else self.policy.vouched_at(cosigners)
+
     @property
     def is_quorum_needed(self) -> bool:
         """Whether a policy is known that asks for witnesses."""

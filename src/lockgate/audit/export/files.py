@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
+from lockgate.audit import durable
 from lockgate.audit.export.exporter import Undelivered
 
 _TAIL: Final = 65_536
@@ -63,7 +64,7 @@ class JsonLinesFile:
         finally:
             os.close(descriptor)
         if is_new:
-            _sync_folder(self.path.parent)
+            durable.sync_folder(self.path.parent)
 
     def _rotate(self) -> None:
         try:
@@ -80,7 +81,7 @@ class JsonLinesFile:
         newest = rotated[-1].name.removeprefix(f"{self.path.name}.") if rotated else ""
         target = self.path.with_name(f"{self.path.name}.{_stamp(self._now(), newest)}")
         self.path.rename(target)
-        _sync_folder(self.path.parent)
+        durable.sync_folder(self.path.parent)
         if self._keep:
             for left in [*rotated, target][: -self._keep]:
                 left.unlink(missing_ok=True)
@@ -107,11 +108,3 @@ def _drop_torn_line(descriptor: int) -> None:
         at = start
     if at != end:
         os.ftruncate(descriptor, at)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -16,10 +16,10 @@ from lockgate.audit.export.exporter import Undelivered
 from lockgate.model import Secret
 
 if TYPE_CHECKING:
-    import httpx
+    from lockgate.audit.outward import Outward
 
-_CONNECT: Final = 5.0       # seconds
-_ANSWER: Final = 10.0
+_STEP: Final = 10.0         # seconds to connect, and for each read
+_WHOLE: Final = 60.0        # seconds for a batch and its answer
 _ANSWER_BYTES: Final = 65_536
 _LATER: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _LONGEST_WAIT: Final = 3600.0
@@ -37,42 +37,31 @@ class HttpsTarget:
         self._headers = headers
         self._compress = compress
         self._tls = tls
-        self._client: httpx.Client | None = None
+        self._outward: Outward | None = None
 
     def write(self, body: bytes) -> None:
         """Post the body and return once the target has taken it. Raises `Undelivered`."""
-        import httpx  # only where it is configured: nobody else waits for its import
+        # Only where it is configured: nobody else waits for the import of what it needs.
+        from lockgate.audit.outward import Outward, Unanswered
 
         headers = {"Content-Type": self._content_type}
         if self._compress:
             body = gzip.compress(body, 1, mtime=0)
             headers["Content-Encoding"] = "gzip"
         headers |= {name: secret.reveal() for name, secret in self._headers().items()}
-        if self._client is None:
-            self._client = httpx.Client(
-                verify=self._tls or ssl.create_default_context(), trust_env=False, follow_redirects=False,
-                timeout=httpx.Timeout(_ANSWER, connect=_CONNECT), limits=httpx.Limits(max_connections=1))
+        if self._outward is None:
+            self._outward = Outward(self._tls or ssl.create_default_context(), _WHOLE, _ANSWER_BYTES, _STEP)
         try:
-            with self._client.stream("POST", self._url, content=body, headers=headers) as answer:
-                _drain(answer)
-                _require_taken(answer.status_code, answer.headers.get("Retry-After", ""))
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-            raise Undelivered(f"the target cannot be reached: {type(error).__name__}") from None
+            answer = self._outward.exchange("POST", self._url, body, headers)
+        except Unanswered as error:
+            raise Undelivered(f"the target cannot be reached: {error}") from None
+        _require_taken(answer.status, answer.headers.get("retry-after", ""))    # what it says beside that is not read
 
     def close(self) -> None:
         """Let go of the connection. Idempotent."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
-
-
-def _drain(answer: httpx.Response) -> None:
-    """Read a short answer, so that the connection can be used again; a long one is not waited for."""
-    size = 0
-    for chunk in answer.iter_raw():
-        size += len(chunk)
-        if size > _ANSWER_BYTES:
-            return
+        if self._outward is not None:
+            self._outward.close()
+            self._outward = None
 
 
 def _require_taken(status: int, retry_after: str) -> None:

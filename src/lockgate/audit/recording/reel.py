@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from lockgate.analysis.secrets import obscure
+from lockgate.audit import durable
 from lockgate.audit.evidence.recordings import RECORDING_MAGIC, ChunkTree
 from lockgate.audit.recording.events import BYTES_LIMIT, INPUT, OUTPUT, Header, bytes_line, header_line
 from lockgate.audit.recording.scrub import Credentials, Needles, Scrubber
@@ -72,7 +73,7 @@ class Reel:
             self._append(RECORDING_MAGIC)
             os.fsync(self._file)
             for made in (self._path.parent, self._path.parent.parent, self._path.parent.parent.parent):
-                _sync_folder(made)
+                durable.sync_folder(made)
         except OSError as error:
             self.close()
             raise _failed(error) from None
@@ -186,14 +187,6 @@ def _packed(parts: list[bytes]) -> Iterator[list[bytes]]:
         taken.append(rest)
         size += len(rest)
     yield taken
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _failed(error: OSError) -> AuditError:

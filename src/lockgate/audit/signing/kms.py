@@ -12,14 +12,15 @@ import binascii
 import re
 import ssl
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, Protocol, Self
 
-import httpx
 import orjson
 
 from lockgate.audit.checkpoint import Checkpoint, Verifier
 from lockgate.audit.evidence.notes import SignatureLine
+from lockgate.audit.outward import Outward, Unanswered
 from lockgate.audit.signing.contract import SignerAway, SignerRefused
 from lockgate.audit.signing.remote import checked
 from lockgate.errors import AuditError
@@ -116,24 +117,22 @@ class Transit:
         return _base64(said[len(prefix):])
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None) -> Mapping[str, Any]:
+        headers = {"X-Vault-Token": _secret(self._token).reveal(), "Content-Type": "application/json"}
+        content = None if body is None else orjson.dumps(body)
         try:
-            headers = {"X-Vault-Token": _secret(self._token).reveal()}
-            with (httpx.Client(timeout=self._timeout, verify=self._context, trust_env=False) as client,
-                  client.stream(method, f"{self._url}/{path}", json=body, headers=headers) as answer):
-                content = bytearray()
-                for part in answer.iter_bytes(8192):
-                    content += part
-                    if len(content) > _LIMIT:
-                        raise SignerRefused("the key service's answer is too long")
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise SignerAway(f"the key service does not answer ({type(error).__name__})") from None
-        if answer.status_code >= 500 or answer.status_code in _BUSY:
-            raise SignerAway(f"the key service answers with status {answer.status_code}")
-        if answer.status_code != 200:
-            raise SignerRefused(f"the key service refuses (status {answer.status_code})",
+            with closing(Outward(self._context, self._timeout, _LIMIT)) as outward:
+                answer = outward.exchange(method, f"{self._url}/{path}", content, headers)
+        except Unanswered as error:
+            raise SignerAway(f"the key service does not answer ({error})") from None
+        if answer.status >= 500 or answer.status in _BUSY:
+            raise SignerAway(f"the key service answers with status {answer.status}")
+        if answer.status != 200:
+            raise SignerRefused(f"the key service refuses (status {answer.status})",
                                 advice="check the token's policy and the key's name")
+        if not answer.is_whole:
+            raise SignerRefused("the key service's answer is too long, or encoded")
         try:
-            data = orjson.loads(bytes(content))["data"]
+            data = orjson.loads(answer.body)["data"]
         except (ValueError, KeyError, TypeError):
             data = None
         if not isinstance(data, dict):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from lockgate.audit.keys import write_durably
-from lockgate.audit.tiles.layout import CHECKPOINT, Tile, parse_path
+from lockgate.audit.tiles.layout import CHECKPOINT, COSIGNED, Tile, parse_path
 
 TILES_FOLDER: Final = "tiles"
 """Below the log's folder."""
@@ -59,9 +59,14 @@ class Disk:
         """Put the checkpoint in place, durably. Everything that it needs must have settled."""
         write_durably(self.root / CHECKPOINT, note.encode(), 0o644)
 
+    def endorse(self, note: str) -> None:
+        """Put the newest cosigned note in place, durably. It is of a tree that was announced."""
+        write_durably(self.root / COSIGNED, note.encode(), 0o644)
+
     def withdraw(self) -> None:
         """Take the checkpoint away, durably: what is in the folder is not vouched for any more."""
-        (self.root / CHECKPOINT).unlink(missing_ok=True)
+        for name in (COSIGNED, CHECKPOINT):
+            (self.root / name).unlink(missing_ok=True)
         self._unsettled[self.root] = None
         self.settle()
 

@@ -22,6 +22,8 @@ TILE_SIZE: Final = WIDTH * HASH_SIZE
 BUNDLE_LIMIT: Final = WIDTH * (2 + LEAF_LIMIT)
 """No bundle of this log is longer, in bytes: the specification admits 16 times as much in an entry."""
 CHECKPOINT: Final = "checkpoint"
+COSIGNED: Final = "cosigned"
+"""Beside it, and no part of C2SP tlog-tiles: the newest note that a quorum of witnesses cosigned, of this size or less."""
 CHECKPOINT_LIMIT: Final = 16_384
 """A note with some hundred cosignatures."""
 _PATH = re.compile(

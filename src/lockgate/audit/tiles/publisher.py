@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -34,6 +35,7 @@ from lockgate.audit.tiles.edge import Edge
 from lockgate.audit.tiles.layout import (
     CHECKPOINT,
     CHECKPOINT_LIMIT,
+    COSIGNED,
     WIDTH,
     Tile,
     bundle,
@@ -49,9 +51,14 @@ _ROTATION: Final = b'"type":"key_rotate"'
 
 
 class Publisher:
-    """Publishes what `open_source` opens, into `disk`. `run` may be called from any thread."""
+    """Publishes what `open_source` opens, into `disk`. `run` may be called from any thread. `cosigned` is the file with
+    the newest note that witnesses cosigned, which goes along once its tree is published.
+    """
 
-    def __init__(self, open_source: Callable[[], Source], verifier: Verifier, disk: Disk) -> None:
+    def __init__(
+        self, open_source: Callable[[], Source], verifier: Verifier, disk: Disk, cosigned: Path | None = None,
+    ) -> None:
+        self._cosigned = cosigned
         self._open_source = open_source
         self._verifier = verifier
         self._disk = disk
@@ -78,6 +85,22 @@ class Publisher:
                 self._publish(source, edge, new, head.note)
             else:
                 self._tidy()
+            self._endorse(new.size)
+
+    def _endorse(self, size: int) -> None:
+        """Whoever reads it judges it; here it only has to be of no larger tree than the checkpoint beside it."""
+        if self._cosigned is None or not self._cosigned.exists():
+            return
+        with suppress(BrokenNote, Absent, MalformedEntry):
+            note = fetch_from(self._cosigned.parent)(self._cosigned.name, CHECKPOINT_LIMIT).decode("utf-8", "replace")
+            if tree_of(note).size <= size and note != self._endorsed():
+                self._disk.endorse(note)
+
+    def _endorsed(self) -> str:
+        try:
+            return self._fetch(COSIGNED, CHECKPOINT_LIMIT).decode("utf-8", "replace")
+        except (Absent, MalformedEntry):
+            return ""
 
     # ------------------------------------------------------------ where the last run left off
 

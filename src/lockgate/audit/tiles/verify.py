@@ -7,18 +7,20 @@ cannot be read is a finding. `audit.verify` does the same for the store's own fo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from lockgate.audit.checkpoint import Checkpoint, Verifier, open_note, tree_of
 from lockgate.audit.entry import parse
 from lockgate.audit.evidence.failures import EvidenceError
+from lockgate.audit.evidence.notes import parse_note
 from lockgate.audit.evidence.report import Report, Verdict
 from lockgate.audit.evidence.trust import KeyRange, Trust, key_of, ranges_of
 from lockgate.audit.failures import Absent, BrokenNote, MalformedEntry, Tampered, UntrustedNote
 from lockgate.audit.keys import VERIFIER_FILE, read_verifier
 from lockgate.audit.ledger import Ledger, take
 from lockgate.audit.tiles.edge import Edge
-from lockgate.audit.tiles.layout import CHECKPOINT, CHECKPOINT_LIMIT, WIDTH, Tile
+from lockgate.audit.tiles.layout import CHECKPOINT, CHECKPOINT_LIMIT, COSIGNED, WIDTH, Tile
 from lockgate.audit.tiles.reader import Fetch, Tiles, first_of
 from lockgate.audit.tree import HASH_SIZE, leaf_hash
 from lockgate.errors import AuditError
@@ -62,6 +64,7 @@ class _Run:
 
     def all(self, against: str | None) -> None:
         """Every check, in order. Entries are read up to the first that is not what the root says."""
+        cosigned = self.cosigned()      # read first: what is published grows, and this is of no larger tree
         checkpoint = self.checkpoint()
         if checkpoint is None:
             return
@@ -73,6 +76,7 @@ class _Run:
             kept = None if against is None else self.open("kept checkpoint", against)
             if kept is not None:
                 self.extends(tiles, checkpoint, kept)
+            self.quorum(tiles, checkpoint, {"cosigned checkpoint": cosigned, "kept checkpoint": against})
         except Absent as error:
             self.find("tiles", Verdict.INCOMPLETE, str(error), self.report.entries)
         except Tampered as error:
@@ -105,7 +109,7 @@ class _Run:
         """A note that must be of this log, by the key of its size."""
         try:
             key = key_of(self.ranges, tree_of(note).size)
-            return open_note(note, Verifier(key.name, key.public))
+            return open_note(note, Verifier(key.name, key.public), cosigned=check != "checkpoint")
         except EvidenceError as error:
             self.report.blame(error)
         except BrokenNote as error:
@@ -113,6 +117,42 @@ class _Run:
         except UntrustedNote as error:
             self.find(check, Verdict.UNTRUSTED, str(error))
         return None
+
+    def cosigned(self) -> str | None:
+        """The note that witnesses cosigned, where one is published and somebody can judge it."""
+        if self.trust is None:
+            return None
+        try:
+            return self.fetch(COSIGNED, CHECKPOINT_LIMIT).decode()
+        except Absent:
+            return None
+        except (UnicodeDecodeError, AuditError) as error:
+            self.find("cosigned checkpoint", Verdict.TAMPERED, f"it cannot be read: {error}")
+            return None
+
+    def quorum(self, tiles: Tiles, checkpoint: Checkpoint, notes: Mapping[str, str | None]) -> None:
+        """How far the witnesses of the trust note vouch for the log. What was kept may be cosigned as well."""
+        if self.trust is None:
+            return
+        policy = self.trust.policy
+        for check, note in notes.items():
+            tree = None if note is None else self.open(check, note)
+            if note is None or tree is None:
+                continue
+            try:
+                found = policy.cosignatures(parse_note(note))
+            except EvidenceError as error:
+                self.report.blame(error)
+                continue
+            if tree.size > checkpoint.size or tiles.root(tree.size) != tree.root:
+                self.find(check, Verdict.TAMPERED, f"the tree of {tree.size} entries is not the beginning of this one", 0)
+            elif found and policy.is_quorum({name for name, _ in found}) and tree.size > self.report.cosigned:
+                self.report.cosigned = tree.size
+                if self.ledger is not None:
+                    self.report.uncosigned_seconds = max(0, self.ledger.last_time // 1000 - policy.vouched_at(found))
+                self.report.cover("quorum", f"{tree.size} entries cosigned by {', '.join(name for name, _ in found)}")
+        if not policy.is_quorum(set()) and not self.report.cosigned:
+            self.find("quorum", Verdict.UNTRUSTED, "no checkpoint was cosigned by the quorum of witnesses")
 
     def keys_in_use(self, checkpoint: Checkpoint) -> None:
         """The log changed its key where it says so, and nowhere else; the trusted key is the one in use now."""

@@ -89,6 +89,8 @@ def _judge(asked: Submission, tree: SignedTree, size: int, root: bytes) -> Answe
     """Why the tree is not a continuation of what was seen, or None where it is."""
     if asked.old != size or (tree.size == size and size and tree.root != root):
         return Answer(409, SIZE_TYPE, f"{size}\n".encode())
+    if not tree.size and tree.root != EMPTY_ROOT:
+        return _text(422, "a tree without entries has one root, and this is another")
     try:
         verify_consistency(size, tree.size, root if size else EMPTY_ROOT, tree.root, asked.proof)
     except ProofFailed as error:

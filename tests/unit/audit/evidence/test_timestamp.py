@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lockgate.audit.evidence.der import parse_der
+from lockgate.audit.evidence.der import DER_SEQUENCE, parse_der, write_der, write_der_number
 from lockgate.audit.evidence.failures import EvidenceError
 from lockgate.audit.evidence.publickeys import read_public_key
 from lockgate.audit.evidence.timestamp import SignedToken, canonical_response, read_response, verify_timestamp
@@ -153,3 +153,13 @@ def test_signatures_are_judged_as_a_library_judges_them(digest: str) -> None:
         assert key.verifies(digest, b"message", signature)
         assert not key.verifies(digest, b"massage", signature)
         assert not key.verifies("sha256" if digest != "sha256" else "sha512", b"message", signature)
+
+
+def test_a_signature_outside_its_curve_is_a_finding(made: dict[str, Made]) -> None:
+    """Numbers that are no scalars: a hostile answer is refused like any other, and is no traceback."""
+    one = made["p256"]
+    token = read_response(one.raw)
+    for r, s in ((1, 2**300), (2**300, 1), (0, 1), (1, 0)):
+        odd = token._replace(signature=write_der(DER_SEQUENCE, write_der_number(r), write_der_number(s)))
+        with pytest.raises(EvidenceError, match="order of its curve"):
+            canonical_response(odd, one.pins["signer"])

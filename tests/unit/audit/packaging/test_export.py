@@ -113,6 +113,26 @@ def test_a_period_comes_with_its_neighbours(tmp_path: Path) -> None:
     assert (report.verdict, report.sessions, report.payloads) == (Verdict.VERIFIED, 1, 2)
 
 
+def test_the_verifier_says_what_was_asked_for(log: Path, tmp_path: Path) -> None:
+    """A package of another session, or of a shorter period, verifies as well: whoever asked has to see which one it is."""
+    def said(package: bytes, key: str) -> str:
+        return check(package, key).covered["manifest"][-1]
+
+    assert said(exported(log, session=B), key_of(log)).startswith(f"asked for session {B}: entries 2 to ")
+    assert said(exported(log), key_of(log)).startswith("asked for the whole log: entries 0 to ")
+    assert said(exported(log, subject="bob"), key_of(log)).startswith("asked for the sessions of ")
+    folder, clock = tmp_path / "log", Ticking()
+    driven = Driven(folder, clock=clock)
+    for number in range(3):
+        clock.time = 1_800_000_000 + 60 * number
+        driven.begin(f"s{number}", "erin")
+    driven.log.close()
+    period = exported(folder, start=1_800_000_050_000, end=1_800_000_070_000)
+    assert said(period, key_of(folder)).startswith("asked for 2027-01-15T08:01:00")
+    assert "before them entry 1 is of 2027-01-15T08:00:00" in said(period, key_of(folder))
+    assert "after them entry 3 is of 2027-01-15T08:02:00" in said(period, key_of(folder))
+
+
 def test_reviews_from_before_the_range_come_along(tmp_path: Path) -> None:
     """A request by a ticket of an earlier session relies on records outside the range: they come with proofs."""
     driven = Driven(tmp_path / "log")

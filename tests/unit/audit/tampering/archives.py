@@ -9,6 +9,7 @@ import base64
 import io
 import shutil
 import tarfile
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -305,6 +306,17 @@ edited("proof_with_a_free_bit", "range.consistency",
        lambda data: data[:42] + bytes([data[42] + 1]) + data[43:], "tree", 1, of="session")
 
 
+@attack("checkpoint", verdict=Verdict.UNTRUSTED)
+def signed_by_the_key_that_was_changed(honest: Honest, files: Files) -> Files:
+    """Who has the old key goes on with it, behind the record that says that another one does."""
+    forge = Forge(honest.folder)
+    forge.insert(23, forge.new("key_rotate", log.body(actor=["local", "ann"]), data={
+        "old": honest.key.strip(), "new": OTHER.vkey}))
+    with tempfile.TemporaryDirectory() as folder:
+        package = exported(forge.write(Path(folder) / "log"))
+    return {**members(package), "log.vkey": honest.key.encode()}
+
+
 # ---------------------------------------------------------------- manifest and archive
 
 
@@ -322,6 +334,7 @@ claimed("another_question", scope={"session": log.A})
 claimed("a_question_of_nobody", scope={"session": "c"})
 claimed("a_question_of_two_kinds", scope={"session": log.A, "from": 1})
 claimed("another_period", scope={"from": 1, "to": 2})
+claimed("persons_that_are_no_list", scope={"principals": 5})
 claimed("other_persons", scope={"principals": ["ab" * 16]})
 claimed("withheld_in_disorder", withheld=[[8, 8], [3, 3]])
 claimed("withheld_backwards", withheld=[[8, 7]])
@@ -742,6 +755,7 @@ def _reencoded(data: bytes) -> bytes:
     return b"\n".join(lines)
 
 
+noted("checkpoint_larger_than_it_can_be", lambda data: data + b"x" * (1 << 20), "manifest")
 noted("checkpoint_of_another_size", lambda data: data.replace(b"\n24\n", b"\n25\n"))
 noted("checkpoint_with_a_leading_zero", lambda data: data.replace(b"\n24\n", b"\n024\n"))
 noted("checkpoint_without_a_signature", lambda data: data.partition(b"\n\n")[0] + b"\n\n")
@@ -799,6 +813,8 @@ def against(name: str, note: Callable[[Honest], str], check: str, index: int | N
 
 against("rolled_back", lambda honest: honest.forge.sign(30, bytes(32)), "kept checkpoint", 24)
 against("split_view", lambda honest: honest.forge.sign(24, bytes(32)), "kept checkpoint", None)
+against("split_view_of_a_part", lambda honest: honest.forge.sign(24, bytes(32)), "kept checkpoint", None, of="session")
+against("rolled_back_and_in_part", lambda honest: honest.forge.sign(30, bytes(32)), "kept checkpoint", 24, of="session")
 against("forked_before_what_was_kept", lambda honest: honest.forge.sign(17, bytes(32)), "kept checkpoint", None)
 against("kept_from_another_log", lambda honest: OTHER.line("x"), "kept checkpoint", None)
 against("kept_and_not_to_be_compared", lambda honest: honest.forge.sign(1, honest.forge.root(1)), "kept checkpoint", None,

@@ -51,6 +51,9 @@ def corpus() -> list[Judged]:
         found = [Judged(name, package, honest.pins_of(name), True) for name, package in honest.packages.items()]
         found += [Judged("kept", honest.packages["whole"], honest.pins._replace(
             against=honest.forge.sign(size, honest.forge.root(size))), True) for size in (1, 17, 24)]
+        found.append(Judged("kept of a part", honest.packages["session"], honest.pins._replace(
+            against=honest.forge.sign(24, honest.forge.root(24))), True))
+        found.append(_many(honest, folder))
         found += [Judged("own policy", honest.packages["trusted"], Pins(key=honest.key, policy=_policy(2)), True),
                   Judged("no quorum", _unwitnessed(honest), honest.root, True)]
         found += _ranges(folder / "ranges" / "log")
@@ -70,6 +73,16 @@ def corpus() -> list[Judged]:
             found.append(Judged(case.name, package, honest.pins, False, report))
         found += [Judged(case.name, case.made(honest), case.pinned(honest), False) for case in ALTERED]
     return found
+
+
+def _many(honest: Honest, folder: Path) -> Judged:
+    """More payloads missing than are named."""
+    forge = Forge(honest.folder)
+    for number in range(120):
+        row = forge.new("note", {"number": number})
+        row.is_kept = False
+        forge.insert(13, row)
+    return Judged("many", exported(forge.write(folder / "many" / "log")), honest.pins, False)
 
 
 def _unwitnessed(honest: Honest) -> bytes:

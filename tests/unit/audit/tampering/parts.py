@@ -181,7 +181,8 @@ def ed25519_points(space: Space) -> object:
 
 
 each("vkey", "parse_vkey", *((text, kind) for kind in (1, 4) for text in (
-    LOG.vkey, W1.vkey, LOG.vkey + "+", LOG.vkey[1:], LOG.vkey.replace("+", " "), "a+b", "", LOG.vkey[:-1] + "!",
+    LOG.vkey, W1.vkey, LOG.vkey + "+", "+".join([*LOG.vkey.split("+")[:2], base64.b64encode(b"\2" + LOG.key.public).decode()]),
+    "+" + LOG.vkey.partition("+")[2], "a b+" + LOG.vkey.partition("+")[2], LOG.vkey[1:], LOG.vkey.replace("+", " "), "a+b", "", LOG.vkey[:-1] + "!",
     LOG.vkey.replace("log", "l\nog"), "x" * 256 + LOG.vkey[LOG.vkey.index("+"):], LOG.vkey.replace("l", "\ud800", 1),
     "+".join([*LOG.vkey.split("+")[:2], base64.b64encode(b"\1" + bytes(31)).decode()]),
     "+".join([*LOG.vkey.split("+")[:2], base64.b64encode(b"\1" + bytes(33)).decode()]),
@@ -194,7 +195,7 @@ _NOTES = [
     _NOTE.replace("— log", "— log "), _NOTE + "— x AAAAAA==\n", _NOTE + "— x AAAAAAA=\n", _NOTE + "— x+y AAAAAAA=\n", _NOTE + "— x AAAAAAB=\n",
     _NOTE + "— x AA!AAAA=\n", note(*[NoteSigner(f"w{number}", 4) for number in range(63)]),
     note(*[NoteSigner(f"w{number}", 4) for number in range(64)]), _NOTE + "x" * 65_536, _NOTE.replace("log", "l\ud800g", 1),
-    body() + "\n", "a\n\n— x AAAAAAA=\n\n— y AAAAAAA=\n",
+    "a\n" * 32_700 + "\n— x AAAAAAA=\n", "a\n" * 32_800 + "\n— x AAAAAAA=\n", body() + "\n", "a\n\n— x AAAAAAA=\n\n— y AAAAAAA=\n",
 ]
 each("note", "parse_note", *((text,) for text in _NOTES))
 each("tree", "parse_tree", *((text,) for text in (
@@ -248,6 +249,8 @@ _POLICIES = [
     f"witness a {LOG.vkey}\nquorum none\n", "#" + "x" * 65_522 + "\nquorum none\n", "#" + "x" * 65_523 + "\nquorum none\n",
     "".join(f"witness w{number} {NoteSigner(f'w{number}', 4).vkey}\n" for number in range(64)) + "quorum none\n",
     "".join(f"witness w{number} {NoteSigner(f'w{number}', 4).vkey}\n" for number in range(65)) + "quorum none\n",
+    f"witness a {W1.vkey}\ngroup g0 1 a\n" + "".join(f"group g{number + 1} 1 g{number}\n" for number in range(63)) + "quorum g63\n",
+    f"witness a {W1.vkey}\ngroup g0 1 a\n" + "".join(f"group g{number + 1} 1 g{number}\n" for number in range(64)) + "quorum g63\n",
     "".join(f"log {NoteSigner(f'l{number}').vkey}\n" for number in range(64)) + "quorum none\n",
     "".join(f"log {NoteSigner(f'l{number}').vkey}\n" for number in range(65)) + "quorum none\n",
 ]
@@ -391,6 +394,8 @@ each("leaf", "parse_leaf", *((leaf,) for leaf in (
     *(_LEAF.replace(b'"type"', more + b',"type"') for more in (
         b'"sid":"s","sseq":0,"prev":"' + b"0" * 64 + b'"', b'"sid":"s","sseq":0,"prev":"' + b"0" * 63 + b'"', b'"sid":"s","sseq":-1,"prev":"' + b"0" * 64 + b'"')),
     *(b'{"index":5,"node":"n","prev":"' + b"0" * 64 + b'","sid":"s","sseq":' + number + b',"time":7,"type":"note","v":1}' for number in (b"0", b"-1", b'"0"')),
+    *(b'{"index":5,"node":"n","prev":"' + b"0" * 64 + b'","sid":"s","sseq":0,"time":7,"type":"' + kind + b'","v":1}' for kind in (
+        b"rec_mark", b"recording_truncated", b"outcome", b"note")),
     *(b'{"index":5,"node":"n","prev":' + prev + b',"sid":"s","sseq":0,"time":7,"type":"note","v":1}' for prev in (b'"0"', b"5", b"null")),
     *(b'{"data":{},"index":5,"node":"n","time":7,"type":"' + kind + b'","v":1}' for kind in (
         b"key_rotate", b"shard_checkpoint", b"rec_mark", b"recording_truncated", b"session_begin", b"session_end", b"intent", b"outcome")),
@@ -612,7 +617,7 @@ def timestamps(space: Space) -> object:
 def command(space: Space) -> object:
     """What it prints of good and bad packages, and its status."""
     from tests.unit.audit.tampering.corpus import corpus
-    wanted = ("whole", "trusted", "range 5", "leaf_dropped", "no_key_was_pinned", "another_origin_and_more", "payload_left_out", "no_end", "rolled_back")
+    wanted = ("whole", "trusted", "range 5", "leaf_dropped", "no_key_was_pinned", "leaf_of_no_session_exchanged", "many", "payload_left_out", "no_end", "rolled_back")
     found: list[object] = []
     with tempfile.TemporaryDirectory() as root:
         for judged in [one for one in corpus() if one.name in wanted]:

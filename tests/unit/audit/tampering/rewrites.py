@@ -103,6 +103,13 @@ def denied_with_rows(forge: Forge) -> None:
     forge[6].fields.update(record=1, rows=3, sent=0)
 
 
+@attack("outcome", 7)
+def denied_and_settled_twice(forge: Forge) -> None:
+    forge.insert(6, forge.twin(12), forge.twin(12))
+    for index in (6, 7):
+        forge[index].fields.update(record=1, rows=0, sent=0)
+
+
 @attack("outcome", 6)
 def refused_with_bytes_sent(forge: Forge) -> None:
     forge.insert(6, forge.twin(12))
@@ -311,6 +318,13 @@ def ticket_that_was_denied(forge: Forge) -> None:
 
 
 @attack("review", 8)
+def ticket_approved_after_it_was_denied(forge: Forge) -> None:
+    """Somebody found a reviewer who says yes."""
+    forge.insert(7, forge.twin(7))
+    forge[7].fields["data"]["verdict"] = "denied"
+
+
+@attack("review", 8)
 def ticket_that_nobody_knows(forge: Forge) -> None:
     forge[8].fields["ticket"] = "T7"
 
@@ -442,13 +456,9 @@ def erased_under_a_hold_of_its_reviewer(forge: Forge) -> None:
 
 @attack("hold", 16)
 def erased_under_a_hold_of_its_requester(forge: Forge) -> None:
-    for index in (6, 7):
-        forge[index].fields["requester"] = log.who(forge, "alice")
-    del forge[6].fields["sid"], forge[6].fields["sseq"], forge[6].fields["prev"]
-    forge[9].fields["record"] = 3
-    _erase(forge, 6, 6)
-    forge[3].is_kept = False
-    forge[13].fields["data"]["scope"] = {"principal": log.who(forge, "alice")}
+    """The request for T2 at 14, which is of no session."""
+    _erase(forge, 14, 14)
+    forge[13].fields["data"]["scope"] = {"principal": log.who(forge, "ann")}
 
 
 @attack("hold", 18)
@@ -578,6 +588,14 @@ def retention_by_another_period(forge: Forge) -> None:
     forge[0].fields["data"]["retention"] = {"recordings": 60}
 
 
+@attack("erasure", 16)
+def retention_that_ends_beside_a_payload(forge: Forge) -> None:
+    """What has no payload is old enough for a recording, and a payload goes with it before its own period is over."""
+    _retain(forge, 3_600, 60)
+    forge[0].fields["data"]["retention"]["recordings"] = 60
+    forge[16].fields["data"]["ranges"] = [[3, 4]]
+
+
 def _retain(forge: Forge, period: int, age: int) -> None:
     forge[0].fields["data"]["retention"] = {"payloads": period}
     forge.delay(16, age)
@@ -623,6 +641,11 @@ def hold_of_two_scopes(forge: Forge) -> None:
 @attack("hold", 13)
 def hold_of_a_range_backwards(forge: Forge) -> None:
     forge[13].fields["data"]["scope"] = {"first": 4, "last": 3}
+
+
+@attack("hold", 13)
+def hold_of_a_range_before_the_log(forge: Forge) -> None:
+    forge[13].fields["data"]["scope"] = {"first": -1, "last": 2}
 
 
 @attack("hold", 13)
@@ -779,6 +802,9 @@ def honest_rewrites() -> Iterator[tuple[str, Rewrite]]:
     def hold_elsewhere(forge: Forge) -> None:
         forge[13].fields["data"]["scope"] = {"first": 4, "last": 9}
 
+    def hold_from_the_beginning(forge: Forge) -> None:
+        forge[13].fields["data"]["scope"] = {"first": 0, "last": 2}
+
     def stepped_back(forge: Forge) -> None:
         forge[11].late["clock"] = forge[11].fields["time"] - 5_000
 
@@ -797,6 +823,6 @@ def honest_rewrites() -> Iterator[tuple[str, Rewrite]]:
 
     for rewrite in (nothing, later, last_moment, erased_more, retained, retained_by_a_changed_period, recording_retained,
                     one_person_where_one_is_enough, a_payload_that_was_not_kept, holds_without_an_erasure, an_erasure_without_holds,
-                    other_letters, rotated, hold_elsewhere, stepped_back, unsettled_denial, opened_again,
+                    other_letters, rotated, hold_elsewhere, hold_from_the_beginning, stepped_back, unsettled_denial, opened_again,
                     largest_numbers):
         yield rewrite.__name__, rewrite

@@ -55,7 +55,7 @@ def publisher(root: Path, source: Any, disk: Disk | None = None) -> Publisher:
 
 def publisher_of(log: Path, root: Path | None = None) -> Publisher:
     """A publisher of a real log's folder, as the gateway makes it."""
-    return Publisher(lambda: open_source(log), read_verifier(log / "log.vkey"), Disk(root or log / "tiles"))
+    return Publisher(lambda: open_source(log), read_verifier(log / "log.vkey"), Disk(root or log / "tiles"), log / "cosigned")
 
 
 @cache

@@ -9,13 +9,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from lockgate.audit.checkpoint import Checkpoint, Signer
 from lockgate.audit.evidence.report import Report, Verdict
+from lockgate.audit.evidence.trust import parse_trust
 from lockgate.audit.failures import Absent, MalformedEntry
 from lockgate.audit.keys import load_or_create
+from lockgate.audit.storage.sqlite import open_source
 from lockgate.audit.tiles.layout import unbundle
 from lockgate.audit.tiles.reader import fetch_from
 from lockgate.audit.tiles.verify import verify_tiles
 from lockgate.audit.tree import leaf_hash, tree_root
 from lockgate.errors import AuditError
+from tests.unit.audit.evidence.keys import W1, W2, W3, NoteSigner
 from tests.unit.audit.logs import ORIGIN, Driven, sample
 from tests.unit.audit.tiles.published import expected, files, publisher_of
 
@@ -120,6 +123,41 @@ def test_what_cannot_be_fetched_is_incomplete(log: Path) -> None:
 
     report = verify_tiles(fetch, "https://log.test", key=log / "log.vkey")
     assert report.verdict is Verdict.INCOMPLETE
+
+
+def test_the_quorum_that_a_trust_note_asks_for_has_cosigned(tmp_path: Path) -> None:
+    """A log that is published without it is untrusted, whoever signed it; with it, only what was cosigned is vouched for."""
+    folder = tmp_path / "audit"
+    sample(folder)
+    publisher_of(folder).run()
+    text = (f"lockgate/trust/v1\nserial 1\nlog {(folder / 'log.vkey').read_text().strip()} 1-\n"
+            f"witness w1 {W1.vkey}\nwitness w2 {W2.vkey}\ngroup both all w1 w2\nquorum both\n")
+
+    def report(against: str | None = None) -> Report:
+        return verify_tiles(fetch_from(folder / "tiles"), "tiles", trust=parse_trust(text), against=against)
+
+    def cosigned(size: int, *witnesses: NoteSigner, root: bytes | None = None) -> str:
+        entries = [leaf_hash(leaf) for _, _, leaf in leaves]
+        note = load_or_create(folder, ORIGIN, may_create=False).sign(Checkpoint(ORIGIN, size, root or tree_root(entries[:size])))
+        return note + "".join(witness.cosign(note.partition("\n\n")[0] + "\n") for witness in witnesses)
+
+    with open_source(folder) as source:
+        leaves = list(source.leaves())
+    assert (report().verdict, report().first and report().first.check) == (Verdict.UNTRUSTED, "quorum")
+    assert report(cosigned(9, W1, W2)).findings == []       # kept by whoever asks
+    for note, verdict, check in ((cosigned(9, W1), Verdict.UNTRUSTED, "quorum"),
+                                 (cosigned(9, W1, W2, W3), Verdict.UNTRUSTED, "quorum"),
+                                 (cosigned(9, W1, W2, root=bytes(32)), Verdict.UNTRUSTED, "quorum"),
+                                 (cosigned(99, W1, W2, root=bytes(32)), Verdict.UNTRUSTED, "quorum")):
+        (folder / "tiles/cosigned").write_text(note)
+        found = report()
+        assert (found.verdict, found.first and found.first.check) == (verdict, check)
+    (folder / "cosigned").write_text(cosigned(12, W1, W2))
+    publisher_of(folder).run()
+    assert (report().findings, report().cosigned) == ([], 12)
+    (folder / "cosigned").write_text(cosigned(99, W1, W2, root=bytes(32)))      # not published yet
+    publisher_of(folder).run()
+    assert (report().findings, report().cosigned) == ([], 12)
 
 
 def test_another_key_is_untrusted(log: Path, tmp_path: Path) -> None:

@@ -22,8 +22,11 @@ STRANGER, OTHER = NoteSigner("log.test/stranger"), NoteSigner("log.test/two")
 
 
 def note(size: int, seed: str = "", *signers: NoteSigner, origin: str = "log.test/one") -> str:
-    text = body(size, tree(size, seed).root, origin)
-    return f"{text}\n{''.join(signer.line(text) for signer in signers or (LOG,))}"
+    return signed(body(size, tree(size, seed).root, origin), *signers or (LOG,))
+
+
+def signed(text: str, *signers: NoteSigner) -> str:
+    return f"{text}\n{''.join(signer.line(text) for signer in signers)}"
 
 
 def ask(old: int, size: int, seed: str = "", proof: list[bytes] | None = None, *signers: NoteSigner) -> bytes:
@@ -68,6 +71,8 @@ MATRIX = {
     "a proof with a hash too many": (ask(7, 9, "", [*growth(7, 9), bytes(32)]), 422, None),
     "a proof where there is nothing to prove": (ask(7, 7, "", [bytes(32)]), 422, None),
     "a proof from nothing": (encode_submission(0, [bytes(32)], note(5, "", OTHER, origin="log.test/two")), 422, None),
+    "a tree without entries and with a root": (
+        encode_submission(0, [], signed(body(0, bytes(32), "log.test/two"), OTHER)), 422, None),
     "nothing": (b"", 400, None),
     "no old size": (GOOD.partition(b"\n")[2], 400, None),
     "a padded size": (GOOD.replace(b"old 7", b"old 07"), 400, None),
