@@ -97,6 +97,8 @@ def verify(
             fail(AuditError("the shards of a fleet have no trust note", advice="give the fleet's pinned log.vkey with --key"))
         _answer_for_fleet(console, *shared, key=key, against=kept, as_json=as_json, record=record)
     place = log_folder(Path(what or state))
+    if (place / "manifest.json").is_file() and not (place / FILE).exists():
+        fail(AuditError(f"{place}: this is a package that was unpacked", advice="verify the file that it came in"))
     if root is not None and trust_note is None and (is_url(what) or not (place / TRUST_FILE).is_file()):
         fail(AuditError(f"{what or state}: there is no {TRUST_FILE} here for --root to open",
                         advice="name the organisation's trust note with --trust"))

@@ -65,6 +65,13 @@ def test_verify_ignores_no_option(state: Path, tmp_path: Path, arguments: list[s
     assert said in result.stderr
 
 
+def test_an_unpacked_package_is_no_log(tmp_path: Path) -> None:
+    """Wrong usage that says so, instead of a log without its store."""
+    (tmp_path / "manifest.json").write_text("{}")
+    result = RUN.invoke(audit.app, ["verify", str(tmp_path)])
+    assert (result.exit_code, "unpacked" in result.stderr) == (4, True)
+
+
 def test_the_verification_of_a_package_can_be_recorded(state: Path, tmp_path: Path) -> None:
     """In the log of --state, as that of anything else."""
     out = tmp_path / "evidence.tar"
