@@ -145,6 +145,10 @@ class _Search:
         session = self.session(sid)
         return list(read(self.source, session.first, session.last, _of(sid), b'"type":"rec_mark"'))
 
+    def is_recorded(self, sid: str) -> bool:
+        """Whether a recording is marked that no erasure took yet."""
+        return any(self.standing.destroyed.by(index) is None for index, _ in self.marks(sid))
+
     def recording(self, sid: str) -> bool:
         """Take a session's recording, which shows everything of the session: where a hold is on any entry of it,
         raise `Held`, or return False and leave it.
@@ -222,7 +226,7 @@ def find(source: Source, standing: Standing, wish: Wish) -> Plan:
     for sid in sids:
         if search.session(sid).last is None:
             unfinished.append(sid)
-        elif search.marks(sid) and search.recording(sid):
+        elif search.is_recorded(sid) and search.recording(sid):
             gone.append(sid)
     if not search.found:
         raise NothingToErase("no payload is left of what was named" if wish.subject is None else

@@ -40,7 +40,7 @@ from lockgate.net.published import published_at
 
 __all__ = ["app", "fail", "log_folder"]
 
-app = typer.Typer(no_args_is_help=True, help="The log: verify it, hand evidence out, ask it, prove, erase and hold, and its keys.")
+app = typer.Typer(no_args_is_help=True, help="The audit log: verify it, hand out evidence, ask it, erase and hold, and its keys.")
 
 def verify(
     what: Annotated[str | None, typer.Argument(

@@ -225,7 +225,10 @@ def test_recordings_go_with_their_session(tmp_path: Path) -> None:
     assert ("erasure", marks[0]) in [(f.check, f.index) for f in verify_log(tmp_path).findings]
     with custody(tmp_path) as acts:
         acts.retain(None, None, 0.0)
-    assert [path.name for path in (tmp_path / "recordings").iterdir()] == ["b"]
+        assert [path.name for path in (tmp_path / "recordings").iterdir()] == ["b"]
+        # What is gone already is not counted a second time.
+        assert acts.erase(Wish("again", subject="alice", issuer="https://issuer.test"), ME).recordings == 1
+    assert list((tmp_path / "recordings").iterdir()) == []
 
 
 def _recorded(driven: Driven, sid: str, is_marked: bool = True) -> None:
