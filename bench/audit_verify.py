@@ -1,4 +1,4 @@
-"""How fast evidence is verified: a package without payloads, one with them, and the log's folder, per core.
+"""How fast evidence is verified: a package without payloads, one with them, published tiles, the log's folder, per core.
 
     python bench/audit_verify.py [statements]
 
@@ -21,14 +21,20 @@ from queue import SimpleQueue
 import orjson
 
 from bench.audit_append import Turns, begin, intent
+from lockgate.audit.commitment import KEY_SIZE, unseal
 from lockgate.audit.evidence.package import verify_package
 from lockgate.audit.evidence.report import Report
 from lockgate.audit.evidence.signatures import Pins
 from lockgate.audit.failures import Overload
+from lockgate.audit.keys import read_verifier
 from lockgate.audit.log import AuditLog
 from lockgate.audit.packaging.asking import Asked
 from lockgate.audit.packaging.export import export_package
 from lockgate.audit.storage.sqlite import open_source
+from lockgate.audit.tiles.disk import Disk
+from lockgate.audit.tiles.publisher import Publisher
+from lockgate.audit.tiles.reader import fetch_from
+from lockgate.audit.tiles.verify import verify_tiles
 from lockgate.audit.verify import verify_log
 from lockgate.cli.version import kernel_mode
 from lockgate.model import Outcome, OutcomeStatus
@@ -94,6 +100,24 @@ def floor(leaves: list[bytes]) -> int:
     return len(leaves)
 
 
+def publish(folder: Path) -> None:
+    """Tiles of the whole log."""
+    Publisher(lambda: open_source(folder), read_verifier(folder / "log.vkey"), Disk(folder / "tiles")).run()
+
+
+def published(folder: Path) -> Report:
+    """The verdict on its tiles."""
+    tiles = folder / "tiles"
+    return verify_tiles(fetch_from(tiles), str(tiles), key=folder / "log.vkey")
+
+
+def opened(sealed: list[tuple[bytes, bytes]], records: int) -> int:
+    """Decrypt every payload and compare it with nothing."""
+    for secret, text in sealed:
+        unseal(secret[:KEY_SIZE], text)
+    return records
+
+
 def main() -> None:
     """Write a log, measure, remove it."""
     statements = int(sys.argv[1]) if len(sys.argv) > 1 else 50_000
@@ -109,7 +133,12 @@ def main() -> None:
         whole = package(folder / "audit", folder / "whole.tar", key, payloads=True)
         reached = measure("package, payloads withheld", bare)
         measure("package, payloads opened", whole)
+        publish(folder / "audit")
+        measure("published tiles", lambda: sound(published(folder / "audit")))
         measure("folder, payloads opened", lambda: sound(verify_log(folder / "audit")))
+        with open_source(folder / "audit") as source:
+            sealed = [(secret, text) for _, _, _, secret, text in source.rows() if secret is not None and text is not None]
+        measure("of that, opening alone", lambda: opened(sealed, len(leaves)))
         print(f"{'share of the floor':<28} {reached / least:>9.0%}")
     finally:
         shutil.rmtree(folder)

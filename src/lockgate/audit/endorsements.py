@@ -14,7 +14,7 @@ from lockgate.audit.checkpoint import Checkpoint, Verifier, open_note, tree_of
 from lockgate.audit.entry import parse
 from lockgate.audit.evidence.failures import EvidenceError
 from lockgate.audit.evidence.notes import NOTE_LIMIT, NoteKey, parse_note
-from lockgate.audit.evidence.report import Report
+from lockgate.audit.evidence.report import Report, counted
 from lockgate.audit.evidence.timestamp import RESPONSE_LIMIT, Timestamp, verify_timestamp
 from lockgate.audit.evidence.trust import KeyRange, Trust, key_of, ranges_of
 from lockgate.audit.failures import MalformedEntry, UntrustedNote
@@ -36,9 +36,10 @@ class Endorsements:
         self.rotations: list[int] = []
         """Indices of the changes of keys."""
         self._folder = folder
-        self._against = against
         self._pinned = pinned
         self._trust = trust
+        self._against = against
+        self._unchecked = 0         # time-stamps that nobody says whom to trust for
         self._anchors: list[tuple[str, bytes, bytes]] = []
         self._cosigned_at = 0       # Unix seconds: when the last one of the quorum cosigned
         self._ranges: tuple[KeyRange, ...] = (KeyRange(pinned, 1, None),)
@@ -55,6 +56,8 @@ class Endorsements:
                 yield check, f"{path}: unreadable: {error}"
         if self._trust is not None and self._trust.authorities:
             yield from self._read_anchors()
+        else:
+            self._unchecked = len(list((self._folder / ANCHORS).glob("*.tsr")))
         if self._against is not None:       # last: where it contradicts one of the folder's, it is the one that says so
             self.notes.append(("kept checkpoint", self._against))
 
@@ -116,11 +119,14 @@ class Endorsements:
         except UntrustedNote:
             return      # found where the note is compared
         else:
-            report.cover("quorum", f"{report.cosigned} entries cosigned by "
+            report.cover("quorum", f"{counted(report.cosigned, 'entry', 'entries')} cosigned by "
                          f"{', '.join(name for name, _ in cosigners) or 'nobody, as the trust note allows'}")
 
     def anchored(self, report: Report) -> Iterator[EvidenceError]:
         """What time-stamping authorities say, as the trust note pins them."""
+        if self._unchecked:
+            report.notes.append(f"{counted(self._unchecked, 'time-stamp')} not checked: a trust note, pinned with --root, "
+                                "names the authorities")
         if self._trust is None:
             return
         newest: Timestamp | None = None
@@ -133,7 +139,7 @@ class Endorsements:
             newest = found if newest is None or found.time > newest.time else newest
         if newest is not None:
             when = datetime.fromtimestamp(newest.time, UTC).isoformat()
-            report.cover(ANCHOR, f"{len(self._anchors)} time-stamps, the newest by {newest.authority} of {when}")
+            report.cover(ANCHOR, f"{counted(len(self._anchors), 'time-stamp')}, the newest by {newest.authority} of {when}")
 
     def measure(self, report: Report, last_time: int) -> None:
         """How long ago the newest quorum was, at the last entry (milliseconds)."""

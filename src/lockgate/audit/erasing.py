@@ -131,15 +131,23 @@ class _Search:
             if isinstance(ticket, str):
                 self.tickets[ticket] = None
             if len(self.found) > MOST:
-                raise AuditError(f"more than {MOST} payloads at once", advice="erase by --record in several steps")
+                raise AuditError(f"more than {MOST} payloads at once", advice="erase by --records in several steps")
         elif not self.skips_held:
             raise Held(f"entry {index} is under the legal hold {name!r}; nothing was erased",
                        advice="a hold is lifted with `lockgate audit hold lift`")
+
+    def payloads(self) -> int:
+        """How many payloads were found. Marks of recordings are found as well and hold none, so they do not count."""
+        return sum(1 for size in self.found.values() if size)
 
     def marks(self, sid: str) -> list[tuple[int, dict[str, Any]]]:
         """The marks of a session's recording."""
         session = self.session(sid)
         return list(read(self.source, session.first, session.last, _of(sid), b'"type":"rec_mark"'))
+
+    def is_recorded(self, sid: str) -> bool:
+        """Whether a recording is marked that no erasure took yet."""
+        return any(self.standing.destroyed.by(index) is None for index, _ in self.marks(sid))
 
     def recording(self, sid: str) -> bool:
         """Take a session's recording, which shows everything of the session: where a hold is on any entry of it,
@@ -218,13 +226,13 @@ def find(source: Source, standing: Standing, wish: Wish) -> Plan:
     for sid in sids:
         if search.session(sid).last is None:
             unfinished.append(sid)
-        elif search.marks(sid) and search.recording(sid):
+        elif search.is_recorded(sid) and search.recording(sid):
             gone.append(sid)
     if not search.found:
         raise NothingToErase("no payload is left of what was named" if wish.subject is None else
                              f"no payload of {wish.subject} is in this log, or none is left",
                              advice="" if wish.issuer is None else "look at the issuer with `lockgate session list`")
-    return Plan(wish.cause, search.parts(), len(search.found), tuple(gone), tuple(unfinished), person,
+    return Plan(wish.cause, search.parts(), search.payloads(), tuple(gone), tuple(unfinished), person,
                 tuple(search.tickets))
 
 
@@ -320,7 +328,7 @@ def find_old(source: Source, standing: Standing, before: int, most: int) -> Plan
         search.take(index, record)
     if not search.found:
         return None
-    return Plan("retention", search.parts(), len(search.found), tickets=tuple(search.tickets))
+    return Plan("retention", search.parts(), search.payloads(), tickets=tuple(search.tickets))
 
 
 def _kept(source: Source, standing: Standing) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -356,4 +364,4 @@ def find_recording(source: Source, standing: Standing, sid: str, before: int) ->
         return None
     if not search.marks(sid) and standing.destroyed.by(session.last) is None:
         search.found[session.last] = 0
-    return Plan("retention", search.parts(), len(search.found), (sid,))
+    return Plan("retention", search.parts(), search.payloads(), (sid,))

@@ -152,7 +152,7 @@ def write_durably(path: Path, content: bytes, mode: int) -> None:
             os.fsync(file.fileno())
         replace_durably(temporary, path)
     except OSError as error:
-        raise AuditError(f"{path}: {error.strerror}", advice="make the audit folder writable") from None
+        raise AuditError(f"{path}: {error.strerror}", advice=f"{path.parent} must be a folder that can be written") from None
 
 
 def replace_durably(source: Path, path: Path) -> None:
@@ -161,4 +161,4 @@ def replace_durably(source: Path, path: Path) -> None:
         source.replace(path)
         durable.sync_folder(path.parent)
     except OSError as error:
-        raise AuditError(f"{path}: {error.strerror}", advice="make the audit folder writable") from None
+        raise AuditError(f"{path}: {error.strerror}", advice=f"{path.parent} must be a folder that can be written") from None

@@ -1,4 +1,4 @@
-"""The grammar of a log for start-up and the folders' verifiers: `evidence.ledger`, with this package's errors."""
+"""The grammar of a log for start-up: `evidence.ledger`, with this package's errors."""
 
 from __future__ import annotations
 

@@ -72,6 +72,7 @@ class SessionView:
     statements: list[StatementView] = field(default_factory=list)
     events: list[tuple[int, Record, Payload]] = field(default_factory=list)
     marks: dict[str, Mapping[str, Any]] = field(default_factory=dict)   # the last of each recorded stream
+    erased_by: int | None = None        # the record that its recording was erased by
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,11 +155,15 @@ class Reader:
 
     def _lost(self, index: int) -> str:
         """Why a payload is not there: by an erasure, or without any reason."""
+        by = self._erased_by(index)
+        return MISSING if by is None else f"erased by record {by}"
+
+    def _erased_by(self, index: int) -> int | None:
+        """The record of the erasure that took what an entry stands for."""
         if self._standing is None:
             self._standing = Standing()
             self._standing.advance(self._source)
-        by = self._standing.destroyed.by(index)
-        return MISSING if by is None else f"erased by record {by}"
+        return self._standing.destroyed.by(index)
 
     # ------------------------------------------------------------ sessions
 
@@ -173,6 +178,8 @@ class Reader:
                 found[sid] = SessionView(sid, entry.index, record, self.payload(entry))
             elif sid in found:
                 _count(found[sid], entry, wanted)
+                if kind == RECORDING_MARK:
+                    found[sid].erased_by = self._erased_by(entry.index)
         return [
             view for view in found.values()
             if (view.matching or not wanted.asks_for_requests)
@@ -206,6 +213,8 @@ class Reader:
             else:
                 view.events.append((entry.index, record, self.payload(entry)))
                 _count(view, entry, Wanted())
+                if kind == RECORDING_MARK:
+                    view.erased_by = self._erased_by(entry.index)
         if view is None:
             raise AuditError("the log is damaged: a session has no beginning",
                              advice="run `lockgate audit verify`")

@@ -1,9 +1,11 @@
-"""Offline verification of a log's folder, by somebody who trusts nothing in it but a verifier key.
+"""Offline verification of a log, by somebody who trusts nothing in it but a verifier key.
 
-Every stored leaf is hashed into the tree again; the root must be the one that the pinned key
-signed. Then the grammar of sessions, the payloads against their commitments, and whatever the
-folder holds beside: nothing in the file may be there that no check covers. Reads only, also beside
-a running gateway (one read transaction). Damage of any kind is a finding, never a traceback.
+Every stored leaf is hashed into the tree again; the root must be the one that the pinned key signed. What
+the records say (grammar, sessions, payloads, holds against erasures) is judged by `evidence.contents`, as
+in a package; here is what a store has besides: signed roots, its index of sessions, keys and payloads of
+every entry, and whatever the folder holds beside it. Nothing in the store may be there that no check
+covers. Reads only, also beside a running gateway, through one snapshot (`storage.contract.Source`): a
+file's, or that of a shard in a database. Damage of any kind is a finding, never a traceback.
 
 What it cannot show: a whole folder replaced by an older copy of itself (give `against` a checkpoint
 that was kept elsewhere), or traffic that did not pass the gateway.
@@ -11,41 +13,41 @@ that was kept elsewhere), or traffic that did not pass the gateway.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-import apsw
 import orjson
 
 from lockgate.audit import leaves
 from lockgate.audit.checkpoint import Checkpoint, Verifier
-from lockgate.audit.commitment import KEY_SIZE, SALT_SIZE, unseal, verify_commitment
-from lockgate.audit.disposal import Disposal
+from lockgate.audit.commitment import KEY_SIZE, SALT_SIZE, unseal
 from lockgate.audit.endorsements import Endorsements
 from lockgate.audit.entry import parse
-from lockgate.audit.evidence.bindings import BindingBook
-from lockgate.audit.evidence.report import Report, Verdict
+from lockgate.audit.evidence.contents import Contents, Disclosed, PlacedLeaf, Runs
+from lockgate.audit.evidence.ledger import LogLedger, Session
+from lockgate.audit.evidence.merkle import Frontier, leaf_hash
+from lockgate.audit.evidence.report import Report, Verdict, counted
 from lockgate.audit.evidence.trust import Trust
-from lockgate.audit.failures import BrokenNote, MalformedEntry, Tampered, Undisclosed, UntrustedNote
+from lockgate.audit.failures import BrokenNote, MalformedEntry, Undisclosed, UntrustedNote
 from lockgate.audit.keys import VERIFIER_FILE, read_verifier
-from lockgate.audit.ledger import Ledger, take
-from lockgate.audit.recording.checking import RecordingCheck
-from lockgate.audit.storage import wal
-from lockgate.audit.storage.sqlite import DESTROYED, FILE, FORMAT, SCHEMA, open_read_only
-from lockgate.audit.tree import Frontier, leaf_hash
+from lockgate.audit.recording.checking import RecordingCheck, left_playing
+from lockgate.audit.storage.contract import Source
+from lockgate.audit.storage.sqlite import FILE, SqliteSource
+from lockgate.audit.storage.structure import (
+    check_destroyed,
+    check_integrity,
+    check_schema,
+    check_write_ahead_log,
+)
 from lockgate.errors import AuditError
 
-_LENGTH: Final = 256 * 1024 * 1024     # no string or blob in a log is longer
-# What reading a damaged file raises: SQLite's own errors, text that is no Unicode, and values of a type
-# or a size that the schema rules out.
-_UNREADABLE: Final = (apsw.Error, ValueError, TypeError, OverflowError, MemoryError)
-_WAL_TRIES: Final = 4
-_ROWS: Final = (
-    "SELECT e.idx, e.hash, e.leaf, k.secret, p.sealed FROM entries e"
-    " LEFT JOIN payload_keys k ON k.idx = e.idx LEFT JOIN payloads p ON p.idx = e.idx ORDER BY e.idx"
-)
+# What reading a damaged store raises: its own error, and values of a type or size that the schema rules out.
+_UNREADABLE: Final = (AuditError, ValueError, TypeError, OverflowError, MemoryError)
+_NAMED: Final = 100     # findings of one kind
+
+Expected = tuple[str, Checkpoint]
+"""A check's name, and what it says about the log at some size."""
 
 
 def verify_log(
@@ -67,226 +69,214 @@ def verify_log(
     except AuditError as error:
         report.find("key", Verdict.UNTRUSTED, str(error))
         return report
-    report.origin = verifier.name
-    report.cover("key", str(verifier))
-    _Run(report, folder, verifier, Endorsements(folder, verifier.key, trust, against)).all()
+    endorsed = Endorsements(folder, verifier.key, trust, against)
+    # Before the entries, which may grow meanwhile.
+    for check, problem in endorsed.read():
+        report.find(check, Verdict.TAMPERED, problem)
+    try:
+        source = SqliteSource(folder / FILE)
+    except _UNREADABLE as error:
+        report.find("store", Verdict.TAMPERED, f"{FILE} cannot be opened: {error}")
+        return report
+    with source:
+        run = _Run(report, source, verifier, endorsed, RecordingCheck(folder))
+        run.attempt("schema", lambda: check_schema(report, source.connection, verifier.name))
+        run.all(())
+        run.attempt("payloads", lambda: check_destroyed(report, source.connection, run.contents.erased_by))
+        run.attempt("store", lambda: check_integrity(report, source.connection))
+    check_write_ahead_log(report, folder)
     return report
 
 
-def _blob(value: object) -> bytes:
-    """Bytes as stored; what is of another type in a damaged file is nothing."""
-    return value if type(value) is bytes else b""
+def verify_source(
+    source: Source, verifier: Verifier, folder: Path, *, against: str | None = None, expected: Iterable[Expected] = (),
+    is_key_pinned: bool = True,
+) -> Report:
+    """Check a log that is no file, with what this machine keeps of it in `folder`. `expected` are checkpoints
+    that somebody else vouches for.
+
+    Does not raise: what is wrong is in the report.
+    """
+    report = Report(str(folder), is_key_pinned=is_key_pinned)
+    endorsed = Endorsements(folder, verifier.key, None, against)
+    for check, problem in endorsed.read():
+        report.find(check, Verdict.TAMPERED, problem)
+    _Run(report, source, verifier, endorsed, None).all(expected)
+    report.cover("store", "one snapshot: every row belongs to the log")
+    return report
 
 
 class _Run:
-    """One verification: what the checks share."""
+    """One verification: what the checks share. Without `recordings` none are looked for."""
 
-    def __init__(self, report: Report, folder: Path, verifier: Verifier, endorsed: Endorsements) -> None:
+    def __init__(
+        self, report: Report, source: Source, verifier: Verifier, endorsed: Endorsements, recordings: RecordingCheck | None,
+    ) -> None:
         self.report = report
-        self.folder = folder
+        self.source = source
         self.verifier = verifier
         self.endorsed = endorsed
-        self.ledger: Ledger | None = Ledger(remembers=True)
+        self.recordings = recordings
+        self.contents = Contents(report, 0, Runs())
         self.frontier = Frontier()
-        self.ledger.tree = self.frontier
-        self.bindings = BindingBook()
-        self.notes: dict[int, tuple[str, Checkpoint]] = {}
+        self.roots: dict[int, Expected] = {}
+        self.index: dict[str, tuple[int, int | None]] = {}
         self.good = 0        # entries up to here are covered by a signed root that fits
-        self.pseudonyms = b""
+        self.older = 0       # kept checkpoints that fit
         self.keys = self.sealed = 0
-        self.disposal = Disposal()
-        self.recordings = RecordingCheck(folder)
+        self.marks = 0
+        self.is_salt_missing = False
+        report.origin = verifier.name
+        report.cover("key", str(verifier))
 
-    def find(
-        self, check: str, verdict: Verdict, message: str, index: int | None = None, last: int | None = None
-    ) -> None:
-        self.report.find(check, verdict, message, index, last)
+    def tampered(self, check: str, message: str, index: int | None = None, last: int | None = None) -> None:
+        self.report.find(check, Verdict.TAMPERED, message, index, last)
 
-    def tampered(self, error: Tampered) -> None:
-        self.find(error.check, Verdict.TAMPERED, str(error), error.index, error.last)
-
-    def all(self) -> None:
-        """Run every check, in order. A check that cannot read its input says so."""
-        for check, problem in self.endorsed.read():
-            self.find(check, Verdict.TAMPERED, problem)
-        connection: apsw.Connection | None = None
+    def attempt(self, name: str, step: Callable[[], None]) -> None:
+        """Run one check. One that cannot read its input says so."""
         try:
-            connection = open_read_only(self.folder / FILE)
-            connection.limit(apsw.SQLITE_LIMIT_LENGTH, _LENGTH)
-            connection.execute("BEGIN")
+            step()
         except _UNREADABLE as error:
-            self.find("store", Verdict.TAMPERED, f"{FILE} cannot be opened: {error}")
-            if connection is not None:
-                connection.close(True)
-            return
-        try:
-            steps: tuple[tuple[str, Callable[[apsw.Connection], None]], ...] = (
-                ("schema", self.schema), ("rotation", self.keys_in_use), ("checkpoint", self.checkpoint), ("entries", self.rows),
-                ("tree", self.tree), ("sessions", self.index), ("payloads", self.counts),
-                ("erasures", self.erasures),
-                ("store", self.integrity),
-            )
-            for name, step in steps:
-                try:
-                    step(connection)
-                except _UNREADABLE as error:
-                    # Where rows were being read, the next one is the first that cannot be.
-                    at = self.frontier.size if name == "entries" else None
-                    self.find(name, Verdict.TAMPERED, f"the file is damaged: {error}", at)
-        finally:
-            connection.close(True)
-        self.write_ahead_log()
+            # Where rows were being read, the next one is the first that cannot be.
+            self.tampered(name, str(error) or "the store is damaged", self.frontier.size if name == "entries" else None)
 
-    # ------------------------------------------------------------ what is beside the entries
+    def all(self, expected: Iterable[Expected]) -> None:
+        """Every check, in order."""
+        self.attempt("rotation", self.keys_in_use)
+        for check, checkpoint in expected:
+            self.expect(check, checkpoint)
+        for name, step in (("checkpoint", self.checkpoints), ("entries", self.rows), ("tree", self.tree),
+                           ("sessions", self.sessions), ("payloads", self.payloads)):
+            self.attempt(name, step)
+        self.contents.finish()
+        self.attempt("recordings", self.recorded)
+        self.report.cover_tail()
 
-    def expect(self, check: str, note: str) -> Checkpoint | None:
+    # ------------------------------------------------------------ what is known of the roots
+
+    def sign(self, check: str, note: str) -> Checkpoint | None:
         """A note that must be of this log; its root is compared when the tree has its size."""
         try:
             checkpoint = self.endorsed.open(check, note)
         except BrokenNote as error:
-            self.find(check, Verdict.TAMPERED, str(error))
+            self.tampered(check, str(error))
         except UntrustedNote as error:
-            self.find(check, Verdict.UNTRUSTED, str(error))
+            self.report.find(check, Verdict.UNTRUSTED, str(error))
         else:
-            known = self.notes.get(checkpoint.size)
-            if known is not None and known[1].root != checkpoint.root:
-                self.find(check, Verdict.TAMPERED, f"the key signed two logs of {checkpoint.size} entries",
-                          self.good, checkpoint.size - 1)
-            self.notes.setdefault(checkpoint.size, (check, checkpoint))
+            self.expect(check, checkpoint)
             return checkpoint
         return None
 
-    def keys_in_use(self, connection: apsw.Connection) -> None:
+    def expect(self, check: str, checkpoint: Checkpoint) -> None:
+        """A root that the log must have at this size."""
+        known = self.roots.setdefault(checkpoint.size, (check, checkpoint))[1]
+        if known.root != checkpoint.root:
+            self.tampered(check, f"there are two logs of {checkpoint.size} entries, both signed", self.good,
+                          checkpoint.size - 1)
+
+    def keys_in_use(self) -> None:
         """Which key signs which sizes, as the leaves and the trust note say; then what is beside the log."""
-        rows = connection.execute("SELECT idx, leaf FROM entries WHERE instr(leaf, ?) ORDER BY idx",
-                                  (b'"type":"key_rotate"',))
-        for problem in self.endorsed.take_rotations((index, _blob(leaf)) for index, leaf in rows):
+        changes = self.source.leaves(containing=(b'"type":"key_rotate"',))
+        for problem in self.endorsed.take_rotations((index, leaf) for index, _, leaf in changes):
             self.report.blame(problem)
         for check, note in self.endorsed.notes:
-            self.expect(check, note)
+            self.sign(check, note)
         for problem in (*self.endorsed.quorum(self.report), *self.endorsed.anchored(self.report)):
             self.report.blame(problem)
 
-    def schema(self, connection: apsw.Connection) -> None:
-        """Tables exactly as this version makes them, and the log's name."""
-        found = dict(connection.execute("SELECT name, sql FROM sqlite_schema"))
-        if found != SCHEMA:
-            self.find("schema", Verdict.TAMPERED, "the tables are not those of a log of this version")
-        meta = dict(connection.execute("SELECT CAST(name AS BLOB), CAST(value AS BLOB) FROM meta"))
-        self.pseudonyms = _blob(meta.pop(b"pseudonyms", b""))
-        if meta != {b"format": FORMAT.encode(), b"origin": self.verifier.name.encode()}:
-            self.find("schema", Verdict.TAMPERED, "the log has another name or format than its key says")
-
-    def checkpoint(self, connection: apsw.Connection) -> None:
+    def checkpoints(self) -> None:
         """Signatures of the head and of every checkpoint that is kept."""
-        rows = connection.execute("SELECT size, CAST(note AS BLOB) FROM head").fetchall()
-        if len(rows) != 1 or not rows[0][1]:
-            self.find("checkpoint", Verdict.INCOMPLETE, "the log has no signed checkpoint")
+        head = self.source.head()
+        if self.source.origin != self.verifier.name:
+            self.tampered("schema", f"the log says that it is {self.source.origin}")
+        if not head.note:
+            self.report.find("checkpoint", Verdict.INCOMPLETE, "the log has no signed checkpoint")
         signed = 0
-        kept = connection.execute("SELECT size, CAST(note AS BLOB) FROM checkpoints ORDER BY size")
-        for place, (size, note) in enumerate((*rows[:1], *kept)):
-            checkpoint = self.expect("checkpoint", _blob(note).decode("utf-8", "replace"))
+        for size, note in ((head.size, head.note), *self.source.notes()):
+            checkpoint = self.sign("checkpoint", note) if note or signed else None
             # The head's may be smaller: `tree` says whether it may.
-            if checkpoint is not None and (checkpoint.size > size if place == 0 else checkpoint.size != size):
-                self.find("checkpoint", Verdict.TAMPERED, "a checkpoint is stored under another size")
+            if checkpoint is not None and (checkpoint.size > size if signed == 0 else checkpoint.size != size):
+                self.tampered("checkpoint", "a checkpoint is stored under another size")
             signed += 1
         for index in self.endorsed.rotations:
-            if index + 1 not in self.notes:
-                self.find("rotation", Verdict.UNTRUSTED, "the old key has not signed the change of keys", index)
-        self.report.cover("checkpoint", f"{signed} signatures by {self.verifier.name}")
-
-    # ------------------------------------------------------------ entries
-
-    def rows(self, connection: apsw.Connection) -> None:
-        """Every row: its place, its hash, its grammar, its payload."""
-        for row in connection.execute(_ROWS):
-            index = self.frontier.size
-            if row[0] != index:
-                self.find("entries", Verdict.TAMPERED, f"entry {index} is missing; next is {row[0]}", index)
-                self.ledger = None
-                return
-            self.row(index, connection, *row[1:])
-        self.report.cover("entries", f"{self.frontier.size} leaves hashed again, leaf by leaf")
-
-    def row(
-        self, index: int, connection: apsw.Connection, digest: Any, leaf: Any, secret: Any, sealed: Any
-    ) -> None:
-        leaf = _blob(leaf)
-        actual = leaf_hash(leaf)
-        if digest != actual:
-            self.find("leaf hash", Verdict.TAMPERED, "the entry is not the one that was stored", index)
-            self.ledger = None
-        record = self.read(index, leaf)
-        if self.ledger is not None and record is not None:
-            self.grammar(self.ledger, index, record, actual, connection)
-        self.frontier.append(actual)
-        self.report.entries = self.report.size = index + 1
-        note = self.notes.get(index + 1)
-        if note is not None:
-            self.compare(index + 1, *note)
-        if record is None:
-            return
-        self.disposal.take(index, record)
-        if self.ledger is not None:
-            self.recordings.take(index, record)
-        self.payload(index, record, secret, sealed)
-        if record["type"] == "session_end":
-            self.bindings.end(record["sid"])
-
-    def read(self, index: int, leaf: bytes) -> dict[str, Any] | None:
-        """The record in a leaf, or None where it is none."""
-        try:
-            return parse(leaf)
-        except MalformedEntry as error:
-            self.find("leaf grammar", Verdict.TAMPERED, str(error), index)
-            self.ledger = None
-            return None
+            if index + 1 not in self.roots:
+                self.report.find("rotation", Verdict.UNTRUSTED, "the old key has not signed the change of keys", index)
+        self.report.cover("checkpoint", f"{counted(signed, 'signature')} by {self.verifier.name}")
 
     def compare(self, size: int, check: str, checkpoint: Checkpoint) -> None:
         """The signed root of this size against the root of the leaves up to here."""
-        if checkpoint.root == self.frontier.root():
-            self.good = size
-        else:
-            self.find(check, Verdict.TAMPERED,
-                      f"the first {size} entries do not have the root that was signed", self.good, size - 1)
-            self.notes = {}
-
-    def grammar(
-        self, ledger: Ledger, index: int, record: dict[str, Any], digest: bytes, connection: apsw.Connection
-    ) -> None:
-        sid = record.get("sid")
-        session = ledger.open.get(sid) if isinstance(sid, str) else None
-        try:
-            take(ledger, index, record, digest)
-        except Tampered as error:
-            self.ledger = None
-            if error.check == "chain" and session is not None:
-                rooted = record.get("root") == session.frontier.root().hex()
-                before = self.is_predecessor_altered(connection, index, record, digest, rooted)
-                if before and session.last >= 0:
-                    error = Tampered("the session's next record does not follow from this entry",
-                                     index=session.last, check="chain")
-            self.tampered(error)
+        if checkpoint.root != self.frontier.root():
+            self.tampered(check, f"the first {size} entries do not have the root that was signed", self.good, size - 1)
+            self.roots = {}
             return
-        while ledger.unrooted:
-            self.report.blame(ledger.unrooted.pop())
-        for ended, (first, last) in ledger.ended.items():
-            row = connection.execute("SELECT first, last FROM sessions WHERE sid = ?", (ended,)).fetchall()
-            if row != [(first, last)]:
-                self.find("sessions", Verdict.TAMPERED, f"the index of session {ended} is wrong", index)
+        self.good = size
+        if check == "checkpoint":
+            self.older += 1
+        else:
+            self.report.cover(check, f"the tree of {counted(size, 'entry', 'entries')} ({check}) is the beginning of this one")
+
+    # ------------------------------------------------------------ entries
+
+    def rows(self) -> None:
+        """Every row: its place, its hash, what it says, its payload."""
+        self.index = {sid: (first, last) for sid, first, last in self.source.sessions()}
+        for at, digest, leaf, secret, sealed in self.source.rows():
+            index = self.frontier.size
+            if at != index:
+                self.tampered("entries", f"entry {index} is missing; next is {at}", index)
+                self.contents.ledger = None
+                return
+            self.row(index, digest, leaf if type(leaf) is bytes else b"", secret, sealed)
+        self.report.cover("entries", f"{counted(self.frontier.size, 'leaf', 'leaves')} hashed again, leaf by leaf")
+        self.report.cover("grammar", "each leaf is canonical, with the fields of its type")
+
+    def row(self, index: int, digest: bytes, leaf: bytes, secret: bytes | None, sealed: bytes | None) -> None:
+        contents, frontier = self.contents, self.frontier
+        actual = leaf_hash(leaf)
+        if digest != actual:
+            self.tampered("leaf hash", "the entry is not the one that was stored", index)
+            contents.ledger = None
+        disclosed = None
+        if sealed is not None:
+            self.sealed += 1
+            disclosed = None if secret is None else _opened(secret, sealed)
+        ledger = contents.ledger
+        record = contents.take(PlacedLeaf(index, leaf, actual, False, frontier), disclosed)
+        if contents.ledger is None and ledger is not None and record is not None:
+            self.narrow(ledger, index, record, actual)
+        elif ledger is not None and ledger.ended:
+            self.ended(ledger, index)
+        frontier.append(actual)
+        self.report.entries = self.report.size = index + 1
+        known = self.roots.get(index + 1)
+        if known is not None:
+            self.compare(index + 1, *known)
+        if record is not None:
+            self.keep(index, record, secret, sealed, disclosed)
+
+    def ended(self, ledger: LogLedger, index: int) -> None:
+        """The index of sessions says where a session began and ended."""
+        for sid, bounds in ledger.ended.items():
+            if self.index.pop(sid, None) != bounds:
+                self.tampered("sessions", f"the index of session {sid} is wrong", index)
         ledger.ended.clear()
 
-    def is_predecessor_altered(
-        self, connection: apsw.Connection, index: int, record: dict[str, Any], digest: bytes, rooted: bool
-    ) -> bool:
+    def narrow(self, ledger: LogLedger, index: int, record: dict[str, Any], digest: bytes) -> None:
         """A broken link means that one of its two ends was altered: which one does the next link say."""
+        sid = record.get("sid")
+        session = ledger.open.get(sid) if isinstance(sid, str) else None
+        if session is None or session.last < 0:
+            return
+        for place, found in enumerate(self.report.findings):
+            if (found.check, found.index) == ("chain", index) and self.is_before_altered(session, index, record, digest):
+                del self.report.findings[place]
+                self.tampered("chain", "the session's next record does not follow from this entry", session.last)
+                return
+
+    def is_before_altered(self, session: Session, index: int, record: dict[str, Any], digest: bytes) -> bool:
         if record["type"] == "session_end":
-            return not rooted
-        marker = f'"sid":"{record["sid"]}"'.encode()
-        rows = connection.execute(
-            "SELECT leaf FROM entries WHERE idx > ? AND instr(leaf, ?) ORDER BY idx LIMIT 1", (index, marker)
-        )
-        for (leaf,) in rows:
+            return bool(record.get("root") != session.frontier.root().hex())
+        for _, _, leaf in self.source.leaves(index + 1, containing=(f'"sid":"{record["sid"]}"'.encode(),)):
             try:
                 return bool(parse(bytes(leaf)).get("prev") == digest.hex())
             except (MalformedEntry, TypeError):
@@ -295,149 +285,126 @@ class _Run:
 
     # ------------------------------------------------------------ payloads
 
-    def payload(self, index: int, record: dict[str, Any], secret: Any, sealed: Any) -> None:
-        """What is kept for this entry is what it committed to; nothing is kept for others."""
-        self.keys += secret is not None
-        self.sealed += sealed is not None
+    def keep(
+        self, index: int, record: dict[str, Any], secret: bytes | None, sealed: bytes | None, disclosed: Disclosed | None,
+    ) -> None:
+        """What is kept for an entry besides what it discloses: nothing for one without a payload, and else its key."""
+        kind = record["type"]
+        if kind in {"rec_mark", "session_end"}:
+            self.marks += kind == "rec_mark"
+            if self.recordings is not None and self.contents.ledger is not None:
+                self.recordings.take(index, record)
+        if secret is not None:
+            self.keys += 1
         said = record.get("payload")
         if said is None:
-            if secret is not None or sealed is not None:
-                self.find("payloads", Verdict.TAMPERED, "a payload of an entry that has none", index)
-            return
-        is_kept = "kept" not in said
-        if secret == DESTROYED and sealed is None:
-            secret = None
-        if secret is None or (is_kept and sealed is None):
-            self.disposal.lacks(index)
-            return
-        if type(secret) is not bytes or len(secret) != KEY_SIZE + SALT_SIZE:
-            self.find("payloads", Verdict.TAMPERED, "the payload's key is damaged", index)
-            return
-        if not is_kept:
+            if disclosed is None and (secret is not None or sealed is not None):
+                self.tampered("payloads", "a payload of an entry that has none", index)
+        elif disclosed is not None:
+            if kind == "session_begin" and record["principal"] != self.principal(disclosed.payload):
+                self.tampered("payloads", "the session's principal is not who its payload names", index)
+        elif secret is not None and (type(secret) is not bytes or len(secret) != KEY_SIZE + SALT_SIZE):
+            self.tampered("payloads", "the payload's key is damaged", index)
+        elif "kept" in said:
             if sealed is not None:
-                self.find("payloads", Verdict.TAMPERED, "a payload that was said not to be kept", index)
-            return
-        try:
-            content = unseal(secret[:KEY_SIZE], _blob(sealed))
-            verify_commitment(said["commitment"], secret[KEY_SIZE:], content)
-        except Undisclosed as error:
-            self.find("payloads", Verdict.TAMPERED, str(error), index)
-            return
-        self.report.payloads += 1
-        if len(content) != said["size"]:
-            self.find("payloads", Verdict.TAMPERED, "the payload has another size than recorded", index)
-        if record["type"] == "session_begin":
-            self.principal(index, record, content)
-        if self.bindings.concerns(record):
-            self.binding(index, record, content)
+                self.tampered("payloads", "a payload that was said not to be kept", index)
+            elif secret is None:
+                self.is_salt_missing = True
 
-    def binding(self, index: int, record: dict[str, Any], content: bytes) -> None:
-        """What was executed by a ticket is what was approved."""
-        try:
-            said = orjson.loads(content)
-        except orjson.JSONDecodeError:
-            said = None
-        if not isinstance(said, dict):
-            self.find("payloads", Verdict.TAMPERED, "the payload is not a JSON object", index)
-            return
-        for problem in self.bindings.take(record, said):
-            self.find("binding", Verdict.TAMPERED, problem, index)
-
-    def principal(self, index: int, record: dict[str, Any], content: bytes) -> None:
-        """The opaque id in a session's leaf is that of the person in its payload."""
+    def principal(self, content: bytes) -> str:
+        """The opaque id of the person in a session's payload."""
         try:
             who = orjson.loads(content)
-            expected = leaves.principal(self.pseudonyms, who["issuer"], who["subject"])
+            return leaves.principal(self.source.pseudonyms, who["issuer"], who["subject"])
         except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
-            expected = ""
-        if record["principal"] != expected:
-            self.find("payloads", Verdict.TAMPERED, "the session's principal is not who its payload names",
-                      index)
+            return ""
+
+    def payloads(self) -> None:
+        """What is not there was erased on record and what was erased is not there; no key belongs to no entry."""
+        contents = self.contents
+        if contents.is_second_look_due or self.is_salt_missing:
+            contents.look_again(self.again())
+        if self.source.counts()[:2] != (self.keys, self.sealed):
+            self.tampered("payloads", "payloads or keys of entries that do not exist")
+
+    def again(self) -> Iterator[PlacedLeaf]:
+        """All leaves once more. What is left of a payload without its other half, `contents` has not seen."""
+        report, named = self.report, 0
+        for index, digest, leaf, secret, sealed in self.source.rows(0, self.frontier.size - 1):
+            is_locked = secret is None
+            by = self.contents.erased_by(index)
+            if by is not None and is_locked != (sealed is None):
+                self.tampered("erasure", f"entry {index} was erased by record {by}, and a part of its payload is there", index)
+            if is_locked and b'"kept":false' in leaf and _is_unkept(leaf):
+                if by is not None:
+                    report.erased[by] = report.erased.get(by, 0) + 1
+                elif named < _NAMED:
+                    named += 1
+                    report.find("payloads", Verdict.INCOMPLETE, "the entry's payload is MISSING", index)
+            yield PlacedLeaf(index, leaf, digest, False)
 
     # ------------------------------------------------------------ after the last entry
 
-    def tree(self, connection: apsw.Connection) -> None:
+    def tree(self) -> None:
         """The head: its size, frontier and epoch against what the entries give."""
-        report, size = self.report, self.frontier.size
-        missing = [(wanted, found) for wanted, found in self.notes.items() if wanted > size]
-        if missing:
-            _, (check, checkpoint) = max(missing)
-            self.find(check, Verdict.TAMPERED,
-                      f"the key signed {checkpoint.size} entries, {size} are stored", size)
-            self.ledger = None
-        head = connection.execute("SELECT size, epoch, frontier FROM head").fetchall()
-        if self.ledger is not None and head != [(size, self.ledger.starts, self.frontier.to_bytes())]:
-            at = min(size, head[0][0]) if head and type(head[0][0]) is int else size
-            self.find("tree", Verdict.TAMPERED, "the head does not fit the entries", at)
-        elif self.good < size and self.ledger is not None and self.ledger.lags:
+        report, size, ledger = self.report, self.frontier.size, self.contents.ledger
+        beyond = [known for wanted, known in self.roots.items() if wanted > size]
+        if beyond:
+            check, checkpoint = max(beyond, key=lambda known: known[1].size)
+            self.tampered(check, f"{checkpoint.size} entries were signed, {size} are stored", size)
+            ledger = self.contents.ledger = None
+        head = self.source.head()
+        if ledger is not None and (head.size, head.epoch, head.frontier) != (size, ledger.starts, self.frontier.to_bytes()):
+            self.tampered("tree", "the head does not fit the entries", min(size, head.size))
+        elif self.good < size and ledger is not None and ledger.lags:
             report.unsigned = size - self.good
         elif self.good < size and not report.findings:
-            self.find("tree", Verdict.TAMPERED, "entries beyond the signed checkpoint", self.good)
+            self.tampered("tree", "entries beyond the signed checkpoint", self.good)
         if self.good == size:
-            report.cover("tree", f"the root over {size} entries is the signed one")
-        if self.ledger is not None:
-            self.endorsed.measure(report, self.ledger.last_time)
-            report.sessions = self.ledger.sessions
-            report.open_sessions = len(self.ledger.open)
-            report.intents = self.ledger.intents
+            report.cover("tree", f"the root over {counted(size, 'entry', 'entries')} is the signed one")
+        if self.older:
+            report.cover("consistency", f"{counted(self.older, 'signed checkpoint')} of its own, each the root at its size")
+        if ledger is not None:
+            self.endorsed.measure(report, ledger.last_time)
 
-    def index(self, connection: apsw.Connection) -> None:
-        """The table of sessions says what the leaves say."""
-        ledger = self.ledger
+    def sessions(self) -> None:
+        """The index of sessions says what the leaves say."""
+        ledger = self.contents.ledger
         if ledger is None:
             return
-        stepped = f"; the clock had gone back at {ledger.stepped}, which say so" if ledger.stepped else ""
-        self.report.cover("grammar", "each leaf is canonical, with the fields of its type")
-        self.report.cover("clock", f"{self.report.entries} records in the order of their time{stepped}")
-        self.report.cover("uncosigned", f"{self.report.size - self.report.cosigned} of {self.report.size} entries")
         for sid, session in ledger.open.items():
-            row = connection.execute("SELECT first, last FROM sessions WHERE sid = ?", (sid,)).fetchall()
-            if row != [(session.begin, None)]:
-                self.find("sessions", Verdict.TAMPERED, f"the index of session {sid} is wrong", session.begin)
-        if connection.execute("SELECT count(*) FROM sessions").get != ledger.sessions:
-            self.find("sessions", Verdict.TAMPERED, "the index names sessions that the log does not hold")
-        self.report.cover("sessions", (
-            f"{ledger.sessions} sessions ({len(ledger.open)} open), {ledger.intents} requests: gapless, "
-            "chained, one outcome each, reviews bound and by somebody else"
-        ))
+            if self.index.pop(sid, None) != (session.begin, None):
+                self.tampered("sessions", f"the index of session {sid} is wrong", session.begin)
+        if self.index or self.source.counts()[2] != ledger.sessions:
+            self.tampered("sessions", "the index names sessions that the log does not hold")
 
-    def counts(self, connection: apsw.Connection) -> None:
-        """No key and no payload belongs to an entry that is not there."""
-        keys = connection.execute("SELECT count(*) FROM payload_keys").get
-        sealed = connection.execute("SELECT count(*) FROM payloads").get
-        if (keys, sealed) != (self.keys, self.sealed):
-            self.find("payloads", Verdict.TAMPERED, "payloads or keys of entries that do not exist")
-        self.report.cover("payloads", f"{self.report.payloads} opened, each is what was committed to")
+    def recorded(self) -> None:
+        """Recordings are what was marked, or were erased; what was erased is not there."""
+        check = self.recordings
+        if check is None:
+            if self.marks:
+                self.report.notes.append(f"{counted(self.marks, 'mark')} of recordings were not compared: recordings are "
+                                         "on the machines that made them")
+            return
+        for verdict, message, index in check.complaints(self.contents.erased_by):
+            self.report.find("recordings", verdict, message, index)
+        if self.contents.is_second_look_due:
+            for message, index in left_playing(check.folder, self.source, self.contents.erased_by):
+                self.tampered("erasure", message, index)
+        if check.streams:
+            self.report.cover("recordings", check.covered)
 
-    def erasures(self, connection: apsw.Connection) -> None:
-        """What is not there was erased, what was erased is not there, and nothing of it was on hold."""
-        for found in self.disposal.complaints(connection, self.folder):
-            self.find(found.check, found.verdict, found.message, found.index)
-        self.report.erased = self.disposal.erased
-        if self.disposal.erasures:
-            self.report.cover("erasure", f"{sum(self.report.erased.values())} payloads erased by "
-                              f"{len(self.disposal.erasures)} records, nothing else is missing, nothing was on hold")
-        for verdict, message, index in self.recordings.complaints(self.disposal.destroyed.by):
-            self.find("recordings", verdict, message, index)
-        if self.recordings.streams:
-            self.report.cover("recordings", self.recordings.covered)
 
-    def integrity(self, connection: apsw.Connection) -> None:
-        """SQLite's own check of the file's structure: pages, order of keys, types of columns."""
-        problems = [row[0] for row in connection.execute("PRAGMA integrity_check(5)")]
-        if problems != ["ok"]:
-            self.find("store", Verdict.TAMPERED, f"the file is damaged: {'; '.join(map(str, problems))[:300]}")
-        self.report.cover("store", "file structure, schema, no page outside it")
+def _opened(secret: bytes, sealed: bytes) -> Disclosed:
+    """A payload, or nothing that was ever committed to: every payload is a JSON object."""
+    try:
+        return Disclosed(secret[KEY_SIZE:], unseal(secret[:KEY_SIZE], sealed))
+    except (Undisclosed, TypeError, ValueError):
+        return Disclosed(b"", b"")
 
-    def write_ahead_log(self) -> None:
-        """Commits that SQLite leaves out because their frames are damaged. A gateway may be writing."""
-        path = self.folder / f"{FILE}-wal"
-        problem: str | None = None
-        for attempt in range(_WAL_TRIES):
-            if attempt:
-                threading.Event().wait(0.05)
-            problem = wal.damage(path)
-            if problem is None:
-                self.report.cover("write-ahead log", "no damaged frame")
-                return
-        self.find("write-ahead log", Verdict.INCOMPLETE, problem or "")
+
+def _is_unkept(leaf: bytes) -> bool:
+    try:
+        return "kept" in (parse(leaf).get("payload") or {})
+    except MalformedEntry:
+        return False

@@ -13,6 +13,7 @@ from rich.markup import escape
 from lockgate.audit.admin import recorded
 from lockgate.audit.checkpoint import open_note
 from lockgate.audit.entry import parse
+from lockgate.audit.evidence.notes import NOTE_LIMIT
 from lockgate.audit.evidence.report import Report, Verdict
 from lockgate.audit.evidence.trust import Trust
 from lockgate.audit.failures import BrokenNote, MalformedEntry, ProofFailed, UntrustedNote
@@ -30,6 +31,7 @@ from lockgate.audit.verify import verify_log
 from lockgate.cli import fleet, signing
 from lockgate.cli.audit_export import events, parquet, query
 from lockgate.cli.erasing import erase, hold
+from lockgate.cli.failing import fail
 from lockgate.cli.packages import answer, check_package, export
 from lockgate.cli.review import token_of
 from lockgate.cli.state import State, audit_folder, log_folder
@@ -39,20 +41,8 @@ from lockgate.net.published import published_at
 
 __all__ = ["app", "fail", "log_folder"]
 
-app = typer.Typer(no_args_is_help=True, help="Verify the audit log and look at its entries.")
-app.command("signer")(signing.signer)
-app.command("rotate-key")(signing.rotate_key)
-app.command("sql")(fleet.sql)
-app.add_typer(signing.trust, name="trust")
+app = typer.Typer(no_args_is_help=True, help="The audit log: verify it, hand out evidence, ask it, erase and hold, and its keys.")
 
-USAGE = 4
-for _command in (events, query, parquet):
-    app.command()(_command)
-app.command()(erase)
-app.add_typer(hold, name="hold")
-
-
-@app.command()
 def verify(
     what: Annotated[str | None, typer.Argument(
         metavar="[PACKAGE|FOLDER|URL]",
@@ -83,21 +73,36 @@ def verify(
     2 incomplete, 3 untrusted, 4 usage.
     """
     console = Console(highlight=False, soft_wrap=True)
+    if root is None and trust_note is not None:
+        fail(AuditError("a trust note says something only together with the key that it is signed with",
+                        advice="give the pinned root with --root"))
     if what is not None and Path(what).is_file():
+        if trust_note is not None:
+            fail(AuditError("a package brings its trust note along", advice="leave out --trust; --root opens the package's"))
         package = check_package(Path(what), key=key, root=root, policy=policy, against=against)
+        if record:
+            _record_run(log_folder(state), package)
         answer(console, package, as_json=as_json)
+    if policy is not None:
+        fail(AuditError("--policy is for packages", advice="a log's witnesses are those of its trust note: give --root"))
+    for pinned in (key, root):
+        if pinned is not None and not pinned.is_file():
+            fail(AuditError(f"{pinned}: there is no such key", advice="name a file with the pinned verifier key"))
     try:
-        kept = None if against is None else against.read_bytes()[:4096].decode()
+        kept = None if against is None else against.read_bytes()[:NOTE_LIMIT].decode()
     except (OSError, UnicodeDecodeError) as error:
-        console.print(f"{against}: cannot be read: {error}", markup=False)
-        raise typer.Exit(USAGE) from None
+        fail(AuditError(f"{against}: cannot be read: {error}"))
     shared = None if is_url(what) else fleet_folder(audit_folder(Path(what or state)))
     if shared is not None:
+        if root is not None:
+            fail(AuditError("the shards of a fleet have no trust note", advice="give the fleet's pinned log.vkey with --key"))
         _answer_for_fleet(console, *shared, key=key, against=kept, as_json=as_json, record=record)
     place = log_folder(Path(what or state))
-    if root is None and trust_note is not None:
-        console.print("a trust note says something only together with --root")
-        raise typer.Exit(USAGE)
+    if (place / "manifest.json").is_file() and not (place / FILE).exists():
+        fail(AuditError(f"{place}: this is a package that was unpacked", advice="verify the file that it came in"))
+    if root is not None and trust_note is None and (is_url(what) or not (place / TRUST_FILE).is_file()):
+        fail(AuditError(f"{what or state}: there is no {TRUST_FILE} here for --root to open",
+                        advice="name the organisation's trust note with --trust"))
     try:
         trust = None if root is None else read_trust(trust_note or place / TRUST_FILE, root)
     except UntrustedNote as error:
@@ -106,8 +111,8 @@ def verify(
     report = (_published_report(str(what), token_file, key, kept, trust) if is_url(what)
               else _report_on(place, key, kept, trust))
     if report is None:
-        console.print(f"{place}: there is no such folder", markup=False)
-        raise typer.Exit(USAGE)
+        fail(AuditError(f"{what or place}: there is no such package or folder",
+                        advice="name a package, a log's folder, a published log's URL, or the state folder with --state"))
     if record:
         _record_run(place if (place / FILE).exists() else log_folder(state), report)
     answer(console, report, as_json=as_json)
@@ -165,10 +170,6 @@ def _record_run(place: Path, report: Report) -> None:
         fail(error)
 
 
-app.command()(export)
-
-
-@app.command()
 def show(
     index: Annotated[int, typer.Argument(min=0, help="The entry's number.")], state: State = Path("state"),
 ) -> None:
@@ -186,7 +187,6 @@ def show(
         console.print_json(json.dumps(payload.content))
 
 
-@app.command()
 def proof(
     what: Annotated[str, typer.Argument(
         metavar="INDEX|SESSION", help="An entry's number, or the id of a session that has ended.")],
@@ -221,7 +221,6 @@ def _end_of(folder: Path, session: str) -> int:
     return last
 
 
-@app.command("verify-proof")
 def verify_proof_file(
     file: Annotated[Path, typer.Argument(help="A proof that `lockgate audit proof` wrote.")],
     key: Annotated[Path, typer.Option("--key", help="The pinned verifier key (log.vkey).")],
@@ -241,12 +240,12 @@ def verify_proof_file(
     typer.echo(f"VERIFIED  entry {made.index} of the {checkpoint.size} that {checkpoint.origin} signed")
 
 
-def fail(error: AuditError, status: int = USAGE) -> NoReturn:
-    """Print what is wrong and what to do, and leave with the status, by default that of wrong usage."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print(str(error), markup=False)
-    if error.advice():
-        console.print(error.advice(), markup=False)
-    raise typer.Exit(int(status))
-
-
+# In the order in which `--help` shows them: what is asked of a log, what is taken out of it, what is done to it.
+for _name, _command in (
+    ("verify", verify), ("export", export), ("show", show), ("query", query), ("events", events), ("parquet", parquet),
+    ("proof", proof), ("verify-proof", verify_proof_file), ("erase", erase), ("rotate-key", signing.rotate_key),
+    ("signer", signing.signer), ("sql", fleet.sql),
+):
+    app.command(_name)(_command)
+app.add_typer(hold, name="hold")
+app.add_typer(signing.trust, name="trust")

@@ -38,7 +38,7 @@ _SHOWN = 12     # numbers of records that are printed
 def erase(
     reason: Reason, subject: Subject = None, issuer: Issuer = None,
     record: Annotated[
-        list[str] | None, typer.Option("--record", help="A record's number, or a range like 10-20. Repeatable.")
+        list[str] | None, typer.Option("--records", help="A record's number, or a range like 10-20. Repeatable.")
     ] = None,
     state: State = Path("state"),
     url: Annotated[
@@ -52,7 +52,7 @@ def erase(
     """
     records = [_range(text) for text in record or ()]
     if (subject is None) == (not records) or (issuer is not None and subject is None):
-        raise ConfigError("say what to erase: --subject with or without --issuer, or --record")
+        raise ConfigError("say what to erase: --subject with or without --issuer, or --records")
     if url is not None:
         words: dict[str, Any] = {"subject": subject, "issuer": issuer, "records": records, "reason": reason}
         answer = call(url, "/v1/audit/erasures", token_of(token_file), words)
@@ -110,7 +110,7 @@ def set_hold(
     everything: Annotated[bool, typer.Option("--all", help="Everything, also what comes.")] = False,
     session: Annotated[str | None, typer.Option("--session", help="A session, by its id or the beginning of it.")] = None,
     subject: Subject = None, issuer: Issuer = None,
-    records: Annotated[str | None, typer.Option("--records", help="A range of records, like 10-20.")] = None,
+    records: Annotated[str | None, typer.Option("--records", help="A record's number, or a range like 10-20.")] = None,
     state: State = Path("state"),
 ) -> None:
     """Keep payloads and recordings from being erased until the hold is lifted."""

@@ -13,13 +13,15 @@ from rich.console import Console
 from rich.markup import escape
 
 from lockgate.audit.admin import recorded
-from lockgate.audit.evidence.main import USAGE, printable
+from lockgate.audit.evidence.main import printable
 from lockgate.audit.evidence.package import verify_package
 from lockgate.audit.evidence.report import Report, conclusion, report_json, text_lines
 from lockgate.audit.evidence.signatures import Pins
 from lockgate.audit.keys import VERIFIER_FILE
 from lockgate.audit.packaging.asking import Asked
 from lockgate.audit.packaging.export import Exported, export_package
+from lockgate.audit.signing.trust import TRUST_FILE
+from lockgate.cli.failing import fail
 from lockgate.cli.state import log_folder
 from lockgate.errors import AuditError
 from lockgate.model import Event
@@ -39,7 +41,7 @@ def check_package(
         with package.open("rb") as file:
             return verify_package(file, pins, str(package))
     except (OSError, UnicodeDecodeError) as error:
-        raise _usage(str(error)) from None
+        fail(AuditError(str(error)))
 
 
 def _pinned(path: Path | None) -> str | None:
@@ -81,6 +83,12 @@ def export(
     ] = None,
     no_payloads: Annotated[bool, typer.Option("--no-payloads", help="Disclose no payload and no recording.")] = False,
     reason: Annotated[str, typer.Option("--reason", help="Why, for the record.")] = "",
+    root: Annotated[
+        Path | None, typer.Option("--root", help="Verify the package as who pinned this root key will.")
+    ] = None,
+    policy: Annotated[
+        Path | None, typer.Option("--policy", help="The witness policy, where witnesses cosign and there is no trust note.")
+    ] = None,
 ) -> None:
     """Write an evidence package that anybody can verify: a session, a subject's sessions, a period, or all.
 
@@ -88,19 +96,40 @@ def export(
     on the log, and the package verified before the command ends.
     """
     if sum(1 for given in (session, subject, start or end) if given) > 1:
-        raise _usage("give one of --session, --subject, --from and --to")
+        fail(AuditError("these exclude each other: --session, --subject, and --from with --to", advice="give one of them"))
+    if out.exists():
+        fail(AuditError(f"{out}: is there already", advice="give a file that is new"))
     asked = Asked(session, subject, _time(start), _time(end), not no_payloads, tuple(map(_entries, withhold or [])))
     folder = log_folder(state)
     console = Console(highlight=False, soft_wrap=True)
     try:
+        pins = _pins_here(folder, root, policy)
         written = export_package(folder, asked, out, lambda made: _record(folder, made, reason))
     except AuditError as error:
-        raise _usage(f"{error}\n{error.advice()}".strip()) from None
-    report = check_package(out, key=folder / VERIFIER_FILE)
+        fail(error)
+    with out.open("rb") as file:
+        report = verify_package(file, pins, str(out))
     print_report(console, report)
     console.print(f"{written.path}: entries {written.first} to {written.last} of {written.size}, "
                   f"{written.disclosed} payloads disclosed", markup=False)
     raise typer.Exit(int(report.verdict))
+
+
+def _pins_here(folder: Path, root: Path | None, policy: Path | None) -> Pins:
+    """What the one who exports verifies by: the log's own key, and the witnesses that its trust note names. Only
+    `root` says whether that note is the organisation's.
+    """
+    try:
+        if root is not None:
+            return Pins(root=_pinned(root))
+        witnesses = _pinned(policy)
+        if policy is None and (folder / TRUST_FILE).is_file():
+            note = _pinned(folder / TRUST_FILE) or ""
+            lines = note.partition("\n\n")[0].splitlines()
+            witnesses = "".join(f"{line}\n" for line in lines if line.startswith(("witness ", "group ", "quorum ")))
+        return Pins(_pinned(folder / VERIFIER_FILE), policy=witnesses or None)
+    except (OSError, UnicodeDecodeError) as error:
+        raise AuditError(str(error)) from None
 
 
 def _record(folder: Path, made: Exported, reason: str) -> None:
@@ -117,17 +146,12 @@ def _time(text: str | None) -> int | None:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise _usage(f"{text!r} is not a time like 2026-01-31T12:00:00+01:00") from None
+        fail(AuditError(f"{text!r} is not a time", advice="write it like 2026-01-31T12:00:00+01:00"))
     return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def _entries(text: str) -> tuple[int, int]:
     found = _ENTRIES.fullmatch(text)
     if found is None:
-        raise _usage(f"{text!r} is not an entry's number, or first-last")
+        fail(AuditError(f"{text!r} is not an entry's number", advice="write 14, or first-last like 20-31"))
     return int(found[1]), int(found[2] or found[1])
-
-
-def _usage(message: str) -> typer.Exit:
-    Console(stderr=True, highlight=False, soft_wrap=True).print(message, markup=False)
-    return typer.Exit(USAGE)

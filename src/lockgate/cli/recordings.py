@@ -88,10 +88,14 @@ def moment_of(text: str) -> float:
 
 
 def coverage_of(view: SessionView) -> Mapping[str, Any] | None:
-    """What is recorded of a session: as its end says, or, while it is open, as its last marks do; None: nothing is."""
+    """What is recorded of a session: as its end says, or, while it is open, as its last marks do; None: nothing is.
+    Of an erased recording the same, with the state ``erased``.
+    """
     if view.end is not None:
         found = view.end.get("coverage")
-        return found if isinstance(found, dict) else None
+        if not isinstance(found, dict) or view.erased_by is None:
+            return found if isinstance(found, dict) else None
+        return {**found, "state": "erased", "reason": f"by record {view.erased_by}"}
     if not view.marks:
         return None
     streams = RecordedStreams()

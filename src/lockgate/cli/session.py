@@ -19,8 +19,8 @@ from rich.text import Text
 
 from lockgate.audit.evidence.recordings import RECORDING_MARK
 from lockgate.audit.reader import Payload, Reader, SessionView, StatementView, Wanted, reviewer
-from lockgate.cli.audit import fail
 from lockgate.cli.exported import FORMATS, Format, write_lines
+from lockgate.cli.failing import fail
 from lockgate.cli.played import Script
 from lockgate.cli.player import FASTEST, SLOWEST
 from lockgate.cli.recordings import coverage_of, coverage_words, moment_of, note_view, open_script, play
@@ -28,7 +28,7 @@ from lockgate.cli.shown import clean, framed, one_line, valued, width_of
 from lockgate.cli.state import log_folder
 from lockgate.errors import AuditError, ConfigError
 
-app = typer.Typer(no_args_is_help=True, help="List, show and replay recorded sessions.")
+app = typer.Typer(no_args_is_help=True, help="What agents did: list, show, replay and export sessions.")
 
 State = Annotated[Path, typer.Option("--state", help="The gateway's state folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -51,7 +51,7 @@ def list_sessions(
     limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 100,
     as_json: Json = False,
 ) -> None:
-    """List recorded sessions, newest last."""
+    """List sessions, newest last."""
     try:
         with Reader(log_folder(state)) as reader:
             found = reader.sessions(Wanted(verb, touched, subject))[-limit:]

@@ -20,7 +20,7 @@ from lockgate.audit.signing.trust import draft_trust, read_trust, sign_trust
 from lockgate.errors import AuditError
 
 trust = typer.Typer(no_args_is_help=True, help="The organisation's trust note: which keys and witnesses count.")
-Output = Annotated[Path | None, typer.Option("--output", "-o", help="Where it is written; default: printed.")]
+Output = Annotated[Path | None, typer.Option("--out", help="The file to write; default: print it.")]
 
 
 def signer(

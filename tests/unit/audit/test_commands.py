@@ -40,12 +40,61 @@ def test_verify_names_the_record_that_was_altered(state: Path) -> None:
     assert (found["verdict"], found["index"], found["check"]) == ("tampered", 5, "leaf hash")
 
 
+def test_nothing_that_is_given_is_left_unread(state: Path, tmp_path: Path) -> None:
+    """A policy or a trust note that a verdict would not rest on is wrong usage, and not ignored."""
+    package, key, given = tmp_path / "evidence.tar", str(state / "audit" / "log.vkey"), tmp_path / "given"
+    given.write_text("quorum none\n")
+    assert RUN.invoke(audit.app, ["export", "--out", str(package), "--state", str(state)]).exit_code == 0
+    assert RUN.invoke(audit.app, ["verify", str(package), "--key", key, "--policy", str(given)]).exit_code == 0
+    for arguments in ([str(state), "--key", key, "--policy", str(given)], [str(package), "--key", key, "--trust", str(given)],
+                      ["https://log.invalid", "--policy", str(given)], [str(state), "--key", key, "--trust", str(given)]):
+        result = RUN.invoke(audit.app, ["verify", *arguments])
+        assert result.exit_code == 4, result.output
+        assert "VERIFIED" not in result.output
+
+
 def test_verify_tells_its_other_verdicts_apart(state: Path, tmp_path: Path) -> None:
     """2 incomplete, 3 untrusted, 4 usage."""
     assert RUN.invoke(audit.app, ["verify", str(tmp_path / "nowhere")]).exit_code == 4
     assert RUN.invoke(audit.app, ["verify", str(tmp_path)]).exit_code == 2
-    assert RUN.invoke(audit.app, ["verify", str(state), "--key", str(tmp_path / "no.vkey")]).exit_code == 3
+    assert RUN.invoke(audit.app, ["verify", str(state), "--key", str(tmp_path / "no.vkey")]).exit_code == 4
     assert RUN.invoke(audit.app, ["verify", str(state), "--against", str(tmp_path / "no")]).exit_code == 4
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    (["{evidence}", "--root", "{key}", "--trust", "{key}"], "leave out --trust"),
+    (["{state}", "--policy", "{key}"], "give --root"),
+    (["{state}", "--trust", "{key}"], "give the pinned root with --root"),
+    (["{state}", "--root", "{key}"], "name the organisation's trust note with --trust"),
+    (["http://127.0.0.1:9/log", "--root", "{key}"], "name the organisation's trust note with --trust"),
+])
+def test_verify_ignores_no_option(state: Path, tmp_path: Path, arguments: list[str], said: str) -> None:
+    """What an option cannot be held for is wrong usage, with what to do: a verdict without it would say too much."""
+    out = tmp_path / "evidence.tar"
+    assert RUN.invoke(audit.app, ["export", "--state", str(state), "--out", str(out)]).exit_code == 0
+    names = {"evidence": str(out), "state": str(state), "key": str(state / "audit" / "log.vkey")}
+    result = RUN.invoke(audit.app, ["verify", *(argument.format(**names) for argument in arguments)])
+    assert result.exit_code == 4
+    assert said in result.stderr
+
+
+def test_an_unpacked_package_is_no_log(tmp_path: Path) -> None:
+    """Wrong usage that says so, instead of a log without its store."""
+    (tmp_path / "manifest.json").write_text("{}")
+    result = RUN.invoke(audit.app, ["verify", str(tmp_path)])
+    assert (result.exit_code, "unpacked" in result.stderr) == (4, True)
+
+
+def test_the_verification_of_a_package_can_be_recorded(state: Path, tmp_path: Path) -> None:
+    """In the log of --state, as that of anything else."""
+    out = tmp_path / "evidence.tar"
+    assert RUN.invoke(audit.app, ["export", "--state", str(state), "--out", str(out)]).exit_code == 0
+    key = str(state / "audit" / "log.vkey")
+    result = RUN.invoke(audit.app, ["verify", str(out), "--key", key, "--record", "--state", str(state)])
+    assert result.exit_code == 0, result.output
+    said = RUN.invoke(audit.app, ["query", "SELECT count(*) AS n FROM acts WHERE type = 'verify_run'", "--state", str(state),
+                                  "--format", "json"])
+    assert json.loads(said.output) == {"n": 1}
 
 
 def test_show_prints_one_entry(state: Path) -> None:

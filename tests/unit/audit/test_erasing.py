@@ -214,14 +214,21 @@ def test_recordings_go_with_their_session(tmp_path: Path) -> None:
     marks = [record["index"] for record in records(tmp_path) if record["type"] == "rec_mark"]
     named = records(tmp_path)[done.leaves[0]]["data"]["ranges"]
     assert [any(first <= mark <= last for first, last in named) for mark in marks] == [True, False]
-    assert verify_log(tmp_path).findings == []
+    report = verify_log(tmp_path)
+    assert (report.findings, sum(report.erased.values())) == ([], done.payloads)
+    with Reader(tmp_path) as reader:
+        assert {view.sid: view.erased_by for view in reader.sessions()} == {"a": done.leaves[0], "b": None, "z": None}
+        assert reader.session("a").erased_by == done.leaves[0]
     # A crash between the record and the files: found, and made good at the next start.
     (tmp_path / "recordings" / "a").mkdir()
     (tmp_path / "recordings" / "a" / "sql.rec").write_bytes(RECORDING_MAGIC)
     assert ("erasure", marks[0]) in [(f.check, f.index) for f in verify_log(tmp_path).findings]
     with custody(tmp_path) as acts:
         acts.retain(None, None, 0.0)
-    assert [path.name for path in (tmp_path / "recordings").iterdir()] == ["b"]
+        assert [path.name for path in (tmp_path / "recordings").iterdir()] == ["b"]
+        # What is gone already is not counted a second time.
+        assert acts.erase(Wish("again", subject="alice", issuer="https://issuer.test"), ME).recordings == 1
+    assert list((tmp_path / "recordings").iterdir()) == []
 
 
 def _recorded(driven: Driven, sid: str, is_marked: bool = True) -> None:

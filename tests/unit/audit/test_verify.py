@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from lockgate.audit.checkpoint import Checkpoint, Signer
 from lockgate.audit.entry import canonical, parse
-from lockgate.audit.evidence.report import Report, Verdict
+from lockgate.audit.evidence.report import Report, Verdict, checklist
 from lockgate.audit.keys import load_or_create
 from lockgate.audit.tree import Frontier, leaf_hash
 from lockgate.audit.verify import verify_log
@@ -42,6 +42,25 @@ def altered_leaf(leaf: bytes, old: bytes, new: bytes) -> tuple[bytes, bytes]:
     assert old in leaf
     changed = leaf.replace(old, new, 1)
     return changed, leaf_hash(changed)
+
+
+def test_every_check_says_what_it_covered(log: Path) -> None:
+    """Nothing to check is only where there is nothing: no recording, no time-stamp, no erasure and no hold."""
+    said = {name: (status, line) for _, name, status, line in checklist(check(log))}
+    assert {name for name, (status, _) in said.items() if status == "none"} == {"recordings", "anchors", "holds"}
+    assert said["uncosigned"] == ("ok", "16 of 16 entries")
+    assert said["clocks"] == ("ok", "16 records in the order of their time")
+    assert "1 signature by" in said["checkpoint"][1] or "signatures by" in said["checkpoint"][1]
+    assert "the tree of 16 entries (published checkpoint) is the beginning of this one" in said["consistency"][1]
+
+
+def test_time_stamps_that_nobody_pins_are_said_not_to_be_checked(log: Path) -> None:
+    """Without the authorities of a trust note they prove nothing, and are not passed over in silence."""
+    (log / "anchors").mkdir()
+    (log / "anchors" / "16.tsr").write_bytes(b"nobody reads this")
+    report = check(log)
+    assert report.verdict is Verdict.VERIFIED
+    assert any(note.startswith("1 time-stamp not checked") for note in report.notes)
 
 
 # ---------------------------------------------------------------- without the log's key
@@ -327,6 +346,13 @@ def content(folder: Path) -> list[list[Any]] | None:
         return None
 
 
+def test_a_key_that_was_destroyed_without_a_record_is_named(log: Path) -> None:
+    """Overwritten as an erasure does it, payload and all, and no erasure is on the log."""
+    edit(log, "UPDATE payload_keys SET secret = zeroblob(64) WHERE idx = 8", "DELETE FROM payloads WHERE idx = 8")
+    report = check(log)
+    assert (report.verdict, report.first and report.first.index) == (Verdict.TAMPERED, 8)
+
+
 @pytest.mark.parametrize("offset", range(2))
 def test_no_flipped_byte_of_the_store_goes_unnoticed(original: Path, log: Path, offset: int) -> None:
     """Flip bytes all over the file: never a traceback, and VERIFIED only if no content changed."""
@@ -348,7 +374,7 @@ def test_no_flipped_byte_of_the_write_ahead_log_goes_unnoticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SQLite drops damaged commits without a word; the verifier does not."""
-    monkeypatch.setattr("lockgate.audit.verify._WAL_TRIES", 1)     # nobody is writing here
+    monkeypatch.setattr("lockgate.audit.storage.structure._WAL_TRIES", 1)     # nobody is writing here
     driven = Driven(tmp_path / "live")
     driven.begin("s")
     driven.run("s")

@@ -20,7 +20,7 @@ from lockgate.audit.evidence.failures import EvidenceError
 from lockgate.audit.evidence.leaf import parse_leaf, read_json
 from lockgate.audit.evidence.ledger import LogLedger
 from lockgate.audit.evidence.merkle import Frontier
-from lockgate.audit.evidence.report import Report, Verdict
+from lockgate.audit.evidence.report import Report, Verdict, counted
 
 COMMITMENT_DOMAIN = b"lockgate/commit/v1\0"
 _NAMED_MISSING = 100    # missing payloads that are named one by one
@@ -92,9 +92,11 @@ class _HeldErasure(NamedTuple):
 
 
 class Contents:
-    """One pass over the records. `withheld` are the manifest's ranges; `first` is the range's first index."""
+    """One pass over the records. `withheld` are the manifest's ranges, None where there are no payloads at all;
+    `first` is the range's first index.
+    """
 
-    def __init__(self, report: Report, first: int, withheld: Runs) -> None:
+    def __init__(self, report: Report, first: int, withheld: Runs | None) -> None:
         self.report = report
         self.ledger: LogLedger | None = LogLedger(first, remembers=True)
         self.found_withheld, self._opened, self._pending = Runs(), Runs(), Runs()
@@ -138,8 +140,8 @@ class Contents:
                 ledger.take_extra(placed.at, record)
             else:
                 ledger.tree = placed.before
+                ledger.ended.clear()        # left until the next one, for who compares them with an index
                 ledger.take(placed.at, record, placed.digest)
-                ledger.ended.clear()
             while ledger.unrooted:
                 self.report.blame(ledger.unrooted.pop())
         except EvidenceError as error:
@@ -168,6 +170,9 @@ class Contents:
             self.report.unkept += 1
             if disclosed is not None:
                 self.report.find("payloads", Verdict.TAMPERED, "a payload that was said not to be kept", index)
+            return
+        if self._withheld is None:
+            self.report.withheld += 1
             return
         if disclosed is not None:
             state = self._opened
@@ -241,7 +246,11 @@ class Contents:
             said = record.get("payload")
             if said is None or "kept" in said:
                 continue
-            if self._pending.holds(index):
+            if self._withheld is None:
+                if by is not None:
+                    self.report.erased[by] = self.report.erased.get(by, 0) + 1
+                    self.report.withheld -= 1
+            elif self._pending.holds(index):
                 if by is not None:
                     self.report.erased[by] = self.report.erased.get(by, 0) + 1
                 elif missing < _NAMED_MISSING:
@@ -287,12 +296,14 @@ class Contents:
         if self.ledger is not None:
             self._sessions(self.ledger)
         erased = [f"{count} erased (by record {by})" for by, count in sorted(report.erased.items())]
+        by_whom = "a published log holds commitments only" if self._withheld is None else "by this package's manifest"
         counts = [f"{count} {what}" for count, what in (
-            (report.withheld, "withheld (by this package's manifest)"), (report.unkept, "not kept")) if count]
-        report.cover("payloads", "; ".join([f"{report.payloads} opened, each is what was committed to",
-                                            *erased, *counts]))
+            (report.withheld, f"withheld ({by_whom})"), (report.unkept, "not kept")) if count]
+        opened = [] if self._withheld is None else [f"{report.payloads} opened, each is what was committed to"]
+        report.cover("payloads", "; ".join([*opened, *erased, *counts]) or "no entry has a payload")
         if self._erasures or self._holds.standing:
-            report.cover("holds", f"{len(self._erasures)} erasures, {len(self._holds.standing)} holds that stand")
+            report.cover("holds", f"{counted(len(self._erasures), 'erasure')}, "
+                         f"{counted(len(self._holds.standing), 'hold')} in force")
 
     def _sessions(self, ledger: LogLedger) -> None:
         report = self.report
@@ -301,8 +312,8 @@ class Contents:
             report.blame(error)
         parts = f" ({ledger.partial} began before the range)" if ledger.partial else ""
         bound = f", {self._bindings.bound} of them computed again from what was executed" if self._bindings.bound else ""
-        report.cover("sessions", f"{ledger.sessions} sessions{parts}, {len(ledger.open)} open at the end, "
-                     f"{ledger.intents} requests: gapless, chained, one outcome each; {ledger.reviewed} by a ticket, "
+        report.cover("sessions", f"{counted(ledger.sessions, 'session')}{parts}, {len(ledger.open)} open at the end, "
+                     f"{counted(ledger.intents, 'request')}: gapless, chained, one outcome each; {ledger.reviewed} by a ticket, "
                      f"bound and approved by somebody else{bound}")
         stepped = f"; the clock had gone back at {ledger.stepped}, which say so" if ledger.stepped else ""
-        report.cover("clock", f"{report.entries} records in the order of their time{stepped}")
+        report.cover("clock", f"{counted(report.entries, 'record')} in the order of their time{stepped}")

@@ -503,8 +503,7 @@ class _PackageRun:
                             f"{self.kept.size} entries is the beginning of its own: export it with --against")
         if report.cosigned and self.newest_time:
             report.uncosigned_seconds = max(0, self.newest_time // 1000 - self.cosigned_at)
-        tail = report.size - report.cosigned
-        report.cover("uncosigned", f"{tail} of {report.size} entries" if tail else "no entry: all are cosigned")
+        report.cover_tail()
 
     # ------------------------------------------------------------ reading
 
@@ -533,13 +532,16 @@ class _PackageRun:
 
     def lines(self, name: str, limit: int) -> Iterator[bytes]:
         """The lines of a file without their newlines; every line has one."""
-        member, rest = self.members[name], b""
+        member, begun, size = self.members[name], [b""], 0     # a line that is not whole: its pieces, and their bytes
         for start in range(0, member.size, _CHUNK_SIZE):
-            rest += self.at(member.offset + start, min(_CHUNK_SIZE, member.size - start))
-            whole = rest.split(b"\n")
-            rest = whole.pop()
+            whole = self.at(member.offset + start, min(_CHUNK_SIZE, member.size - start)).split(b"\n")
+            if len(whole) > 1:
+                whole[0] = b"".join([*begun, whole[0]])
+                begun, size = [], 0
+            begun.append(whole.pop())
+            size += len(begun[-1])
             yield from whole
-            if len(rest) > limit:
+            if size > limit:
                 raise EvidenceError("manifest", f"{name} has a line that is longer than it can be")
-        if rest:
+        if size:
             raise EvidenceError("manifest", f"{name} ends inside a line")

@@ -79,6 +79,11 @@ class Finding:
         return f"index {self.index}"
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number and what it counts, in the singular where it is one."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
 def _decisive(finding: Finding) -> tuple[int, bool]:
     is_range = finding.last is not None
     return (finding.last if finding.last is not None else finding.index or 0, is_range)
@@ -112,6 +117,12 @@ class Report:
     def cover(self, check: str, detail: str) -> None:
         """A check looked at something and found nothing wrong with it."""
         self.covered.setdefault(_PART_OF.get(check, check), []).append(detail)
+
+    def cover_tail(self) -> None:
+        """How much no witness has seen, which is known once the size is."""
+        tail = self.size - self.cosigned
+        self.cover("uncosigned", f"{tail} of {counted(self.size, 'entry', 'entries')}" if tail
+                   else "no entry: all are cosigned")
 
     def find(
         self, check: str, verdict: Verdict, message: str, index: int | None = None, last: int | None = None
@@ -182,7 +193,8 @@ def conclusion(report: Report) -> str:
     """The last line: the verdict, and what decided it."""
     first = report.first
     if first is None:
-        return (f"VERIFIED  {report.entries} entries, {report.sessions} sessions, {report.intents} requests")
+        return (f"VERIFIED  {counted(report.entries, 'entry', 'entries')}, {counted(report.sessions, 'session')}, "
+                f"{counted(report.intents, 'request')}")
     place = f" at {first.where}" if first.where else ""
     return f"{report.verdict.name}{place} ({first.check}): {first.message}"
 

@@ -2,8 +2,8 @@
 
     snapshot → batch (bounded) → snapshot closed → deliver, until it is sure → cursor on the disk → next batch
 
-So a crash at any step repeats a batch and loses none. A batch that could not be delivered is kept in
-memory and tried again, later each time; nothing is skipped, ever: what the target refuses stands at the
+So a crash at any step repeats a batch and loses none. A batch that could not be delivered is read again for
+each try, later each time, so that what was erased meanwhile does not leave; nothing is skipped, ever: what the target refuses stands at the
 head of the queue until somebody has looked, and the lag says so. Order is the log's.
 """
 
@@ -166,6 +166,8 @@ class Exporter:
         """Wait longer each time; a cursor that could not be stored is read again from the disk."""
         self._failures += 1
         self._problem = str(error)
+        self._pending = []
+        self._teller.forget()
         after = 0.0
         if isinstance(error, Undelivered):
             after = error.after
@@ -173,6 +175,5 @@ class Exporter:
                 self._batch //= 2
         else:
             self._cursor = None
-            self._pending = []
         self._pause = min(_LONGEST_PAUSE, max(_FIRST_PAUSE, self._pause * 2))
         self._not_before = self._monotonic() + max(self._pause, min(after, _LONGEST_PAUSE))

@@ -76,7 +76,14 @@ class Teller:
             leaf = read_leaf(index, digest, text)
             yield self._one(source, leaf) if "sid" in leaf.record else self._alone(source, leaf)
 
+    def forget(self) -> None:
+        """Look everything up again from here on: what is remembered may have been erased meanwhile."""
+        self._sessions.clear()
+        self._intents.clear()
+
     def _alone(self, source: Source, leaf: Leaf) -> Told:
+        if leaf.record["type"] == "erasure":
+            self.forget()
         return Told(leaf, payload=self._people(source, leaf))
 
     def _one(self, source: Source, leaf: Leaf) -> Told:

@@ -15,12 +15,11 @@ from lockgate.audit.entry import parse
 from lockgate.audit.evidence.report import Finding, Report, Verdict
 from lockgate.audit.failures import MalformedEntry
 from lockgate.audit.fleet.witness import RECORD
-from lockgate.audit.keys import CHECKPOINT_FILE, VERIFIER_FILE, read_verifier
-from lockgate.audit.opening import published
-from lockgate.audit.snapshot_verification import Expected, verify_snapshot
+from lockgate.audit.keys import VERIFIER_FILE, read_verifier
 from lockgate.audit.storage.database.connection import Connection
 from lockgate.audit.storage.database.place import FLEET, Pointer, shard_folder, shard_origin
 from lockgate.audit.storage.database.source import DatabaseSource
+from lockgate.audit.verify import Expected, verify_source
 from lockgate.errors import AuditError
 
 _SHARDS: Final = "SELECT shard FROM meta WHERE name = 'origin' AND shard > 0 ORDER BY shard"
@@ -108,16 +107,11 @@ class _Fleet:
         """One log, with what this machine and the fleet log know of it."""
         origin = shard_origin(self.pointer.origin, shard)
         folder = self.folder / shard_folder(shard)
-        notes: list[tuple[str, str]] = []
+        against = self.against if self.against is not None and self.against.partition("\n")[0] == origin else None
         try:
-            kept = published(folder / CHECKPOINT_FILE)
-            if kept is not None:
-                notes.append(("published checkpoint", kept))
-            if self.against is not None and self.against.partition("\n")[0] == origin:
-                notes.append(("kept checkpoint", self.against))
             with DatabaseSource(self.pointer.place, shard) as source:
-                return verify_snapshot(source, self.verifier.named(origin), folder, notes=notes,
-                                       expected=self.expected.get(origin, ()), is_key_pinned=self.pinned)
+                return verify_source(source, self.verifier.named(origin), folder, against=against,
+                                     expected=self.expected.get(origin, ()), is_key_pinned=self.pinned)
         except AuditError as error:
             return _failed(folder, origin, Finding("store", Verdict.TAMPERED, str(error)))
 

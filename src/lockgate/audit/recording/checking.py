@@ -12,10 +12,28 @@ from pathlib import Path
 from typing import Any, Final
 
 from lockgate.audit.evidence.recordings import CHUNK_LIMIT, RECORDING_MAGIC, RECORDING_MARK, ChunkTree
-from lockgate.audit.evidence.report import Verdict
+from lockgate.audit.evidence.report import Verdict, counted
 from lockgate.audit.recording.reel import stream_file
+from lockgate.audit.removal import recorded_sessions
+from lockgate.audit.storage.contract import Source
+from lockgate.errors import AuditError
 
 _NAMED: Final = 100     # findings that are kept
+
+
+def left_playing(
+    folder: Path, source: Source, erased_by: Callable[[int], int | None],
+) -> Iterator[tuple[str, int]]:
+    """Recordings that are there though all of their marks are erased: what to say, and the last mark."""
+    for sid in recorded_sessions(folder):
+        try:
+            first, last, _ = source.session(sid)
+        except AuditError:
+            continue
+        marks = [index for index, _, _ in source.leaves(
+            first, last, (f'"sid":"{sid}"'.encode(), f'"type":"{RECORDING_MARK}"'.encode()))]
+        if marks and all(erased_by(index) is not None for index in marks):
+            yield f"a recording was erased by record {erased_by(marks[-1])}, and it is there", marks[-1]
 
 
 @dataclass(slots=True)
@@ -52,8 +70,8 @@ class RecordingCheck:
     @property
     def covered(self) -> str:
         """What was looked at, in words; ask after `complaints`."""
-        return (f"{self.streams} streams, {self.chunks} chunks as they were marked, {self.erased} streams erased, "
-                f"{self.cut} sessions recorded in part")
+        return (f"{counted(self.streams, 'stream')}, {counted(self.chunks, 'chunk')} as they were marked, "
+                f"{counted(self.erased, 'stream')} erased, {counted(self.cut, 'session')} recorded in part")
 
     def complaints(self, erased_by: Callable[[int], int | None]) -> Iterator[tuple[Verdict, str, int]]:
         """What is wrong, and what is missing although no erasure names its mark (`erased_by`)."""

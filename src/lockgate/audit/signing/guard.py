@@ -42,8 +42,8 @@ class Guard:
         """
         lock = _hold(state)
         try:
-            signer = Signer(origin, keys.read_key(key))
-            return cls(signer, state, _read(state, origin), lock)
+            last = _read(state, origin)
+            return cls(Signer(origin, keys.read_key(key)), state, last, lock)
         except AuditError:
             os.close(lock)
             raise
@@ -56,6 +56,8 @@ class Guard:
         if state.exists():
             raise AuditError(f"{state}: this signer has a memory already",
                              advice="it begins once; without --init it continues")
+        for folder in (key.parent, state.parent):
+            _make(folder)
         if key.exists() or note is not None:
             signer = Signer(origin, keys.read_key(key))
         else:
@@ -94,6 +96,14 @@ class Guard:
     def close(self) -> None:
         """Let go of the files."""
         os.close(self._lock)
+
+
+def _make(folder: Path) -> None:
+    """The folder, for its owner alone where it is new."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise AuditError(f"{folder}: {error.strerror}", advice="name a folder that can be made, or make it") from None
 
 
 def _hold(state: Path) -> int:

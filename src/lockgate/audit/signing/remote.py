@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -72,7 +73,8 @@ def _ask(path: Path, request: dict[str, Any]) -> dict[str, Any]:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(_TIMEOUT)
             connection.connect(str(path))
-            wire.send_line(connection, request)
+            with suppress(BrokenPipeError):     # who refuses us may have answered and closed before it read this
+                wire.send_line(connection, request)
             answer = wire.receive_line(connection)
     except (OSError, ValueError) as error:
         raise SignerAway(f"the signer at {path} does not answer: {error}",

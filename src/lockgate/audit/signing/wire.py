@@ -8,6 +8,7 @@ anything that is not done                            → {"refused":…}
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -23,9 +24,15 @@ _LARGEST: Final = 2**63 - 1
 
 
 def receive_line(connection: socket.socket) -> dict[str, Any]:
-    """The other end's line. Raises OSError where it is cut short, ValueError where it is none."""
+    """The other end's line, within the socket's time limit for all of it. Raises OSError where it is cut short or
+    late, ValueError where it is none.
+    """
     found = bytearray()
+    limit = connection.gettimeout()
+    end = None if limit is None else time.monotonic() + limit
     while not found.endswith(b"\n"):
+        if end is not None:
+            connection.settimeout(max(end - time.monotonic(), 0.001))
         more = connection.recv(LIMIT)
         if not more:
             raise ConnectionError("the other end closed")

@@ -29,6 +29,7 @@ FILE: Final = "log.db"
 FORMAT: Final = "1"
 _FIXED_WAL_RESET: Final = (3, 51, 3)   # sqlite.org/wal.html#walresetbug: fixed in 3.51.3
 _BUSY_MS: Final = 30_000
+_LENGTH: Final = 256 * 1024 * 1024     # no string or blob in a log is longer
 _CHUNKS: Final = (256, 64, 16, 4, 1)
 _HISTORY: Final = 256                  # entries between two checkpoints that are kept for good
 _LAST: Final = 2**63 - 1
@@ -245,6 +246,7 @@ def open_read_only(path: Path) -> apsw.Connection:
     connection = apsw.Connection(f"{uri}?mode=ro", flags=flags)
     try:
         connection.set_busy_timeout(_BUSY_MS)
+        connection.limit(apsw.SQLITE_LIMIT_LENGTH, _LENGTH)
         connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
         connection.execute("PRAGMA trusted_schema=OFF").fetchall()
         connection.execute("SELECT 1 FROM sqlite_schema").fetchall()

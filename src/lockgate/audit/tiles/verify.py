@@ -7,22 +7,21 @@ cannot be read is a finding. `audit.verify` does the same for the store's own fo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from lockgate.audit.checkpoint import Checkpoint, Verifier, open_note, tree_of
-from lockgate.audit.entry import parse
+from lockgate.audit.evidence.contents import Contents, PlacedLeaf
 from lockgate.audit.evidence.failures import EvidenceError
 from lockgate.audit.evidence.notes import parse_note
-from lockgate.audit.evidence.report import Report, Verdict
+from lockgate.audit.evidence.report import Report, Verdict, counted
 from lockgate.audit.evidence.trust import KeyRange, Trust, key_of, ranges_of
 from lockgate.audit.failures import Absent, BrokenNote, MalformedEntry, Tampered, UntrustedNote
 from lockgate.audit.keys import VERIFIER_FILE, read_verifier
-from lockgate.audit.ledger import Ledger, take
 from lockgate.audit.tiles.edge import Edge
 from lockgate.audit.tiles.layout import CHECKPOINT, CHECKPOINT_LIMIT, COSIGNED, WIDTH, Tile
 from lockgate.audit.tiles.reader import Fetch, Tiles, first_of
-from lockgate.audit.tree import HASH_SIZE, leaf_hash
+from lockgate.audit.tree import HASH_SIZE, Frontier, leaf_hash
 from lockgate.errors import AuditError
 
 _SUCCESSION = ("; where the log changed its key, pin the newest key, or give --trust and --root: tiles alone do not show "
@@ -59,8 +58,7 @@ class _Run:
         self.fetch = fetch
         self.ranges = ranges
         self.trust = trust
-        self.ledger: Ledger | None = Ledger()
-        self.payloads = 0
+        self.contents = Contents(report, 0, None)
 
     def find(self, check: str, verdict: Verdict, message: str, index: int | None = None) -> None:
         self.report.find(check, verdict, message, index)
@@ -75,11 +73,14 @@ class _Run:
         try:
             self.signed(self.grown(tiles), checkpoint)
             self.keys_in_use(checkpoint)
-            self.sessions()
+            if self.contents.is_second_look_due:
+                self.contents.look_again(self.leaves(tiles))
+            self.contents.finish()
             kept = None if against is None else self.open("kept checkpoint", against)
             if kept is not None:
                 self.extends(tiles, checkpoint, kept)
             self.quorum(tiles, checkpoint, {"cosigned checkpoint": cosigned, "kept checkpoint": against})
+            self.report.cover_tail()
         except Absent as error:
             self.find("tiles", Verdict.INCOMPLETE, str(error), self.report.entries)
         except Tampered as error:
@@ -104,7 +105,7 @@ class _Run:
             checkpoint = self.open("checkpoint", note)
             if checkpoint is not None:
                 self.report.size = checkpoint.size
-                self.report.cover("checkpoint", f"{checkpoint.size} entries, signed by {checkpoint.origin}")
+                self.report.cover("checkpoint", f"{counted(checkpoint.size, 'entry', 'entries')}, signed by {checkpoint.origin}")
             return checkpoint
         return None
 
@@ -151,20 +152,22 @@ class _Run:
                 self.find(check, Verdict.TAMPERED, f"the tree of {tree.size} entries is not the beginning of this one", 0)
             elif found and policy.is_quorum({name for name, _ in found}) and tree.size > self.report.cosigned:
                 self.report.cosigned = tree.size
-                if self.ledger is not None:
-                    self.report.uncosigned_seconds = max(0, self.ledger.last_time // 1000 - policy.vouched_at(found))
-                self.report.cover("quorum", f"{tree.size} entries cosigned by {', '.join(name for name, _ in found)}")
+                if self.contents.ledger is not None:
+                    newest = self.contents.ledger.last_time // 1000
+                    self.report.uncosigned_seconds = max(0, newest - policy.vouched_at(found))
+                self.report.cover("quorum", f"{counted(tree.size, 'entry', 'entries')} cosigned by {', '.join(name for name, _ in found)}")
         if not policy.is_quorum(set()) and not self.report.cosigned:
             self.find("quorum", Verdict.UNTRUSTED, "no checkpoint was cosigned by the quorum of witnesses")
 
     def keys_in_use(self, checkpoint: Checkpoint) -> None:
         """The log changed its key where it says so, and nowhere else; the trusted key is the one in use now."""
-        if self.ledger is None:
+        ledger = self.contents.ledger
+        if ledger is None:
             return
-        last = self.ledger.rotations[-1][0] if self.ledger.rotations else None
+        last = ledger.rotations[-1][0] if ledger.rotations else None
         pinned = self.ranges[-1].key
         try:
-            found = ranges_of(self.ledger.rotations, pinned)
+            found = ranges_of(ledger.rotations, pinned)
             if self.trust is not None and [known[:2] for known in found] != [known[:2] for known in self.ranges]:
                 raise EvidenceError("trust", "the log changed its key where the trust note does not say so", last, "untrusted")
             if self.trust is None and key_of(found, checkpoint.size) != pinned:
@@ -178,7 +181,9 @@ class _Run:
             self.find("checkpoint", Verdict.TAMPERED,
                       f"the {edge.size} entries do not have the root that was signed", 0)
             return
-        self.report.cover("tree", f"the root over {edge.size} entries is the signed one, as is every tile")
+        entries = counted(edge.size, "entry", "entries")
+        self.report.cover("tree", f"the root over {entries} is the signed one")
+        self.report.cover("manifest", f"the tiles of a tree of {entries}, each holds the hashes of what is below it")
 
     def extends(self, tiles: Tiles, checkpoint: Checkpoint, kept: Checkpoint) -> None:
         """The log is the one whose checkpoint was kept, or a later state of it."""
@@ -189,58 +194,37 @@ class _Run:
             self.find("kept checkpoint", Verdict.TAMPERED,
                       f"the first {kept.size} entries do not have the root that was signed", 0)
         elif not self.report.findings:
-            self.report.cover("kept checkpoint", f"{kept.size} entries, still the first ones")
+            self.report.cover("kept checkpoint", f"{counted(kept.size, 'entry', 'entries')}, still the first ones")
 
     # ------------------------------------------------------------ entries and tiles
 
     def grown(self, tiles: Tiles) -> Edge:
         """The tree over all entries, after each of its tiles was compared with the published one."""
-        edge = Edge()
+        edge, take = Edge(), self.contents.take
+        frontier = Frontier()
         while edge.size < tiles.size:
-            first = edge.size
-            hashes = [self.entry(first + at, leaf) for at, leaf in enumerate(tiles.entries(first // WIDTH))]
+            index = edge.size
+            hashes: list[bytes] = []
+            for leaf in tiles.entries(index // WIDTH):
+                digest = leaf_hash(leaf)
+                take(PlacedLeaf(index, leaf, digest, False, frontier), None)
+                frontier.append(digest)
+                hashes.append(digest)
+                index += 1
+                self.report.entries = index
             for tile, content in edge.grow(b"".join(hashes)):
                 _compare(tiles, tile, content)
         for tile, content in edge.partial():
             _compare(tiles, tile, content)
-        self.report.cover("entries", f"{edge.size} leaves hashed again, leaf by leaf")
+        self.report.cover("entries", f"{counted(edge.size, 'leaf', 'leaves')} hashed again, leaf by leaf")
+        self.report.cover("grammar", "each leaf is canonical, with the fields of its type")
         return edge
 
-    def entry(self, index: int, leaf: bytes) -> bytes:
-        """One leaf: its hash, and its grammar while everything before it was in order."""
-        digest = leaf_hash(leaf)
-        self.report.entries = index + 1
-        if self.ledger is None:
-            return digest
-        try:
-            record = parse(leaf)
-            take(self.ledger, index, record, digest)
-            self.payloads += "payload" in record
-        except MalformedEntry as error:
-            self.find("leaf grammar", Verdict.TAMPERED, str(error), index)
-            self.ledger = None
-        except Tampered as error:
-            self.find(error.check, Verdict.TAMPERED, str(error), error.index)
-            self.ledger = None
-        return digest
-
-    def sessions(self) -> None:
-        """What the ledger counted, where it saw all entries."""
-        ledger, report = self.ledger, self.report
-        if ledger is None:
-            return
-        report.sessions = ledger.sessions
-        report.open_sessions = len(ledger.open)
-        report.intents = ledger.intents
-        report.withheld = self.payloads
-        report.cover("sessions", (
-            f"{ledger.sessions} sessions ({len(ledger.open)} open), {ledger.intents} requests: gapless, "
-            "chained, one outcome each, reviews bound and by somebody else"
-        ))
-        report.withheld = self.payloads
-        report.cover("leaf grammar", "each leaf is canonical, with the fields of its type")
-        report.cover("clock", f"{report.entries} records in the order of their time")
-        report.cover("payloads", f"{self.payloads} withheld: a published log holds commitments only")
+    def leaves(self, tiles: Tiles) -> Iterator[PlacedLeaf]:
+        """All leaves once more."""
+        for bundle in range(-(-tiles.size // WIDTH)):
+            for at, leaf in enumerate(tiles.entries(bundle)):
+                yield PlacedLeaf(bundle * WIDTH + at, leaf, b"", False)
 
 
 def _compare(tiles: Tiles, tile: Tile, content: bytes) -> None:

@@ -17,6 +17,7 @@ from lockgate.audit.export.told import Teller, Told
 from lockgate.audit.storage.sqlite import open_source
 from lockgate.errors import AuditError
 from tests.unit.audit.logs import ORIGIN, Driven, edit, sample
+from tests.unit.audit.test_erasing import erase
 
 
 class Target:
@@ -85,6 +86,31 @@ def test_what_is_refused_stands_at_the_head_and_is_tried_later_and_later(tmp_pat
             assert bool(target.batches) is (at == 33.0)
     assert target.seen == list(range(16))
     assert (running.progress.behind, running.progress.lag, running.progress.problem) == (0, 0.0, "")
+
+
+def test_what_was_erased_while_the_target_was_away_does_not_leave(tmp_path: Path) -> None:
+    """Neither in a batch that waited, nor as the name or the statement of a session that was remembered."""
+    driven = Driven(tmp_path)
+    driven.begin("a", "alice")
+    driven.intent("a", "SELECT canary")
+    driven.log.close()
+    target, clock, kept = Target(), Clock(), list[Told]()
+
+    def take(batch: Sequence[Told]) -> None:
+        target.take(batch)
+        kept.extend(batch)
+
+    running = Exporter("siem", lambda: open_source(tmp_path), take, tmp_path / "siem.cursor",
+                       Teller(names=True, statements=True), batch=2, monotonic=clock, now=lambda: 1_900_000_000.0)
+    target.refusals = [Undelivered("away")]
+    with pytest.raises(Undelivered):
+        running.run()
+    erase(tmp_path, subject="alice")
+    clock.now = 60.0
+    running.run()
+    assert [told.leaf.record["type"] for told in kept][1:4] == ["session_begin", "intent", "outcome"]
+    assert "alice" not in repr(kept)
+    assert "canary" not in repr(kept)
 
 
 def test_a_batch_that_is_too_large_comes_in_halves(tmp_path: Path) -> None:

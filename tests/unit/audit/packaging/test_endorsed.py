@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from lockgate.audit.evidence.recordings import RECORDING_MAGIC, chunk_root
 from lockgate.audit.evidence.report import Verdict
@@ -12,6 +14,7 @@ from lockgate.audit.evidence.timestamp import canonical_response, read_response
 from lockgate.audit.evidence.trust import parse_trust
 from lockgate.audit.recording.reel import Mark
 from lockgate.audit.signing.trust import draft_trust
+from lockgate.cli import audit
 from testbed.timestamps import Authority
 from tests.unit.audit.evidence.keys import W1, W2, NoteSigner
 from tests.unit.audit.logs import Driven, sample
@@ -61,6 +64,30 @@ def test_witnesses_that_nobody_knows_are_not_taken_for_noise(endorsed: Path) -> 
     assert (report.verdict, report.first and report.first.check) == (Verdict.UNTRUSTED, "cosignature")
     report = check(package, key, policy=POLICY)
     assert (report.verdict, report.cosigned) == (Verdict.VERIFIED, 16)
+
+
+def test_a_cosigned_log_is_exported_with_a_verdict_that_its_witnesses_count_for(endorsed: Path, tmp_path: Path) -> None:
+    """By the trust note beside the log, by the pinned root, or by a policy; a wrong root is told."""
+    state = tmp_path / "state"
+    shutil.copytree(endorsed, state / "audit")
+    (tmp_path / "root.vkey").write_text(f"{ACME.vkey}\n")
+    (tmp_path / "other.vkey").write_text(f"{NoteSigner('acme.test/other').vkey}\n")
+    (tmp_path / "policy").write_text(POLICY)
+
+    def run(*arguments: str, name: str) -> tuple[int, str]:
+        out = tmp_path / f"{name}.tar"
+        result = CliRunner().invoke(audit.app, ["export", "--state", str(state), "--out", str(out), *arguments])
+        return result.exit_code, result.output
+
+    status, said = run(name="note")
+    assert status == 0, said
+    assert "cosigned by one, two" in said
+    assert run("--root", str(tmp_path / "root.vkey"), name="root")[0] == 0
+    assert run("--root", str(tmp_path / "other.vkey"), name="other")[0] == 3
+    (state / "audit" / "trust.note").unlink()
+    status, said = run(name="none")
+    assert (status, "--policy" in said) == (3, True)
+    assert run("--policy", str(tmp_path / "policy"), name="policy")[0] == 0
 
 
 def test_what_endorses_a_log_can_be_neither_changed_nor_left_out(endorsed: Path) -> None:

@@ -213,6 +213,8 @@ def test_the_command_exports_records_and_verifies(tmp_path: Path) -> None:
     assert [(one["data"]["first"], one["data"]["last"], one["data"]["disclosed"]) for one in said] == [(1, 13, 4)]
     assert said[0]["requester"]
     assert verify_log(tmp_path / "state" / "audit").findings == []
+    again = RUN.invoke(audit.app, ["export", "--state", str(tmp_path / "state"), "--out", str(out)])
+    assert (again.exit_code, "give a file that is new" in again.stderr) == (4, True)
 
 
 def test_no_package_leaves_without_its_record(log: Path, tmp_path: Path) -> None:

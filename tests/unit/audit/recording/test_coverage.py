@@ -76,7 +76,7 @@ def test_a_session_that_was_recorded_to_its_end_is_whole(tmp_path: Path) -> None
     assert end_of(tmp_path)["coverage"] == {"state": "whole", "streams": 1, "chunks": 5, "bytes": 500, "reason": ""}
     report = verify_log(tmp_path)
     assert report.verdict is Verdict.VERIFIED, report.findings
-    assert "1 streams, 5 chunks" in str(report.covered["recordings"])
+    assert "1 stream, 5 chunks" in str(report.covered["recordings"])
 
 
 def test_a_session_that_is_not_recorded_says_nothing_of_it(tmp_path: Path) -> None:

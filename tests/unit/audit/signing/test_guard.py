@@ -87,6 +87,19 @@ def test_a_signer_without_memory_does_not_start(place: tuple[Path, Path]) -> Non
         Guard.open(key, memory, ORIGIN)
 
 
+def test_a_signer_begins_in_a_folder_of_its_own(tmp_path: Path) -> None:
+    """The folder is made, for its owner alone; before the beginning the advice is to begin, also without a key."""
+    key, memory = tmp_path / "new" / "log.key", tmp_path / "new" / "log.key.signed"
+    with pytest.raises(AuditError) as caught:
+        Guard.open(key, tmp_path / "log.key.signed", ORIGIN)
+    assert "--init" in caught.value.advice()
+    Guard.begin(key, memory, ORIGIN)
+    assert memory.parent.stat().st_mode & 0o777 == 0o700
+    (tmp_path / "file").touch()
+    with pytest.raises(AuditError, match="file"):
+        Guard.begin(tmp_path / "file" / "log.key", tmp_path / "file" / "log.key.signed", ORIGIN)
+
+
 def test_one_memory_has_one_signer(place: tuple[Path, Path]) -> None:
     """Two processes with one memory would each sign behind the other's back."""
     guard = Guard.open(*place, ORIGIN)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -225,3 +226,27 @@ def test_a_log_that_exists_moves_to_a_signer_with_its_key(tmp_path: Path) -> Non
         Driven(folder, signer={"socket": str(where)}).log.close()
     assert (folder / "log.vkey").read_bytes() == before
     assert verify_log(folder).verdict is Verdict.VERIFIED
+
+
+def test_a_line_that_comes_byte_by_byte_has_one_time_limit() -> None:
+    """Whoever may ask cannot keep the signer from everybody else by asking slowly."""
+    ours, theirs = socket.socketpair()
+    over = threading.Event()
+
+    def drip() -> None:
+        while not over.wait(0.05):
+            theirs.send(b" ")
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    ours.settimeout(0.3)
+    begun = time.monotonic()
+    try:
+        with pytest.raises(TimeoutError):
+            wire.receive_line(ours)
+    finally:
+        over.set()
+        thread.join()
+        ours.close()
+        theirs.close()
+    assert time.monotonic() - begun < 5

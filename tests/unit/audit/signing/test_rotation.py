@@ -136,8 +136,8 @@ def test_the_commands_make_a_trust_note_that_follows_the_keys(tmp_path: Path) ->
     work(state / "audit", "b" * 16)
     root, text, note = tmp_path / "root.key", tmp_path / "trust.txt", tmp_path / "trust.note"
     assert run.invoke(app, ["trust", "init-root", "acme.test/audit", "--key", str(root)]).exit_code == 0
-    assert run.invoke(app, ["trust", "draft", "--state", str(state), "-o", str(text)]).exit_code == 0
-    assert run.invoke(app, ["trust", "sign", str(text), "--key", str(root), "-o", str(note)]).exit_code == 0
+    assert run.invoke(app, ["trust", "draft", "--state", str(state), "--out", str(text)]).exit_code == 0
+    assert run.invoke(app, ["trust", "sign", str(text), "--key", str(root), "--out", str(note)]).exit_code == 0
     vkey = tmp_path / "root.key.vkey"
     shown = run.invoke(app, ["trust", "show", str(note), "--root", str(vkey)])
     assert shown.output == text.read_text()

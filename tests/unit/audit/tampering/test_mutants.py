@@ -8,10 +8,12 @@ from fuzz import mutants
 
 
 def test_most_mistakes_in_the_verifier_are_noticed() -> None:
-    """A few of `make fuzz ARGS=mutants`, chosen by a fixed seed; the whole run kills more than nine of ten."""
-    result = mutants.run(sample=40, seed=4)
-    assert result.total == 40
-    assert result.share >= 0.8, [str(survivor) for survivor in result.survivors or ()]
+    """A few of `make fuzz ARGS=mutants`, chosen by two fixed seeds; what they choose changes with every line of the verifier,
+    so one small sample alone says little."""
+    results = [mutants.run(sample=40, seed=seed) for seed in (4, 7)]
+    assert [result.total for result in results] == [40, 40]
+    share = sum(result.share for result in results) / 2
+    assert share >= 0.8, [str(survivor) for result in results for survivor in result.survivors or ()]
 
 
 def test_every_kind_of_mistake_is_made() -> None:

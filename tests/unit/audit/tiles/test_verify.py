@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from lockgate.audit.checkpoint import Checkpoint, Signer
-from lockgate.audit.evidence.report import Report, Verdict
+from lockgate.audit.evidence.report import Report, Verdict, checklist
 from lockgate.audit.evidence.trust import parse_trust
 from lockgate.audit.failures import Absent, MalformedEntry
 from lockgate.audit.keys import load_or_create
@@ -59,6 +59,15 @@ def test_a_published_log_verifies(log: Path) -> None:
     assert report.withheld == 8
     unpinned = verify_tiles(fetch_from(log / "tiles"), str(log / "tiles"))
     assert (unpinned.verdict, unpinned.is_key_pinned) == (Verdict.VERIFIED, False)
+
+
+def test_every_check_says_what_it_covered(log: Path) -> None:
+    """A publication has no recordings, no time-stamps and no erasure; without a kept checkpoint nothing to compare with."""
+    said = {name: (status, line) for _, name, status, line in checklist(check(log, files(log / "tiles")))}
+    assert {name for name, (status, _) in said.items() if status == "none"} == {
+        "consistency", "recordings", "anchors", "holds"}
+    assert said["uncosigned"] == ("ok", "16 of 16 entries")
+    assert said["commitments"][1].endswith("withheld (a published log holds commitments only)")
 
 
 def test_every_flipped_byte_is_found(tmp_path: Path) -> None:

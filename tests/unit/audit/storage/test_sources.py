@@ -7,8 +7,8 @@ import pytest
 
 from lockgate.audit.evidence.report import Report, Verdict
 from lockgate.audit.keys import read_verifier
-from lockgate.audit.snapshot_verification import verify_snapshot
 from lockgate.audit.storage.contract import Source
+from lockgate.audit.verify import verify_source
 from tests.unit.audit.storage.stores import DatabaseLog, FileLog
 from tests.unit.audit.storage.test_conformance import work
 
@@ -16,7 +16,7 @@ from tests.unit.audit.storage.test_conformance import work
 def report_on(kept: FileLog) -> Report:
     source: Source
     with kept.source() as source:
-        return verify_snapshot(source, read_verifier(kept.folder / "log.vkey"), kept.folder)
+        return verify_source(source, read_verifier(kept.folder / "log.vkey"), kept.folder)
 
 
 def alter(kept: FileLog, statement: str) -> None:
@@ -47,7 +47,7 @@ ALTERATIONS = {
     "UPDATE head SET note = note || 'x' WHERE {here}": ("checkpoint", None),
     "UPDATE meta SET value = {blob} WHERE {here} AND name = 'origin'": ("schema", None),
     "UPDATE meta SET value = {blob} WHERE {here} AND name = 'pseudonyms'": ("payloads", 1),
-    "DELETE FROM head WHERE {here}": ("store", None),
+    "DELETE FROM head WHERE {here}": ("checkpoint", None),
 }
 
 
