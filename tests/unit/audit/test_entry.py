@@ -17,6 +17,7 @@ from lockgate.model import Event, Intent, Outcome, OutcomeStatus, SessionStart
 from tests.unit.audit.logs import intent, start
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+KEY = b"k" * 32
 KEYS = st.text(st.characters(max_codepoint=127), max_size=10)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-MAX_INTEGER, MAX_INTEGER) | TEXT,
@@ -98,7 +99,7 @@ def _leaf(draft: leaves.Draft) -> dict[str, Any]:
 def test_every_intent_fits_into_a_leaf(objects: list[str], rules: list[str], kind: str, text: str) -> None:
     """Whatever a request names, its leaf is at most 4 KiB and nothing is cut without a count."""
     record = _leaf(leaves.intent(intent(
-        "s", text, objects=tuple(objects), rules=tuple(rules), kind=kind, ticket=kind, parameters=(text, None))))
+        "s", text, objects=tuple(objects), rules=tuple(rules), kind=kind, ticket=kind, parameters=(text, None)), KEY))
     assert len(record["objects"]) + record.get("objects_more", 0) == len(objects)
     assert len(record["rules"]) + record.get("rules_more", 0) == len(rules)
 
@@ -106,7 +107,7 @@ def test_every_intent_fits_into_a_leaf(objects: list[str], rules: list[str], kin
 def test_what_a_leaf_drops_is_in_the_payload() -> None:
     """A cut list of objects is whole in the payload that the leaf commits to."""
     names = tuple(f"public.table_{n}" for n in range(500))
-    draft = leaves.cut(leaves.intent(intent("s", objects=names)))
+    draft = leaves.cut(leaves.intent(intent("s", objects=names), KEY))
     assert draft.fields["objects_more"] == 500 - len(draft.fields["objects"]) > 0
     assert draft.payload is not None
     assert draft.payload["whole"]["objects"] == list(names)
@@ -132,7 +133,7 @@ def test_leaves_hold_no_names_and_no_statements() -> None:
     """People, statements, parameters and claims are payload; a leaf has opaque ids only."""
     who: SessionStart = start("s", "alice@example.com")
     what: Intent = intent("s", "SELECT 'confidential'", parameters=("confidential",))
-    for draft in (leaves.begin(who, b"k" * 32), leaves.intent(what)):
+    for draft in (leaves.begin(who, KEY), leaves.intent(what, KEY)):
         leaf = leaves.encode_leaf(draft.fields)
         assert leaf is not None
         for word in (b"alice", b"planner", b"4711", b"confidential", b"127.0.0.1", b"analysts"):
@@ -142,7 +143,7 @@ def test_leaves_hold_no_names_and_no_statements() -> None:
 
 def test_principals_tell_people_apart_and_need_the_key() -> None:
     """The same person has one principal per log; issuer and subject cannot be shifted into each other."""
-    key = b"k" * 32
+    key = KEY
     assert leaves.principal(key, "iss", "sub") == leaves.principal(key, "iss", "sub")
     assert leaves.principal(key, "iss", "sub") != leaves.principal(key, "iss\0sub", "")
     assert leaves.principal(key, "iss", "sub") != leaves.principal(b"l" * 32, "iss", "sub")
