@@ -36,12 +36,15 @@ class Apart(Driven):
 
 def shapes(folder: Path) -> list[dict[str, object]]:
     """The records without what differs from log to log; of a payload its size, and whether it was kept."""
-    own = ("node", "time", "prev", "root", "principal", "requester", "reviewer")
+    own = ("node", "time", "prev", "root", "principal", "requester", "reviewer", "binding")
     found = [{name: value for name, value in record.items() if name not in own} for record in records(folder)]
     for record in found:
         payload = record.get("payload")
         if isinstance(payload, dict):
             record["payload"] = {name: payload[name] for name in payload if name != "commitment"}
+        data = record.get("data")
+        if isinstance(data, dict):
+            record["data"] = {name: data[name] for name in data if name != "binding"}
     return found
 
 
