@@ -8,35 +8,26 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
+from itertools import count
 
 import lockgate.app.gateway
+from lockgate.audit.log import AuditLog
 from lockgate.cli.main import main
 from lockgate.model import Event, Intent, Outcome, SessionStart
 
 
-class ForgetfulLog:
-    """Answers like the audit log and keeps nothing."""
+class ForgetfulLog(AuditLog):
+    """An open log, which the rest of the gateway finds as it expects it, that keeps nothing of requests."""
 
-    is_writable = True
-    is_congested = False
-
-    def __init__(self, dispatch: Callable[[Callable[[], None]], None]) -> None:
-        self._dispatch = dispatch
-        self._next = 0
-
-    @classmethod
-    def open(cls, _folder: Path, *, dispatch: Callable[[Callable[[], None]], None], **_: object) -> ForgetfulLog:
-        return cls(dispatch)
+    _numbers = count(1)
 
     def begin_session(self, start: SessionStart, done: Callable[[None], None]) -> None:
         self._dispatch(lambda: done(None))
 
     def intent(self, intent: Intent, done: Callable[[None], None] | None) -> int:
-        self._next += 1
         if done is not None:
             self._dispatch(lambda: done(None))
-        return self._next
+        return next(self._numbers)
 
     def outcome(self, outcome: Outcome) -> None:
         pass
@@ -45,16 +36,10 @@ class ForgetfulLog:
         if done is not None:
             self._dispatch(lambda: done(None))
 
-    def end_session(self, session: str, cause: str) -> None:
-        pass
-
-    def heartbeat(self, counts: object = None) -> None:
-        pass
-
-    def close(self) -> None:
+    def end_session(self, session: str, cause: str, *_: object, **__: object) -> None:
         pass
 
 
 if __name__ == "__main__":
-    lockgate.app.gateway.AuditLog = ForgetfulLog  # type: ignore[misc, assignment]
+    lockgate.app.gateway.AuditLog = ForgetfulLog  # type: ignore[misc]
     sys.exit(main())
