@@ -100,14 +100,7 @@ def verify(
     place = log_folder(Path(what or state))
     if (place / "manifest.json").is_file() and not (place / FILE).exists():
         fail(AuditError(f"{place}: this is a package that was unpacked", advice="verify the file that it came in"))
-    if root is not None and trust_note is None and (is_url(what) or not (place / TRUST_FILE).is_file()):
-        fail(AuditError(f"{what or state}: there is no {TRUST_FILE} here for --root to open",
-                        advice="name the organisation's trust note with --trust"))
-    try:
-        trust = None if root is None else read_trust(trust_note or place / TRUST_FILE, root)
-    except UntrustedNote as error:
-        console.print(f"[bold red]UNTRUSTED[/] (trust): {escape(str(error))}")
-        raise typer.Exit(int(Verdict.UNTRUSTED)) from None
+    trust = None if root is None else _trust_of(what, place, trust_note, root, str(what or state))
     report = (_published_report(str(what), token_file, key, kept, trust) if is_url(what)
               else _report_on(place, key, kept, trust))
     if report is None:
@@ -116,6 +109,18 @@ def verify(
     if record:
         _record_run(place if (place / FILE).exists() else log_folder(state), report)
     answer(console, report, as_json=as_json)
+
+
+def _trust_of(what: str | None, place: Path, note: Path | None, root: Path, named: str) -> Trust:
+    """What the pinned root signed: in the note that was given, else in the one of the folder."""
+    if note is None and (is_url(what) or not (place / TRUST_FILE).is_file()):
+        fail(AuditError(f"{named}: there is no {TRUST_FILE} here for --root to open",
+                        advice="name the organisation's trust note with --trust"))
+    try:
+        return read_trust(note or place / TRUST_FILE, root)
+    except UntrustedNote as error:
+        Console(highlight=False, soft_wrap=True).print(f"[bold red]UNTRUSTED[/] (trust): {escape(str(error))}")
+        raise typer.Exit(int(Verdict.UNTRUSTED)) from None
 
 
 def _answer_for_fleet(
