@@ -11,9 +11,11 @@ Source: RFC 9112; section numbers stand where a rule is applied.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from lockgate.errors import LocalProtocolError
 from lockgate.protocols.http.framing import (
+    FRAMING,
     connection_options,
     offered_upgrade,
     read_framing,
@@ -60,11 +62,11 @@ class RequestReader(Reader):
         self._at = At.HEAD
 
     def _head(self) -> RequestHead | None:
-        lines = self._lines()
-        if lines is None:
+        whole = self._whole_head()
+        if whole is None:
             return None
-        method, target, minor = read_request_line(lines[0], self._limits)
-        fields = read_fields(lines, 1, self._limits)
+        method, target, minor = read_request_line(whole[0])
+        fields = read_fields(whole[1], self._limits)
         values = request_values(fields)
         host = values.get(b"host")
         if host is None:
@@ -147,11 +149,11 @@ class ResponseReader(Reader):
         return super()._next()
 
     def _head(self) -> ResponseHead | None:
-        lines = self._lines()
-        if lines is None:
+        whole = self._whole_head()
+        if whole is None:
             return None
-        minor, status, reason = read_status_line(lines[0], self._limits)
-        fields = read_fields(lines, 1, self._limits)
+        minor, status, reason = read_status_line(whole[0])
+        fields = read_fields(whole[1], self._limits)
         values = response_values(fields)
         options = connection_options(values, fields)
         framing, length = self._framing(status, *read_framing(values, minor))
@@ -182,6 +184,8 @@ class ResponseReader(Reader):
 
 
 # ---------------------------------------------------------------- writers
+
+_UNLIMITED: Final = HeadLimits(fields=1 << 20, field=1 << 30)
 
 
 def request_bytes(method: bytes, target: bytes, fields: Iterable[Field]) -> bytes:
@@ -217,14 +221,16 @@ def last_chunk(trailers: Iterable[Field] = ()) -> bytes:
 
 
 def _field_lines(fields: Iterable[Field]) -> bytes:
-    """Field lines with their ends; at most one field frames the content."""
-    lines = []
-    framed = 0
-    for name, value, raw in fields:
-        if raw.lower() != name or not is_token(raw) or not is_text(value) or value.strip(b" \t") != value:
-            raise LocalProtocolError("a field's name or value cannot be written into one line")
-        framed += name in (b"content-length", b"transfer-encoding")
-        lines.append(b"%b: %b\r\n" % (raw, value))
-    if framed > 1:
+    """Field lines with their ends, of which at most one frames the content. They are what our own reader reads back
+    as these fields, no more and no less."""
+    meant = tuple(fields)
+    lines = b"".join([b"%b: %b\r\n" % (raw, value) for _, value, raw in meant])
+    try:
+        found = read_fields(lines, _UNLIMITED)
+    except MessageError:
+        found = ()
+    if found != meant:
+        raise LocalProtocolError("a field's name or value cannot be written into one line")
+    if len([name for name, _, _ in meant if name in FRAMING]) > 1:
         raise LocalProtocolError("two fields say where the content ends")
-    return b"".join(lines)
+    return lines

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Final
 
 from lockgate.protocols.http.grammar import is_token
@@ -18,7 +19,8 @@ _LENGTH = re.compile(rb"0|[1-9][0-9]*+")
 LARGEST: Final = (1 << 53) - 1
 """Bytes: the largest length that every language's numbers hold exactly."""
 
-_FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
+FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
+"""The fields that say where content ends."""
 _CONNECTION: Final = frozenset({
     # RFC 9110, 7.6.1, the fields of a proxy's own authentication (11.7), and RFC 7540's upgrade
     b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade", b"http2-settings",
@@ -35,7 +37,7 @@ _AUTHENTICATION: Final = frozenset({
 _CONTENT: Final = frozenset({
     b"range", b"cache-control", b"pragma", b"age", b"date", b"expires", b"vary", b"retry-after",
 })
-_GUARDED: Final = _FRAMING | _ROUTING | _AUTHENTICATION | _CONTENT
+_GUARDED: Final = FRAMING | _ROUTING | _AUTHENTICATION | _CONTENT
 _GUARDED_PREFIXES: Final = (b"content-", b"x-forwarded-", b"if-", b"accept", b"access-control-", b"sec-", b"proxy-")
 _DIGESTS: Final = frozenset({b"content-digest", b"content-md5"})     # made for trailers (RFC 9530)
 
@@ -48,6 +50,7 @@ _ONCE_IN_REQUESTS: Final = (
 _ONCE_IN_RESPONSES: Final = (
     b"content-length", b"transfer-encoding", b"content-type", b"content-range", b"location", b"etag", b"last-modified",
 )
+_NO_OPTIONS: Final[frozenset[bytes]] = frozenset()
 _PLAIN: Final = b"abcdefghijklmnopqrstuvwxyz0123456789-"
 _ODD = re.compile(rb"[^a-z0-9]")
 
@@ -61,7 +64,7 @@ def is_guarded(name: bytes) -> bool:
 def request_values(fields: Fields) -> dict[bytes, bytes]:
     """The values of a request's fields by name, the last of several. Raises MessageError where a field is there
     more often than it may be, or could be taken for another."""
-    values = {field.name: field.value for field in fields}
+    values = {name: value for name, value, _ in fields}
     if len(values) != len(fields):
         _verify_once(fields, _ONCE_IN_REQUESTS)
     _verify_names(values)
@@ -73,7 +76,7 @@ def request_values(fields: Fields) -> dict[bytes, bytes]:
 
 def response_values(fields: Fields) -> dict[bytes, bytes]:
     """The values of a response's fields, as `request_values`."""
-    values = {field.name: field.value for field in fields}
+    values = {name: value for name, value, _ in fields}
     if len(values) != len(fields):
         _verify_once(fields, _ONCE_IN_RESPONSES)
     _verify_names(values)
@@ -121,19 +124,24 @@ def read_framing(values: Mapping[bytes, bytes], minor: int) -> tuple[Framing, in
 def connection_options(values: Mapping[bytes, bytes], fields: Fields) -> frozenset[bytes]:
     """The options of all Connection fields in lower case (RFC 9110, 7.6.1). Raises MessageError for what is no list
     of tokens, and for one that would remove a field which the peer behind must see."""
-    if b"connection" not in values:
-        return frozenset()
-    options = set()
-    for field in fields:
-        if field.name == b"connection":
-            for option in field.value.lower().split(b","):
-                name = option.strip(b" \t")
-                if not is_token(name):
-                    raise MessageError("Connection holds what is no option")
-                if is_guarded(name) and name not in _CONNECTION:
-                    raise MessageError("Connection names a field that is not for one connection alone")
-                options.add(name)
-    return frozenset(options)
+    value = values.get(b"connection")
+    if value is None:
+        return _NO_OPTIONS
+    if len(values) != len(fields):
+        value = b",".join([field.value for field in fields if field.name == b"connection"])
+    return _options(value)
+
+
+@lru_cache(maxsize=256)
+def _options(value: bytes) -> frozenset[bytes]:
+    """The options of one Connection field, which are the same few in most messages."""
+    options = frozenset([option.strip(b" \t") for option in value.lower().split(b",")])
+    for name in options:
+        if not is_token(name):
+            raise MessageError("Connection holds what is no option")
+        if is_guarded(name) and name not in _CONNECTION:
+            raise MessageError("Connection names a field that is not for one connection alone")
+    return options
 
 
 def offered_upgrade(fields: Fields, options: frozenset[bytes], minor: int) -> bytes:

@@ -16,8 +16,10 @@ from lockgate.protocols.http.messages import Field, Fields, HeadLimits, MessageE
 
 _TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"    # RFC 9110, 5.6.2
 _TEXT: Final = bytes(byte for byte in range(256) if byte == 9 or (byte >= 32 and byte != 127))          # RFC 9110, 5.5
+_CONTROL: Final = "a line holds a control character, or ends with CR or LF alone"
 _VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Z-]++) ([\x21-\x7e]++) HTTP/1\.([01])")
+_FIELD_LINE = re.compile(rb"(?m:^)([!#$%&'*+.^_`|~0-9A-Za-z-]++):[ \t]*+([\t -~\x80-\xff]*+)\r\n")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([\t -~\x80-\xff]*+))?")
 
 # RFC 3986, 3.3 and 3.4, and of what it leaves out only what browsers send as it is: ^ ` { | }. No quote,
@@ -57,52 +59,48 @@ def verify_lines(part: bytes) -> None:
     control byte, or a CR or LF that stands alone."""
     controls = part.translate(None, _TEXT)
     if len(controls) != 2 * part.count(b"\r\n") + part.endswith(b"\r"):
-        raise MessageError("the head holds a control character, or a line ends with CR or LF alone")
+        raise MessageError(_CONTROL)
 
 
-def read_lines(head: bytes) -> list[bytes]:
-    """The lines of a head or trailer section without their ends. Raises as `verify_lines`."""
-    lines = head.split(b"\r\n")
-    # The pairs are among the controls: one byte more than they need is one that stands alone.
-    if len(head.translate(None, _TEXT)) != 2 * (len(lines) - 1):
-        raise MessageError("the head holds a control character, or a line ends with CR or LF alone")
-    return lines
+def read_fields(section: bytes, limits: HeadLimits) -> Fields:
+    """The fields of a head or trailer section (RFC 9112, 5), each line with its end. Raises MessageError.
 
-
-def read_fields(lines: list[bytes], start: int, limits: HeadLimits) -> Fields:
-    """The fields of the lines from `start` on, whose characters `read_lines` has checked (RFC 9112, 5)."""
-    if len(lines) - start > limits.fields:
+    One search finds them all. It begins at a line's beginning and ends at that line's end, so that there are as
+    many finds as line ends exactly where every line is a field.
+    """
+    found = _FIELD_LINE.findall(section)
+    if len(found) != section.count(b"\n"):
+        raise _bad_field(section)
+    if len(found) > limits.fields:
         raise MessageError("the message has too many fields", 431)
-    found = []
-    for index in range(start, len(lines)):
-        line = lines[index]
-        raw, colon, value = line.partition(b":")
-        if not colon or not raw or raw.translate(None, _TOKEN):
-            raise _bad_field(line)
-        if len(line) > limits.field:
-            raise MessageError("a field is too long", 431)
-        found.append(Field(raw.lower(), value.strip(b" \t"), raw))
-    return tuple(found)
+    if len(section) > limits.field and max(map(len, section.split(b"\r\n"))) > limits.field:
+        raise MessageError("a field is too long", 431)
+    # Of what `rstrip` takes away only spaces and tabs can be there. Field._make without its frame: heads have dozens.
+    new = tuple.__new__
+    return tuple([new(Field, (raw.lower(), value.rstrip(), raw)) for raw, value in found])
 
 
-def _bad_field(line: bytes) -> MessageError:
-    """What is wrong with a field line."""
-    if line[:1] in (b" ", b"\t"):
-        return MessageError("a field goes on in another line, which is obsolete (RFC 9112, 5.2)")
-    name, colon, _ = line.partition(b":")
-    if not colon:
-        return MessageError("a line of the head is no field: it has no colon")
-    if not name:
-        return MessageError("a field has no name")
-    if name[-1:] in (b" ", b"\t"):
-        return MessageError("there is white space before a field's colon (RFC 9112, 5.1)")
+def _bad_field(section: bytes) -> MessageError:
+    """What is wrong with the first line that is no field."""
+    for line in section.removesuffix(b"\r\n").split(b"\r\n"):
+        name, colon, _ = line.partition(b":")
+        if not is_text(line):
+            return MessageError(_CONTROL)
+        if line[:1] in (b" ", b"\t"):
+            return MessageError("a field goes on in another line, which is obsolete (RFC 9112, 5.2)")
+        if not colon:
+            return MessageError("a line of the head is no field: it has no colon")
+        if not name:
+            return MessageError("a field has no name")
+        if name[-1:] in (b" ", b"\t"):
+            return MessageError("there is white space before a field's colon (RFC 9112, 5.1)")
+        if not is_token(name):
+            break
     return MessageError("a field's name is no token (RFC 9110, 5.1)")
 
 
-def read_request_line(line: bytes, limits: HeadLimits) -> tuple[bytes, bytes, int]:
+def read_request_line(line: bytes) -> tuple[bytes, bytes, int]:
     """(method, target, minor version) of a request line; the target's form is not looked at (RFC 9112, 3)."""
-    if len(line) > limits.line:
-        raise MessageError("the request line is too long", 414)
     match = _REQUEST_LINE.fullmatch(line)
     if match is None:
         raise _bad_request_line(line)
@@ -124,11 +122,9 @@ def _bad_request_line(line: bytes) -> MessageError:
     return MessageError("the first line is no request line: method, target and version with one space between them")
 
 
-def read_status_line(line: bytes, limits: HeadLimits) -> tuple[int, int, bytes]:
+def read_status_line(line: bytes) -> tuple[int, int, bytes]:
     """(minor version, status, reason) of a status line (RFC 9112, 4). The space before no reason may be missing,
     as it often is."""
-    if len(line) > limits.line:
-        raise MessageError("the status line is too long")
     match = _STATUS_LINE.fullmatch(line)
     if match is None:
         raise MessageError("the first line is no status line of HTTP/1.0 or HTTP/1.1")

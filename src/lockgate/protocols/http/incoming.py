@@ -67,14 +67,14 @@ class Incoming:
         return (len(self._data) if end < 0 else end) - self._at
 
     def head(self) -> bytes | None:
-        """Take all lines up to an empty one, which goes too, without the last line's end; None while that is missing.
+        """Take all lines up to an empty one, which goes too but is not among them; None while that is missing.
 
         Raises MessageError as soon as there is a byte that no line may hold: a peer that ends its lines
         with a bare LF would wait for us as we for it.
         """
         end = self._data.find(b"\r\n\r\n", max(self._at, self._seen - 3))
         if end >= 0:
-            found = bytes(self._data[self._at:end])
+            found = bytes(self._data[self._at:end + 2])
             self._at = self._seen = end + 4
             return found
         verify_lines(bytes(self._data[self._seen:]))

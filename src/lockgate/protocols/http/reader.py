@@ -12,7 +12,7 @@ from typing import Final
 
 from lockgate.errors import LocalProtocolError
 from lockgate.protocols.http.framing import LARGEST, verify_trailers
-from lockgate.protocols.http.grammar import read_fields, read_lines
+from lockgate.protocols.http.grammar import read_fields
 from lockgate.protocols.http.incoming import Incoming
 from lockgate.protocols.http.messages import End, Event, Framing, HeadLimits, MessageError
 
@@ -101,17 +101,17 @@ class Reader:
     def _next(self) -> Event | None:
         while True:
             match self._at:
-                case At.HEAD:
-                    return self._head()
                 case At.CONTENT:
                     return self._content()
                 case At.CHUNK:
                     return self._chunk()
-                case At.SIZE:
-                    if not self._chunk_size():
-                        return None
+                case At.HEAD:
+                    return self._head()
                 case At.CHUNK_END:
                     if not self._chunk_end():
+                        return None
+                case At.SIZE:
+                    if not self._chunk_size():
                         return None
                 case At.TRAILERS:
                     return self._trailers()
@@ -124,16 +124,22 @@ class Reader:
     def _head(self) -> Event | None:
         raise NotImplementedError
 
-    def _lines(self) -> list[bytes] | None:
-        """The lines of a head, once it is whole."""
-        longest = self._limits.head
-        if self._incoming.first_line() > self._limits.line:
-            raise MessageError("the first line is too long", 414)
+    def _whole_head(self) -> tuple[bytes, bytes] | None:
+        """(first line without its end, field lines with theirs) of a head, once it is whole."""
         waiting = len(self._incoming)
         head = self._incoming.head()
-        if (waiting if head is None else len(head) + 4) > longest:
+        if head is None:
+            if waiting and self._incoming.first_line() > self._limits.line:
+                raise MessageError("the first line is too long", 414)
+            if waiting > self._limits.head:
+                raise MessageError("the head is too long", 431)
+            return None
+        line, _, section = head.partition(b"\r\n")
+        if len(line) > self._limits.line:
+            raise MessageError("the first line is too long", 414)
+        if len(head) + 2 > self._limits.head:
             raise MessageError("the head is too long", 431)
-        return None if head is None else read_lines(head)
+        return line, section
 
     def _begin(self, framing: Framing, length: int) -> None:
         """The head is read: what follows it."""
@@ -202,11 +208,11 @@ class Reader:
             return End()
         waiting = len(self._incoming)
         section = self._incoming.head()
-        if (waiting if section is None else len(section)) > self._limits.trailers:
+        if (waiting if section is None else len(section) + 2) > self._limits.trailers:
             raise MessageError("the trailers are too long", 431)
         if section is None:
             return None
-        trailers = read_fields(read_lines(section), 0, self._limits)
+        trailers = read_fields(section, self._limits)
         verify_trailers(trailers)
         self._at = At.NOTHING
         return End(trailers)
