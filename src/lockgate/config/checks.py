@@ -191,6 +191,8 @@ def _connection(at: Location, connection: Connection, known: Known) -> Iterator[
     if known.protocols is not None and connection.protocol not in known.protocols:
         yield (*at, "protocol"), (
             f"unknown protocol `{connection.protocol}`; {closest(connection.protocol, known.protocols)}")
+    if not connection.credential.user and connection.protocol not in known.userless:
+        yield (*at, "credential"), "a log-in needs an account; write `credential: {user: …}`"
     yield from _port((*at, "address"), connection.address, least=1)
     if connection.tls.ca is not None:
         yield from _file((*at, "tls", "ca"), connection.tls.ca)

@@ -75,7 +75,7 @@ class BackendTls(Strict):
 class BackendCredential(Strict):
     """The account that the gateway logs in with; the agent never sees it."""
 
-    user: str = Field(min_length=1)
+    user: str = Field(default="", description="The account's name, where the protocol has one.")
     password: SecretReference | None = None
 
 
@@ -85,7 +85,7 @@ class Connection(Strict):
     name: Name
     protocol: str
     address: Address
-    credential: BackendCredential
+    credential: BackendCredential = BackendCredential()
     tls: BackendTls = BackendTls()
     server_names: tuple[str, ...] = Field(default=(), description="TLS server names (SNI) that lead here.")
     audit: Literal["full", "async"] | None = Field(

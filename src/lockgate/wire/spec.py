@@ -158,6 +158,8 @@ class ProtocolSpec:
     """What `lockgate leaktest` fires at a gateway for this protocol; None where there is no such test."""
     exported: Exported = field(default_factory=Exported)
     """How its requests are told to a SIEM or a tracing system."""
+    needs_user: bool = True
+    """Whether the backend's credential has a user's name."""
     redials: bool = False
     """The backend's connection may end and be dialled again within a client's connection, which outlives it; the
     mediator admits sessions itself. Else the two end together."""

@@ -234,7 +234,7 @@ def test_a_byte_order_mark_passes(kernel: Any) -> None:
 
 def test_other_encodings_are_refused() -> None:
     """JSON is UTF-8; what says that it is something else could be read as something else."""
-    from lockgate.govern.masking.bodies import BodyTerms, body_mask  # noqa: PLC0415
+    from lockgate.govern.masking.bodies import BodyTerms, body_mask
 
     with pytest.raises(ValueError):
         body_mask(BodyTerms((mask(NAME),)), JSON, b"utf-16")
