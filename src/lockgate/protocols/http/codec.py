@@ -24,6 +24,8 @@ from lockgate.protocols.http.framing import (
     verify_trailers,
 )
 from lockgate.protocols.http.grammar import (
+    REQUEST_OPENING,
+    STATUS_OPENING,
     is_text,
     is_token,
     read_fields,
@@ -49,6 +51,8 @@ class RequestReader(Reader):
     other: bytes of a pipelined one are kept, as many as the caller feeds."""
 
     __slots__ = ()
+
+    _opening = REQUEST_OPENING
 
     @property
     def is_idle(self) -> bool:
@@ -106,6 +110,7 @@ class ResponseReader(Reader):
 
     __slots__ = ("_interim", "_method", "_tunnels", "_upgrade")
 
+    _opening = STATUS_OPENING
     _size = EXTENDED
     _size_begun = EXTENDED_BEGUN
 
