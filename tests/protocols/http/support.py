@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,6 @@ class Seen:
     """Method and target, or the status."""
     fields: tuple[tuple[bytes, bytes], ...]
     """Names in lower case."""
-    chunked: bool = False
     body: bytes = b""
     trailers: tuple[tuple[bytes, bytes], ...] = ()
 
@@ -81,7 +81,7 @@ def vectors(name: str) -> tuple[Vector, ...]:
 def pieces(data: bytes, *cuts: int) -> list[bytes]:
     """The data cut at these places."""
     places = [0, *sorted(cuts), len(data)]
-    return [data[a:b] for a, b in zip(places, places[1:])]
+    return [data[a:b] for a, b in pairwise(places)]
 
 
 class _Taking:
@@ -101,7 +101,8 @@ class _Taking:
 
 
 def _pairs(fields: Iterable[Any]) -> tuple[tuple[bytes, bytes], ...]:
-    return tuple((field.name, field.value) for field in fields)
+    """Names and values; of a transfer coding in lower case, as h11 gives it."""
+    return tuple((f.name, f.value.lower() if f.name == b"transfer-encoding" else f.value) for f in fields)
 
 
 # --- ours --------------------------------------------------------------------------------------
@@ -116,10 +117,11 @@ def ours(parts: Sequence[bytes], limit: int = 100) -> Outcome:
             while (event := reader.event()) is not None:
                 match event:
                     case RequestHead():
-                        taking.now = Seen((event.method, event.target), _pairs(event.fields), event.framing.name == "CHUNKED")
+                        taking.now = Seen((event.method, event.target), _pairs(event.fields))
                         last = not event.keep_alive or event.method == b"CONNECT" or bool(event.upgrade)
                     case bytes():
-                        assert event and taking.now is not None
+                        assert event
+                        assert taking.now is not None
                         taking.now = replace(taking.now, body=taking.now.body + event)
                     case End():
                         taking.end(_pairs(event.trailers))
@@ -147,13 +149,14 @@ def ours_of_response(parts: Sequence[bytes], method: bytes, upgrade: bytes = b""
             while event is not None:
                 match event:
                     case ResponseHead():
-                        taking.now = Seen((str(event.status).encode(),), _pairs(event.fields), event.framing.name == "CHUNKED")
+                        taking.now = Seen((str(event.status).encode(),), _pairs(event.fields))
                         if event.is_interim:
                             taking.end()
                             taking.now = None
                         last = event
                     case bytes():
-                        assert event and taking.now is not None
+                        assert event
+                        assert taking.now is not None
                         taking.now = replace(taking.now, body=taking.now.body + event)
                     case End():
                         taking.end(_pairs(event.trailers))
@@ -180,7 +183,7 @@ def by_h11(data: bytes, limit: int = 100) -> Outcome:
             if event is h11.PAUSED or isinstance(event, h11.ConnectionClosed):
                 return taking.outcome()
             if isinstance(event, h11.Request):
-                taking.now = Seen((event.method, event.target), tuple(event.headers), _is_chunked(event.headers))
+                taking.now = Seen((event.method, event.target), tuple(event.headers))
             elif isinstance(event, h11.Data):
                 assert taking.now is not None
                 taking.now = replace(taking.now, body=taking.now.body + bytes(event.data))
@@ -193,10 +196,6 @@ def by_h11(data: bytes, limit: int = 100) -> Outcome:
                 connection.start_next_cycle()
     except h11.RemoteProtocolError:
         return taking.outcome(REFUSED)
-
-
-def _is_chunked(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    return any(name == b"transfer-encoding" for name, _ in headers)
 
 
 def by_h11_of_response(data: bytes, method: bytes, upgrade: bytes = b"", closed: bool = False) -> Outcome:
@@ -216,10 +215,13 @@ def by_h11_of_response(data: bytes, method: bytes, upgrade: bytes = b"", closed:
             if event is h11.NEED_DATA:
                 return taking.outcome(WAITING if connection.trailing_data[0] else None)
             if event is h11.PAUSED or isinstance(event, h11.ConnectionClosed):
-                # More bytes than the response has are h11's `trailing_data`, for its caller to judge.
+                # More bytes than the response has are h11's `trailing_data`, for its caller to judge. 2xx to CONNECT
+                # has no end there.
+                if taking.now is not None:
+                    taking.end()
                 return taking.outcome()
             if isinstance(event, h11.InformationalResponse | h11.Response):
-                taking.now = Seen((str(event.status_code).encode(),), tuple(event.headers), _is_chunked(event.headers))
+                taking.now = Seen((str(event.status_code).encode(),), tuple(event.headers))
                 if isinstance(event, h11.InformationalResponse):
                     taking.end()
             elif isinstance(event, h11.Data):
@@ -256,7 +258,7 @@ class _Callbacks:
     def on_headers_complete(self) -> None:
         start = (self.parser.get_method(), self._url) if isinstance(self.parser, httptools.HttpRequestParser) \
             else (str(self.parser.get_status_code()).encode(),)
-        self.taking.now = Seen(start, tuple(self._fields), _is_chunked(self._fields))
+        self.taking.now = Seen(start, tuple(self._fields))
         self._fields = []
 
     def on_body(self, body: bytes) -> None:

@@ -102,12 +102,13 @@ class Reader:
 
     def _next(self) -> Event | None:
         while True:
-            match self._at:
+            at = self._at
+            match at:
                 case At.CONTENT:
                     return self._content()
                 case At.CHUNK | At.CHUNK_END | At.SIZE:
                     data = self._chunks()
-                    if data or self._at is not At.TRAILERS:
+                    if data is not None or self._at is not At.TRAILERS:
                         return data
                 case At.HEAD:
                     return self._head()
