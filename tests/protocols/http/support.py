@@ -253,7 +253,8 @@ class _Callbacks:
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._fields.append((name.lower(), value))
+        value = value.rstrip(b" \t")           # llhttp leaves it to its caller
+        self._fields.append((name.lower(), value.lower() if name.lower() == b"transfer-encoding" else value))
 
     def on_headers_complete(self) -> None:
         start = (self.parser.get_method(), self._url) if isinstance(self.parser, httptools.HttpRequestParser) \
@@ -292,13 +293,16 @@ def cuts(data: bytes, most: int = 64) -> Iterable[int]:
 
 
 def verify_requests(data: bytes) -> Outcome:
-    """Any split gives the same messages, and what we take h11 takes just so. Returns what we make of the data."""
+    """Any split gives the same messages, and what we take h11 takes just so, and llhttp unless it refuses it (it knows
+    fewer methods). Returns what we make of the data."""
     whole = ours([data])
     for parts in [*(pieces(data, at) for at in cuts(data)), [bytes([byte]) for byte in data]]:
         split = ours(parts)
         assert (split.seen, split.end) == (whole.seen, whole.end), f"another outcome in pieces: {parts!r}"
     theirs = by_h11(data, max(len(whole.seen), 1))
     assert theirs.seen[:len(whole.seen)] == whole.seen, f"h11 takes other messages: {whole} {theirs}"
+    also = by_llhttp(data).seen
+    assert whole.seen[:len(also)] == also[:len(whole.seen)], f"llhttp takes other messages: {whole} {also}"
     if whole.end == WAITING:
         assert theirs.end != REFUSED, f"h11 refuses what we wait for: {data!r}"
     return whole
@@ -313,4 +317,7 @@ def verify_responses(data: bytes, method: bytes, closed: bool) -> Outcome:
     if whole.end != REFUSED:
         theirs = by_h11_of_response(data, method, closed=closed)
         assert theirs.seen[:len(whole.seen)] == whole.seen, f"h11 takes other messages: {whole} {theirs}"
+        if method == b"GET":
+            also = by_llhttp(data, response=True).seen
+            assert whole.seen[:len(also)] == also[:len(whole.seen)], f"llhttp takes other messages: {whole} {also}"
     return whole
