@@ -16,7 +16,7 @@ from lockgate.wire.conformance import (
 )
 from lockgate.wire.playbook import CLIENT, SERVER, Bytes, Hangup, Playbook
 from lockgate.wire.steps import Side
-from tests.protocols.http import support as s
+from tests.protocols.http import scene as s
 
 
 def make() -> Playbook:

@@ -8,7 +8,7 @@ import pytest
 
 from lockgate.model import AuditMode, Effect, OutcomeStatus, Refusal, RefusalCode, ReviewTerms, Rule
 from lockgate.wire.playbook import CLIENT, SERVER, Bytes, Closed, Hangup
-from tests.protocols.http import support as s
+from tests.protocols.http import scene as s
 
 
 def test_the_backend_gets_its_credential_and_never_the_callers_token() -> None:

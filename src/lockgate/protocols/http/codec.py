@@ -10,8 +10,9 @@ Source: RFC 9112; section numbers stand where a rule is applied.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Final, TypeVar
 
 from lockgate.errors import LocalProtocolError
 from lockgate.protocols.http.framing import (
@@ -24,8 +25,8 @@ from lockgate.protocols.http.framing import (
     verify_trailers,
 )
 from lockgate.protocols.http.grammar import (
-    is_text,
-    is_token,
+    REQUEST_OPENING,
+    STATUS_OPENING,
     read_fields,
     read_request_line,
     read_status_line,
@@ -49,6 +50,8 @@ class RequestReader(Reader):
     other: bytes of a pipelined one are kept, as many as the caller feeds."""
 
     __slots__ = ()
+
+    _opening = REQUEST_OPENING
 
     @property
     def is_idle(self) -> bool:
@@ -106,6 +109,7 @@ class ResponseReader(Reader):
 
     __slots__ = ("_interim", "_method", "_tunnels", "_upgrade")
 
+    _opening = STATUS_OPENING
     _size = EXTENDED
     _size_begun = EXTENDED_BEGUN
 
@@ -185,22 +189,25 @@ class ResponseReader(Reader):
 
 # ---------------------------------------------------------------- writers
 
-_UNLIMITED: Final = HeadLimits(fields=1 << 20, field=1 << 30)
+T = TypeVar("T")
+_read_fields: Final = partial(read_fields, limits=HeadLimits(fields=1 << 20, field=1 << 30))
 
 
 def request_bytes(method: bytes, target: bytes, fields: Iterable[Field]) -> bytes:
     """The head of an HTTP/1.1 request, fields in their order with their names as written. It is for the caller
     that they say how the content is framed. Raises LocalProtocolError for what no reader would take as it is meant."""
-    if not is_token(method) or not target or not is_text(target) or b" " in target or b"\t" in target:
+    line = b"%b %b HTTP/1.1" % (method, target)
+    if _read_back(read_request_line, line) != (method, target, 1):
         raise LocalProtocolError("a method or target cannot be written into a request line")
-    return b"%b %b HTTP/1.1\r\n%b\r\n" % (method, target, _field_lines(fields))
+    return b"%b\r\n%b\r\n" % (line, _field_lines(fields))
 
 
 def response_bytes(status: int, reason: bytes, fields: Iterable[Field], minor: int = 1) -> bytes:
     """The head of a response, as `request_bytes`."""
-    if not 100 <= status <= 599 or minor not in (0, 1) or not is_text(reason):
+    line = b"HTTP/1.%d %d %b" % (minor, status, reason)
+    if _read_back(read_status_line, line) != (minor, status, reason):
         raise LocalProtocolError("a status or reason cannot be written into a status line")
-    return b"HTTP/1.%d %d %b\r\n%b\r\n" % (minor, status, reason, _field_lines(fields))
+    return b"%b\r\n%b\r\n" % (line, _field_lines(fields))
 
 
 def chunk(data: bytes) -> bytes:
@@ -220,16 +227,20 @@ def last_chunk(trailers: Iterable[Field] = ()) -> bytes:
     return b"0\r\n%b\r\n" % _field_lines(kept)
 
 
+def _read_back(read: Callable[[bytes], T], written: bytes) -> T | None:
+    """What a reader makes of what is about to be written, None where it refuses. One grammar serves both ways."""
+    try:
+        return read(written)
+    except MessageError:
+        return None
+
+
 def _field_lines(fields: Iterable[Field]) -> bytes:
     """Field lines with their ends, of which at most one frames the content. They are what our own reader reads back
     as these fields, no more and no less."""
     meant = tuple(fields)
     lines = b"".join([b"%b: %b\r\n" % (raw, value) for _, value, raw in meant])
-    try:
-        found = read_fields(lines, _UNLIMITED)
-    except MessageError:
-        found = ()
-    if found != meant:
+    if _read_back(_read_fields, lines) != meant:
         raise LocalProtocolError("a field's name or value cannot be written into one line")
     if len([name for name, _, _ in meant if name in FRAMING]) > 1:
         raise LocalProtocolError("two fields say where the content ends")

@@ -28,7 +28,7 @@ _CONNECTION: Final = frozenset({
 })
 _ROUTING: Final = frozenset({
     b"host", b"forwarded", b"via", b"x-real-ip", b"x-original-url", b"x-rewrite-url", b"x-http-method-override",
-    b"x-http-method", b"x-method-override", b"max-forwards", b"expect", b"origin", b"referer", b"location", b"trailer",
+    b"x-http-method", b"x-method-override", b"max-forwards", b"expect", b"origin", b"referer", b"location",
 })
 _AUTHENTICATION: Final = frozenset({
     b"authorization", b"authentication-info", b"www-authenticate", b"cookie", b"set-cookie", b"x-api-key", b"api-key",
@@ -45,7 +45,7 @@ _DIGESTS: Final = frozenset({b"content-digest", b"content-md5"})     # made for 
 _ONCE_IN_REQUESTS: Final = (
     b"host", b"content-length", b"transfer-encoding", b"content-type", b"content-range", b"authorization",
     b"proxy-authorization", b"expect", b"range", b"if-range", b"if-modified-since", b"if-unmodified-since", b"origin",
-    b"referer", b"user-agent", b"max-forwards",
+    b"max-forwards",
 )
 _ONCE_IN_RESPONSES: Final = (
     b"content-length", b"transfer-encoding", b"content-type", b"content-range", b"location", b"etag", b"last-modified",
@@ -165,6 +165,6 @@ def end_to_end(fields: Fields) -> Fields:
 def verify_trailers(trailers: Fields) -> None:
     """Raises MessageError where a trailer frames, routes, authenticates or concerns the connection (RFC 9110, 6.5.1)."""
     for field in trailers:
-        if is_guarded(field.name) or field.name in _CONNECTION:
+        if is_guarded(field.name) or field.name in _CONNECTION or field.name == b"trailer":
             raise MessageError("a trailer holds a field that may stand in the head only")
     _verify_names([field.name for field in trailers])

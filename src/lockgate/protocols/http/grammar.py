@@ -22,6 +22,11 @@ _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Z-]++) ([\x21-\x7e]++) HTTP/1
 _FIELD_LINE = re.compile(rb"(?m:^)([!#$%&'*+.^_`|~0-9A-Za-z-]++):[ \t]*+([\t -~\x80-\xff]*+)\r\n")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([\t -~\x80-\xff]*+))?")
 
+REQUEST_OPENING: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Z-]")
+"""How a request begins."""
+STATUS_OPENING: Final = re.compile(rb"HTTP/1\.|(?:HTTP/1|HTTP/|HTTP|HTT|HT|H)\Z")
+"""How a response begins, or what has come of it."""
+
 # RFC 3986, 3.3 and 3.4, and of what it leaves out only what browsers send as it is: ^ ` { | }. No quote,
 # no angle bracket, no fragment, and no backslash, which some servers take for a slash.
 _PATH: Final = rb"/(?:[!$&-;=@-\[\]^-~]++|%(?:[2-6][0-9A-Fa-f]|7[0-9A-Ea-e]|[89A-Fa-f][0-9A-Fa-f]))*+"

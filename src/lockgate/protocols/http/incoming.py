@@ -64,7 +64,7 @@ class Incoming:
     def first_line(self) -> int:
         """The length of the line in front, or of what has come of it."""
         end = self._data.find(b"\r\n", self._at)
-        return (len(self._data) if end < 0 else end) - self._at
+        return (len(self._data) - self._data.endswith(b"\r") if end < 0 else end) - self._at
 
     def head(self) -> bytes | None:
         """Take all lines up to an empty one, which goes too but is not among them; None while that is missing.

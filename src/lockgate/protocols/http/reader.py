@@ -24,6 +24,7 @@ _SIZE = re.compile(rb"([0-9A-Fa-f]{1,16}+)\r\n")
 _SIZE_BEGUN = re.compile(rb"(?:[0-9A-Fa-f]{1,16}+\r?)?")
 EXTENDED: Final = re.compile(rb"([0-9A-Fa-f]{1,16}+)(?:;[\t -~\x80-\xff]{0,255}+)?+\r\n")
 EXTENDED_BEGUN: Final = re.compile(rb"(?:[0-9A-Fa-f]{1,16}+(?:;[\t -~\x80-\xff]{0,255}+)?+\r?)?")
+_ENOUGH: Final = 4_096                      # bytes of small chunks that make an event
 _LINE_END = re.compile(rb"\r\n")
 _LINE_END_BEGUN = re.compile(rb"\r?")
 
@@ -50,6 +51,7 @@ class Reader:
 
     __slots__ = ("_at", "_extensions", "_failure", "_incoming", "_left", "_limits")
 
+    _opening = re.compile(rb"")             # how a head begins, so that noise is not waited for
     _size = _SIZE
     _size_begun = _SIZE_BEGUN
 
@@ -100,19 +102,16 @@ class Reader:
 
     def _next(self) -> Event | None:
         while True:
-            match self._at:
+            at = self._at
+            match at:
                 case At.CONTENT:
                     return self._content()
-                case At.CHUNK:
-                    return self._chunk()
+                case At.CHUNK | At.CHUNK_END | At.SIZE:
+                    data = self._chunks()
+                    if data is not None or self._at is not At.TRAILERS:
+                        return data
                 case At.HEAD:
                     return self._head()
-                case At.CHUNK_END:
-                    if not self._chunk_end():
-                        return None
-                case At.SIZE:
-                    if not self._chunk_size():
-                        return None
                 case At.TRAILERS:
                     return self._trailers()
                 case At.END:
@@ -129,7 +128,11 @@ class Reader:
         waiting = len(self._incoming)
         head = self._incoming.head()
         if head is None:
-            if waiting and self._incoming.first_line() > self._limits.line:
+            if not waiting:
+                return None
+            if self._incoming.begins(self._opening) is None:
+                raise MessageError("the first line does not begin like one of HTTP/1")
+            if self._incoming.first_line() > self._limits.line:
                 raise MessageError("the first line is too long", 414)
             if waiting > self._limits.head:
                 raise MessageError("the head is too long", 431)
@@ -164,14 +167,29 @@ class Reader:
             self._at = At.END
         return data
 
-    def _chunk(self) -> bytes | None:
-        if not self._incoming:
-            return None
-        data = self._incoming.take(self._left)
-        self._left -= len(data)
-        if not self._left:
-            self._at = At.CHUNK_END
-        return data
+    def _chunks(self) -> bytes | None:
+        """Content of one large chunk or of several small ones, None without any. Thousands of tiny chunks shall not
+        cost everybody behind thousands of events."""
+        found: list[bytes] = []
+        size = 0
+        while size < _ENOUGH and self._between_chunks():
+            if not self._incoming:
+                break
+            data = self._incoming.take(self._left)
+            self._left -= len(data)
+            if not self._left:
+                self._at = At.CHUNK_END
+            found.append(data)
+            size += len(data)
+        return b"".join(found) or None      # one piece is not copied
+
+    def _between_chunks(self) -> bool:
+        """Go on to where a chunk's content is next. False where more bytes are needed for that, or no chunk follows."""
+        if self._at is At.CHUNK_END and not self._chunk_end():
+            return False
+        if self._at is At.SIZE and not self._chunk_size():
+            return False
+        return self._at is At.CHUNK
 
     def _chunk_size(self) -> bool:
         """Read a chunk's size. False while it is not whole."""
