@@ -225,6 +225,11 @@ class Endpoint(asyncio.Protocol):
         """True while there is a transport."""
         return self._transport is not None
 
+    @property
+    def is_fresh(self) -> bool:
+        """True until it has had a transport or was closed."""
+        return self._transport is None and self._state is _State.OPEN
+
     def close(self, *, linger: bool = False) -> None:
         """Send what was queued and close.
 

@@ -164,6 +164,23 @@ class Governed(Driver):
                 return False
         return True
 
+    def _leave(self, cause: str) -> None:
+        """The admitted session is over, whatever becomes of the client's connection: what is open is settled as unknown,
+        and it ends in the log once all of it is recorded."""
+        governor, recording = self.governor, self.recording
+        if governor is None:
+            return
+        self._settle_open(cause[:60])
+        keeper = self.host.keepers.get(governor.connection)
+        if keeper is not None:
+            keeper.sessions.discard(self)
+        self.governor = self.recording = self.wire = None
+        if recording is None:
+            governor.end(cause)
+        else:
+            self.host.recorded.add(governor)
+            recording.finish(partial(self.host.recorded_to_the_end, governor, cause))
+
     def is_recording_due(self) -> tuple[bool, bool]:
         """Whether this session is to be recorded, and the backend's end of it too."""
         by_rule, is_raw = self._governor().records
@@ -283,10 +300,10 @@ class Governed(Driver):
 
     def _judge(self, lane: Lane, step: Judge) -> Any:
         governor = self._governor()
-        if step.ask and step.counts is None:
+        if step.ask and step.counts is None and step.patience is None:
             verdict = governor.judge(step.operation, step.plan)
         else:
-            verdict = governor.judge(step.operation, step.plan, step.ask, step.counts)
+            verdict = governor.judge(step.operation, step.plan, step.ask, step.counts, step.patience is None)
         kind = type(verdict)
         if kind is Grant:
             effect = verdict.decision.effect  # type: ignore[union-attr]
@@ -311,6 +328,8 @@ class Governed(Driver):
         if answer is PARKED:
             self.host.counters.held += 1
             self.loop.call_soon(self._say_waiting, lane, step, held)
+            if step.patience is not None:
+                lane.impatience = self.loop.call_later(step.patience, held.postpone)
         return answer
 
     def _say_waiting(self, lane: Lane, step: Judge, held: Held) -> None:
@@ -329,9 +348,10 @@ class Governed(Driver):
         """A held request has its answer, or nobody waits for it any more."""
         self.host.counters.held -= 1
         self.host.counters.waits.observe(self.host.clock.monotonic() - lane.since)
-        if lane.keep_alive is not None:
-            lane.keep_alive.cancel()
-            lane.keep_alive = None
+        for timer in (lane.keep_alive, lane.impatience):
+            if timer is not None:
+                timer.cancel()
+        lane.keep_alive = lane.impatience = None
 
     def _resume(self, lane: Lane, awaited: object, value: Any) -> None:
         if self.is_closed or lane.waits_for is not awaited or lane.generator is None:

@@ -30,6 +30,7 @@ from lockgate.proxy.endpoint import Endpoint
 from lockgate.wire.spec import ProtocolSpec
 
 if TYPE_CHECKING:
+    from lockgate.govern.pipeline import Governor
     from lockgate.proxy.catalogue import Keeper
     from lockgate.proxy.governed import Governed
     from lockgate.proxy.session import Session
@@ -86,8 +87,8 @@ class Host:
         self.audit = audit
         self.keys = keys
         self.studio = studio
-        self.recorded: set[Session] = set()
-        """Sessions that are over and of which not all is recorded yet."""
+        self.recorded: set[Governor] = set()
+        """Of sessions that are over and of which not all is recorded yet."""
         self.keepers: dict[str, Keeper] = {}
         self.sessions: set[Session] = set()
         self.cancels: CancelRegistry[Governed] = CancelRegistry(clock.monotonic)
@@ -145,17 +146,14 @@ class Host:
         return True
 
     def left(self, session: Session) -> None:
-        """A session is over."""
+        """A client's connection is over."""
         self.sessions.discard(session)
-        if session.connection is not None:
-            keeper = self.keepers.get(session.connection.name)
-            if keeper is not None:
-                keeper.sessions.discard(session)
         self._stir()
 
-    def recorded_to_the_end(self, session: Session) -> None:
-        """All of a session is recorded, or will never be."""
-        self.recorded.discard(session)
+    def recorded_to_the_end(self, governor: Governor, cause: str) -> None:
+        """All of a session is recorded, or will never be: now it can end in the log, with what is recorded of it."""
+        governor.end(cause)
+        self.recorded.discard(governor)
         self._stir()
 
     def opened(self, end: Endpoint) -> None:

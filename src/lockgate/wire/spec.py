@@ -158,3 +158,6 @@ class ProtocolSpec:
     """What `lockgate leaktest` fires at a gateway for this protocol; None where there is no such test."""
     exported: Exported = field(default_factory=Exported)
     """How its requests are told to a SIEM or a tracing system."""
+    redials: bool = False
+    """The backend's connection may end and be dialled again within a client's connection, which outlives it; the
+    mediator admits sessions itself. Else the two end together."""

@@ -1,0 +1,142 @@
+"""JSON bodies: one document, or documents one after the other.
+
+Apart from the scanner, which knows bytes only: here is what its questions mean. A string that is a document itself (as
+the results of tools often are) is looked into like what it lies in; one that only begins like a document is text.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+from typing import Final
+
+import re2
+
+from lockgate.govern.masking.bodies.values import Values
+from lockgate.govern.masking.conceal import json_string
+from lockgate.govern.masking.detector import REDACTED
+from lockgate.kernel.json_scan import LOOK_KEY, LOOK_TEXT, JsonScanner, JsonTooDeep, Rules
+
+_BOM: Final = b"\xef\xbb\xbf"
+_REDACTED: Final = b'"' + REDACTED + b'"'
+_DEEPEST_TEXT: Final = 4
+"""Documents in strings of documents that are looked into; what lies deeper is hidden."""
+
+
+class JsonBody:
+    """The mask over a body of one JSON document, or with `many` of several. A byte order mark in front goes on."""
+
+    __slots__ = ("_hits", "_scanner", "_start", "_utf8", "_values", "masked")
+
+    def __init__(self, values: Values, limit: int, *, many: bool = False) -> None:
+        self.masked = values.masked
+        self._values = values
+        self._hits = None if values.looks is None else values.looks.json
+        self._scanner = JsonScanner(JsonRules(values, limit), limit, many)
+        self._utf8: codecs.IncrementalDecoder | None = None
+        self._start: bytes | None = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """What may go on. ValueError for what is no JSON in UTF-8."""
+        if self._start is not None:
+            data = self._start + data
+            if len(data) < len(_BOM) and _BOM.startswith(data):
+                self._start = data
+                return b""
+            self._start = None
+            if data.startswith(_BOM):
+                return _BOM + self.feed(data[len(_BOM):])
+        self._require_utf8(data)
+        return self._scanned(self._scanner.feed(data, [] if self._hits is None else hits_in(self._hits, data)))
+
+    def finish(self) -> bytes:
+        """The rest. ValueError where a document is not whole."""
+        if self._start:
+            raise ValueError("not JSON")
+        if self._utf8 is not None:
+            self._require_utf8(b"", final=True)
+        return self._scanned(self._scanner.finish())
+
+    def _scanned(self, data: bytes) -> bytes:
+        self._values.count_all(self._scanner.counts)
+        return data
+
+    def _require_utf8(self, data: bytes, *, final: bool = False) -> None:
+        if self._utf8 is None:
+            if data.isascii():
+                return
+            self._utf8 = codecs.getincrementaldecoder("utf-8")()
+        try:
+            self._utf8.decode(data, final)
+        except UnicodeDecodeError:
+            raise ValueError("not JSON: it is not UTF-8") from None
+
+
+class JsonRules(Rules):
+    """What hides values of documents: those that masks name, then those that detectors know."""
+
+    def __init__(self, values: Values, limit: int) -> None:
+        super().__init__(values.selection.tables, values.looks is not None, False)
+        self._values = values
+        self._limit = limit
+        self._depth = 0
+
+    def member(self, state: int, name: bytes) -> int:
+        return self._values.selection.member(state, name)
+
+    def element(self, state: int, index: int) -> int:
+        return self._values.selection.element(state, index)
+
+    def hide(self, at: int, first: int, raw: bytes | None) -> bytes:
+        return self._values.hidden_json(at, first, raw)
+
+    def look(self, raw: bytes, state: int, kind: int, name: bytes | None, above: bytes | None) -> bytes:
+        if kind == LOOK_TEXT:
+            new = self._document(raw, state)
+            if new is not None:
+                return new
+        concealer = self._values.concealer
+        if concealer is None:
+            return raw
+        found = concealer.json_token(raw, _meant(name), _meant(above))
+        if found is None:
+            return _REDACTED if kind == LOOK_KEY else b"null"
+        return found
+
+    def hides_below(self, name: bytes) -> bool:
+        concealer = self._values.concealer
+        return concealer is not None and concealer.search.names(_meant(name) or b"")
+
+    def _document(self, raw: bytes, state: int) -> bytes | None:
+        """A string that holds documents, with what has to be hidden in them; None for one that does not."""
+        inner = json_string(raw)
+        if inner is None or inner.lstrip(b" \t\r\n")[:1] not in (b"{", b"["):
+            return None
+        if self._depth >= _DEEPEST_TEXT:
+            return _REDACTED
+        looks = self._values.looks
+        scanner = JsonScanner(self, self._limit, True, state)
+        self._depth += 1
+        try:
+            new = scanner.feed(inner, hits_in(None if looks is None else looks.json, inner)) + scanner.finish()
+        except JsonTooDeep:
+            return _REDACTED
+        except ValueError:
+            return None
+        finally:
+            self._depth -= 1
+        self._values.count_all(scanner.counts)
+        return raw if new == inner else json.dumps(new.decode("utf-8", "surrogatepass"), ensure_ascii=False).encode(
+            "utf-8", "surrogatepass")
+
+
+def hits_in(prefilter: re2._Regexp | None, data: bytes) -> list[tuple[int, int]]:
+    """Where the prefilter finds something."""
+    return [] if prefilter is None else [hit.span() for hit in prefilter.finditer(data)]
+
+
+def _meant(name: bytes | None) -> bytes | None:
+    """A name with its escapes undone."""
+    if name is None or b"\\" not in name:
+        return name
+    return json_string(b'"' + name + b'"')
