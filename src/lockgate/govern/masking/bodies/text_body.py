@@ -74,7 +74,7 @@ class TextSearch:
         base = len(self._context)
         text = self._context + self._held + data
         finds = search.finds(text) if looks.text.search(text) is not None else []
-        cut = len(text) if is_last else _before(text, self._cut(text, base), finds)
+        cut = len(text) if is_last else _before(self._cut(text, base), finds)
         if len(text) - cut > self._limit:
             raise ValueError("what is found in the text is too long to be held")
         self._held = text[cut:]
@@ -145,11 +145,10 @@ def require_text(data: bytes) -> None:
         raise ValueError("not text: it holds NUL bytes")
 
 
-def _before(text: bytes, cut: int, finds: list[Find]) -> int:
-    """`cut`, or before the finds that it would tear, or that go on to the end."""
-    size = len(text)
+def _before(cut: int, finds: list[Find]) -> int:
+    """`cut`, or before the finds that reach it: what is held may still be a part of them."""
     for start, end, _detector, _method in sorted(finds, key=lambda find: find[0], reverse=True):
-        if start < cut and (end > cut or end == size):
+        if start < cut <= end:
             cut = start
     return cut
 
