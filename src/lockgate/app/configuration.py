@@ -55,6 +55,7 @@ def load_configuration(path: Path) -> Loaded:
         detector=_detector_problem,
         recipient=recipient_problem,
         userless=frozenset(name for name, spec in discover().items() if not spec.needs_user),
+        proxies=frozenset(name for name, spec in discover().items() if spec.proxies),
     )
     return load(path, known)
 

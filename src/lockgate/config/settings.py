@@ -38,6 +38,10 @@ class Listener(Strict):
         default="never", description="`loopback` takes tokens without TLS, on a loopback address only.")
     connection: Name | None = Field(
         default=None, description="The one connection that this port belongs to; else clients choose.")
+    proxy: bool = Field(
+        default=False, strict=True,
+        description="Also serve as a forward proxy (`HTTPS_PROXY`): TLS to hosts that are connections is intercepted with "
+                    "the installation's own authority (`lockgate ca`), other hosts are refused.")
 
 
 class Provider(Strict):

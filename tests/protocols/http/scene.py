@@ -68,6 +68,8 @@ class World:
         policy = PolicySet.compile(tuple(self.rules), "ab" * 32)
         pipeline = Pipeline(policy, self.log, self.desk, Clock(), lambda *fault: self.faults.append(fault))  # type: ignore[arg-type]
         def admit(step: Admit) -> Any:
+            if all(one.name != step.connection for one in self.connections):
+                return Refusal(RefusalCode.DENIED, "there is no such connection here")
             start = SessionStart("5e55", "https://issuer", "agent-1", None, None, None, (), "00", step.connection, "http",
                                  "127.0.0.1:1", "ab" * 32)
             answer = pipeline.admit(step.identity, step.connection, start, self.audit)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lockgate.model import Activity, Exported
 from lockgate.protocols.http.enforcement import enforce
 from lockgate.protocols.http.login import login
-from lockgate.protocols.http.operations import FACTS, METHODS
+from lockgate.protocols.http.operations import FACTS, METHODS, TUNNEL
 from lockgate.protocols.http.settings import HttpSettings
 from lockgate.wire.spec import ProtocolSpec
 
@@ -18,8 +18,9 @@ SPEC = ProtocolSpec(
     probe=None,
     enforce=enforce,
     facts=FACTS,
-    verbs=METHODS,
+    verbs=METHODS | {TUNNEL},
     exported=Exported(Activity.WEB),
+    proxies=True,
     needs_user=False,
     redials=True,
 )

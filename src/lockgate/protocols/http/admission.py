@@ -16,7 +16,7 @@ from lockgate.config.settings import Connection
 from lockgate.govern.masking.bodies import BodyTerms
 from lockgate.govern.masking.keys import MaskKeys
 from lockgate.govern.masking.scopes import Scopes
-from lockgate.model import Decision, Identity, KeyScope, Refusal, Secret
+from lockgate.model import Decision, Identity, KeyScope, Refusal, RefusalCode, Secret
 from lockgate.protocols.http.callers import NoToken, token_of
 from lockgate.protocols.http.messages import MessageError, RequestHead
 from lockgate.protocols.http.problems import Problem, problem_of
@@ -76,6 +76,21 @@ def admit(
             return before
         yield EndSession("another request is another caller's, or for another connection")
     return (yield from _begin(context, token, to, task, mark))
+
+
+def refuse_nowhere(head: RequestHead) -> Steps[Problem | None]:
+    """Put on record that a caller asked for a host that is no connection. A problem where nobody knows who asks."""
+    try:
+        token = token_of(head, None)
+    except NoToken as error:
+        return Problem(407, "unauthenticated", str(error), hint="Put the token into the proxy's URL as its password.")
+    identity: Identity | Refusal = yield Authenticate(token)
+    if isinstance(identity, Refusal):
+        return problem_of(identity).at_proxy()
+    refused: Admission | Refusal = yield Admit(identity, head.target.decode("ascii"))      # with its port, as no connection is called
+    if isinstance(refused, Refusal) and refused.code is not RefusalCode.DENIED:
+        return problem_of(refused)
+    return None
 
 
 def _begin(context: LoginContext, token: Secret, to: Destination, task: str, mark: bytes) -> Steps[Admitted | Problem]:

@@ -12,7 +12,7 @@ from typing import Final
 from lockgate.model import OutcomeStatus
 from lockgate.protocols.http.admission import Admitted
 from lockgate.protocols.http.codec import RequestReader
-from lockgate.protocols.http.exchange import Exchange
+from lockgate.protocols.http.exchange import Exchange, Tunnel
 from lockgate.protocols.http.messages import RequestHead
 from lockgate.protocols.http.problems import Problem
 from lockgate.protocols.http.upstream import Link
@@ -34,6 +34,7 @@ class Conversation:
         self._admitted: Admitted | None = None
         self._exchange: Exchange | None = None
         self._link: Link | None = None
+        self._tunnel: Tunnel | None = None  # of a forward proxy's client
         self._is_pumping = False
         self._is_read = True                # the client has sent all of its request
         self._awaited = ""                  # what the alarm that is set is about

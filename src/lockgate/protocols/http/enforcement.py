@@ -34,6 +34,10 @@ def _of_rule(connection: str, rule: Rule, options: HttpSettings) -> list[Enforce
         rows.append(Enforcement(connection, rule.name, control, how, problem, None, subject))
 
     when = f" where {rule.when}" if rule.when else ""
+    if options.tunnel and (rule.masks or rule.detects or rule.requests):
+        add("tunnel", "", "the connection is a blind tunnel (`tunnel: true`), in which nothing can be looked into; name the "
+            "connections that the rule is for, or take `tunnel` away")
+        return rows
     if rule.allow:
         add("allow", f"admitted with its first request; each request is judged{when}")
     if rule.deny is not None:

@@ -1,4 +1,4 @@
-"""One request and its answer: what is known of it, and what is still to come."""
+"""One request and its answer: what is known of it, and what is still to come. And what a CONNECT came to."""
 
 from __future__ import annotations
 
@@ -37,3 +37,20 @@ class Exchange:
         """Whether the request may go out a second time over another connection."""
         head = self.request.head
         return self.reply is None and head.framing is Framing.NONE and head.method in IDEMPOTENT
+
+
+class Tunnel:
+    """What a CONNECT came to: a host that the gateway stands in for, or bytes that pass blindly under a grant."""
+
+    __slots__ = ("admitted", "grant", "host", "received", "sent")
+
+    def __init__(self, admitted: Admitted, host: str, grant: Grant | None) -> None:
+        self.admitted = admitted
+        self.host = host
+        self.grant = grant
+        self.sent = self.received = 0
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether nothing is looked into."""
+        return self.grant is not None

@@ -24,7 +24,7 @@ class HttpMediator(Requests, Answers):
     @property
     def is_idle(self) -> bool:
         """Whether nothing is owed to the client."""
-        return self._exchange is None
+        return self._exchange is None and (self._tunnel is None or not self._tunnel.is_blind)
 
     @property
     def is_stalled(self) -> bool:
@@ -33,6 +33,9 @@ class HttpMediator(Requests, Answers):
 
     def client_data(self, data: bytes) -> Steps[None]:
         """Bytes of the client."""
+        if self._tunnel is not None and self._tunnel.is_blind:
+            yield from self._up(self._tunnel, data)
+            return
         try:
             self._reader.feed(data)
         except LockgateError:
@@ -41,6 +44,9 @@ class HttpMediator(Requests, Answers):
 
     def server_data(self, data: bytes) -> Steps[None]:
         """Bytes of the backend."""
+        if self._tunnel is not None and self._tunnel.is_blind:
+            yield from self._down(self._tunnel, data)
+            return
         link, exchange = self._link, self._exchange
         if link is None:
             return
@@ -58,12 +64,17 @@ class HttpMediator(Requests, Answers):
 
     def client_closed(self) -> Steps[None]:
         """The client is gone: what is open ends with the session, as unknown."""
-        exchange = self._exchange
-        if exchange is not None and exchange.grant is not None:
+        exchange, tunnel = self._exchange, self._tunnel
+        if tunnel is not None and tunnel.is_blind:
+            yield from self._end_tunnel(tunnel, OutcomeStatus.OK, "client left")
+        elif exchange is not None and exchange.grant is not None:
             yield Settle(exchange.grant, OutcomeStatus.UNKNOWN, code="client left")
 
     def server_closed(self) -> Steps[None]:
         """The backend has hung up."""
+        if self._tunnel is not None and self._tunnel.is_blind:
+            yield from self._end_tunnel(self._tunnel, OutcomeStatus.OK, "backend left")
+            return
         link, exchange, self._link = self._link, self._exchange, None
         if link is None or exchange is None or exchange.grant is None or exchange.grant.record < 0:
             return

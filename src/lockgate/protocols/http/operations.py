@@ -33,6 +33,8 @@ FACTS: Final[Mapping[str, str]] = {
 CONTENT_FACTS: Final = frozenset(("json", "form"))
 _LATER: Final = frozenset(("headers",))
 """Facts that would make every request another one to the cache of decisions, and that few rules read."""
+TUNNEL: Final = "connect"
+"""The verb of a blind tunnel, which has no method of its own kind."""
 METHODS: Final = frozenset((
     "get", "head", "post", "put", "patch", "delete", "options", "query", "propfind", "proppatch", "mkcol", "copy", "move",
     "lock", "unlock", "report", "search", "link", "unlink", "purge",
@@ -87,7 +89,8 @@ def head_operation(request: Request, *, has_content: bool) -> Operation:
     return Operation(
         protocol="http", kind="request", verbs=frozenset((request.method.lower(),)), text=line,
         key=("head", request.host, line, request.media_type, head.length, has_content), facts=facts,
-        objects=(f"{request.host}{request.template or request.target.path}",),
+        # Without the path where no template is known: a path may name a person, and what is touched stands in the log for ever.
+        objects=(f"{request.host}{request.template}",),
         lacks=_LATER | CONTENT_FACTS if has_content else _LATER,
     )
 

@@ -12,11 +12,11 @@ from lockgate.protocols.http.admission import Admitted, admit
 from lockgate.protocols.http.callers import OVERRIDES
 from lockgate.protocols.http.codec import chunk, last_chunk
 from lockgate.protocols.http.exchange import Exchange
-from lockgate.protocols.http.forwarding import Forwarding
 from lockgate.protocols.http.messages import End, Event, Fields, Framing, MessageError, RequestHead
 from lockgate.protocols.http.problems import Problem, bad_request, problem_of
-from lockgate.protocols.http.routing import NoRoute, destination, host_of
+from lockgate.protocols.http.routing import NoRoute, destination, destination_within, host_of
 from lockgate.protocols.http.targets import BadTarget, Target, read_target
+from lockgate.protocols.http.tunnels import Tunnels
 from lockgate.wire.steps import Compose, Judge, Record, Steps, ToClient, ToServer
 
 HELD: Final = 65_536
@@ -30,7 +30,7 @@ _NO_PROXY: Final = Problem(
     hint="Send the path alone, and the host in Host.")
 
 
-class Requests(Forwarding):
+class Requests(Tunnels):
     """The client's side. Bytes of a pipelined request wait in the reader."""
 
     def _pump(self) -> Steps[None]:
@@ -67,9 +67,13 @@ class Requests(Forwarding):
     def _begin(self, head: RequestHead) -> Steps[None]:
         """A request's head: who asks for what, and is it allowed as far as a head tells."""
         self._phase += 1
-        found = yield from self._request_of(head)
+        if head.method == b"CONNECT":
+            yield from self._open_tunnel(head)
+            return
+        is_proxied = not head.target.startswith((b"/", b"*"))
+        found = yield from self._request_of(head, is_proxied=is_proxied)
         if isinstance(found, Problem):
-            yield from self._answer(head, found)
+            yield from self._answer(head, found.at_proxy() if is_proxied else found)
             return
         admitted, request = found
         has_content = head.framing is not Framing.NONE
@@ -80,25 +84,32 @@ class Requests(Forwarding):
         elif head.expects_continue or head.framing is Framing.CHUNKED or head.length > HELD:
             yield from self._ask_beforehand(exchange)
 
-    def _request_of(self, head: RequestHead) -> Steps[tuple[Admitted, operations.Request] | Problem]:
+    def _request_of(
+        self, head: RequestHead, *, is_proxied: bool
+    ) -> Steps[tuple[Admitted, operations.Request] | Problem]:
         try:
-            if head.method in (b"CONNECT", b"TRACE"):
-                return _UNKNOWN_METHOD
             host, raw = host_of(head.get(b"host") or b""), head.target
-            if not raw.startswith(b"/"):
-                return _NO_PROXY if b"://" in raw else _UNKNOWN_METHOD
+            if is_proxied:
+                if self._tunnel is not None or not self._context.route.is_proxy:
+                    return _NO_PROXY
+                raw = _origin_form(raw)
             target = read_target(raw)
             target.query                    # noqa: B018 - raises for what cannot be read
             override = next((value for name in OVERRIDES for value in head.all(name)), None)
             if override is not None and override.upper() != head.method:
                 raise BadTarget("a field asks for another method than the request's")
-            to = destination(self._context, host, target.path, self._server_name)
+            if self._tunnel is not None:
+                to = destination_within(self._context, host, self._tunnel.admitted.connection.name)
+            else:
+                to = destination(self._context, host, target.path, self._server_name)
         except BadTarget as error:
             return Problem(400, "not_understood", str(error), hint="Nothing was forwarded.")
         except NoRoute as error:
             return Problem(error.status, "denied", str(error), hint="The host, or the beginning of the path, selects the "
                            "connection; ask those who run the gateway which one is meant.")
-        admitted = yield from admit(self._context, head, to, self._admitted)
+        admitted: Admitted | Problem | None = self._tunnel.admitted if self._tunnel is not None else None
+        if admitted is None:
+            admitted = yield from admit(self._context, head, to, self._admitted)
         if isinstance(admitted, Problem):
             self._admitted = self._link = None
             return admitted
@@ -205,6 +216,18 @@ class Requests(Forwarding):
             return
         if (yield from self._forward(exchange, verdict, content or b"")):
             yield from self._sent(exchange)
+
+
+def _origin_form(target: bytes) -> bytes:
+    """The path and query of a target in absolute form (RFC 9112 section 3.2.2); the reader has compared its host."""
+    scheme, _, rest = target.partition(b"://")
+    if scheme.lower() != b"http":
+        raise BadTarget("a forward proxy is asked for https by CONNECT")
+    slash = rest.find(b"/")
+    mark = rest.find(b"?")
+    if slash < 0 or 0 <= mark < slash:
+        return b"/" + (rest[mark:] if mark >= 0 else b"")
+    return rest[slash:]
 
 
 def _without(prefix: str, target: Target) -> Target:

@@ -58,6 +58,13 @@ def destination(context: LoginContext, host: str, path: str, server_name: str | 
     return found
 
 
+def destination_within(context: LoginContext, host: str, connection: str) -> Destination:
+    """As `destination`, inside of a tunnel to one connection: nothing else is reached through it."""
+    if context.by_server_name(host) != connection:
+        raise NoRoute(421, "the Host is another than the one that the tunnel was asked for")
+    return Destination(connection)
+
+
 def _by_prefix(connections: Mapping[str, Any], path: str) -> Destination | None:
     """The longest prefix wins."""
     best: Destination | None = None

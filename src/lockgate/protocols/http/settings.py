@@ -47,6 +47,12 @@ class HttpSettings(Strict):
         default="deny", description="What happens to answers that cannot be looked into (images, archives) where a mask "
                                     "or a detector is due.")
 
+    tunnel: bool = Field(
+        default=False, strict=True,
+        description="Clients of a forward proxy reach the backend blindly by CONNECT: nothing is looked into, and no "
+                    "credential is injected. A policy has to allow the verb `connect`; rules that mask or look into "
+                    "requests cannot be held and stop the start.")
+
     @model_validator(mode="after")
     def _names(self) -> HttpSettings:
         if (self.inject in ("header", "query")) != (self.name is not None):
