@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lockgate.govern.masking.bodies import BodyTerms, body_mask, mask_text
-from lockgate.govern.masking.bodies.text_body import TextSearch
-from lockgate.govern.masking.bodies.values import Values
+from lockgate.govern.masking.bodies.shown import ShownValues
 from lockgate.govern.masking.detectors import DETECTORS
 from lockgate.govern.masking.search import Search
 from lockgate.model import CustomDetector, DetectMask, MaskMethod
@@ -49,7 +48,7 @@ def test_every_cut_gives_the_same() -> None:
 
 def test_words_that_are_none_go_on_at_once() -> None:
     """Of plain prose nothing but the last word is held."""
-    search = TextSearch(Values(EVERY), 1 << 20)
+    search = ShownValues(EVERY).running()
     assert search.feed(b"The order was sent on") == b"The order was sent "
     assert search.feed(b" monday. It") == b"on monday. "
     assert search.finish() == b"It"
@@ -57,7 +56,7 @@ def test_words_that_are_none_go_on_at_once() -> None:
 
 def test_a_long_word_is_let_go() -> None:
     """What is held is bounded though nothing ends; a find inside is hidden all the same."""
-    search = TextSearch(Values(EVERY), 1 << 20)
+    search = ShownValues(EVERY).running()
     size = 0
     for _ in range(100):
         size += len(search.feed(b"ab/" * 300))
