@@ -6,6 +6,7 @@ import pytest
 
 from lockgate.errors import LocalProtocolError
 from lockgate.protocols.http.codec import RequestReader
+from lockgate.protocols.http.incoming import Incoming
 from lockgate.protocols.http.messages import End, Event, Field, Framing, HeadLimits, MessageError, RequestHead
 from tests.protocols.http import support as s
 
@@ -176,6 +177,20 @@ def test_content_is_not_copied() -> None:
         reader.feed(data)
         assert reader.event() is data
         assert reader.event() is None
+
+
+def test_a_head_in_pieces_is_joined_once() -> None:
+    """A head that comes byte by byte grows in one buffer: no piece is copied again with each that follows."""
+    incoming = Incoming()
+    buffers = set()
+    for byte in b"GET / HTTP/1.1\r\n" + s.HOST + b"X: " + b"y" * 1_000 + b"\r\n":
+        incoming.feed(bytes([byte]))
+        assert incoming.head() is None
+        buffers.add(id(incoming._data))
+    assert len(buffers) == 2                # the first byte itself, and the buffer
+    incoming.feed(b"\r\n")
+    assert incoming.head() is not None
+    assert not incoming
 
 
 def test_tiny_chunks_are_few_events() -> None:

@@ -19,7 +19,7 @@ LENGTH = Field.of(b"Content-Length", b"3")
 CHUNKED = Field.of(b"Transfer-Encoding", b"chunked")
 
 TOKENS = st.text("!#$%&'*+-.^_`|~0123456789abcXYZ", min_size=1, max_size=12).map(str.encode)
-NAMES = TOKENS.filter(lambda name: b"x" in name.lower()[:1])
+NAMES = TOKENS.map(lambda token: b"x" + token)          # none that means something
 VALUES = st.text("".join(map(chr, [9, *range(32, 127), *range(128, 256)])), max_size=30).map(lambda t: t.encode("latin-1").strip())
 FIELDS = st.lists(st.builds(Field.of, NAMES, VALUES), max_size=6)
 METHODS = st.text("ABCXYZ-_!", min_size=1, max_size=12).map(str.encode).filter(lambda m: m not in (b"CONNECT", b"TRACE"))
