@@ -81,7 +81,7 @@ class JsonTables:
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Rules:
     """What the scanner asks. `looks`: strings and numbers that are not hidden are looked at, where something was hit, or
-    with `every` all of them.
+    with `every` all of them; then nothing is fixed either.
     """
 
     def __init__(self, tables: JsonTables, looks: bool, every: bool) -> None:
@@ -214,7 +214,6 @@ class JsonScanner:
         size: i64 = len(data)
         if size > 0:
             self.has_read = True
-        tables = self.tables
         byte: i64 = 0
         end: i64 = 0
         quiet: i64 = self._next_hit(0, size)        # where the next hit begins
@@ -637,7 +636,7 @@ class JsonScanner:
         first = self.first
         kind: i64 = 0 if first == 34 or first == 123 or first == 91 else 1 if first < 58 else 3 if first == 110 else 2
         fixed = self.tables.fixed[4 * self.hides + kind]
-        if len(fixed) > 0:
+        if len(fixed) > 0 and not self.rules.every:
             hides: int = self.hides
             self.counts[hides] = self.counts.get(hides, 0) + 1
             self._put(data, end, fixed)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 from lockgate.net.dial import tune
-from lockgate.net.tls import TlsError, TlsStream
+from lockgate.net.tls import TlsError, TlsStream, TlsWithin
 from lockgate.wire.steps import Side
 
 HIGH = 262_144
@@ -139,6 +139,9 @@ class Endpoint(asyncio.Protocol):
     def secure(self, stream: TlsStream, data: bytes) -> None:
         """Speak TLS from here on; `data` arrived already. The owner is told by `secured`."""
         self.flush()
+        outer = self.tls
+        if outer is not None:
+            stream, data = TlsWithin(outer, stream, data), b""
         self.tls = stream
         self._handshaking = True
         self._go_on(data)

@@ -22,6 +22,7 @@ from lockgate.govern.pipeline import Pipeline
 from lockgate.govern.ports import Clock, TokenVerifier
 from lockgate.model import AuditMode, Secret
 from lockgate.net.address import split_address
+from lockgate.net.authority import Authority
 from lockgate.net.dial import dial
 from lockgate.proxy.cancel import CancelRegistry
 from lockgate.proxy.counters import Counters
@@ -75,6 +76,7 @@ class Host:
         audit: AuditMode,
         keys: MaskKeys | None = None,
         studio: Studio | None = None,
+        authority: Authority | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.tasks = tasks
@@ -87,6 +89,7 @@ class Host:
         self.audit = audit
         self.keys = keys
         self.studio = studio
+        self.authority = authority
         self.recorded: set[Governor] = set()
         """Of sessions that are over and of which not all is recorded yet."""
         self.keepers: dict[str, Keeper] = {}

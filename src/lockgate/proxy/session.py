@@ -102,6 +102,7 @@ class Session(Governed):
         route = Route(
             listener=doorway.name, connection=doorway.connection, peer=self.peer, is_loopback=loopback,
             allow_plaintext=doorway.plaintext and loopback, has_tls=doorway.certificate is not None,
+            is_proxy=doorway.is_proxy,
         )
         context = LoginContext(
             route=route, connections=host.connections_of(doorway.spec), by_server_name=host.by_server_name,
@@ -181,7 +182,7 @@ class Session(Governed):
         lane.put(data)
         if lane.inbox_size >= self.host.limits.buffer:
             self._end_of(side).hold()
-        if mediator is None and self.client_lane.waits_for is side:
+        if self.client_lane.waits_for is side:
             self._resume(self.client_lane, side, self._taken(lane))
 
     def _mind_stall(self, mediator: Mediator, size: int) -> None:

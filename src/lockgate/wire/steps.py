@@ -194,8 +194,8 @@ class Opened:
 class Receive:
     """Wait for bytes from one side. → bytes (at least one), or b"" at end of stream.
 
-    Only a login uses it; afterwards bytes are pushed into the mediator's `client_data` and
-    `server_data`.
+    For a login, and for the client's side where the protocol on the connection changes; else bytes are pushed into the
+    mediator's `client_data` and `server_data`.
     """
 
     side: Side
@@ -207,12 +207,14 @@ class StartTls:
     or `Refusal`.
 
     `initial` are bytes already received that belong to the handshake (direct TLS). `alpn` is
-    offered (backend) or accepted (client).
+    offered (backend) or accepted (client). With `as_host` the certificate that the client gets is one for this name, by
+    the installation's own authority: a forward proxy stands in for it.
     """
 
     side: Side
     initial: bytes = b""
     alpn: tuple[str, ...] = ()
+    as_host: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

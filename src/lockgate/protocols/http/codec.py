@@ -72,6 +72,8 @@ class RequestReader(Reader):
         fields = read_fields(whole[1], self._limits)
         values = request_values(fields)
         host = values.get(b"host")
+        if host is None and minor == 0 and method == b"CONNECT":
+            host = target                   # as `http.client` before Python 3.12 asks a proxy
         if host is None:
             raise MessageError("there is no Host field")
         verify_target(method, target, host)

@@ -4,6 +4,11 @@ Apart from `columns` and `detection`, whose results are rows that know their col
 """
 
 from lockgate.govern.masking.bodies.body import body_mask, mask_text
+from lockgate.govern.masking.bodies.codings import BOUNDS, CODINGS, Bounds, Coder, decoding, encoding
+from lockgate.govern.masking.bodies.sent import check_body, check_text
 from lockgate.govern.masking.bodies.terms import LIMIT, BodyMask, BodyTerms
 
-__all__ = ["LIMIT", "BodyMask", "BodyTerms", "body_mask", "mask_text"]
+__all__ = [
+    "BOUNDS", "CODINGS", "LIMIT", "BodyMask", "BodyTerms", "Bounds", "Coder", "body_mask", "check_body",
+    "check_text", "decoding", "encoding", "mask_text",
+]

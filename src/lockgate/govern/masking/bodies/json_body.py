@@ -10,8 +10,6 @@ import codecs
 import json
 from typing import Final
 
-import re2
-
 from lockgate.govern.masking.bodies.values import Values
 from lockgate.govern.masking.conceal import json_string
 from lockgate.govern.masking.detector import REDACTED
@@ -19,6 +17,7 @@ from lockgate.kernel.json_scan import LOOK_KEY, LOOK_TEXT, JsonScanner, JsonTooD
 
 _BOM: Final = b"\xef\xbb\xbf"
 _REDACTED: Final = b'"' + REDACTED + b'"'
+_SPACE: Final = b" \t\r\n"
 _DEEPEST_TEXT: Final = 4
 """Documents in strings of documents that are looked into; what lies deeper is hidden."""
 
@@ -26,13 +25,13 @@ _DEEPEST_TEXT: Final = 4
 class JsonBody:
     """The mask over a body of one JSON document, or with `many` of several. A byte order mark in front goes on."""
 
-    __slots__ = ("_hits", "_scanner", "_start", "_utf8", "_values", "masked")
+    __slots__ = ("_has_looks", "_scanner", "_start", "_utf8", "_values", "masked")
 
-    def __init__(self, values: Values, limit: int, *, many: bool = False) -> None:
+    def __init__(self, values: Values, *, many: bool = False) -> None:
         self.masked = values.masked
         self._values = values
-        self._hits = None if values.looks is None else values.looks.json
-        self._scanner = JsonScanner(JsonRules(values, limit), limit, many)
+        self._has_looks = values.looks
+        self._scanner = JsonScanner(JsonRules(values), values.terms.limit, many)
         self._utf8: codecs.IncrementalDecoder | None = None
         self._start: bytes | None = b""
 
@@ -47,7 +46,7 @@ class JsonBody:
             if data.startswith(_BOM):
                 return _BOM + self.feed(data[len(_BOM):])
         self._require_utf8(data)
-        return self._scanned(self._scanner.feed(data, [] if self._hits is None else hits_in(self._hits, data)))
+        return self._scanned(self._scanner.feed(data, self._values.hits(data) if self._has_looks else []))
 
     def finish(self) -> bytes:
         """The rest. ValueError where a document is not whole."""
@@ -73,12 +72,11 @@ class JsonBody:
 
 
 class JsonRules(Rules):
-    """What hides values of documents: those that masks name, then those that detectors know."""
+    """What the scanner asks, answered by a body's values."""
 
-    def __init__(self, values: Values, limit: int) -> None:
-        super().__init__(values.selection.tables, values.looks is not None, False)
+    def __init__(self, values: Values) -> None:
+        super().__init__(values.selection.tables, values.looks, values.every)
         self._values = values
-        self._limit = limit
         self._depth = 0
 
     def member(self, state: int, name: bytes) -> int:
@@ -92,47 +90,43 @@ class JsonRules(Rules):
 
     def look(self, raw: bytes, state: int, kind: int, name: bytes | None, above: bytes | None) -> bytes:
         if kind == LOOK_TEXT:
-            new = self._document(raw, state)
+            inner = json_string(raw)
+            new = None if inner is None else self.documents(inner, state)
             if new is not None:
-                return new
-        concealer = self._values.concealer
-        if concealer is None:
-            return raw
-        found = concealer.json_token(raw, _meant(name), _meant(above))
+                return raw if new is inner else quoted(new)
+        found = self._values.token(raw, _meant(name), _meant(above))
         if found is None:
             return _REDACTED if kind == LOOK_KEY else b"null"
         return found
 
     def hides_below(self, name: bytes) -> bool:
-        concealer = self._values.concealer
-        return concealer is not None and concealer.search.names(_meant(name) or b"")
+        return self._values.hides_below(_meant(name) or b"")
 
-    def _document(self, raw: bytes, state: int) -> bytes | None:
-        """A string that holds documents, with what has to be hidden in them; None for one that does not."""
-        inner = json_string(raw)
-        if inner is None or inner.lstrip(b" \t\r\n")[:1] not in (b"{", b"["):
+    def documents(self, text: bytes, state: int) -> bytes | None:
+        """A text that is one document or several, with what has to be hidden in them (the same object for nothing);
+        None for another text. `state` is the automaton's for a document that stands there.
+        """
+        if text.lstrip(_SPACE)[:1] not in (b"{", b"["):
             return None
         if self._depth >= _DEEPEST_TEXT:
-            return _REDACTED
-        looks = self._values.looks
-        scanner = JsonScanner(self, self._limit, True, state)
+            return REDACTED
+        scanner = JsonScanner(self, self._values.terms.limit, True, state)
         self._depth += 1
         try:
-            new = scanner.feed(inner, hits_in(None if looks is None else looks.json, inner)) + scanner.finish()
+            new = scanner.feed(text, self._values.hits(text)) + scanner.finish()
         except JsonTooDeep:
-            return _REDACTED
+            return REDACTED
         except ValueError:
             return None
         finally:
             self._depth -= 1
         self._values.count_all(scanner.counts)
-        return raw if new == inner else json.dumps(new.decode("utf-8", "surrogatepass"), ensure_ascii=False).encode(
-            "utf-8", "surrogatepass")
+        return text if new == text else new
 
 
-def hits_in(prefilter: re2._Regexp | None, data: bytes) -> list[tuple[int, int]]:
-    """Where the prefilter finds something."""
-    return [] if prefilter is None else [hit.span() for hit in prefilter.finditer(data)]
+def quoted(text: bytes) -> bytes:
+    """A text as a JSON string."""
+    return json.dumps(text.decode("utf-8", "surrogatepass"), ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
 def _meant(name: bytes | None) -> bytes | None:

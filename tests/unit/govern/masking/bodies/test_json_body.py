@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from lockgate.govern.masking.bodies import BodyTerms, body_mask
 from lockgate.govern.masking.json_paths import JsonPaths
 from lockgate.model import ColumnMask, CustomDetector, DetectMask, KeyScope, MaskMethod
 from tests.unit.govern.masking.bodies.documents import (
@@ -162,7 +163,7 @@ def test_what_is_no_json_is_refused(kernel: Any, data: bytes) -> None:
             masked(kernel, terms_of(kernel, mask(NAME)), data, [at])
 
 
-@given(data=st.lists(st.sampled_from([*b'{}[]",:\\ 1e-.tfn\xc3\xa9'] + list(b'"ssn"')), max_size=12).map(bytes), cut=st.integers(0, 12))
+@given(data=st.lists(st.sampled_from(list(b'{}[]",:\\ 1e-.tfn\xc3\xa9"ssn"')), max_size=12).map(bytes), cut=st.integers(0, 12))
 @example(data=b'{"ssn":1}', cut=3)
 def test_it_reads_what_the_standard_library_reads(kernel: Any, data: bytes, cut: int) -> None:
     """No more and no less, but for the empty body, which is nothing."""
@@ -234,8 +235,6 @@ def test_a_byte_order_mark_passes(kernel: Any) -> None:
 
 def test_other_encodings_are_refused() -> None:
     """JSON is UTF-8; what says that it is something else could be read as something else."""
-    from lockgate.govern.masking.bodies import BodyTerms, body_mask  # noqa: PLC0415
-
     with pytest.raises(ValueError):
         body_mask(BodyTerms((mask(NAME),)), JSON, b"utf-16")
     assert body_mask(BodyTerms((mask(NAME),)), b"application/problem+json", b'"UTF-8"') is not None

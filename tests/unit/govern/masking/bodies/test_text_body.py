@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lockgate.govern.masking.bodies import BodyTerms, body_mask, mask_text
-from lockgate.govern.masking.bodies.text_body import TextSearch
-from lockgate.govern.masking.bodies.values import Values
+from lockgate.govern.masking.bodies.shown import ShownValues
 from lockgate.govern.masking.detectors import DETECTORS
 from lockgate.govern.masking.search import Search
 from lockgate.model import CustomDetector, DetectMask, MaskMethod
@@ -22,14 +21,13 @@ PROSE = st.sampled_from([b"", b"hello ", b"see note:\n", b"\xe2\x80\x9cid\xe2\x8
 
 @given(parts=st.lists(st.tuples(PROSE, st.sampled_from(sorted(DETECTORS)).flatmap(accepted), PROSE), min_size=1, max_size=3),
        data=st.data())
-@settings(max_examples=300)
+@settings(max_examples=150, deadline=None)
 def test_pieces_are_searched_like_the_whole(parts: list[tuple[bytes, bytes, bytes]], data: st.DataObject) -> None:
     """For what any shipped detector knows, among other words, at any split."""
     text = b"".join(part for three in parts for part in three).replace(b"\0", b"")
     active = tuple((found, MaskMethod.PARTIAL) for _, found in sorted(DETECTORS.items()))
     expected = Search(active, {}).concealed(text)
     assert run(body_mask(EVERY, TEXT), text, data.draw(cuts(len(text)))) == expected
-    assert run(body_mask(EVERY, TEXT), text, range(len(text))) == expected
 
 
 SAMPLE = (
@@ -50,7 +48,7 @@ def test_every_cut_gives_the_same() -> None:
 
 def test_words_that_are_none_go_on_at_once() -> None:
     """Of plain prose nothing but the last word is held."""
-    search = TextSearch(Values(EVERY), 1 << 20)
+    search = ShownValues(EVERY).running()
     assert search.feed(b"The order was sent on") == b"The order was sent "
     assert search.feed(b" monday. It") == b"on monday. "
     assert search.finish() == b"It"
@@ -58,7 +56,7 @@ def test_words_that_are_none_go_on_at_once() -> None:
 
 def test_a_long_word_is_let_go() -> None:
     """What is held is bounded though nothing ends; a find inside is hidden all the same."""
-    search = TextSearch(Values(EVERY), 1 << 20)
+    search = ShownValues(EVERY).running()
     size = 0
     for _ in range(100):
         size += len(search.feed(b"ab/" * 300))
