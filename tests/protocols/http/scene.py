@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from lockgate.config.settings import Connection, Limits
+from lockgate.govern.masking.keys import MaskKeys
 from lockgate.govern.pending import Pending
 from lockgate.govern.pipeline import Governor, Pipeline
 from lockgate.govern.policy import PolicySet
@@ -46,6 +47,7 @@ class World:
     limits: Limits = field(default_factory=Limits)
     audit: AuditMode = AuditMode.ASYNC
     secret: str = SECRET
+    keys: MaskKeys | None = None
     log: Log = field(default_factory=Log)
     desk: Desk = field(default_factory=Desk)
     faults: list[tuple[str, Exception]] = field(default_factory=list)
@@ -61,7 +63,7 @@ class World:
     def context(self) -> LoginContext:
         names = {name: one.name for one in self.connections for name in one.server_names}
         return LoginContext(
-            self.route, {one.name: one for one in self.connections}, names.get, lambda size: b"", self.limits, None)
+            self.route, {one.name: one for one in self.connections}, names.get, lambda size: b"", self.limits, self.keys)
 
     def book(self) -> Playbook:
         """A conversation that begins."""

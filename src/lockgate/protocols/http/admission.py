@@ -44,10 +44,8 @@ class Admitted:
     timeout: float
     patience: float
 
-    def terms(self, decision: Decision, segments: tuple[str, ...], limit: int) -> BodyTerms | None:
-        """What is hidden in the answer to a request, None where nothing is due."""
-        if not decision.masks and not decision.detects:
-            return None
+    def terms(self, decision: Decision, segments: tuple[str, ...], limit: int) -> BodyTerms:
+        """What is hidden in the answer to a request."""
         of = self.scopes.of
         return BodyTerms(decision.masks, decision.detects, (self.connection.name, *segments), of(KeyScope.CONNECTION),
                          of(KeyScope.TASK), self.keys, limit)

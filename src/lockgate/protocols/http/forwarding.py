@@ -14,6 +14,7 @@ from lockgate.protocols.http.conversation import Conversation
 from lockgate.protocols.http.credentials import carriers, injected
 from lockgate.protocols.http.exchange import Exchange
 from lockgate.protocols.http.fields import request_fields
+from lockgate.protocols.http.intake import Intake
 from lockgate.protocols.http.messages import Field, Fields, Framing
 from lockgate.protocols.http.problems import problem_of
 from lockgate.protocols.http.upstream import Link, connect, credential, unusable
@@ -26,6 +27,7 @@ class Forward:
 
     target: bytes
     fields: Fields
+    content: bytes
     terms: BodyTerms | None
 
 
@@ -33,32 +35,45 @@ class Forwarding(Conversation):
     """The way to the backend."""
 
     def _plan(self, exchange: Exchange, content: bytes | None, decision: Decision) -> Planned | Refusal:
-        """What goes to the backend, as records show it: without the credential."""
+        """What goes to the backend, as records show it: without the credential. `content` None: there is none, or it goes
+        on as it comes."""
         admitted, request = exchange.admitted, exchange.request
         settings, head = admitted.settings, request.head
-        terms = admitted.terms(decision, request.target.segments, self._context.limits.inspect)
+        limit = self._context.limits.inspect
+        terms = admitted.terms(decision, request.target.segments, limit)
         host = settings.host or admitted.connection.address.removesuffix(
             ":80" if admitted.connection.tls.mode == "disable" else ":443")
         fields = request_fields(
-            head, host.encode("ascii"), settings.token_header, carriers(settings), is_masked=terms is not None)
+            head, host.encode("ascii"), settings.token_header, carriers(settings), is_masked=terms.is_due)
         target = settings.base_path.encode("ascii") + request.target.raw_path
         if request.target.raw_query is not None:
             target += b"?" + request.target.raw_query
-        if content is not None:
+        noted: tuple[str, ...] = ()
+        intake = Intake(terms, decision, request) if decision.looks_at_requests else None
+        if intake is not None and not intake.is_idle:
+            target, fields = intake.target(request, target), intake.fields(fields)
+            if content:
+                content = intake.content(request, content, binary=settings.binary == "allow")
+            intake.conclude()
+            if intake.refusal is not None:
+                return intake.refusal
+            noted = intake.noted
+        if content is not None and head.framing is not Framing.NONE:
             fields += (Field.of(b"Content-Length", b"%d" % len(content)),)
         elif head.framing is Framing.LENGTH:
             fields += (Field.of(b"Content-Length", b"%d" % head.length),)
         elif head.framing is Framing.CHUNKED:
             fields += (Field.of(b"Transfer-Encoding", b"chunked"),)
         shown = request_bytes(head.method, target, fields) + (content or b"")
-        digest = "" if terms is None else hashlib.sha256(repr((decision.masks, decision.detects)).encode()).hexdigest()
-        return Planned(shown, digest, Forward(target, fields, terms))
+        digest = hashlib.sha256(repr((decision.masks, decision.detects)).encode()).hexdigest() if terms.is_due else ""
+        return Planned(shown, digest, Forward(target, fields, content or b"", terms if terms.is_due else None), noted=noted)
 
-    def _forward(self, exchange: Exchange, grant: Grant, content: bytes) -> Steps[bool]:
-        """Put the request on record and send it, with the credential. False where it was answered instead."""
+    def _forward(self, exchange: Exchange, grant: Grant, begun: bytes = b"") -> Steps[bool]:
+        """Put the request on record and send it, with the credential. `begun`: the content that has come of one that goes
+        on as it comes. False where it was answered instead."""
         head = exchange.request.head
         link = self._link or (yield from self._connect(exchange))
-        payload = None if link is None else (yield from self._with_credential(exchange, grant, content))
+        payload = None if link is None else (yield from self._with_credential(exchange, grant, begun))
         if payload is None:
             return False
         permit = yield Record([grant], payload)
@@ -82,7 +97,7 @@ class Forwarding(Conversation):
         self._link = link
         return link
 
-    def _with_credential(self, exchange: Exchange, grant: Grant, content: bytes) -> Steps[bytes | None]:
+    def _with_credential(self, exchange: Exchange, grant: Grant, begun: bytes = b"") -> Steps[bytes | None]:
         """The request's bytes as the backend gets them; None where the credential cannot be used, and the client knows."""
         forward, admitted = grant.planned.carry, exchange.admitted
         assert isinstance(forward, Forward)
@@ -91,7 +106,7 @@ class Forwarding(Conversation):
             try:
                 target, fields = injected(
                     admitted.settings, admitted.connection.credential.user, secret, forward.target, forward.fields)
-                return request_bytes(exchange.request.head.method, target, fields) + content
+                return request_bytes(exchange.request.head.method, target, fields) + forward.content + begun
             except ConfigError as error:
                 secret = unusable(admitted.connection, error)
         yield from self._give_up(exchange, problem_of(secret))
@@ -109,7 +124,7 @@ class Forwarding(Conversation):
         grant = exchange.grant
         assert grant is not None
         link = yield from self._connect(exchange)
-        payload = None if link is None else (yield from self._with_credential(exchange, grant, b""))
+        payload = None if link is None else (yield from self._with_credential(exchange, grant))
         if link is None or payload is None:
             return
         permit = yield Record((), payload, grant.record)

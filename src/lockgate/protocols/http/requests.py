@@ -214,7 +214,7 @@ class Requests(Tunnels):
         if isinstance(verdict, Refusal):
             yield from self._answer(request.head, problem_of(verdict))
             return
-        if (yield from self._forward(exchange, verdict, content or b"")):
+        if (yield from self._forward(exchange, verdict)):
             yield from self._sent(exchange)
 
 

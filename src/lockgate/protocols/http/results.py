@@ -12,7 +12,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from lockgate.govern.masking.bodies import BodyMask, BodyTerms, body_mask, mask_text
+from lockgate.govern.masking.bodies import (
+    BodyMask,
+    BodyTerms,
+    Coder,
+    body_mask,
+    decoding,
+    encoding,
+    mask_text,
+)
 from lockgate.protocols.http.codec import chunk, last_chunk, response_bytes
 from lockgate.protocols.http.fields import answer_fields
 from lockgate.protocols.http.messages import Field, Fields, Framing, ResponseHead
@@ -32,7 +40,7 @@ class Reply:
     """One answer. `ends` and `trailers` are set before the last `apply`; `fault` says why one raised."""
 
     __slots__ = (
-        "_body", "_head", "_held", "_is_chunked", "_is_out", "_passes", "_terms", "closes", "ends",
+        "_body", "_decoder", "_encoder", "_head", "_held", "_is_chunked", "_is_out", "_passes", "_terms", "closes", "ends",
         "fault", "has_content", "is_whole", "masked", "sent", "trailers",
     )
 
@@ -53,6 +61,8 @@ class Reply:
         self._held: list[bytes] = []
         self._is_out = False
         self._body: BodyMask | None = None
+        self._decoder: Coder | None = None
+        self._encoder: Coder | None = None
         self._passes = binary
         self.is_whole = head.framing is Framing.LENGTH and head.length <= WHOLE
         self._is_chunked = self.has_content and not self.is_whole and minor > 0 and not (
@@ -123,23 +133,30 @@ class Reply:
             if not self._passes:
                 raise Unreadable("it is binary, and masks are due that cannot be put on it")
             return
-        names = tuple(
-            name for value in head.all(b"content-encoding") for part in value.lower().split(b",")
-            if (name := part.strip()) not in (b"", b"identity"))
-        if names:
-            raise Unreadable("it is compressed, and cannot be looked into yet")
+        codings = codings_of(head.fields)
+        if codings:
+            self._decoder, self._encoder = decoding(codings), encoding(codings)
         self._body = body
 
     def _content(self, data: bytes) -> bytes:
         body = self._body
         if body is None:
             return data
+        decoder, encoder = self._decoder, self._encoder
+        if decoder is not None:
+            data = decoder.feed(data)
+            if self.ends:
+                data += decoder.finish()
         out = body.feed(data) if data else b""
         if self.ends:
             out += body.finish()
         if body.masked:
             self._count(body.masked)
             body.masked.clear()
+        if encoder is not None:
+            out = encoder.feed(out)
+            if self.ends:
+                out += encoder.finish()
         return out
 
     def _opening(self, length: int | None) -> bytes:
@@ -171,6 +188,13 @@ class Reply:
     def _count(self, masked: dict[str, int]) -> None:
         for name, count in masked.items():
             self.masked[name] = self.masked.get(name, 0) + count
+
+
+def codings_of(fields: Fields) -> tuple[bytes, ...]:
+    """The content codings of a message in the order in which they were applied (RFC 9110 section 8.4)."""
+    return tuple(
+        name for field in fields if field.name == b"content-encoding" for part in field.value.lower().split(b",")
+        if (name := part.strip()) not in (b"", b"identity"))
 
 
 def media_type(value: bytes) -> tuple[bytes, dict[bytes, bytes]]:

@@ -29,6 +29,7 @@ _KEPT_OF_WORD: Final = 4_096
 _SPACE: Final = (b" ", b"\n", b"\t", b"\r", b"\f", b"\v")
 _DIGITS: Final = b"0123456789 .()/+-\xc2\xa0\xe2\x80\x90\x91\x92\x93\xaf"
 """What numbers are written with, no-break blanks and hyphens among it."""
+_NUMBER: Final = re.compile(rb"[0-9(+]")
 _LETTERS_TOO: Final = re.compile(rb"(?<![A-Za-z0-9])[A-Za-z]{2}[0-9]{2}[A-Za-z0-9\x80-\xff -]*\Z")      # an IBAN
 _LONGEST_IBAN: Final = 160
 _DASHES: Final = re.compile(rb"-+[A-Z0-9 ]{0,60}-*\Z")                                                  # PEM
@@ -95,7 +96,10 @@ class TextSearch:
         """Where what is held begins, by the text alone."""
         size = len(text)
         word = max(text.rfind(space, base) for space in _SPACE) + 1
-        cut = max(base, min(word or base, len(text.rstrip(_DIGITS))))
+        cut = word or base
+        number = _NUMBER.search(text, len(text.rstrip(_DIGITS)))
+        if number is not None:
+            cut = max(base, min(cut, number.start()))
         for pattern, longest in ((_LETTERS_TOO, _LONGEST_IBAN), (_DASHES, _LONGEST_DASHES), (_QUOTED, _LONGEST_QUOTED)):
             found = pattern.search(text, max(0, size - longest))
             if found is not None:

@@ -69,7 +69,11 @@ class Selection:
     values are hidden, `labels` under which one name equal values get equal masks, as in results of SQL.
     """
 
-    def __init__(self, masks: tuple[ColumnMask, ...], globs: tuple[_Glob, ...]) -> None:
+    def __init__(self, masks: tuple[ColumnMask, ...], globs: tuple[_Glob, ...], deltas: tuple[str, ...] = ()) -> None:
+        """`deltas` are paths to strings that are pieces of a longer text: where no mask hides one, `delta` does."""
+        self._delta = frozenset((len(masks),)) if deltas else frozenset()
+        if deltas:
+            masks = (*masks, ColumnMask((), MaskMethod.PARTIAL, label="text", paths=deltas))
         self._covers = tuple(cover_of(mask, ", ".join(mask.columns or mask.names or mask.paths)) for mask in masks)
         self._globs = globs
         self._names = [(at, re2.compile(text.encode(), options()))
@@ -81,6 +85,7 @@ class Selection:
         self._ids: dict[_State, int] = {}
         self._states: list[_State] = []
         self._hides: dict[frozenset[int], int] = {}
+        self.delta = -1
         self.covers: list[Cover] = []
         self.labels: list[str] = []
         self.tables = JsonTables()
@@ -116,6 +121,18 @@ class Selection:
     def below(self, state: int, name: str) -> int:
         """The state of a member by its name as text."""
         return self._id(self._under(self._states[state], name))
+
+    def hides_at(self, path: Iterable[str | int]) -> int:
+        """What hides a string at the end of a path of names and indexes, or something that it lies in; -1 for nothing."""
+        state, tables = 0, self.tables
+        for step in path:
+            is_index = isinstance(step, int)
+            found = tables.arrays[state] if is_index else tables.objects[state]
+            if found >= 0:
+                return found
+            state = self._id(self._at(self._states[state], step)) if isinstance(step, int) else (
+                self.below(tables.inside[state], step))
+        return tables.scalars[state]
 
     def _under(self, state: _State, name: str) -> _State:
         folded = name.casefold()
@@ -170,8 +187,8 @@ class Selection:
         entered = tuple(states if one is None else one.entered(states)
                         for one, states in zip(self._paths, state.paths, strict=True))
         self.tables.known.append({})
-        self.tables.arrays.append(self._hide(state.hidden | self._ends(state.paths)))
-        self.tables.objects.append(self._hide(state.hidden | self._ends(entered)))
+        self.tables.arrays.append(self._hide((state.hidden | self._ends(state.paths)) - self._delta))
+        self.tables.objects.append(self._hide((state.hidden | self._ends(entered)) - self._delta))
         self.tables.scalars.append(self._hide(state.hidden | self._ends(entered) | self._leads_on(entered) | state.fresh))
         self.tables.alive.append(int(self._by_names or any(state.paths)))
         for table in (self.tables.others, self.tables.elements, self.tables.inside):
@@ -187,6 +204,7 @@ class Selection:
     def _hide(self, masks: frozenset[int]) -> int:
         if not masks:
             return -1
+        masks = (masks - self._delta) or masks
         found = self._hides.get(masks)
         if found is None:
             found = self._hides[masks] = len(self.covers)
@@ -196,6 +214,8 @@ class Selection:
                 cover |= self._covers[at]
             self.covers.append(cover)
             self.labels.append(", ".join(sorted(cover.labels)))
+            if masks == self._delta:
+                self.delta = found
             self.tables.fixed += _FIXED.get(cover.method, _ASKED)
         return found
 
@@ -218,14 +238,14 @@ class Selection:
         return bits
 
 
-def selection(masks: tuple[ColumnMask, ...], place: tuple[str, ...]) -> Selection:
+def selection(masks: tuple[ColumnMask, ...], place: tuple[str, ...], deltas: tuple[str, ...] = ()) -> Selection:
     """The automaton for a body of this place. Kept: places that differ in names which no glob means have one together."""
-    return _made(masks, tuple(_globs(masks, place)))
+    return _made(masks, tuple(_globs(masks, place)), deltas)
 
 
 @lru_cache(maxsize=256)
-def _made(masks: tuple[ColumnMask, ...], globs: tuple[_Glob, ...]) -> Selection:
-    return Selection(masks, globs)
+def _made(masks: tuple[ColumnMask, ...], globs: tuple[_Glob, ...], deltas: tuple[str, ...]) -> Selection:
+    return Selection(masks, globs, deltas)
 
 
 def _globs(masks: tuple[ColumnMask, ...], place: tuple[str, ...]) -> Iterable[_Glob]:

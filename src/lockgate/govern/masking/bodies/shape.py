@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from lockgate.govern.masking.bodies.event_body import EventBody
 from lockgate.govern.masking.bodies.form_body import FormBody
 from lockgate.govern.masking.bodies.json_body import JsonBody
 from lockgate.govern.masking.bodies.terms import BodyMask
@@ -39,6 +40,9 @@ def shape_for(values: Values, media_type: bytes, charset: bytes, parameters: Map
     if media_type == b"application/x-www-form-urlencoded":
         _require(charset in _UTF8)
         return FormBody(values)
+    if media_type == b"text/event-stream":
+        _require(charset in _UTF8)
+        return EventBody(values)
     if media_type.startswith(b"text/") or media_type in _TEXTS:
         _require(charset in _UTF8 or charset.startswith(_ASCII_LIKE))
         return TextBody(values)

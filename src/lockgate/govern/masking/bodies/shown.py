@@ -113,6 +113,10 @@ class ShownValues(Values):
         concealer = self._concealer()
         return concealer is not None and concealer.search.names(name)
 
+    @property
+    def joins(self) -> bool:
+        return self._looks is not None
+
     def running(self) -> Running:
         looks = self._looks
         if looks is None:

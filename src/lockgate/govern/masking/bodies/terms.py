@@ -30,6 +30,11 @@ class BodyTerms:
     keys: MaskKeys | None = None
     limit: int = field(default=LIMIT)
 
+    @property
+    def is_due(self) -> bool:
+        """Whether anything is to be hidden."""
+        return bool(self.masks or self.detects)
+
 
 class BodyMask(Protocol):
     """The masks over one body. `masked` counts what was hidden, by label and by detector. After an exception it must not

@@ -22,11 +22,15 @@ _NO_KEYS: Final = MaskKeys(Secret("00" * MASTER_BYTES))
 
 
 class Values(ABC):
-    """The single values of one body, whatever its shape: what becomes of those that a mask names, and of all others."""
+    """The single values of one body, whatever its shape: what becomes of those that a mask names, and of all others.
+
+    `deltas` are JSON paths to strings that are pieces of longer texts; they are set before the first value is seen.
+    """
 
     def __init__(self, terms: BodyTerms) -> None:
         self.terms = terms
         self.masked: dict[str, int] = {}
+        self.deltas: tuple[str, ...] = ()
         self._selection: Selection | None = None
 
     @property
@@ -34,7 +38,7 @@ class Values(ABC):
         """What the masks name."""
         made = self._selection
         if made is None:
-            made = self._selection = selection(self.terms.masks, self.terms.place)
+            made = self._selection = selection(self.terms.masks, self.terms.place, self.deltas)
         return made
 
     @property
@@ -70,6 +74,11 @@ class Values(ABC):
     @abstractmethod
     def hides_below(self, name: bytes) -> bool:
         """Whether everything under this name has to be looked at with it."""
+
+    @property
+    def joins(self) -> bool:
+        """Whether pieces of one text are looked at together."""
+        return False
 
     @abstractmethod
     def running(self) -> Running:
