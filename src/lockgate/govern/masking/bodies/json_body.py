@@ -27,11 +27,11 @@ class JsonBody:
 
     __slots__ = ("_has_looks", "_scanner", "_start", "_utf8", "_values", "masked")
 
-    def __init__(self, values: Values, *, many: bool = False) -> None:
+    def __init__(self, values: Values, *, many: bool = False, root: int = 0) -> None:
         self.masked = values.masked
         self._values = values
         self._has_looks = values.looks
-        self._scanner = JsonScanner(JsonRules(values), values.terms.limit, many)
+        self._scanner = JsonScanner(JsonRules(values), values.terms.limit, many, root)
         self._utf8: codecs.IncrementalDecoder | None = None
         self._start: bytes | None = b""
 
