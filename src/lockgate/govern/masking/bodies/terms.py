@@ -31,6 +31,11 @@ class BodyTerms:
     limit: int = LIMIT
     passes_binary: bool = False
 
+    @property
+    def is_due(self) -> bool:
+        """Whether anything is to be hidden."""
+        return bool(self.masks or self.detects)
+
 
 class BodyMask(Protocol):
     """The masks over one body. `masked` counts what was hidden, by label and by detector. After an exception it must not
