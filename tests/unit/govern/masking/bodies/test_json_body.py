@@ -113,6 +113,12 @@ def test_names_are_searched(kernel: Any) -> None:
     assert masked(kernel, terms, b'{"dateOfBirth":"1970","a":{"Birth":{}},"b":1}') == b'{"dateOfBirth":null,"a":{"Birth":null},"b":1}'
 
 
+def test_elements_are_counted_in_their_own_array(kernel: Any) -> None:
+    """Whatever stands in the elements before."""
+    terms = terms_of(kernel, mask(paths=("$[1].a", "$[2]")))
+    assert split_everywhere(kernel, terms, b'[[7,8,9],{"a":1},{"a":[1,2]},{"a":2}]') == b'[[7,8,9],{"a":0},"xxxx",{"a":2}]'
+
+
 def test_paths_begin_at_the_members_that_are_named(kernel: Any) -> None:
     """A mask with columns and paths hides parts of these members."""
     terms = terms_of(kernel, mask("doc", paths=("$.a",)))
