@@ -126,6 +126,17 @@ def test_paths_begin_at_the_members_that_are_named(kernel: Any) -> None:
         b'{"a":1,"doc":[{"a":0,"b":2}],"x":{"doc":"xxxx"}}')
 
 
+@pytest.mark.parametrize("method", list(MaskMethod))
+@pytest.mark.parametrize("text", ["jane.doe@example.org", "2024-01-31", "a\"b", "é", "", "2024-01-31T10:00:00Z", "4111 1111 1111 1111", "x" * 2000])
+def test_a_string_has_the_mask_that_json_columns_give_it(kernel: Any, method: MaskMethod, text: str) -> None:
+    """However it is written, and whatever the method."""
+    masks = kernel.load("lockgate.govern.masking.value_masks")
+    leaf = masks.json_leaf(masks.MaskTerms(method, b"task", "a"), KEYS)
+    for raw in (json.dumps(text), json.dumps(text, ensure_ascii=False), '"' + "".join(f"\\u{ord(one):04x}" for one in text) + '"'):
+        found = masked(kernel, terms_of(kernel, mask(NAME, method=method, label="a")), b'{"ssn":' + raw.encode() + b"}")
+        assert json.loads(found) == {"ssn": json.loads(leaf(raw))}
+
+
 def test_two_masks_take_the_stronger(kernel: Any) -> None:
     """And count under both labels."""
     terms = terms_of(kernel, mask(NAME, method=MaskMethod.PARTIAL, label="a"), mask("people.ssn", method=MaskMethod.NULL, label="b"))
