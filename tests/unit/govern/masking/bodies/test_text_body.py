@@ -86,9 +86,9 @@ def test_no_character_is_divided() -> None:
     custom = CustomDetector("project", "project [a-z]+")
     for detects in (EVERY.detects, (DetectMask(("project",), MaskMethod.REDACT, (custom,)),)):
         search = ShownValues(BodyTerms(detects=detects)).running()
-        pieces = [search.feed("é".encode() * count) for count in range(1, 200)]
+        pieces = [search.feed("€".encode() * count) for count in range(1, 200)]
         assert sum(map(len, pieces)) > 10_000
-        assert "".join(piece.decode() for piece in pieces) + search.finish().decode() == "é" * sum(range(1, 200))
+        assert "".join(piece.decode() for piece in pieces) + search.finish().decode() == "€" * sum(range(1, 200))
 
 
 def test_what_detectors_cannot_read_is_refused() -> None:
