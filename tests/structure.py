@@ -119,6 +119,7 @@ control/issuer.py
 control/server.py
 control/witness.py
 net/discovery.py
+net/tokens.py
 net/oidc.py
 net/published.py
 """.split())

@@ -202,6 +202,8 @@ def _connection(at: Location, connection: Connection, known: Known) -> Iterator[
         yield from _file((*at, "tls", "ca"), connection.tls.ca)
     if connection.credential.password is not None:
         yield from _secret((*at, "credential", "password"), connection.credential.password)
+    for place, text in () if known.connection is None else known.connection(connection):
+        yield (*at, *place), text
 
 
 def _secret(at: Location, reference: SecretReference) -> Iterator[Problem]:

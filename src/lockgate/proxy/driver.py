@@ -27,6 +27,7 @@ from lockgate.model import Refusal, RefusalCode
 from lockgate.net.address import split_address
 from lockgate.net.dial import dial
 from lockgate.net.tls import TlsError, TlsStream, client_context
+from lockgate.net.tokens import no_token
 from lockgate.proxy.endpoint import Endpoint
 from lockgate.proxy.lane import PARKED, Lane
 from lockgate.wire.steps import (
@@ -36,6 +37,7 @@ from lockgate.wire.steps import (
     Compute,
     Credential,
     Dial,
+    Disown,
     HangUp,
     Receive,
     Side,
@@ -318,6 +320,9 @@ class Driver:
 
     def _credential(self, lane: Lane, step: Credential) -> Any:
         connection = self._connection()
+        if step.token is not None:
+            answer = self.host.tokens.get(connection, step.token)
+            return self._wait(lane, answer, no_token(connection.name, "")) if isinstance(answer, Pending) else answer
         try:
             return self.host.read_credential(connection)
         except ConfigError as error:
@@ -327,6 +332,9 @@ class Driver:
                 f"the gateway has no usable credential for connection {connection.name}",
                 hint="Tell those who run the gateway; its log says what is missing.", cause=error.args[0],
             )
+
+    def _disown(self, lane: Lane, step: Disown) -> Any:
+        self.host.tokens.disown(self._connection(), step.token)
 
     def _connection(self) -> Connection:
         if self.connection is None:
@@ -397,5 +405,6 @@ BASE_HANDLERS: Mapping[type, Handler] = {
     Dial: Driver._dial,
     HangUp: Driver._hang_up,
     Credential: Driver._credential,
+    Disown: Driver._disown,
     Aside: Driver._aside,
 }

@@ -22,6 +22,9 @@ def enforce(
     """Rows for `lockgate check`; a row with a problem stops the connection."""
     options = settings_of(settings)
     rows: list[Enforcement] = []
+    if options.inject == "oauth2":
+        rows.append(Enforcement(connection, "*", "credential", f"an access token of {options.token_url}, fetched when there is "
+                                "none that lives for a while, and anew behind a 401"))
     for rule in rules:
         rows += _of_rule(connection, rule, options)
     return rows

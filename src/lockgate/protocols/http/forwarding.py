@@ -129,7 +129,7 @@ class Forwarding(Conversation):
         """The request's bytes as the backend gets them; None where the credential cannot be used, and the client knows."""
         forward, admitted = grant.planned.carry, exchange.admitted
         assert isinstance(forward, Forward)
-        secret: Secret | Refusal = yield from credential()
+        secret: Secret | Refusal = yield from credential(admitted.settings)
         if not isinstance(secret, Refusal):
             try:
                 target, fields = injected(

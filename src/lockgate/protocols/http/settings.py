@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -10,6 +11,7 @@ from pydantic import Field, model_validator
 from lockgate.config.strict import Duration, Strict
 
 _TOKEN = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$"
+_SCOPE = r"^([\x21\x23-\x5b\x5d-\x7e]+( [\x21\x23-\x5b\x5d-\x7e]+)*)?$"       # RFC 6749 appendix A.4
 _PATH = r"^(/[A-Za-z0-9._~!$&'()*+,=:@%-]*)+$"
 Template = Annotated[str, Field(pattern=r"^(/([A-Za-z0-9._~!$&'()*+,=:@-]+|\{[A-Za-z_][A-Za-z0-9_]{0,62}\}))+$")]
 _HOP_BY_HOP = frozenset((
@@ -21,11 +23,26 @@ _HOP_BY_HOP = frozenset((
 class HttpSettings(Strict):
     """What an HTTP connection may say besides address, credential and TLS."""
 
-    inject: Literal["bearer", "basic", "header", "query", "none"] = Field(
+    inject: Literal["bearer", "basic", "header", "query", "oauth2", "none"] = Field(
         default="bearer", description="How the backend gets its credential: `Authorization: Bearer`, `Basic` with "
-                                      "`credential.user`, a header or a query parameter of the name in `name`, or not.")
+                                      "`credential.user`, a header or a query parameter of the name in `name`, an access "
+                                      "token that is fetched for `credential` (`oauth2`), or not.")
     name: str | None = Field(
         default=None, pattern=_TOKEN, description="The header or query parameter that carries the credential.")
+    token_url: str | None = Field(
+        default=None, max_length=2000,
+        description="`inject: oauth2`: where access tokens are had (RFC 6749 section 4.4). `credential.user` is the client's "
+                    "id, `credential.password` its secret. https only.")
+    scope: str = Field(
+        default="", pattern=_SCOPE, max_length=2000, description="Of the access token, in words with one space between.")
+    audience: str = Field(
+        default="", max_length=2000, description="A parameter `audience`, which some token servers want.")
+    client_auth: Literal["basic", "post"] = Field(
+        default="basic", description="How id and secret go to the token server: as `Authorization: Basic`, or in the content.")
+    token_ca: Path | None = Field(
+        default=None, description="PEM file of authorities for the token server instead of the system's.")
+    unsafe_http: bool = Field(
+        default=False, strict=True, description="Allow a token server on loopback over plain http. For development.")
     host: str | None = Field(
         default=None, pattern=r"^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?$",
         description="The `Host` that the backend is asked for; its address where it is not given.")
