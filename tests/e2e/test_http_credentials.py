@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import ssl
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
 import pytest
 
+from testbed.certificates import make_certificate
 from testbed.gateway import Gateway, Issuer, gateway, run
 from testbed.webapp import CLIENT_ID, CLIENT_SECRET, WebApp, webapp
 from tests.e2e.test_custody import records, until
@@ -44,6 +49,18 @@ connections:
     credential: {{user: nobody, password: {{env: CLIENT_SECRET}}}}
     tls: {{mode: disable}}
     options: {{inject: oauth2, token_url: "http://127.0.0.1:{backend}/oauth/token", unsafe_http: true}}
+  - name: mutual
+    protocol: http
+    address: 127.0.0.1:{mutual}
+    server_names: [mutual.example]
+    tls: {{ca: "{certs}/ca.crt", certificate: "{certs}/server.crt", key: "{certs}/server.key"}}
+    options: {{inject: none}}
+  - name: anonymous
+    protocol: http
+    address: 127.0.0.1:{mutual}
+    server_names: [anonymous.example]
+    tls: {{ca: "{certs}/ca.crt"}}
+    options: {{inject: none}}
 policies:
   - {{name: agents-connect, who: {{groups: [agents]}}, allow: connect}}
 """
@@ -56,11 +73,61 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
         yield running
 
 
+class _Who(BaseHTTPRequestHandler):
+    """Tells whose certificate the client has shown."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        """The certificate's name."""
+        shown = self.connection.getpeercert()  # type: ignore[attr-defined]
+        said = json.dumps(dict(part[0] for part in shown["subject"])).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(said)))
+        self.end_headers()
+        self.wfile.write(said)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+class _TlsServer(ThreadingHTTPServer):
+    """Closes what fails its handshake without a word."""
+
+    def handle_error(self, *_: object) -> None:
+        """A client without a certificate."""
+
+
 @pytest.fixture(scope="module")
-def api(web: WebApp, tokens: Issuer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """The gateway in front of it."""
+def certs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An authority and a certificate, which both ends use."""
+    return make_certificate(tmp_path_factory.mktemp("certs"), "127.0.0.1").certificate.parent
+
+
+@pytest.fixture(scope="module")
+def mutual(certs: Path) -> Iterator[int]:
+    """The port of a TLS server that wants to see a client certificate of that authority."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certs / "server.crt", certs / "server.key")
+    context.load_verify_locations(certs / "ca.crt")
+    context.verify_mode = ssl.CERT_REQUIRED
+    with _TlsServer(("127.0.0.1", 0), _Who) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def api(
+    web: WebApp, mutual: int, certs: Path, tokens: Issuer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Gateway]:
+    """The gateway in front of them."""
     with gateway(tmp_path_factory.mktemp("api"), CONFIG, env={"CLIENT_SECRET": CLIENT_SECRET}, backend=web.port,
-                 issuer=tokens.url, client=CLIENT_ID) as running:
+                 issuer=tokens.url, client=CLIENT_ID, mutual=mutual, certs=certs) as running:
         yield running
 
 
@@ -100,6 +167,13 @@ def test_without_an_access_token_the_agent_gets_a_502_and_nobody_sees_a_secret(
     for place in (log, answer.text, *(file.read_bytes().decode("latin-1") for file in _files(api.folder))):
         assert CLIENT_SECRET not in place
         assert "granted-" not in place
+
+
+def test_a_backend_that_asks_for_a_client_certificate_gets_the_gateways(client: httpx.Client) -> None:
+    """The backend knows the gateway by it; without one there is no connection, and the agent gets a 502."""
+    answer = client.get("/x", headers={"host": "mutual.example"})
+    assert (answer.status_code, answer.json()) == (200, {"commonName": "127.0.0.1"})
+    assert client.get("/x", headers={"host": "anonymous.example"}).status_code == 502
 
 
 def test_the_table_of_check_has_the_credential(api: Gateway) -> None:

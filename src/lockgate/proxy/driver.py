@@ -352,7 +352,7 @@ class Driver:
             return refusal
         name = tls.server_name or split_address(connection.address)[0]
         try:
-            stream = TlsStream(client_context(tls.mode, tls.ca, step.alpn), server_side=False, server_name=name)
+            stream = TlsStream(client_context(tls.mode, tls.ca, step.alpn, tls.own), server_side=False, server_name=name)
         except (ConfigError, ValueError) as error:
             log.error("backend TLS unusable", connection=connection.name, reason=str(error.args[0]))
             return replace(refusal, cause=f"its TLS settings cannot be used: {error.args[0]}")

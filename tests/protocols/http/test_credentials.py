@@ -109,6 +109,12 @@ FULL = "{user: gateway, password: {env: X}}"
 
 
 @pytest.mark.parametrize(("credential", "options", "expected"), [
+    (FULL + "\n    tls: {certificate: '/dev/null/c', key: '/dev/null/k'}", "{}", [
+        "13: there is no file /dev/null/c", "13: there is no file /dev/null/k"]),
+    (FULL + "\n    tls: {certificate: lockgate.yaml}", "{}", [
+        "13: the gateway's own certificate needs its key; write `certificate: …` and `key: …`, or neither"]),
+    (FULL + "\n    tls: {mode: disable, certificate: lockgate.yaml, key: lockgate.yaml}", "{}", [
+        "13: without TLS nobody is shown a certificate; write another `mode`, or take it away"]),
     ("{}", "{inject: oauth2, token_url: 'https://l.example/t'}", [
         "12: `inject: oauth2` needs its secret; write `credential: {password: {env: NAME}}`",
         "12: `inject: oauth2` needs the client's id at the token server; write `credential: {user: …}`"]),
@@ -123,7 +129,7 @@ FULL = "{user: gateway, password: {env: X}}"
     (FULL, "{scope: a}", ["13: `scope` goes with `inject: oauth2`"]),
     (FULL, "{inject: oauth2, token_url: 'http://127.0.0.1:1/t', unsafe_http: true}", []),
     (FULL, "{inject: oauth2, token_url: 'https://l.example/t', scope: 'a b'}", []),
-], ids=["account", "no-url", "far-http", "http", "user", "ca", "scope", "loopback", "good"])
+], ids=["no-files", "no-key", "no-tls", "account", "no-url", "far-http", "http", "user", "ca", "scope", "loopback", "good"])
 def test_what_does_not_go_together_is_told_with_its_line(
     tmp_path: Path, credential: str, options: str, expected: list[str]
 ) -> None:
