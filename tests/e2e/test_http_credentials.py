@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import ssl
 import threading
@@ -12,6 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from lockgate.model import Secret
+from lockgate.protocols.http.signing import Key, authorization
 from testbed.certificates import make_certificate
 from testbed.gateway import Gateway, Issuer, gateway, run
 from testbed.webapp import CLIENT_ID, CLIENT_SECRET, WebApp, webapp
@@ -49,6 +52,13 @@ connections:
     credential: {{user: nobody, password: {{env: CLIENT_SECRET}}}}
     tls: {{mode: disable}}
     options: {{inject: oauth2, token_url: "http://127.0.0.1:{backend}/oauth/token", unsafe_http: true}}
+  - name: signed
+    protocol: http
+    address: 127.0.0.1:{backend}
+    server_names: [signed.example]
+    credential: {{user: AKIDEXAMPLE, password: {{env: CLIENT_SECRET}}}}
+    tls: {{mode: disable}}
+    options: {{inject: aws, region: eu-central-1, service: execute-api, session_token: {{env: SESSION_TOKEN}}}}
   - name: mutual
     protocol: http
     address: 127.0.0.1:{mutual}
@@ -126,7 +136,7 @@ def api(
     web: WebApp, mutual: int, certs: Path, tokens: Issuer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Gateway]:
     """The gateway in front of them."""
-    with gateway(tmp_path_factory.mktemp("api"), CONFIG, env={"CLIENT_SECRET": CLIENT_SECRET}, backend=web.port,
+    with gateway(tmp_path_factory.mktemp("api"), CONFIG, env={"CLIENT_SECRET": CLIENT_SECRET, "SESSION_TOKEN": "temporary"}, backend=web.port,
                  issuer=tokens.url, client=CLIENT_ID, mutual=mutual, certs=certs) as running:
         yield running
 
@@ -167,6 +177,22 @@ def test_without_an_access_token_the_agent_gets_a_502_and_nobody_sees_a_secret(
     for place in (log, answer.text, *(file.read_bytes().decode("latin-1") for file in _files(api.folder))):
         assert CLIENT_SECRET not in place
         assert "granted-" not in place
+
+
+def test_what_arrives_is_what_was_signed(client: httpx.Client) -> None:
+    """The signature holds over method, target, fields and content as the backend received them."""
+    for content in (b"", b"x" * 90_000):
+        seen = client.request("PUT", "/echo/a%20b?z=1&a=%2F", headers={"host": "signed.example"}, content=content).json()
+        got = dict(seen["headers"])
+        names = got["authorization"].partition("SignedHeaders=")[2].partition(",")[0].split(";")
+        assert {"host", "x-amz-date", "x-amz-content-sha256", "x-amz-security-token"} <= set(names)
+        assert got["x-amz-security-token"] == "temporary"
+        assert got["x-amz-content-sha256"] == hashlib.sha256(content).hexdigest()
+        expected = authorization(
+            Key("AKIDEXAMPLE", Secret(CLIENT_SECRET), "eu-central-1", "execute-api"), b"PUT",
+            f"{seen['path']}?{seen['query']}".encode(), [(name.encode(), got[name].encode()) for name in names],
+            got["x-amz-content-sha256"], got["x-amz-date"])
+        assert got["authorization"] == expected.decode()
 
 
 def test_a_backend_that_asks_for_a_client_certificate_gets_the_gateways(client: httpx.Client) -> None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import structlog
 
+from lockgate.config.secrets import read_secret
 from lockgate.errors import BackendError, ConfigError, LockgateError, ProtocolError
 from lockgate.govern.pending import Pending
 from lockgate.govern.permit import require_permit
@@ -324,7 +325,7 @@ class Driver:
             answer = self.host.tokens.get(connection, step.token)
             return self._wait(lane, answer, no_token(connection.name, "")) if isinstance(answer, Pending) else answer
         try:
-            return self.host.read_credential(connection)
+            return self.host.read_credential(connection) if step.reference is None else read_secret(step.reference)
         except ConfigError as error:
             log.error("credential unreadable", connection=connection.name, reason=error.args[0])
             return Refusal(

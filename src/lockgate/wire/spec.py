@@ -5,6 +5,7 @@ Nothing outside `protocols/X/` names X: listeners, CLI help, the API and the doc
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -128,6 +129,8 @@ class LoginContext:
     limits: Limits = field(default_factory=Limits)
     keys: MaskKeys | None = None
     """Of masks that need one; None: such masks cannot be made, and results that are due one are refused."""
+    now: Callable[[], float] = time.time
+    """Unix seconds, for what is signed with its time."""
 
 
 @dataclass(frozen=True, slots=True)

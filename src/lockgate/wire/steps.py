@@ -13,6 +13,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from lockgate.config.strict import SecretReference
 from lockgate.govern.permit import Cleared, Permit
 from lockgate.govern.pipeline import ClearPlan, Grant, Planned
 from lockgate.govern.policy import MayHide, hides_nothing
@@ -287,10 +288,12 @@ class ClientCredentials:
 class Credential:
     """Read the backend credential now. → `Secret` or `Refusal`. Forget it after use (I6).
 
-    With `token` the secret is the access token that the credential is good for. Waits while one is fetched.
+    With `token` the secret is the access token that the credential is good for; waits while one is fetched. With
+    `reference` it is another secret, read where that says.
     """
 
     token: ClientCredentials | None = None
+    reference: SecretReference | None = None
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ from lockgate.protocols.http.settings import HttpSettings, settings_of
 
 _KEYS: Final = {
     "oauth2": ("token_url", "scope", "audience", "client_auth", "token_ca", "unsafe_http"),
+    "aws": ("region", "service", "session_token", "unsigned_payload"),
 }
 """Keys that say something of one kind of credential only."""
 Found = tuple[tuple[str, ...], str]
@@ -27,6 +28,9 @@ def mismatches(connection: Connection) -> Iterator[Found]:
     if settings.inject == "oauth2":
         yield from _account(connection, "the client's id at the token server", "its secret")
         yield from _oauth2(settings)
+    elif settings.inject == "aws":
+        yield from _account(connection, "the access key's id", "the secret key")
+        yield from _aws(settings, has_tls=connection.tls.mode != "disable")
 
 
 def _account(connection: Connection, user: str, password: str) -> Iterator[Found]:
@@ -35,6 +39,17 @@ def _account(connection: Connection, user: str, password: str) -> Iterator[Found
         yield ("credential",), f"`inject: {inject}` needs {user}; write `credential: {{user: …}}`"
     if connection.credential.password is None:
         yield ("credential",), f"`inject: {inject}` needs {password}; write `credential: {{password: {{env: NAME}}}}`"
+
+
+def _aws(settings: HttpSettings, *, has_tls: bool) -> Iterator[Found]:
+    for key, example in (("region", "eu-central-1"), ("service", "s3")):
+        if getattr(settings, key) is None:
+            yield ("options",), f"`inject: aws` needs a {key}; write `{key}: {example}`"
+    token = settings.session_token
+    if token is not None and (token.env is None) == (token.file is None):
+        yield ("options", "session_token"), "a secret has one place; write `{env: NAME}` or `{file: path}`"
+    if settings.unsigned_payload and not has_tls:
+        yield ("options", "unsigned_payload"), "content that nobody signs needs TLS; write another `tls: {mode: …}`"
 
 
 def _oauth2(settings: HttpSettings) -> Iterator[Found]:

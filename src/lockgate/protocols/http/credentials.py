@@ -10,6 +10,7 @@ from lockgate.errors import ConfigError
 from lockgate.model import Secret
 from lockgate.protocols.http.messages import Field, Fields
 from lockgate.protocols.http.settings import HttpSettings
+from lockgate.protocols.http.signing import CARRIERS
 from lockgate.wire.steps import ClientCredentials
 
 _VISIBLE: Final = frozenset(range(0x20, 0x7f)) | {9}
@@ -47,4 +48,6 @@ def access_token(settings: HttpSettings) -> ClientCredentials | None:
 
 def carriers(settings: HttpSettings) -> frozenset[bytes]:
     """The fields that carry the credential to the backend: what a client writes there does not go on."""
+    if settings.inject == "aws":
+        return CARRIERS
     return frozenset((settings.name.lower().encode(),)) if settings.inject == "header" and settings.name else frozenset()

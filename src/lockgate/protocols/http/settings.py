@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from lockgate.config.strict import Duration, Strict
+from lockgate.config.strict import Duration, SecretReference, Strict
 
 _TOKEN = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$"
 _SCOPE = r"^([\x21\x23-\x5b\x5d-\x7e]+( [\x21\x23-\x5b\x5d-\x7e]+)*)?$"       # RFC 6749 appendix A.4
@@ -23,10 +23,10 @@ _HOP_BY_HOP = frozenset((
 class HttpSettings(Strict):
     """What an HTTP connection may say besides address, credential and TLS."""
 
-    inject: Literal["bearer", "basic", "header", "query", "oauth2", "none"] = Field(
+    inject: Literal["bearer", "basic", "header", "query", "oauth2", "aws", "none"] = Field(
         default="bearer", description="How the backend gets its credential: `Authorization: Bearer`, `Basic` with "
                                       "`credential.user`, a header or a query parameter of the name in `name`, an access "
-                                      "token that is fetched for `credential` (`oauth2`), or not.")
+                                      "token that is fetched for `credential` (`oauth2`), a signature (`aws`), or not.")
     name: str | None = Field(
         default=None, pattern=_TOKEN, description="The header or query parameter that carries the credential.")
     token_url: str | None = Field(
@@ -43,6 +43,18 @@ class HttpSettings(Strict):
         default=None, description="PEM file of authorities for the token server instead of the system's.")
     unsafe_http: bool = Field(
         default=False, strict=True, description="Allow a token server on loopback over plain http. For development.")
+    region: str | None = Field(
+        default=None, pattern=r"^[a-z0-9-]{1,64}$",
+        description="`inject: aws`: of AWS Signature Version 4, like `eu-central-1`. `credential.user` is the access key's id, "
+                    "`credential.password` the secret key.")
+    service: str | None = Field(
+        default=None, pattern=r"^[a-z0-9-]{1,64}$", description="`inject: aws`: the service's signing name, like `s3`.")
+    session_token: SecretReference | None = Field(
+        default=None, description="`inject: aws`: where the session token of a temporary key is.")
+    unsigned_payload: bool = Field(
+        default=False, strict=True,
+        description="`inject: aws`: large content goes on as it comes, unsigned; for services that take that (S3 over TLS). "
+                    "Else it is held until it is whole, up to `limits.inspect`.")
     host: str | None = Field(
         default=None, pattern=r"^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?$",
         description="The `Host` that the backend is asked for; its address where it is not given.")
@@ -69,6 +81,11 @@ class HttpSettings(Strict):
         description="Clients of a forward proxy reach the backend blindly by CONNECT: nothing is looked into, and no "
                     "credential is injected. A policy has to allow the verb `connect`; rules that mask or look into "
                     "requests cannot be held and stop the start.")
+
+    @property
+    def signs_content(self) -> bool:
+        """Whether all of a request's content has to be there before it goes on."""
+        return self.inject == "aws" and not self.unsigned_payload
 
     @model_validator(mode="after")
     def _names(self) -> HttpSettings:

@@ -41,6 +41,14 @@ def credential(settings: HttpSettings) -> Steps[Secret | Refusal]:
     return secret
 
 
+def session_token(settings: HttpSettings) -> Steps[Secret | Refusal | None]:
+    """The session token of a temporary key, now; None where there is none."""
+    if settings.session_token is None:
+        return None
+    secret: Secret | Refusal = yield Credential(reference=settings.session_token)
+    return secret
+
+
 def disown(settings: HttpSettings, status: int) -> Steps[None]:
     """What an answer of this status says of the access token that its request bore: 401 is that it is not taken (RFC 6750
     section 3.1)."""
