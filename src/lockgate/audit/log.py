@@ -461,9 +461,9 @@ class AuditLog:
         """True when there is another batch to submit, False when the oldest one is settled before that.
 
         Only records that somebody waits for, or a long queue, are worth a batch behind another one, and only
-        where they are at least half as many: smaller ones would cost a sync each.
+        where they are many, and half as many as that: what a commit costs however small it is would be all of it.
         """
-        self._enough = max(len(self._in_flight[-1]) // 2, 1)
+        self._enough = max(len(self._in_flight[-1]), _SPLIT) // 2
         try:
             while True:
                 self._signalled = False

@@ -118,14 +118,19 @@ def test_what_many_wait_for_is_two_transactions(line: Line) -> None:
     assert line.told == 129
 
 
-def test_a_small_batch_waits_for_the_one_before_it(line: Line) -> None:
-    """Behind a batch that is being committed only one that is at least half as large is worth a sync of its own."""
-    line.together(90)
-    assert line.submitted() == 90
-    line.ask(45)
-    assert line.submitted() == 45
+@pytest.mark.parametrize(("before", "parts", "enough"), [(90, 1, 48), (400, 2, 100)])
+def test_a_small_batch_waits_for_the_one_before_it(line: Line, before: int, parts: int, enough: int) -> None:
+    """Behind a batch that is being committed only one that is large, and at least half as large, is worth a sync of its
+    own."""
+    line.together(before)
+    assert line.submitted() * parts == before
+    if parts == 2:
+        assert line.submitted() * parts == before
+        line.settle()
+    line.ask(enough)
+    assert line.submitted() == enough
     line.settle(2)
-    assert line.told == 136
+    assert line.told == 1 + before + enough
 
 
 def test_who_is_told_together_is_written_together(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
