@@ -259,8 +259,8 @@ class AuditLog:
 
     @property
     def size(self) -> int:
-        """Entries that are durable."""
-        return self._writer.size
+        """Entries that are durable. With `queued` it is all that were ever accepted, at any moment."""
+        return self._base + self._finished
 
     def withhold(self, reason: str | None) -> None:
         """Take no new session and no new intent for this reason, until it is None again. What runs may end."""
