@@ -7,7 +7,7 @@ for nothing. Of four parts the first is the connection's name. `names` are searc
 nothing here. JSON paths begin at the whole document, or at each member that the mask names. Rather too much is hidden than
 too little.
 
-It all becomes one automaton over names and indexes, made as documents need it and kept (`kernel.json_scan.JsonTables`).
+It all becomes one automaton over names and indexes, made as documents need it and kept (`kernel.json_rules.JsonTables`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from lockgate.govern.masking.detector import REDACTED
 from lockgate.govern.masking.json_paths import JsonPaths, States
 from lockgate.govern.masking.json_values import leaf_of
 from lockgate.govern.masking.prefilter import options
-from lockgate.kernel.json_scan import JsonTables
+from lockgate.kernel.json_rules import JsonTables
 from lockgate.model import ColumnMask, MaskMethod
 
 _MOST_STATES: Final = 10_000
