@@ -71,7 +71,7 @@ def test_nothing_is_let_through_before_the_witness_cosigned_and_a_roll_back_is_r
 ) -> None:
     """`require` refuses with its reason, opens with the first quorum; an older copy of the log does not start."""
     port = free_port()
-    vkey = CliRunner().invoke(witness.app, ["init", "witness.test/one", "--folder", str(tmp_path / "w")]).output.strip()
+    vkey = CliRunner().invoke(witness.app, ["init", "witness.test/one", "--state", str(tmp_path / "w")]).output.strip()
     policy = tmp_path / "policy"
     policy.write_text(f"witness one {vkey} http://127.0.0.1:{port}/\nquorum one\n")
     signer = tmp_path / "signer"
@@ -93,7 +93,7 @@ def test_nothing_is_let_through_before_the_witness_cosigned_and_a_roll_back_is_r
             with pytest.raises(psycopg.OperationalError, match="not cosigned by its witnesses"):
                 psycopg.connect(front.dsn(agent))
             assert "no checkpoint was cosigned" in parts(front)["witnesses"]
-            serving = ("witness", "serve", "--folder", str(tmp_path / "w"), "--listen", f"127.0.0.1:{port}",
+            serving = ("witness", "serve", "--state", str(tmp_path / "w"), "--listen", f"127.0.0.1:{port}",
                        "--log", str(folder / "log.vkey"))
             with process(tmp_path / "witness.log", "witness ", *serving):
                 until(front, "witnesses", "ok")

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from lockgate.audit.admin import recorded
-from lockgate.audit.evidence.main import printable
+from lockgate.audit.evidence.main import no_package, printable
 from lockgate.audit.evidence.package import verify_package
 from lockgate.audit.evidence.report import Report, conclusion, report_json, text_lines
 from lockgate.audit.evidence.signatures import Pins
@@ -37,14 +37,17 @@ def check_package(
 ) -> Report:
     """The report on a package; leaves with the usage status where a file cannot be read."""
     try:
-        pins = Pins(*(_pinned(path) for path in (key, root, policy, against)))
+        pins = Pins(*(pinned(path) for path in (key, root, policy, against)))
         with package.open("rb") as file:
+            if problem := no_package(file):
+                fail(AuditError(f"{package}: is {problem}"))
             return verify_package(file, pins, str(package))
     except (OSError, UnicodeDecodeError) as error:
         fail(AuditError(str(error)))
 
 
-def _pinned(path: Path | None) -> str | None:
+def pinned(path: Path | None) -> str | None:
+    """The text of a file that somebody pinned, as far as one can be long. Raises OSError, UnicodeDecodeError."""
     if path is None:
         return None
     with path.open("rb") as file:
@@ -121,13 +124,13 @@ def _pins_here(folder: Path, root: Path | None, policy: Path | None) -> Pins:
     """
     try:
         if root is not None:
-            return Pins(root=_pinned(root))
-        witnesses = _pinned(policy)
+            return Pins(root=pinned(root))
+        witnesses = pinned(policy)
         if policy is None and (folder / TRUST_FILE).is_file():
-            note = _pinned(folder / TRUST_FILE) or ""
+            note = pinned(folder / TRUST_FILE) or ""
             lines = note.partition("\n\n")[0].splitlines()
             witnesses = "".join(f"{line}\n" for line in lines if line.startswith(("witness ", "group ", "quorum ")))
-        return Pins(_pinned(folder / VERIFIER_FILE), policy=witnesses or None)
+        return Pins(pinned(folder / VERIFIER_FILE), policy=witnesses or None)
     except (OSError, UnicodeDecodeError) as error:
         raise AuditError(str(error)) from None
 
