@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -22,6 +21,7 @@ from lockgate.audit.packaging.asking import Asked
 from lockgate.audit.packaging.export import Exported, export_package
 from lockgate.audit.signing.trust import TRUST_FILE
 from lockgate.cli.failing import fail
+from lockgate.cli.period import From, To, period_of
 from lockgate.cli.state import log_folder
 from lockgate.errors import AuditError
 from lockgate.model import Event
@@ -77,10 +77,8 @@ def export(
     state: Annotated[Path, typer.Option("--state", help="The gateway's state folder.")] = Path("state"),
     session: Annotated[str | None, typer.Option("--session", help="One session, by its id or its beginning.")] = None,
     subject: Annotated[str | None, typer.Option("--subject", help="All sessions of a person or workload.")] = None,
-    start: Annotated[
-        str | None, typer.Option("--from", help="From this time on (ISO 8601; without an offset UTC is meant).")
-    ] = None,
-    end: Annotated[str | None, typer.Option("--to", help="Up to this time.")] = None,
+    issuer: Annotated[str | None, typer.Option("--issuer", help="The subject's issuer, where several know the name.")] = None,
+    start: From = None, end: To = None,
     withhold: Annotated[
         list[str] | None, typer.Option("--withhold", help="An entry, or first-last, whose payload stays here.")
     ] = None,
@@ -100,9 +98,12 @@ def export(
     """
     if sum(1 for given in (session, subject, start or end) if given) > 1:
         fail(AuditError("these exclude each other: --session, --subject, and --from with --to", advice="give one of them"))
+    if issuer is not None and subject is None:
+        fail(AuditError("an issuer is that of a subject", advice="give --subject as well"))
     if out.exists():
         fail(AuditError(f"{out}: is there already", advice="give a file that is new"))
-    asked = Asked(session, subject, _time(start), _time(end), not no_payloads, tuple(map(_entries, withhold or [])))
+    period = period_of(start, end)
+    asked = Asked(session, subject, issuer, period.start, period.end, not no_payloads, tuple(map(_entries, withhold or [])))
     folder = log_folder(state)
     console = Console(highlight=False, soft_wrap=True)
     try:
@@ -140,17 +141,6 @@ def _record(folder: Path, made: Exported, reason: str) -> None:
     with recorded(folder) as log:
         log.append(Event("export", {"first": made.first, "last": made.last, "size": made.size,
                                     "disclosed": made.disclosed}, None, json.dumps({"reason": reason}).encode()))
-
-
-def _time(text: str | None) -> int | None:
-    """Unix milliseconds of an ISO 8601 time."""
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        fail(AuditError(f"{text!r} is not a time", advice="write it like 2026-01-31T12:00:00+01:00"))
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def _entries(text: str) -> tuple[int, int]:

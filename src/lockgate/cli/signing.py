@@ -35,7 +35,7 @@ def signer(
     ] = None,
     init: Annotated[bool, typer.Option("--init", help="Make the memory, and the key if there is none, and end.")] = False,
     start: Annotated[
-        Path | None, typer.Option("--from", help="With --init: a checkpoint that this key signed, to continue a log.")
+        Path | None, typer.Option("--checkpoint", help="With --init: a checkpoint that this key signed, to continue a log.")
     ] = None,
 ) -> None:
     """Sign checkpoints for a gateway, and refuse whatever takes back what was signed before."""
