@@ -11,7 +11,6 @@ from rich.console import Console
 
 from lockgate.audit.checkpoint import open_note
 from lockgate.audit.keys import VERIFIER_FILE, read_verifier
-from lockgate.audit.reader import Reader
 from lockgate.audit.storage.sqlite import open_source
 from lockgate.audit.tiles.disk import TILES_FOLDER
 from lockgate.audit.tiles.layout import CHECKPOINT, CHECKPOINT_LIMIT, COSIGNED
@@ -22,6 +21,7 @@ from lockgate.cli.audit_export import events, parquet, query
 from lockgate.cli.erasing import erase, hold
 from lockgate.cli.failing import fail
 from lockgate.cli.packages import export
+from lockgate.cli.reading import Key, Package, Place, Policy, Root
 from lockgate.cli.state import State, log_folder
 from lockgate.cli.verifying import verify, verify_proof_file
 from lockgate.errors import AuditError
@@ -32,11 +32,12 @@ app = typer.Typer(no_args_is_help=True, help="The audit log: verify it, hand out
 
 def show(
     index: Annotated[int, typer.Argument(min=0, help="The entry's number.")], state: State = Path("state"),
+    package: Package = None, key: Key = None, root: Root = None, policy: Policy = None,
 ) -> None:
     """Print one entry: its leaf as it is hashed, and its payload if it can be opened."""
     console = Console(highlight=False, soft_wrap=True)
     try:
-        with Reader(log_folder(state)) as reader:
+        with Place(state, package, key, root, policy).reader() as reader:
             entry, payload = reader.entry(index)
     except AuditError as error:
         fail(error)

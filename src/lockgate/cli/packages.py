@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, BinaryIO, NoReturn
 
 import typer
 from rich.console import Console
@@ -36,12 +36,25 @@ def check_package(
     against: Path | None = None,
 ) -> Report:
     """The report on a package; leaves with the usage status where a file cannot be read."""
+    pins = pins_of(key, root, policy, against)
     try:
-        pins = Pins(*(pinned(path) for path in (key, root, policy, against)))
         with package.open("rb") as file:
-            if problem := no_package(file):
-                fail(AuditError(f"{package}: is {problem}"))
-            return verify_package(file, pins, str(package))
+            return check_open(file, package, pins)
+    except OSError as error:
+        fail(AuditError(str(error)))
+
+
+def check_open(file: BinaryIO, package: Path, pins: Pins) -> Report:
+    """As `check_package`, of a file that is open."""
+    if problem := no_package(file):
+        fail(AuditError(f"{package}: is {problem}"))
+    return verify_package(file, pins, str(package))
+
+
+def pins_of(*paths: Path | None) -> Pins:
+    """What the files say that somebody pinned, in the order of `Pins`; leaves where one cannot be read."""
+    try:
+        return Pins(*map(pinned, paths))
     except (OSError, UnicodeDecodeError) as error:
         fail(AuditError(str(error)))
 
