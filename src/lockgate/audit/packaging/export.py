@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -229,22 +230,39 @@ class _PackageWriter:
         answer, around = self._answer, _Around()
         for index, _, leaf in leaves_of(self._source, answer.first, answer.last, (b'"ticket":',)):
             self._relied_on(record_of(index, leaf), around)
+        for kind in (b'"type":"legal_hold"', b'"type":"key_rotate"'):
+            around.extras.update(self._outside(kind))
+        self._neighbours(around)
+        while self._erased(around) | self._reviewed(around):
+            pass        # an erasure relies on reviews, and what a review said may be erased
+        return around
+
+    def _erased(self, around: _Around) -> bool:
+        """Erasures outside that name something of what is packed; whether there was another one."""
+        before, singles = len(around.extras), sorted(around.extras)
+
+        def is_packed(first: int, last: int) -> bool:
+            is_inside = first <= self._answer.last and last >= self._answer.first
+            return is_inside or bisect_left(singles, first) < bisect_right(singles, last)
+
         for index, leaf in self._outside(b'"type":"erasure"'):
             record = record_of(index, leaf)
             ranges = erased_ranges(record)
             if ranges is None:
                 raise damaged(f"entry {index} is no erasure")
-            if any(first <= answer.last and last >= answer.first for first, last in ranges):
+            if index not in around.extras and any(is_packed(*pair) for pair in ranges):
                 around.extras[index] = leaf
                 self._relied_on(record, around)
-        for kind in (b'"type":"legal_hold"', b'"type":"key_rotate"'):
-            around.extras.update(self._outside(kind))
+        return len(around.extras) > before
+
+    def _reviewed(self, around: _Around) -> bool:
+        """What was said outside about the tickets that are relied on; whether there was more of it."""
+        before = len(around.extras)
         if around.tickets:
             for index, leaf in self._outside(b'"type":"review'):
                 if _ticket(record_of(index, leaf)) in around.tickets:
                     around.extras[index] = leaf
-        self._neighbours(around)
-        return around
+        return len(around.extras) > before
 
     def _relied_on(self, record: dict[str, Any], around: _Around) -> None:
         """A record that names a ticket: the ticket's request and review belong to it."""
