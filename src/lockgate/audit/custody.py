@@ -172,6 +172,14 @@ class Custody:
             self.is_scrubbed = scrub(self.folder / FILE)
             return Erased(tuple(leaves), plan.payloads, removed, plan.unfinished, self.is_scrubbed)
 
+    def refuse(self, ticket: str, error: AuditError, requester: Person, reviewer: Person | None) -> int:
+        """Put on record that an erasure which was approved is not carried out, and why. Returns the record's index."""
+        said: dict[str, object] = {"requester": list(requester), "reason": str(error)[:REASON]}
+        if reviewer is not None:
+            said["reviewer"] = list(reviewer)
+        with self.turn:
+            return self.submit(Event("erasure_refused", {"ticket": ticket, "code": error.code}, None, canonical(said)))
+
     def retain(self, payloads: float | None, recordings: float | None, now: float) -> int:
         """Destroy a bounded number of what is older than these periods (seconds); how many records that took."""
         done = 0

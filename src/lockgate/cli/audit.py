@@ -18,7 +18,7 @@ from lockgate.audit.tiles.proof import prove
 from lockgate.audit.tiles.reader import Tiles, fetch_from
 from lockgate.cli import fleet, signing
 from lockgate.cli.audit_export import events, parquet, query
-from lockgate.cli.erasing import erase, hold
+from lockgate.cli.erasing import erase, erasures, hold
 from lockgate.cli.failing import fail
 from lockgate.cli.packages import export
 from lockgate.cli.reading import Key, Package, Place, Policy, Root
@@ -87,7 +87,7 @@ def _end_of(folder: Path, session: str) -> int:
 # In the order in which `--help` shows them: what is asked of a log, what is taken out of it, what is done to it.
 for _name, _command in (
     ("verify", verify), ("export", export), ("show", show), ("query", query), ("events", events), ("parquet", parquet),
-    ("proof", proof), ("verify-proof", verify_proof_file), ("erase", erase), ("rotate-key", signing.rotate_key),
+    ("proof", proof), ("verify-proof", verify_proof_file), ("erase", erase), ("erasures", erasures), ("rotate-key", signing.rotate_key),
     ("signer", signing.signer), ("sql", fleet.sql),
 ):
     app.command(_name)(_command)

@@ -35,9 +35,9 @@ from lockgate.audit.tiles.reader import fetch_from
 from lockgate.audit.tiles.verify import verify_tiles
 from lockgate.audit.verify import verify_log
 from lockgate.cli import fleet
+from lockgate.cli.calling import token_of
 from lockgate.cli.failing import fail
 from lockgate.cli.packages import answer, check_package, pinned
-from lockgate.cli.review import token_of
 from lockgate.cli.state import State, audit_folder, log_folder
 from lockgate.errors import AuditError
 from lockgate.model import Event
