@@ -17,11 +17,12 @@ from typing import Any
 import orjson
 
 from lockgate.audit.apart import frames
-from lockgate.audit.apart.link import SETTLE
+from lockgate.audit.apart.link import ROTATE, SETTLE
 from lockgate.audit.apart.memory import forbid_dumps
 from lockgate.audit.opening import open_store
 from lockgate.audit.signing.notary import Tempo
 from lockgate.audit.signing.opening import open_signer
+from lockgate.audit.signing.succession import hand_over
 from lockgate.audit.storage.database.place import Place
 from lockgate.audit.storage.database.store import DatabaseStore
 from lockgate.audit.storage.sqlite import SqliteStore
@@ -50,6 +51,8 @@ def serve(connection: socket.socket) -> int:
         while (rows := frames.receive(connection)) is not None:
             if rows == SETTLE:
                 writer.settle()
+            elif isinstance(rows, dict):
+                hand_over(writer, folder, terms["signer"], *rows[ROTATE])
             else:
                 writer.commit_drafts(rows)
             _answer(connection, {"size": writer.size, "note": writer.note})
