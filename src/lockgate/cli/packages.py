@@ -16,7 +16,7 @@ from lockgate.audit.evidence.main import no_package, printable
 from lockgate.audit.evidence.package import verify_package
 from lockgate.audit.evidence.report import Report, conclusion, report_json, text_lines
 from lockgate.audit.evidence.signatures import Pins
-from lockgate.audit.keys import VERIFIER_FILE
+from lockgate.audit.keys import COSIGNED_FILE, POLICY_FILE, VERIFIER_FILE
 from lockgate.audit.packaging.asking import Asked
 from lockgate.audit.packaging.export import Exported, export_package
 from lockgate.audit.signing.trust import TRUST_FILE
@@ -101,7 +101,7 @@ def export(
         Path | None, typer.Option("--root", help="Verify the package as who pinned this root key will.")
     ] = None,
     policy: Annotated[
-        Path | None, typer.Option("--policy", help="The witness policy, where witnesses cosign and there is no trust note.")
+        Path | None, typer.Option("--policy", help="The witness policy, where there is no trust note; default: the gateway's own.")
     ] = None,
 ) -> None:
     """Write an evidence package that anybody can verify: a session, a subject's sessions, a period, or all.
@@ -133,8 +133,8 @@ def export(
 
 
 def _pins_here(folder: Path, root: Path | None, policy: Path | None) -> Pins:
-    """What the one who exports verifies by: the log's own key, and the witnesses that its trust note names. Only
-    `root` says whether that note is the organisation's.
+    """What the one who exports verifies by: the log's own key, and the witnesses that its trust note names, or the
+    gateway's own policy. Only `root` says whether that note is the organisation's.
     """
     try:
         if root is not None:
@@ -144,6 +144,8 @@ def _pins_here(folder: Path, root: Path | None, policy: Path | None) -> Pins:
             note = pinned(folder / TRUST_FILE) or ""
             lines = note.partition("\n\n")[0].splitlines()
             witnesses = "".join(f"{line}\n" for line in lines if line.startswith(("witness ", "group ", "quorum ")))
+        elif policy is None and (folder / COSIGNED_FILE).is_file() and (folder / POLICY_FILE).is_file():
+            witnesses = pinned(folder / POLICY_FILE)
         return Pins(pinned(folder / VERIFIER_FILE), policy=witnesses or None)
     except (OSError, UnicodeDecodeError) as error:
         raise AuditError(str(error)) from None

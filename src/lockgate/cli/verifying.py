@@ -23,6 +23,8 @@ from lockgate.audit.evidence.failures import EvidenceError
 from lockgate.audit.evidence.main import no_checkpoint
 from lockgate.audit.evidence.merkle import leaf_hash, verify_inclusion
 from lockgate.audit.evidence.notes import NOTE_LIMIT, parse_note
+from lockgate.audit.evidence.policy import Policy as WitnessPolicy
+from lockgate.audit.evidence.policy import parse_policy
 from lockgate.audit.evidence.report import Report, Verdict
 from lockgate.audit.evidence.signatures import Pins, signatories
 from lockgate.audit.evidence.trust import Trust
@@ -47,7 +49,7 @@ Key = Annotated[Path | None, typer.Option("--key", help="The pinned verifier key
 Root = Annotated[
     Path | None, typer.Option("--root", help="The pinned verifier key of the root that signed the trust note.")]
 Policy = Annotated[
-    Path | None, typer.Option("--policy", help="The pinned witness policy (C2SP tlog-policy), for a package and --key.")]
+    Path | None, typer.Option("--policy", help="The pinned witness policy (C2SP tlog-policy), besides --key.")]
 
 
 class Kind(StrEnum):
@@ -76,8 +78,10 @@ _UNFIT: Final[tuple[tuple[Callable[[Kind, Given], bool], str, str], ...]] = (
      "a trust note says something only together with the key that it is signed with", "give the pinned root with --root"),
     (lambda kind, given: given.trust is not None and kind is Kind.PACKAGE,
      "a package brings its trust note along", "leave out --trust; --root opens the package's"),
-    (lambda kind, given: given.policy is not None and kind is not Kind.PACKAGE,
-     "--policy is for packages", "a log's witnesses are those of its trust note: give --root"),
+    (lambda kind, given: given.policy is not None and given.root is not None and kind in (Kind.FOLDER, Kind.URL),
+     "the trust note says which witnesses count", "give --root, or --key with --policy"),
+    (lambda kind, given: given.policy is not None and kind is Kind.FLEET,
+     "the shards of a fleet are verified without their witnesses", "leave out --policy"),
     (lambda kind, given: given.root is not None and kind is Kind.FLEET,
      "the shards of a fleet have no trust note", "give the fleet's pinned log.vkey with --key"),
     (lambda kind, given: given.key is not None and given.root is not None and kind in (Kind.FOLDER, Kind.URL),
@@ -171,6 +175,18 @@ def _kept(path: Path) -> str:
     return note
 
 
+def _policy_of(given: Given) -> WitnessPolicy | None:
+    """The pinned witnesses."""
+    if given.policy is None:
+        return None
+    try:
+        return parse_policy(pinned(given.policy) or "")
+    except (OSError, UnicodeDecodeError) as error:
+        fail(AuditError(str(error)))
+    except EvidenceError as error:
+        fail(AuditError(f"{given.policy}: is no witness policy: {error.message}"))
+
+
 def _trust_of(place: Path, given: Given, root: Path, kind: Kind, named: str) -> Trust:
     """What the pinned root signed: in the note that was given, else in the one of the folder."""
     if given.trust is None and (kind is Kind.URL or not (place / TRUST_FILE).is_file()):
@@ -206,18 +222,18 @@ def _on_disk(place: Path, given: Given, trust: Trust | None, what: str | None) -
     is_store = (place / FILE).exists()
     if not is_store and (place / "manifest.json").is_file():
         fail(AuditError(f"{place}: this is a package that was unpacked", advice="verify the file that it came in"))
-    kept = None if given.against is None else _kept(given.against)
+    kept, policy = None if given.against is None else _kept(given.against), _policy_of(given)
     if not is_store and (place / "tile").is_dir():
-        return verify_tiles(fetch_from(place), str(place), key=given.key, against=kept, trust=trust)
-    return verify_log(place, key=given.key, against=kept, trust=trust)
+        return verify_tiles(fetch_from(place), str(place), key=given.key, against=kept, trust=trust, policy=policy)
+    return verify_log(place, key=given.key, against=kept, trust=trust, policy=policy)
 
 
 def _published(what: str, given: Given, trust: Trust | None) -> Report:
     token = None if given.token is None else token_of(given.token)
-    kept = None if given.against is None else _kept(given.against)
+    kept, policy = None if given.against is None else _kept(given.against), _policy_of(given)
     try:
         with published_at(what, token) as fetch:
-            return verify_tiles(fetch, what, key=given.key, against=kept, trust=trust)
+            return verify_tiles(fetch, what, key=given.key, against=kept, trust=trust, policy=policy)
     except AuditError as error:
         fail(error)
 
@@ -243,8 +259,7 @@ def verify_proof_file(
     key: Key = None,
     trust_note: Annotated[Path | None, typer.Option("--trust", help="The organisation's trust note, for --root.")] = None,
     root: Root = None,
-    policy: Annotated[
-        Path | None, typer.Option("--policy", help="The pinned witness policy (C2SP tlog-policy), with --key.")] = None,
+    policy: Policy = None,
 ) -> None:
     """Check a proof file with nothing but what was pinned, and print its entry. Exit status as `verify`."""
     if (key is None) == (root is None):

@@ -25,12 +25,13 @@ from lockgate.audit.evidence.erasures import erased_ranges
 from lockgate.audit.evidence.failures import EvidenceError
 from lockgate.audit.evidence.notes import NoteKey, parse_note, parse_tree
 from lockgate.audit.evidence.package import PACKAGE_FORMAT, member_place
+from lockgate.audit.evidence.policy import parse_policy
 from lockgate.audit.evidence.proofs import TlogProof, hash_lines
 from lockgate.audit.evidence.recordings import CHUNK_LIMIT, RECORDING_MAGIC
 from lockgate.audit.evidence.streams import StreamKey
 from lockgate.audit.evidence.trust import key_of, ranges_of
 from lockgate.audit.failures import Undisclosed
-from lockgate.audit.keys import VERIFIER_FILE, read_verifier
+from lockgate.audit.keys import POLICY_FILE, VERIFIER_FILE, read_verifier
 from lockgate.audit.packaging.asking import Answer, Asked, resolve
 from lockgate.audit.packaging.proving import Proofs
 from lockgate.audit.packaging.reading import (
@@ -69,6 +70,7 @@ range.consistency RFC 6962 proof from the tree that ends with the last record to
 checkpoint        the newest signed checkpoint (C2SP signed note)
 payloads.jsonl    what the records committed to, as far as it is disclosed: SHA-256("lockgate/commit/v1\\0",
                   salt, length as 8 bytes big-endian, payload)
+witnesses.vkey    who cosigned, by the log's own word: whoever pins them (--policy) lets them count
 rotations         what each older key of the log signed last: the tree that ends with the change to the next key
 extra, sessions   single records with their proofs (C2SP tlog-proof)
 """
@@ -195,6 +197,8 @@ class _PackageWriter:
         found: dict[str, int] = {}
         cosigned = self._folder / "cosigned"
         if cosigned.is_file() and (size := self._size_of(_small(cosigned))):
+            if not trust.is_file():
+                self._name_witnesses(_small(cosigned))
             self._add("cosigned", _small(cosigned))
             found["cosigned.consistency"] = size
         for stamp in sorted((self._folder / "anchors").glob("*.tsr")):
@@ -204,6 +208,20 @@ class _PackageWriter:
                 self._add(f"anchors/{size}.tsr", _small(stamp))
                 found[f"anchors/{size}.consistency"] = size
         return found | self._handed_on()
+
+    def _name_witnesses(self, cosigned: bytes) -> None:
+        """Who cosigned, by the policy beside the log: so that each line is by somebody known, though by nobody pinned."""
+        path = self._folder / POLICY_FILE
+        if not path.is_file():
+            return
+        try:
+            keys = [witness.key for witness in parse_policy(_small(path).decode()).witnesses]
+            lines = parse_note(cosigned.decode()).signatures[1:]
+        except (EvidenceError, UnicodeDecodeError) as error:
+            raise AuditError(f"{path}: {error}", advice="start the gateway: it puts the policy there") from None
+        named = [key for key in keys if any(line.is_by(key) for line in lines)]
+        if named:
+            self._add("witnesses.vkey", "".join(f"{key.vkey}\n" for key in named).encode())
 
     def _handed_on(self) -> dict[str, int]:
         """For whoever pinned an older key: what each old key signed last, the tree that ends with the change."""
