@@ -19,13 +19,13 @@ from lockgate.audit.admin import wish_of
 from lockgate.audit.custody import Custody, Refused, submitting
 from lockgate.audit.erasing import Plan, Wish
 from lockgate.audit.leaves import principal
-from lockgate.audit.requests import RULE, ErasureRequest, erasure_requests
+from lockgate.audit.requests import ErasureRequest, erasure_requests
 from lockgate.audit.storage.sqlite import open_source
 from lockgate.config.duration import seconds
 from lockgate.config.settings import AuditSettings
 from lockgate.errors import AuditError, LockgateError
 from lockgate.govern.review import Approval, Ask
-from lockgate.model import Identity, Refusal, ReviewTerms
+from lockgate.model import ERASURE_RULE, Identity, Refusal, ReviewTerms
 
 if TYPE_CHECKING:
     from lockgate.app.gateway import Gateway
@@ -69,7 +69,7 @@ class Erasures:
             return asdict(await asyncio.to_thread(self._custody.carry_out, plan, identity.principal, wish.reason))
         terms = ReviewTerms(frozenset(settings.approve), seconds(settings.expires))
         answer = self._gateway.reviews.request(Ask(
-            identity, "audit", "", _words(wish, plan), (), (RULE,), terms, self._gateway.loaded.policy_hash,
+            identity, "audit", "", _words(wish, plan), (), (ERASURE_RULE,), terms, self._gateway.loaded.policy_hash,
             binds=plan.binding(key, identity.principal, wish.reason),
         ))
         if isinstance(answer, Refusal):

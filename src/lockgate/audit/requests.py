@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from itertools import chain
 from typing import Any, Final
 
@@ -18,32 +17,13 @@ import orjson
 from lockgate.audit.reader import open_payload
 from lockgate.audit.standing import read
 from lockgate.audit.storage.contract import Source
+from lockgate.model import ERASURE_RULE, ErasureState
 
-RULE: Final = "audit.erasure"
-"""The rule of a ticket that an erasure waits for."""
 REFUSED: Final = "erasure_refused"
 """The record of an approved erasure that was not carried out."""
 _GONE: Final = "(not kept any more)"
 _VERDICTS: Final = ("approved", "denied", "expired", "withdrawn")
 _KINDS: Final = (b'"type":"review"', b'"type":"erasure"', b'"type":"erasure_refused"', b'"type":"node_start"')
-
-
-class State(StrEnum):
-    """Where a request stands."""
-
-    PENDING = "pending"
-    APPROVED = "approved"
-    ERASED = "erased"
-    REFUSED = "refused"
-    DENIED = "denied"
-    EXPIRED = "expired"
-    WITHDRAWN = "withdrawn"
-    ENDED = "ended"
-
-    @property
-    def is_open(self) -> bool:
-        """Whether something is still to come."""
-        return self in (State.PENDING, State.APPROVED)
 
 
 @dataclass(slots=True)
@@ -59,7 +39,7 @@ class ErasureRequest:
     what: str
     requester: str
     people: list[str]
-    state: State = State.PENDING
+    state: ErasureState = ErasureState.PENDING
     reviewer: str = ""
     why: str = ""
     leaves: list[int] = field(default_factory=list)
@@ -74,10 +54,10 @@ class ErasureRequest:
 def erasure_requests(source: Source, now: float, ticket: str | None = None) -> list[ErasureRequest]:
     """All requests in the order of the log, or the one of a ticket. Raises `AuditError` where the log is damaged."""
     found: dict[str, ErasureRequest] = {}
-    for index, record in read(source, 0, None, b'"type":"review_request"', b'"%s"' % RULE.encode()):
+    for index, record in read(source, 0, None, b'"type":"review_request"', b'"%s"' % ERASURE_RULE.encode()):
         data = record.get("data", {})
         name = str(data.get("ticket"))
-        if data.get("rules") == [RULE] and ticket in (None, name):
+        if data.get("rules") == [ERASURE_RULE] and ticket in (None, name):
             found[name] = _asked(source, index, record, data, name)
     if not found:
         return []
@@ -90,8 +70,8 @@ def erasure_requests(source: Source, now: float, ticket: str | None = None) -> l
         if request is not None:
             _went_on(source, request, index, record)
     for request in found.values():
-        if request.state is State.PENDING and now > request.expires:
-            request.state = State.EXPIRED
+        if request.state is ErasureState.PENDING and now > request.expires:
+            request.state = ErasureState.EXPIRED
     return list(found.values())
 
 
@@ -107,26 +87,26 @@ def _restarted(found: Mapping[str, ErasureRequest], index: int) -> None:
     for request in found.values():
         if request.state.is_open and request.record < index:
             request.why = "the gateway was restarted"
-            request.state = State.ENDED
+            request.state = ErasureState.ENDED
 
 
 def _went_on(source: Source, request: ErasureRequest, index: int, record: Mapping[str, Any]) -> None:
     kind, data = record["type"], record["data"]
     if kind == "erasure":
         request.leaves.append(index)
-        request.state = State.ERASED if data.get("rest") == "" else request.state
+        request.state = ErasureState.ERASED if data.get("rest") == "" else request.state
         return
     said = _said(source, index, record)
     if kind == REFUSED:
-        request.state, request.why = State.REFUSED, str(said.get("reason", _GONE))
+        request.state, request.why = ErasureState.REFUSED, str(said.get("reason", _GONE))
         return
     reviewer = str(record.get("reviewer", ""))
     if reviewer:
         request.people.append(reviewer)
         request.reviewer = _named(said, "reviewer", reviewer)
     verdict = str(data.get("verdict"))
-    request.state = State(verdict) if verdict in _VERDICTS else State.ENDED
-    request.why = str(said.get("comment") or "") if request.state is not State.ENDED else verdict.replace("_", " ")
+    request.state = ErasureState(verdict) if verdict in _VERDICTS else ErasureState.ENDED
+    request.why = str(said.get("comment") or "") if request.state is not ErasureState.ENDED else verdict.replace("_", " ")
 
 
 def _said(source: Source, index: int, record: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -12,10 +12,9 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote
 
-from lockgate.audit.requests import RULE, State
 from lockgate.cli.calling import call
 from lockgate.cli.shown import one_line
-from lockgate.model import Secret
+from lockgate.model import ERASURE_RULE, ErasureState, Secret
 
 _PATIENCE: Final = 60.0     # seconds; an erasure walks through the log first
 _POLL: Final = 0.2
@@ -31,7 +30,7 @@ def asked_for(url: str, token: Secret, ticket: str | None) -> Any:
 
 def is_erasure(review: dict[str, Any]) -> bool:
     """Whether a ticket is about an erasure."""
-    return review.get("rules") == [RULE]
+    return review.get("rules") == [ERASURE_RULE]
 
 
 def outcome(url: str, token: Secret, ticket: str) -> dict[str, Any] | None:
@@ -40,15 +39,15 @@ def outcome(url: str, token: Secret, ticket: str) -> dict[str, Any] | None:
     while True:
         found = asked_for(url, token, ticket)
         request: dict[str, Any] | None = found[0] if found else None
-        if request is None or not State(request["state"]).is_open or time.monotonic() > deadline:
+        if request is None or not ErasureState(request["state"]).is_open or time.monotonic() > deadline:
             return request
         pause.wait(_POLL)
 
 
 def status_of(request: dict[str, Any]) -> int:
     """The exit status that says what became of a request."""
-    state = State(request["state"])
-    return ERASED if state is State.ERASED else WAITS if state.is_open else CAME_TO_NOTHING
+    state = ErasureState(request["state"])
+    return ERASED if state is ErasureState.ERASED else WAITS if state.is_open else CAME_TO_NOTHING
 
 
 def words_of(request: dict[str, Any]) -> str:

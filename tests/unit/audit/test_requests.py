@@ -7,9 +7,9 @@ from pathlib import Path
 import orjson
 import pytest
 
-from lockgate.audit.requests import State, erasure_requests
+from lockgate.audit.requests import erasure_requests
 from lockgate.audit.storage.sqlite import open_source
-from lockgate.model import Erasure, Event
+from lockgate.model import Erasure, ErasureState, Event
 from tests.unit.audit.logs import Driven, Ticking
 
 PAUL, OLGA = ["https://issuer.test", "paul"], ["https://issuer.test", "olga"]
@@ -28,7 +28,7 @@ def decided(driven: Driven, ticket: str, verdict: str, comment: str | None = Non
                            None, orjson.dumps(said)))
 
 
-def states(folder: Path, now: float = NOW, ticket: str | None = None) -> dict[str, tuple[State, str]]:
+def states(folder: Path, now: float = NOW, ticket: str | None = None) -> dict[str, tuple[ErasureState, str]]:
     with open_source(folder) as source:
         return {one.ticket: (one.state, one.why) for one in erasure_requests(source, now, ticket)}
 
@@ -53,15 +53,15 @@ def test_each_request_stands_where_the_log_says(log: Driven, tmp_path: Path) -> 
     log.log.heartbeat()
     log.wait(lambda done: log.log.event(Event("cancel", {}), done))
     assert states(tmp_path) == {
-        "T1": (State.PENDING, ""), "T2": (State.APPROVED, ""), "T3": (State.DENIED, "ask the person first"),
-        "T4": (State.REFUSED, "entry 9 is under the legal hold 'case-7'"), "T5": (State.ENDED, "policy changed"),
-        "T6": (State.WITHDRAWN, "")}
-    assert states(tmp_path, NOW + 61, "T1") == {"T1": (State.EXPIRED, "")}
+        "T1": (ErasureState.PENDING, ""), "T2": (ErasureState.APPROVED, ""), "T3": (ErasureState.DENIED, "ask the person first"),
+        "T4": (ErasureState.REFUSED, "entry 9 is under the legal hold 'case-7'"), "T5": (ErasureState.ENDED, "policy changed"),
+        "T6": (ErasureState.WITHDRAWN, "")}
+    assert states(tmp_path, NOW + 61, "T1") == {"T1": (ErasureState.EXPIRED, "")}
     log.log.close()
     Driven(tmp_path, clock=Ticking()).log.close()
     after = states(tmp_path)
-    assert after["T1"] == after["T2"] == (State.ENDED, "the gateway was restarted")
-    assert after["T4"][0] is State.REFUSED
+    assert after["T1"] == after["T2"] == (ErasureState.ENDED, "the gateway was restarted")
+    assert after["T4"][0] is ErasureState.REFUSED
 
 
 def test_an_erasure_in_parts_is_done_with_its_last(log: Driven, tmp_path: Path) -> None:
@@ -74,10 +74,10 @@ def test_an_erasure_in_parts_is_done_with_its_last(log: Driven, tmp_path: Path) 
         assert log.wait(lambda done: log.log.append(record, done)) is None
 
     part("ab" * 32)
-    assert states(tmp_path)["T1"][0] is State.APPROVED
+    assert states(tmp_path)["T1"][0] is ErasureState.APPROVED
     part("")
     with open_source(tmp_path) as source:
         (request,) = erasure_requests(source, NOW)
-    assert (request.state, request.leaves) == (State.ERASED, [3, 4])
+    assert (request.state, request.leaves) == (ErasureState.ERASED, [3, 4])
     assert (request.requester, request.reviewer, request.what) == (request.people[0], "olga", "(not kept any more)")
     log.log.close()

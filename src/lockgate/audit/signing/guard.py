@@ -105,8 +105,9 @@ class Guard:
 
     def prepare(self) -> Verifier:
         """Make the next key beside this one, unless it is there. Raises `SignerRefused`; this key goes on signing."""
+        waiting = self._next()
         try:
-            waiting = self._next() or Signer(self.verifier.name, keys.create_key(keys.successor(self._file)))
+            waiting = waiting or Signer(self.verifier.name, keys.create_key(keys.successor(self._file)))
         except AuditError as error:
             raise SignerRefused(str(error)) from None
         return waiting.verifier
@@ -131,8 +132,12 @@ class Guard:
         return waiting.verifier
 
     def _next(self) -> Signer | None:
+        """The key that waits. One that cannot be used is said to be so, and no reason for this one to stop signing."""
         path = keys.successor(self._file)
-        return Signer(self.verifier.name, keys.read_key(path)) if path.exists() else None
+        try:
+            return Signer(self.verifier.name, keys.read_key(path)) if path.exists() else None
+        except AuditError as error:
+            raise SignerRefused(str(error)) from None
 
     def close(self) -> None:
         """Let go of the files."""

@@ -279,6 +279,12 @@ def test_a_signer_switches_only_on_what_it_has_signed(tmp_path: Path) -> None:
     for leaf, path in ((good, []), (good, [leaf_hash(b"other")]), (leaf_of(2, {"old": old, "new": new}), [leaf_hash(b"before")])):
         with pytest.raises(SignerRefused, match="not the last entry"):
             guard.switch(leaf, path)
+    waiting = (tmp_path / "s.key.next").read_bytes()
+    (tmp_path / "s.key.next").write_text("no key")
+    for refused_ in (guard.prepare, lambda: guard.successor, lambda: guard.switch(good, [leaf_hash(b"before")])):
+        with pytest.raises(SignerRefused, match="not an unencrypted PEM"):
+            refused_()
+    (tmp_path / "s.key.next").write_bytes(waiting)
     assert str(guard.verifier) == old
     assert str(guard.switch(good, [leaf_hash(b"before")])) == new == str(guard.verifier)
     assert guard.successor is None
