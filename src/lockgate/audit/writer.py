@@ -23,7 +23,7 @@ from lockgate.audit.failures import MalformedEntry, Poisoned, Tampered, Untruste
 from lockgate.audit.growth import Growth, Row
 from lockgate.audit.leaves import Draft
 from lockgate.audit.ledger import Ledger, Session, take
-from lockgate.audit.signing.contract import CheckpointSigner
+from lockgate.audit.signing.contract import CheckpointSigner, Handover
 from lockgate.audit.signing.notary import Lagging, Notary, Prompt, Tempo
 from lockgate.audit.storage.contract import Batch, Head, Store
 from lockgate.audit.tree import Frontier, leaf_hash
@@ -198,15 +198,34 @@ class Writer:
         if self._head.signed < self._head.size:
             self._store_batch(Batch(), self._notary.settle(self._tree()))
 
-    def rotate(self, now: float, successor: CheckpointSigner, who: leaves.Fields) -> None:
-        """Hand the log over to another key: the old one signs the leaf that says so, and nothing after it.
+    @property
+    def origin(self) -> str:
+        """The log's name."""
+        return self._signer.verifier.name
 
-        The checkpoint of exactly that size is kept for good. `who` is the payload. Call it after `settle`.
+    def rotate(self, now: float, successor: Verifier, who: leaves.Fields) -> Handover:
+        """Commit that another key takes over: the old one signs the tree that this leaf ends, and nothing after it.
+
+        That checkpoint is kept for good. `who` is the payload. Only `go_on` may follow.
         """
-        named = {"old": str(self._signer.verifier), "new": str(successor.verifier)}
-        self.commit_rows([_row(None, 0, now, Draft({"type": "key_rotate", "data": named}, who))], is_kept=True)
-        self._signer = successor
-        self._notary = Prompt(successor)
+        self.settle()
+        lags = self._signer.lags
+        path = tuple(reversed(self._growth.frontier.nodes))
+        batch = Batch(is_kept=not lags)
+        named = {"old": str(self._signer.verifier), "new": str(successor)}
+        self._growth.grow(batch, [_row(None, 0, now, Draft({"type": "key_rotate", "data": named}, who))])
+        self._store_batch(batch, self._notary.note_for(self._tree()))
+        if lags:
+            self._notary.committed(self._tree(), [digest for _, digest, _ in batch.entries])
+            self._store_batch(Batch(is_kept=True), self._notary.settle(self._tree()))
+        self._notary.close()
+        return Handover(batch.entries[0][2], path)
+
+    def go_on(self, signer: CheckpointSigner) -> None:
+        """Sign with the key that the log was handed over to."""
+        self._signer = signer
+        self._notary = (Lagging(signer, self._growth.frontier.copy(), (), self._head.note, self._tempo) if signer.lags
+                        else Prompt(signer))
 
     def close(self) -> None:
         """Ask for no signature any more."""
