@@ -1,6 +1,6 @@
 """A development issuer and gateways as processes, started as a user starts them.
 
-Everything listens on loopback, on ports that the system chose, and ends with its `with` block, by
+Everything listens on loopback, on ports that nobody uses, and ends with its `with` block, by
 its own process id.
 """
 
