@@ -98,6 +98,33 @@ def _words(tree: ast.Module) -> Iterator[tuple[int, str, bool]]:
                 yield line, name, True
 
 
+SPEAK_HTTP = frozenset("""
+app/gateway.py
+app/targets.py
+audit/evidence/policy.py
+audit/export/https.py
+audit/ocsf/envelope.py
+audit/outward.py
+audit/telemetry/spans.py
+cli/audit.py
+cli/issuer.py
+cli/review.py
+cli/witness.py
+config/checks.py
+config/export_checks.py
+config/exports.py
+config/settings.py
+control/api.py
+control/issuer.py
+control/server.py
+control/witness.py
+net/discovery.py
+net/oidc.py
+net/published.py
+""".split())
+"""What reads URLs, or is a client or server of HTTP in the gateway's own affairs: there the word is not the protocol's."""
+
+
 def foreign_names(root: Path) -> list[str]:
     """Code outside `protocols/X/` that names X: there X would not be a place any more.
 
@@ -108,10 +135,14 @@ def foreign_names(root: Path) -> list[str]:
     for protocol in protocols(root):
         part = re.compile(rf"(?<![a-z]){protocol}", re.IGNORECASE)
         word = re.compile(rf"(?<![a-z0-9_]){protocol}(?![a-z0-9_])", re.IGNORECASE)
+        module = re.compile(rf"protocols[./]{protocol}")
         for name, tree in sources(root):
-            if not name.startswith(f"protocols/{protocol}/"):
-                found += [f"{name}:{line}: names {protocol} ({text[:60]!r})" for line, text, is_identifier in _words(tree)
-                          if (part if is_identifier else word).search(text) and text not in OTHERS_WORDS]
+            if name.startswith(f"protocols/{protocol}/"):
+                continue
+            is_common = protocol == "http" and name in SPEAK_HTTP
+            found += [f"{name}:{line}: names {protocol} ({text[:60]!r})" for line, text, is_identifier in _words(tree)
+                      if (module if is_common else part if is_identifier else word).search(text)
+                      and text not in OTHERS_WORDS]
     return found
 
 
