@@ -140,7 +140,7 @@ def _server(binaries: Path, settings: Mapping[str, str], hba: str | None,
         process = subprocess.Popen([str(usable / "postgres"), "-D", str(data), *options],  # type: ignore[call-overload]
                                    stdout=log, stderr=log, cwd=home, **_account())
         log.close()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while subprocess.run([usable / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]).returncode:
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError("PostgreSQL did not start: " + (parent / "log").read_text())
