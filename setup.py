@@ -16,7 +16,8 @@ from setuptools import Extension, setup
 KERNEL = Path("src") / "lockgate" / "kernel"
 # The verifier's loop over a log's entries. It is the text of a stand-alone program as well, so it knows nothing of this.
 EVIDENCE = Path("src") / "lockgate" / "audit" / "evidence"
-LOOP = ("merkle", "leaf", "erasures", "ledger", "recordings", "bindings", "contents", "scope", "archive", "streams", "proofs", "package")
+LOOP = ("merkle", "leaf", "ordinary", "erasures", "ledger", "recordings", "bindings", "disclosed", "contents", "scope", "archive", "streams", "proofs", "records", "report",
+        "package")
 
 
 def kernel_extensions() -> list[Extension]:

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from queue import SimpleQueue
@@ -40,11 +41,12 @@ from lockgate.cli.version import kernel_mode
 from lockgate.model import Outcome, OutcomeStatus
 
 SESSIONS = 20
+RELATIONS = 30
 ROUNDS = 3
 
 
 def write(folder: Path, statements: int) -> None:
-    """A log of sessions that take turns."""
+    """A log of sessions that take turns, on relations that do, with results of every size."""
     turns: Turns = SimpleQueue()
     log = AuditLog.open(folder, origin="bench/log", dispatch=turns.put, queue=4 * statements)
     for number in range(SESSIONS):
@@ -53,11 +55,12 @@ def write(folder: Path, statements: int) -> None:
         session = f"{number % SESSIONS:016}"
         while True:
             try:
-                record = log.intent(intent(session), None)
+                record = log.intent(replace(intent(session), objects=(f"public.relation_{number % RELATIONS}",)), None)
                 break
             except Overload:
                 time.sleep(0.01)
-        log.outcome(Outcome(session, record, OutcomeStatus.OK, 1, 90, {}, 0.001))
+        rows = number % 97
+        log.outcome(Outcome(session, record, OutcomeStatus.OK, rows, 90 * rows, {}, 0.0002 + number % 1009 / 10_000))
     log.close()
 
 

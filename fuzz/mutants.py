@@ -271,7 +271,7 @@ def _places() -> dict[int, tuple[str, int]]:
     for (start, name), (end, _) in zip(heads, [*heads[1:], (len(lines), "")], strict=True):
         source = sources[name].split("\n")
         body = ast.parse(sources[name]).body
-        first = next(node for node in body if not isinstance(node, (ast.Import, ast.ImportFrom, ast.Expr)))
+        first = next(node for node in body if not isinstance(node, (ast.Import, ast.ImportFrom, ast.Expr, ast.If)))
         line = min(first.lineno, *[one.lineno for one in getattr(first, "decorator_list", ())] or [first.lineno])
         shift = lines.index(source[line - 1], start) + 1 - line
         found.update({at: (name, at - shift) for at in range(start, end + 1)})
