@@ -33,7 +33,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from lockgate.audit.packaging.standalone import evidence_sources, standalone
 from tests.unit.audit.tampering.corpus import Judged, corpus
-from tests.unit.audit.tampering.parts import PARTS, Part
+from tests.unit.audit.tampering.ordinary import PARTS
+from tests.unit.audit.tampering.parts import Part
 
 _PATIENCE: Final = 2.0      # seconds that a mutant may take for one case
 _MODULE: Final = "lockgate_mutant"

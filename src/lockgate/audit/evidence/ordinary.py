@@ -24,11 +24,11 @@ from lockgate.audit.evidence.leaf import LEAF_LIMIT, NO_PREVIOUS, parse_leaf
 if TYPE_CHECKING:
     from mypy_extensions import i64
 
-_KNOWN: Final = 4096        # spellings of one passage that are remembered
+_KNOWN_LIMIT: Final = 4096        # spellings of one passage that are remembered
 _DIGITS: Final = 15         # of a number that is surely below 2^53
 _ID_LENGTH: Final = 128
 _HASH_DIGITS: Final = 64
-_SHORT: Final = 16          # bytes below which comparing one by one is faster than cutting out
+_SHORT_LIMIT: Final = 16          # bytes below which comparing one by one is faster than cutting out
 _SPACE: Final = 32
 _QUOTE: Final = 34
 _ZERO: Final = 48
@@ -140,7 +140,7 @@ class Passage:
         known = self._known.get(text)
         if known is None:
             known = _is_ordinary(self._before + text + self._after, self._places)
-            if len(self._known) >= _KNOWN:
+            if len(self._known) >= _KNOWN_LIMIT:
                 self._known.clear()
             self._known[text] = known
         if not known:
@@ -249,7 +249,7 @@ class OrdinaryLeaf:
         text = passage.last
         length: i64 = len(text)
         end: i64 = at + length
-        if length < _SHORT and end <= len(leaf):
+        if length < _SHORT_LIMIT and end <= len(leaf):
             place: i64 = 0
             while place < length and leaf[at + place] == text[place]:
                 place += 1

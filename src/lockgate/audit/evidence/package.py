@@ -27,6 +27,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
+from io import BytesIO
 from typing import Any, BinaryIO
 
 from lockgate.audit.evidence.archive import Member, archive_members
@@ -527,13 +528,15 @@ class _PackageRun:
         """The lines of a file without their newlines, some at a time; every line has one."""
         member, begun, length = self.members[name], [b""], 0     # a line that is not whole: its pieces, and their bytes
         for start in range(0, member.size, _CHUNK_SIZE):
-            whole = self.at(member.offset + start, min(_CHUNK_SIZE, member.size - start)).split(b"\n")
-            if len(whole) > 1:
-                whole[0] = b"".join([*begun, whole[0]])
+            # Looks for newlines by the machine's own search; `split` goes byte by byte.
+            found = BytesIO(self.at(member.offset + start, min(_CHUNK_SIZE, member.size - start))).readlines()
+            rest = found.pop() if found and not found[-1].endswith(b"\n") else b""
+            if found:
+                found[0] = b"".join([*begun, found[0]])
                 begun, length = [], 0
-            begun.append(whole.pop())
-            length += len(begun[-1])
-            yield whole
+            begun.append(rest)
+            length += len(rest)
+            yield [line[:-1] for line in found]
             if length > limit:
                 raise EvidenceError("manifest", f"{name} has a line that is longer than it can be")
         if length:
