@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from lockgate.errors import ConfigError
 from lockgate.govern.masking.bodies import BodyTerms
 from lockgate.govern.pipeline import Grant, Planned
-from lockgate.model import Decision, Refusal, Secret
+from lockgate.model import ColumnMask, Decision, DetectMask, Refusal, Secret
 from lockgate.protocols.http.admission import Admitted
 from lockgate.protocols.http.codec import field_lines, request_line
 from lockgate.protocols.http.conversation import Conversation
@@ -40,6 +41,12 @@ def ends_backend(head: RequestHead) -> bool:
     """Whether the backend's connection ends behind this request: its method has no content for some servers, and these would
     read the content as the next request, which nobody has judged (CL.0)."""
     return head.framing is not Framing.NONE and head.method not in _WITH_CONTENT
+
+
+@lru_cache(maxsize=256)
+def _digest(masks: tuple[ColumnMask, ...], detects: tuple[DetectMask, ...]) -> str:
+    """What stands in the record for what is hidden."""
+    return hashlib.sha256(repr((masks, detects)).encode()).hexdigest()
 
 
 class Forwarding(Conversation):
@@ -80,7 +87,7 @@ class Forwarding(Conversation):
         if framing:
             lines += field_lines(framing)
         shown = b"%b%b\r\n%b" % (request_line(head.method, target), lines, content or b"")
-        digest = hashlib.sha256(repr((decision.masks, decision.detects)).encode()).hexdigest() if terms.is_due else ""
+        digest = _digest(decision.masks, decision.detects) if terms.is_due else ""
         return Planned(shown, digest, Forward(target, lines, content or b"", terms if terms.is_due else None), noted=noted)
 
     def _fields_for(self, admitted: Admitted, head: RequestHead, host: str, *, is_masked: bool) -> tuple[Fields, bytes]:

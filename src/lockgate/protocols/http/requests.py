@@ -108,11 +108,15 @@ class Requests(Tunnels):
             return Problem(error.status, "denied", str(error), hint="The host, or the beginning of the path, selects the "
                            "connection; ask those who run the gateway which one is meant.")
         admitted: Admitted | Problem | None = self._tunnel.admitted if self._tunnel is not None else None
+        if admitted is None and head.fields is self._asked and self._admitted is not None and (
+                self._context.connections.get(to.connection) is self._admitted.connection):
+            admitted = self._admitted       # the same token and task as before, for the same connection
         if admitted is None:
             admitted = yield from admit(self._context, head, to, self._admitted)
         if isinstance(admitted, Problem):
-            self._admitted = self._link = None
+            self._admitted = self._link = self._asked = None
             return admitted
+        self._asked = head.fields
         if admitted is not self._admitted:
             self._admitted, self._link = admitted, None
         if head.method.decode("ascii").lower() not in operations.METHODS:
