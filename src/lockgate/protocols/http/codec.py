@@ -262,11 +262,15 @@ def field_lines(fields: Iterable[Field]) -> bytes:
     """Field lines with their ends, of which at most one frames the content. They are what our own reader reads back
     as these fields, no more and no less."""
     meant = tuple(fields)
-    lines = b"".join([b"%b: %b\r\n" % (raw, value) for _, value, raw in meant])
+    lines = _lines(meant)
     if _read_back(_read_fields, lines) != meant:
         raise LocalProtocolError("a field's name or value cannot be written into one line")
     _require_one_framing(meant)
     return lines
+
+
+def _lines(fields: Iterable[Field]) -> bytes:
+    return b"".join([b"%b: %b\r\n" % (raw, value) for _, value, raw in fields])
 
 
 def _require_one_framing(fields: Iterable[Field]) -> None:
@@ -275,8 +279,8 @@ def _require_one_framing(fields: Iterable[Field]) -> None:
 
 
 class FieldLines:
-    """`field_lines` for one connection, on which most fields are those of the message before: a field that was written, and
-    read back, as it is now is not read back again. Lines that each are one field are the same fields in any company."""
+    """`field_lines` for one connection, on which most fields are those of the message before: a field that was read back
+    once is not read back again. Lines that each are one field are the same fields in any company."""
 
     __slots__ = ("_known",)
 
@@ -284,20 +288,16 @@ class FieldLines:
     _LONGEST = 512                          # bytes of a value that is kept
 
     def __init__(self) -> None:
-        self._known: dict[Field, bytes] = {}
+        self._known: set[Field] = set()
 
     def __call__(self, fields: Iterable[Field]) -> bytes:
         """The lines of these fields."""
         meant, known = tuple(fields), self._known
-        lines: list[bytes] = []
-        for field in meant:
-            line = known.get(field)
-            if line is None:
-                line = field_lines((field,))
-                if len(field.value) <= self._LONGEST:
-                    if len(known) >= self._MOST:
-                        known.clear()
-                    known[field] = line
-            lines.append(line)
+        new = [field for field in meant if field not in known]
+        if new:
+            field_lines(new)
+            if len(known) + len(new) > self._MOST:
+                known.clear()
+            known.update(field for field in new if len(field.value) <= self._LONGEST)
         _require_one_framing(meant)
-        return b"".join(lines)
+        return _lines(meant)

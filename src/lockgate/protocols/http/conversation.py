@@ -40,6 +40,8 @@ class Conversation:
         self._lines = FieldLines()          # of answers
         self._asked: Fields | None = None
         """The fields with which the session at hand was last asked for; the reader gives the same ones as the same object."""
+        self._named: tuple[Fields, str, bytes | None, str] | None = None
+        """And what they say: host, another method, the content's type (`requests`)."""
         self._is_pumping = False
         self._is_read = True                # the client has sent all of its request
         self._awaited = ""                  # what the alarm that is set is about
