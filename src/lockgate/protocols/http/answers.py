@@ -43,7 +43,7 @@ class Answers(Conversation):
         assert isinstance(forward, Forward)
         exchange.reply = Reply(
             head, forward.terms, grant.masked, minor=asked.minor, closes=not (asked.keep_alive and exchange.is_sent),
-            binary=exchange.admitted.settings.binary == "allow")
+            binary=exchange.admitted.settings.binary == "allow", lines=self._lines)
 
     def _told(self, exchange: Exchange, link: Link, data: bytes, ending: End | None) -> Steps[None]:
         """A piece of the answer, behind its mask, to the client."""

@@ -11,7 +11,7 @@ from typing import Final
 
 from lockgate.model import OutcomeStatus
 from lockgate.protocols.http.admission import Admitted
-from lockgate.protocols.http.codec import RequestReader
+from lockgate.protocols.http.codec import FieldLines, RequestReader
 from lockgate.protocols.http.exchange import Exchange, Tunnel
 from lockgate.protocols.http.messages import Fields, RequestHead
 from lockgate.protocols.http.problems import Problem
@@ -37,6 +37,11 @@ class Conversation:
         self._tunnel: Tunnel | None = None  # of a forward proxy's client
         self._written: tuple[Fields, Admitted, bool, Fields, bytes] | None = None
         """What was made of a client's fields last, for it sends the same ones again and again (`forwarding`)."""
+        self._lines = FieldLines()          # of answers
+        self._asked: Fields | None = None
+        """The fields with which the session at hand was last asked for; the reader gives the same ones as the same object."""
+        self._named: tuple[Fields, str, bytes | None, str] | None = None
+        """And what they say: host, another method, the content's type (`requests`)."""
         self._is_pumping = False
         self._is_read = True                # the client has sent all of its request
         self._awaited = ""                  # what the alarm that is set is about

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from lockgate.errors import ConfigError
 from lockgate.govern.masking.bodies import BodyTerms
 from lockgate.govern.pipeline import Grant, Planned
-from lockgate.model import Decision, Refusal, Secret
+from lockgate.model import ColumnMask, Decision, DetectMask, Refusal, Secret
 from lockgate.protocols.http.admission import Admitted
 from lockgate.protocols.http.codec import field_lines, request_line
 from lockgate.protocols.http.conversation import Conversation
 from lockgate.protocols.http.credentials import carriers, injected
 from lockgate.protocols.http.exchange import Exchange
 from lockgate.protocols.http.fields import request_fields
-from lockgate.protocols.http.intake import Intake
+from lockgate.protocols.http.intake import Intake, is_looked_into
 from lockgate.protocols.http.messages import Field, Fields, Framing, RequestHead
 from lockgate.protocols.http.problems import problem_of
 from lockgate.protocols.http.signing import Key, signature
@@ -32,6 +33,8 @@ class Forward:
     lines: bytes
     content: bytes
     terms: BodyTerms | None
+    line: bytes
+    """The first line, unless the credential changes the target."""
 
 
 _WITH_CONTENT: Final = frozenset((b"POST", b"PUT", b"PATCH", b"QUERY", b"PROPFIND", b"PROPPATCH", b"REPORT", b"SEARCH", b"LOCK"))
@@ -43,6 +46,12 @@ def ends_backend(head: RequestHead) -> bool:
     return head.framing is not Framing.NONE and head.method not in _WITH_CONTENT
 
 
+@lru_cache(maxsize=256)
+def _digest(masks: tuple[ColumnMask, ...], detects: tuple[DetectMask, ...]) -> str:
+    """What stands in the record for what is hidden."""
+    return hashlib.sha256(repr((masks, detects)).encode()).hexdigest()
+
+
 class Forwarding(Conversation):
     """The way to the backend."""
 
@@ -52,16 +61,18 @@ class Forwarding(Conversation):
         admitted, request = exchange.admitted, exchange.request
         settings, head = admitted.settings, request.head
         limit = self._context.limits.inspect
-        terms = admitted.terms(decision, request.target.segments, limit)
+        is_masked = bool(decision.masks or decision.detects)
+        is_looked = is_looked_into(decision, request, has_keys=admitted.keys is not None)
+        terms = admitted.terms(decision, request.target.segments, limit) if is_masked or is_looked else None
         host = settings.host or admitted.connection.address.removesuffix(
             ":80" if admitted.connection.tls.mode == "disable" else ":443")
-        fields, lines = self._fields_for(admitted, head, host, is_masked=terms.is_due)
+        fields, lines = self._fields_for(admitted, head, host, is_masked=is_masked)
         target = settings.base_path.encode("ascii") + request.target.raw_path
         if request.target.raw_query is not None:
             target += b"?" + request.target.raw_query
         noted: tuple[str, ...] = ()
-        intake = Intake(terms, decision, request) if decision.looks_at_requests else None
-        if intake is not None and not intake.is_idle:
+        if terms is not None and is_looked:
+            intake = Intake(terms, decision, request)
             target, lines = intake.target(request, target), field_lines(intake.fields(fields))
             if content:
                 content = intake.content(request, content, binary=settings.binary == "allow")
@@ -80,9 +91,11 @@ class Forwarding(Conversation):
             framing.append(Field.of(b"Transfer-Encoding", b"chunked"))
         if framing:
             lines += field_lines(framing)
-        shown = b"%b%b\r\n%b" % (request_line(head.method, target), lines, content or b"")
-        digest = hashlib.sha256(repr((decision.masks, decision.detects)).encode()).hexdigest() if terms.is_due else ""
-        return Planned(shown, digest, Forward(target, lines, content or b"", terms if terms.is_due else None), noted=noted)
+        line = request_line(head.method, target)
+        shown = b"%b%b\r\n%b" % (line, lines, content or b"")
+        digest = _digest(decision.masks, decision.detects) if is_masked else ""
+        return Planned(
+            shown, digest, Forward(target, lines, content or b"", terms if is_masked else None, line), noted=noted)
 
     def _fields_for(self, admitted: Admitted, head: RequestHead, host: str, *, is_masked: bool) -> tuple[Fields, bytes]:
         """The fields for the backend without framing and credential, as they are and as lines; those of the request before
@@ -138,8 +151,9 @@ class Forwarding(Conversation):
                 else:
                     target, fields = injected(
                         admitted.settings, admitted.connection.credential.user, secret, forward.target)
+                line = forward.line if target == forward.target else request_line(exchange.request.head.method, target)
                 return b"%b%b%b\r\n%b%b" % (
-                    request_line(exchange.request.head.method, target), forward.lines, field_lines(fields) if fields else b"",
+                    line, forward.lines, field_lines(fields) if fields else b"",
                     forward.content, begun)
             except ConfigError as error:
                 secret = unusable(admitted.connection, error)

@@ -62,10 +62,10 @@ class Tunnels(Forwarding):
             return
         admitted = yield from admit(self._context, head, Destination(name), self._admitted)
         if isinstance(admitted, Problem):
-            self._admitted = self._link = None
+            self._admitted = self._link = self._asked = None
             yield from self._answer(head, admitted.at_proxy())
             return
-        self._admitted, self._link = admitted, None
+        self._admitted, self._link, self._asked = admitted, None, None
         if admitted.settings.tunnel:
             yield from self._pass_blindly(head, admitted, host)
         else:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from lockgate.govern.masking.bodies.members import Members
 from lockgate.govern.masking.bodies.shape import shape_for
-from lockgate.govern.masking.bodies.shown import ShownValues
+from lockgate.govern.masking.bodies.shown import ShownValues, looks_of
 from lockgate.govern.masking.bodies.terms import BodyMask, BodyTerms
 
 
@@ -30,3 +30,20 @@ def mask_text(terms: BodyTerms, text: bytes, name: str = "") -> tuple[bytes, dic
         return Members(values).text(text, name), values.masked
     running = values.running()
     return running.feed(text) + running.finish(), values.masked
+
+
+def mask_texts(terms: BodyTerms, texts: Sequence[bytes]) -> tuple[Sequence[bytes], dict[str, int]]:
+    """What `mask_text` makes of each of `texts`, which hold no NUL bytes. One search tells whether there can be anything
+    in any of them, as there mostly is not: what a find begins with needs nothing in front of it (`prefilter`).
+    """
+    looks = looks_of(terms.detects)
+    if looks is None or looks.text.search(b"\0".join(texts)) is None:
+        return texts, {}
+    shown: list[bytes] = []
+    counts: dict[str, int] = {}
+    for text in texts:
+        new, masked = mask_text(terms, text)
+        shown.append(new)
+        for name, count in masked.items():
+            counts[name] = counts.get(name, 0) + count
+    return shown, counts
