@@ -41,13 +41,7 @@ class Forwarding(Conversation):
         settings, head = admitted.settings, request.head
         limit = self._context.limits.inspect
         terms = admitted.terms(decision, request.target.segments, limit)
-        host = settings.host or admitted.connection.address.removesuffix(
-            ":80" if admitted.connection.tls.mode == "disable" else ":443")
-        fields = request_fields(
-            head, host.encode("ascii"), settings.token_header, carriers(settings), is_masked=terms.is_due)
-        target = settings.base_path.encode("ascii") + request.target.raw_path
-        if request.target.raw_query is not None:
-            target += b"?" + request.target.raw_query
+        target, fields = self._addressed(exchange, is_masked=terms.is_due)
         noted: tuple[str, ...] = ()
         intake = Intake(terms, decision, request) if decision.looks_at_requests else None
         if intake is not None and not intake.is_idle:
@@ -68,6 +62,19 @@ class Forwarding(Conversation):
         digest = hashlib.sha256(repr((decision.masks, decision.detects)).encode()).hexdigest() if terms.is_due else ""
         return Planned(shown, digest, Forward(target, fields, content or b"", terms if terms.is_due else None), noted=noted)
 
+    def _addressed(self, exchange: Exchange, *, is_masked: bool) -> tuple[bytes, Fields]:
+        """The target and the fields for the backend, without framing and credential."""
+        admitted, request = exchange.admitted, exchange.request
+        settings = admitted.settings
+        host = settings.host or admitted.connection.address.removesuffix(
+            ":80" if admitted.connection.tls.mode == "disable" else ":443")
+        fields = request_fields(
+            request.head, host.encode("ascii"), settings.token_header, carriers(settings), is_masked=is_masked)
+        target = settings.base_path.encode("ascii") + request.target.raw_path
+        if request.target.raw_query is not None:
+            target += b"?" + request.target.raw_query
+        return target, fields
+
     def _forward(self, exchange: Exchange, grant: Grant, begun: bytes = b"") -> Steps[bool]:
         """Put the request on record and send it, with the credential. `begun`: the content that has come of one that goes
         on as it comes. False where it was answered instead."""
@@ -76,7 +83,7 @@ class Forwarding(Conversation):
         payload = None if link is None else (yield from self._with_credential(exchange, grant, begun))
         if payload is None:
             return False
-        permit = yield Record([grant], payload)
+        permit = yield Record([grant, *exchange.others], payload)
         if isinstance(permit, Refusal):
             yield from self._answer(head, problem_of(permit))
             return False
@@ -97,10 +104,15 @@ class Forwarding(Conversation):
         self._link = link
         return link
 
+    def _carried(self, exchange: Exchange, grant: Grant) -> Forward:
+        """What a grant lets go to the backend. Several may go together where a protocol has batches."""
+        forward = grant.planned.carry
+        assert isinstance(forward, Forward)
+        return forward
+
     def _with_credential(self, exchange: Exchange, grant: Grant, begun: bytes = b"") -> Steps[bytes | None]:
         """The request's bytes as the backend gets them; None where the credential cannot be used, and the client knows."""
-        forward, admitted = grant.planned.carry, exchange.admitted
-        assert isinstance(forward, Forward)
+        forward, admitted = self._carried(exchange, grant), exchange.admitted
         secret: Secret | Refusal = yield from credential()
         if not isinstance(secret, Refusal):
             try:
@@ -116,7 +128,7 @@ class Forwarding(Conversation):
         """The whole request is with the backend; now it is the backend's turn."""
         if self._exchange is exchange:
             exchange.is_sent = True
-            yield from self._await("answer", exchange.admitted.timeout)
+            yield from self._await_answer(exchange)
 
     def _repeat(self, exchange: Exchange) -> Steps[None]:
         """A connection that had been used before was closed before anything of an answer came: ask once more over a new
