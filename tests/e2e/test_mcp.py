@@ -1,21 +1,25 @@
-"""Real MCP clients through the gateway to real MCP servers: the official SDK over both HTTP transports."""
+"""Real MCP clients through the gateway to real MCP servers: the official SDK over both HTTP transports, and AutoGen."""
 
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import anyio
+import anyio.to_thread
 import httpx
 import pytest
+from autogen_ext.tools.mcp import McpWorkbench, StreamableHttpServerParams
 from mcp import ClientSession, McpError
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult, CreateMessageResult, ElicitResult, TextContent
 from pydantic import AnyUrl
 
-from testbed.gateway import Gateway, Issuer, gateway
+from testbed.gateway import Gateway, Issuer, gateway, run
 from testbed.mcpserver import CARD, mcpserver
 from tests.e2e.test_custody import records, until
 
@@ -49,6 +53,12 @@ connections:
     server_names: [older.example]
     credential: {{password: {{env: MCP_TOKEN}}}}
     tls: {{mode: disable}}
+  - name: turncoat
+    protocol: mcp
+    address: 127.0.0.1:{turncoat}
+    server_names: [turncoat.example]
+    credential: {{password: {{env: MCP_TOKEN}}}}
+    tls: {{mode: disable}}
 policies:
   - {{name: agents-connect, who: {{groups: [agents]}}, allow: connect}}
   - name: hide
@@ -68,9 +78,10 @@ policies:
 def front(tokens: Issuer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway in front of three servers, one of each way to answer."""
     folder = tmp_path_factory.mktemp("mcp")
-    with mcpserver(folder) as one, mcpserver(folder, "json") as two, mcpserver(folder, "sse") as three, gateway(
+    with mcpserver(folder) as one, mcpserver(folder, "json") as two, mcpserver(folder, "sse") as three, (
+            mcpserver(tmp_path_factory.mktemp("turncoat"), "json")) as four, gateway(
         folder / "gateway", HEAD, env={"MCP_TOKEN": SECRET}, streamable=one.port, json=two.port, sse=three.port,
-        issuer=tokens.url,
+        turncoat=four.port,        issuer=tokens.url,
     ) as running:
         yield running
 
@@ -191,7 +202,7 @@ async def test_a_call_waits_for_a_person_and_the_client_is_told(front: Gateway, 
 
 async def test_a_changed_definition_is_hidden_and_refused(front: Gateway, agent: str) -> None:
     """A server that changes what it says of a tool (a rug pull) does not reach the model with it."""
-    async with session(front, agent, "documents.example") as client:
+    async with session(front, agent, "turncoat.example") as client:
         assert "refund" in {tool.name for tool in (await client.list_tools()).tools}
         await client.call_tool("turns_coat", {})
         listed = await client.list_tools()
@@ -215,3 +226,52 @@ async def test_a_session_belongs_to_who_began_it(front: Gateway, agent: str, dba
         assert (await client.post(url, json=ping, headers=headers)).json()["result"] == {}
         forged = {**headers, "mcp-session-id": headers["mcp-session-id"][:-1] + "~"}
         assert (await client.post(url, json=ping, headers=forged)).status_code == 404
+
+
+async def test_an_agents_workbench_acts_on_what_it_reads(front: Gateway, agent: str, dba: str) -> None:
+    """AutoGen's McpWorkbench, unchanged: it lists what may be used, and a refusal or a ticket is text for its model."""
+    params = StreamableHttpServerParams(
+        url=f"http://127.0.0.1:{front.port}/mcp", headers={"authorization": f"Bearer {agent}", "host": "crm.example"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)     # of the SDK's, for the name of a function that AutoGen calls
+        async with McpWorkbench(params) as bench:
+            names = {tool["name"] for tool in await bench.list_tools()}
+            assert "customer" in names
+            assert "drop_everything" not in names
+            found = await bench.call_tool("customer", {"number": 1})
+            assert (found.is_error, json.loads(found.to_text())["ssn"]) == (False, "xxxx")
+            refused = await bench.call_tool("drop_everything", {})
+            assert refused.is_error
+            assert "refused by the gateway: this is not for agents (rule nothing-is-dropped)" in refused.to_text()
+            async with anyio.create_task_group() as group:
+                group.start_soon(approve_next, front, dba, "refund")
+                held = await bench.call_tool("refund", {"number": 2, "amount": 900})
+            assert (held.is_error, held.to_text()) == (False, "refunded 900.0 to 2")
+
+
+async def approve_next(front: Gateway, dba: str, word: str) -> None:
+    """Approve the first request that waits and holds this word."""
+    async with httpx.AsyncClient(base_url=front.control_url, headers={"authorization": f"Bearer {dba}"}) as api:
+        with anyio.fail_after(20):
+            while True:
+                for one in (await api.get("/v1/reviews")).json():
+                    if word in one["statement"]:
+                        assert (await api.post(f"/v1/reviews/{one['ticket']}/approve", json={})).status_code == 200
+                        return
+
+
+async def test_a_person_accepts_a_definition(front: Gateway, agent: str, dba: str) -> None:
+    """What changed is shown, accepted by its digest, on record, and listed again."""
+    environment = {"LOCKGATE_TOKEN": dba, "LOCKGATE_URL": front.control_url}
+    async with session(front, agent, "older.example") as client:
+        await client.list_tools()
+        await client.call_tool("turns_coat", {})
+        assert "refund" not in {tool.name for tool in (await client.list_tools()).tools}
+        listed = await anyio.to_thread.run_sync(lambda: run("tools", "list", "older", env=environment))
+        assert [line.split()[0] for line in listed.splitlines() if line.split()[1] == "changed"] == ["refund"]
+        said = await anyio.to_thread.run_sync(lambda: run("tools", "accept", "older", "refund", "--yes", env=environment))
+        assert '-  "description": "Refund an amount to a customer."' in said
+        assert "evil.example" in said
+        assert "refund" in {tool.name for tool in (await client.list_tools()).tools}
+    accepted = records(front, "tool_accepted")
+    assert [record["data"]["tool"] for record in accepted] == ["refund"]  # type: ignore[index]

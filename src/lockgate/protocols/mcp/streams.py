@@ -19,6 +19,7 @@ JSON: Final = b"application/json"
 EVENTS: Final = b"text/event-stream"
 _ACCEPTED: Final = 202
 """What a server says to notifications, and in the older transport to everything."""
+_TEXT: Final = b"text/plain"
 _MESSAGES: Final = (b"", b"message")
 _ENDPOINT: Final = b"endpoint"
 _NO_STORE: Final = Field.of(b"Cache-Control", b"no-store")
@@ -88,7 +89,7 @@ class McpReply(Reply):
             return _Document(exchange, shown, self.status)
         if not is_error and self.status != _ACCEPTED:
             raise Unreadable("it is neither JSON nor a stream of events")
-        return body_mask(terms, kind, parameters.get(b"charset", b""), parameters)
+        return body_mask(terms, kind or _TEXT, parameters.get(b"charset", b""), parameters)
 
     def _read(self, data: bytes, name: bytes) -> bytes:
         """What is shown of an event's data."""
