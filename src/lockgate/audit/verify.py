@@ -27,6 +27,7 @@ from lockgate.audit.entry import parse
 from lockgate.audit.evidence.contents import Contents, Disclosed, PlacedLeaf, Runs
 from lockgate.audit.evidence.ledger import LogLedger, Session
 from lockgate.audit.evidence.merkle import Frontier, leaf_hash
+from lockgate.audit.evidence.policy import Policy
 from lockgate.audit.evidence.report import Report, Verdict, counted
 from lockgate.audit.evidence.trust import Trust
 from lockgate.audit.failures import BrokenNote, MalformedEntry, Undisclosed, UntrustedNote
@@ -52,10 +53,12 @@ Expected = tuple[str, Checkpoint]
 
 def verify_log(
     folder: Path, *, key: Path | None = None, against: str | None = None, trust: Trust | None = None,
+    policy: Policy | None = None,
 ) -> Report:
     """Check a log's folder. `key` is the pinned verifier key file (without it, the folder's own, which
     shows damage but not a log that was replaced whole); `against` a signed checkpoint kept elsewhere;
-    `trust` the organisation's trust note, which says which keys, witnesses and authorities count.
+    `trust` the organisation's trust note, which says which keys, witnesses and authorities count, or besides a key
+    `policy` the witnesses.
 
     Does not raise: what is wrong is in the report.
     """
@@ -69,7 +72,7 @@ def verify_log(
     except AuditError as error:
         report.find("key", Verdict.UNTRUSTED, str(error))
         return report
-    endorsed = Endorsements(folder, verifier.key, trust, against)
+    endorsed = Endorsements(folder, verifier.key, trust, against, policy=policy, believes_folder=not report.is_key_pinned)
     # Before the entries, which may grow meanwhile.
     for check, problem in endorsed.read():
         report.find(check, Verdict.TAMPERED, problem)
@@ -98,7 +101,7 @@ def verify_source(
     Does not raise: what is wrong is in the report.
     """
     report = Report(str(folder), is_key_pinned=is_key_pinned)
-    endorsed = Endorsements(folder, verifier.key, None, against)
+    endorsed = Endorsements(folder, verifier.key, None, against, believes_folder=not is_key_pinned)
     for check, problem in endorsed.read():
         report.find(check, Verdict.TAMPERED, problem)
     _Run(report, source, verifier, endorsed, None).all(expected)

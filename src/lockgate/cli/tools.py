@@ -12,7 +12,8 @@ from urllib.parse import quote
 
 import typer
 
-from lockgate.cli.review import ApiError, Json, TokenFile, Url, call, token_of
+from lockgate.cli.calling import ApiError, TokenFile, call, token_of
+from lockgate.cli.review import Json, Url
 from lockgate.cli.shown import clean, one_line
 
 app = typer.Typer(name="tools", help="See and accept definitions of tools that are pinned.", no_args_is_help=True)

@@ -15,7 +15,14 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 from lockgate.audit.evidence.bindings import BindingBook
-from lockgate.audit.evidence.erasures import Destroyed, HoldBook, RangeSweep, erased_ranges, is_period_over
+from lockgate.audit.evidence.erasures import (
+    Destroyed,
+    HoldBook,
+    RangeSweep,
+    TicketHolds,
+    erased_ranges,
+    is_period_over,
+)
 from lockgate.audit.evidence.failures import EvidenceError
 from lockgate.audit.evidence.leaf import parse_leaf, read_json
 from lockgate.audit.evidence.ledger import LogLedger
@@ -229,6 +236,7 @@ class Contents:
         naming = RangeSweep([(first, last, number) for number, erasure in enumerate(self._erasures)
                              for first, last in erasure.ranges])
         owners: dict[str, str] = {}
+        tickets = TicketHolds()
         missing = 0
         for placed in leaves:
             index = placed.at
@@ -238,9 +246,14 @@ class Contents:
                 continue        # the grammar has said so
             if record["type"] == "session_begin":
                 owners[record["sid"]] = record["principal"]
+            if "ticket" in record or record["type"] == "review_request":
+                tickets.name(index, record)
             by = self._destroyed.by(index)
             if by is not None:
-                erasures = [self._erasures[number] for number in naming.at(index)]
+                numbers = naming.at(index)
+                for number in numbers:
+                    tickets.destroy(index, record, number)
+                erasures = [self._erasures[number] for number in numbers]
                 self._forbidden(erasures, index, record, owners)
                 self._too_early(erasures, index, record)
             said = record.get("payload")
@@ -259,6 +272,9 @@ class Contents:
             elif by is not None:
                 self.report.find("erasure", Verdict.TAMPERED,
                                  f"the payload was erased by record {by}, and is disclosed or withheld here", index)
+        for index, number, name in tickets.forbidden(
+                {place: (erasure.at, erasure.holds) for place, erasure in enumerate(self._erasures)}):
+            self._held(self._erasures[number], index, name)
 
     def _too_early(self, erasures: list[_HeldErasure], index: int, record: dict[str, Any]) -> None:
         """A retention is of what was older than a period that was in force; every entry of it was."""
@@ -287,8 +303,10 @@ class Contents:
         for erasure in erasures:
             name = erasure.holds.holding(index, sid, people)
             if name is not None:
-                self._blame(erasure, "hold", f"entry {index}, under the legal hold {name!r}, was erased by record "
-                            f"{erasure.at}")
+                self._held(erasure, index, name)
+
+    def _held(self, erasure: _HeldErasure, index: int, name: str) -> None:
+        self._blame(erasure, "hold", f"entry {index}, under the legal hold {name!r}, was erased by record {erasure.at}")
 
     def finish(self) -> None:
         """What the checks covered."""

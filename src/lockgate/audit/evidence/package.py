@@ -5,6 +5,7 @@
     verify.py         this program, for an auditor who has no copy of it yet
     log.vkey          the key that signed the checkpoint (to be pinned from elsewhere)
     trust.note        what the organisation's root key says (optional)
+    witnesses.vkey    who cosigned, by the log's own word, where there is no trust note
     checkpoint        the newest checkpoint; cosignatures may follow the log's
     cosigned          the newest one that enough witnesses cosigned, cosigned.consistency to `checkpoint`
     anchors/N.*       .checkpoint of size N, its .tsr of a time-stamping authority, its .consistency
@@ -40,7 +41,7 @@ from lockgate.audit.evidence.merkle import (
     verify_consistency,
     verify_inclusion,
 )
-from lockgate.audit.evidence.notes import LOG_KEY, NoteKey, SignedTree, parse_tree, parse_vkey
+from lockgate.audit.evidence.notes import LOG_KEY, WITNESS_KEY, NoteKey, SignedTree, parse_tree, parse_vkey
 from lockgate.audit.evidence.proofs import TlogProof, parse_hash_lines, parse_tlog_proof
 from lockgate.audit.evidence.report import Report, Verdict
 from lockgate.audit.evidence.scope import ScopeCheck
@@ -57,7 +58,7 @@ _CHUNK_SIZE = 1 << 20
 _FIELDS = {"format": str, "origin": str, "size": int, "first": int, "last": int, "scope": dict, "withheld": list,
            "recordings_withheld": list, "files": list}
 _PLACES = tuple(re.compile(pattern, re.ASCII) for pattern in (
-    r"manifest\.json()", r"README\.txt()", r"verify\.py()", r"log\.vkey()", r"trust\.note()", r"checkpoint()",
+    r"manifest\.json()", r"README\.txt()", r"verify\.py()", r"log\.vkey()", r"trust\.note()", r"witnesses\.vkey()", r"checkpoint()",
     r"cosigned()", r"cosigned\.consistency()", r"anchors/(0|[1-9]\d{0,15})\.(?:checkpoint|consistency|tsr)",
     r"rotations/(0|[1-9]\d{0,15})\.(?:checkpoint|consistency)", r"frontier()", r"leaves\.jsonl()", r"leaves\.sha256()", r"range\.consistency()",
     r"extra/(0|[1-9]\d{0,15})\.tlog-proof", r"sessions/(0|[1-9]\d{0,15})\.tlog-proof", r"payloads\.jsonl()",
@@ -104,6 +105,7 @@ class _PackageRun:
         self.cosigned_at = self.newest_time = 0
         self.rotations: list[tuple[int, str, str]] = []
         self.ends: list[int] | None = None
+        self.unheard: set[str] = set()      # named witnesses of whom no line was seen
 
     def all(self) -> None:
         """Every check, in order. One that cannot read its input says so and ends the run."""
@@ -196,12 +198,24 @@ class _PackageRun:
         if self.manifest["origin"] != self.who.origin:
             raise EvidenceError("manifest", f"the manifest names another log than {self.who.origin}")
         self.report.origin = self.who.origin
+        self.who = self.who._replace(named=self.named_witnesses())
+        self.unheard = {key.vkey for key in self.who.named}
         if self.who.trust is not None:
             self.report.cover("trust", f"trust note {self.who.trust.serial}, by the pinned root key")
         if self.report.is_key_pinned:
             self.report.cover("key", key.vkey)
         if note is not None and self.who.trust is None:
             self.report.notes.append("the trust note was not checked: pin the organisation's key with --root")
+
+    def named_witnesses(self) -> tuple[NoteKey, ...]:
+        """Who cosigned by the package's own word, one key a line."""
+        if "witnesses.vkey" not in self.members:
+            return ()
+        lines = self.text("witnesses.vkey", "cosignature").split("\n")
+        keys = tuple(parse_vkey(line, WITNESS_KEY, "cosignature") for line in lines[:-1])
+        if lines != [*(key.vkey for key in keys), ""] or not keys or len(set(keys)) < len(keys):
+            raise EvidenceError("cosignature", "the names of witnesses are not as they must be")
+        return keys
 
     def successor(self, own: str, pinned: NoteKey) -> NoteKey:
         """The package's key, where the pinned one may be an older one of the same log. It opens the checkpoint, and
@@ -235,8 +249,14 @@ class _PackageRun:
 
     def cosigned_by(self, name: str, tree: SignedTree) -> None:
         """Cosignatures of a note whose tree is known to be of this log."""
-        found = self.who.witnessed(read_note(self.content(name), name, "cosignature"))
+        note = read_note(self.content(name), name, "cosignature")
+        found = self.who.witnessed(note)
         names = [witness for witness, _ in found]
+        self.unheard -= {key.vkey for key in self.who.named if any(line.is_by(key) for line in note.signatures[1:])}
+        if self.who.policy is None and found:
+            self.report.notes.append(f"{tree.size} entries are cosigned by {', '.join(names)}, whom only the package names: "
+                                     "they count once they are pinned with --policy")
+            return
         if self.who.is_quorum(names) and tree.size > self.report.cosigned:
             self.report.cosigned = tree.size
             self.cosigned_at = self.who.vouched_at(found)
@@ -259,6 +279,8 @@ class _PackageRun:
             self.cosigned_by("cosigned", self.older("cosigned", "cosigned.consistency", "cosigned checkpoint"))
         elif "cosigned.consistency" in self.members:
             raise EvidenceError("manifest", "a proof for a cosigned checkpoint that is not there")
+        if self.unheard:
+            raise EvidenceError("cosignature", "the package names a witness that has cosigned nothing of it")
         if self.who.is_quorum_needed and not self.report.cosigned:
             self.report.find("quorum", Verdict.UNTRUSTED, "no checkpoint was cosigned by the quorum of witnesses")
         self.attempt(self.anchors)

@@ -70,11 +70,11 @@ class Http2Multiplexer:
         self._tls = tls
         self._head_timeout = head_timeout
         self._h2 = H2Connection(H2Configuration(client_side=False, header_encoding=None))
-        self._h2.local_settings.update({
-            SettingCodes.MAX_CONCURRENT_STREAMS: _STREAMS, SettingCodes.MAX_HEADER_LIST_SIZE: _HEAD,
-            SettingCodes.INITIAL_WINDOW_SIZE: _WINDOW, SettingCodes.ENABLE_PUSH: 0,
-        })
         self._h2.initiate_connection()
+        self._h2.update_settings({      # behind it: what is set before counts here at once, and is never told
+            SettingCodes.MAX_CONCURRENT_STREAMS: _STREAMS, SettingCodes.MAX_HEADER_LIST_SIZE: _HEAD,
+            SettingCodes.INITIAL_WINDOW_SIZE: _WINDOW,
+        })
         self._h2.increment_flow_control_window(_WINDOW * 4)
         self._streams: dict[int, _Stream] = {}
         self._whole = self._resets = 0
@@ -282,6 +282,8 @@ def _request(headers: list[tuple[bytes, bytes]], *, is_whole: bool) -> tuple[byt
     fields = [field for field in fields if field.name != b"host"]
     if any(field.name in _CONNECTION for field in fields):
         raise ValueError
+    if is_whole and any(field.name == b"content-length" and field.value.strip(b"0") for field in fields):
+        raise ValueError                # content is announced, and none follows
     is_chunked = not is_whole and all(field.name != b"content-length" for field in fields)
     fields.insert(0, Field.of(b"Host", authority))
     if cookies:

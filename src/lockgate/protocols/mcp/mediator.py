@@ -21,7 +21,7 @@ from lockgate.govern.masking.bodies import BodyTerms
 from lockgate.govern.pipeline import Grant, Planned
 from lockgate.model import Decision, Refusal, RefusalCode
 from lockgate.protocols.http.admission import Admitted
-from lockgate.protocols.http.codec import chunk, last_chunk, request_bytes
+from lockgate.protocols.http.codec import chunk, field_lines, last_chunk, request_line
 from lockgate.protocols.http.exchange import Exchange
 from lockgate.protocols.http.forwarding import Forward
 from lockgate.protocols.http.mediator import HttpMediator
@@ -102,19 +102,20 @@ class McpMediator(HttpMediator):
         if exchange.request.head.expects_continue:
             yield ToClient((yield Compose(_CONTINUE)))
 
-    def _addressed(self, exchange: Exchange, *, is_masked: bool) -> tuple[bytes, Fields]:
-        target, fields = super()._addressed(exchange, is_masked=is_masked)
+    def _addressed(self, exchange: Exchange, *, is_masked: bool) -> tuple[bytes, Fields, bytes]:
+        target, fields, _ = super()._addressed(exchange, is_masked=is_masked)
         session = self._session_of(exchange.admitted, exchange.request.head)
-        return target, tuple(
+        fields = tuple(
             field._replace(value=session or b"") if field.name == binding.FIELD else field
             for field in fields if field.name in _TRAVELS)
+        return target, fields, field_lines(fields)
 
     def _plan(self, exchange: Exchange, content: bytes | None, decision: Decision) -> Planned | Refusal:
         """Of a stream, or a session's end; messages have plans of their own."""
         terms = exchange.admitted.terms(decision, (), self._context.limits.inspect)
-        target, fields = self._addressed(exchange, is_masked=terms.is_due)
-        shown = request_bytes(exchange.request.head.method, target, fields)
-        return Planned(shown, _digest(decision, terms), Forward(target, fields, b"", terms))
+        target, _, lines = self._addressed(exchange, is_masked=terms.is_due)
+        shown = b"%b%b\r\n" % (request_line(exchange.request.head.method, target), lines)
+        return Planned(shown, _digest(decision, terms), Forward(target, lines, b"", terms))
 
     def _judge(self, exchange: Exchange, content: bytes | None) -> Steps[None]:
         assert isinstance(exchange, McpExchange)
@@ -145,9 +146,10 @@ class McpMediator(HttpMediator):
         if not granted:
             yield from self._answer_alone(exchange)
             return
-        target, fields = self._addressed(exchange, is_masked=True)
+        target, _, lines = self._addressed(exchange, is_masked=True)
         data = ("[" + ",".join(texts) + "]" if exchange.is_batch else texts[0]).encode()
-        exchange.forward = Forward(target, (*fields, Field.of(b"Content-Length", b"%d" % len(data))), data, None)
+        lines += field_lines((Field.of(b"Content-Length", b"%d" % len(data)),))
+        exchange.forward = Forward(target, lines, data, None)
         exchange.others = tuple(granted[1:])
         if (yield from self._forward(exchange, granted[0])):
             yield from self._sent(exchange)

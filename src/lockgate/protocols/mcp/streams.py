@@ -51,14 +51,15 @@ def json_response(content: bytes, status: int, *, closes: bool) -> bytes:
 class McpReply(Reply):
     """The clear plan of a server's answer."""
 
-    __slots__ = ("_exchange", "_route", "_shown")
+    __slots__ = ("_exchange", "_is_alone", "_route", "_shown")
 
     def __init__(
         self, head: ResponseHead, exchange: McpExchange, shown: Shown, masked: dict[str, int], *, closes: bool,
         route: Callable[[bytes], bytes],
     ) -> None:
         """`route` turns the address that a server of the older transport names into the gateway's."""
-        if exchange.own and head.framing is Framing.NONE:       # it answers nothing, and the gateway does
+        self._is_alone = bool(exchange.own) and (head.framing is Framing.NONE or head.status == _ACCEPTED)
+        if self._is_alone:                  # the server answers nothing, and the gateway does
             head = ResponseHead(200, b"OK", (Field.of(b"Content-Type", JSON),), head.minor, Framing.LENGTH, 0,
                                 head.keep_alive, b"")
         super().__init__(head, shown.rest, masked, minor=exchange.request.head.minor, closes=closes,
@@ -83,10 +84,8 @@ class McpReply(Reply):
         if kind == EVENTS and not is_error:
             events = event_mask(terms, self._read)
             return _Events(events, shown, b"".join(map(event_of, exchange.own)))
-        if exchange.is_opened or (exchange.own and is_error):
-            return _Document(exchange, shown, self.status)
-        if kind == JSON:
-            return _Document(exchange, shown, self.status)
+        if kind == JSON or exchange.is_opened or exchange.own:
+            return _Document(exchange, shown, self.status, is_empty=self._is_alone)
         if not is_error and self.status != _ACCEPTED:
             raise Unreadable("it is neither JSON nor a stream of events")
         return body_mask(terms, kind or _TEXT, parameters.get(b"charset", b""), parameters)
@@ -127,7 +126,8 @@ class _Events:
 class _Document:
     """A JSON document, held until it is whole."""
 
-    def __init__(self, exchange: McpExchange, shown: Shown, status: int) -> None:
+    def __init__(self, exchange: McpExchange, shown: Shown, status: int, *, is_empty: bool) -> None:
+        self._is_empty = is_empty           # nothing that comes is a message
         self._exchange = exchange
         self._shown = shown
         self._status = status
@@ -155,7 +155,7 @@ class _Document:
                 RefusalCode.BACKEND_UNAVAILABLE, f"the server has answered with HTTP status {self._status}",
                 hint="The request was sent. Whether it was carried out is not known."))
         else:
-            found = own + (self._shown.messages(data) if data else [])
+            found = own + (self._shown.messages(data) if data and not self._is_empty else [])
         if exchange.is_opened:
             return b"".join(map(event_of, found))
         return document_of(found, is_batch=exchange.is_batch)

@@ -13,7 +13,8 @@ from typing import Final
 from lockgate.govern.masking.bodies.values import Values
 from lockgate.govern.masking.conceal import json_string
 from lockgate.govern.masking.detector import REDACTED
-from lockgate.kernel.json_scan import LOOK_KEY, LOOK_TEXT, JsonScanner, JsonTooDeep, Rules
+from lockgate.kernel.json_rules import LOOK_KEY, LOOK_TEXT, JsonTooDeep, Rules
+from lockgate.kernel.json_scan import JsonScanner
 
 _BOM: Final = b"\xef\xbb\xbf"
 _REDACTED: Final = b'"' + REDACTED + b'"'

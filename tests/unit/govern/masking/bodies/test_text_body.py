@@ -21,7 +21,7 @@ PROSE = st.sampled_from([b"", b"hello ", b"see note:\n", b"\xe2\x80\x9cid\xe2\x8
 
 @given(parts=st.lists(st.tuples(PROSE, st.sampled_from(sorted(DETECTORS)).flatmap(accepted), PROSE), min_size=1, max_size=3),
        data=st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_pieces_are_searched_like_the_whole(parts: list[tuple[bytes, bytes, bytes]], data: st.DataObject) -> None:
     """For what any shipped detector knows, among other words, at any split."""
     text = b"".join(part for three in parts for part in three).replace(b"\0", b"")
@@ -79,6 +79,16 @@ def test_a_policys_own_pattern_may_hold_anything() -> None:
     custom = CustomDetector("project", "project [a-z]+ [a-z]+", max_length=30)
     terms = BodyTerms(detects=(DetectMask(("project",), MaskMethod.NULL, (custom,)),))
     assert every_split(lambda: body_mask(terms, TEXT), b"about project blue whale and so on, " * 3) == b"about xxxx and so on, " * 3
+
+
+def test_no_character_is_divided() -> None:
+    """Where a part of a long word goes on, or a pattern of a policy holds back so many bytes."""
+    custom = CustomDetector("project", "project [a-z]+")
+    for detects in (EVERY.detects, (DetectMask(("project",), MaskMethod.REDACT, (custom,)),)):
+        search = ShownValues(BodyTerms(detects=detects)).running()
+        pieces = [search.feed("€".encode() * count) for count in range(1, 200)]
+        assert sum(map(len, pieces)) > 10_000
+        assert "".join(piece.decode() for piece in pieces) + search.finish().decode() == "€" * sum(range(1, 200))
 
 
 def test_what_detectors_cannot_read_is_refused() -> None:
