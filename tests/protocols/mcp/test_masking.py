@@ -130,7 +130,8 @@ def test_masks_of_a_tool_are_put_on_its_results_only() -> None:
         assert s.last(book)["result"]["structuredContent"] == {"amount": expected}
     book >> Bytes(CLIENT, http.request("GET", "/mcp", Last_Event_ID="1"))
     book >> Bytes(SERVER, s.stream(s.event(s.result(1, content=[], structuredContent={"amount": 7}))))
-    assert b'"amount": 0' in book.sent(CLIENT)      # of a stream that is resumed nobody knows what it answers
+    # Of a stream that is resumed nobody knows what it answers.
+    assert s.events(book)[-1]["result"]["structuredContent"] == {"amount": 0}
 
 
 def test_masks_hang_on_arguments() -> None:
