@@ -33,7 +33,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from lockgate.audit.packaging.standalone import evidence_sources, standalone
 from tests.unit.audit.tampering.corpus import Judged, corpus
-from tests.unit.audit.tampering.parts import PARTS, Part
+from tests.unit.audit.tampering.ordinary import PARTS
+from tests.unit.audit.tampering.parts import Part
 
 _PATIENCE: Final = 2.0      # seconds that a mutant may take for one case
 _MODULE: Final = "lockgate_mutant"
@@ -271,7 +272,7 @@ def _places() -> dict[int, tuple[str, int]]:
     for (start, name), (end, _) in zip(heads, [*heads[1:], (len(lines), "")], strict=True):
         source = sources[name].split("\n")
         body = ast.parse(sources[name]).body
-        first = next(node for node in body if not isinstance(node, (ast.Import, ast.ImportFrom, ast.Expr)))
+        first = next(node for node in body if not isinstance(node, (ast.Import, ast.ImportFrom, ast.Expr, ast.If)))
         line = min(first.lineno, *[one.lineno for one in getattr(first, "decorator_list", ())] or [first.lineno])
         shift = lines.index(source[line - 1], start) + 1 - line
         found.update({at: (name, at - shift) for at in range(start, end + 1)})

@@ -23,6 +23,7 @@ from lockgate.audit.failures import MalformedEntry, Poisoned, Tampered, Untruste
 from lockgate.audit.growth import Growth, Row
 from lockgate.audit.leaves import Draft
 from lockgate.audit.ledger import Ledger, Session, take
+from lockgate.audit.rows import before, together, unbroken
 from lockgate.audit.signing.contract import CheckpointSigner, Handover
 from lockgate.audit.signing.notary import Lagging, Notary, Prompt, Tempo
 from lockgate.audit.storage.contract import Batch, Head, Store
@@ -84,18 +85,25 @@ class Writer:
         if head.note:
             claims.append(_Claim.of("checkpoint", head.note))
         start = (remembered or claims[-1].tree).size if claims else 0
-        base, grown = Frontier(), []
-        ledger.tree = frontier
-        for stored in self._store.leaves():
-            index = frontier.size
-            digest = _take(ledger, frontier, index, stored)
-            if index >= start and self._signer.lags:
-                grown.append(digest)
-            elif frontier.size == start:
-                base = frontier.copy()
-            for claim in claims:
-                if frontier.size == claim.tree.size and frontier.root() != claim.tree.root:
-                    raise Tampered(claim.contradicted, index=index, check=claim.check)
+        base, grown = Frontier(), list[bytes]()
+        ledger.root = frontier.root
+        sizes = sorted({start, *(claim.tree.size for claim in claims)})
+        for rows in together(self._store.leaves()):
+            done = 0
+            leaves, digests = unbroken(rows, frontier.size)
+            while done < len(rows):
+                stop = min(len(leaves), done + before(sizes, frontier.size))
+                count = ledger.follow_all(frontier, leaves, digests, done, stop)
+                if not count:
+                    _take(ledger, frontier, frontier.size, rows[done])
+                done += count or 1
+                if frontier.size == start:
+                    base = frontier.copy()
+                for claim in claims:
+                    if frontier.size == claim.tree.size and frontier.root() != claim.tree.root:
+                        raise Tampered(claim.contradicted, index=frontier.size - 1, check=claim.check)
+            if self._signer.lags:
+                grown += [digest for index, digest, _ in rows if index >= start]
         self._require_covered(claims, ledger)
         if (head.size, head.frontier, head.epoch) != (frontier.size, frontier.to_bytes(), ledger.starts):
             raise Tampered("the head does not fit the entries", index=frontier.size, check="head")
@@ -271,8 +279,8 @@ class _Claim:
         return f"the log is not the one whose checkpoint was {self.verb}"
 
 
-def _take(ledger: Ledger, frontier: Frontier, index: int, stored: tuple[Any, Any, Any]) -> bytes:
-    """Check one stored row and let tree and ledger grow by it. Returns its hash."""
+def _take(ledger: Ledger, frontier: Frontier, index: int, stored: tuple[Any, Any, Any]) -> None:
+    """Check one stored row and let tree and ledger grow by it."""
     at, digest, leaf = stored
     if at != index:
         raise Tampered(f"entry {index} is missing", index=index, check="entries")
@@ -284,4 +292,3 @@ def _take(ledger: Ledger, frontier: Frontier, index: int, stored: tuple[Any, Any
         raise Tampered(str(error), index=index, check="leaf grammar") from None
     take(ledger, index, record, digest)
     frontier.append(digest)
-    return digest

@@ -39,12 +39,11 @@ from lockgate.audit.tiles.layout import (
     WIDTH,
     Tile,
     bundle,
-    perfect_root,
     tile_at,
     tiles_of,
 )
 from lockgate.audit.tiles.reader import Tiles, fetch_from
-from lockgate.audit.tree import HASH_SIZE, Frontier, leaf_hash
+from lockgate.audit.tree import HASH_SIZE, Frontier, leaf_hash, perfect_root
 from lockgate.errors import AuditError
 
 _ROTATION: Final = b'"type":"key_rotate"'

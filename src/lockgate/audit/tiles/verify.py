@@ -22,7 +22,7 @@ from lockgate.audit.keys import VERIFIER_FILE, read_verifier
 from lockgate.audit.tiles.edge import Edge
 from lockgate.audit.tiles.layout import CHECKPOINT, CHECKPOINT_LIMIT, COSIGNED, WIDTH, Tile
 from lockgate.audit.tiles.reader import Fetch, Tiles, first_of
-from lockgate.audit.tree import HASH_SIZE, Frontier, leaf_hash
+from lockgate.audit.tree import HASH_SIZE, leaf_hashes
 from lockgate.errors import AuditError
 
 _SUCCESSION = ("; where the log changed its key, pin the newest key, or give --trust and --root: tiles alone do not show "
@@ -206,18 +206,12 @@ class _Run:
 
     def grown(self, tiles: Tiles) -> Edge:
         """The tree over all entries, after each of its tiles was compared with the published one."""
-        edge, take = Edge(), self.contents.take
-        frontier = Frontier()
+        edge = Edge()
         while edge.size < tiles.size:
-            index = edge.size
-            hashes: list[bytes] = []
-            for leaf in tiles.entries(index // WIDTH):
-                digest = leaf_hash(leaf)
-                take(PlacedLeaf(index, leaf, digest, False, frontier), None)
-                frontier.append(digest)
-                hashes.append(digest)
-                index += 1
-                self.report.entries = index
+            leaves = tiles.entries(edge.size // WIDTH)
+            hashes = leaf_hashes(leaves)
+            self.contents.take_all(edge.size, leaves, hashes, edge.frontier)
+            self.report.entries = edge.size + len(leaves)
             for tile, content in edge.grow(b"".join(hashes)):
                 _compare(tiles, tile, content)
         for tile, content in edge.partial():
