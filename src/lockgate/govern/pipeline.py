@@ -242,6 +242,11 @@ class Governor:
         self.statements += counts
         return self._view.decide(operation, now, self)
 
+    def foresee(self, operation: Operation) -> Decision | Refusal:
+        """What policy would say to an operation that nobody has asked for: whether to show an entry of a list, for one.
+        Nothing is recorded or counted."""
+        return self._decide(operation, False)
+
     def _renew(self) -> None:
         """The policy in force, where it is another one by now."""
         if self._policy is not self._pipeline.policy:

@@ -29,7 +29,7 @@ from lockgate.proxy.cancel import CancelRegistry
 from lockgate.proxy.counters import Counters
 from lockgate.proxy.driver import log
 from lockgate.proxy.endpoint import Endpoint
-from lockgate.wire.spec import ProtocolSpec
+from lockgate.wire.spec import Definitions, Passing, ProtocolSpec
 
 if TYPE_CHECKING:
     from lockgate.govern.pipeline import Governor
@@ -78,6 +78,7 @@ class Host:
         keys: MaskKeys | None = None,
         studio: Studio | None = None,
         authority: Authority | None = None,
+        definitions: Definitions | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.tasks = tasks
@@ -92,6 +93,7 @@ class Host:
         self.keys = keys
         self.studio = studio
         self.authority = authority
+        self.definitions: Definitions = Passing() if definitions is None else definitions
         self.recorded: set[Governor] = set()
         """Of sessions that are over and of which not all is recorded yet."""
         self.keepers: dict[str, Keeper] = {}

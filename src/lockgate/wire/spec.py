@@ -16,7 +16,7 @@ from lockgate.audit.recording.events import Event
 from lockgate.audit.recording.shown import Shown
 from lockgate.config.settings import Connection, Limits
 from lockgate.govern.masking.keys import MaskKeys
-from lockgate.model import Exported, Refusal, Rule
+from lockgate.model import Definition, Exported, Refusal, Rule
 from lockgate.wire.leaktest import LeakSuite
 from lockgate.wire.steps import Steps
 
@@ -114,6 +114,31 @@ class Route:
     is_proxy: bool = False     # the listener is a forward proxy as well
 
 
+class Definitions(Protocol):
+    """The definitions of every connection, kept over restarts. Raises where they cannot be read or written."""
+
+    def of(self, connection: str) -> Mapping[str, Definition]:
+        """By name."""
+
+    def put(self, connection: str, definition: Definition) -> None:
+        """Keep this one in the place of the one that has its name."""
+
+
+@dataclass(slots=True)
+class Passing:
+    """Definitions in memory: of a gateway without a state folder, and of tests."""
+
+    kept: dict[str, dict[str, Definition]] = field(default_factory=dict)
+
+    def of(self, connection: str) -> Mapping[str, Definition]:
+        """By name."""
+        return self.kept.get(connection, {})
+
+    def put(self, connection: str, definition: Definition) -> None:
+        """Keep this one."""
+        self.kept.setdefault(connection, {})[definition.name] = definition
+
+
 @dataclass(frozen=True, slots=True)
 class LoginContext:
     """What a login may look up. `connections` maps names to settings of this protocol only."""
@@ -131,6 +156,8 @@ class LoginContext:
     """Of masks that need one; None: such masks cannot be made, and results that are due one are refused."""
     now: Callable[[], float] = time.time
     """Unix seconds, for what is signed with its time."""
+    definitions: Definitions = field(default_factory=Passing)
+    """What backends have said of their tools, and what of it was accepted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from lockgate.config.strict import SecretReference
 from lockgate.govern.permit import Cleared, Permit
 from lockgate.govern.pipeline import ClearPlan, Grant, Planned
 from lockgate.govern.policy import MayHide, hides_nothing
-from lockgate.model import Decision, Operation, OutcomeStatus, Refusal, Secret
+from lockgate.model import Decision, Operation, OutcomeStatus, Refusal, RefusalCode, Secret
 
 
 class Side(Enum):
@@ -251,17 +251,24 @@ class Admit:
     claims: dict[str, str] = field(default_factory=dict)
 
 
+def foresees_nothing(_operation: Operation) -> Decision | Refusal:
+    """Where there is no policy to ask."""
+    return Refusal(RefusalCode.INTERNAL, "no policy can be asked")
+
+
 @dataclass(frozen=True, slots=True)
 class Admission:
     """An admitted session: its opaque id, the connection's settings and its backend user.
 
-    `may_hide` tells at any time which masks and detectors some request of the session could be under.
+    `may_hide` tells at any time which masks and detectors some request of the session could be under. `foresees` is policy's
+    answer to an operation that nobody has asked for yet (an entry of a list); nothing of it is recorded or counted.
     """
 
     session: str
     connection: Any
     user: str
     may_hide: Callable[[], MayHide] = hides_nothing
+    foresees: Callable[[Operation], Decision | Refusal] = foresees_nothing
 
 
 @dataclass(slots=True)

@@ -64,12 +64,7 @@ class Forwarding(Conversation):
         is_masked = bool(decision.masks or decision.detects)
         is_looked = is_looked_into(decision, request, has_keys=admitted.keys is not None)
         terms = admitted.terms(decision, request.target.segments, limit) if is_masked or is_looked else None
-        host = settings.host or admitted.connection.address.removesuffix(
-            ":80" if admitted.connection.tls.mode == "disable" else ":443")
-        fields, lines = self._fields_for(admitted, head, host, is_masked=is_masked)
-        target = settings.base_path.encode("ascii") + request.target.raw_path
-        if request.target.raw_query is not None:
-            target += b"?" + request.target.raw_query
+        target, fields, lines = self._addressed(exchange, is_masked=is_masked)
         noted: tuple[str, ...] = ()
         if terms is not None and is_looked:
             intake = Intake(terms, decision, request)
@@ -110,6 +105,18 @@ class Forwarding(Conversation):
         self._written = (head.fields, admitted, is_masked, fields, lines)
         return fields, lines
 
+    def _addressed(self, exchange: Exchange, *, is_masked: bool) -> tuple[bytes, Fields, bytes]:
+        """The target and the fields for the backend, without framing and credential; the fields as lines too. A protocol
+        inside of HTTP lets less of them on."""
+        admitted, request = exchange.admitted, exchange.request
+        settings = admitted.settings
+        host = settings.host or admitted.connection.address.removesuffix(
+            ":80" if admitted.connection.tls.mode == "disable" else ":443")
+        target = settings.base_path.encode("ascii") + request.target.raw_path
+        if request.target.raw_query is not None:
+            target += b"?" + request.target.raw_query
+        return target, *self._fields_for(admitted, request.head, host, is_masked=is_masked)
+
     def _forward(self, exchange: Exchange, grant: Grant, begun: bytes = b"") -> Steps[bool]:
         """Put the request on record and send it, with the credential. `begun`: the content that has come of one that goes
         on as it comes. False where it was answered instead."""
@@ -118,7 +125,7 @@ class Forwarding(Conversation):
         payload = None if link is None else (yield from self._with_credential(exchange, grant, begun))
         if payload is None:
             return False
-        permit = yield Record([grant], payload)
+        permit = yield Record([grant, *exchange.others], payload)
         if isinstance(permit, Refusal):
             yield from self._answer(head, problem_of(permit))
             return False
@@ -139,10 +146,15 @@ class Forwarding(Conversation):
         self._link = link
         return link
 
+    def _carried(self, exchange: Exchange, grant: Grant) -> Forward:
+        """What a grant lets go to the backend. Several may go together where a protocol has batches."""
+        forward = grant.planned.carry
+        assert isinstance(forward, Forward)
+        return forward
+
     def _with_credential(self, exchange: Exchange, grant: Grant, begun: bytes = b"") -> Steps[bytes | None]:
         """The request's bytes as the backend gets them; None where the credential cannot be used, and the client knows."""
-        forward, admitted = grant.planned.carry, exchange.admitted
-        assert isinstance(forward, Forward)
+        forward, admitted = self._carried(exchange, grant), exchange.admitted
         secret: Secret | Refusal = yield from credential(admitted.settings)
         if not isinstance(secret, Refusal):
             try:
@@ -174,7 +186,7 @@ class Forwarding(Conversation):
         """The whole request is with the backend; now it is the backend's turn."""
         if self._exchange is exchange:
             exchange.is_sent = True
-            yield from self._await("answer", exchange.admitted.timeout)
+            yield from self._await_answer(exchange)
 
     def _repeat(self, exchange: Exchange) -> Steps[None]:
         """A connection that had been used before was closed before anything of an answer came: ask once more over a new

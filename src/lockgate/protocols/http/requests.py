@@ -77,12 +77,19 @@ class Requests(Tunnels):
             return
         admitted, request = found
         has_content = head.framing is not Framing.NONE
-        exchange = self._exchange = Exchange(
-            admitted, request, operations.head_operation(request, has_content=has_content))
+        exchange = self._exchange_of(admitted, request, has_content=has_content)
+        if isinstance(exchange, Problem):
+            yield from self._answer(head, exchange)
+            return
+        self._exchange = exchange
         if not has_content:
             yield from self._judge(exchange, None)
         elif head.expects_continue or head.framing is Framing.CHUNKED or head.length > HELD:
             yield from self._ask_beforehand(exchange)
+
+    def _exchange_of(self, admitted: Admitted, request: operations.Request, *, has_content: bool) -> Exchange | Problem:
+        """What is known of a request by its head. A protocol inside of HTTP reads it otherwise, or not at all."""
+        return Exchange(admitted, request, operations.head_operation(request, has_content=has_content))
 
     def _request_of(
         self, head: RequestHead, *, is_proxied: bool

@@ -131,7 +131,7 @@ class Reply:
         if head.status == PARTIAL_CONTENT:
             raise Unreadable("it is a part of a document, in which fields cannot be found")
         kind, parameters = media_type(b", ".join(head.all(b"content-type")))
-        body = body_mask(terms, kind, parameters.get(b"charset", b""), parameters)
+        body = self._mask_of(terms, kind, parameters)
         if body is None:
             if not self._passes:
                 raise Unreadable("it is binary, and masks are due that cannot be put on it")
@@ -140,6 +140,10 @@ class Reply:
         if codings:
             self._decoder, self._encoder = decoding(codings), encoding(codings)
         self._body = body
+
+    def _mask_of(self, terms: BodyTerms, kind: bytes, parameters: dict[bytes, bytes]) -> BodyMask | None:
+        """What looks into the content; None for what nothing can. A protocol inside of HTTP knows better what it is."""
+        return body_mask(terms, kind, parameters.get(b"charset", b""), parameters)
 
     def _content(self, data: bytes) -> bytes:
         body = self._body

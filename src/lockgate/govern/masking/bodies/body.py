@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from lockgate.govern.masking.bodies.event_body import EventBody
 from lockgate.govern.masking.bodies.members import Members
 from lockgate.govern.masking.bodies.shape import shape_for
 from lockgate.govern.masking.bodies.shown import ShownValues, looks_of
@@ -19,6 +20,12 @@ def body_mask(
     Content-Type has them. ValueError for a character encoding in which the shape cannot be read.
     """
     return shape_for(ShownValues(terms), media_type, charset, parameters or {})
+
+
+def event_mask(terms: BodyTerms, reads: Callable[[bytes, bytes], bytes]) -> BodyMask:
+    """The mask for a stream of events whose data another one knows: `reads` gets an event's data and its name, and gives
+    what is shown of it. Comments and unknown fields are looked into here."""
+    return EventBody(ShownValues(terms), reads)
 
 
 def mask_text(terms: BodyTerms, text: bytes, name: str = "") -> tuple[bytes, dict[str, int]]:
