@@ -69,6 +69,9 @@ policies:
     connections: [crm, plain]
     when: op.path == "/echo/forbidden"
     deny: this path is not for agents
+  - name: seldom
+    when: op.path == "/echo/seldom"
+    limit: {{requests: 2/h}}
 """
 
 
@@ -131,6 +134,16 @@ def test_a_refusal_can_be_acted_on_and_is_on_record(client: httpx.Client, api: G
     assert answer.status_code == 403
     assert answer.json()["rule"] == "not-this"
     until(lambda: any(record.get("refusal") == "denied" for record in records(api, "intent")))
+
+
+def test_above_its_rate_an_agent_is_told_when_to_come_again(client: httpx.Client, api: Gateway) -> None:
+    """Over all its connections to the gateway; other requests still pass."""
+    for _ in range(2):
+        assert client.get("/echo/seldom").status_code == 200
+    refused = httpx.get(f"http://127.0.0.1:{api.port}/echo/seldom", headers=client.headers)
+    assert (refused.status_code, refused.json()["rule"]) == (429, "seldom")
+    assert 1700 < int(refused.headers["retry-after"]) <= 1800
+    assert client.get("/customers/1").status_code == 200
 
 
 def test_a_delete_waits_for_a_person_and_its_retry_goes_through(

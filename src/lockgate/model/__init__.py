@@ -13,6 +13,7 @@ from lockgate.model.policy import (
     KeyScope,
     MaskMethod,
     Predicates,
+    Rate,
     RequestAction,
     RequestCheck,
     ReviewMode,
@@ -28,6 +29,6 @@ from lockgate.model.secret import Secret
 __all__ = [
     "UNLIMITED", "Activity", "AuditMode", "ColumnMask", "CustomDetector", "Decision", "DetectMask", "Effect", "Erasure",
     "Event", "Exported", "Identity", "Intent", "KeyScope", "MaskMethod", "Operation", "Outcome", "OutcomeStatus",
-    "Predicates", "Refusal", "RefusalCode", "RequestAction", "RequestCheck", "Review", "ReviewMode", "ReviewState",
+    "Predicates", "Rate", "Refusal", "RefusalCode", "RequestAction", "RequestCheck", "Review", "ReviewMode", "ReviewState",
     "ReviewTerms", "RowLimits", "Rule", "Secret", "SessionStart", "Who",
 ]
