@@ -36,7 +36,7 @@ connections:
     server_names: [crm.example]
     credential: {{password: {{env: API_TOKEN}}}}
     tls: {{mode: disable}}
-    options: {{patience: 500ms}}
+    options: {{patience: 500ms, graphql: [/echo/graphql]}}
   - name: plain
     protocol: http
     address: 127.0.0.1:{backend}
@@ -69,6 +69,10 @@ policies:
     connections: [crm, plain]
     when: op.path == "/echo/forbidden"
     deny: this path is not for agents
+  - name: read-only-graphql
+    connections: [crm]
+    when: op.graphql.exists(o, o.type == "mutation")
+    deny: only queries are for agents
   - name: seldom
     when: op.path == "/echo/seldom"
     limit: {{requests: 2/h}}
@@ -134,6 +138,15 @@ def test_a_refusal_can_be_acted_on_and_is_on_record(client: httpx.Client, api: G
     assert answer.status_code == 403
     assert answer.json()["rule"] == "not-this"
     until(lambda: any(record.get("refusal") == "denied" for record in records(api, "intent")))
+
+
+def test_a_graphql_mutation_is_refused_and_a_query_goes_through(client: httpx.Client) -> None:
+    """By what the document says, not by the method."""
+    assert client.post("/echo/graphql", json={"query": "{ me { name } }"}).status_code == 200
+    both = {"query": "query a { me } mutation b { pay }", "operationName": "a"}
+    refused = client.post("/echo/graphql", json=both)
+    assert (refused.status_code, refused.json()["rule"]) == (403, "read-only-graphql")
+    assert client.post("/echo/graphql", json={"query": "{ me"}).status_code == 400
 
 
 def test_above_its_rate_an_agent_is_told_when_to_come_again(client: httpx.Client, api: Gateway) -> None:

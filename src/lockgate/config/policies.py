@@ -91,11 +91,12 @@ class LimitSettings(Strict):
         default=None, ge=0, strict=True, description="Rows that one statement inserts, updates or deletes.")
     requests: str | None = Field(
         default=None, pattern=r"^[1-9]\d{0,5}/[smh]$",
-        description="Requests of an identity's agent on a connection in a second, minute or hour (HTTP): `60/m`.")
+        description="Requests of an identity's agent on a connection in a second, minute or hour, where the protocol has "
+                    "them: `60/m`.")
     bytes: int | None = Field(
         default=None, ge=0, strict=True,
         description="Bytes of content that an identity's agent is answered on a connection, over all its sessions, "
-                    "while the gateway runs (HTTP).")
+                    "while the gateway runs, where the protocol has answers with content.")
 
 
 class ReviewSettings(Strict):

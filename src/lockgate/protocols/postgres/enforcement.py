@@ -99,7 +99,7 @@ def _add_limits(add: Any, limits: RowLimits, when: str) -> None:
                                                f"what cannot be counted is refused with 42501{when}")
     for bound, is_set in (("requests", limits.rates), ("bytes", limits.bytes is not None)):
         if is_set:
-            add(f"limit {bound}", "", f"`limit: {{{bound}: …}}` counts HTTP requests and answers, which this connection does "
+            add(f"limit {bound}", "", f"`limit: {{{bound}: …}}` counts requests and their content, which this connection does "
                 "not have; name the connections that the rule is for, or bound rows")
 
 
