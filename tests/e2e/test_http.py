@@ -73,6 +73,10 @@ policies:
     connections: [crm]
     when: op.graphql.exists(o, o.type == "mutation")
     deny: only queries are for agents
+  - name: no-programs
+    connections: [crm]
+    when: op.parts.exists(p, p.filename.endsWith(".exe"))
+    deny: programs are not for agents
   - name: seldom
     when: op.path == "/echo/seldom"
     limit: {{requests: 2/h}}
@@ -147,6 +151,13 @@ def test_a_graphql_mutation_is_refused_and_a_query_goes_through(client: httpx.Cl
     refused = client.post("/echo/graphql", json=both)
     assert (refused.status_code, refused.json()["rule"]) == (403, "read-only-graphql")
     assert client.post("/echo/graphql", json={"query": "{ me"}).status_code == 400
+
+
+def test_a_file_is_judged_by_its_name(client: httpx.Client) -> None:
+    """As a real client writes the parts of a form."""
+    assert client.post("/echo/up", data={"note": "x"}, files={"doc": ("a.txt", b"1")}).status_code == 200
+    refused = client.post("/echo/up", data={"note": "x"}, files={"doc": ("a.exe", b"1", "text/plain")})
+    assert (refused.status_code, refused.json()["rule"]) == (403, "no-programs")
 
 
 def test_above_its_rate_an_agent_is_told_when_to_come_again(client: httpx.Client, api: Gateway) -> None:

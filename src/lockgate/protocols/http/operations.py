@@ -16,6 +16,7 @@ from lockgate.model import Operation
 from lockgate.protocols.http.callers import NEVER_ON
 from lockgate.protocols.http.graphql import BadDocument, operations_of
 from lockgate.protocols.http.messages import RequestHead
+from lockgate.protocols.http.parts import BadParts, parts_of
 from lockgate.protocols.http.targets import BadTarget, Target, parameters
 
 FACTS: Final[Mapping[str, str]] = {
@@ -32,9 +33,12 @@ FACTS: Final[Mapping[str, str]] = {
     "form": "fields of application/x-www-form-urlencoded content by name, each a list of values",
     "graphql": "GraphQL operations on a path of `graphql`, each with type (query, mutation, subscription), name and fields "
                "(names at the top): op.graphql.exists(o, o.type == \"mutation\"); empty elsewhere",
+    "parts": "parts of multipart/form-data content in order, each with name, filename and type (\"\" where none is "
+             "given); empty for other content",
 }
 CONTENT_FACTS: Final = frozenset(("json", "form"))
 _GRAPHQL: Final = frozenset(("graphql",))
+_PARTS: Final = frozenset(("parts",))
 _LATER: Final = frozenset(("headers",))
 """Facts that would make every request another one to the cache of decisions, and that few rules read."""
 TUNNEL: Final = "connect"
@@ -95,6 +99,10 @@ def head_operation(request: Request, *, has_content: bool) -> Operation:
         lacks |= _GRAPHQL
     else:
         facts["graphql"] = []
+    if has_content and request.media_type == "multipart/form-data":
+        lacks |= _PARTS
+    else:
+        facts["parts"] = []
     line = request.line()
     return Operation(
         protocol="http", kind="request", verbs=frozenset((request.method.lower(),)), text=line,
@@ -115,19 +123,24 @@ def with_content(request: Request, operation: Operation, content: bytes) -> Oper
 
 
 def with_facts(request: Request, operation: Operation, content: bytes, wanted: frozenset[str]) -> Operation:
-    """The same request with every fact that was left out. `BadContent` where one cannot be read; GraphQL has to be
-    readable where it is `wanted` only."""
+    """The same request with every fact that was left out. `BadContent` where one cannot be read; GraphQL and parts have
+    to be readable where they are `wanted` only."""
     facts = dict(operation.facts)
     for name in operation.lacks & CONTENT_FACTS:
         value = _READERS[name](request.media_type, content)
         if value is not None:
             facts[name] = value
+    if wanted >= _PARTS:
+        try:
+            facts["parts"] = parts_of(request.head.get(b"content-type") or b"", content)
+        except BadParts as error:
+            raise BadContent(f"the content's parts cannot be read, and a rule depends on them: {error}") from None
     if wanted >= _GRAPHQL:
         facts["graphql"] = _graphql(request, content)
     headers = _headers(request.head)
     facts["headers"] = headers
     named = tuple(sorted((name, *values) for name, values in headers.items()))
-    return replace(operation, key=("facts", operation.key, named), facts=facts, lacks=operation.lacks & _GRAPHQL - wanted)
+    return replace(operation, key=("facts", operation.key, named), facts=facts, lacks=operation.lacks & (_GRAPHQL | _PARTS) - wanted)
 
 
 def shown_content(media_type: str, content: bytes, digest: str) -> str:
