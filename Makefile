@@ -22,8 +22,9 @@ help:  ## this list
 demo: $(VENV)/.demo $(VENV)/.package  ## an AutoGen team against a real database through Lockgate (ARGS=--stay keeps it up)
 	@$(BIN)/python -m demo $(ARGS)
 
+# All of them on up to four processors; what is asked for by ARGS in one process, where `-x`, `-s` and `--pdb` are of use.
 test: $(VENV)/.dev $(VENV)/.package  ## all tests (ARGS go to pytest)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(or $(ARGS),--numprocesses=auto --maxprocesses=4 --dist=worksteal)
 
 lint: $(VENV)/.dev $(VENV)/.package  ## ruff, layers, licences
 	$(BIN)/ruff check .

@@ -59,7 +59,7 @@ class Growth:
             session = self._session(sid, kind)
             fields["sid"] = sid
             fields["sseq"] = number
-            fields["prev"] = session.prev
+            fields["prev"] = session.digest.hex()
             if kind == "session_end":
                 fields["count"] = number
                 fields["root"] = session.frontier.root().hex()
@@ -67,7 +67,7 @@ class Growth:
             elif kind == "session_begin":
                 batch.begun.append((sid, self.frontier.size))
             digest = self._append(batch, kind, now, fields, payload, secret)
-            session.prev = digest.hex()
+            session.digest = digest
             session.frontier.append(digest)
 
     def _append(

@@ -19,6 +19,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -34,11 +35,12 @@ from lockgate.audit.leaves import Draft
 from lockgate.audit.opening import Recovered, lock_folder, recover, reopening
 from lockgate.audit.recording.reel import Mark
 from lockgate.audit.signing.opening import Settings
+from lockgate.audit.signing.succession import hand_over
 from lockgate.audit.storage.database.place import Place
 from lockgate.audit.storage.sqlite import SqliteStore
 from lockgate.audit.writer import PAYLOAD_LIMIT
 from lockgate.errors import AuditError
-from lockgate.model import Erasure, Event, Intent, Outcome, SessionStart
+from lockgate.model import Erasure, Event, Intent, KeyChange, Outcome, SessionStart
 
 Done = Callable[[AuditError | None], None]
 Dispatch = Callable[[Callable[[], None]], None]
@@ -86,6 +88,10 @@ class _Committer(Protocol):
     def close(self) -> None: ...
 
 
+Rotate = Callable[[float, leaves.Fields], None]
+"""Hand the log over to its next key, in the process that writes it: when, and the payload of the leaf."""
+
+
 class _Files(Protocol):
     """What a clean end finishes, and every end closes: a store, or the link to the process that has it."""
 
@@ -121,9 +127,10 @@ class AuditLog:
 
     def __init__(
         self, writer: _Committer, store: _Files, folder: Path, lock: int, *,
-        dispatch: Dispatch, queue: int, clock: Clock,
+        dispatch: Dispatch, queue: int, clock: Clock, rotate: Rotate,
     ) -> None:
         self._writer = writer
+        self._rotate = rotate
         self._store = store
         self._folder = folder
         self._lock = lock
@@ -140,6 +147,7 @@ class AuditLog:
         self._idle = self._urgent = self._signalled = self._telling = self._publish_due = False
         self._enough = 1        # urgent records that are worth waking the writer
         self._admitted = self._finished = 0
+        self._changes = self._changed = 0       # changes of keys that were admitted, and that are done
         self._base = writer.size
         self._admitted_bytes = self._finished_bytes = 0
         self._thread = threading.Thread(target=self._run, name="audit-writer", daemon=True)
@@ -189,7 +197,7 @@ class AuditLog:
                 recovered.close()
                 terms = {**writer.terms(folder), "database": store.terms(), "signer": dict(recovered.settings)}
                 link = Link.start(terms, store.pseudonyms, lock)
-                return cls(link, link, folder, lock, dispatch=dispatch, queue=queue, clock=clock)
+                return cls(link, link, folder, lock, dispatch=dispatch, queue=queue, clock=clock, rotate=link.rotate)
             if isinstance(store, SqliteStore):
                 store.checkpoint_apart(vfs)
         except AuditError:
@@ -197,7 +205,8 @@ class AuditLog:
                 recovered.close()
             os.close(lock)
             raise
-        return cls(writer, store, folder, lock, dispatch=dispatch, queue=queue, clock=clock)
+        return cls(writer, store, folder, lock, dispatch=dispatch, queue=queue, clock=clock,
+                   rotate=partial(hand_over, writer, folder, recovered.settings))
 
     def close(self) -> None:
         """End every session, append `node_stop`, wait until all of it is durable. Idempotent.
@@ -332,12 +341,16 @@ class AuditLog:
         session.recorded.take(kind, data)
         self._next(sid, session, Event(kind, data, sid), None)
 
-    def append(self, record: Event | Erasure, done: Done) -> int:
+    def append(self, record: Event | Erasure | KeyChange, done: Done) -> int:
         """Queue a record of the gateway itself. Returns the index that it has once `done` was told None.
 
-        An erasure destroys the payloads that it names in the transaction that makes it durable.
+        An erasure destroys the payloads that it names in the transaction that makes it durable. A change of keys
+        takes a key that `rotation.prepare_rotation` has made ready; where it fails the log is poisoned, and the next
+        start finishes it.
         """
         self._require_room()
+        if isinstance(record, KeyChange):
+            return self._change_key(record, done)
         if isinstance(record, Event):
             require_type(record.type)
             if record.type in leaves.RESERVED or record.type == "erasure" or record.session is not None:
@@ -346,6 +359,13 @@ class AuditLog:
             raise MalformedEntry("an erasure names ranges of earlier entries, in order and apart")
         index = self._base + self._admitted     # one entry for each record, in the order of admission
         self._admit(None, 0, record, done)
+        return index
+
+    def _change_key(self, change: KeyChange, done: Done) -> int:
+        index = self._base + self._admitted
+        self._changes += 1      # before it can be taken out of the queue
+        self._enqueue((self._clock.now(), change), 0, done)
+        self.heartbeat()        # a record after it, so that there is a checkpoint by the new key
         return index
 
     def end_session(self, session: str, cause: str) -> None:
@@ -393,6 +413,9 @@ class AuditLog:
 
     def _admit(self, sid: str | None, number: int, value: object, done: Done | None) -> None:
         item, size = self._writer.prepare(sid, number, self._clock.now(), value)
+        self._enqueue(item, size, done)
+
+    def _enqueue(self, item: Any, size: int, done: Done | None) -> None:
         self._admitted += 1
         self._admitted_bytes += size
         self._items.append((item, done, size))
@@ -444,13 +467,25 @@ class AuditLog:
             count = min(len(items), _BATCH)
             if is_urgent and count >= _SPLIT and self._writer.ahead > 1 and not self._in_flight:
                 count = (count + 1) // 2
+            if self._changes != self._changed:
+                count = self._until_change(count)
             batch = [items.popleft() for _ in range(count)]
             if batch:
                 if items:
                     self._urgent = True
                 return batch
 
+    def _until_change(self, count: int) -> int:
+        """How many of the first `count` items come before a change of keys; 1 where it is the first of them."""
+        for place in range(count):
+            if _is_change(self._items[place][0]):
+                return place or 1
+        return count
+
     def _write(self, batch: list[tuple[Any, Done | None, int]]) -> None:
+        if self._changes != self._changed and _is_change(batch[0][0]):
+            self._write_change(batch)
+            return
         self._in_flight.append(batch)
         self._writer.submit([item for item, _, _ in batch])
         while self._in_flight and (len(self._in_flight) >= self._writer.ahead or not self._wait_more()):
@@ -474,6 +509,18 @@ class AuditLog:
                     return False
         finally:
             self._enough = 1
+
+    def _write_change(self, batch: list[tuple[Any, Done | None, int]]) -> None:
+        """Everything that was admitted before is durable and signed by the old key; what comes next is the new one's."""
+        self._in_flight.append(batch)
+        while len(self._in_flight) > 1:
+            self._writer.collect()
+            self._committed(self._in_flight.popleft())
+        now, change = batch[0][0]
+        self._rotate(now, {"actor": list(change.actor), "reason": change.reason})
+        self._changed += 1
+        self._committed(self._in_flight.popleft())
+        self._publish_due = True
 
     def _committed(self, batch: list[tuple[Any, Done | None, int]]) -> None:
         if self._publish_due:
@@ -520,6 +567,10 @@ class AuditLog:
         """
         with contextlib.suppress(AuditError):
             keys.write_durably(self._folder / keys.CHECKPOINT_FILE, self._writer.note.encode(), 0o644)
+
+
+def _is_change(item: Any) -> bool:
+    return isinstance(item, tuple) and len(item) == 2 and isinstance(item[1], KeyChange)
 
 
 def _is_apart(ranges: Sequence[tuple[int, int]]) -> bool:

@@ -23,7 +23,8 @@ from lockgate.audit.failures import MalformedEntry, Poisoned, Tampered, Untruste
 from lockgate.audit.growth import Growth, Row
 from lockgate.audit.leaves import Draft
 from lockgate.audit.ledger import Ledger, Session, take
-from lockgate.audit.signing.contract import CheckpointSigner
+from lockgate.audit.rows import before, together, unbroken
+from lockgate.audit.signing.contract import CheckpointSigner, Handover
 from lockgate.audit.signing.notary import Lagging, Notary, Prompt, Tempo
 from lockgate.audit.storage.contract import Batch, Head, Store
 from lockgate.audit.tree import Frontier, leaf_hash
@@ -84,18 +85,25 @@ class Writer:
         if head.note:
             claims.append(_Claim.of("checkpoint", head.note))
         start = (remembered or claims[-1].tree).size if claims else 0
-        base, grown = Frontier(), []
-        ledger.tree = frontier
-        for stored in self._store.leaves():
-            index = frontier.size
-            digest = _take(ledger, frontier, index, stored)
-            if index >= start and self._signer.lags:
-                grown.append(digest)
-            elif frontier.size == start:
-                base = frontier.copy()
-            for claim in claims:
-                if frontier.size == claim.tree.size and frontier.root() != claim.tree.root:
-                    raise Tampered(claim.contradicted, index=index, check=claim.check)
+        base, grown = Frontier(), list[bytes]()
+        ledger.root = frontier.root
+        sizes = sorted({start, *(claim.tree.size for claim in claims)})
+        for rows in together(self._store.leaves()):
+            done = 0
+            leaves, digests = unbroken(rows, frontier.size)
+            while done < len(rows):
+                stop = min(len(leaves), done + before(sizes, frontier.size))
+                count = ledger.follow_all(frontier, leaves, digests, done, stop)
+                if not count:
+                    _take(ledger, frontier, frontier.size, rows[done])
+                done += count or 1
+                if frontier.size == start:
+                    base = frontier.copy()
+                for claim in claims:
+                    if frontier.size == claim.tree.size and frontier.root() != claim.tree.root:
+                        raise Tampered(claim.contradicted, index=frontier.size - 1, check=claim.check)
+            if self._signer.lags:
+                grown += [digest for index, digest, _ in rows if index >= start]
         self._require_covered(claims, ledger)
         if (head.size, head.frontier, head.epoch) != (frontier.size, frontier.to_bytes(), ledger.starts):
             raise Tampered("the head does not fit the entries", index=frontier.size, check="head")
@@ -198,15 +206,34 @@ class Writer:
         if self._head.signed < self._head.size:
             self._store_batch(Batch(), self._notary.settle(self._tree()))
 
-    def rotate(self, now: float, successor: CheckpointSigner, who: leaves.Fields) -> None:
-        """Hand the log over to another key: the old one signs the leaf that says so, and nothing after it.
+    @property
+    def origin(self) -> str:
+        """The log's name."""
+        return self._signer.verifier.name
 
-        The checkpoint of exactly that size is kept for good. `who` is the payload. Call it after `settle`.
+    def rotate(self, now: float, successor: Verifier, who: leaves.Fields) -> Handover:
+        """Commit that another key takes over: the old one signs the tree that this leaf ends, and nothing after it.
+
+        That checkpoint is kept for good. `who` is the payload. Only `go_on` may follow.
         """
-        named = {"old": str(self._signer.verifier), "new": str(successor.verifier)}
-        self.commit_rows([_row(None, 0, now, Draft({"type": "key_rotate", "data": named}, who))], is_kept=True)
-        self._signer = successor
-        self._notary = Prompt(successor)
+        self.settle()
+        lags = self._signer.lags
+        path = tuple(reversed(self._growth.frontier.nodes))
+        batch = Batch(is_kept=not lags)
+        named = {"old": str(self._signer.verifier), "new": str(successor)}
+        self._growth.grow(batch, [_row(None, 0, now, Draft({"type": "key_rotate", "data": named}, who))])
+        self._store_batch(batch, self._notary.note_for(self._tree()))
+        if lags:
+            self._notary.committed(self._tree(), [digest for _, digest, _ in batch.entries])
+            self._store_batch(Batch(is_kept=True), self._notary.settle(self._tree()))
+        self._notary.close()
+        return Handover(batch.entries[0][2], path)
+
+    def go_on(self, signer: CheckpointSigner) -> None:
+        """Sign with the key that the log was handed over to."""
+        self._signer = signer
+        self._notary = (Lagging(signer, self._growth.frontier.copy(), (), self._head.note, self._tempo) if signer.lags
+                        else Prompt(signer))
 
     def close(self) -> None:
         """Ask for no signature any more."""
@@ -252,8 +279,8 @@ class _Claim:
         return f"the log is not the one whose checkpoint was {self.verb}"
 
 
-def _take(ledger: Ledger, frontier: Frontier, index: int, stored: tuple[Any, Any, Any]) -> bytes:
-    """Check one stored row and let tree and ledger grow by it. Returns its hash."""
+def _take(ledger: Ledger, frontier: Frontier, index: int, stored: tuple[Any, Any, Any]) -> None:
+    """Check one stored row and let tree and ledger grow by it."""
     at, digest, leaf = stored
     if at != index:
         raise Tampered(f"entry {index} is missing", index=index, check="entries")
@@ -265,4 +292,3 @@ def _take(ledger: Ledger, frontier: Frontier, index: int, stored: tuple[Any, Any
         raise Tampered(str(error), index=index, check="leaf grammar") from None
     take(ledger, index, record, digest)
     frontier.append(digest)
-    return digest

@@ -24,6 +24,7 @@ from lockgate.model import AuditMode, Secret
 from lockgate.net.address import split_address
 from lockgate.net.authority import Authority
 from lockgate.net.dial import dial
+from lockgate.net.tokens import AccessTokens
 from lockgate.proxy.cancel import CancelRegistry
 from lockgate.proxy.counters import Counters
 from lockgate.proxy.driver import log
@@ -86,6 +87,7 @@ class Host:
         self.limits = limits
         self.counters = counters
         self.read_credential = credential
+        self.tokens = AccessTokens(tasks, clock, credential, self._no_token)
         self.audit = audit
         self.keys = keys
         self.studio = studio
@@ -138,6 +140,10 @@ class Host:
         if keeper is None or keeper.connection.audit is None:
             return self.audit
         return AuditMode(keeper.connection.audit)
+
+    def _no_token(self, connection: str, reason: str) -> None:
+        log.error("no access token", connection=connection, reason=reason)
+        self.counters.errors["backend.token"] += 1
 
     # ------------------------------------------------------------ sessions
 

@@ -115,6 +115,7 @@ class Session(Governed):
         return LoginContext(
             route=route, connections=host.connections_of(doorway.spec), by_server_name=host.by_server_name,
             cancel_key=self._cancel_key, limits=host.limits.settings, keys=host.keys,
+            now=host.clock.now,
         )
 
     def branch(self, trunk: Trunk, end: StreamEndpoint, mediator: Mediator) -> Session | None:

@@ -5,7 +5,8 @@ Nothing outside `protocols/X/` names X: listeners, CLI help, the API and the doc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -128,6 +129,8 @@ class LoginContext:
     limits: Limits = field(default_factory=Limits)
     keys: MaskKeys | None = None
     """Of masks that need one; None: such masks cannot be made, and results that are due one are refused."""
+    now: Callable[[], float] = time.time
+    """Unix seconds, for what is signed with its time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +213,8 @@ class ProtocolSpec:
     """Whether its listeners can be forward proxies."""
     needs_user: bool = True
     """Whether the backend's credential has a user's name."""
+    problems: Callable[[Connection], Iterable[tuple[tuple[str, ...], str]]] = lambda _: ()
+    """(connection, its options validated) → what does not go together in its settings: (keys that lead to it, sentence)."""
     redials: bool = False
     """The backend's connection may end and be dialled again within a client's connection, which outlives it; the
     mediator admits sessions itself. Else the two end together."""

@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from lockgate.config.strict import SecretReference
 from lockgate.govern.permit import Cleared, Permit
 from lockgate.govern.pipeline import ClearPlan, Grant, Planned
 from lockgate.govern.policy import MayHide, hides_nothing
@@ -267,9 +269,38 @@ class Dial:
     """Connect to the admitted connection's backend, over a new end where there was one before. → None or `Refusal`."""
 
 
+@dataclass(frozen=True, slots=True)
+class ClientCredentials:
+    """How an access token is had for the connection's user and password (OAuth 2, RFC 6749 section 4.4).
+
+    `audience` is a parameter that some servers want (it is in no RFC for this grant; empty: not sent). `in_body`: user and
+    password as parameters (section 2.3.1) in place of `Basic`. `ca`: a PEM file of authorities instead of the system's.
+    """
+
+    url: str
+    scope: str = ""
+    audience: str = ""
+    in_body: bool = False
+    ca: Path | None = None
+
+
 @dataclass(slots=True)
 class Credential:
-    """Read the backend credential now. → `Secret` or `Refusal`. Forget it after use (I6)."""
+    """Read the backend credential now. → `Secret` or `Refusal`. Forget it after use (I6).
+
+    With `token` the secret is the access token that the credential is good for; waits while one is fetched. With
+    `reference` it is another secret, read where that says.
+    """
+
+    token: ClientCredentials | None = None
+    reference: SecretReference | None = None
+
+
+@dataclass(slots=True)
+class Disown:
+    """The backend did not take the access token of `token`: who asks next gets a fresh one. → None."""
+
+    token: ClientCredentials
 
 
 @dataclass(slots=True)
@@ -303,7 +334,7 @@ class Aside:
 
 Step = (
     Judge | Record | Clear | Compute | Compose | Settle | Note | ToServer | ToClient | Close | Receive | StartTls
-    | Authenticate | Admit | Dial | Credential | Snapshot | Interrupt | Aside | Window | Passed | Opened | Alarm
+    | Authenticate | Admit | Dial | Credential | Disown | Snapshot | Interrupt | Aside | Window | Passed | Opened | Alarm
     | HangUp | EndSession
 )
 

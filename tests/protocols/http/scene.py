@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,6 +49,7 @@ class World:
     audit: AuditMode = AuditMode.ASYNC
     secret: str = SECRET
     keys: MaskKeys | None = None
+    now: Callable[[], float] = time.time
     log: Log = field(default_factory=Log)
     desk: Desk = field(default_factory=Desk)
     clock: Clock = field(default_factory=Clock)
@@ -64,7 +66,8 @@ class World:
     def context(self) -> LoginContext:
         names = {name: one.name for one in self.connections for name in one.server_names}
         return LoginContext(
-            self.route, {one.name: one for one in self.connections}, names.get, lambda size: b"", self.limits, self.keys)
+            self.route, {one.name: one for one in self.connections}, names.get, lambda size: b"", self.limits, self.keys,
+            self.now)
 
     def book(self) -> Playbook:
         """A conversation that begins."""

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from lockgate.audit.apart import frames
-from lockgate.audit.apart.link import SETTLE
+from lockgate.audit.apart.link import ROTATE, SETTLE
 from lockgate.audit.apart.memory import forbid_dumps
 from lockgate.audit.opening import open_store
 from lockgate.audit.signing.notary import Tempo
 from lockgate.audit.signing.opening import open_signer
+from lockgate.audit.signing.succession import hand_over
 from lockgate.audit.storage.database.place import Place
 from lockgate.audit.storage.database.store import DatabaseStore
 from lockgate.audit.storage.sqlite import SqliteStore
@@ -49,6 +50,8 @@ def serve(connection: socket.socket) -> int:
         while (frame := frames.receive(connection)) is not None:
             if frame.value == SETTLE:
                 writer.settle()
+            elif isinstance(frame.value, dict):
+                hand_over(writer, folder, terms["signer"], *frame.value[ROTATE])
             else:
                 writer.commit_rows(list(frames.rows(frame)))
             _answer(connection, {"size": writer.size, "note": writer.note})

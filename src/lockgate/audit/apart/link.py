@@ -23,6 +23,8 @@ from lockgate.errors import AuditError
 
 SETTLE: Final = "settle"
 """Sent instead of a batch: have everything signed before the answer."""
+ROTATE: Final = "rotate"
+"""The one field of an object that is sent instead of a batch: hand over to the next key, when and for whom."""
 _AHEAD: Final = 2       # batches
 _START: Final = 30.0    # seconds until the child must have opened the log
 _END: Final = 60.0      # seconds that it has to finish
@@ -128,6 +130,10 @@ class Link:
     def settle(self) -> None:
         """As `Writer.settle`."""
         self._exchange(SETTLE)
+
+    def rotate(self, now: float, who: leaves.Fields) -> None:
+        """As `succession.hand_over`, over there."""
+        self._exchange({ROTATE: [now, who]})
 
     def finish(self) -> None:
         """Let the child copy its write-ahead log into the file, and wait until it has ended."""

@@ -10,7 +10,7 @@ from lockgate.protocols.http.messages import End, ResponseHead
 from lockgate.protocols.http.problems import Problem, problem_of
 from lockgate.protocols.http.results import Reply
 from lockgate.protocols.http.statuses import FIRST_ERROR
-from lockgate.protocols.http.upstream import Link
+from lockgate.protocols.http.upstream import Link, disown
 from lockgate.wire.steps import Clear, Close, Settle, Steps, ToClient
 
 
@@ -62,6 +62,7 @@ class Answers(Conversation):
             return
         status = OutcomeStatus.OK if reply.status < FIRST_ERROR else OutcomeStatus.ERROR
         yield Settle(grant, status, sent=reply.sent, code=str(reply.status))
+        yield from disown(exchange.admitted.settings, reply.status)
         link.is_used = True
         if not reply.keeps_backend or link.reader.has_rest or not exchange.is_sent or ends_backend(exchange.request.head):
             yield from self._drop_link()

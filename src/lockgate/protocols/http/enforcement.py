@@ -22,6 +22,14 @@ def enforce(
     """Rows for `lockgate check`; a row with a problem stops the connection."""
     options = settings_of(settings)
     rows: list[Enforcement] = []
+    if options.inject == "oauth2":
+        rows.append(Enforcement(connection, "*", "credential", f"an access token of {options.token_url}, fetched when there is "
+                                "none that lives for a while, and anew behind a 401"))
+    elif options.inject == "aws":
+        content = "large content is not" if options.unsigned_payload else "content is held until it is whole"
+        rows.append(Enforcement(
+            connection, "*", "credential", f"requests are signed for {options.service} in {options.region} (AWS Signature "
+            f"Version 4); {content}"))
     for rule in rules:
         rows += _of_rule(connection, rule, options)
     return rows

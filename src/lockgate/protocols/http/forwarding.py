@@ -19,7 +19,8 @@ from lockgate.protocols.http.fields import request_fields
 from lockgate.protocols.http.intake import Intake
 from lockgate.protocols.http.messages import Field, Fields, Framing, RequestHead
 from lockgate.protocols.http.problems import problem_of
-from lockgate.protocols.http.upstream import Link, connect, credential, unusable
+from lockgate.protocols.http.signing import Key, signature
+from lockgate.protocols.http.upstream import Link, connect, credential, session_token, unusable
 from lockgate.wire.steps import Record, Steps, ToServer
 
 
@@ -129,11 +130,14 @@ class Forwarding(Conversation):
         """The request's bytes as the backend gets them; None where the credential cannot be used, and the client knows."""
         forward, admitted = grant.planned.carry, exchange.admitted
         assert isinstance(forward, Forward)
-        secret: Secret | Refusal = yield from credential()
+        secret: Secret | Refusal = yield from credential(admitted.settings)
         if not isinstance(secret, Refusal):
             try:
-                target, fields = injected(
-                    admitted.settings, admitted.connection.credential.user, secret, forward.target)
+                if admitted.settings.inject == "aws":
+                    target, fields = forward.target, (yield from self._signature(exchange, forward, secret, begun))
+                else:
+                    target, fields = injected(
+                        admitted.settings, admitted.connection.credential.user, secret, forward.target)
                 return b"%b%b%b\r\n%b%b" % (
                     request_line(exchange.request.head.method, target), forward.lines, field_lines(fields) if fields else b"",
                     forward.content, begun)
@@ -141,6 +145,16 @@ class Forwarding(Conversation):
                 secret = unusable(admitted.connection, error)
         yield from self._give_up(exchange, problem_of(secret))
         return None
+
+    def _signature(self, exchange: Exchange, forward: Forward, secret: Secret, begun: bytes) -> Steps[Fields]:
+        """The fields that sign the request, and its content where that is all here. `ConfigError` as `injected`."""
+        settings = exchange.admitted.settings
+        session = yield from session_token(settings)
+        if isinstance(session, Refusal):
+            raise ConfigError(session.cause or session.reason)
+        key = Key(exchange.admitted.connection.credential.user, secret, settings.region or "", settings.service or "")
+        return signature(key, exchange.request.head.method, forward.target, forward.lines,
+                         None if begun else forward.content, self._context.now(), session)
 
     def _sent(self, exchange: Exchange) -> Steps[None]:
         """The whole request is with the backend; now it is the backend's turn."""

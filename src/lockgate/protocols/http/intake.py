@@ -31,12 +31,13 @@ _PLAIN: Final = frozenset((
 class Intake:
     """The look at one request under one decision. `noted` goes on record, `refusal` says why it does not go on."""
 
-    __slots__ = ("_check", "_terms", "refusal")
+    __slots__ = ("_check", "_detects", "_terms", "refusal")
 
     def __init__(self, terms: BodyTerms, decision: Decision, request: Request) -> None:
         guards = bool(decision.masks or decision.detects) and request.head.method in _STORES
         tokens = None if terms.keys is None else Tokens(terms.keys, terms.scope)
         self._terms = replace(terms, detects=())
+        self._detects = bool(decision.requests)
         self._check = ContentCheck(decision.requests, tokens, guards=guards)
         self.refusal: Refusal | None = None
 
@@ -91,7 +92,7 @@ class Intake:
                 plain = decoder.feed(content) + decoder.finish()
             new = check_body(self._terms, self._check, plain, kind, parameters.get(b"charset", b""), parameters)
             if new is None:
-                if not binary:
+                if self._detects and not binary:        # for masks that come back there is no place in it
                     self.refusal = self.refusal or _BINARY
                 return content
             if new == plain:

@@ -136,7 +136,8 @@ class Requests(Tunnels):
             return
         decision = verdict.decision
         exchange.may_stream = (
-            decision.effect is Effect.ALLOW and not decision.wants and not decision.looks_at_requests)
+            decision.effect is Effect.ALLOW and not decision.wants and not decision.looks_at_requests
+            and not exchange.admitted.settings.signs_content)
         if head.expects_continue:
             yield ToClient((yield Compose(_CONTINUE)))
 
