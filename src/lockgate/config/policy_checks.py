@@ -91,7 +91,7 @@ def _policy(at: Location, policy: PolicySettings, settings: Settings, known: Kno
     for index, request in enumerate(policy.requests):
         yield from _detectors((*at, "requests", index, "detect"), request.detect, known)
     if policy.limit is not None and policy.limit == type(policy.limit)():
-        yield (*at, "limit"), "`limit` bounds nothing; give it rows, task_rows or changed"
+        yield (*at, "limit"), "`limit` bounds nothing; give it rows, task_rows, changed, requests or bytes"
 
 
 def _mask(at: Location, mask: MaskSettings, policy: PolicySettings, settings: Settings, known: Known) -> Iterator[Problem]:

@@ -14,6 +14,7 @@ from lockgate.model.policy import (
     KeyScope,
     MaskMethod,
     Predicates,
+    Rate,
     RequestAction,
     RequestCheck,
     ReviewMode,
@@ -29,6 +30,6 @@ from lockgate.model.secret import Secret
 __all__ = [
     "ERASURE_RULE", "UNLIMITED", "Activity", "AuditMode", "ColumnMask", "CustomDetector", "Decision", "Definition", "DetectMask", "Effect", "Erasure",
     "ErasureState", "Event", "Exported", "Identity", "Intent", "KeyChange", "KeyScope", "MaskMethod", "Operation", "Outcome", "OutcomeStatus",
-    "Predicates", "Refusal", "RefusalCode", "RequestAction", "RequestCheck", "Review", "ReviewMode", "ReviewState",
+    "Predicates", "Rate", "Refusal", "RefusalCode", "RequestAction", "RequestCheck", "Review", "ReviewMode", "ReviewState",
     "ReviewTerms", "RowLimits", "Rule", "Secret", "SessionStart", "Who",
 ]

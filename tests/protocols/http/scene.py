@@ -52,6 +52,7 @@ class World:
     now: Callable[[], float] = time.time
     log: Log = field(default_factory=Log)
     desk: Desk = field(default_factory=Desk)
+    clock: Clock = field(default_factory=Clock)
     faults: list[tuple[str, Exception]] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
     admitted: list[str] = field(default_factory=list)
@@ -73,7 +74,7 @@ class World:
     def book(self) -> Playbook:
         """A conversation that begins."""
         policy = PolicySet.compile(tuple(self.rules), "ab" * 32)
-        pipeline = Pipeline(policy, self.log, self.desk, Clock(), lambda *fault: self.faults.append(fault))  # type: ignore[arg-type]
+        pipeline = Pipeline(policy, self.log, self.desk, self.clock, lambda *fault: self.faults.append(fault))  # type: ignore[arg-type]
         def admit(step: Admit) -> Any:
             if all(one.name != step.connection for one in self.connections):
                 return Refusal(RefusalCode.DENIED, "there is no such connection here")

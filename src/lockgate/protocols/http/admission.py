@@ -38,6 +38,7 @@ class Admitted:
     connection: Connection
     settings: HttpSettings
     templates: Templates
+    graphql: frozenset[str]                 # paths without regard to case, as some backends read them
     scopes: Scopes
     keys: MaskKeys | None
     admission: Admission
@@ -109,7 +110,7 @@ def _begin(context: LoginContext, token: Secret, to: Destination, task: str, mar
     connection: Connection = admission.connection
     settings = settings_of(connection.options)
     return Admitted(
-        mark, connection, settings, Templates(settings.paths),
+        mark, connection, settings, Templates(settings.paths), frozenset(path.casefold() for path in settings.graphql),
         Scopes(connection.name, identity, admission.session, task or None), context.keys, admission, identity,
         seconds(settings.timeout), seconds(settings.patience),
     )

@@ -71,6 +71,12 @@ def _of_rule(connection: str, rule: Rule, options: HttpSettings) -> list[Enforce
     for bound in ("rows", "task_rows", "changed"):
         if getattr(rule.limits, bound) is not None:
             add(f"limit {bound}", "", "an HTTP answer has no rows to count; name the connections that the rule is for")
+    for rate in rule.limits.rates:
+        add(f"limit requests {rate.count} in {rate.seconds} s", "token bucket for each identity's agent, over all its "
+            f"connections to the gateway; above it 429 with Retry-After{when}")
+    if rule.limits.bytes is not None:
+        add(f"limit bytes {rule.limits.bytes}", "content counted as it leaves, over all sessions of an identity's agent; "
+            f"spent, the next request is refused with 429, an answer that has begun is not cut{when}")
     return rows
 
 

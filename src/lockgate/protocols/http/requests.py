@@ -130,7 +130,8 @@ class Requests(Tunnels):
         if to.prefix:
             target = _without(to.prefix, target)
         return admitted, operations.Request(
-            head, host, target, admitted.templates.fitting(target.segments), media_type)
+            head, host, target, admitted.templates.fitting(target.segments), media_type,
+            is_graphql=target.path.casefold() in admitted.graphql)
 
     def _named_by(self, head: RequestHead) -> tuple[Fields, str, bytes | None, str]:
         """The fields, and of them the host, the method that they ask for instead, and the content's type; read once where
@@ -224,9 +225,9 @@ class Requests(Tunnels):
             operation = operations.with_content(request, operation, content)
         plan, patience = partial(self._plan, exchange, content), exchange.admitted.patience
         verdict: Grant | Refusal = yield Judge(operation, plan, patience=patience)
-        if isinstance(verdict, Grant) and verdict.decision.wants:
+        while isinstance(verdict, Grant) and verdict.decision.wants:
             try:
-                operation = operations.with_facts(request, operation, content or b"")
+                operation = operations.with_facts(request, operation, content or b"", verdict.decision.wants)
             except operations.BadContent as error:
                 yield from self._answer(request.head, Problem(400, "not_understood", str(error), hint="Nothing was forwarded."))
                 return

@@ -65,6 +65,9 @@ class HttpSettings(Strict):
                     "share by path.")
     paths: tuple[Template, ...] = Field(
         default=(), max_length=2000, description="Templates like `/customers/{id}`: `op.template` is the one that fits.")
+    graphql: tuple[Annotated[str, Field(pattern=_PATH, max_length=200)], ...] = Field(
+        default=(), max_length=100, description="Paths on which the backend speaks GraphQL, like `/graphql`: `op.graphql` "
+                                                "holds the operations of requests there.")
     token_header: str | None = Field(
         default=None, pattern=_TOKEN,
         description="A header in which agents may send their token besides `Authorization` and `Proxy-Authorization`, "

@@ -138,6 +138,8 @@ class Tunnels(Forwarding):
             yield from self._end_tunnel(tunnel, OutcomeStatus.REFUSED, cleared.code.value)
             return
         tunnel.received += len(data)
+        if tunnel.grant is not None:
+            tunnel.grant.tell(tunnel.received)
         yield ToClient(cleared)
 
     def _end_tunnel(self, tunnel: Tunnel, status: OutcomeStatus, code: str) -> Steps[None]:
