@@ -35,7 +35,8 @@ from lockgate.audit.packaging.standalone import evidence_sources, standalone
 from tests.unit.audit.tampering.corpus import Judged, corpus
 from tests.unit.audit.tampering.parts import PARTS, Part
 
-_PATIENCE: Final = 2.0      # seconds that a mutant may take for one case
+_PATIENCE: Final = 2.0      # seconds of the processor that a mutant may take for one case
+_SLOW: Final = 0.5          # that one may take without a mistake, or a mutant might seem not to end
 _MODULE: Final = "lockgate_mutant"
 _TOP = re.compile(r"^# =+\n# (\w+)\n", re.MULTILINE)
 _WORD = re.compile(r"[\w.-]+", re.ASCII)
@@ -111,7 +112,7 @@ class _Finder:
         self.module = module
         self.top = top
         self.depth = 0
-        self.lines = range(top.lineno, top.lineno + 1)
+        self.lines = self.body = range(top.lineno, top.lineno + 1)
 
     def all(self) -> Iterator[Mutant]:
         yield from self._visit(self.top)
@@ -120,8 +121,12 @@ class _Finder:
         outer = self.lines
         if isinstance(node, ast.stmt):
             self.lines = _lines(node)
+        elif isinstance(node, ast.arguments):       # a default is seen by whatever enters the function
+            self.lines = self.body
         is_named = isinstance(node, ast.FunctionDef)
         self.depth += is_named
+        if is_named:
+            self.body = range(node.lineno, (node.end_lineno or node.lineno) + 1)
         for name, value in ast.iter_fields(node):
             if name in ("annotation", "returns", "decorator_list", "bases", "cause", "ctx", "type_comment"):
                 continue
@@ -139,7 +144,7 @@ class _Finder:
                 isinstance(node, ast.keyword) and node.arg in _FOR_PEOPLE):
             return
         for said, other in _mistakes(node):
-            yield Mutant(self.module, getattr(node, "lineno", self.top.lineno),
+            yield Mutant(self.module, getattr(node, "lineno", self.lines.start),
                          _lines(node) if isinstance(node, ast.stmt) else self.lines, said, self.top,
                          self.depth > 0 and not isinstance(node, ast.FunctionDef), _swap(holder, place, other))
         yield from self._visit(node)
@@ -322,10 +327,12 @@ class Program:
                 case()
             finally:
                 sys.settrace(None)
-            start = time.perf_counter()
+            start = time.process_time()
             if case() != self.expected[-1]:
                 raise RuntimeError(f"{self.names[number]} has no definite answer")
-            self.costs.append(time.perf_counter() - start)
+            self.costs.append(time.process_time() - start)
+            if self.costs[-1] > _SLOW:
+                raise RuntimeError(f"{self.names[number]} takes too long")
             for line in seen:
                 self.reached.setdefault(places[line], []).append(number)
 
@@ -386,7 +393,7 @@ class Program:
         return sorted(found, key=lambda number: (self.costs[number] > 0.01, number))
 
     def _notices(self, number: int) -> bool:
-        signal.setitimer(signal.ITIMER_REAL, _PATIENCE)
+        signal.setitimer(signal.ITIMER_PROF, _PATIENCE)
         try:
             with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
                 return bool(self.cases[number]() != self.expected[number])
@@ -397,7 +404,7 @@ class Program:
                 raise
             return True
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def _essence(report: dict[str, Any]) -> object:
@@ -418,7 +425,7 @@ def run(sample: int | None = None, seed: int = 0, seconds: float | None = None) 
         random.Random(seed).shuffle(chosen)
         chosen = chosen[:sample]
     program = Program(corpus(), PARTS)
-    handler = signal.signal(signal.SIGALRM, stop)
+    handler = signal.signal(signal.SIGPROF, stop)
     result = Result(0, [], {})
     end = None if seconds is None else time.monotonic() + seconds
     try:
@@ -433,7 +440,7 @@ def run(sample: int | None = None, seed: int = 0, seconds: float | None = None) 
             if not killed:
                 result.survivors.append(mutant)     # type: ignore[union-attr]
     finally:
-        signal.signal(signal.SIGALRM, handler)
+        signal.signal(signal.SIGPROF, handler)
         sys.modules.pop(_MODULE, None)
     return result
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from lockgate.audit.evidence.recordings import RECORDING_MAGIC, chunk_root
+from lockgate.audit.evidence.recordings import RECORDING_MAGIC
 from lockgate.audit.evidence.report import Verdict
 from lockgate.audit.evidence.timestamp import canonical_response, read_response
 from lockgate.audit.evidence.trust import parse_trust
@@ -17,7 +17,7 @@ from lockgate.audit.signing.trust import draft_trust
 from lockgate.cli import audit
 from testbed.timestamps import Authority
 from tests.unit.audit.evidence.keys import W1, W2, NoteSigner
-from tests.unit.audit.logs import Driven, sample
+from tests.unit.audit.logs import Driven, chunk_root, sample
 from tests.unit.audit.packages import changed, check, exported, listed, members
 
 ACME = NoteSigner("acme.test/audit")

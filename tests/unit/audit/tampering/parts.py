@@ -16,18 +16,20 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from lockgate.audit.evidence.archive import ARCHIVE_END, member_header
-from lockgate.audit.evidence.der import der_oid, write_der, write_der_number
+from lockgate.audit.evidence.der import write_der
 from lockgate.audit.evidence.notes import NoteKey
 from lockgate.audit.evidence.timestamp import canonical_response, read_response
 from lockgate.audit.evidence.trust import TrustedAuthority
 from lockgate.audit.tree import Frontier, consistency_proof, inclusion_proof, leaf_hash
 from testbed.timestamps import KINDS, Authority
+from tests.unit.audit.evidence import equations, test_der
 from tests.unit.audit.evidence.keys import LOG, W1, W2, W3, NoteSigner, body, note
+from tests.unit.audit.logs import chunk_root
+from tests.unit.audit.tampering import stamps
 from tests.unit.audit.tampering.honest import CHUNKS, recording
 
 Space = dict[str, Any]
@@ -333,20 +335,22 @@ def archives(space: Space) -> object:
     return found
 
 
-_LARGE = b"\0" * 131_072
-
-
 @part
 def recordings(space: Space) -> object:
     """Containers, their roots, and marks that fit them or do not."""
     found: list[object] = []
-    whole = recording(CHUNKS)
+    whole, largest = recording(CHUNKS), bytes(space["CHUNK_LIMIT"])
     for data in (whole, b"", whole[:5], whole[:16], whole[:18], whole[:-1], whole[:-12], b"x" + whole, recording([]), whole + bytes(4),
-                 recording([_LARGE]), recording([_LARGE + b"x"]), whole + b"\0\0\0\1x", whole + b"\0\0"):
-        found += [tried(space, lambda data=data: space["read_chunks"](data)),     # type: ignore[misc]
-                  tried(space, lambda data=data: space["split_chunks"](data)[1])]     # type: ignore[misc]
-    found += [space["chunk_root"]([bytes([number]) * 3 for number in range(size)]) for size in range(9)]
-    marks = _marks(space)
+                 recording([largest]), recording([largest + b"x"]), whole + b"\0\0\0\1x", whole + b"\0\0"):
+        member = space["Member"]("recordings/s/a.rec", 3, len(data), "")
+        archive = b"abc" + data + b"\0\0\0\1d"
+        found.append(tried(space, lambda archive=archive, member=member: [sha256(one).digest() for one in space["recorded_chunks"](     # type: ignore[misc]
+            member, lambda offset, size: archive[offset:offset + size])]))
+    tree = space["ChunkTree"]()
+    for number in range(9):
+        found.append((tree.size, tree.root()))
+        tree.append(bytes([number]) * 3)
+    marks = _marks()
     for chosen in ([], marks[:1], marks[:2], marks, marks[2:], marks[::-1], [marks[2], marks[2]], [marks[0], marks[0]],
                    *([{**marks[0], "data": {**marks[0]["data"], **more}}] for more in (
                        {"more": 1}, {"chunks": "1"}, {"final": 1}, {"root": "ab"}, {"chunks": 9}, {"bytes": 0}, {"chunks": 0}, {"stream": "b"})),
@@ -355,15 +359,13 @@ def recordings(space: Space) -> object:
                    [marks[0], {**marks[1], "data": {**marks[0]["data"], "bytes": 99}}],
                    [{**marks[0], "data": {**marks[0]["data"], "final": True}}], [{"index": 5, "data": None}]):
         for chunks in (CHUNKS, CHUNKS[:1], [*CHUNKS, b"x"], []):
-            for rest in (0, 1):
-                found.append(tried(space, lambda chosen=chosen, chunks=chunks, rest=rest:     # type: ignore[misc]
-                                   space["require_marks"](chosen, iter(chunks), rest)))
+            found.append(tried(space, lambda chosen=chosen, chunks=chunks: space["require_marks"](chosen, iter(chunks))))     # type: ignore[misc]
     return found
 
 
-def _marks(space: Space) -> list[dict[str, Any]]:
+def _marks() -> list[dict[str, Any]]:
     return [{"index": 10 + count, "data": {"stream": "a", "chunks": count, "bytes": 10 * count, "final": count == 3,
-                                           "root": space["chunk_root"](CHUNKS[:count]).hex()}} for count in (1, 2, 3)]
+                                           "root": chunk_root(CHUNKS[:count]).hex()}} for count in (1, 2, 3)]
 
 
 _DIGEST = base64.b64encode(bytes(range(32))).decode()
@@ -539,37 +541,35 @@ def _vkey_of(number: int) -> str:
 _OTHER_VKEY, _THIRD_VKEY = _vkey_of(8), _vkey_of(9)
 
 
-@part
-def keys_of_authorities(space: Space) -> object:
-    """Which public keys are taken."""
-    found = []
-    oid, null = der_oid("1.2.840.113549.1.1.1"), write_der(5)
-    for modulus in (2**2047 + 1, 2**2048 - 1, 2**2046 + 1, 2**8191 + 1, 2**8192 + 1):
-        for exponent in (65_537, 1, 2, 3, 2**64 - 1, 2**64 + 1):
-            key = write_der(0x30, write_der_number(modulus), write_der_number(exponent))
-            info = write_der(0x30, write_der(0x30, write_der(6, oid), null), write_der(3, b"\0" + key))
-            found.append(tried(space, lambda info=info: space["read_public_key"](space["parse_der"](info))))     # type: ignore[misc]
-    curves, p256 = der_oid("1.2.840.10045.2.1"), der_oid("1.2.840.10045.3.1.7")
-    point = ec_private().public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-    for bits in (point, point[:-1], point + b"\0", b"\3" + point[1:], point[:40] + b"\0" + point[41:], b"\4" + b"\xff" * 64, b""):
-        for odd in (b"\0", b"\1"):
-            for words in ((curves, p256), (curves,), (p256, p256), (curves, curves), (curves, p256, p256)):
-                info = write_der(0x30, write_der(0x30, *(write_der(6, word) for word in words)), write_der(3, odd + bits))
-                found.append(tried(space, lambda info=info: space["read_public_key"](space["parse_der"](info))))     # type: ignore[misc]
-    return [str(one)[:200] for one in found]
+def _read(space: Space, data: bytes) -> object:
+    """What a value is, in all of the ways in which it may be looked at."""
+    try:
+        value = space["parse_der"](data)
+    except space["EvidenceError"] as error:
+        return error.check, error.verdict
+    return [plain(value), *(tried(space, call) for call in (
+        value.number, lambda: value.items(0x30), lambda: value.items(0x31), lambda: value.require(0x02), lambda: value.require(0x30)))]
 
 
-def ec_private() -> ec.EllipticCurvePrivateKey:
-    """Always the same key."""
-    return ec.derive_private_key(7, ec.SECP256R1())
+for _number, _data in enumerate([*map(bytes.fromhex, (*test_der.CUT_OR_PADDED, *test_der.NO_NUMBERS, *test_der.NUMBERS.values())),
+                                 *(bytes.fromhex("30" + head) + bytes(size) for size, head in test_der.SIZES.items()), write_der(0x30, b"\2\1\5", b"\5\0"),
+                                 b"0\x84\0\1\0\0" + bytes(65_536), b"0\3\2\1\5", b"0\4\2\1\5\2", b"1\0", b"\2\2\5\5"]):
+    PARTS.append(Part(f"der {_number}", lambda space, data=_data: _read(space, data)))     # type: ignore[misc]
+each("oid", "der_oid", *((text,) for text in ("1.2", "2.5.29.37", "1.2.840.113549", "1.3.127", "1.3.128", "1.3.16384", "0.9", "2.999")))
+each("der of", "write_der", *((0x30, bytes(size)) for size in test_der.SIZES))
+each("number", "write_der_number", *((number,) for number in test_der.NUMBERS))
 
 
-each("der", "parse_der", *((data,) for data in (
-    b"", b"0", b"0\0", b"0\1", b"0\0x", b"\5\0", b"0\x80", b"0\x81\x7f" + bytes(127), b"0\x81\x80" + bytes(128), b"0\x82\0\x80" + bytes(128),
-    b"0\x82\1\0" + bytes(256), b"\x1f\1\0", b"0\x85\0\0\0\0\1x", b"0\x84\0\0\1\0" + bytes(256), b"0\xff",
-)))
-each("oid", "der_oid", *((text,) for text in ("1.2", "2.5.29.37", "1.2.840.113549", "1.3.127", "1.3.128", "1.3.16384", "0.9")))
-each("number", "write_der_number", *((number,) for number in (0, 1, 127, 128, 255, 256, 2**63, 2**64 - 1)))
+def _equation(space: Space, case: equations.Equation) -> object:
+    first, second, oid = case.key
+    key = space["PublicKey"](first, second, space["CURVES"][oid] if oid else None)
+    return [tried(space, lambda: key.verifies(case.digest, equations.MESSAGE, case.signature)),
+            tried(space, lambda: key.canonical(case.signature))]
+
+
+PARTS += [Part(one.name, lambda space, one=one: _equation(space, one)) for one in equations.equations()]     # type: ignore[misc]
+PARTS += [Part(one.name, lambda space, one=one: tried(space, lambda: [     # type: ignore[misc]
+    *space["read_public_key"](space["parse_der"](one.info))])) for one in equations.infos()]
 
 
 # ---------------------------------------------------------------- time-stamps
@@ -577,37 +577,84 @@ each("number", "write_der_number", *((number,) for number in (0, 1, 127, 128, 25
 _STAMPED = b"a note"
 
 
+def _real(kind: str, pinned: str) -> Callable[[Space], object]:
+    """A real authority's time-stamp, as it is kept: whole, over another content, by nobody who is pinned, and as it came."""
+    def call(space: Space) -> object:
+        answer, kept, pin = _stamps()[kind, pinned]
+        authorities = [space["TrustedAuthority"]("t", pin)]
+        return [_judged(space, stamp, content, authorities) for stamp, content in ((kept, _STAMPED), (kept, b"x"), (answer, _STAMPED))]
+    return call
+
+
 @cache
-def _stamps() -> list[tuple[bytes, bytes]]:
-    """Time-stamps of authorities of every kind, as they are kept, with what is pinned."""
-    found = []
+def _stamps() -> dict[tuple[str, str], tuple[bytes, bytes, bytes]]:
+    """Answers of authorities of every kind, how they are kept, and what is pinned."""
+    found = {}
     with tempfile.TemporaryDirectory() as root:
         for kind in KINDS:
             authority = Authority(Path(root) / kind, kind)
             answer = authority.stamp(_STAMPED)
-            for certificate in (authority.certificate, authority.root):
+            for pinned, certificate in (("signer", authority.certificate), ("issuer", authority.root)):
                 pin = sha256(certificate.public_bytes(Encoding.DER)).digest()
-                found.append((canonical_response(read_response(answer), [TrustedAuthority("t", pin)]), pin))
-            found.append((answer, pin))
+                found[kind, pinned] = answer, canonical_response(read_response(answer), [TrustedAuthority("t", pin)]), pin
     return found
+
+
+def _judged(space: Space, stamp: bytes, content: bytes, authorities: list[Any]) -> object:
+    """What is read, what it is kept as, and the verdict on both."""
+    kept = tried(space, lambda: space["canonical_response"](space["read_response"](stamp), authorities))
+    return [tried(space, lambda: space["read_response"](stamp)), kept,
+            tried(space, lambda: space["verify_timestamp"](stamp, content, authorities)),
+            isinstance(kept, bytes) and kept != stamp and tried(space, lambda: space["verify_timestamp"](kept, content, authorities))]
+
+
+PARTS += [Part(f"stamp of {kind} by its {pinned}", _real(kind, pinned)) for kind in KINDS for pinned in ("signer", "issuer")]
+
+
+def _made(case: stamps.Stamped) -> Callable[[Space], object]:
+    """A time-stamp that was made by hand."""
+    def call(space: Space) -> object:
+        return _judged(space, cached(case), stamps.STAMPED, [space["TrustedAuthority"](*one) for one in case.authorities])
+    return call
+
+
+@cache
+def cached(case: stamps.Stamped) -> bytes:
+    """Made once."""
+    return case.make(stamps.STAMPED)
+
+
+PARTS += [Part(f"stamp {case.name}", _made(case)) for case in (*stamps.GOOD, *stamps.BAD)]
 
 
 @part
-def timestamps(space: Space) -> object:
-    """Good ones by either pin, over another content, by nobody who is pinned, with bytes flipped, and cut."""
-    found = []
-    for number, (stamp, pin) in enumerate(_stamps()):
-        pinned = [space["TrustedAuthority"]("t", pin)]
-        found.append(tried(space, lambda stamp=stamp, pinned=pinned: space["verify_timestamp"](stamp, _STAMPED, pinned)))     # type: ignore[misc]
-        found.append(tried(space, lambda stamp=stamp, pinned=pinned: space["verify_timestamp"](stamp, b"x", pinned)))     # type: ignore[misc]
-        found.append(tried(space, lambda stamp=stamp: space["verify_timestamp"](     # type: ignore[misc]
-            stamp, _STAMPED, [space["TrustedAuthority"]("t", bytes(32))])))
-        for place in range(number, min(len(stamp), 1_400), 31) if number in (0, 3) else (len(stamp) - 1, 40):
-            bad = stamp[:place] + bytes([stamp[place] ^ 1]) + stamp[place + 1:]
-            found.append(tried(space, lambda bad=bad, pinned=pinned: space["verify_timestamp"](bad, _STAMPED, pinned)))     # type: ignore[misc]
-        found += [tried(space, lambda cut=cut, stamp=stamp, pinned=pinned: space["verify_timestamp"](stamp[:cut], _STAMPED, pinned))     # type: ignore[misc]
-                  for cut in (0, 1, 2, 50, len(stamp) - 1)]
-    return found
+def cut_stamps(space: Space) -> object:
+    """Cut and changed anywhere."""
+    whole = stamps.stamp()
+    pinned = [space["TrustedAuthority"](*stamps.pin(stamps.ROOTS))]
+    found = [_judged(space, whole[:size], stamps.STAMPED, pinned) for size in (0, 1, 2, 50, len(whole) - 1)]
+    return [*found, *(_judged(space, whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1:], stamps.STAMPED, pinned)
+                      for at in range(0, len(whole), 131))]
+
+
+_AGAIN = stamps.certificate(stamps.ROOT, stamps.ROOT, extensions=[], digest="sha384")      # of the issuer's key as well
+_OTHER = stamps.certificate(stamps.STRANGER)
+
+
+def _several(certificates: list[bytes]) -> Callable[[Space], object]:
+    """Several certificates are there, and several are pinned: which is kept, and whose word it is."""
+    stamp = stamps.stamp(certificates=certificates)
+    def call(space: Space) -> object:
+        found = []
+        for pinned in ([], [_AGAIN], [stamps.ROOTS, _AGAIN], [_AGAIN, stamps.ROOTS], [_OTHER, stamps.ROOTS], [stamps.OWN, stamps.ROOTS]):
+            authorities = [space["TrustedAuthority"](str(number), sha256(one).digest()) for number, one in enumerate(pinned)]
+            found.append(tried(space, lambda authorities=authorities: space["canonical_response"](space["read_response"](stamp), authorities)))     # type: ignore[misc]
+        return found
+    return call
+
+
+PARTS += [Part(f"stamp with certificates {number}", _several(one)) for number, one in enumerate((
+    [stamps.OWN, stamps.ROOTS, _AGAIN], [_AGAIN, stamps.ROOTS, stamps.OWN], [_OTHER, stamps.OWN, stamps.ROOTS], [stamps.OWN]))]
 
 
 # ---------------------------------------------------------------- the command
