@@ -188,6 +188,8 @@ each("vkey", "parse_vkey", *((text, kind) for kind in (1, 4) for text in (
     LOG.vkey.replace("log", "l\nog"), "x" * 256 + LOG.vkey[LOG.vkey.index("+"):], LOG.vkey.replace("l", "\ud800", 1),
     "+".join([*LOG.vkey.split("+")[:2], base64.b64encode(b"\1" + bytes(31)).decode()]),
     "+".join([*LOG.vkey.split("+")[:2], base64.b64encode(b"\1" + bytes(33)).decode()]),
+    NoteKey("a b", 1, LOG.key.public).vkey, NoteKey("", 1, LOG.key.public).vkey, NoteKey("x" * 256, 1, LOG.key.public).vkey,
+    *(NoteKey("a", kind, LOG.key.public + more).vkey for kind in (1, 4) for more in (b"", b"x")),
 )))
 
 _NOTE = note(W1, W2)
@@ -196,7 +198,7 @@ _NOTES = [
     _NOTE.replace("42", "4\x7f2"), _NOTE + _NOTE.split("\n")[-2] + "\n", _NOTE.replace("— ", "- "), _NOTE.replace("— ", "—"),
     _NOTE.replace("— log", "— log "), _NOTE + "— x AAAAAA==\n", _NOTE + "— x AAAAAAA=\n", _NOTE + "— x+y AAAAAAA=\n", _NOTE + "— x AAAAAAB=\n",
     _NOTE + "— x AA!AAAA=\n", note(*[NoteSigner(f"w{number}", 4) for number in range(63)]),
-    note(*[NoteSigner(f"w{number}", 4) for number in range(64)]), _NOTE + "x" * 65_536, _NOTE.replace("log", "l\ud800g", 1),
+    note(*[NoteSigner(f"w{number}", 4) for number in range(64)]), _NOTE + "x" * 65_536, *("a" * size + "\n\n\u2014 x AAAAAAA=\n" for size in (65_536 - 16, 65_536 - 15)), _NOTE.replace("log", "l\ud800g", 1),
     "a\n" * 32_700 + "\n— x AAAAAAA=\n", "a\n" * 32_800 + "\n— x AAAAAAA=\n", body() + "\n", "a\n\n— x AAAAAAA=\n\n— y AAAAAAA=\n",
 ]
 each("note", "parse_note", *((text,) for text in _NOTES))
@@ -227,8 +229,11 @@ def opened_notes(space: Space) -> object:
         found.append(tried(space, lambda line=line, text=text: space["verify_cosignature"](text, line, witness)))     # type: ignore[misc]
     short = space["SignatureLine"](witness.name, witness.id, bytes(71))
     found.append(tried(space, lambda: space["verify_cosignature"]("x", short, witness)))
-    as_log = space["SignatureLine"](key.name, key.id, bytes(72))
-    found.append(tried(space, lambda: space["verify_cosignature"]("x", as_log, key)))
+    for name, cosigner, known in (("x", W1, witness), (witness.name, W1, witness), (key.name, LOG, key), (witness.name, W2, witness)):
+        made = space["parse_signature"](cosigner.cosign(body())[:-1])     # right but for the name, or by a log's key
+        line = space["SignatureLine"](name, known.id, made.signature)
+        found.append(tried(space, lambda line=line, known=known: space["verify_cosignature"](body(), line, known)))     # type: ignore[misc]
+        found += [line.is_by(known), space["SignatureLine"](known.name, b"1234", made.signature).is_by(known)]
     return [*found, key.vkey, witness.vkey]
 
 
@@ -241,7 +246,7 @@ _POLICIES = [
     f"{_WITNESSES}group g 2 a b c\nquorum g\n", f"{_WITNESSES}group g 3 a b c\nquorum g\n", f"{_WITNESSES}group g 4 a b c\nquorum g\n",
     f"{_WITNESSES}group g 0 a b c\nquorum g\n", f"{_WITNESSES}group g 1 a\ngroup h 2 g b\nquorum h\n",
     f"{_WITNESSES}group g 1 a a\nquorum g\n", f"{_WITNESSES}group g 1 a\ngroup h 1 a\nquorum h\n", f"{_WITNESSES}group a 1 b\nquorum a\n",
-    f"{_WITNESSES}group none 1 b\nquorum none\n", f"{_WITNESSES}group g 1 x\nquorum g\n", f"{_WITNESSES}group g 1\nquorum a\n",
+    f"{_WITNESSES}group none 1 b\nquorum none\n", f"{_WITNESSES}group g 1 x\nquorum g\n", f"{_WITNESSES}group g 1\nquorum a\n", f"{_WITNESSES}group g all\nquorum g\n", f"{_WITNESSES}group g\nquorum g\n",
     f"{_WITNESSES}quorum x\n", f"{_WITNESSES}quorum a\nquorum a\n", f"{_WITNESSES}quorum\n", f"{_WITNESSES}quorum a b\n", _WITNESSES, "",
     "# nothing\n\n \t\nquorum none\n", "quorum none", "quorum\tnone\n", "strange none\n", "quorum none\r\n", "quorum n\x7fone\n",
     f"log {LOG.vkey}\nlog {LOG.vkey}\nquorum none\n", "log\nquorum none\n", f"log {LOG.vkey} https://a.test b\nquorum none\n",
@@ -270,6 +275,7 @@ def policies(space: Space) -> object:
             continue
         for names in ((), ("a",), ("b",), ("a", "b"), ("a", "b", "c"), ("b", "c"), ("x",)):
             found.append(policy.is_quorum(set(names)))
+            found += [policy.vouched_at(list(zip(names, times))) for times in ((30, 10, 20), (0, 0, 0))]     # noqa: B905
         for signed in (note(), note(W1), note(W1, W2), note(W2, W3), note(NoteSigner("x", 4)), note(W1, W1)):
             for check in ("cosignatures", "require_quorum"):
                 found.append(tried(space, lambda policy=policy, check=check, signed=signed:     # type: ignore[misc]
@@ -278,8 +284,14 @@ def policies(space: Space) -> object:
 
 
 _TRUST = f"lockgate/trust/v1\nserial 7\nlog {LOG.vkey} 1-\n{_WITNESSES}group g 2 a b c\nquorum g\ntsa t {'ab' * 32}\n"
-_OTHER_LOG = NoteSigner(LOG.key.name)
-_LATER = f"log {LOG.vkey} 1-9\n"
+
+
+def _vkey_of(number: int) -> str:
+    public = Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32).public_key().public_bytes_raw()
+    return NoteKey(LOG.key.name, 1, public).vkey
+
+
+_OTHER_VKEY, _THIRD_VKEY = _vkey_of(8), _vkey_of(9)
 _TRUSTS = [
     _TRUST, _TRUST[:-1], _TRUST.replace("v1", "v2"), _TRUST.replace("serial 7", "serial 07"), _TRUST.replace("serial 7", "serial"),
     _TRUST.replace("serial 7", "serial 7 8"), _TRUST.replace("serial 7\n", ""), _TRUST.replace("serial 7\n", "serial 7\nserial 8\n"),
@@ -290,7 +302,8 @@ _TRUSTS = [
     _TRUST + "more\n", _TRUST.replace("witness a", "witness  a"), _TRUST.replace("group g", "quorum g\ngroup g"),
     _TRUST.replace("1-\n", f"1-9\nlog {NoteSigner('other').vkey} 10-\n"), _TRUST.replace("serial 7", "serial 1234567890123456"),
     _TRUST.replace("serial 7", "serial 12345678901234567"), _TRUST.replace("serial", "\nserial"),
-    *(_TRUST.replace("1-\n", f"1-9\nlog {NoteSigner(LOG.key.name, 1).vkey} {bounds}\n") for bounds in ("10-", "11-", "9-", "10-9")),
+    *(_TRUST.replace("1-\n", f"1-9\nlog {_OTHER_VKEY} {bounds}\n") for bounds in ("10-", "11-", "9-", "10-9", "10-10")),
+    _TRUST.replace("1-\n", f"1-1\nlog {_OTHER_VKEY} 2-2\nlog {_THIRD_VKEY} 3-\n"),
 ]
 
 
@@ -327,8 +340,12 @@ each("member", "member_header", *((name, size) for name, size in (
 @part
 def archives(space: Space) -> object:
     """Archives cut anywhere near an edge."""
+    found = list[object]()
+    deep = "b" * 155 + "/" + "a" * 100
+    for data in (member_header(deep, 0) + ARCHIVE_END, member_header("a", 8**10) + b"x", member_header("a", 0), bytes(512), bytes(1024), bytes(1536),
+                 bytes(511), bytes(1023), member_header("a", 0) + bytes(512)):
+        found.append(tried(space, lambda data=data: list(space["archive_members"](io.BytesIO(data)))))     # type: ignore[misc]
     whole = member_header("a", 3) + b"abc" + bytes(509) + member_header("b/" + "c" * 100, 512) + bytes(512) + ARCHIVE_END
-    found = []
     for data in (whole, b"", *(whole[:end] for end in (1, 511, 512, 514, 515, 1024, 1025, 2047, 2048, 2559, 2560, 3071)),
                  whole + b"\0", whole + bytes(512), member_header("a", 0) + ARCHIVE_END, ARCHIVE_END, whole[:-1] + b"x"):
         found.append(tried(space, lambda data=data: list(space["archive_members"](io.BytesIO(data)))))     # type: ignore[misc]
@@ -352,6 +369,9 @@ def recordings(space: Space) -> object:
         tree.append(bytes([number]) * 3)
     marks = _marks()
     for chosen in ([], marks[:1], marks[:2], marks, marks[2:], marks[::-1], [marks[2], marks[2]], [marks[0], marks[0]],
+                   [marks[1], {**marks[1], "data": {**marks[1]["data"], "bytes": 5}}],
+                   [marks[1], {**marks[1], "data": {**marks[1]["data"], "chunks": 1, "root": marks[0]["data"]["root"]}}],
+                   [{**marks[0], "data": {**marks[0]["data"], "chunks": 0, "bytes": 0, "root": sha256().hexdigest()}}, *marks],
                    *([{**marks[0], "data": {**marks[0]["data"], **more}}] for more in (
                        {"more": 1}, {"chunks": "1"}, {"final": 1}, {"root": "ab"}, {"chunks": 9}, {"bytes": 0}, {"chunks": 0}, {"stream": "b"})),
                    [marks[0], {**marks[1], "data": {**marks[1]["data"], "stream": "other"}}],
@@ -414,6 +434,7 @@ def runs(space: Space) -> object:
     said = [found.holds(0)]
     for number in (1, 2, 5):
         found.add(number)
+    said += [found.holds(number) for number in range(7)]
     found.cut()
     found.add(7)
     found.cut()
@@ -432,6 +453,34 @@ def destroyed(space: Space) -> object:
     book.add(30, [(4, 8)])
     book.add(31, [(0, 1), (5, 7)])
     return [*said, *[book.by(number) for number in range(11)], list(book.ranges())]
+
+
+@part
+def swept(space: Space) -> object:
+    """Which ranges hold an index, and which periods are over."""
+    sweep = space["RangeSweep"]([(3, 5, 1), (4, 4, 2), (9, 9, 0), (4, 12, 3)])
+    found: list[object] = [sweep.at(index) for index in range(14)]
+    for record in ({"type": "note", "time": 1_000}, {"type": "rec_mark", "time": 1_000}, {"type": "note", "time": 1_000, "payload": {}}):
+        for periods in (None, {}, {"payloads": 60}, {"recordings": 60}, {"payloads": "60"}):
+            found += [space["is_period_over"](record, periods, at, is_last) for at in (60_999, 61_000) for is_last in (False, True)]
+    return found
+
+
+@part
+def holds(space: Space) -> object:
+    """Holds of every scope, set and lifted, in a whole log and in a part of one."""
+    found = list[object]()
+    for whole in (True, False):
+        book = space["HoldBook"](is_whole=whole) if not whole else space["HoldBook"]()
+        for name, action, scope in (("a", "lift", None), ("a", "set", {"all": True}), ("b", "set", {"session": "s"}), ("c", "set", {"principal": "p"}),
+                                    ("d", "set", {"first": 3, "last": 5}), ("a", "lift", None), ("e", "set", {"session": ""}), ("e", "set", {"session": 5}),
+                                    ("e", "set", {"all": 1}), ("e", "set", {"first": 0, "last": 0}), ("e", "lift", None), ("f", "set", {"principal": ""})):
+            other = book.copy()
+            found.append(book.take({"data": {"hold": name, "action": action, "scope": scope}}) is None)
+            found.append((sorted(other.standing), sorted(book.standing)))
+            found += [book.holding(*asked) for asked in ((0, None, []), (1, "s", []), (2, "t", ["p"]), (3, "t", ["q"]), (4, None, ["p"]), (5, "t", []),
+                                                         (6, "t", ["q"]))]
+    return found
 
 
 @part
@@ -504,7 +553,26 @@ def ledgers(space: Space) -> object:
         ([{**begin}, {**intent, "sseq": 1, "prev": "07" * 32}, {**intent, "sseq": 2, "prev": "08" * 32, "ticket": 5}], 7),
         ([start, {"type": "note", "clock": 999}, {"type": "note", "clock": 1_000}], 0), ([start, {"type": "note", "clock": 0}, {"type": "note", "clock": -1}], 0),
         ([start, {"type": "note", "time": 999}], 0), ([start, {"type": "note", "index": 5}], 0), ([start, {**asked, "data": 5}], 0), ([start, {**review, "data": 5}], 0),
-        ([{**review, "data": 5}], 7), ([start, asked, {**asked}], 0),
+        ([{**review, "data": 5}], 7), ([start, asked, {**asked}], 0), ([start, {**asked, "data": {"ticket": 5}}], 0),
+        ([start, asked, {**review, "data": {**review["data"], "verdict": "denied"}}, {**review, "data": {**review["data"], "verdict": "denied"}}], 0),
+        ([{**asked, "index": 3}, review], 7), ([{**begin, "sseq": 3, "type": "note", "prev": "AB" * 32}], 7), ([{**begin, "sseq": 3, "type": "note", "prev": "ab" * 32}], 7),
+        *(([start, asked, review, {"type": "erasure", "data": {"ranges": [[first, last]], "cause": cause, "approvals": approvals, **more}, "requester": "p",
+                                   "reviewer": "q"}], 0)
+          for first, last, cause, approvals, more in ((0, 2, "record", 1, {}), (0, 3, "record", 1, {}), (0, 4, "record", 1, {}), (0, 2, "because", 1, {}),
+                                                      (0, 2, "subject", 1, {}), (0, 2, "record", 3, {}), (0, 2, "retention", 1, {}), (0, 2, "record", 2, {}),
+                                                      (0, 2, "record", 2, {"ticket": "T", "rest": ""}), (0, 2, "record", 2, {"ticket": "T", "rest": 5}),
+                                                      (0, 2, "record", 2, {"ticket": "U", "rest": ""}))),
+        ([{"type": "erasure", "data": {"ranges": [[0, 2]], "cause": "record", "approvals": 2, "ticket": "T", "rest": ""}, "requester": "p"}], 7),
+        ([review, {"type": "erasure", "data": {"ranges": [[0, 2]], "cause": "record", "approvals": 2, "ticket": "T", "rest": ""}, "requester": "p"}], 7),
+        ([start, {"type": "config_change", "data": {"approvals": 2}}, {"type": "config_change", "data": {}},
+          {"type": "erasure", "data": {"ranges": [[0, 0]], "cause": "record", "approvals": 1}, "requester": "p"}], 0),
+        ([start, {"type": "config_change", "data": {"approvals": 2}}, {**start, "epoch": 2, "size": 2},
+          {"type": "erasure", "data": {"ranges": [[0, 0]], "cause": "record", "approvals": 1}, "requester": "p"}], 0),
+        ([start, {**begin}, {**intent, "sseq": 1, "prev": "01" * 32, "ticket": None}], 0), ([start, {**begin}, {**begin}], 0), ([{**begin}, {**begin}], 7),
+        ([{**begin}, {**end, "sseq": 1, "prev": "07" * 32, "count": 1, "root": "x"}], 7),
+        ([{**intent, "sseq": 3, "prev": "ab" * 32, "ticket": None, "decision": "allow"}] * 1, 7),
+        ([{"type": "note", "index": 9}], 7), ([{**begin, "sseq": 1, "prev": "ab" * 32, "type": "intent", "decision": "allow"}] + [
+            {**begin, "sseq": 2 + number, "type": "intent", "decision": "allow", "ticket": f"U{number}", "prev": f"{8 + number - 1:02x}" * 32} for number in range(102)], 7),
     )]
 
 
@@ -515,7 +583,7 @@ def rotations(space: Space) -> object:
     one, two, three = LOG.vkey, _OTHER_VKEY, _THIRD_VKEY
     found = []
     for said in ([], [(4, one, two)], [(4, one, two), (9, two, three)], [(4, one, two), (9, one, three)], [(4, one, one)], [(4, two, three)],
-                 [(4, one, stranger)], [(4, stranger, one)], [(4, "x", one)], [(4, one, "x")], [(0, one, two), (1, two, three)]):
+                 [(3, three, one), (5, one, two), (8, two, three)], [(4, one, two), (6, two, three), (8, one, two)], [(4, one, stranger)], [(4, stranger, one)], [(4, "x", one)], [(4, one, "x")], [(0, one, two), (1, two, three)]):
         for pinned in (one, two, three):
             key = space["parse_vkey"](pinned, 1)
             found.append(tried(space, lambda said=said, key=key: space["ranges_of"](said, key)))     # type: ignore[misc]
@@ -529,16 +597,8 @@ def rotations(space: Space) -> object:
             trusted = space["Signatories"](None, space["parse_trust"](text), None)
             found.append(tried(space, lambda said=said, trusted=trusted: bool(trusted.rotated(said))))     # type: ignore[misc]
     nobody = space["Signatories"](None, None, None)
-    return [*found, tried(space, lambda: nobody.key_for(1)), nobody.origin, nobody.is_quorum(["a"]), nobody.is_quorum_needed,
+    return [*found, tried(space, lambda: nobody.key_for(1)), nobody.origin, nobody.vouched_at([("a", 5)]), nobody.is_quorum_needed,
             tried(space, lambda: bool(nobody.rotated([])))]
-
-
-def _vkey_of(number: int) -> str:
-    public = Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32).public_key().public_bytes_raw()
-    return NoteKey(LOG.key.name, 1, public).vkey
-
-
-_OTHER_VKEY, _THIRD_VKEY = _vkey_of(8), _vkey_of(9)
 
 
 def _read(space: Space, data: bytes) -> object:
@@ -655,6 +715,81 @@ def _several(certificates: list[bytes]) -> Callable[[Space], object]:
 
 PARTS += [Part(f"stamp with certificates {number}", _several(one)) for number, one in enumerate((
     [stamps.OWN, stamps.ROOTS, _AGAIN], [_AGAIN, stamps.ROOTS, stamps.OWN], [_OTHER, stamps.OWN, stamps.ROOTS], [stamps.OWN]))]
+
+
+# ---------------------------------------------------------------- what is said
+
+
+@part
+def reports(space: Space) -> object:
+    """Findings of every check with every kind of place, and what is said of them."""
+    found = list[object]()
+    for check in ("store", "schema", "write-ahead log", "archive", "key", "note", "quorum", "cosignature", "policy", "rotation", "published checkpoint",
+                  "kept checkpoint", "cosigned checkpoint", "fleet log", "entries", "tiles", "leaf hash", "tree", "proof", "head", "leaf grammar",
+                  "position", "epoch", "session", "gapless", "chain", "outcome", "session root", "review", "binding", "clock", "payloads", "recording",
+                  "anchor", "erasure", "hold", *space["CHECKS"]):
+        found.append(space["Finding"](check, space["Verdict"].TAMPERED, "words").number)
+    places = [(None, None), (5, None), (5, 5), (5, 6), (5, 4), (0, None), (0, 3)]
+    found += [space["Finding"]("tree", space["Verdict"].TAMPERED, "words", *place).where for place in places]
+    for chosen in ([], places, places[::-1], places[:1], places[3:4] + places[1:2], places[6:] + places[5:6], places * 3, (places * 3)[:20],
+                   [(None, None), (0, None)], [(0, None), (None, None)], [(1, None), (0, 1)], [(0, None), (0, 0)]):
+        for pinned, tail, unsigned in ((True, 0, 0), (False, 3, 0), (True, 3, 2)):
+            report = space["Report"]("x", size=9, cosigned=9 - tail, is_key_pinned=pinned, unsigned=unsigned)
+            for place in chosen:
+                report.find("tree", space["Verdict"].TAMPERED, "words", *place)
+            report.cover_tail()
+            found += [report.first and (report.first.index, report.first.last), len(list(space["text_lines"](report))),
+                      len(list(space["uncosigned"](report))), space["conclusion"](report), [line[:3] for line in space["checklist"](report)]]
+    return [*found, space["Report"]("x").is_key_pinned, space["counted"](1, "a"), space["counted"](0, "a"), space["counted"](2, "a", "b")]
+
+
+@part
+def coverages(space: Space) -> object:
+    """What is left of recordings: of streams with and without their final mark, truncated, and gone."""
+    marks = [one["data"] for one in _marks()]
+    found = list[object]()
+    for taken in ([], [marks[0]], marks, [{**marks[0], "stream": "b"}, *marks], [{**marks[0], "chunks": 0, "bytes": 0}]):
+        for cut in (None, "the disk was full", "x" * 200):
+            streams = space["RecordedStreams"]()
+            for data in taken:
+                streams.take("rec_mark", data, 5)
+            if cut is not None:
+                streams.take("recording_truncated", {"stream": "a", "bytes": 5, "reason": cut})
+            whole = streams.coverage()
+            found += [streams.is_any, whole, streams.coverage("crash"), streams.coverage("crash", True), streams.coverage(is_lost=False)]
+            for said in (None, whole, {**whole, "state": "whole"}, {**whole, "state": "cut"}, {**whole, "state": "lost"}, {**whole, "state": "x"}, 5,
+                         {**whole, "chunks": 99}, {**whole, "bytes": 99}, {**whole, "streams": 99}, {**whole, "more": 1}):
+                found.append(tried(space, lambda streams=streams, said=said: streams.require(said, 5)))     # type: ignore[misc]
+    return found
+
+
+@part
+def notes_of_streams(space: Space) -> object:
+    """More sessions that are recorded in part than are named one by one."""
+    book, found = space["StreamBook"]({}), list[object]()
+    for number in range(102):
+        book.take(number, {"type": "session_end", "sid": str(number), "coverage": {"state": "cut", "reason": "x"}})
+        found.append(len(book.notes))
+    return found
+
+
+@part
+def read_in_pieces(space: Space) -> object:
+    """Packages are read piece by piece: the verdict is the same, however small the pieces, and wherever the file stands."""
+    from tests.unit.audit.tampering.corpus import corpus
+    usual, found = space["_CHUNK_SIZE"], list[object]()
+    chosen = [one for one in corpus() if one.name in ("whole", "rotated in part, by key 1", "leaf_dropped", "payload_with_another_salt")]
+    for size in (64, 512, usual):
+        space["_CHUNK_SIZE"] = size
+        try:
+            for one in chosen:
+                file = io.BytesIO(one.package)
+                file.seek(5)
+                report = space["verify_package"](file, space["Pins"](*one.pins), "package")
+                found.append((report.verdict, report.entries, report.payloads, [(each.check, each.index) for each in report.findings]))
+        finally:
+            space["_CHUNK_SIZE"] = usual
+    return found
 
 
 # ---------------------------------------------------------------- the command
