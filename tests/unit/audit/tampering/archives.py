@@ -1256,6 +1256,8 @@ def honest_packages(honest: Honest) -> Iterator[tuple[str, bytes, Pins]]:
     forge[20].fields["coverage"] = {"state": "lost", "streams": 1, "chunks": 0, "bytes": 0, "reason": "crash"}
     forge.drop_recordings = True
     yield "recorded without a chunk", listed(_exported(forge)), honest.pins
+    only = {"start": log.NOW + 5_000, "end": log.NOW + 5_000}
+    yield "one entry, which is a session's end", exported(honest.folder, **only), honest.pins
     files = honest.files("trusted")
     newest = honest.cosigned(24, W1, W2).encode()
     both = {name: data.replace(files["checkpoint"], newest) for name, data in files.items()}

@@ -30,6 +30,7 @@ from tests.unit.audit.evidence import equations, test_der
 from tests.unit.audit.evidence.keys import LOG, W1, W2, W3, NoteSigner, body, note
 from tests.unit.audit.logs import chunk_root
 from tests.unit.audit.tampering import stamps
+from tests.unit.audit.tampering.forge import Forge
 from tests.unit.audit.tampering.honest import CHUNKS, recording
 
 Space = dict[str, Any]
@@ -770,6 +771,25 @@ def notes_of_streams(space: Space) -> object:
     for number in range(102):
         book.take(number, {"type": "session_end", "sid": str(number), "coverage": {"state": "cut", "reason": "x"}})
         found.append(len(book.notes))
+    return found
+
+
+@part
+def published(space: Space) -> object:
+    """A log whose payloads are not there at all: how many are held back, how many were erased and by whom, and what was not kept."""
+    from tests.unit.audit.tampering.corpus import honest_log
+    forge, found = Forge(honest_log().folder), list[object]()
+    forge[5].fields["payload"]["kept"] = False
+    for first in (0, 3):
+        report = space["Report"]("x")
+        contents = space["Contents"](report, first, None)
+        placed = [space["PlacedLeaf"](at, leaf, space["leaf_hash"](leaf), False) for at, leaf in enumerate(forge.leaves()) if at >= first]
+        found += [contents.take(one, None) is None for one in placed]
+        found.append(contents.is_second_look_due)
+        contents.look_again(placed)
+        contents.finish()
+        found += [report.withheld, report.unkept, sorted(report.erased.items()), [contents.erased_by(at) for at in range(24)],
+                  [(each.check, each.index) for each in report.findings], sorted(report.covered)]
     return found
 
 

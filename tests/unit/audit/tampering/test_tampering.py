@@ -134,12 +134,12 @@ def test_the_attacks_are_many_and_have_names_of_their_own() -> None:
     """Two of one name would hide each other; every check is attacked."""
     names = Counter(case.name for case in (*REWRITES, *ALTERED))
     assert [name for name, times in names.items() if times > 1] == []
-    assert len(names) >= 300
+    assert len(names) >= 450
     assert {case.check for case in (*REWRITES, *ALTERED)} >= {
         "archive", "manifest", "key", "trust", "checkpoint", "cosignature", "quorum", "cosigned checkpoint",
         "kept checkpoint", "entries", "leaf hash", "tree", "proof", "leaf grammar", "position", "epoch", "session",
         "gapless", "chain", "outcome", "session root", "review", "binding", "clock", "payloads", "recordings", "erasure",
-        "hold"}
+        "hold", "rotation", "anchor"}
 
 
 @pytest.mark.parametrize("name", ["leaf_exchanged", "rolled_back", "trust_note_missing", "no_key_was_pinned", "no_end"])
