@@ -63,7 +63,8 @@ class Honest:
         (folder / "cosigned").write_text(self.cosigned(COSIGNED, W1, W2))
         self.packages["trusted"] = exported(folder, session=log.B)
         self.rotated_keys = [self.key]
-        rotated = self._rotated()
+        self.rotated = Forge(folder)
+        rotated = self._rotate(self.rotated)
         self.packages |= {"keys": exported(rotated), "keys in part": exported(rotated, session=log.A)}
         shutil.rmtree(folder / "anchors")
         (folder / "trust.note").unlink()
@@ -88,9 +89,8 @@ class Honest:
         forge[16].fields["data"]["ranges"] = [[5, 5]]
         return forge.write(self.folder.with_name("late") / "log")
 
-    def _rotated(self) -> Path:
+    def _rotate(self, forge: Forge) -> Path:
         """The log with two changes of keys: amid its records, and right before its end."""
-        forge = Forge(self.folder)
         for number, at in enumerate(CHANGED, 1):
             successor = log.another_signer(number)
             forge.insert(at, forge.new("key_rotate", log.body(actor=["local", "ops"]), data={
@@ -138,9 +138,9 @@ class Honest:
         text = note.partition("\n\n")[0] + "\n"
         return note + "".join(witness.cosign(text, time) for witness in witnesses)
 
-    def consistency(self, size: int) -> bytes:
-        """The proof that the first entries are the beginning of all."""
-        return hash_lines(consistency_proof(size, [leaf_hash(leaf) for leaf in self.forge.leaves()])).encode()
+    def consistency(self, size: int, forge: Forge | None = None) -> bytes:
+        """The proof that the first entries are the beginning of all, of this log or of another one."""
+        return hash_lines(consistency_proof(size, [leaf_hash(leaf) for leaf in (forge or self.forge).leaves()])).encode()
 
 
 Attack = Callable[[Honest, Files], "Files | bytes"]
@@ -1117,6 +1117,14 @@ def change_of_keys_where_there_is_none(honest: Honest, files: Files) -> Files:
     return _ordered({**files, "rotations/1.checkpoint": files[_ONE + "checkpoint"], "rotations/1.consistency": files[_ONE + "consistency"]})
 
 
+@attack("rotation", of="keys")
+def older_checkpoint_among_the_changes_of_keys(honest: Honest, files: Files) -> Files:
+    """A good one, with its proof, of a size at which no key changed."""
+    note = honest.forge.sign(5, honest.forge.root(5)).encode()
+    proof = honest.consistency(5, honest.rotated)
+    return _ordered({**files, "rotations/5.checkpoint": note, "rotations/5.consistency": proof})
+
+
 @attack("key", verdict=Verdict.UNTRUSTED, of="keys", pins=lambda honest: Pins(key=NoteSigner("other.test/log").vkey))
 def key_of_another_log_was_pinned(honest: Honest, files: Files) -> Files:
     return files
@@ -1250,6 +1258,11 @@ def honest_packages(honest: Honest) -> Iterator[tuple[str, bytes, Pins]]:
     yield "rotated, by its second key", listed(_without(files, *_each(_ONE, files))), Pins(key=honest.rotated_keys[1])
     note = _by_root(_by_ranges(honest, "1-11", "12-25", "26-").decode()).encode()
     yield "rotated, by a trust note", listed(_ordered({**files, "trust.note": note})), honest.root
+    forge = Forge(honest.folder)
+    forge.rows.append(forge.new("key_rotate", log.body(actor=["local", "ops"]), data={
+        "old": str(forge.signer.verifier), "new": str(log.another_signer().verifier)}))
+    ended = _exported(forge)        # the newest checkpoint is the one that hands the log on
+    yield "rotated by its last entry", listed(_without(ended, *_each("rotations/", ended))), honest.pins
     forge = Forge(honest.folder)
     forge[19].fields["data"] = log.mark(forge, []).fields["data"]
     del forge.rows[20]
