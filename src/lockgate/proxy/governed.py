@@ -7,16 +7,17 @@ that take bytes out of a clearance or a permit and write them (I1, I3).
 
 from __future__ import annotations
 
+import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lockgate.errors import IdentityError, Unpermitted
+from lockgate.errors import AuditError, IdentityError, Unpermitted
 from lockgate.govern.pending import Pending
 from lockgate.govern.permit import Permit, require_clearance, require_permit
-from lockgate.govern.pipeline import Governor, Grant, Held
-from lockgate.model import Effect, Identity, OutcomeStatus, Refusal, RefusalCode, SessionStart
+from lockgate.govern.pipeline import Governor, Grant, Held, audit_refusal
+from lockgate.model import Effect, Event, Identity, OutcomeStatus, Refusal, RefusalCode, SessionStart
 from lockgate.net.tls import TlsStream
 from lockgate.proxy.driver import BASE_HANDLERS, Driver, Handler, log, place, unreachable
 from lockgate.proxy.endpoint import Endpoint
@@ -47,6 +48,7 @@ from lockgate.wire.steps import (
 if TYPE_CHECKING:
     from lockgate.proxy.host import Host
     from lockgate.proxy.listener import Doorway
+    from lockgate.proxy.trunk import Trunk
 
 KEEP_ALIVE = 12.0
 """Seconds between two signs of life to a client whose request waits for a person."""
@@ -58,7 +60,7 @@ class Governed(Driver):
     """A driver with a client's end and a governor."""
 
     __slots__ = (
-        "_open", "_securing", "client", "client_lane", "doorway", "identity", "peer", "recording",
+        "_open", "_securing", "branch_of", "client", "client_lane", "doorway", "identity", "peer", "recording",
         "wire",
     )
     handlers: ClassVar[Mapping[type, Handler]]
@@ -72,6 +74,7 @@ class Governed(Driver):
         self.peer = "unknown"
         self.recording: Recording | None = None
         self.wire: Recording | None = None      # the same, where it takes the wire's own bytes
+        self.branch_of: Trunk | None = None     # the connection that this is one stream of
         self._open: dict[int, Grant] = {}
         self._securing: dict[Side, tuple[Pending[TlsInfo | Refusal], Refusal]] = {}
 
@@ -99,10 +102,17 @@ class Governed(Driver):
         if step.side is Side.SERVER:
             return self._start_server_tls(lane, step)
         refusal = Refusal(RefusalCode.UNAUTHENTICATED, "no TLS connection could be established")
-        certificate = self.doorway.certificate
-        if certificate is None:
+        certificate, authority = self.doorway.certificate, self.host.authority
+        try:
+            if step.as_host is not None:
+                context = None if authority is None else authority.context(step.as_host, step.alpn)
+            else:
+                context = None if certificate is None else certificate.context(step.alpn)
+        except ValueError:
+            context = None              # a name that no certificate can have
+        if context is None:
             return refusal
-        stream = TlsStream(certificate.context(step.alpn), server_side=True)
+        stream = TlsStream(context, server_side=True)
         return self._handshake(lane, self.client, stream, step.initial, refusal)
 
     def _to_client(self, lane: Lane, step: ToClient) -> Any:
@@ -163,6 +173,25 @@ class Governed(Driver):
             if data and not take(data):
                 return False
         return True
+
+    def _leave(self, cause: str) -> None:
+        """The admitted session is over, whatever becomes of the client's connection: what is open is settled as unknown,
+        and it ends in the log once all of it is recorded."""
+        governor, recording = self.governor, self.recording
+        if governor is None:
+            return
+        self._settle_open(cause[:60])
+        keeper = self.host.keepers.get(governor.connection)
+        if keeper is not None:
+            keeper.sessions.discard(self)
+        self.governor = self.recording = self.wire = None
+        if self.branch_of is not None and governor in self.branch_of.governors.values():
+            return                      # other streams go on with it
+        if recording is None:
+            governor.end(cause)
+        else:
+            self.host.recorded.add(governor)
+            recording.finish(partial(self.host.recorded_to_the_end, governor, cause))
 
     def is_recording_due(self) -> tuple[bool, bool]:
         """Whether this session is to be recorded, and the backend's end of it too."""
@@ -229,10 +258,23 @@ class Governed(Driver):
             return self._begin(step)        # the pipeline refuses, and records that it did
         keeper = host.keepers.get(step.connection)
         if keeper is None or keeper.spec is not self.doorway.spec:
-            return Refusal(RefusalCode.DENIED, f"there is no connection {step.connection[:80]!r} here")
+            return self._nowhere(step)
         answer: Pending[Any] = Pending()
         keeper.usable().then(partial(self._usable, answer, step))
         return self._wait(lane, answer, unreachable(step.connection))
+
+    def _nowhere(self, step: Admit) -> Refusal:
+        """There is no such connection; that somebody asked for it is on record."""
+        host, identity = self.host, self.identity
+        assert identity is not None
+        try:
+            host.pipeline.recorder.event(Event(
+                "access_denied", {"connection": "", "rules": [], "policy": host.pipeline.policy.policy_hash,
+                                  "token": identity.token_hash},
+                payload=json.dumps({"asked": step.connection[:300]}).encode()))
+        except AuditError as error:
+            return audit_refusal(error)
+        return Refusal(RefusalCode.DENIED, f"there is no connection {step.connection[:80]!r} here")
 
     def _usable(self, answer: Pending[Any], step: Admit, refusal: Refusal | None) -> None:
         """The connection has been checked: begin the session, or hand on why not."""
@@ -244,17 +286,27 @@ class Governed(Driver):
         begun = self._begin(step)
         if isinstance(begun, Pending):
             answer.on_withdraw = begun.withdraw
-            begun.then(partial(self._begun, answer))
+            begun.then(partial(self._begun, step, answer))
         else:
-            self._begun(answer, begun)
+            self._begun(step, answer, begun)
 
-    def _begun(self, answer: Pending[Any], begun: Governor | Refusal) -> None:
+    def _shared(self, step: Admit) -> Hashable:
+        """What requests have in common that streams of one connection bring into one session."""
+        assert self.identity is not None
+        return (self.identity.token_hash, step.connection, tuple(sorted(step.claims.items())))
+
+    def _begun(self, step: Admit, answer: Pending[Any], begun: Governor | Refusal) -> None:
+        if self.branch_of is not None and isinstance(begun, Governor):
+            self.branch_of.governors.setdefault(self._shared(step), begun)
         if not answer.is_done:
             answer.resolve(self._admitted(begun) if isinstance(begun, Governor) else begun)
 
     def _begin(self, step: Admit) -> Governor | Refusal | Pending[Governor | Refusal]:
         host, identity = self.host, self.identity
         assert identity is not None
+        shared = None if self.branch_of is None else self.branch_of.governors.get(self._shared(step))
+        if shared is not None:
+            return shared
         start = SessionStart(
             session=secrets.token_hex(16), issuer=identity.issuer, subject=identity.subject, agent=identity.agent,
             model=identity.model, client_id=identity.client_id, groups=tuple(sorted(identity.groups)),
@@ -283,10 +335,10 @@ class Governed(Driver):
 
     def _judge(self, lane: Lane, step: Judge) -> Any:
         governor = self._governor()
-        if step.ask and step.counts is None:
+        if step.ask and step.counts is None and step.patience is None:
             verdict = governor.judge(step.operation, step.plan)
         else:
-            verdict = governor.judge(step.operation, step.plan, step.ask, step.counts)
+            verdict = governor.judge(step.operation, step.plan, step.ask, step.counts, step.patience is None)
         kind = type(verdict)
         if kind is Grant:
             effect = verdict.decision.effect  # type: ignore[union-attr]
@@ -311,6 +363,8 @@ class Governed(Driver):
         if answer is PARKED:
             self.host.counters.held += 1
             self.loop.call_soon(self._say_waiting, lane, step, held)
+            if step.patience is not None:
+                lane.impatience = self.loop.call_later(step.patience, held.postpone)
         return answer
 
     def _say_waiting(self, lane: Lane, step: Judge, held: Held) -> None:
@@ -329,9 +383,10 @@ class Governed(Driver):
         """A held request has its answer, or nobody waits for it any more."""
         self.host.counters.held -= 1
         self.host.counters.waits.observe(self.host.clock.monotonic() - lane.since)
-        if lane.keep_alive is not None:
-            lane.keep_alive.cancel()
-            lane.keep_alive = None
+        for timer in (lane.keep_alive, lane.impatience):
+            if timer is not None:
+                timer.cancel()
+        lane.keep_alive = lane.impatience = None
 
     def _resume(self, lane: Lane, awaited: object, value: Any) -> None:
         if self.is_closed or lane.waits_for is not awaited or lane.generator is None:

@@ -13,19 +13,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lockgate.errors import RemoteProtocolError
 from lockgate.govern.pending import Pending
-from lockgate.govern.pipeline import Held
+from lockgate.govern.pipeline import Governor, Held
 from lockgate.model import Refusal, RefusalCode
 from lockgate.net.address import is_loopback
-from lockgate.proxy.driver import log
+from lockgate.proxy.driver import Handler, log
 from lockgate.proxy.governed import GOVERNED_HANDLERS, Governed
 from lockgate.proxy.lane import Lane
-from lockgate.wire.spec import LoginContext, Mediator, Route
-from lockgate.wire.steps import Side
+from lockgate.proxy.trunk import StreamEndpoint, Trunk
+from lockgate.wire.spec import LoginContext, Mediator, Multiplexer, Route
+from lockgate.wire.steps import Admission, Alarm, EndSession, HangUp, Side, Steps
 
 if TYPE_CHECKING:
     from lockgate.proxy.host import Host
@@ -62,19 +63,22 @@ class Session(Governed):
     """One client's connection."""
 
     __slots__ = (
-        "_aside_lane", "_cause", "_deadline", "_ending", "_expiry", "_gone", "_key", "_stalled", "mediator", "opened",
+        "_alarm", "_aside_lane", "_cause", "_deadline", "_ending", "_expiry", "_gone", "_key", "_stalled", "mediator",
+        "opened", "trunk",
     )
-    handlers = GOVERNED_HANDLERS
+    handlers: ClassVar[Mapping[type, Handler]]
 
     def __init__(self, host: Host, doorway: Doorway) -> None:
         super().__init__(host, doorway)
         self.mediator: Mediator | None = None
+        self.trunk: Trunk | None = None         # of a connection that carries streams, instead of a mediator
         self.opened = host.clock.now()
         self._aside_lane = Lane(Side.CLIENT)
         self._cause = "ended"
         self._ending: Refusal | None = None
         self._key: list[bytes] = []
         self._stalled = 0
+        self._alarm: asyncio.TimerHandle | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._expiry: asyncio.TimerHandle | None = None
         self._gone: asyncio.TimerHandle | None = None
@@ -88,25 +92,38 @@ class Session(Governed):
         if side is Side.SERVER:
             return
         host.counters.connections += 1
-        self.peer, here = self.client.addresses()
+        self.peer = self.client.addresses()[0]
         if not host.welcome(self):
             host.counters.errors["connections.limit"] += 1
             self.is_closed = True
             self.client.abort()
             return
         self._deadline = self.loop.call_later(host.limits.login_timeout, self._late)
+        self.client_lane.generator = self.doorway.spec.login(self._context())
+        self._run(self.client_lane)
+
+    def _context(self) -> LoginContext:
+        host = self.host
+        here = self.client.addresses()[1]
         doorway = self.doorway
         loopback = is_loopback(self.peer.rpartition(":")[0].strip("[]")) and is_loopback(here)
         route = Route(
             listener=doorway.name, connection=doorway.connection, peer=self.peer, is_loopback=loopback,
             allow_plaintext=doorway.plaintext and loopback, has_tls=doorway.certificate is not None,
+            is_proxy=doorway.is_proxy,
         )
-        context = LoginContext(
+        return LoginContext(
             route=route, connections=host.connections_of(doorway.spec), by_server_name=host.by_server_name,
             cancel_key=self._cancel_key, limits=host.limits.settings, keys=host.keys,
         )
-        self.client_lane.generator = doorway.spec.login(context)
-        self._run(self.client_lane)
+
+    def branch(self, trunk: Trunk, end: StreamEndpoint, mediator: Mediator) -> Session | None:
+        """A session for one stream of this connection, None where there may be no more."""
+        host = self.host
+        stream = Session(host, self.doorway)
+        stream.client = end  # type: ignore[assignment]
+        stream.branch_of, stream.mediator, stream.peer = trunk, mediator, self.peer
+        return stream if host.welcome(stream) else None
 
     def _cancel_key(self, size: int) -> bytes:
         if len(self._key) >= 4:
@@ -129,7 +146,7 @@ class Session(Governed):
             awaited.withdraw()
         self._resume(lane, awaited, lane.at_deadline)
 
-    def _logged_in(self, mediator: Mediator | None) -> None:
+    def _logged_in(self, mediator: Mediator | Multiplexer | None) -> None:
         """The log-in is over; what it left unread belongs to the mediator."""
         if mediator is None:
             self.host.counters.logins["ended"] += 1
@@ -138,6 +155,11 @@ class Session(Governed):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+        if isinstance(mediator, Multiplexer):
+            self.host.counters.logins["ok"] += 1
+            self.trunk = Trunk(self, mediator)
+            self.trunk.receive(self._taken(self.client_lane) if self.client_lane.inbox else b"")
+            return
         if not self._record_session(self.client_lane.peek(), self.server_lane.peek()):
             return
         self.mediator = mediator
@@ -162,6 +184,9 @@ class Session(Governed):
         """Bytes of one side: run them, or keep them until their lane is free."""
         if self.is_closed:
             return
+        if self.trunk is not None:
+            self.trunk.receive(data)
+            return
         lane = self.client_lane if side is Side.CLIENT else self.server_lane
         wire = self.wire
         if wire is not None and not (wire.heard(data) if side is Side.CLIENT else wire.got(data)):
@@ -179,7 +204,7 @@ class Session(Governed):
         lane.put(data)
         if lane.inbox_size >= self.host.limits.buffer:
             self._end_of(side).hold()
-        if mediator is None and self.client_lane.waits_for is side:
+        if self.client_lane.waits_for is side:
             self._resume(self.client_lane, side, self._taken(lane))
 
     def _mind_stall(self, mediator: Mediator, size: int) -> None:
@@ -213,7 +238,7 @@ class Session(Governed):
     def _finished(self, lane: Lane, value: Any) -> None:
         if self.mediator is None:
             self._logged_in(value)
-        elif lane.is_end_told:
+        elif lane.is_end_told and not (lane is self.server_lane and self.doorway.spec.redials):
             self.close("client left" if self.client_lane.has_ended else
                        "backend left" if self.server_lane.has_ended else self._cause)
 
@@ -232,6 +257,9 @@ class Session(Governed):
 
     def drained(self, side: Side) -> None:
         """Resume whoever waited for a slow end."""
+        if self.trunk is not None:
+            self.trunk.drained()
+            return
         end = self._end_of(side)
         self._resume(self.server_lane, end, None)
         self._resume(self.client_lane, end, None)
@@ -244,13 +272,16 @@ class Session(Governed):
             return
         lane = self._lane(side)
         lane.has_ended = True
+        if self.trunk is not None:
+            self.close("client left")
+            return
         if self.mediator is None:
             self._ended_in_login(side)
             return
         if side is Side.CLIENT:
             self._gone = self.loop.call_later(_GONE, self.close, "client left")
             self._drop_held()
-        else:
+        elif not self.doorway.spec.redials:
             self._answer_held(_BACKEND_LEFT)
         self._wake(lane)
 
@@ -302,6 +333,9 @@ class Session(Governed):
         """End with a clear error as soon as nothing is owed to the client."""
         if self.is_closed:
             return
+        if self.trunk is not None:
+            self.trunk.finish()
+            return
         if self.mediator is None:
             if refusal.code is RefusalCode.SHUTTING_DOWN and self.governor is None:
                 self.close("shutting down")
@@ -332,6 +366,42 @@ class Session(Governed):
         self._answer_held(_SHUTTING_DOWN)
         self.end_when_idle(_SHUTTING_DOWN)
 
+    # ------------------------------------------------------------ steps of sessions that follow one another
+
+    def _admitted(self, governor: Governor) -> Admission | Refusal:
+        answer = super()._admitted(governor)
+        if self.mediator is not None:
+            self._watch_expiry()
+        return answer
+
+    def _end_session(self, lane: Lane, step: EndSession) -> Any:
+        if self._expiry is not None:
+            self._expiry.cancel()
+        self._leave(step.cause)
+        self.identity = self.connection = None
+        return self._hang_up(lane, HangUp())
+
+    def _set_alarm(self, lane: Lane, step: Alarm) -> Any:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        if step.seconds is not None and step.call is not None:
+            self._alarm = self.loop.call_later(step.seconds, self._ring, step.call)
+        return None
+
+    def _ring(self, call: Callable[[], Steps[None]]) -> None:
+        lane = self._aside_lane
+        if self.is_closed:
+            return
+        if lane.generator is not None:
+            self._alarm = self.loop.call_later(_LAST_WORDS, self._ring, call)
+            return
+        self._alarm = None
+        lane.generator = call()
+        self._run(lane)
+
+    # ------------------------------------------------------------ the end
+
     def _watch_expiry(self) -> None:
         """End the session when its token runs out; look again in between, for clocks that step."""
         if self.is_closed or self.identity is None:
@@ -347,7 +417,7 @@ class Session(Governed):
         if self.is_closed:
             return
         self.is_closed = True
-        for timer in (self._deadline, self._expiry, self._gone):
+        for timer in (self._alarm, self._deadline, self._expiry, self._gone):
             if timer is not None:
                 timer.cancel()
         for lane in self._held():
@@ -356,22 +426,19 @@ class Session(Governed):
         self._withdraw(self._aside_lane)
         self._settle_open(cause[:60])
         self._release()
+        if self.trunk is not None:
+            self.trunk.end(cause)
         self.client.close(linger=True)
         for key in self._key:
             self.host.cancels.forget(key)
-        self.host.left(self)
         if self.governor is not None:
-            if self.recording is None:
-                self.governor.end(cause)
-            else:
-                self.host.recorded.add(self)
-                self.recording.finish(partial(self._recorded_to_the_end, cause))
             log.info("session closed", cause=cause, **self._names())
         else:
             log.info("connection closed", cause=cause, peer=self.peer)
+        self._leave(cause)
+        self.host.left(self)
 
-    def _recorded_to_the_end(self, cause: str) -> None:
-        """The last mark is queued: now the session can end in the log, with what is recorded of it."""
-        assert self.governor is not None
-        self.governor.end(cause)
-        self.host.recorded_to_the_end(self)
+
+Session.handlers = {
+    **GOVERNED_HANDLERS, Alarm: Session._set_alarm, EndSession: Session._end_session,
+}
