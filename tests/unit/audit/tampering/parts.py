@@ -371,7 +371,7 @@ def recordings(space: Space) -> object:
     marks = _marks()
     for chosen in ([], marks[:1], marks[:2], marks, marks[2:], marks[::-1], [marks[2], marks[2]], [marks[0], marks[0]],
                    [marks[1], {**marks[1], "data": {**marks[1]["data"], "bytes": 5}}],
-                   [marks[1], {**marks[1], "data": {**marks[1]["data"], "chunks": 1, "root": marks[0]["data"]["root"]}}],
+                   [marks[1], {**marks[1], "data": {**marks[1]["data"], "chunks": 1}}],
                    [{**marks[0], "data": {**marks[0]["data"], "chunks": 0, "bytes": 0, "root": sha256().hexdigest()}}, *marks],
                    *([{**marks[0], "data": {**marks[0]["data"], **more}}] for more in (
                        {"more": 1}, {"chunks": "1"}, {"final": 1}, {"root": "ab"}, {"chunks": 9}, {"bytes": 0}, {"chunks": 0}, {"stream": "b"})),
@@ -756,6 +756,7 @@ def coverages(space: Space) -> object:
                 streams.take("rec_mark", data, 5)
             if cut is not None:
                 streams.take("recording_truncated", {"stream": "a", "bytes": 5, "reason": cut})
+                streams.take("recording_truncated", {"stream": "a", "bytes": 5, "reason": "and again"})
             whole = streams.coverage()
             found += [streams.is_any, whole, streams.coverage("crash"), streams.coverage("crash", True), streams.coverage(is_lost=False)]
             for said in (None, whole, {**whole, "state": "whole"}, {**whole, "state": "cut"}, {**whole, "state": "lost"}, {**whole, "state": "x"}, 5,
