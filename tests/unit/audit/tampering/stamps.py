@@ -265,9 +265,9 @@ def good(name: str, make: Callable[[bytes], bytes], *, at: str = AT, pinned: Cal
     GOOD.append(Stamped(name, make, seconds(at), pinned))
 
 
-def bad(name: str, make: Callable[[bytes], bytes], verdict: Verdict = Verdict.TAMPERED) -> None:
+def bad(name: str, make: Callable[[bytes], bytes], verdict: Verdict = Verdict.TAMPERED, *, pinned: Callable[[], bytes] = lambda: ROOTS) -> None:
     """One that must not."""
-    BAD.append(Stamped(name, make, verdict, lambda: ROOTS))
+    BAD.append(Stamped(name, make, verdict, pinned))
 
 
 def with_own(own: bytes, content: bytes, *, by: Holder = AUTHORITY, digest: str = "sha256") -> bytes:
@@ -368,6 +368,7 @@ bad("with_an_attribute_twice", lambda content: stamp(content, attributes=instead
 bad("with_two_values_of_an_attribute", lambda content: stamp(content, attributes=instead(0, attribute(
     _TYPE, oid(_TST_INFO), oid(_TST_INFO)))))
 bad("that_names_no_certificate", lambda content: stamp(content, attributes=instead(2)))
+bad("that_does_not_name_its_only_certificate", lambda content: stamp(content, certificates=[OWN], attributes=instead(2)), pinned=lambda: OWN)
 bad("that_names_an_empty_list", lambda content: stamp(content, attributes=instead(2, attribute(_NAMED, sequence(sequence())))))
 bad("that_names_nothing", lambda content: stamp(content, attributes=instead(2, attribute(_NAMED, sequence(sequence(sequence()))))))
 bad("that_lists_nothing", lambda content: stamp(content, attributes=instead(2, attribute(_NAMED, sequence()))))
