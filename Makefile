@@ -10,7 +10,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; 
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
-KERNEL := $(wildcard src/lockgate/kernel/*.py src/lockgate/audit/evidence/*.py)
+KERNEL := $(wildcard src/lockgate/kernel/*.py src/lockgate/audit/evidence/*.py) \
+	$(addprefix src/lockgate/audit/,entry.py commitment.py leaves.py growth.py apart/frames.py)
 ARGS ?=
 
 .PHONY: help demo test lint types bench docs fuzz lock clean
@@ -21,8 +22,9 @@ help:  ## this list
 demo: $(VENV)/.demo $(VENV)/.package  ## an AutoGen team against a real database through Lockgate (ARGS=--stay keeps it up)
 	@$(BIN)/python -m demo $(ARGS)
 
+# All of them on up to four processors; what is asked for by ARGS in one process, where `-x`, `-s` and `--pdb` are of use.
 test: $(VENV)/.dev $(VENV)/.package  ## all tests (ARGS go to pytest)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(or $(ARGS),--numprocesses=auto --maxprocesses=4 --dist=worksteal)
 
 lint: $(VENV)/.dev $(VENV)/.package  ## ruff, layers, licences
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """A development issuer and gateways as processes, started as a user starts them.
 
-Everything listens on loopback, on ports that the system chose, and ends with its `with` block, by
+Everything listens on loopback, on ports that nobody uses, and ends with its `with` block, by
 its own process id.
 """
 
@@ -98,7 +98,7 @@ class Gateway:
 
 def wait_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     """Until the URL answers 200; raises with the log's end when the process died or time ran out."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60            # it takes two seconds, and thirty on a machine that is busy
     pause = 0.02
     while time.monotonic() < deadline and process.poll() is None:
         try:

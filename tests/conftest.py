@@ -69,6 +69,7 @@ class Kernel:
     def __init__(self, mode: str) -> None:
         self.mode = mode
         self._modules: dict[str, ModuleType] = {}
+        self._asked: dict[str, ModuleType] = {}     # tests ask ten thousands of times: changing builds is dear
 
     def __repr__(self) -> str:
         return f"<{self.mode} kernel>"
@@ -83,11 +84,13 @@ class Kernel:
 
     def load(self, name: str) -> Any:
         """A module of the kernel or of `lockgate.govern.masking`, running on this build."""
-        module = importlib.import_module(name)  # first the usual way: what it needs is loaded as usual
-        if self.mode == "compiled":
-            return module
-        with self._sources():
-            return importlib.import_module(name)
+        if name not in self._asked:
+            module = importlib.import_module(name)  # first the usual way: what it needs is loaded as usual
+            if self.mode == "interpreted":
+                with self._sources():
+                    module = importlib.import_module(name)
+            self._asked[name] = module
+        return self._asked[name]
 
     @contextmanager
     def _sources(self) -> Iterator[None]:

@@ -106,9 +106,10 @@ audit/export/https.py
 audit/ocsf/envelope.py
 audit/outward.py
 audit/telemetry/spans.py
-cli/audit.py
+cli/calling.py
 cli/issuer.py
 cli/review.py
+cli/verifying.py
 cli/witness.py
 config/checks.py
 config/export_checks.py

@@ -207,7 +207,7 @@ def test_a_client_that_leaves_in_the_middle(backend: Server, front: Gateway, age
     with psycopg.connect(backend.dsn(), autocommit=True) as admin:
         query = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%left alone%' AND pid <> pg_backend_pid()"
         while admin.execute(query).fetchone() != (0,):
-            pass
+            admin.execute("SELECT pg_sleep(0.05)")
 
 
 def test_a_slow_client_bounds_memory(front: Gateway, agent: str) -> None:

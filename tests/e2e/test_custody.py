@@ -100,10 +100,13 @@ def test_two_persons_erase_a_subject(guarded: Gateway, tokens: Issuer, dba: str)
     assert "request 17 of the person" in entry["statement"]
     assert call(guarded, f"/v1/reviews/{asked['ticket']}/approve", privacy, {})[1]["code"] == "review.self"
     assert call(guarded, f"/v1/reviews/{asked['ticket']}/approve", dba, {})[1]["code"] == "review.groups"
-    assert records(guarded, "erasure") == []
+    def erasures() -> list[dict[str, object]]:
+        return [one for one in records(guarded, "erasure") if one["data"].get("ticket") == asked["ticket"]]  # type: ignore[attr-defined]
+
+    assert erasures() == []
     cli("review", "approve", asked["ticket"], *url, LOCKGATE_TOKEN=officer)
-    until(lambda: records(guarded, "erasure"))
-    erasure = records(guarded, "erasure")[0]
+    until(erasures)
+    erasure = erasures()[0]
     assert erasure["said"] == {"reason": "request 17 of the person", "requester": [tokens.url, "paul"],
                                "reviewer": [tokens.url, "olga"]}
     until(lambda: b"erika-canary-2" not in _tickets(guarded))
@@ -112,7 +115,7 @@ def test_two_persons_erase_a_subject(guarded: Gateway, tokens: Issuer, dba: str)
     assert f"(statement erased by record {erasure['index']})" in shown
     report = verify_log(guarded.state / "audit")
     assert report.findings == []
-    assert sum(report.erased.values()) == asked["payloads"]
+    assert report.erased[int(str(erasure["index"]))] == asked["payloads"]
 
 
 def _views(front: Gateway, subject: str) -> list[SessionView]:
@@ -195,3 +198,74 @@ def test_periods_are_kept_by_the_running_gateway(backend: Server, tokens: Issuer
     (erasure,) = records(front, "erasure")
     assert erasure["said"] == {"requester": ["lockgate", "gateway"], "reason": "older than the configured period"}
     assert verify_log(front.state / "audit").findings == []
+
+
+def status(*words: str, **env: str) -> tuple[int, str]:
+    """A command's exit status and what it prints."""
+    done = CliRunner().invoke(app, words, env=env)
+    assert isinstance(done.exception, SystemExit | None), done.exception
+    return done.exit_code, done.output
+
+
+def test_an_approved_erasure_that_meets_a_new_hold_is_seen_by_both(guarded: Gateway, tokens: Issuer) -> None:
+    """The reviewer's command says so and fails, the requester's does, the log has it, and after the lift it is asked anew."""
+    privacy, officer = tokens.token("paul", "privacy"), tokens.token("olga", "dpo")
+    state, url = ("--state", str(guarded.state)), ("--url", guarded.control_url)
+    with psycopg.connect(guarded.dsn(tokens.token("heidi", "agents")), autocommit=True) as connection:
+        connection.execute("SELECT 'heidi-canary'")
+    wish = ("audit", "erase", "--subject", "heidi", "--reason", "request 18", *url)
+
+    def ask() -> str:
+        said = cli(*wish, "--json", LOCKGATE_TOKEN=privacy)
+        return str(json.loads(said)["ticket"])
+
+    ticket = ask()
+    waiting = status("audit", "erasures", ticket, *url, LOCKGATE_TOKEN=privacy)
+    assert (waiting[0], f"{ticket}  pending" in waiting[1]) == (2, True), waiting
+    cli("audit", "hold", "set", "case-10", "--subject", "heidi", "--reason", "litigation", *state)
+    code, said = status("review", "approve", ticket, *url, LOCKGATE_TOKEN=officer)
+    assert (code, "under the legal hold 'case-10'" in said) == (1, True), said
+    for words, token in ((url, privacy), (url, officer), (state, "")):
+        code, said = status("audit", "erasures", ticket, *words, LOCKGATE_TOKEN=token)
+        assert code == 1, said
+        assert f"{ticket}  refused: entry" in said
+        assert "by paul, decided by olga: ERASE" in said
+    refused = records(guarded, "erasure_refused")[-1]
+    assert refused["data"] == {"ticket": ticket, "code": "audit.held"}
+    assert refused["said"]["requester"] == [tokens.url, "paul"]  # type: ignore[index]
+    assert refused["said"]["reviewer"] == [tokens.url, "olga"]  # type: ignore[index]
+    assert payloads(guarded, b"heidi-canary")
+    cli("audit", "hold", "lift", "case-10", "--reason", "settled", *state)
+    again = ask()
+    code, said = status("review", "approve", again, *url, LOCKGATE_TOKEN=officer)
+    assert (code, f"{again}  erased: on record as" in said) == (0, True), said
+    assert status("audit", "erasures", again, *url, LOCKGATE_TOKEN=privacy)[0] == 0
+    assert not payloads(guarded, b"heidi-canary")
+    listed = json.loads(cli("audit", "erasures", "--json", *state))
+    assert [(one["ticket"], one["state"]) for one in listed][-2:] == [(ticket, "refused"), (again, "erased")]
+    assert call(guarded, "/v1/audit/erasures", tokens.token("eve", "agents"))[0] == 403
+    assert call(guarded, "/v1/audit/erasures", tokens.token("pia", "privacy"))[1] == []
+    assert verify_log(guarded.state / "audit").findings == []
+
+
+def test_the_key_of_a_running_gateway_is_changed(guarded: Gateway, tokens: Issuer, tmp_path: Path) -> None:
+    """Sessions go on, the change is on record by who asked, and old and new key verify log, package and published tiles."""
+    state, folder = ("--state", str(guarded.state)), guarded.state / "audit"
+    (tmp_path / "old.vkey").write_bytes((folder / "log.vkey").read_bytes())
+    with psycopg.connect(guarded.dsn(tokens.token("rita", "agents")), autocommit=True) as connection:
+        connection.execute("SELECT 1")
+        said = cli("audit", "rotate-key", "--reason", "yearly change", *state)
+        connection.execute("SELECT 2")
+    new = (folder / "log.vkey").read_text().strip()
+    assert said == f"old {(tmp_path / 'old.vkey').read_text().strip()}\nnew {new}\n"
+    change = records(guarded, "key_rotate")[-1]
+    with Reader(folder) as reader:
+        content = reader.entry(change["index"])[1].content  # type: ignore[arg-type]
+    assert content == {"actor": ["local", getpass.getuser()], "reason": "yearly change"}
+    for key in (tmp_path / "old.vkey", folder / "log.vkey"):
+        assert "VERIFIED" in cli("audit", "verify", *state, "--key", str(key))
+    out = tmp_path / "evidence.tar"
+    assert "VERIFIED" in cli("audit", "export", *state, "--out", str(out))
+    assert "handed on from the pinned key" in cli("audit", "verify", str(out), "--key", str(tmp_path / "old.vkey"))
+    tiles = ("audit", "verify", str(folder / "tiles"), "--key", str(folder / "log.vkey"))
+    until(lambda: status(*tiles)[0] == 0)

@@ -49,6 +49,8 @@ CREATE FUNCTION leaves_a_trace() RETURNS int LANGUAGE sql AS 'INSERT INTO many V
 def database(backend: Server) -> Iterator[str]:
     """The database, with statistics."""
     with copied_database(backend, "estimated", SCHEMA) as dsn:
+        with psycopg.connect(dsn, autocommit=True) as admin:
+            admin.execute("CREATE TABLE not_ours (word text)")
         yield dsn
 
 
@@ -134,6 +136,18 @@ def test_an_error_of_the_planner_is_the_statements_own(
         with pytest.raises(psycopg.errors.DivisionByZero):
             connection.execute("DELETE FROM many WHERE id = 1/0")
         connection.rollback()
+
+
+@pytest.mark.parametrize("autocommit", [True, False], ids=["autocommit", "block"])
+def test_a_question_that_failed_is_in_nobodys_way(front: Gateway, agent: str, autocommit: bool) -> None:
+    """What fails when it is explained was parsed before; the next question, and the one after it, are asked all the same."""
+    with connect(front, agent, autocommit, "plain") as connection:
+        for _ in range(2):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege, match="permission denied"):
+                connection.execute("DELETE FROM not_ours WHERE word = %s", ("x",))
+            connection.rollback()
+            assert connection.execute("DELETE FROM many WHERE id = -1 AND word = %s", ("x",)).rowcount == 0
+            connection.rollback()
 
 
 def test_an_error_about_masked_data_is_worded_anew(front: Gateway, agent: str) -> None:

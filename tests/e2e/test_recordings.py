@@ -439,3 +439,27 @@ def test_a_recording_without_recipients_stops_the_start(tmp_path: Path) -> None:
     path.write_text(config("").format(folder=tmp_path, port=1, control=2, backend=3, issuer="http://127.0.0.1:4"))
     with pytest.raises(ConfigError, match=r"lockgate\.yaml:\d+: rule `recorded` asks for recordings, which nobody could play"):
         load_configuration(path)
+
+
+def test_a_recording_in_a_package_is_played_once_the_package_verifies(
+    recorded: Gateway, identity: Path, small: Seen, tmp_path: Path,
+) -> None:
+    """An auditor with the package, the pinned key and an identity sees what the log's folder shows, and leaves no record."""
+    package, key = tmp_path / "evidence.tar", recorded.state / "audit" / "log.vkey"
+    run("audit", "export", "--session", small.sid, "--state", str(recorded.state), "--out", str(package))
+    views = sum(b'"recording_view"' in line for line in _leaves(recorded))
+    own = ["--package", str(package), "--key", str(key), "--identity", str(identity)]
+    played = run("session", "replay", small.sid, *own)
+    assert "ann | xxxx" in played
+    run("session", "export", small.sid, *own, "--out", str(tmp_path / "sql"), "--format", "sql")
+    assert "SELECT name, ssn FROM customers ORDER BY id" in (tmp_path / "sql").read_text()
+    assert sum(b'"recording_view"' in line for line in _leaves(recorded)) == views
+    assert played == run("session", "replay", small.sid, *words(recorded, identity))
+    assert "no recorded stream backend" in run("session", "replay", small.sid, *own, "--stream", "backend", expect=4)
+    data = bytearray(package.read_bytes())
+    data[data.index(b"age-encryption.org")] ^= 1
+    package.write_bytes(data)
+    assert "TAMPERED" in run("session", "replay", small.sid, *own, expect=1)
+    run("audit", "export", "--session", small.sid, "--no-payloads", "--state", str(recorded.state), "--out", str(tmp_path / "b.tar"))
+    own[1] = str(tmp_path / "b.tar")
+    assert "withholds the recording" in run("session", "replay", small.sid, *own, expect=4)

@@ -22,6 +22,7 @@ from lockgate.audit.signing.guard import Guard
 from lockgate.audit.signing.trust import draft_trust
 from lockgate.audit.verify import verify_log
 from lockgate.cli import witness
+from lockgate.cli.audit import app as audit_commands
 from testbed.gateway import Gateway, Issuer, command, gateway, spawn
 from testbed.postgres import Server, free_port
 from tests.e2e.conftest import HEAD, PASSWORD, POLICIES
@@ -71,7 +72,7 @@ def test_nothing_is_let_through_before_the_witness_cosigned_and_a_roll_back_is_r
 ) -> None:
     """`require` refuses with its reason, opens with the first quorum; an older copy of the log does not start."""
     port = free_port()
-    vkey = CliRunner().invoke(witness.app, ["init", "witness.test/one", "--folder", str(tmp_path / "w")]).output.strip()
+    vkey = CliRunner().invoke(witness.app, ["init", "witness.test/one", "--state", str(tmp_path / "w")]).output.strip()
     policy = tmp_path / "policy"
     policy.write_text(f"witness one {vkey} http://127.0.0.1:{port}/\nquorum one\n")
     signer = tmp_path / "signer"
@@ -93,7 +94,7 @@ def test_nothing_is_let_through_before_the_witness_cosigned_and_a_roll_back_is_r
             with pytest.raises(psycopg.OperationalError, match="not cosigned by its witnesses"):
                 psycopg.connect(front.dsn(agent))
             assert "no checkpoint was cosigned" in parts(front)["witnesses"]
-            serving = ("witness", "serve", "--folder", str(tmp_path / "w"), "--listen", f"127.0.0.1:{port}",
+            serving = ("witness", "serve", "--state", str(tmp_path / "w"), "--listen", f"127.0.0.1:{port}",
                        "--log", str(folder / "log.vkey"))
             with process(tmp_path / "witness.log", "witness ", *serving):
                 until(front, "witnesses", "ok")
@@ -119,3 +120,7 @@ def test_nothing_is_let_through_before_the_witness_cosigned_and_a_roll_back_is_r
     assert report.verdict is Verdict.VERIFIED, report.findings
     assert 0 < report.cosigned <= report.size
     assert report.uncosigned_seconds is not None
+    own = verify_log(folder)        # the gateway's own word on its witnesses, who sign for nobody who has not pinned them
+    assert own.cosigned == report.cosigned
+    made = CliRunner().invoke(audit_commands, ["export", "--state", str(folder.parent), "--out", str(tmp_path / "e.tar")])
+    assert (made.exit_code, "cosigned by one" in made.output) == (0, True), made.output

@@ -44,7 +44,12 @@ def _hold(custody: Custody, words: Mapping[str, Any], who: Person) -> Mapping[st
     return {"index": custody.hold(name, action, scope_of(words.get("scope")), reason, who)}
 
 
-_ACTS: Final[Mapping[str, Act]] = {"append": _append, "erase": _erase, "hold": _hold}
+def _rotate(custody: Custody, words: Mapping[str, Any], who: Person) -> Mapping[str, Any]:
+    old, new = custody.rotate(str(words.get("reason", "")), who)
+    return {"old": old, "new": new}
+
+
+_ACTS: Final[Mapping[str, Act]] = {"append": _append, "erase": _erase, "hold": _hold, "rotate": _rotate}
 
 
 class AdminServer:

@@ -2,7 +2,7 @@
 
 Where one person is enough the request is carried out at once. Where two are needed it becomes a ticket, bound to
 the exact set, the reason and the requester; once somebody else has approved it, it is carried out, or refused for a
-hold that was set meanwhile. `audit.custody` does the work in a worker thread.
+hold that was set meanwhile, which is on record and shown to both. `audit.custody` does the work in a worker thread.
 """
 
 from __future__ import annotations
@@ -18,17 +18,19 @@ from lockgate.app.housekeeping import Chore
 from lockgate.audit.admin import wish_of
 from lockgate.audit.custody import Custody, Refused, submitting
 from lockgate.audit.erasing import Plan, Wish
+from lockgate.audit.leaves import principal
+from lockgate.audit.requests import ErasureRequest, erasure_requests
+from lockgate.audit.storage.sqlite import open_source
 from lockgate.config.duration import seconds
 from lockgate.config.settings import AuditSettings
-from lockgate.errors import LockgateError
+from lockgate.errors import AuditError, LockgateError
 from lockgate.govern.review import Approval, Ask
-from lockgate.model import Identity, Refusal, ReviewTerms
+from lockgate.model import ERASURE_RULE, Identity, Refusal, ReviewTerms
 
 if TYPE_CHECKING:
     from lockgate.app.gateway import Gateway
 
 log = structlog.get_logger("lockgate")
-_RULE: Final = "audit.erasure"
 _RETAIN: Final = 60.0       # seconds between two runs of the retention
 Dispatch = Callable[[Callable[[], None]], None]
 
@@ -67,7 +69,7 @@ class Erasures:
             return asdict(await asyncio.to_thread(self._custody.carry_out, plan, identity.principal, wish.reason))
         terms = ReviewTerms(frozenset(settings.approve), seconds(settings.expires))
         answer = self._gateway.reviews.request(Ask(
-            identity, "audit", "", _words(wish, plan), (), (_RULE,), terms, self._gateway.loaded.policy_hash,
+            identity, "audit", "", _words(wish, plan), (), (ERASURE_RULE,), terms, self._gateway.loaded.policy_hash,
             binds=plan.binding(key, identity.principal, wish.reason),
         ))
         if isinstance(answer, Refusal):
@@ -82,15 +84,38 @@ class Erasures:
         answer.then(decided)
         return {"ticket": answer.ticket, "payloads": plan.payloads}
 
+    async def requests(self, identity: Identity, ticket: str | None) -> list[Mapping[str, Any]]:
+        """What became of the erasures that the caller asked for, or may approve. Raises `AuditError`."""
+        settings = self._gateway.loaded.settings.audit.erasure
+        if identity.groups.isdisjoint({*settings.by, *settings.approve}):
+            raise NotAllowed("nobody of your groups may have payloads erased, or approve that")
+        found, own = await asyncio.to_thread(self._found, identity, ticket)
+        sees_all = not identity.groups.isdisjoint(settings.approve)
+        return [request.shown() for request in found if sees_all or own in request.people]
+
+    def _found(self, identity: Identity, ticket: str | None) -> tuple[list[ErasureRequest], str]:
+        with open_source(self._custody.folder) as source:
+            return (erasure_requests(source, self._gateway.clock.now(), ticket),
+                    principal(source.pseudonyms, *identity.principal))
+
     async def _carry_out(self, identity: Identity, wish: Wish, plan: Plan, ticket: str) -> Any:
+        """Do what was approved. What stands in the way is a record as well: somebody was told that it will be done."""
+        reviewer: tuple[str, str] | None = None
+        try:
+            reviewer = self._approver(ticket)
+            return await asyncio.to_thread(
+                self._custody.carry_out, plan, identity.principal, wish.reason, reviewer, ticket)
+        except AuditError as error:
+            await asyncio.to_thread(self._custody.refuse, ticket, error, identity.principal, reviewer)
+            raise
+
+    def _approver(self, ticket: str) -> tuple[str, str]:
         review = self._gateway.reviews.get(ticket)
         if review is None or review.reviewer_issuer is None or review.reviewer_subject is None:
             raise Refused("the ticket's reviewer is not known; nothing was erased")
         if not set(review.reviewer_groups) <= set(self._gateway.loaded.settings.audit.erasure.approve):
             raise Refused("who may approve has changed meanwhile; nothing was erased")
-        reviewer = (review.reviewer_issuer, review.reviewer_subject)
-        return await asyncio.to_thread(
-            self._custody.carry_out, plan, identity.principal, wish.reason, reviewer, ticket)
+        return review.reviewer_issuer, review.reviewer_subject
 
     async def _finish(self, identity: Identity, wish: Wish, plan: Plan, ticket: str) -> None:
         try:

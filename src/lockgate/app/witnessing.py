@@ -1,6 +1,7 @@
 """Having the log cosigned: offers the newest checkpoint to every witness, and says when too little came of it.
 
-The note with the cosignatures that make the quorum is `<state>/audit/cosigned`. In mode `require` the
+The note with the cosignatures that make the quorum is `<state>/audit/cosigned`, and the policy that it meets
+`<state>/audit/witness.policy`. In mode `require` the
 log takes nothing new before the first quorum and while the newest one is too old. A witness that has
 seen another log under this name stops a start; later it is an alarm, and in mode `require` the end of
 new requests.
@@ -18,7 +19,7 @@ from lockgate.audit.evidence.failures import EvidenceError
 from lockgate.audit.evidence.notes import NOTE_LIMIT, SignedNote, parse_note, parse_tree
 from lockgate.audit.evidence.policy import KnownWitness, Policy, parse_policy
 from lockgate.audit.failures import Conflict
-from lockgate.audit.keys import COSIGNED_FILE, write_durably
+from lockgate.audit.keys import COSIGNED_FILE, POLICY_FILE, write_durably
 from lockgate.audit.storage.contract import Source
 from lockgate.audit.witness.client import Cosigned, Forked, Later, Outcome, offer
 from lockgate.audit.witness.exchange import BODY_LIMIT, PATH, Answer
@@ -38,6 +39,8 @@ class Witnessing:
         self, settings: WitnessSettings, folder: Path, open_source: Callable[[], Source], now: Callable[[], float],
     ) -> None:
         self._policy = read_policy(settings.policy)
+        # Beside the log, for whoever verifies or exports it here: which witnesses there are.
+        write_durably(folder / POLICY_FILE, settings.policy.read_bytes(), 0o644)
         self._required = settings.mode == "require"
         self._max_lag = seconds(settings.max_lag)
         self._path = folder / COSIGNED_FILE

@@ -55,6 +55,9 @@ class Recorded(Protocol):
     def hold(self, name: str, action: str, scope: Scope | None, reason: str) -> int:
         """Set or lift a legal hold; the record's index."""
 
+    def rotate(self, reason: str) -> tuple[str, str]:
+        """Give the log another key; both verifier keys, old and new."""
+
 
 def account(uid: int) -> Person:
     """The person that an account of this machine stands for."""
@@ -96,6 +99,9 @@ class _Local:
 
     def hold(self, name: str, action: str, scope: Scope | None, reason: str) -> int:
         return self._custody.hold(name, action, scope, reason, self._me)
+
+    def rotate(self, reason: str) -> tuple[str, str]:
+        return self._custody.rotate(reason, self._me)
 
 
 @contextmanager
@@ -159,6 +165,10 @@ class _Remote:
 
     def hold(self, name: str, action: str, scope: Scope | None, reason: str) -> int:
         return index_of(self._ask({"op": "hold", "name": name, "action": action, "scope": scope, "reason": reason}))
+
+    def rotate(self, reason: str) -> tuple[str, str]:
+        answer = self._ask({"op": "rotate", "reason": reason})
+        return str(answer.get("old")), str(answer.get("new"))
 
     def _ask(self, words: Mapping[str, Any]) -> Mapping[str, Any]:
         connection = _connect(self._folder)

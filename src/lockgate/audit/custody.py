@@ -30,14 +30,18 @@ from lockgate.audit.erasing import (
 )
 from lockgate.audit.evidence.erasures import HoldBook
 from lockgate.audit.failures import MalformedEntry
+from lockgate.audit.keys import VERIFIER_FILE, read_verifier
 from lockgate.audit.leaves import principal
 from lockgate.audit.log import AuditLog
 from lockgate.audit.removal import recorded_sessions, remove_recording, scrub
+from lockgate.audit.signing.opening import recall
+from lockgate.audit.signing.rotation import prepare_rotation
 from lockgate.audit.standing import Standing, read
 from lockgate.audit.storage.contract import Source
+from lockgate.audit.storage.database.place import fleet_folder
 from lockgate.audit.storage.sqlite import FILE, open_source
 from lockgate.errors import AuditError
-from lockgate.model import Erasure, Event
+from lockgate.model import Erasure, Event, KeyChange
 
 OFFERED: Final = frozenset({"export", "recording_view", "verify_run"})
 """Records that a command may ask for as they are; everything else goes with an act of its own."""
@@ -56,6 +60,8 @@ Scope = Mapping[str, object]
 """``all``, ``session``, ``subject`` with ``issuer``, or ``first`` with ``last``."""
 
 
+Act = Event | Erasure | KeyChange
+"""What is put on the log."""
 Forget = Callable[[Sequence[str]], object]
 """Deletes reviews, by ticket, that are kept beside the log."""
 
@@ -90,7 +96,7 @@ class Custody:
     """
 
     def __init__(
-        self, folder: Path, submit: Callable[[Event | Erasure], int], approvals: Callable[[], int] = lambda: 1,
+        self, folder: Path, submit: Callable[[Act], int], approvals: Callable[[], int] = lambda: 1,
         forget: Forget = nowhere,
     ) -> None:
         self.folder = folder
@@ -113,6 +119,24 @@ class Custody:
         """As `append`, for acts of this process itself."""
         with self.turn:
             return self.submit(by_whom(event, requester))
+
+    # ------------------------------------------------------------ the log's key
+
+    def rotate(self, reason: str, requester: Person) -> tuple[str, str]:
+        """Give the log another key, which the old one signs; both verifier keys, old and new.
+
+        Nothing has happened where the next key cannot be made ready. The gateway goes on meanwhile: what it
+        records waits for the moment that this takes.
+        """
+        _require_reason(reason)
+        if fleet_folder(self.folder) is not None:
+            raise Refused("this log is a shard of a fleet, whose gateways sign with one key",
+                          advice="docs/howto/fleet.md says how a fleet's key is kept")
+        with self.turn:
+            old = read_verifier(self.folder / VERIFIER_FILE)
+            new = prepare_rotation(self.folder, old.name, recall(self.folder)).verifier
+            self.submit(KeyChange(requester, reason))
+            return str(old), str(new)
 
     # ------------------------------------------------------------ legal holds
 
@@ -171,6 +195,14 @@ class Custody:
             removed = sum(remove_recording(self.folder, sid) for sid in plan.sessions)
             self.is_scrubbed = scrub(self.folder / FILE)
             return Erased(tuple(leaves), plan.payloads, removed, plan.unfinished, self.is_scrubbed)
+
+    def refuse(self, ticket: str, error: AuditError, requester: Person, reviewer: Person | None) -> int:
+        """Put on record that an erasure which was approved is not carried out, and why. Returns the record's index."""
+        said: dict[str, object] = {"requester": list(requester), "reason": str(error)[:REASON]}
+        if reviewer is not None:
+            said["reviewer"] = list(reviewer)
+        with self.turn:
+            return self.submit(Event("erasure_refused", {"ticket": ticket, "code": error.code}, None, canonical(said)))
 
     def retain(self, payloads: float | None, recordings: float | None, now: float) -> int:
         """Destroy a bounded number of what is older than these periods (seconds); how many records that took."""
@@ -253,10 +285,10 @@ def by_whom(event: Event, requester: Person) -> Event:
     return replace(event, payload=canonical({**payload, "requester": list(requester)}))
 
 
-def submitting(log: AuditLog, enter: Callable[[Callable[[], None]], object]) -> Callable[[Event | Erasure], int]:
+def submitting(log: AuditLog, enter: Callable[[Callable[[], None]], object]) -> Callable[[Act], int]:
     """A `submit` for a log that is driven by another thread: `enter` runs a call there."""
 
-    def submit(record: Event | Erasure) -> int:
+    def submit(record: Act) -> int:
         answer: SimpleQueue[int | AuditError] = SimpleQueue()
 
         def start() -> None:

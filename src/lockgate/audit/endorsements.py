@@ -14,11 +14,12 @@ from lockgate.audit.checkpoint import Checkpoint, Verifier, open_note, tree_of
 from lockgate.audit.entry import parse
 from lockgate.audit.evidence.failures import EvidenceError
 from lockgate.audit.evidence.notes import NOTE_LIMIT, NoteKey, parse_note
+from lockgate.audit.evidence.policy import POLICY_LIMIT, Policy, parse_policy
 from lockgate.audit.evidence.report import Report, counted
 from lockgate.audit.evidence.timestamp import RESPONSE_LIMIT, Timestamp, verify_timestamp
 from lockgate.audit.evidence.trust import KeyRange, Trust, key_of, ranges_of
 from lockgate.audit.failures import MalformedEntry, UntrustedNote
-from lockgate.audit.keys import CHECKPOINT_FILE, COSIGNED_FILE
+from lockgate.audit.keys import CHECKPOINT_FILE, COSIGNED_FILE, POLICY_FILE
 from lockgate.audit.tiles.disk import TILES_FOLDER
 from lockgate.audit.tiles.layout import CHECKPOINT
 
@@ -30,7 +31,13 @@ COSIGNED = "cosigned checkpoint"
 class Endorsements:
     """One verification's view of keys and of the checkpoints beside the log."""
 
-    def __init__(self, folder: Path, pinned: NoteKey, trust: Trust | None, against: str | None) -> None:
+    def __init__(
+        self, folder: Path, pinned: NoteKey, trust: Trust | None, against: str | None, *, policy: Policy | None = None,
+        believes_folder: bool = False,
+    ) -> None:
+        """`policy` is the witnesses' policy that was pinned besides a key. Without one the folder's own says who the
+        witnesses are, as its own key does who signs: it counts where `believes_folder`, because nothing was pinned.
+        """
         self.notes: list[tuple[str, str]] = []
         """Check and note of everything that was kept beside the entries."""
         self.rotations: list[int] = []
@@ -39,6 +46,8 @@ class Endorsements:
         self._pinned = pinned
         self._trust = trust
         self._against = against
+        self._policy = policy if trust is None else trust.policy
+        self._believes_folder = believes_folder
         self._unchecked = 0         # time-stamps that nobody says whom to trust for
         self._anchors: list[tuple[str, bytes, bytes]] = []
         self._cosigned_at: int | None = None     # Unix seconds: when the last one of the quorum cosigned
@@ -100,10 +109,11 @@ class Endorsements:
         return open_note(note, Verifier(key.name, key.public), cosigned=check != "checkpoint")
 
     def quorum(self, report: Report) -> Iterator[EvidenceError]:
-        """How far witnesses vouch for the log, by the trust note's policy."""
-        if self._trust is None:
+        """How far witnesses vouch for the log, by the policy of the trust note or the pinned one."""
+        policy = self._policy
+        if policy is None:
+            self._own_witnesses(report)
             return
-        policy = self._trust.policy
         note = dict(self.notes).get(COSIGNED)
         if note is None:
             if not policy.is_quorum(set()):
@@ -120,7 +130,33 @@ class Endorsements:
             return      # found where the note is compared
         else:
             report.cover("quorum", f"{counted(report.cosigned, 'entry', 'entries')} cosigned by "
-                         f"{', '.join(name for name, _ in cosigners) or 'nobody, as the trust note allows'}")
+                         f"{', '.join(name for name, _ in cosigners) or 'nobody, as the policy allows'}")
+
+    def _own_witnesses(self, report: Report) -> None:
+        """What the folder's own policy makes of it: to be known, and no finding, because nobody pinned it."""
+        note = dict(self.notes).get(COSIGNED)
+        path = self._folder / POLICY_FILE
+        if note is None or not path.is_file():
+            return
+        try:
+            policy = parse_policy(path.read_bytes()[:POLICY_LIMIT].decode())
+            cosigners = policy.require_quorum(parse_note(note))
+            size = self.open(COSIGNED, note).size
+        except (OSError, UnicodeDecodeError) as error:
+            report.notes.append(f"{POLICY_FILE} cannot be read: {error}")
+        except EvidenceError as error:
+            report.notes.append(f"by {POLICY_FILE} the cosigned checkpoint is none: {error.message}")
+        except UntrustedNote:
+            return      # found where the note is compared
+        else:
+            names = ", ".join(name for name, _ in cosigners) or "nobody, as it allows"
+            seen = f"{counted(size, 'entry', 'entries')} cosigned by {names}"
+            if self._believes_folder and cosigners:
+                report.cosigned, self._cosigned_at = size, policy.vouched_at(cosigners)
+                report.cover("quorum", f"{seen} of the folder's own {POLICY_FILE}")
+            else:
+                report.notes.append(f"{seen}, whom only the folder's own {POLICY_FILE} names: they count once they are "
+                                    "pinned with --policy, or the organisation with --root")
 
     def anchored(self, report: Report) -> Iterator[EvidenceError]:
         """What time-stamping authorities say, as the trust note pins them."""

@@ -14,7 +14,7 @@ from typing import Any, Final
 import orjson
 
 from lockgate.audit.commitment import KEY_SIZE, unseal
-from lockgate.audit.evidence.erasures import ERASURE_RANGES, erasure_binding, erasure_link
+from lockgate.audit.evidence.erasures import ERASURE_RANGES, erasure_binding, erasure_link, ticket_named
 from lockgate.audit.leaves import principal, purpose
 from lockgate.audit.standing import Standing, read
 from lockgate.audit.storage.contract import Source
@@ -99,6 +99,7 @@ class _Search:
     empty: set[int] = field(default_factory=set)
     known: dict[str, _Session] = field(default_factory=dict)
     tickets: dict[str, None] = field(default_factory=dict)
+    held: dict[str, str] | None = None
 
     def session(self, sid: str) -> _Session:
         known = self.known.get(sid)
@@ -116,7 +117,28 @@ class _Search:
         people = [record[role] for role in ("principal", "requester", "reviewer") if role in record]
         if sid is not None:
             people.append(self.session(sid).principal)
-        return self.standing.holds.holding(index, sid, people)
+        name = self.standing.holds.holding(index, sid, people)
+        if name is not None or record["type"] not in ("review_request", "review"):
+            return name
+        return self.held_tickets().get(record.get("data", {}).get("ticket"))
+
+    def held_tickets(self) -> dict[str, str]:
+        """Ticket → the hold on a request that names it. What was said about the ticket is kept with that request."""
+        if self.held is None:
+            self.held = {}
+            for name, scope in self.standing.holds.standing.items():
+                if "session" in scope:
+                    session = self.session(scope["session"])
+                    found = read(self.source, session.first, session.last, _of(scope["session"]), b'"ticket":')
+                elif "first" in scope:
+                    found = read(self.source, scope["first"], scope["last"], b'"ticket":')
+                else:
+                    continue        # on everything, or on a person, whom the records name themselves
+                for _, record in found:
+                    ticket = ticket_named(record)
+                    if ticket is not None:
+                        self.held.setdefault(ticket, name)
+        return self.held
 
     def take(self, index: int, record: dict[str, Any]) -> None:
         """Note an entry that has something to destroy. Raises `Held`, or leaves out what is held."""

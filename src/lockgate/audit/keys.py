@@ -24,6 +24,8 @@ KEY_FILE: Final = "log.key"
 VERIFIER_FILE: Final = "log.vkey"
 CHECKPOINT_FILE: Final = "checkpoint"
 COSIGNED_FILE: Final = "cosigned"
+POLICY_FILE: Final = "witness.policy"
+"""The witnesses' policy that is in force, as the gateway was given it."""
 _LIMIT: Final = 16_384
 
 

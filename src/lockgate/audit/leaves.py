@@ -30,7 +30,7 @@ RESERVED: Final = frozenset(
 )
 REVIEWS: Final = frozenset({"review_request", "review"})
 ADMIN: Final = frozenset(
-    {"config_change", "erasure", "export", "key_rotate", "legal_hold", "recording_view", "verify_run"}
+    {"config_change", "erasure", "erasure_refused", "export", "key_rotate", "legal_hold", "recording_view", "verify_run"}
 )
 """Acts of those who run the gateway. Their payload names who did it and why."""
 _PEOPLED: Final = REVIEWS | ADMIN

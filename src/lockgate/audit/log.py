@@ -19,13 +19,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Any, Final, Protocol
 
 from lockgate.audit import keys, leaves
 from lockgate.audit.apart.link import Link
+from lockgate.audit.bell import Bell
 from lockgate.audit.entry import is_opaque, require_type
 from lockgate.audit.evidence.erasures import erased_ranges
 from lockgate.audit.evidence.recordings import RECORDING_CUT, RECORDING_MARK, RecordedStreams
@@ -34,11 +35,12 @@ from lockgate.audit.leaves import Draft
 from lockgate.audit.opening import Recovered, lock_folder, recover, reopening
 from lockgate.audit.recording.reel import Mark
 from lockgate.audit.signing.opening import Settings
+from lockgate.audit.signing.succession import hand_over
 from lockgate.audit.storage.database.place import Place
 from lockgate.audit.storage.sqlite import SqliteStore
 from lockgate.audit.writer import PAYLOAD_LIMIT
 from lockgate.errors import AuditError
-from lockgate.model import Erasure, Event, Intent, Outcome, SessionStart
+from lockgate.model import Erasure, Event, Intent, KeyChange, Outcome, SessionStart
 
 Done = Callable[[AuditError | None], None]
 Dispatch = Callable[[Callable[[], None]], None]
@@ -46,6 +48,7 @@ Dispatch = Callable[[Callable[[], None]], None]
 GATHER: Final = 0.01                # seconds
 _HURRY: Final = 1_024               # waiting records that end the gathering early
 _BATCH: Final = 4_096               # records in one transaction
+_SPLIT: Final = 96                  # records that are two transactions where the first can overtake the second
 _BYTES: Final = 256 * 1024 * 1024   # payload waiting in the queue
 _RESERVE: Final = 2                 # outcomes and ends may fill the queue this many times over
 
@@ -74,12 +77,19 @@ class _Committer(Protocol):
     def submit(self, items: Sequence[Any]) -> None:
         """Begin to commit a batch."""
 
+    def wait_settled(self, bell: Bell) -> bool:
+        """Return True when `collect` would not wait, or False when the bell was rung before that."""
+
     def collect(self) -> None:
         """Return when the oldest submitted batch is durable, or raise `AuditError`."""
 
     def settle(self) -> None: ...
 
     def close(self) -> None: ...
+
+
+Rotate = Callable[[float, leaves.Fields], None]
+"""Hand the log over to its next key, in the process that writes it: when, and the payload of the leaf."""
 
 
 class _Files(Protocol):
@@ -117,9 +127,10 @@ class AuditLog:
 
     def __init__(
         self, writer: _Committer, store: _Files, folder: Path, lock: int, *,
-        dispatch: Dispatch, queue: int, clock: Clock,
+        dispatch: Dispatch, queue: int, clock: Clock, rotate: Rotate,
     ) -> None:
         self._writer = writer
+        self._rotate = rotate
         self._store = store
         self._folder = folder
         self._lock = lock
@@ -132,9 +143,11 @@ class AuditLog:
         self._withheld: str | None = None
         self._items: deque[tuple[Any, Done | None, int]] = deque()
         self._in_flight: deque[list[tuple[Any, Done | None, int]]] = deque()
-        self._wake: SimpleQueue[None] = SimpleQueue()
-        self._idle = self._urgent = self._signalled = self._publish_due = False
+        self._bell = Bell()
+        self._idle = self._urgent = self._signalled = self._telling = self._publish_due = False
+        self._enough = 1        # urgent records that are worth waking the writer
         self._admitted = self._finished = 0
+        self._changes = self._changed = 0       # changes of keys that were admitted, and that are done
         self._base = writer.size
         self._admitted_bytes = self._finished_bytes = 0
         self._thread = threading.Thread(target=self._run, name="audit-writer", daemon=True)
@@ -184,7 +197,7 @@ class AuditLog:
                 recovered.close()
                 terms = {**writer.terms(folder), "database": store.terms(), "signer": dict(recovered.settings)}
                 link = Link.start(terms, store.pseudonyms, lock)
-                return cls(link, link, folder, lock, dispatch=dispatch, queue=queue, clock=clock)
+                return cls(link, link, folder, lock, dispatch=dispatch, queue=queue, clock=clock, rotate=link.rotate)
             if isinstance(store, SqliteStore):
                 store.checkpoint_apart(vfs)
         except AuditError:
@@ -192,7 +205,8 @@ class AuditLog:
                 recovered.close()
             os.close(lock)
             raise
-        return cls(writer, store, folder, lock, dispatch=dispatch, queue=queue, clock=clock)
+        return cls(writer, store, folder, lock, dispatch=dispatch, queue=queue, clock=clock,
+                   rotate=partial(hand_over, writer, folder, recovered.settings))
 
     def close(self) -> None:
         """End every session, append `node_stop`, wait until all of it is durable. Idempotent.
@@ -206,8 +220,9 @@ class AuditLog:
                 self.end_session(sid, "shutdown")
             self._admit(None, 0, Draft({"type": "node_stop"}), None)
         self._closing = True
-        self._wake.put(None)
+        self._bell.ring()
         self._thread.join()
+        self._bell.close()
         try:
             if self._failure is None:
                 self._writer.settle()
@@ -253,8 +268,8 @@ class AuditLog:
 
     @property
     def size(self) -> int:
-        """Entries that are durable."""
-        return self._writer.size
+        """Entries that are durable. With `queued` it is all that were ever accepted, at any moment."""
+        return self._base + self._finished
 
     def withhold(self, reason: str | None) -> None:
         """Take no new session and no new intent for this reason, until it is None again. What runs may end."""
@@ -326,12 +341,16 @@ class AuditLog:
         session.recorded.take(kind, data)
         self._next(sid, session, Event(kind, data, sid), None)
 
-    def append(self, record: Event | Erasure, done: Done) -> int:
+    def append(self, record: Event | Erasure | KeyChange, done: Done) -> int:
         """Queue a record of the gateway itself. Returns the index that it has once `done` was told None.
 
-        An erasure destroys the payloads that it names in the transaction that makes it durable.
+        An erasure destroys the payloads that it names in the transaction that makes it durable. A change of keys
+        takes a key that `rotation.prepare_rotation` has made ready; where it fails the log is poisoned, and the next
+        start finishes it.
         """
         self._require_room()
+        if isinstance(record, KeyChange):
+            return self._change_key(record, done)
         if isinstance(record, Event):
             require_type(record.type)
             if record.type in leaves.RESERVED or record.type == "erasure" or record.session is not None:
@@ -340,6 +359,13 @@ class AuditLog:
             raise MalformedEntry("an erasure names ranges of earlier entries, in order and apart")
         index = self._base + self._admitted     # one entry for each record, in the order of admission
         self._admit(None, 0, record, done)
+        return index
+
+    def _change_key(self, change: KeyChange, done: Done) -> int:
+        index = self._base + self._admitted
+        self._changes += 1      # before it can be taken out of the queue
+        self._enqueue((self._clock.now(), change), 0, done)
+        self.heartbeat()        # a record after it, so that there is a checkpoint by the new key
         return index
 
     def end_session(self, session: str, cause: str) -> None:
@@ -387,16 +413,26 @@ class AuditLog:
 
     def _admit(self, sid: str | None, number: int, value: object, done: Done | None) -> None:
         item, size = self._writer.prepare(sid, number, self._clock.now(), value)
+        self._enqueue(item, size, done)
+
+    def _enqueue(self, item: Any, size: int, done: Done | None) -> None:
         self._admitted += 1
         self._admitted_bytes += size
         self._items.append((item, done, size))
         if done is not None:
             self._urgent = True
-        # The item is in the queue before these flags are read, and the writer clears them before it
+        if not self._telling:
+            self._signal()
+
+    def _signal(self) -> None:
+        """Ring for the writer, where there is something to write now."""
+        # An item is in the queue before these flags are read, and the writer clears them before it
         # drains: an item is either drained or its signal is seen.
-        if not self._signalled and (done is not None or self._idle or len(self._items) >= _HURRY):
+        waiting = len(self._items)
+        if not (self._signalled or self._closing) and (
+                (self._urgent and waiting >= self._enough) or (self._idle and waiting) or waiting >= _HURRY):
             self._signalled = True
-            self._wake.put(None)
+            self._bell.ring()
 
     # ------------------------------------------------------------ the writer's thread
 
@@ -421,29 +457,70 @@ class AuditLog:
                 if not self._items:
                     if self._closing:
                         return []
-                    self._wake.get()
+                    self._bell.wait()
                 self._idle = False
             if not (self._urgent or self._closing):
-                try:
-                    self._signalled = False
-                    self._wake.get(timeout=GATHER)
-                except Empty:
-                    pass
-            self._signalled = self._urgent = False
+                self._signalled = False
+                self._bell.wait(GATHER)
+            is_urgent, self._signalled, self._urgent = self._urgent, False, False
             items = self._items
-            batch = [items.popleft() for _ in range(min(len(items), _BATCH))]
+            count = min(len(items), _BATCH)
+            if is_urgent and count >= _SPLIT and self._writer.ahead > 1 and not self._in_flight:
+                count = (count + 1) // 2
+            if self._changes != self._changed:
+                count = self._until_change(count)
+            batch = [items.popleft() for _ in range(count)]
             if batch:
                 if items:
                     self._urgent = True
                 return batch
 
+    def _until_change(self, count: int) -> int:
+        """How many of the first `count` items come before a change of keys; 1 where it is the first of them."""
+        for place in range(count):
+            if _is_change(self._items[place][0]):
+                return place or 1
+        return count
+
     def _write(self, batch: list[tuple[Any, Done | None, int]]) -> None:
+        if self._changes != self._changed and _is_change(batch[0][0]):
+            self._write_change(batch)
+            return
         self._in_flight.append(batch)
         self._writer.submit([item for item, _, _ in batch])
-        # Only somebody who waits already is worth another batch before this one is heard of.
-        while self._in_flight and (len(self._in_flight) >= self._writer.ahead or not (self._urgent and self._items)):
+        while self._in_flight and (len(self._in_flight) >= self._writer.ahead or not self._wait_more()):
             self._writer.collect()
             self._committed(self._in_flight.popleft())
+
+    def _wait_more(self) -> bool:
+        """True when there is another batch to submit, False when the oldest one is settled before that.
+
+        Only records that somebody waits for, or a long queue, are worth a batch behind another one, and only
+        where they are many, and half as many as that: what a commit costs however small it is would be all of it.
+        """
+        self._enough = max(len(self._in_flight[-1]), _SPLIT) // 2
+        try:
+            while True:
+                self._signalled = False
+                waiting = len(self._items)
+                if (self._urgent and waiting >= self._enough) or waiting >= _HURRY:
+                    return True
+                if self._writer.wait_settled(self._bell):
+                    return False
+        finally:
+            self._enough = 1
+
+    def _write_change(self, batch: list[tuple[Any, Done | None, int]]) -> None:
+        """Everything that was admitted before is durable and signed by the old key; what comes next is the new one's."""
+        self._in_flight.append(batch)
+        while len(self._in_flight) > 1:
+            self._writer.collect()
+            self._committed(self._in_flight.popleft())
+        now, change = batch[0][0]
+        self._rotate(now, {"actor": list(change.actor), "reason": change.reason})
+        self._changed += 1
+        self._committed(self._in_flight.popleft())
+        self._publish_due = True
 
     def _committed(self, batch: list[tuple[Any, Done | None, int]]) -> None:
         if self._publish_due:
@@ -469,8 +546,14 @@ class AuditLog:
             return
 
         def tell() -> None:
-            for done in waiting:
-                done(error)
+            # Who is told now may have the next record at once: all of them go into one batch.
+            self._telling = True
+            try:
+                for done in waiting:
+                    done(error)
+            finally:
+                self._telling = False
+                self._signal()
 
         try:
             self._dispatch(tell)
@@ -484,6 +567,10 @@ class AuditLog:
         """
         with contextlib.suppress(AuditError):
             keys.write_durably(self._folder / keys.CHECKPOINT_FILE, self._writer.note.encode(), 0o644)
+
+
+def _is_change(item: Any) -> bool:
+    return isinstance(item, tuple) and len(item) == 2 and isinstance(item[1], KeyChange)
 
 
 def _is_apart(ranges: Sequence[tuple[int, int]]) -> bool:

@@ -27,7 +27,7 @@ from lockgate.audit.ledger import Session
 from lockgate.audit.recording.coverage import crash_coverage
 from lockgate.audit.signing.contract import CheckpointSigner
 from lockgate.audit.signing.opening import Settings, key_path, open_signer, recall, remember, tempo
-from lockgate.audit.signing.rotation import finish_rotation
+from lockgate.audit.signing.rotation import finish_elsewhere, finish_rotation
 from lockgate.audit.storage.database.place import Place, read_pointer
 from lockgate.audit.storage.database.store import DatabaseStore
 from lockgate.audit.storage.sqlite import FILE, SqliteStore
@@ -85,6 +85,7 @@ def recover(
     store = open_store(folder, origin, secrets.token_bytes(32), place, shard, vfs)
     writer: Writer | None = None
     try:
+        finish_elsewhere(folder, origin, settings, store)
         made = open_signer(folder, origin, settings, may_create=store.head().size == 0)
         made = finish_rotation(folder, key_path(folder, settings), made, store)
         remember(folder, settings)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 import orjson
 
@@ -17,7 +17,7 @@ from lockgate.audit.commitment import KEY_SIZE, unseal, verify_commitment
 from lockgate.audit.entry import parse
 from lockgate.audit.evidence.recordings import RECORDING_MARK
 from lockgate.audit.failures import MalformedEntry
-from lockgate.audit.standing import Standing
+from lockgate.audit.standing import Records, Standing
 from lockgate.audit.storage.contract import Source
 from lockgate.audit.storage.sqlite import open_source
 from lockgate.errors import AuditError
@@ -120,18 +120,53 @@ def open_payload(source: Source, index: int, record: Mapping[str, Any]) -> Paylo
         return Payload("damaged")
 
 
-class Reader:
-    """An open log, read-only. A context manager; every method may raise `AuditError`."""
+class Pages(Records, Protocol):
+    """Where a reader gets records and payloads from: a store's snapshot, or an evidence package."""
+
+    @property
+    def whole(self) -> tuple[int, int | None]:
+        """The first and the last entry (None: the newest) between which none is missing."""
+
+    def session(self, prefix: str) -> tuple[int, int | None, str]:
+        """As `Source.session`."""
+
+    def payload(self, index: int, record: Mapping[str, Any]) -> Payload:
+        """What a record committed to. `MISSING` where it was erased, too: the log's erasures tell."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+class _StoredPages:
+    """A store's snapshot."""
+
+    whole = (0, None)
 
     def __init__(self, folder: Path) -> None:
-        self._source = open_source(folder)
+        source = open_source(folder)
+        self._source = source
+        self.head, self.leaves, self.session = source.head, source.leaves, source.session
+
+    def payload(self, index: int, record: Mapping[str, Any]) -> Payload:
+        return open_payload(self._source, index, record)
+
+    def close(self) -> None:
+        self._source.__exit__()
+
+
+class Reader:
+    """An open log, or what a package holds of one, read-only. A context manager; every method may raise `AuditError`."""
+
+    def __init__(self, place: Path | Pages) -> None:
+        """`place` is the log's folder, or whatever else has pages to read."""
+        self._source: Pages = _StoredPages(place) if isinstance(place, Path) else place
         self._standing: Standing | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._source.__exit__()
+        self._source.close()
 
     # ------------------------------------------------------------ entries
 
@@ -139,7 +174,7 @@ class Reader:
         """One entry with its payload."""
         for entry in self._entries(index, index):
             return entry, self.payload(entry)
-        raise AuditError(f"the log has no entry {index}")
+        raise AuditError(f"there is no entry {index} here")
 
     def _entries(self, first: int = 0, last: int | None = None, *containing: bytes) -> Iterator[Entry]:
         try:
@@ -150,7 +185,7 @@ class Reader:
 
     def payload(self, entry: Entry) -> Payload:
         """What the entry committed to, opened and compared with the commitment."""
-        payload = open_payload(self._source, entry.index, entry.record)
+        payload = self._source.payload(entry.index, entry.record)
         return Payload(self._lost(entry.index)) if payload.state == MISSING else payload
 
     def _lost(self, index: int) -> str:
@@ -171,7 +206,7 @@ class Reader:
         """All sessions that match, oldest first, without their statements."""
         wanted = wanted or Wanted()
         found: dict[str, SessionView] = {}
-        for entry in self._entries(0, None, b'"sid":'):
+        for entry in self._entries(*self._source.whole, b'"sid":'):
             record = entry.record
             kind, sid = record["type"], record.get("sid", "")
             if kind == "session_begin":

@@ -7,15 +7,27 @@ log. `advance` reads only what was appended since the last time.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from lockgate.audit.entry import parse
 from lockgate.audit.evidence.erasures import Destroyed, HoldBook, erased_ranges
 from lockgate.audit.failures import MalformedEntry
-from lockgate.audit.storage.contract import Source
+from lockgate.audit.storage.contract import Head
 from lockgate.errors import AuditError
 
 _KINDS: Final = (b'"type":"erasure"', b'"type":"legal_hold"')
+
+
+class Records(Protocol):
+    """What of a `Source` is needed here; an evidence package has it as well."""
+
+    def head(self) -> Head:
+        """As `Source.head`."""
+
+    def leaves(
+        self, first: int = 0, last: int | None = None, containing: tuple[bytes, ...] = (),
+    ) -> Iterator[tuple[int, bytes, bytes]]:
+        """As `Source.leaves`."""
 
 
 class Standing:
@@ -28,7 +40,7 @@ class Standing:
         self.setters: dict[str, int] = {}
         """Hold → the entry that set it."""
 
-    def advance(self, source: Source) -> None:
+    def advance(self, source: Records) -> None:
         """Take what the log has had since. Raises `AuditError` where it is damaged."""
         size = source.head().size
         if size <= self.size:
@@ -55,7 +67,7 @@ class Standing:
                 del self.setters[name]
 
 
-def read(source: Source, first: int, last: int | None, *containing: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
+def read(source: Records, first: int, last: int | None, *containing: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
     """Index and record of the leaves that contain all of these strings."""
     for index, _, leaf in source.leaves(first, last, containing):
         try:

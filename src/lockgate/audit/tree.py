@@ -10,12 +10,20 @@ from collections.abc import Sequence
 
 from lockgate.audit.evidence import merkle
 from lockgate.audit.evidence.failures import EvidenceError
-from lockgate.audit.evidence.merkle import EMPTY_ROOT, HASH_SIZE, Frontier, leaf_hash, node_hash
+from lockgate.audit.evidence.merkle import (
+    EMPTY_ROOT,
+    HASH_SIZE,
+    Frontier,
+    leaf_hash,
+    leaf_hashes,
+    node_hash,
+    perfect_root,
+)
 from lockgate.audit.failures import ProofFailed
 
 __all__ = [
     "EMPTY_ROOT", "HASH_SIZE", "Frontier", "consistency_proof", "consistency_ranges", "inclusion_proof", "inclusion_ranges",
-    "leaf_hash", "node_hash", "tree_root", "verify_consistency", "verify_inclusion",
+    "leaf_hash", "leaf_hashes", "node_hash", "perfect_root", "tree_root", "verify_consistency", "verify_inclusion",
 ]
 
 

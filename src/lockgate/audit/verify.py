@@ -24,14 +24,17 @@ from lockgate.audit.checkpoint import Checkpoint, Verifier
 from lockgate.audit.commitment import KEY_SIZE, SALT_SIZE, unseal
 from lockgate.audit.endorsements import Endorsements
 from lockgate.audit.entry import parse
-from lockgate.audit.evidence.contents import Contents, Disclosed, PlacedLeaf, Runs
+from lockgate.audit.evidence.contents import Contents, PlacedLeaf, Runs
+from lockgate.audit.evidence.disclosed import Disclosed
 from lockgate.audit.evidence.ledger import LogLedger, Session
 from lockgate.audit.evidence.merkle import Frontier, leaf_hash
+from lockgate.audit.evidence.policy import Policy
 from lockgate.audit.evidence.report import Report, Verdict, counted
 from lockgate.audit.evidence.trust import Trust
 from lockgate.audit.failures import BrokenNote, MalformedEntry, Undisclosed, UntrustedNote
 from lockgate.audit.keys import VERIFIER_FILE, read_verifier
 from lockgate.audit.recording.checking import RecordingCheck, left_playing
+from lockgate.audit.rows import UNREADABLE, before, together, unbroken
 from lockgate.audit.storage.contract import Source
 from lockgate.audit.storage.sqlite import FILE, SqliteSource
 from lockgate.audit.storage.structure import (
@@ -42,20 +45,22 @@ from lockgate.audit.storage.structure import (
 )
 from lockgate.errors import AuditError
 
-# What reading a damaged store raises: its own error, and values of a type or size that the schema rules out.
-_UNREADABLE: Final = (AuditError, ValueError, TypeError, OverflowError, MemoryError)
 _NAMED: Final = 100     # findings of one kind
 
+Row = tuple[int, bytes, bytes, bytes | None, bytes | None]
+"""Index, leaf hash, leaf, key ‖ salt, sealed payload."""
 Expected = tuple[str, Checkpoint]
 """A check's name, and what it says about the log at some size."""
 
 
 def verify_log(
     folder: Path, *, key: Path | None = None, against: str | None = None, trust: Trust | None = None,
+    policy: Policy | None = None,
 ) -> Report:
     """Check a log's folder. `key` is the pinned verifier key file (without it, the folder's own, which
     shows damage but not a log that was replaced whole); `against` a signed checkpoint kept elsewhere;
-    `trust` the organisation's trust note, which says which keys, witnesses and authorities count.
+    `trust` the organisation's trust note, which says which keys, witnesses and authorities count, or besides a key
+    `policy` the witnesses.
 
     Does not raise: what is wrong is in the report.
     """
@@ -69,13 +74,13 @@ def verify_log(
     except AuditError as error:
         report.find("key", Verdict.UNTRUSTED, str(error))
         return report
-    endorsed = Endorsements(folder, verifier.key, trust, against)
+    endorsed = Endorsements(folder, verifier.key, trust, against, policy=policy, believes_folder=not report.is_key_pinned)
     # Before the entries, which may grow meanwhile.
     for check, problem in endorsed.read():
         report.find(check, Verdict.TAMPERED, problem)
     try:
         source = SqliteSource(folder / FILE)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         report.find("store", Verdict.TAMPERED, f"{FILE} cannot be opened: {error}")
         return report
     with source:
@@ -98,7 +103,7 @@ def verify_source(
     Does not raise: what is wrong is in the report.
     """
     report = Report(str(folder), is_key_pinned=is_key_pinned)
-    endorsed = Endorsements(folder, verifier.key, None, against)
+    endorsed = Endorsements(folder, verifier.key, None, against, believes_folder=not is_key_pinned)
     for check, problem in endorsed.read():
         report.find(check, Verdict.TAMPERED, problem)
     _Run(report, source, verifier, endorsed, None).all(expected)
@@ -120,6 +125,7 @@ class _Run:
         self.contents = Contents(report, 0, Runs())
         self.frontier = Frontier()
         self.roots: dict[int, Expected] = {}
+        self.sizes: list[int] = []      # of the same, ascending
         self.index: dict[str, tuple[int, int | None]] = {}
         self.good = 0        # entries up to here are covered by a signed root that fits
         self.older = 0       # kept checkpoints that fit
@@ -136,7 +142,7 @@ class _Run:
         """Run one check. One that cannot read its input says so."""
         try:
             step()
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             # Where rows were being read, the next one is the first that cannot be.
             self.tampered(name, str(error) or "the store is damaged", self.frontier.size if name == "entries" else None)
 
@@ -220,15 +226,43 @@ class _Run:
     def rows(self) -> None:
         """Every row: its place, its hash, what it says, its payload."""
         self.index = {sid: (first, last) for sid, first, last in self.source.sessions()}
-        for at, digest, leaf, secret, sealed in self.source.rows():
-            index = self.frontier.size
-            if at != index:
-                self.tampered("entries", f"entry {index} is missing; next is {at}", index)
-                self.contents.ledger = None
+        self.sizes = sorted(self.roots)
+        for batch in together(self.source.rows()):
+            if not self.batch(batch):
                 return
-            self.row(index, digest, leaf if type(leaf) is bytes else b"", secret, sealed)
         self.report.cover("entries", f"{counted(self.frontier.size, 'leaf', 'leaves')} hashed again, leaf by leaf")
         self.report.cover("grammar", "each leaf is canonical, with the fields of its type")
+
+    def batch(self, rows: list[Row]) -> bool:
+        """Some rows, the short way as far as all is well with them. Whether none is missing."""
+        done, tree = 0, self.frontier
+        leaves, digests = unbroken(rows, tree.size)
+        disclosed = [_shown(secret, sealed) for _, _, _, secret, sealed in rows] if leaves else []
+        while done < len(rows):
+            stop = min(len(leaves), done + before(self.sizes, tree.size))
+            count = self.contents.follow_all(tree, leaves, digests, disclosed, done, stop)
+            if count:
+                done += count
+                kept = count - disclosed[done - count:done].count(None)
+                self.keys += kept
+                self.sealed += kept
+                self.reached(tree.size)
+                continue
+            at, digest, leaf, secret, sealed = rows[done]
+            if at != tree.size:
+                self.tampered("entries", f"entry {tree.size} is missing; next is {at}", tree.size)
+                self.contents.ledger = None
+                return False
+            self.row(tree.size, digest, leaf if type(leaf) is bytes else b"", secret, sealed)
+            done += 1
+        return True
+
+    def reached(self, size: int) -> None:
+        """So many entries were taken."""
+        self.report.entries = self.report.size = size
+        known = self.roots.get(size)
+        if known is not None:
+            self.compare(size, *known)
 
     def row(self, index: int, digest: bytes, leaf: bytes, secret: bytes | None, sealed: bytes | None) -> None:
         contents, frontier = self.contents, self.frontier
@@ -241,16 +275,13 @@ class _Run:
             self.sealed += 1
             disclosed = None if secret is None else _opened(secret, sealed)
         ledger = contents.ledger
-        record = contents.take(PlacedLeaf(index, leaf, actual, False, frontier), disclosed)
+        record = contents.take(PlacedLeaf(index, leaf, actual, False, frontier.root), disclosed)
         if contents.ledger is None and ledger is not None and record is not None:
             self.narrow(ledger, index, record, actual)
         elif ledger is not None and ledger.ended:
             self.ended(ledger, index)
         frontier.append(actual)
-        self.report.entries = self.report.size = index + 1
-        known = self.roots.get(index + 1)
-        if known is not None:
-            self.compare(index + 1, *known)
+        self.reached(index + 1)
         if record is not None:
             self.keep(index, record, secret, sealed, disclosed)
 
@@ -393,6 +424,13 @@ class _Run:
                 self.tampered("erasure", message, index)
         if check.streams:
             self.report.cover("recordings", check.covered)
+
+
+def _shown(secret: bytes | None, sealed: bytes | None) -> Disclosed | None:
+    """The payload of an entry, None where there is none of it; one half alone is no payload."""
+    if secret is None or sealed is None:
+        return None if secret is sealed else Disclosed(b"", b"")
+    return _opened(secret, sealed)
 
 
 def _opened(secret: bytes, sealed: bytes) -> Disclosed:

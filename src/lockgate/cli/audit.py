@@ -4,184 +4,40 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
-from lockgate.audit.admin import recorded
 from lockgate.audit.checkpoint import open_note
-from lockgate.audit.entry import parse
-from lockgate.audit.evidence.notes import NOTE_LIMIT
-from lockgate.audit.evidence.report import Report, Verdict
-from lockgate.audit.evidence.trust import Trust
-from lockgate.audit.failures import BrokenNote, MalformedEntry, ProofFailed, UntrustedNote
 from lockgate.audit.keys import VERIFIER_FILE, read_verifier
-from lockgate.audit.reader import Reader
-from lockgate.audit.signing.trust import TRUST_FILE, read_trust
-from lockgate.audit.storage.database.place import fleet_folder, log_beside
-from lockgate.audit.storage.sqlite import FILE, open_source
+from lockgate.audit.storage.sqlite import open_source
 from lockgate.audit.tiles.disk import TILES_FOLDER
-from lockgate.audit.tiles.layout import CHECKPOINT, CHECKPOINT_LIMIT
-from lockgate.audit.tiles.proof import PROOF_LIMIT, parse_proof, prove, verify_proof
+from lockgate.audit.tiles.layout import CHECKPOINT, CHECKPOINT_LIMIT, COSIGNED
+from lockgate.audit.tiles.proof import prove
 from lockgate.audit.tiles.reader import Tiles, fetch_from
-from lockgate.audit.tiles.verify import verify_tiles
-from lockgate.audit.verify import verify_log
 from lockgate.cli import fleet, signing
 from lockgate.cli.audit_export import events, parquet, query
-from lockgate.cli.erasing import erase, hold
+from lockgate.cli.erasing import erase, erasures, hold
 from lockgate.cli.failing import fail
-from lockgate.cli.packages import answer, check_package, export
-from lockgate.cli.review import token_of
-from lockgate.cli.state import State, audit_folder, log_folder
+from lockgate.cli.packages import export
+from lockgate.cli.reading import Key, Package, Place, Policy, Root
+from lockgate.cli.state import State, log_folder
+from lockgate.cli.verifying import verify, verify_proof_file
 from lockgate.errors import AuditError
-from lockgate.model import Event
-from lockgate.net.published import published_at
 
 __all__ = ["app", "fail", "log_folder"]
 
 app = typer.Typer(no_args_is_help=True, help="The audit log: verify it, hand out evidence, ask it, erase and hold, and its keys.")
 
-def verify(
-    what: Annotated[str | None, typer.Argument(
-        metavar="[PACKAGE|FOLDER|URL]",
-        help="An evidence package, the log's folder, or a published log; default: <state>/audit.")] = None,
-    key: Annotated[Path | None, typer.Option("--key", help="The pinned verifier key (log.vkey).")] = None,
-    policy: Annotated[
-        Path | None, typer.Option("--policy", help="A witness policy (C2SP tlog-policy), for a package and --key.")
-    ] = None,
-    against: Annotated[
-        Path | None, typer.Option("--against", help="A signed checkpoint that was kept elsewhere.")
-    ] = None,
-    trust_note: Annotated[
-        Path | None, typer.Option("--trust", help="The organisation's trust note; default: trust.note in the folder.")
-    ] = None,
-    root: Annotated[
-        Path | None, typer.Option("--root", help="The pinned verifier key of the root that signed the trust note.")
-    ] = None,
-    state: State = Path("state"),
-    token_file: Annotated[
-        Path | None, typer.Option("--token-file", help="A file with the token that the URL's server asks for.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    record: Annotated[
-        bool, typer.Option("--record", help="Put on the log (of --state, where something else was verified) that it was verified.")
-    ] = False,
-) -> None:
-    """Check an evidence package, or every entry of the log, offline. Exit status: 0 verified, 1 tampered,
-    2 incomplete, 3 untrusted, 4 usage.
-    """
-    console = Console(highlight=False, soft_wrap=True)
-    if root is None and trust_note is not None:
-        fail(AuditError("a trust note says something only together with the key that it is signed with",
-                        advice="give the pinned root with --root"))
-    if what is not None and Path(what).is_file():
-        if trust_note is not None:
-            fail(AuditError("a package brings its trust note along", advice="leave out --trust; --root opens the package's"))
-        package = check_package(Path(what), key=key, root=root, policy=policy, against=against)
-        if record:
-            _record_run(log_folder(state), package)
-        answer(console, package, as_json=as_json)
-    if policy is not None:
-        fail(AuditError("--policy is for packages", advice="a log's witnesses are those of its trust note: give --root"))
-    for pinned in (key, root):
-        if pinned is not None and not pinned.is_file():
-            fail(AuditError(f"{pinned}: there is no such key", advice="name a file with the pinned verifier key"))
-    try:
-        kept = None if against is None else against.read_bytes()[:NOTE_LIMIT].decode()
-    except (OSError, UnicodeDecodeError) as error:
-        fail(AuditError(f"{against}: cannot be read: {error}"))
-    shared = None if is_url(what) else fleet_folder(audit_folder(Path(what or state)))
-    if shared is not None:
-        if root is not None:
-            fail(AuditError("the shards of a fleet have no trust note", advice="give the fleet's pinned log.vkey with --key"))
-        _answer_for_fleet(console, *shared, key=key, against=kept, as_json=as_json, record=record)
-    place = log_folder(Path(what or state))
-    if (place / "manifest.json").is_file() and not (place / FILE).exists():
-        fail(AuditError(f"{place}: this is a package that was unpacked", advice="verify the file that it came in"))
-    trust = None if root is None else _trust_of(what, place, trust_note, root, str(what or state))
-    report = (_published_report(str(what), token_file, key, kept, trust) if is_url(what)
-              else _report_on(place, key, kept, trust))
-    if report is None:
-        fail(AuditError(f"{what or place}: there is no such package or folder",
-                        advice="name a package, a log's folder, a published log's URL, or the state folder with --state"))
-    if record:
-        _record_run(place if (place / FILE).exists() else log_folder(state), report)
-    answer(console, report, as_json=as_json)
-
-
-def _trust_of(what: str | None, place: Path, note: Path | None, root: Path, named: str) -> Trust:
-    """What the pinned root signed: in the note that was given, else in the one of the folder."""
-    if note is None and (is_url(what) or not (place / TRUST_FILE).is_file()):
-        fail(AuditError(f"{named}: there is no {TRUST_FILE} here for --root to open",
-                        advice="name the organisation's trust note with --trust"))
-    try:
-        return read_trust(note or place / TRUST_FILE, root)
-    except UntrustedNote as error:
-        Console(highlight=False, soft_wrap=True).print(f"[bold red]UNTRUSTED[/] (trust): {escape(str(error))}")
-        raise typer.Exit(int(Verdict.UNTRUSTED)) from None
-
-
-def _answer_for_fleet(
-    console: Console, base: Path, only: int | None, *, key: Path | None, against: str | None, as_json: bool, record: bool,
-) -> NoReturn:
-    """The verdict on the shards of a fleet and its log, from its database."""
-    try:
-        reports = fleet.fleet_reports(base, only, key=key, against=against)
-    except AuditError as error:
-        fail(error)
-    if record:
-        for report in reports:
-            _record_run(log_beside(base), report)
-    raise typer.Exit(fleet.fleet_verdict(console, reports, as_json=as_json))
-
-
-def is_url(what: str | None) -> bool:
-    """Whether a log is to be fetched."""
-    return what is not None and what.startswith(("http://", "https://"))
-
-
-def _report_on(place: Path, key: Path | None, kept: str | None, trust: Trust | None) -> Report | None:
-    """On the store's folder, or on a folder of tiles, which has no store; None where there is no folder."""
-    if not place.is_dir():
-        return None
-    if (place / "tile").is_dir() and not (place / FILE).exists():
-        return verify_tiles(fetch_from(place), str(place), key=key, against=kept, trust=trust)
-    return verify_log(place, key=key, against=kept, trust=trust)
-
-
-def _published_report(
-    what: str, token_file: Path | None, key: Path | None, kept: str | None, trust: Trust | None,
-) -> Report:
-    token = None if token_file is None else token_of(token_file)
-    try:
-        with published_at(what, token) as fetch:
-            return verify_tiles(fetch, what, key=key, against=kept, trust=trust)
-    except AuditError as error:
-        fail(error)
-
-
-def _record_run(place: Path, report: Report) -> None:
-    """`verify_run`: what was verified, and the verdict, by whom."""
-    first = report.first
-    try:
-        with recorded(place) as log:
-            log.append(Event("verify_run", {
-                "verdict": report.verdict.name.lower(), "entries": report.entries, "key_pinned": report.is_key_pinned,
-                "check": None if first is None else first.check, "first": None if first is None else first.index,
-            }))
-    except AuditError as error:
-        fail(error)
-
-
 def show(
     index: Annotated[int, typer.Argument(min=0, help="The entry's number.")], state: State = Path("state"),
+    package: Package = None, key: Key = None, root: Root = None, policy: Policy = None,
 ) -> None:
     """Print one entry: its leaf as it is hashed, and its payload if it can be opened."""
     console = Console(highlight=False, soft_wrap=True)
     try:
-        with Reader(log_folder(state)) as reader:
+        with Place(state, package, key, root, policy).reader() as reader:
             entry, payload = reader.entry(index)
     except AuditError as error:
         fail(error)
@@ -197,6 +53,8 @@ def proof(
         metavar="INDEX|SESSION", help="An entry's number, or the id of a session that has ended.")],
     state: State = Path("state"),
     out: Annotated[Path | None, typer.Option("--out", help="The file to write; default: print it.")] = None,
+    cosigned: Annotated[
+        bool, typer.Option("--cosigned", help="Under the newest checkpoint that witnesses cosigned.")] = False,
 ) -> None:
     """Prove that one entry is in the published log, as a C2SP tlog-proof file. A session's last entry holds
     the root of the whole session.
@@ -205,9 +63,9 @@ def proof(
     try:
         verifier = read_verifier(folder / VERIFIER_FILE)
         fetch = fetch_from(folder / TILES_FOLDER)
-        note = fetch(CHECKPOINT, CHECKPOINT_LIMIT).decode("utf-8", "replace")
+        note = fetch(COSIGNED if cosigned else CHECKPOINT, CHECKPOINT_LIMIT).decode("utf-8", "replace")
         index = int(what) if what.isdecimal() and len(what) < 16 else _end_of(folder, what)
-        made = prove(Tiles(fetch, open_note(note, verifier).size), index, note, verifier).text()
+        made = prove(Tiles(fetch, open_note(note, verifier, cosigned=cosigned).size), index, note, verifier).text()
         if out is not None:
             out.write_text(made)
     except AuditError as error:
@@ -226,29 +84,10 @@ def _end_of(folder: Path, session: str) -> int:
     return last
 
 
-def verify_proof_file(
-    file: Annotated[Path, typer.Argument(help="A proof that `lockgate audit proof` wrote.")],
-    key: Annotated[Path, typer.Option("--key", help="The pinned verifier key (log.vkey).")],
-) -> None:
-    """Check a proof file with nothing but the log's key, and print its entry. Exit status as `verify`."""
-    try:
-        made = parse_proof(file.read_bytes()[: PROOF_LIMIT + 1].decode("utf-8", "replace"))
-        checkpoint = verify_proof(made, read_verifier(key))
-        record = parse(made.leaf)
-    except OSError as error:
-        fail(AuditError(f"{file}: {error.strerror}"))
-    except (ProofFailed, BrokenNote, MalformedEntry) as error:
-        fail(error, Verdict.TAMPERED)
-    except UntrustedNote as error:
-        fail(error, Verdict.UNTRUSTED)
-    Console(highlight=False, soft_wrap=True).print_json(json.dumps(record))
-    typer.echo(f"VERIFIED  entry {made.index} of the {checkpoint.size} that {checkpoint.origin} signed")
-
-
 # In the order in which `--help` shows them: what is asked of a log, what is taken out of it, what is done to it.
 for _name, _command in (
     ("verify", verify), ("export", export), ("show", show), ("query", query), ("events", events), ("parquet", parquet),
-    ("proof", proof), ("verify-proof", verify_proof_file), ("erase", erase), ("rotate-key", signing.rotate_key),
+    ("proof", proof), ("verify-proof", verify_proof_file), ("erase", erase), ("erasures", erasures), ("rotate-key", signing.rotate_key),
     ("signer", signing.signer), ("sql", fleet.sql),
 ):
     app.command(_name)(_command)

@@ -28,6 +28,8 @@ from lockgate.audit.export.cursor import Cursor, require_same_log
 from lockgate.audit.export.told import Teller
 from lockgate.audit.ocsf import Mapper
 from lockgate.audit.storage.sqlite import open_source
+from lockgate.cli.failing import fail
+from lockgate.cli.period import First, From, Last, Period, To, period_of
 from lockgate.cli.shown import one_line
 from lockgate.cli.state import State, log_folder
 from lockgate.errors import AuditError
@@ -36,8 +38,6 @@ from lockgate.model import Event
 if TYPE_CHECKING:
     from lockgate.audit.query.engine import Answer
 
-First = Annotated[int, typer.Option("--from", min=0, help="The first entry.")]
-Last = Annotated[int | None, typer.Option("--to", min=0, help="The last entry; default: the newest.")]
 Payloads = Annotated[bool, typer.Option(
     "--payloads", help="With the texts and names that are kept beside the log, decrypted.")]
 _BATCH = 1_000      # entries that are read from one snapshot
@@ -46,7 +46,7 @@ _ENDLESS = 100_000  # columns of a screen that is none
 
 
 def events(
-    state: State = Path("state"), first: First = 0, last: Last = None,
+    state: State = Path("state"), start: From = None, end: To = None, first: First = None, last: Last = None,
     names: Annotated[bool, typer.Option("--names", help="With names, groups, agents and addresses.")] = False,
     statements: Annotated[bool, typer.Option("--statements", help="With the texts of statements.")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="With the entry itself in `raw_data`.")] = False,
@@ -56,12 +56,16 @@ def events(
 
     That names or statements were asked for is put on record.
     """
-    folder = log_folder(state)
+    folder, period = log_folder(state), period_of(start, end, first, last)
+    if follow and end is not None:
+        fail(AuditError("what is followed has no end in time", advice="leave out --to, or --follow"))
+    with open_source(folder) as source:
+        begin, stop = period.entries(source, waits=follow)
     if names or statements:
-        _record(folder, "events", first, last)
+        _record(folder, "events", begin, stop)
     teller = Teller(names=names, statements=statements)
     try:
-        for line in _events(folder, teller, first, last, raw=raw, follow=follow):
+        for line in _events(folder, teller, begin, stop, raw=raw, follow=follow):
             sys.stdout.write(line + "\n")
             if follow:
                 sys.stdout.flush()
@@ -105,7 +109,7 @@ def _pause(seconds: float) -> None:
 def query(
     question: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT over leaves, sessions, requests, masked, "
                                                                 "reviews, acts, nodes.")],
-    state: State = Path("state"), first: First = 0, last: Last = None,
+    state: State = Path("state"), start: From = None, end: To = None, first: First = None, last: Last = None,
     form: Annotated[Literal["table", "json", "csv", "parquet"], typer.Option("--format", help="How rows come out.")] = "table",
     out: Annotated[Path | None, typer.Option("--out", help="A new file instead of the screen; needed for parquet.")] = None,
     payloads: Payloads = False,
@@ -121,12 +125,13 @@ def query(
         raise AuditError("parquet goes into a file", advice="give one with --out")
     if out is not None and out.exists():
         raise AuditError(f"{out}: is there already", advice="give a file that is new")
+    begin, stop = _span(state, period_of(start, end, first, last))
     if payloads:
-        _record(log_folder(state), "query", first, last, question)
+        _record(log_folder(state), "query", begin, stop, question)
     saved = out.resolve() if out is not None and form == "parquet" else None
     try:
         with open_source(log_folder(state)) as source, asked(
-            source, question, first=first, last=last, payloads=payloads, out=saved,
+            source, question, first=begin, last=stop, payloads=payloads, out=saved,
         ) as answer:
             if saved is not None:
                 _private(saved)
@@ -146,6 +151,14 @@ def query(
         raise
     except OSError as error:
         raise AuditError(f"{out}: {error.strerror}") from None
+
+
+def _span(state: Path, period: Period) -> tuple[int, int | None]:
+    """The entries that a question is about: found before it is put on record, which is an entry itself."""
+    if period == Period():
+        return 0, None
+    with open_source(log_folder(state)) as source:
+        return period.entries(source)
 
 
 def _record(folder: Path, how: str, first: int, last: int | None, question: str = "") -> None:
@@ -224,15 +237,16 @@ def _plain(value: object) -> Any:
 
 def parquet(
     out: Annotated[Path, typer.Option("--out", help="A new folder.")], state: State = Path("state"),
-    payloads: Payloads = False,
+    start: From = None, end: To = None, first: First = None, last: Last = None, payloads: Payloads = False,
 ) -> None:
     """Write the log as Parquet files, one for each 65,536 entries. With --payloads that is put on record."""
     from lockgate.audit.query.parquet import write_parquet  # only here: the engine is large
 
+    begin, stop = _span(state, period_of(start, end, first, last))
     if payloads:
-        _record(log_folder(state), "parquet", 0, None)
+        _record(log_folder(state), "parquet", begin, stop)
     begun = time.monotonic()
     with open_source(log_folder(state)) as source:
-        files = write_parquet(source, out, payloads=payloads)
-        size = source.head().size
-    typer.echo(f"{size} entries in {len(files)} files, {time.monotonic() - begun:.1f} s")
+        stop = min(source.head().size - 1, source.head().size - 1 if stop is None else stop)
+        files = write_parquet(source, out, begin, stop, payloads=payloads)
+    typer.echo(f"{stop - begin + 1} entries in {len(files)} files, {time.monotonic() - begun:.1f} s")

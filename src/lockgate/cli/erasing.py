@@ -7,6 +7,7 @@ Apart from `audit`, which only looks. Locally both go through the running gatewa
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,9 +18,11 @@ from lockgate.audit.admin import recorded
 from lockgate.audit.custody import Scope
 from lockgate.audit.erasing import Wish
 from lockgate.audit.reader import Reader
+from lockgate.audit.requests import erasure_requests
 from lockgate.audit.standing import Standing
 from lockgate.audit.storage.sqlite import open_source
-from lockgate.cli.review import TokenFile, call, token_of
+from lockgate.cli.calling import TokenFile, call, token_of
+from lockgate.cli.requests import asked_for, status_of, words_of
 from lockgate.cli.shown import clean, one_line
 from lockgate.cli.state import State, log_folder
 from lockgate.errors import ConfigError
@@ -71,7 +74,9 @@ def erase(
 
 def _say(answer: dict[str, Any]) -> None:
     if "ticket" in answer:
-        typer.echo(f"{answer['payloads']} payloads wait for somebody else's approval: ticket {clean(answer['ticket'])}")
+        ticket = clean(answer["ticket"])
+        typer.echo(f"{answer['payloads']} payloads wait for somebody else's approval: ticket {ticket}\n"
+                   f"what becomes of it: lockgate audit erasures {ticket}")
         return
     leaves = [str(index) for index in answer["leaves"]]
     more = f" and {len(leaves) - _SHOWN} more" if len(leaves) > _SHOWN else ""
@@ -81,6 +86,39 @@ def _say(answer: dict[str, Any]) -> None:
         typer.echo(f"session {clean(sid)} is still open: erase again when it has ended")
     if not answer["is_scrubbed"]:
         typer.echo("somebody reads an older state of the log: the gateway overwrites the last bytes when that is over")
+
+
+def erasures(
+    ticket: Annotated[str | None, typer.Argument(metavar="[TICKET]", help="One request, by its ticket.")] = None,
+    state: State = Path("state"),
+    url: Annotated[
+        str | None, typer.Option("--url", help="Ask through this control address instead, with your token.")
+    ] = None,
+    token_file: TokenFile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """What became of erasures that somebody else had to approve. Of one ticket the exit status says it as well:
+    0 erased, 1 came to nothing, 2 still waits.
+    """
+    found = _requests(ticket, state, url, token_file)
+    if ticket is not None and not found:
+        raise ConfigError(f"no erasure was asked for with ticket {clean(ticket)}")
+    if as_json:
+        typer.echo(json.dumps(found))
+    elif not found:
+        typer.echo("no erasure was asked for that somebody else had to approve")
+    for request in found if not as_json else ():
+        typer.echo(words_of(request))
+    if ticket is not None:
+        raise typer.Exit(status_of(found[0]))
+
+
+def _requests(ticket: str | None, state: Path, url: str | None, token_file: Path | None) -> list[dict[str, Any]]:
+    if url is not None:
+        found: list[dict[str, Any]] = asked_for(url, token_of(token_file), ticket)
+        return found
+    with open_source(log_folder(state)) as source:
+        return [request.shown() for request in erasure_requests(source, time.time(), ticket)]
 
 
 def _range(text: str) -> tuple[int, int]:

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, BinaryIO, NoReturn
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from lockgate.audit.admin import recorded
-from lockgate.audit.evidence.main import printable
+from lockgate.audit.evidence.main import no_package, printable
 from lockgate.audit.evidence.package import verify_package
 from lockgate.audit.evidence.report import Report, conclusion, report_json, text_lines
 from lockgate.audit.evidence.signatures import Pins
-from lockgate.audit.keys import VERIFIER_FILE
+from lockgate.audit.keys import COSIGNED_FILE, POLICY_FILE, VERIFIER_FILE
 from lockgate.audit.packaging.asking import Asked
 from lockgate.audit.packaging.export import Exported, export_package
 from lockgate.audit.signing.trust import TRUST_FILE
 from lockgate.cli.failing import fail
+from lockgate.cli.period import From, To, period_of
 from lockgate.cli.state import log_folder
 from lockgate.errors import AuditError
 from lockgate.model import Event
@@ -36,15 +36,31 @@ def check_package(
     against: Path | None = None,
 ) -> Report:
     """The report on a package; leaves with the usage status where a file cannot be read."""
+    pins = pins_of(key, root, policy, against)
     try:
-        pins = Pins(*(_pinned(path) for path in (key, root, policy, against)))
         with package.open("rb") as file:
-            return verify_package(file, pins, str(package))
+            return check_open(file, package, pins)
+    except OSError as error:
+        fail(AuditError(str(error)))
+
+
+def check_open(file: BinaryIO, package: Path, pins: Pins) -> Report:
+    """As `check_package`, of a file that is open."""
+    if problem := no_package(file):
+        fail(AuditError(f"{package}: is {problem}"))
+    return verify_package(file, pins, str(package))
+
+
+def pins_of(*paths: Path | None) -> Pins:
+    """What the files say that somebody pinned, in the order of `Pins`; leaves where one cannot be read."""
+    try:
+        return Pins(*map(pinned, paths))
     except (OSError, UnicodeDecodeError) as error:
         fail(AuditError(str(error)))
 
 
-def _pinned(path: Path | None) -> str | None:
+def pinned(path: Path | None) -> str | None:
+    """The text of a file that somebody pinned, as far as one can be long. Raises OSError, UnicodeDecodeError."""
     if path is None:
         return None
     with path.open("rb") as file:
@@ -74,10 +90,8 @@ def export(
     state: Annotated[Path, typer.Option("--state", help="The gateway's state folder.")] = Path("state"),
     session: Annotated[str | None, typer.Option("--session", help="One session, by its id or its beginning.")] = None,
     subject: Annotated[str | None, typer.Option("--subject", help="All sessions of a person or workload.")] = None,
-    start: Annotated[
-        str | None, typer.Option("--from", help="From this time on (ISO 8601; without an offset UTC is meant).")
-    ] = None,
-    end: Annotated[str | None, typer.Option("--to", help="Up to this time.")] = None,
+    issuer: Annotated[str | None, typer.Option("--issuer", help="The subject's issuer, where several know the name.")] = None,
+    start: From = None, end: To = None,
     withhold: Annotated[
         list[str] | None, typer.Option("--withhold", help="An entry, or first-last, whose payload stays here.")
     ] = None,
@@ -87,7 +101,7 @@ def export(
         Path | None, typer.Option("--root", help="Verify the package as who pinned this root key will.")
     ] = None,
     policy: Annotated[
-        Path | None, typer.Option("--policy", help="The witness policy, where witnesses cosign and there is no trust note.")
+        Path | None, typer.Option("--policy", help="The witness policy, where there is no trust note; default: the gateway's own.")
     ] = None,
 ) -> None:
     """Write an evidence package that anybody can verify: a session, a subject's sessions, a period, or all.
@@ -97,9 +111,12 @@ def export(
     """
     if sum(1 for given in (session, subject, start or end) if given) > 1:
         fail(AuditError("these exclude each other: --session, --subject, and --from with --to", advice="give one of them"))
+    if issuer is not None and subject is None:
+        fail(AuditError("an issuer is that of a subject", advice="give --subject as well"))
     if out.exists():
         fail(AuditError(f"{out}: is there already", advice="give a file that is new"))
-    asked = Asked(session, subject, _time(start), _time(end), not no_payloads, tuple(map(_entries, withhold or [])))
+    period = period_of(start, end)
+    asked = Asked(session, subject, issuer, period.start, period.end, not no_payloads, tuple(map(_entries, withhold or [])))
     folder = log_folder(state)
     console = Console(highlight=False, soft_wrap=True)
     try:
@@ -116,18 +133,20 @@ def export(
 
 
 def _pins_here(folder: Path, root: Path | None, policy: Path | None) -> Pins:
-    """What the one who exports verifies by: the log's own key, and the witnesses that its trust note names. Only
-    `root` says whether that note is the organisation's.
+    """What the one who exports verifies by: the log's own key, and the witnesses that its trust note names, or the
+    gateway's own policy. Only `root` says whether that note is the organisation's.
     """
     try:
         if root is not None:
-            return Pins(root=_pinned(root))
-        witnesses = _pinned(policy)
+            return Pins(root=pinned(root))
+        witnesses = pinned(policy)
         if policy is None and (folder / TRUST_FILE).is_file():
-            note = _pinned(folder / TRUST_FILE) or ""
+            note = pinned(folder / TRUST_FILE) or ""
             lines = note.partition("\n\n")[0].splitlines()
             witnesses = "".join(f"{line}\n" for line in lines if line.startswith(("witness ", "group ", "quorum ")))
-        return Pins(_pinned(folder / VERIFIER_FILE), policy=witnesses or None)
+        elif policy is None and (folder / COSIGNED_FILE).is_file() and (folder / POLICY_FILE).is_file():
+            witnesses = pinned(folder / POLICY_FILE)
+        return Pins(pinned(folder / VERIFIER_FILE), policy=witnesses or None)
     except (OSError, UnicodeDecodeError) as error:
         raise AuditError(str(error)) from None
 
@@ -137,17 +156,6 @@ def _record(folder: Path, made: Exported, reason: str) -> None:
     with recorded(folder) as log:
         log.append(Event("export", {"first": made.first, "last": made.last, "size": made.size,
                                     "disclosed": made.disclosed}, None, json.dumps({"reason": reason}).encode()))
-
-
-def _time(text: str | None) -> int | None:
-    """Unix milliseconds of an ISO 8601 time."""
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        fail(AuditError(f"{text!r} is not a time", advice="write it like 2026-01-31T12:00:00+01:00"))
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def _entries(text: str) -> tuple[int, int]:

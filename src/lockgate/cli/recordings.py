@@ -9,6 +9,7 @@ from typing import Any
 
 from lockgate.audit.admin import recorded
 from lockgate.audit.evidence.recordings import RecordedStreams
+from lockgate.audit.packaging.pages import PackagePages
 from lockgate.audit.reader import Reader, SessionView
 from lockgate.audit.recording.playback import Playback, streams_of
 from lockgate.audit.recording.reel import FOLDER
@@ -37,6 +38,24 @@ def open_script(wanted: str, folder: Path, identity: Path, stream: str) -> Scrip
         if stream not in found:
             raise AuditError(f"the session has no recorded stream {stream}", advice=f"it has {', '.join(found)}")
         path = found[stream]
+    return _script_of(path, opener)
+
+
+def packed_script(pages: PackagePages, wanted: str, folder: Path, identity: Path, stream: str) -> Script | None:
+    """As `open_script`, of a package that was verified: its recording is put into `folder`, as it is encrypted."""
+    opener = Opener.of_file(identity)
+    _, _, sid = pages.session(wanted)
+    found = pages.streams(sid)
+    if not found and pages.is_recording_withheld(sid):
+        raise AuditError("the package withholds the recording of this session")
+    if not found:
+        return None
+    if stream not in found:
+        raise AuditError(f"the package has no recorded stream {stream} of it", advice=f"it has {', '.join(found)}")
+    return _script_of(pages.extract(found[stream], folder), opener)
+
+
+def _script_of(path: Path, opener: Opener) -> Script:
     playback = Playback(path, opener)
     spec = discover().get(playback.header.protocol)
     if playback.header.kind == "terminal":

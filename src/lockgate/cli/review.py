@@ -7,74 +7,25 @@ drive the reviewer's terminal or hide a part of itself.
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
-import httpx
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lockgate.cli.calling import ApiError, TokenFile, call, token_of
+from lockgate.cli.requests import ERASED, is_erasure, outcome, status_of, words_of
 from lockgate.cli.shown import clean, framed, one_line, valued, width_of
-from lockgate.errors import ConfigError, LockgateError
-from lockgate.model import Secret
 
 app = typer.Typer(name="review", help="See and decide requests that wait for a person.", no_args_is_help=True)
 
 Url = Annotated[str, typer.Option("--url", envvar="LOCKGATE_URL", help="The gateway's control address.")]
-TokenFile = Annotated[
-    Path | None, typer.Option("--token-file", help="A file with your token; default: LOCKGATE_TOKEN.")
-]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Comment = Annotated[str, typer.Option("--comment", "-m", help="Why; the requester reads it with a denial.")]
 Ticket = Annotated[str, typer.Argument(help="The ticket, like LG-7F3K-92QD.")]
 _LOCAL = "http://127.0.0.1:8470"
-
-
-class ApiError(LockgateError):
-    """The control API said no, or could not be reached."""
-
-    code = "api"
-
-
-def token_of(file: Path | None) -> Secret:
-    """The reviewer's token, from a file or from LOCKGATE_TOKEN."""
-    if file is not None:
-        try:
-            text = file.read_text("ascii").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"cannot read {file}: {type(error).__name__}") from None
-    else:
-        text = os.environ.get("LOCKGATE_TOKEN", "").strip()
-    if not text:
-        raise ConfigError("no token", advice="Set LOCKGATE_TOKEN, or use --token-file.")
-    return Secret(text)
-
-
-def call(url: str, path: str, token: Secret, body: Mapping[str, Any] | None = None) -> Any:
-    """One request to the control API; `ApiError` with its words."""
-    try:
-        with httpx.Client(base_url=url, timeout=20.0, trust_env=False) as client:
-            answer = client.request(
-                "GET" if body is None else "POST", path, json=body,
-                headers={"Authorization": f"Bearer {token.reveal()}"},
-            )
-    except httpx.HTTPError as error:
-        raise ApiError(
-            f"cannot reach the gateway at {url}: {type(error).__name__}",
-            advice="Give its control address with --url or LOCKGATE_URL.",
-        ) from None
-    try:
-        content = answer.json()
-    except ValueError:
-        raise ApiError(f"{url} is not a gateway's control address (HTTP {answer.status_code})") from None
-    if answer.is_error:
-        raise ApiError(clean(content.get("detail", f"HTTP {answer.status_code}")))
-    return content
 
 
 def _span(seconds: float) -> str:
@@ -155,9 +106,15 @@ def show(console: Console, entry: dict[str, Any]) -> None:
 
 @app.command("approve")
 def approve(ticket: Ticket, url: Url = _LOCAL, token_file: TokenFile = None, comment: Comment = "") -> None:
-    """Let the request through, once."""
-    entry = call(url, f"{_path(ticket)}/approve", token_of(token_file), {"comment": comment})
+    """Let the request through, once. Of an erasure the exit status says whether it was carried out: 1, it was not."""
+    token = token_of(token_file)
+    entry = call(url, f"{_path(ticket)}/approve", token, {"comment": comment})
     typer.echo(f"{entry['ticket']} approved" + ("; the waiting request goes on" if entry["state"] == "used" else ""))
+    request = outcome(url, token, entry["ticket"]) if is_erasure(entry) else None
+    if request is not None:
+        typer.echo(words_of(request))
+        if status_of(request) != ERASED:
+            raise typer.Exit(status_of(request))
 
 
 @app.command("deny")

@@ -7,7 +7,8 @@ so that a recorded statement cannot drive the reader's terminal.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,12 +19,13 @@ from rich.table import Table
 from rich.text import Text
 
 from lockgate.audit.evidence.recordings import RECORDING_MARK
-from lockgate.audit.reader import Payload, Reader, SessionView, StatementView, Wanted, reviewer
+from lockgate.audit.reader import Payload, SessionView, StatementView, Wanted, reviewer
 from lockgate.cli.exported import FORMATS, Format, write_lines
 from lockgate.cli.failing import fail
 from lockgate.cli.played import Script
 from lockgate.cli.player import FASTEST, SLOWEST
-from lockgate.cli.recordings import coverage_of, coverage_words, moment_of, note_view, open_script, play
+from lockgate.cli.reading import Key, Package, Place, Policy, Root
+from lockgate.cli.recordings import coverage_of, coverage_words, moment_of, note_view, play
 from lockgate.cli.shown import clean, framed, one_line, valued, width_of
 from lockgate.cli.state import log_folder
 from lockgate.errors import AuditError, ConfigError
@@ -49,11 +51,11 @@ def list_sessions(
     ] = None,
     subject: Annotated[str | None, typer.Option(help="Only sessions of this subject.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 100,
-    as_json: Json = False,
+    as_json: Json = False, package: Package = None, key: Key = None, root: Root = None, policy: Policy = None,
 ) -> None:
     """List sessions, newest last."""
     try:
-        with Reader(log_folder(state)) as reader:
+        with Place(state, package, key, root, policy).reader() as reader:
             found = reader.sessions(Wanted(verb, touched, subject))[-limit:]
     except AuditError as error:
         fail(error)
@@ -86,9 +88,12 @@ def list_sessions(
 
 
 @app.command()
-def show(sid: Sid, state: State = Path("state"), as_json: Json = False) -> None:
+def show(
+    sid: Sid, state: State = Path("state"), as_json: Json = False,
+    package: Package = None, key: Key = None, root: Root = None, policy: Policy = None,
+) -> None:
     """Show one session: who, from where, for which task, and its requests in short."""
-    view = _read(sid, state)
+    view = _read(sid, Place(state, package, key, root, policy))
     if as_json:
         typer.echo(json.dumps(_full(view), ensure_ascii=True))
         return
@@ -111,17 +116,18 @@ def replay(
     speed: Annotated[float, typer.Option(min=SLOWEST, max=FASTEST, help="Times as fast.")] = 1.0,
     at: Annotated[str, typer.Option(help="Begin there: 90s, 5m or 1:30.")] = "0s",
     search: Annotated[str, typer.Option(help="Begin where this is found; without a terminal, show only that.")] = "",
-    stream: Stream = "client",
+    stream: Stream = "client", package: Package = None, key: Key = None, root: Root = None, policy: Policy = None,
 ) -> None:
     """Replay one session: every request with its parameters, decision, reviewer and outcome. With an identity: its
     recording, in the terminal, as a player (space, + -, arrow keys, / and n, q)."""
+    place = Place(state, package, key, root, policy)
     if identity is not None:
-        script = _script(sid, state, identity, stream, "replay")
-        if script is not None:
-            play(script, speed=speed, at=_moment(at), search=search)
-            return
+        with _script(sid, place, identity, stream, "replay") as script:
+            if script is not None:
+                play(script, speed=speed, at=_moment(at), search=search)
+                return
         typer.echo("the session has no recording; this is what the log holds of it", err=True)
-    view = _read(sid, state)
+    view = _read(sid, place)
     if as_json:
         typer.echo(json.dumps(_full(view), ensure_ascii=True))
         return
@@ -148,27 +154,28 @@ def export(
     out: Annotated[Path, typer.Option("--out", help="The file to write, which must not exist yet; - prints.")],
     form: Annotated[Format, typer.Option("--format", help="asciicast, jsonl or sql.")] = Format.JSONL,
     state: State = Path("state"), stream: Stream = "client",
+    package: Package = None, key: Key = None, root: Root = None, policy: Policy = None,
 ) -> None:
     """Write a session's recording in a format that other programs read."""
-    script = _script(sid, state, identity, stream, f"export {form.value}")
-    if script is None:
-        fail(AuditError("the session has no recording"))
-    if form is Format.SQL and script.is_terminal:
-        fail(AuditError("a terminal's recording holds no statements", advice="write --format asciicast or jsonl"))
-    try:
+    place = Place(state, package, key, root, policy)
+    with _script(sid, place, identity, stream, f"export {form.value}") as script:
+        if script is None:
+            fail(AuditError("the session has no recording"))
+        if form is Format.SQL and script.is_terminal:
+            fail(AuditError("a terminal's recording holds no statements", advice="write --format asciicast or jsonl"))
         write_lines(FORMATS[form](script), out)
-    except AuditError as error:
-        fail(error)
 
 
-def _script(sid: str, state: Path, identity: Path, stream: str, purpose: str) -> Script | None:
+@contextmanager
+def _script(sid: str, place: Place, identity: Path, stream: str, purpose: str) -> Iterator[Script | None]:
+    """A recording that may be seen: of the log's own folder only once that is on record."""
     try:
-        script = open_script(sid, log_folder(state), identity, stream)
-        if script is not None:
-            note_view(log_folder(state), script, purpose)
+        with place.script(sid, identity, stream) as script:
+            if script is not None:
+                note_view(log_folder(place.state), script, purpose)
+            yield script
     except AuditError as error:
         fail(error)
-    return script
 
 
 def _moment(text: str) -> float:
@@ -178,9 +185,9 @@ def _moment(text: str) -> float:
         fail(AuditError(str(error)))
 
 
-def _read(sid: str, state: Path) -> SessionView:
+def _read(sid: str, place: Place) -> SessionView:
     try:
-        with Reader(log_folder(state)) as reader:
+        with place.reader() as reader:
             return reader.session(sid)
     except AuditError as error:
         fail(error)

@@ -6,17 +6,17 @@ import os
 import pwd
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lockgate.audit import keys
+from lockgate.audit.admin import recorded
 from lockgate.audit.signing.guard import Guard
 from lockgate.audit.signing.process import listen, serve
-from lockgate.audit.signing.succession import change_key
 from lockgate.audit.signing.trust import draft_trust, read_trust, sign_trust
+from lockgate.cli.state import log_folder
 from lockgate.errors import AuditError
 
 trust = typer.Typer(no_args_is_help=True, help="The organisation's trust note: which keys and witnesses count.")
@@ -35,7 +35,7 @@ def signer(
     ] = None,
     init: Annotated[bool, typer.Option("--init", help="Make the memory, and the key if there is none, and end.")] = False,
     start: Annotated[
-        Path | None, typer.Option("--from", help="With --init: a checkpoint that this key signed, to continue a log.")
+        Path | None, typer.Option("--checkpoint", help="With --init: a checkpoint that this key signed, to continue a log.")
     ] = None,
 ) -> None:
     """Sign checkpoints for a gateway, and refuse whatever takes back what was signed before."""
@@ -74,9 +74,11 @@ def rotate_key(
     reason: Annotated[str, typer.Option("--reason", help="Why; it becomes part of the log.")],
     state: Annotated[Path, typer.Option("--state", help="The gateway's state folder.")] = Path("state"),
 ) -> None:
-    """Give the log of a stopped gateway a new key. The old one signs that it does."""
-    actor = pwd.getpwuid(os.getuid()).pw_name
-    old, new = change_key(_folder(state), actor=actor, reason=reason, now=time.time())
+    """Give the log a new key, while its gateway runs or is stopped. The old one signs that it does. The key is in a
+    file, or with a signer's process.
+    """
+    with recorded(log_folder(state)) as log:
+        old, new = log.rotate(reason)
     typer.echo(f"old {old}\nnew {new}")
 
 

@@ -18,14 +18,14 @@ from lockgate.errors import AuditError
 from lockgate.net.listen import open_listeners
 
 app = typer.Typer(no_args_is_help=True, help="Cosign logs that have grown, and nothing else (C2SP tlog-witness).")
-Folder = Annotated[Path, typer.Option("--folder", help="Where the witness's key and memory are.")]
+State = Annotated[Path, typer.Option("--state", help="Where the witness's key and memory are.")]
 _KEY, _VERIFIER, _MEMORY = "witness.key", "witness.vkey", "witness.db"
 
 
 @app.command()
 def init(
     name: Annotated[str, typer.Argument(help="The witness's name, such as witness.example/one.")],
-    folder: Folder = Path("witness"),
+    folder: State = Path("witness"),
 ) -> None:
     """Make the witness's key. What is printed goes into the policies of those who trust it."""
     try:
@@ -44,7 +44,7 @@ def init(
 @app.command()
 def serve(
     log: Annotated[list[Path], typer.Option("--log", help="A log's verifier key file; may be repeated.")],
-    folder: Folder = Path("witness"),
+    folder: State = Path("witness"),
     listen: Annotated[str, typer.Option("--listen", help="host:port.")] = "127.0.0.1:8490",
     certificate: Annotated[Path | None, typer.Option("--certificate", help="PEM chain, for HTTPS.")] = None,
     key: Annotated[Path | None, typer.Option("--key", help="PEM private key of the certificate.")] = None,

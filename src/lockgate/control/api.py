@@ -259,6 +259,15 @@ def _install_erasures(api: FastAPI, gateway: Controlled, door: Door) -> None:
             raise Problem(_ERASURE_STATUS.get(error.code, 503), error.code, str(error.args[0])) from None
         return JSONResponse(dict(answer), 202 if "ticket" in answer else 200)
 
+    @api.get("/v1/audit/erasures")
+    async def erasures(request: Request, ticket: Annotated[str | None, Query(max_length=64)] = None) -> Response:
+        """What became of the erasures that the caller asked for, or may approve, oldest first."""
+        identity = await door.caller(request)
+        try:
+            return JSONResponse(await gateway.erasures.requests(identity, ticket))
+        except LockgateError as error:
+            raise Problem(_ERASURE_STATUS.get(error.code, 503), error.code, str(error.args[0])) from None
+
 
 def _install_log(api: FastAPI, gateway: Controlled, door: Door) -> None:
     """The published log (C2SP tlog-tiles), for whom `audit.serve` names."""

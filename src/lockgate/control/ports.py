@@ -101,6 +101,9 @@ class Erasing(Protocol):
     async def ask(self, identity: Identity, words: Mapping[str, Any]) -> Mapping[str, Any]:
         """What was erased, or the ticket that somebody else has to approve. Raises `LockgateError`."""
 
+    async def requests(self, identity: Identity, ticket: str | None) -> list[Mapping[str, Any]]:
+        """What became of the erasures that the caller asked for, or may approve. Raises `LockgateError`."""
+
 
 class Controlled(Protocol):
     """The running gateway."""

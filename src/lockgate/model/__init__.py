@@ -21,13 +21,13 @@ from lockgate.model.policy import (
     Rule,
     Who,
 )
-from lockgate.model.record import Erasure, Event, Intent, Outcome, OutcomeStatus, SessionStart
-from lockgate.model.review import Review, ReviewState
+from lockgate.model.record import Erasure, Event, Intent, KeyChange, Outcome, OutcomeStatus, SessionStart
+from lockgate.model.review import ERASURE_RULE, ErasureState, Review, ReviewState
 from lockgate.model.secret import Secret
 
 __all__ = [
-    "UNLIMITED", "Activity", "AuditMode", "ColumnMask", "CustomDetector", "Decision", "DetectMask", "Effect", "Erasure",
-    "Event", "Exported", "Identity", "Intent", "KeyScope", "MaskMethod", "Operation", "Outcome", "OutcomeStatus",
+    "ERASURE_RULE", "UNLIMITED", "Activity", "AuditMode", "ColumnMask", "CustomDetector", "Decision", "DetectMask", "Effect", "Erasure", "ErasureState",
+    "Event", "Exported", "Identity", "Intent", "KeyChange", "KeyScope", "MaskMethod", "Operation", "Outcome", "OutcomeStatus",
     "Predicates", "Refusal", "RefusalCode", "RequestAction", "RequestCheck", "Review", "ReviewMode", "ReviewState",
     "ReviewTerms", "RowLimits", "Rule", "Secret", "SessionStart", "Who",
 ]

@@ -87,6 +87,14 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyChange:
+    """The log goes on with another key, which is ready. `actor` is a pair (issuer, subject)."""
+
+    actor: tuple[str, str]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Erasure:
     """Payloads of log entries are destroyed, in one transaction with the record that says so.
 

@@ -46,3 +46,25 @@ class Review:
     also_groups: tuple[tuple[str, ...], ...] = ()
     context: tuple[str, ...] = ()
     """What the session did before that may change what `text` means; part of the binding."""
+
+
+ERASURE_RULE = "audit.erasure"
+"""The rule of a ticket that an erasure of the audit log waits for."""
+
+
+class ErasureState(StrEnum):
+    """Where an erasure stands that somebody else has to approve."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+    ERASED = "erased"
+    REFUSED = "refused"
+    DENIED = "denied"
+    EXPIRED = "expired"
+    WITHDRAWN = "withdrawn"
+    ENDED = "ended"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something is still to come."""
+        return self in (ErasureState.PENDING, ErasureState.APPROVED)

@@ -29,7 +29,7 @@ def answer(rows: int) -> bytes:
 
 def extended(rows: int) -> bytes:
     plan = b'[{"Plan": {"Node Type": "Seq Scan", "Plan Rows": %d, "Total Cost": 2.5}}]' % rows
-    once = s.PARSED + s.BOUND
+    once = s.CLOSED + s.PARSED + s.BOUND
     return b"".join(once + row + s.complete() + s.CLOSED * 2 for row in (s.row(b"0", b"1"), s.row(plan), s.row(b"0")))
 
 
@@ -115,7 +115,7 @@ def test_an_execute_is_asked_about_with_its_parameters_in_its_segment() -> None:
     made, book = begun()
     call = s.parse("select 1 from t where a = $1") + s.bind(values=[b"\0\0\0\7", None], formats=[1, 0])
     book >> Bytes(CLIENT, call + s.execute() + s.SYNC)
-    assert s.kinds(book.sent(SERVER)) == "PB" + "PBECC" * 3 + "H"
+    assert s.kinds(book.sent(SERVER)) == "PB" + "CPBECC" * 3 + "H"
     binds = [body for kind, body in s.messages(book.sent(SERVER)) if kind == "B"]
     assert binds[2].endswith(b"\0\2\0\1\0\0\0\2\0\0\0\4\0\0\0\7\xff\xff\xff\xff\0\0")
     book >> Bytes(SERVER, s.PARSED + s.BOUND + extended(5))
@@ -151,7 +151,7 @@ def test_an_error_of_the_planner_stands_in_an_executes_place() -> None:
     assert s.kinds(book.sent(CLIENT)) == "12EZ"
     assert [i.refusal for i in made.log.intents] == [None, "not_understood"]
     book >> Bytes(CLIENT, call + s.SYNC)
-    assert s.kinds(book.sent(SERVER)).endswith("SPBPBECCPBECCPBECCH")
+    assert s.kinds(book.sent(SERVER)).endswith("SPBCPBECCCPBECCCPBECCH")
 
 
 def test_a_question_that_an_earlier_error_takes_away_is_over() -> None:

@@ -71,6 +71,14 @@ class TransactionServer(ModelServer):
         if not re.match(r"(?i)(explain|select|begin|commit|rollback|insert|delete)\b", text):
             raise Failure("42601", "syntax error")
 
+    def _extended(self, kind: str, body: bytes) -> bytes:
+        if self.status == "E" and kind in "PB":
+            _, text, _ = body.split(b"\0", 2)
+            statement = text.decode() if kind == "P" else self._named(self.statements, text, "26000")
+            if not re.match("(?i)commit|rollback", statement):
+                raise Failure("25P02", "current transaction is aborted")
+        return super()._extended(kind, body)
+
     def _run(self, text: str, rows: int) -> bytes:
         if self.status == "E" and not re.match("(?i)commit|rollback", text):
             raise Failure("25P02", "current transaction is aborted")

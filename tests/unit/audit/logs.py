@@ -10,6 +10,7 @@ from queue import SimpleQueue
 import apsw
 import orjson
 
+from lockgate.audit.admin import recorded
 from lockgate.audit.log import AuditLog
 from lockgate.audit.tree import leaf_hash, tree_root
 from lockgate.errors import AuditError
@@ -124,6 +125,12 @@ def sample(folder: Path) -> None:
     log.end_session("a" * 16, "closed")
     log.end_session("b" * 16, "closed")
     log.close()
+
+
+def change_key(folder: Path) -> tuple[str, str]:
+    """A new key for a closed log, as the command gives it one; both verifier keys."""
+    with recorded(folder) as log:
+        return log.rotate("yearly")
 
 
 def copied(folder: Path, to: Path) -> Path:

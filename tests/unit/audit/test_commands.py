@@ -41,13 +41,14 @@ def test_verify_names_the_record_that_was_altered(state: Path) -> None:
 
 
 def test_nothing_that_is_given_is_left_unread(state: Path, tmp_path: Path) -> None:
-    """A policy or a trust note that a verdict would not rest on is wrong usage, and not ignored."""
+    """A policy counts for whatever is verified; a trust note that a verdict would not rest on is wrong usage."""
     package, key, given = tmp_path / "evidence.tar", str(state / "audit" / "log.vkey"), tmp_path / "given"
     given.write_text("quorum none\n")
     assert RUN.invoke(audit.app, ["export", "--out", str(package), "--state", str(state)]).exit_code == 0
     assert RUN.invoke(audit.app, ["verify", str(package), "--key", key, "--policy", str(given)]).exit_code == 0
-    for arguments in ([str(state), "--key", key, "--policy", str(given)], [str(package), "--key", key, "--trust", str(given)],
-                      ["https://log.invalid", "--policy", str(given)], [str(state), "--key", key, "--trust", str(given)]):
+    assert RUN.invoke(audit.app, ["verify", str(state), "--key", key, "--policy", str(given)]).exit_code == 0
+    for arguments in ([str(package), "--key", key, "--trust", str(given)], ["https://log.invalid", "--root", key, "--policy", str(given)],
+                      [str(state), "--key", key, "--trust", str(given)]):
         result = RUN.invoke(audit.app, ["verify", *arguments])
         assert result.exit_code == 4, result.output
         assert "VERIFIED" not in result.output
@@ -63,7 +64,8 @@ def test_verify_tells_its_other_verdicts_apart(state: Path, tmp_path: Path) -> N
 
 @pytest.mark.parametrize(("arguments", "said"), [
     (["{evidence}", "--root", "{key}", "--trust", "{key}"], "leave out --trust"),
-    (["{state}", "--policy", "{key}"], "give --root"),
+    (["{state}", "--root", "{key}", "--policy", "{key}"], "give --root, or --key with --policy"),
+    (["{state}", "--policy", "{key}"], "is no witness policy"),
     (["{state}", "--trust", "{key}"], "give the pinned root with --root"),
     (["{state}", "--root", "{key}"], "name the organisation's trust note with --trust"),
     (["http://127.0.0.1:9/log", "--root", "{key}"], "name the organisation's trust note with --trust"),

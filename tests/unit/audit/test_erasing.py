@@ -25,8 +25,9 @@ from lockgate.audit.storage.sqlite import open_source
 from lockgate.audit.tree import EMPTY_ROOT
 from lockgate.audit.verify import verify_log
 from lockgate.errors import AuditError
-from lockgate.model import Erasure, Outcome, OutcomeStatus
-from tests.unit.audit.logs import ORIGIN, Driven, Ticking, edit, intent, review_events, sample, start
+from lockgate.model import Erasure, Event, Outcome, OutcomeStatus
+from tests.unit.audit.logs import ORIGIN, Driven, Ticking, binding, edit, intent, review_events, sample, start
+from tests.unit.audit.packages import check, exported
 from tests.unit.audit.test_log import records
 
 ME = ("local", "ann")
@@ -354,6 +355,81 @@ def test_an_erasure_under_hold_that_happened_anyway_is_found(tmp_path: Path, sco
     report = verify_log(tmp_path)
     assert [(f.check, f.verdict, f.index) for f in report.findings] == [("hold", Verdict.TAMPERED, leaf)]
     assert "case-7" in report.findings[0].message
+
+
+def used_elsewhere(folder: Path) -> None:
+    """A ticket that one session asked for and another one used, which is closed as well.
+
+    0 start · 1 begin early · 2 request · 3 review · 4 end · 5 begin late · 6/7 delete by the ticket · 8 end · 9 stop
+    """
+    driven = Driven(folder)
+    driven.begin("early")
+    for event in review_events("T1", "alice", "carol", "early"):
+        driven.log.event(event)
+    driven.log.end_session("early", "closed")
+    driven.begin("late")
+    text = "DELETE FROM customers"
+    driven.run("late", text, decision="review", ticket="T1", binding=binding("alice", text))
+    driven.log.end_session("late", "closed")
+    driven.log.close()
+
+
+@pytest.mark.parametrize("scope", [{"session": "late"}, {"session": "early"}, {"first": 6, "last": 6}])
+def test_a_hold_keeps_what_was_said_about_the_tickets_of_a_session(tmp_path: Path, scope: dict[str, object]) -> None:
+    """Request and review of a ticket are kept with the session that used it or asked for it, from people and from time."""
+    used_elsewhere(tmp_path)
+    with custody(tmp_path) as acts:
+        acts.hold("case-7", "set", scope, "litigation", ME)
+        for wish in (Wish("reason", subject="carol"), Wish("reason", records=((2, 3),)), Wish("reason", records=((3, 3),))):
+            with pytest.raises(Held, match=r"entry [23] is under the legal hold 'case-7'"):
+                acts.erase(wish, ME)
+        acts.retain(0.0, 0.0, 4e9)
+    assert {index: state for index, state in states(tmp_path).items() if index in (2, 3)} == {2: "open", 3: "open"}
+    with custody(tmp_path) as acts:
+        acts.hold("case-7", "lift", None, "settled", ME)
+        acts.erase(Wish("reason", subject="carol"), ME)
+    assert states(tmp_path)[3] != "open"
+    assert [found for found in verify_log(tmp_path).findings if found.check == "hold"] == []
+
+
+@pytest.mark.parametrize("index", [2, 3])
+@pytest.mark.parametrize("scope", [{"session": "late"}, {"first": 6, "last": 6}])
+def test_a_review_that_was_erased_under_hold_is_found(tmp_path: Path, scope: dict[str, object], index: int) -> None:
+    """In the log and in a package of the session: whose hold it was is told by the request that used the ticket."""
+    folder = tmp_path / "log"
+    used_elsewhere(folder)
+    with custody(folder) as acts:
+        acts.hold("case-7", "set", scope, "litigation", ME)
+        leaf = acts.submit(Erasure("record", ((index, index),), ME, "reason"))
+    for report in (verify_log(folder), check(exported(folder, session="late"), (folder / "log.vkey").read_text())):
+        assert [(f.check, f.verdict, f.index) for f in report.findings] == [("hold", Verdict.TAMPERED, leaf)]
+        assert f"entry {index}, under the legal hold 'case-7'" in report.findings[0].message
+
+
+def test_a_ticket_that_is_used_only_later_was_not_on_hold(tmp_path: Path) -> None:
+    """What was erased before a session on hold used the ticket could be erased."""
+    driven = Driven(tmp_path)
+    driven.begin("late")
+    for event in review_events("T1", "alice", "carol"):
+        driven.log.event(event)
+    with open_source(tmp_path) as source:
+        assert source.session("late")[0] == 1
+    driven.log.event(Event("legal_hold", {"hold": "case-7", "action": "set", "scope": {"session": "late"}}))
+    assert driven.wait(lambda done: driven.log.append(Erasure("record", ((3, 3),), ME, "reason"), done)) is None
+    text = "DELETE FROM customers"
+    driven.run("late", text, decision="review", ticket="T1", binding=binding("alice", text))
+    driven.log.end_session("late", "closed")
+    driven.log.close()
+    assert verify_log(tmp_path).findings == []
+
+
+def test_a_package_brings_the_erasure_of_what_was_said_outside(tmp_path: Path) -> None:
+    """A review from before the range whose payload was erased is erased in the package as well, and not MISSING."""
+    folder = tmp_path / "log"
+    used_elsewhere(folder)
+    erase(folder, records=((3, 3),))
+    report = check(exported(folder, session="late"), (folder / "log.vkey").read_text())
+    assert (report.verdict, sum(report.erased.values())) == (Verdict.VERIFIED, 1), report.findings
 
 
 # ---------------------------------------------------------------- retention

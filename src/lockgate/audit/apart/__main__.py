@@ -14,14 +14,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from lockgate.audit.apart import frames
-from lockgate.audit.apart.link import SETTLE
+from lockgate.audit.apart.link import ROTATE, SETTLE
 from lockgate.audit.apart.memory import forbid_dumps
 from lockgate.audit.opening import open_store
 from lockgate.audit.signing.notary import Tempo
 from lockgate.audit.signing.opening import open_signer
+from lockgate.audit.signing.succession import hand_over
 from lockgate.audit.storage.database.place import Place
 from lockgate.audit.storage.database.store import DatabaseStore
 from lockgate.audit.storage.sqlite import SqliteStore
@@ -31,9 +30,10 @@ from lockgate.errors import AuditError
 
 def serve(connection: socket.socket) -> int:
     """Take the log over, then commit batch by batch."""
-    terms = frames.receive(connection)
-    if terms is None:
+    first = frames.receive(connection)
+    if first is None:
         return 1
+    terms = first.value
     store: SqliteStore | DatabaseStore | None = None
     writer: Writer | None = None
     try:
@@ -47,11 +47,13 @@ def serve(connection: socket.socket) -> int:
         if isinstance(store, SqliteStore):
             store.checkpoint_apart()
         _answer(connection, {"size": writer.size, "note": writer.note})
-        while (rows := frames.receive(connection)) is not None:
-            if rows == SETTLE:
+        while (frame := frames.receive(connection)) is not None:
+            if frame.value == SETTLE:
                 writer.settle()
+            elif isinstance(frame.value, dict):
+                hand_over(writer, folder, terms["signer"], *frame.value[ROTATE])
             else:
-                writer.commit_drafts(rows)
+                writer.commit_rows(list(frames.rows(frame)))
             _answer(connection, {"size": writer.size, "note": writer.note})
     except AuditError as error:
         _answer(connection, {"error": str(error)})
@@ -68,7 +70,7 @@ def serve(connection: socket.socket) -> int:
 
 def _answer(connection: socket.socket, answer: dict[str, Any]) -> None:
     try:
-        frames.send(connection, orjson.dumps(answer))
+        frames.send(connection, answer)
     except OSError:
         pass    # the gateway was killed; what it sent before is still to be committed
 

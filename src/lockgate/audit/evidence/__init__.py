@@ -8,6 +8,10 @@ read by an auditor and run on an old Python, these rules hold here (and a test h
 - nothing that Python 3.8 does not have: no `match`, no ``dataclass(slots=True)``, no `int.bit_count`;
 - a name at the top of a module is used in no other module, for all of them end up in one file.
 
+Requests and their outcomes, of which a log is full, are read the short way (`ordinary`), whole rows of them together.
+The short ways (also `disclosed.plain_payload`, and the methods named `follows`) refuse nothing: what they do not take
+goes the long way, which alone says what is wrong.
+
 Where lockgate has something faster than plain Python (orjson, cryptography), it is put in place of the
 function of the same contract (`leaf.use_json`, `ed25519.use_ed25519`). Verdicts do not depend on it.
 """

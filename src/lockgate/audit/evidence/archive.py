@@ -16,7 +16,7 @@ from lockgate.audit.evidence.failures import EvidenceError
 
 BLOCK = 512
 MEMBER_LIMIT = 8**11 - 1        # bytes: eleven octal digits
-_CHUNK = 1 << 20
+_CHUNK = 1 << 17            # bytes: what is read stays in the processor's cache until it is used
 _MEMBER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.~-]*(/[A-Za-z0-9_][A-Za-z0-9_.~-]*)*", re.ASCII)
 _OCTAL = re.compile(rb"[0-7]{11}\x00")
 _ARCHIVE = "archive"

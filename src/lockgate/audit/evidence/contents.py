@@ -9,48 +9,45 @@ look over the leaves, which is only taken where the log tells of an erasure.
 from __future__ import annotations
 
 import hmac
+from binascii import hexlify
 from bisect import bisect_right
-from collections.abc import Iterable
-from hashlib import sha256
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from lockgate.audit.evidence.bindings import BindingBook
-from lockgate.audit.evidence.erasures import Destroyed, HoldBook, RangeSweep, erased_ranges, is_period_over
+from lockgate.audit.evidence.disclosed import Disclosed, is_object, payload_commitment, payload_digest
+from lockgate.audit.evidence.erasures import (
+    Destroyed,
+    HoldBook,
+    RangeSweep,
+    TicketHolds,
+    erased_ranges,
+    is_period_over,
+)
 from lockgate.audit.evidence.failures import EvidenceError
 from lockgate.audit.evidence.leaf import parse_leaf, read_json
 from lockgate.audit.evidence.ledger import LogLedger
 from lockgate.audit.evidence.merkle import Frontier
 from lockgate.audit.evidence.report import Report, Verdict, counted
 
-COMMITMENT_DOMAIN = b"lockgate/commit/v1\0"
 _NAMED_MISSING = 100    # missing payloads that are named one by one
 
 
-class Disclosed(NamedTuple):
-    """A payload as a package discloses it."""
-
-    salt: bytes
-    payload: bytes
-
-
 class PlacedLeaf:
-    """A leaf at its place. `is_extra` where it stands outside the package's range; else `before` is the tree of what
+    """A leaf at its place. `is_extra` where it stands outside the package's range; else `root` tells the root of what
     is before it, until the next leaf is asked for.
     """
 
-    __slots__ = ("at", "before", "digest", "is_extra", "leaf")
+    __slots__ = ("at", "digest", "is_extra", "leaf", "root")
 
-    def __init__(self, at: int, leaf: bytes, digest: bytes, is_extra: bool, before: Frontier | None = None) -> None:
+    def __init__(
+        self, at: int, leaf: bytes, digest: bytes, is_extra: bool, root: Callable[[], bytes] | None = None,
+    ) -> None:
         self.at = at
         self.leaf = leaf
         self.digest = digest
         self.is_extra = is_extra
-        self.before = before
-
-
-def payload_commitment(salt: bytes, payload: bytes) -> str:
-    r"""Hex of ``SHA-256("lockgate/commit/v1\0" ‖ salt ‖ u64be(len) ‖ payload)``."""
-    return sha256(COMMITMENT_DOMAIN + salt + len(payload).to_bytes(8, "big") + payload).hexdigest()
+        self.root = root
 
 
 class Runs:
@@ -59,6 +56,7 @@ class Runs:
     def __init__(self) -> None:
         self.ranges: list[list[int]] = []
         self._is_open = False
+        self._found = (0, -1)       # the range that `holds` found last, as it was then
 
     def add(self, index: int) -> None:
         """The next index."""
@@ -74,8 +72,18 @@ class Runs:
 
     def holds(self, index: int) -> bool:
         """Whether an index lies in a range."""
+        if self._found[0] <= index <= self._found[1]:
+            return True
         at = bisect_right(self.ranges, [index, 1 << 62]) - 1
-        return at >= 0 and self.ranges[at][0] <= index <= self.ranges[at][1]
+        if at < 0 or not self.ranges[at][0] <= index <= self.ranges[at][1]:
+            return False
+        self._found = (self.ranges[at][0], self.ranges[at][1])
+        return True
+
+
+def root_after(before: Callable[[], Frontier], digests: list[bytes]) -> Callable[[], bytes]:
+    """Tells the root of a tree with some leaf hashes more."""
+    return lambda: before().root_with(digests)
 
 
 class _HeldErasure(NamedTuple):
@@ -111,6 +119,49 @@ class Contents:
 
     # ------------------------------------------------------------ one record
 
+    def follows(self, index: int, leaf: bytes, digest: bytes, disclosed: Disclosed | None) -> bool:
+        """Take a leaf that is ordinary, and as it must be with what is disclosed of it. False, with nothing taken, for
+        any other: `take` has to say what it is.
+        """
+        ledger = self.ledger
+        if ledger is None or not ledger.follows(index, leaf):
+            return False
+        seen = ledger.seen
+        if seen.is_request:
+            if disclosed is not None and self._withheld is not None:
+                payload = disclosed.payload
+                if hexlify(payload_digest(disclosed.salt, payload)) != seen.commitment or len(payload) != seen.size \
+                        or not is_object(payload):
+                    return False
+                self.report.payloads += 1
+            self._account(index, disclosed is not None)
+        elif disclosed is not None:
+            return False
+        ledger.advance(index, digest)
+        return True
+
+    def take_all(
+        self, first: int, leaves: list[bytes], digests: list[bytes], before: Callable[[], Frontier],
+    ) -> None:
+        """Leaves of which nothing is disclosed, one after the other; `before` is the tree before the first."""
+        for at in range(len(leaves)):
+            if not self.follows(first + at, leaves[at], digests[at], None):
+                root = root_after(before, digests[:at])
+                self.take(PlacedLeaf(first + at, leaves[at], digests[at], False, root), None)
+
+    def follow_all(
+        self, tree: Frontier, leaves: list[bytes], digests: list[bytes], disclosed: list[Disclosed | None], first: int,
+        stop: int,
+    ) -> int:
+        """Take those from `first` to `stop`, excluded, of the leaves that come next in a tree, each with what is disclosed
+        of it, as far as they follow. How many.
+        """
+        for at in range(first, stop):
+            if not self.follows(tree.size, leaves[at], digests[at], disclosed[at]):
+                return at - first
+            tree.append(digests[at])
+        return max(0, stop - first)
+
     def take(self, placed: PlacedLeaf, disclosed: Disclosed | None) -> dict[str, Any] | None:
         """One leaf and what is disclosed of it. Returns the record, or None where the leaf is none."""
         index = placed.at
@@ -139,7 +190,7 @@ class Contents:
             if placed.is_extra:
                 ledger.take_extra(placed.at, record)
             else:
-                ledger.tree = placed.before
+                ledger.root = placed.root
                 ledger.ended.clear()        # left until the next one, for who compares them with an index
                 ledger.take(placed.at, record, placed.digest)
             while ledger.unrooted:
@@ -171,12 +222,17 @@ class Contents:
             if disclosed is not None:
                 self.report.find("payloads", Verdict.TAMPERED, "a payload that was said not to be kept", index)
             return
+        if self._withheld is not None and disclosed is not None:
+            self._open(index, record, disclosed)
+        self._account(index, disclosed is not None)
+
+    def _account(self, index: int, is_disclosed: bool) -> None:
+        """What became of a payload that there is."""
         if self._withheld is None:
             self.report.withheld += 1
             return
-        if disclosed is not None:
+        if is_disclosed:
             state = self._opened
-            self._open(index, record, disclosed)
         elif self._withheld.holds(index):
             state = self.found_withheld
             self.report.withheld += 1
@@ -229,6 +285,7 @@ class Contents:
         naming = RangeSweep([(first, last, number) for number, erasure in enumerate(self._erasures)
                              for first, last in erasure.ranges])
         owners: dict[str, str] = {}
+        tickets = TicketHolds()
         missing = 0
         for placed in leaves:
             index = placed.at
@@ -238,9 +295,14 @@ class Contents:
                 continue        # the grammar has said so
             if record["type"] == "session_begin":
                 owners[record["sid"]] = record["principal"]
+            if "ticket" in record or record["type"] == "review_request":
+                tickets.name(index, record)
             by = self._destroyed.by(index)
             if by is not None:
-                erasures = [self._erasures[number] for number in naming.at(index)]
+                numbers = naming.at(index)
+                for number in numbers:
+                    tickets.destroy(index, record, number)
+                erasures = [self._erasures[number] for number in numbers]
                 self._forbidden(erasures, index, record, owners)
                 self._too_early(erasures, index, record)
             said = record.get("payload")
@@ -259,6 +321,9 @@ class Contents:
             elif by is not None:
                 self.report.find("erasure", Verdict.TAMPERED,
                                  f"the payload was erased by record {by}, and is disclosed or withheld here", index)
+        for index, number, name in tickets.forbidden(
+                {place: (erasure.at, erasure.holds) for place, erasure in enumerate(self._erasures)}):
+            self._held(self._erasures[number], index, name)
 
     def _too_early(self, erasures: list[_HeldErasure], index: int, record: dict[str, Any]) -> None:
         """A retention is of what was older than a period that was in force; every entry of it was."""
@@ -287,8 +352,10 @@ class Contents:
         for erasure in erasures:
             name = erasure.holds.holding(index, sid, people)
             if name is not None:
-                self._blame(erasure, "hold", f"entry {index}, under the legal hold {name!r}, was erased by record "
-                            f"{erasure.at}")
+                self._held(erasure, index, name)
+
+    def _held(self, erasure: _HeldErasure, index: int, name: str) -> None:
+        self._blame(erasure, "hold", f"entry {index}, under the legal hold {name!r}, was erased by record {erasure.at}")
 
     def finish(self) -> None:
         """What the checks covered."""

@@ -20,6 +20,7 @@ from typing import Any
 
 ERASURE_CAUSES = frozenset({"subject", "record", "retention"})
 ERASURE_RANGES = 60
+_ABOUT_TICKETS = ("review_request", "review")
 _LINK_DOMAIN = "lockgate/erasure-link/v1"
 _BINDING_DOMAIN = "lockgate/erasure-binding/v1"
 
@@ -173,6 +174,52 @@ class HoldBook:
             if "first" in scope and scope["first"] <= index <= scope["last"]:
                 return name
         return None
+
+
+class TicketHolds:
+    """Holds that keep what was said about a ticket, because something that names it is on hold: the request that
+    went on by it, in whatever session, or the one that it was asked for.
+
+    Its review is a record of the gateway itself and bears no session, so a hold on a session or a range does not
+    name it. Records are taken in any order; those of erasures are compared at the end.
+    """
+
+    def __init__(self) -> None:
+        self._naming: dict[str, list[tuple[int, str | None]]] = {}
+        self._reviews: list[tuple[int, str, int]] = []
+
+    def name(self, index: int, record: Mapping[str, Any]) -> None:
+        """One record, which may name a ticket."""
+        ticket = ticket_named(record)
+        if ticket is not None:
+            self._naming.setdefault(ticket, []).append((index, record.get("sid")))
+
+    def destroy(self, index: int, record: Mapping[str, Any], number: int) -> None:
+        """A record that erasure `number` names."""
+        data = record.get("data")
+        if record["type"] in _ABOUT_TICKETS and isinstance(data, dict) and isinstance(data.get("ticket"), str):
+            self._reviews.append((index, data["ticket"], number))
+
+    def forbidden(self, at: Mapping[int, tuple[int, HoldBook]]) -> Iterator[tuple[int, int, str]]:
+        """Entry, number of its erasure and name of the hold, of all that should have been kept. `at` says where an
+        erasure is and which holds stood there; what names a ticket only later did not keep it.
+        """
+        for index, ticket, number in self._reviews:
+            erased, holds = at[number]
+            for place, sid in self._naming.get(ticket, ()):
+                name = holds.holding(place, sid, []) if place < erased else None
+                if name is not None:
+                    yield index, number, name
+                    break
+
+
+def ticket_named(record: Mapping[str, Any]) -> str | None:
+    """The ticket that a request went on by or was refused with, or that was asked for."""
+    data = record.get("data")
+    ticket = record.get("ticket")
+    if record["type"] == "review_request" and isinstance(data, dict):
+        ticket = data.get("ticket")
+    return ticket if isinstance(ticket, str) else None
 
 
 def _is_scope(scope: Mapping[str, Any]) -> bool:

@@ -15,14 +15,14 @@ import json
 import re
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from lockgate.audit.evidence.failures import EvidenceError
 
 VERSION = 1
-LEAF_LIMIT = 4096
+LEAF_LIMIT: Final = 4096
 MAX_INTEGER = 2**53 - 1
-NO_PREVIOUS = "0" * 64
+NO_PREVIOUS: Final = "0" * 64
 _DEPTH = 6
 _GRAMMAR = "leaf grammar"
 
@@ -89,6 +89,11 @@ def use_json(load: Callable[[bytes], Any], dump: Callable[[Any], bytes]) -> None
 def read_json(data: bytes) -> Any:
     """As `load_json`, by whatever was put in its place."""
     return _load(data)
+
+
+def write_json(value: Any) -> bytes:
+    """As `dump_json`, by whatever was put in its place."""
+    return _dump(value)
 
 
 def require_subset(value: object, what: str = "a leaf", check: str = _GRAMMAR, depth: int = _DEPTH) -> None:

@@ -12,8 +12,9 @@ outside the range say of reviews comes through `take_extra`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from binascii import hexlify
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from lockgate.audit.evidence.erasures import (
     ERASURE_CAUSES,
@@ -23,11 +24,13 @@ from lockgate.audit.evidence.erasures import (
     erasure_link,
 )
 from lockgate.audit.evidence.failures import EvidenceError
-from lockgate.audit.evidence.leaf import NO_PREVIOUS, is_hash
-from lockgate.audit.evidence.merkle import Frontier
+from lockgate.audit.evidence.leaf import is_hash
+from lockgate.audit.evidence.merkle import HASH_SIZE, Frontier
+from lockgate.audit.evidence.ordinary import OrdinaryLeaf, plain_id
 from lockgate.audit.evidence.recordings import RECORDING_CUT, RECORDING_MARK, RecordedStreams
 from lockgate.audit.evidence.salting import bound_to
 
+_digits: Final = hexlify        # a constant, which compiled code does not look up by its name
 SIGNED_APART = "apart"
 """What `node_start` says of a signer that signs behind the commit."""
 _NODE_TYPES = frozenset({"node_start", "node_stop", "heartbeat"})
@@ -42,7 +45,7 @@ class Session:
     `begin` is -1 where the ledger did not see it begin; its principal and root are unknown then.
     """
 
-    __slots__ = ("begin", "first", "frontier", "last", "next", "open", "prev", "principal", "recorded", "refused",
+    __slots__ = ("begin", "digest", "first", "frontier", "last", "next", "open", "principal", "recorded", "refused",
                  "sid")
 
     def __init__(self, sid: str, begin: int = -1, principal: str = "") -> None:
@@ -52,11 +55,19 @@ class Session:
         self.last = begin
         self.first = 0
         self.next = 0
-        self.prev = NO_PREVIOUS
+        self.digest = bytes(HASH_SIZE)
+        """The hash of its newest record."""
         self.frontier = Frontier()
         self.open: set[int] = set()
         self.refused: set[int] = set()
         self.recorded = RecordedStreams()
+
+    def grow(self, index: int, leaf_hash: bytes) -> None:
+        """Its next record is the one at `index`."""
+        self.next += 1
+        self.last = index
+        self.digest = leaf_hash
+        self.frontier.append(leaf_hash)
 
 
 class _Ticket:
@@ -80,8 +91,10 @@ class LogLedger:
 
     def __init__(self, first: int = 0, *, remembers: bool = False) -> None:
         self.first = first
-        self.tree: Frontier | None = None
-        """The tree before each leaf that is taken, where somebody grows it."""
+        self.root: Callable[[], bytes] | None = None
+        """The root of the tree before the leaf that is taken, where somebody grows one."""
+        self.seen = OrdinaryLeaf()
+        """What `follows` has seen last."""
         self.open: dict[str, Session] = {}
         self.ended: dict[str, tuple[int, int]] = {}
         """Sessions that ended since this was last emptied: sid → (first index, last index)."""
@@ -109,8 +122,10 @@ class LogLedger:
         self._approvals: object = None      # persons that an erasure needs, as the log says itself
         self._tickets: dict[str, _Ticket] = {}
         self._over: set[str] = set()
+        self._by_id: dict[bytes, Session] = {}     # open sessions by what a leaf says, where that is the id itself
         self._rooted: int | None = first    # what is before it has the root that a record of the gateway names
         self._remembers = remembers or first > 0
+        self._following = Session("")
 
     def take(self, index: int, record: dict[str, Any], leaf_hash: bytes) -> None:
         """Check one parsed leaf against everything before it."""
@@ -123,6 +138,43 @@ class LogLedger:
                 self._beside(index, kind, record)
         if "sid" in record:
             self._session(index, kind, record, leaf_hash)
+
+    def follows(self, index: int, leaf: bytes) -> bool:
+        """Whether a leaf is an ordinary one that `take` would take here. Then it is `seen`, and `advance` takes it; for
+        any other leaf, `take` has to say what it is.
+        """
+        seen = self.seen
+        if not seen.read(leaf):
+            return False
+        session = self._by_id.get(seen.sid)
+        if session is None or seen.index != index or seen.number != session.next or seen.time < self.last_time:
+            return False
+        if _digits(session.digest) != seen.prev or not (seen.is_request or seen.record in session.open):
+            return False
+        self._following = session
+        return True
+
+    def advance(self, index: int, leaf_hash: bytes) -> None:
+        """Take the leaf that follows."""
+        session, seen = self._following, self.seen
+        self.last_time = seen.time
+        if seen.is_request:
+            self.intents += 1
+            session.open.add(session.next)
+        else:
+            session.open.discard(seen.record)
+        session.grow(index, leaf_hash)
+
+    def follow_all(self, tree: Frontier, leaves: list[bytes], digests: list[bytes], first: int, stop: int) -> int:
+        """Take those from `first` to `stop`, excluded, of the leaves that come next in a tree, as far as they follow. How
+        many.
+        """
+        for at in range(first, stop):
+            if not self.follows(tree.size, leaves[at]):
+                return at - first
+            self.advance(tree.size, digests[at])
+            tree.append(digests[at])
+        return max(0, stop - first)
 
     def take_extra(self, index: int, record: dict[str, Any]) -> None:
         """One leaf outside the range, for what it says of others. In the order of the log, with the range's."""
@@ -164,8 +216,8 @@ class LogLedger:
     def _node(self, index: int, kind: str, record: dict[str, Any]) -> None:
         if record["size"] != index:
             raise EvidenceError("position", f"the {kind} record counts {record['size']} entries", index)
-        if self.tree is not None and self._rooted is not None:
-            if record["root"] == self.tree.root().hex():
+        if self.root is not None and self._rooted is not None:
+            if record["root"] == self.root().hex():
                 self._rooted = index
             else:
                 self.unrooted.append(EvidenceError("position", f"the {kind} record {index} names another root than the "
@@ -249,14 +301,14 @@ class LogLedger:
         if kind == "session_begin":
             if session is not None or sid in self._over:
                 raise EvidenceError("session", "the session has begun before", index)
-            session = self.open[sid] = Session(sid, index, record["principal"])
+            session = self._opened(Session(sid, index, record["principal"]))
             self.sessions += 1
         elif session is None:
             session = self._joined(index, kind, record)
         if number != session.next:
             raise EvidenceError(
                 "gapless", f"the session's record {session.next} is missing: this one is number {number}", index)
-        if prev != session.prev:
+        if prev != session.digest.hex():
             raise EvidenceError("chain", "the entry does not follow the session's previous record", index)
         if kind == "intent":
             self._intent(index, record, session)
@@ -267,10 +319,14 @@ class LogLedger:
         elif kind == "session_end":
             self._end(index, record, session)
             return
-        session.next += 1
-        session.last = index
-        session.prev = leaf_hash.hex()
-        session.frontier.append(leaf_hash)
+        session.grow(index, leaf_hash)
+
+    def _opened(self, session: Session) -> Session:
+        self.open[session.sid] = session
+        plain = plain_id(session.sid)
+        if plain is not None:
+            self._by_id[plain] = session
+        return session
 
     def _joined(self, index: int, kind: str, record: dict[str, Any]) -> Session:
         """A session that began before the range: its first record seen is taken as it is."""
@@ -279,9 +335,9 @@ class LogLedger:
             raise EvidenceError("session", f"a {kind} of a session that is not open", index)
         if not is_hash(record["prev"]):
             raise EvidenceError("chain", "the entry names no previous record", index)
-        session = self.open[sid] = Session(sid)
+        session = self._opened(Session(sid))
         session.first = session.next = record["sseq"]
-        session.prev = record["prev"]
+        session.digest = bytes.fromhex(record["prev"])
         self.sessions += 1
         self.partial += 1
         return session
@@ -320,6 +376,7 @@ class LogLedger:
         if session.begin >= 0:
             session.recorded.require(record.get("coverage"), index)
         del self.open[session.sid]
+        self._by_id.pop(session.sid.encode(), None)
         if self._remembers:
             self._over.add(session.sid)
         self.ended[session.sid] = (session.begin, index)

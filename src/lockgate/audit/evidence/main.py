@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
+from lockgate.audit.evidence.failures import EvidenceError
+from lockgate.audit.evidence.notes import parse_note, parse_tree
 from lockgate.audit.evidence.package import verify_package
 from lockgate.audit.evidence.report import conclusion, report_json, text_lines
 from lockgate.audit.evidence.signatures import Pins
@@ -30,6 +32,22 @@ def printable(text: str) -> str:
     return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
 
 
+def no_package(file: BinaryIO) -> str:
+    """Why a file is not even looked at as a package, and what to do; empty where it is."""
+    found = file.read(2)
+    file.seek(0)
+    return "compressed: unpack it with gunzip, and verify the .tar" if found == b"\x1f\x8b" else ""
+
+
+def no_checkpoint(text: str) -> str:
+    """Why a text is no checkpoint that somebody kept, whoever signed it; empty where it is one."""
+    try:
+        parse_tree(parse_note(text).text)
+    except EvidenceError as error:
+        return error.message
+    return ""
+
+
 def _pinned(path: str | None) -> str | None:
     if path is None:
         return None
@@ -49,7 +67,11 @@ def main(arguments: list[str] | None = None) -> int:
     given: Any = words.parse_args(arguments)
     try:
         pins = Pins(_pinned(given.key), _pinned(given.root), _pinned(given.policy), _pinned(given.against))
+        if pins.against is not None and no_checkpoint(pins.against):
+            words.error(f"{given.against}: is no checkpoint: {no_checkpoint(pins.against)}")
         with open(given.package, "rb") as file:     # noqa: PTH123
+            if no_package(file):
+                words.error(f"{given.package}: is {no_package(file)}")
             report = verify_package(file, pins, given.package)
     except (OSError, UnicodeDecodeError) as error:
         words.error(str(error))

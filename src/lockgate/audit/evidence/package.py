@@ -5,6 +5,7 @@
     verify.py         this program, for an auditor who has no copy of it yet
     log.vkey          the key that signed the checkpoint (to be pinned from elsewhere)
     trust.note        what the organisation's root key says (optional)
+    witnesses.vkey    who cosigned, by the log's own word, where there is no trust note
     checkpoint        the newest checkpoint; cosignatures may follow the log's
     cosigned          the newest one that enough witnesses cosigned, cosigned.consistency to `checkpoint`
     anchors/N.*       .checkpoint of size N, its .tsr of a time-stamping authority, its .consistency
@@ -27,21 +28,25 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
+from io import BytesIO
 from typing import Any, BinaryIO
 
 from lockgate.audit.evidence.archive import Member, archive_members
-from lockgate.audit.evidence.contents import Contents, Disclosed, PlacedLeaf, Runs
+from lockgate.audit.evidence.contents import PlacedLeaf, Runs
+from lockgate.audit.evidence.disclosed import DisclosedPayload, any_payload, plain_payload
 from lockgate.audit.evidence.failures import EvidenceError
 from lockgate.audit.evidence.leaf import canonical_object
 from lockgate.audit.evidence.merkle import (
     HASH_SIZE,
     Frontier,
     leaf_hash,
+    leaf_hashes,
     verify_consistency,
     verify_inclusion,
 )
 from lockgate.audit.evidence.notes import (
     LOG_KEY,
+    WITNESS_KEY,
     NoteKey,
     SignedNote,
     SignedTree,
@@ -50,10 +55,9 @@ from lockgate.audit.evidence.notes import (
     parse_vkey,
 )
 from lockgate.audit.evidence.proofs import TlogProof, parse_hash_lines, parse_tlog_proof
+from lockgate.audit.evidence.records import Records
 from lockgate.audit.evidence.report import Report, Verdict
-from lockgate.audit.evidence.scope import ScopeCheck
 from lockgate.audit.evidence.signatures import Pins, Signatories, read_note, read_text, signatories
-from lockgate.audit.evidence.streams import StreamBook
 from lockgate.audit.evidence.timestamp import Timestamp, verify_timestamp
 
 PACKAGE_FORMAT = "lockgate/evidence/v1"
@@ -61,11 +65,11 @@ _MANIFEST = "manifest.json"
 _MANIFEST_LIMIT = 64 << 20      # bytes
 _SMALL = 1 << 20                # bytes of a note, a key or a proof
 _LINE_LIMIT = 600 << 20         # bytes of the longest line that a payload may make
-_CHUNK_SIZE = 1 << 20
+_CHUNK_SIZE = 1 << 17      # bytes: what is read stays in the processor's cache until it is used
 _FIELDS = {"format": str, "origin": str, "size": int, "first": int, "last": int, "scope": dict, "withheld": list,
            "recordings_withheld": list, "files": list}
 _PLACES = tuple(re.compile(pattern, re.ASCII) for pattern in (
-    r"manifest\.json()", r"README\.txt()", r"verify\.py()", r"log\.vkey()", r"trust\.note()", r"checkpoint()",
+    r"manifest\.json()", r"README\.txt()", r"verify\.py()", r"log\.vkey()", r"trust\.note()", r"witnesses\.vkey()", r"checkpoint()",
     r"cosigned()", r"cosigned\.consistency()", r"anchors/(0|[1-9]\d{0,15})\.(?:checkpoint|consistency|tsr)",
     r"rotations/(0|[1-9]\d{0,15})\.(?:checkpoint|consistency)", r"frontier()", r"leaves\.jsonl()", r"leaves\.sha256()", r"range\.consistency()",
     r"extra/(0|[1-9]\d{0,15})\.tlog-proof", r"sessions/(0|[1-9]\d{0,15})\.tlog-proof", r"payloads\.jsonl()",
@@ -115,6 +119,7 @@ class _PackageRun:
         self.newest_time: int | None = None
         self.rotations: list[tuple[int, str, str]] = []
         self.ends: list[int] | None = None
+        self.unheard: set[str] = set()      # named witnesses of whom no line was seen
 
     def all(self) -> None:
         """Every check, in order. One that cannot read its input says so and ends the run."""
@@ -204,12 +209,24 @@ class _PackageRun:
         if self.manifest["origin"] != self.who.origin:
             raise EvidenceError("manifest", f"the manifest names another log than {self.who.origin}")
         self.report.origin = self.who.origin
+        self.who = self.who._replace(named=self.named_witnesses())
+        self.unheard = {key.vkey for key in self.who.named}
         if self.who.trust is not None:
             self.report.cover("trust", f"trust note {self.who.trust.serial}, by the pinned root key")
         if self.report.is_key_pinned:
             self.report.cover("key", key.vkey)
         if note is not None and self.who.trust is None:
             self.report.notes.append("the trust note was not checked: pin the organisation's key with --root")
+
+    def named_witnesses(self) -> tuple[NoteKey, ...]:
+        """Who cosigned by the package's own word, one key a line."""
+        if "witnesses.vkey" not in self.members:
+            return ()
+        lines = self.text("witnesses.vkey", "cosignature").split("\n")
+        keys = tuple(parse_vkey(line, WITNESS_KEY, "cosignature") for line in lines[:-1])
+        if lines != [*(key.vkey for key in keys), ""] or not keys or len(set(keys)) < len(keys):
+            raise EvidenceError("cosignature", "the names of witnesses are not as they must be")
+        return keys
 
     def successor(self, own: str, pinned: NoteKey) -> NoteKey:
         """The package's key, where the pinned one may be an older one of the same log. It opens the checkpoint, and
@@ -242,8 +259,13 @@ class _PackageRun:
         self.cosigned_by(self.signed, self.tree)
 
     def cosigned_by(self, note: SignedNote, tree: SignedTree) -> bool:
-        """Cosignatures of a note whose tree is known to be of this log; whether they are enough."""
+        """Cosignatures of a note whose tree is known to be of this log. False where those who count are too few."""
         found = self.who.witnessed(note)
+        self.unheard -= {key.vkey for key in self.who.named if any(line.is_by(key) for line in note.signatures[1:])}
+        if self.who.policy is None and found:
+            self.report.notes.append(f"{tree.size} entries are cosigned by {', '.join(name for name, _ in found)}, whom only "
+                                     "the package names: they count once they are pinned with --policy")
+            return True
         when = self.who.vouched_at(found)
         if when is not None and tree.size > self.report.cosigned:
             self.report.cosigned, self.cosigned_at = tree.size, when
@@ -266,6 +288,8 @@ class _PackageRun:
                 raise EvidenceError("quorum", "the cosigned checkpoint is not cosigned by a quorum", verdict="untrusted")
         elif "cosigned.consistency" in self.members:
             raise EvidenceError("manifest", "a proof for a cosigned checkpoint that is not there")
+        if self.unheard:
+            raise EvidenceError("cosignature", "the package names a witness that has cosigned nothing of it")
         if self.who.is_quorum_needed and not self.report.cosigned:
             self.report.find("quorum", Verdict.UNTRUSTED, "no checkpoint was cosigned by the quorum of witnesses")
         self.attempt(self.anchors)
@@ -333,26 +357,17 @@ class _PackageRun:
         """Every record of the range and beside it, in the order of the log."""
         report, manifest = self.report, self.manifest
         withheld = self.withheld()
-        contents = Contents(report, manifest["first"], withheld)
-        scope, streams = ScopeCheck(manifest), StreamBook(self.members)
-        payloads = self.payloads()
-        pending = next(payloads, None)
-        for placed in self.leaves(is_checked=True):
-            disclosed = None
-            if pending is not None and pending[0] == placed.at:
-                disclosed = pending[1]
-                pending = next(payloads, None)
-            elif pending is not None and pending[0] < placed.at:
-                raise EvidenceError("payloads", "a payload of an entry that is not here", pending[0])
-            record = contents.take(placed, disclosed)
-            if record is not None:
-                scope.take(placed.at, record, placed.is_extra)
-                if not placed.is_extra:
-                    streams.take(placed.at, record)
-        if pending is not None:
-            raise EvidenceError("payloads", "a payload of an entry that is not here", pending[0])
+        records = Records(report, manifest, self.members, withheld, self.payloads())
+        contents, scope, streams = records.contents, records.scope, records.streams
+        before, after = self.extras()
+        for placed in before:
+            records.take(placed)
+        self.dense(records)
+        for placed in after:
+            records.take(placed)
+        records.finish()
         if contents.is_second_look_due:
-            contents.look_again(self.leaves(is_checked=False))
+            contents.look_again(self.leaves())
         contents.finish()
         streams.compare(report, self.at, contents.erased_by, manifest["recordings_withheld"])
         report.notes.extend(streams.notes)
@@ -377,19 +392,28 @@ class _PackageRun:
             last = pair[1]
         return runs
 
-    def leaves(self, *, is_checked: bool) -> Iterator[PlacedLeaf]:
-        """The range's leaves and the single ones around it, by index. Checked, each has its proof."""
+    def extras(self) -> tuple[Iterator[PlacedLeaf], Iterator[PlacedLeaf]]:
+        """The single leaves before the range and those after it, each with its proof."""
         first, last = self.manifest["first"], self.manifest["last"]
-        extras = sorted((member_place(name)[1], name) for name in self.members if name.startswith("extra/"))
-        for index, name in extras:
-            if index < first:
-                yield self.single(index, name)
-        yield from self.dense(first, last, is_checked=is_checked)
-        for index, name in extras:
-            if index >= first:
-                if index <= last:
+        found = sorted((member_place(name)[1], name) for name in self.members if name.startswith("extra/"))
+
+        def outside(extras: list[tuple[int, str]]) -> Iterator[PlacedLeaf]:
+            for index, name in extras:
+                if first <= index <= last:
                     raise EvidenceError("manifest", f"{name} is inside the range", index)
                 yield self.single(index, name)
+
+        return outside([one for one in found if one[0] < first]), outside([one for one in found if one[0] >= first])
+
+    def leaves(self) -> Iterator[PlacedLeaf]:
+        """All of them once more, by index. Each was checked."""
+        before, after = self.extras()
+        yield from before
+        for index, leaves in self.blocks():
+            for leaf in leaves:
+                yield PlacedLeaf(index, leaf, b"", False)
+                index += 1
+        yield from after
 
     def single(self, index: int, name: str) -> PlacedLeaf:
         """A leaf outside the range, with its proof."""
@@ -407,8 +431,9 @@ class _PackageRun:
             raise EvidenceError("proof", error.message, index) from None
         return proof
 
-    def dense(self, first: int, last: int, *, is_checked: bool) -> Iterator[PlacedLeaf]:
-        """The leaves of the range; checked, they lead from the frontier to the signed root."""
+    def dense(self, records: Records) -> None:
+        """The leaves of the range: they lead from the frontier to the signed root."""
+        first, last = self.manifest["first"], self.manifest["last"]
         member = self.members["leaves.sha256"]
         if member.size != (last - first + 1) * HASH_SIZE:
             raise EvidenceError("entries", f"{member.size // HASH_SIZE} hashes of {last - first + 1} leaves",
@@ -418,24 +443,31 @@ class _PackageRun:
             frontier = Frontier(first, nodes)
         except ValueError:
             raise EvidenceError("tree", "the frontier is not one of a tree of this size", first) from None
-        index = first
-        hashes = self.blocks(member)
-        for leaf in self.lines("leaves.jsonl", 1 << 16):
-            if index > last:
-                raise EvidenceError("entries", "there are more leaves than the manifest says", index)
-            digest, listed = leaf_hash(leaf), next(hashes)
-            if digest != listed and is_checked:
-                self.report.find("leaf hash", Verdict.TAMPERED, "the entry is not the one that was packed", index)
-            yield PlacedLeaf(index, leaf, digest, False, frontier)
-            frontier.append(listed)
-            index += 1
-            if is_checked and self.kept is not None and self.kept.size == index:
-                self.compare_kept(self.kept, frontier.root())
-        if index <= last:
+        for start, leaves in self.blocks():
+            listed = self.at(member.offset + (start - first) * HASH_SIZE, len(leaves) * HASH_SIZE)
+            digests = leaf_hashes(leaves)
+            packed = digests if b"".join(digests) == listed else [
+                listed[at:at + HASH_SIZE] for at in range(0, len(listed), HASH_SIZE)]
+            for at in range(len(leaves)):
+                if digests[at] != packed[at]:
+                    self.report.find("leaf hash", Verdict.TAMPERED, "the entry is not the one that was packed", start + at)
+                records.take_inside(start + at, leaves[at], digests[at], frontier, packed)
+            if self.kept is not None and start < self.kept.size <= start + len(leaves):
+                self.compare_kept(self.kept, frontier.root_with(packed[:self.kept.size - start]))
+            frontier.extend(packed)
+        self.report.entries = last + 1 - first
+        self.attempt(lambda: self.rooted(last + 1, frontier.root()))
+
+    def blocks(self) -> Iterator[tuple[int, list[bytes]]]:
+        """The leaves of the range, some at a time, with the first one's index."""
+        index, end = self.manifest["first"], self.manifest["last"] + 1
+        for leaves in self.lines("leaves.jsonl", 1 << 16):
+            yield index, leaves[:end - index]
+            if index + len(leaves) > end:
+                raise EvidenceError("entries", "there are more leaves than the manifest says", end)
+            index += len(leaves)
+        if index < end:
             raise EvidenceError("entries", f"entry {index} is missing", index, "incomplete")
-        if is_checked:
-            self.report.entries = index - first
-            self.attempt(lambda: self.rooted(index, frontier.root()))
 
     def rooted(self, size: int, root: bytes) -> None:
         """The tree that ends with the last leaf is the beginning of the signed one."""
@@ -456,23 +488,14 @@ class _PackageRun:
             self.report.cover("kept checkpoint", f"the kept checkpoint of {kept.size} entries is of this log")
         self.kept = None
 
-    def payloads(self) -> Iterator[tuple[int, Disclosed]]:
+    def payloads(self) -> Iterator[DisclosedPayload]:
         """What is disclosed, by index."""
         last = -1
-        for line in self.lines("payloads.jsonl", _LINE_LIMIT):
-            entry = canonical_object(line, "a disclosed payload", "payloads")
-            index, salt, payload = entry.get("index"), entry.get("salt"), entry.get("payload")
-            if len(entry) != 3 or type(index) is not int or type(salt) is not str or type(payload) is not str \
-                    or index <= last:
-                raise EvidenceError("payloads", "a disclosed payload is not as it must be, or out of its order")
-            try:
-                secret = bytes.fromhex(salt)
-            except ValueError:
-                secret = b""
-            if len(secret) != HASH_SIZE or secret.hex() != salt:
-                raise EvidenceError("payloads", "a disclosed payload has no salt", index)
-            yield index, Disclosed(secret, payload.encode())
-            last = index
+        for lines in self.lines("payloads.jsonl", _LINE_LIMIT):
+            for line in lines:
+                found = plain_payload(line, last) or any_payload(line, last)
+                yield found
+                last = found.at
 
     # ------------------------------------------------------------ session proofs, tail
 
@@ -527,25 +550,20 @@ class _PackageRun:
     def text(self, name: str, check: str) -> str:
         return read_text(self.content(name), name, check)
 
-    def blocks(self, member: Member) -> Iterator[bytes]:
-        """The hashes in a file, one after the other."""
+    def lines(self, name: str, limit: int) -> Iterator[list[bytes]]:
+        """The lines of a file without their newlines, some at a time; every line has one."""
+        member, begun, length = self.members[name], [b""], 0     # a line that is not whole: its pieces, and their bytes
         for start in range(0, member.size, _CHUNK_SIZE):
-            chunk = self.at(member.offset + start, min(_CHUNK_SIZE, member.size - start))
-            for place in range(0, len(chunk), HASH_SIZE):
-                yield chunk[place:place + HASH_SIZE]
-
-    def lines(self, name: str, limit: int) -> Iterator[bytes]:
-        """The lines of a file without their newlines; every line has one."""
-        member, begun, size = self.members[name], [b""], 0     # a line that is not whole: its pieces, and their bytes
-        for start in range(0, member.size, _CHUNK_SIZE):
-            whole = self.at(member.offset + start, min(_CHUNK_SIZE, member.size - start)).split(b"\n")
-            if len(whole) > 1:
-                whole[0] = b"".join([*begun, whole[0]])
-                begun, size = [], 0
-            begun.append(whole.pop())
-            size += len(begun[-1])
-            yield from whole
-            if size > limit:
+            # Looks for newlines by the machine's own search; `split` goes byte by byte.
+            found = BytesIO(self.at(member.offset + start, min(_CHUNK_SIZE, member.size - start))).readlines()
+            rest = found.pop() if found and not found[-1].endswith(b"\n") else b""
+            if found:
+                found[0] = b"".join([*begun, found[0]])
+                begun, length = [], 0
+            begun.append(rest)
+            length += len(rest)
+            yield [line[:-1] for line in found]
+            if length > limit:
                 raise EvidenceError("manifest", f"{name} has a line that is longer than it can be")
-        if size:
+        if length:
             raise EvidenceError("manifest", f"{name} ends inside a line")

@@ -19,6 +19,7 @@ from lockgate.audit.evidence.notes import (
     parse_note,
     parse_tree,
     parse_vkey,
+    verify_cosignature,
 )
 from lockgate.audit.evidence.policy import Policy, parse_policy
 from lockgate.audit.evidence.trust import KeyRange, Trust, key_of, parse_trust_note, ranges_of
@@ -43,6 +44,8 @@ class Signatories(NamedTuple):
     policy: Policy | None
     ranges: tuple[KeyRange, ...] = ()
     """Which key signs which sizes, where the log's own changes of keys are what is known of that."""
+    named: tuple[NoteKey, ...] = ()
+    """Witnesses that only the package names: their lines are by somebody known, and count for nothing."""
 
     @property
     def origin(self) -> str:
@@ -79,10 +82,14 @@ class Signatories(NamedTuple):
         """Who cosigned, and when (Unix seconds). Raises where a line is by somebody unknown."""
         if self.policy is not None:
             return self.policy.cosignatures(note)
-        if len(note.signatures) > 1:
-            raise EvidenceError("cosignature", f"a signature line by {note.signatures[1].name}, whom nobody here "
-                                "knows: give --root or --policy", verdict="untrusted")
-        return []
+        found = []
+        for line in note.signatures[1:]:
+            key = next((one for one in self.named if line.is_by(one)), None)
+            if key is None:
+                raise EvidenceError("cosignature", f"a signature line by {line.name}, whom nobody here knows: give --root "
+                                    "or --policy", verdict="untrusted")
+            found.append((key.name, verify_cosignature(note.text, line, key, "cosignature")))
+        return found
 
     def vouched_at(self, cosigners: list[tuple[str, int]]) -> int | None:
         """When they were enough (Unix seconds); None where they are not."""

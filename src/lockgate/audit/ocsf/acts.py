@@ -9,6 +9,7 @@ the session's end says what they came to.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from lockgate.audit.export.told import Told
@@ -115,13 +116,18 @@ def reviewed(frame: Frame, told: Told) -> list[Event]:
 
 
 def administered(frame: Frame, told: Told) -> list[Event]:
-    """3004: erasures, legal holds, a new key of the log."""
+    """3004: erasures, such as were refused, legal holds, a new key of the log."""
     record, data = told.leaf.record, _data(told)
-    kind = record["type"]
+    kind, result = record["type"], Result(3, SUCCESS, ALLOWED, "allowed")
     if kind == "erasure":
         activity, severity = _DELETE, 3
         entity: Event = {"name": "payloads", "type": "log payloads", "type_id": 99, "data": data}
         message = f"payloads were erased ({data.get('cause', 'no cause')})"
+    elif kind == "erasure_refused":
+        activity, severity = _DELETE, 3
+        result = Result(3, FAILURE, DENIED, "blocked", str(data.get("code", "")))
+        entity = {"name": "payloads", "type": "log payloads", "type_id": 99, "data": data}
+        message = "an approved erasure was not carried out"
     elif kind == "legal_hold":
         is_set = data.get("action") == "set"
         activity, severity = (_CREATE if is_set else _DELETE), 2
@@ -131,7 +137,7 @@ def administered(frame: Frame, told: Told) -> list[Event]:
         activity, severity = _UPDATE, 3
         entity = {"name": frame.origin, "type": "log key", "type_id": 99, "data": data}
         message = "the log's key was replaced"
-    event = frame.event(told, 3004, activity, Result(severity, SUCCESS, ALLOWED, "allowed"), message)
+    event = frame.event(told, 3004, activity, replace(result, severity=severity), message)
     event |= {"entity": entity, "actor": _administrator(told), "src_endpoint": source(told)}
     reviewer = _person(told, "reviewer")
     if reviewer is not None:

@@ -20,7 +20,7 @@ __all__ = ["VERSION", "Mapper"]
 _ACTS: Final[Mapping[str, Callable[[Frame, Told], list[Event]]]] = {
     "session_begin": acts.began, "session_end": acts.ended, "access_denied": acts.access_denied,
     "review_request": acts.reviewed, "review": acts.reviewed,
-    "erasure": acts.administered, "legal_hold": acts.administered, "key_rotate": acts.administered,
+    "erasure": acts.administered, "erasure_refused": acts.administered, "legal_hold": acts.administered, "key_rotate": acts.administered,
     "node_start": acts.lived, "node_stop": acts.lived, "heartbeat": acts.lived,
 }
 _SILENT: Final = frozenset({"rec_mark"})

@@ -1,7 +1,7 @@
 """What a package is asked for, and which entries of the log that makes: the range, and whose payloads.
 
-`--session` is one session from its beginning to its end; `--subject` all sessions of a person or
-workload, whoever issued its identity; `--from` and `--to` a period; none of them the whole log.
+`--session` is one session from its beginning to its end; `--subject` all sessions of a person or workload, with
+`--issuer` where several issuers know the name; `--from` and `--to` a period; none of them the whole log.
 """
 
 from __future__ import annotations
@@ -14,7 +14,15 @@ import orjson
 from lockgate.audit import leaves
 from lockgate.audit.commitment import KEY_SIZE, unseal
 from lockgate.audit.failures import Undisclosed
-from lockgate.audit.packaging.reading import damaged, kept_of, leaves_of, record_of, text_in
+from lockgate.audit.packaging.reading import (
+    damaged,
+    first_at,
+    kept_of,
+    leaves_of,
+    record_of,
+    text_in,
+    time_of,
+)
 from lockgate.audit.storage.contract import Source
 from lockgate.errors import AuditError
 
@@ -27,6 +35,7 @@ class Asked:
 
     session: str | None = None
     subject: str | None = None
+    issuer: str | None = None
     start: int | None = None
     end: int | None = None
     payloads: bool = True
@@ -58,20 +67,23 @@ def resolve(source: Source, asked: Asked) -> Answer:
         last = None if last is not None and last >= size else last
         return Answer(first, size - 1 if last is None else last, {"session": sid}, frozenset({sid}))
     if asked.subject is not None:
-        return _of_subject(source, asked.subject, size)
+        return _of_subject(source, asked.subject, asked.issuer, size)
     if asked.start is None and asked.end is None:
         return Answer(0, size - 1, {}, None)
-    first = 0 if asked.start is None else _first_at(source, asked.start, size)
-    last = size - 1 if asked.end is None else _first_at(source, asked.end + 1, size) - 1
+    first = 0 if asked.start is None else first_at(source, asked.start, size)
+    last = size - 1 if asked.end is None else first_at(source, asked.end + 1, size) - 1
     if first > last:
         raise AuditError("the log has no entry between these times")
-    return Answer(first, last, {"from": _time(source, first), "to": _time(source, last)}, None)
+    return Answer(first, last, {"from": time_of(source, first), "to": time_of(source, last)}, None)
 
 
-def _of_subject(source: Source, subject: str, size: int) -> Answer:
-    """Every session of the subject: found by name where its payload is there, by principal where it was erased."""
+def _of_subject(source: Source, subject: str, issuer: str | None, size: int) -> Answer:
+    """Every session of the subject, by its principal: so those as well whose payloads were erased.
+
+    Raises `AuditError` where several issuers know a subject of this name, who are several persons.
+    """
     begun: dict[str, str] = {}
-    principals, issuers = set(), set()
+    issuers: set[str] = set() if issuer is None else {issuer}
     for index, _, leaf in leaves_of(source, 0, size - 1, (_BEGIN,)):
         record = record_of(index, leaf)
         if record.get("type") != "session_begin":
@@ -80,18 +92,20 @@ def _of_subject(source: Source, subject: str, size: int) -> Answer:
         if sid is None or principal is None:
             raise damaged(f"entry {index} is no beginning of a session")
         begun[sid] = principal
-        who = _payload(source, index)
-        issuers.add(text_in(who, "issuer"))
-        if who.get("subject") == subject:
-            principals.add(principal)
-    principals |= {leaves.principal(source.pseudonyms, issuer, subject) for issuer in issuers if issuer is not None}
-    principals &= set(begun.values())
-    found = frozenset(sid for sid, principal in begun.items() if principal in principals)
+        known = None if issuer is not None else text_in(_payload(source, index), "issuer")
+        if known is not None:
+            issuers.add(known)
+    there = set(begun.values())
+    people = {one: who for one in issuers if (who := leaves.principal(source.pseudonyms, one, subject)) in there}
+    if len(people) > 1:
+        raise AuditError(f"several issuers know a {subject!r}: {', '.join(sorted(people))}", advice="say which one with --issuer")
+    found = frozenset(sid for sid, principal in begun.items() if principal in people.values())
     if not found:
-        raise AuditError(f"no session of {subject!r} is on the log", advice="`lockgate session list` names subjects")
+        raise AuditError(f"no session of {subject!r}{'' if issuer is None else f' of {issuer}'} is on the log",
+                         advice="`lockgate session list` names subjects, `lockgate session show` the issuer of one")
     ranges = [(first, last) for sid, first, last in source.sessions() if sid in found]
     last = max(size - 1 if end is None or end >= size else end for _, end in ranges)
-    return Answer(min(first for first, _ in ranges), last, {"principals": sorted(principals)}, found)
+    return Answer(min(first for first, _ in ranges), last, {"principals": sorted(people.values())}, found)
 
 
 def _payload(source: Source, index: int) -> dict[str, Any]:
@@ -105,24 +119,3 @@ def _payload(source: Source, index: int) -> dict[str, Any]:
     except (Undisclosed, orjson.JSONDecodeError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def _time(source: Source, index: int) -> int:
-    for _, _, leaf in leaves_of(source, index, index):
-        time = record_of(index, leaf).get("time")
-        if type(time) is not int:
-            raise damaged(f"entry {index} has no time")
-        return time
-    raise damaged(f"entry {index} is missing")
-
-
-def _first_at(source: Source, time: int, size: int) -> int:
-    """The first entry that is not older than `time`; `size` where there is none. Times do not run backwards."""
-    low, high = 0, size
-    while low < high:
-        middle = (low + high) // 2
-        if _time(source, middle) < time:
-            low = middle + 1
-        else:
-            high = middle
-    return low

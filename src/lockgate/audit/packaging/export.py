@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,12 +25,13 @@ from lockgate.audit.evidence.erasures import erased_ranges
 from lockgate.audit.evidence.failures import EvidenceError
 from lockgate.audit.evidence.notes import NoteKey, parse_note, parse_tree
 from lockgate.audit.evidence.package import PACKAGE_FORMAT, member_place
+from lockgate.audit.evidence.policy import parse_policy
 from lockgate.audit.evidence.proofs import TlogProof, hash_lines
 from lockgate.audit.evidence.recordings import CHUNK_LIMIT, RECORDING_MAGIC
 from lockgate.audit.evidence.streams import StreamKey
 from lockgate.audit.evidence.trust import key_of, ranges_of
 from lockgate.audit.failures import Undisclosed
-from lockgate.audit.keys import VERIFIER_FILE, read_verifier
+from lockgate.audit.keys import POLICY_FILE, VERIFIER_FILE, read_verifier
 from lockgate.audit.packaging.asking import Answer, Asked, resolve
 from lockgate.audit.packaging.proving import Proofs
 from lockgate.audit.packaging.reading import (
@@ -68,6 +70,7 @@ range.consistency RFC 6962 proof from the tree that ends with the last record to
 checkpoint        the newest signed checkpoint (C2SP signed note)
 payloads.jsonl    what the records committed to, as far as it is disclosed: SHA-256("lockgate/commit/v1\\0",
                   salt, length as 8 bytes big-endian, payload)
+witnesses.vkey    who cosigned, by the log's own word: whoever pins them (--policy) lets them count
 rotations         what each older key of the log signed last: the tree that ends with the change to the next key
 extra, sessions   single records with their proofs (C2SP tlog-proof)
 """
@@ -194,6 +197,8 @@ class _PackageWriter:
         found: dict[str, int] = {}
         cosigned = self._folder / "cosigned"
         if cosigned.is_file() and (size := self._size_of(_small(cosigned))):
+            if not trust.is_file():
+                self._name_witnesses(_small(cosigned))
             self._add("cosigned", _small(cosigned))
             found["cosigned.consistency"] = size
         for stamp in sorted((self._folder / "anchors").glob("*.tsr")):
@@ -203,6 +208,20 @@ class _PackageWriter:
                 self._add(f"anchors/{size}.tsr", _small(stamp))
                 found[f"anchors/{size}.consistency"] = size
         return found | self._handed_on()
+
+    def _name_witnesses(self, cosigned: bytes) -> None:
+        """Who cosigned, by the policy beside the log: so that each line is by somebody known, though by nobody pinned."""
+        path = self._folder / POLICY_FILE
+        if not path.is_file():
+            return
+        try:
+            keys = [witness.key for witness in parse_policy(_small(path).decode()).witnesses]
+            lines = parse_note(cosigned.decode()).signatures[1:]
+        except (EvidenceError, UnicodeDecodeError) as error:
+            raise AuditError(f"{path}: {error}", advice="start the gateway: it puts the policy there") from None
+        named = [key for key in keys if any(line.is_by(key) for line in lines)]
+        if named:
+            self._add("witnesses.vkey", "".join(f"{key.vkey}\n" for key in named).encode())
 
     def _handed_on(self) -> dict[str, int]:
         """For whoever pinned an older key: what each old key signed last, the tree that ends with the change."""
@@ -229,22 +248,39 @@ class _PackageWriter:
         answer, around = self._answer, _Around()
         for index, _, leaf in leaves_of(self._source, answer.first, answer.last, (b'"ticket":',)):
             self._relied_on(record_of(index, leaf), around)
+        for kind in (b'"type":"legal_hold"', b'"type":"key_rotate"'):
+            around.extras.update(self._outside(kind))
+        self._neighbours(around)
+        while self._erased(around) | self._reviewed(around):
+            pass        # an erasure relies on reviews, and what a review said may be erased
+        return around
+
+    def _erased(self, around: _Around) -> bool:
+        """Erasures outside that name something of what is packed; whether there was another one."""
+        before, singles = len(around.extras), sorted(around.extras)
+
+        def is_packed(first: int, last: int) -> bool:
+            is_inside = first <= self._answer.last and last >= self._answer.first
+            return is_inside or bisect_left(singles, first) < bisect_right(singles, last)
+
         for index, leaf in self._outside(b'"type":"erasure"'):
             record = record_of(index, leaf)
             ranges = erased_ranges(record)
             if ranges is None:
                 raise damaged(f"entry {index} is no erasure")
-            if any(first <= answer.last and last >= answer.first for first, last in ranges):
+            if index not in around.extras and any(is_packed(*pair) for pair in ranges):
                 around.extras[index] = leaf
                 self._relied_on(record, around)
-        for kind in (b'"type":"legal_hold"', b'"type":"key_rotate"'):
-            around.extras.update(self._outside(kind))
+        return len(around.extras) > before
+
+    def _reviewed(self, around: _Around) -> bool:
+        """What was said outside about the tickets that are relied on; whether there was more of it."""
+        before = len(around.extras)
         if around.tickets:
             for index, leaf in self._outside(b'"type":"review'):
                 if _ticket(record_of(index, leaf)) in around.tickets:
                     around.extras[index] = leaf
-        self._neighbours(around)
-        return around
+        return len(around.extras) > before
 
     def _relied_on(self, record: dict[str, Any], around: _Around) -> None:
         """A record that names a ticket: the ticket's request and review belong to it."""

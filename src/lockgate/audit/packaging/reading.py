@@ -92,3 +92,25 @@ def change_of(index: int, record: dict[str, Any]) -> tuple[int, str, str]:
     if old is None or new is None:
         raise damaged(f"entry {index} is no change of keys")
     return index, old, new
+
+
+def time_of(source: Source, index: int) -> int:
+    """The time of an entry, Unix milliseconds."""
+    for _, _, leaf in leaves_of(source, index, index):
+        time = record_of(index, leaf).get("time")
+        if type(time) is not int:
+            raise damaged(f"entry {index} has no time")
+        return time
+    raise damaged(f"entry {index} is missing")
+
+
+def first_at(source: Source, time: int, size: int) -> int:
+    """The first of `size` entries that is not older than `time`; `size` where there is none. Times do not run backwards."""
+    low, high = 0, size
+    while low < high:
+        middle = (low + high) // 2
+        if time_of(source, middle) < time:
+            low = middle + 1
+        else:
+            high = middle
+    return low

@@ -1,7 +1,7 @@
 """The stand-alone verifier: the modules of `audit.evidence`, one after the other in one file.
 
 Deterministic, so that an auditor can make the file from the sources and compare: modules in the order
-in which they need each other, imports of each other left out, the standard library's once at the top.
+in which they need each other, imports of each other and for types only left out, the standard library's once at the top.
 Module docstrings become comments. A name that two modules have would silently be overwritten, so that
 is refused.
 """
@@ -94,6 +94,11 @@ def _is_renaming(node: ast.stmt) -> bool:
     return isinstance(node, (ast.Import, ast.ImportFrom)) and any(part.asname for part in node.names)
 
 
+def _is_for_types(node: ast.stmt) -> bool:
+    """Whether it is ``if TYPE_CHECKING:``: annotations are not evaluated."""
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
 def _body(name: str, source: str, tree: ast.Module, imports: set[str]) -> str:
     """A module without its docstring and imports; the latter are added to `imports`."""
     lines = source.splitlines()
@@ -108,6 +113,8 @@ def _body(name: str, source: str, tree: ast.Module, imports: set[str]) -> str:
                 raise ValueError(f"{name} imports {node.module}")
         elif isinstance(node, ast.Import):
             imports |= {ast.unparse(node)}
+        elif _is_for_types(node):
+            pass
         elif node is not tree.body[0] and not isinstance(node, ast.ImportFrom):
             continue
         left_out.update(range(node.lineno - 1, node.end_lineno or node.lineno))

@@ -15,8 +15,11 @@ from lockgate.errors import AuditError
 PART: Final = 65_536        # entries in one file
 
 
-def write_parquet(source: Source, folder: Path, *, payloads: bool = False, part: int = PART) -> list[Path]:
-    """Write the whole snapshot into a folder that is new or empty; the files, in order.
+def write_parquet(
+    source: Source, folder: Path, first: int = 0, last: int | None = None, *, payloads: bool = False, part: int = PART,
+) -> list[Path]:
+    """Write the entries from `first` to `last`, by default all of the snapshot, into a folder that is new or empty;
+    the files, in order.
 
     A file appears under its name when it is whole. Raises `AuditError`.
     """
@@ -24,9 +27,9 @@ def write_parquet(source: Source, folder: Path, *, payloads: bool = False, part:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise AuditError(f"{folder}: is not empty", advice="give a folder that is new")
-        size = source.head().size
-        return [_part(source, folder, first, min(first + part, size) - 1, payloads=payloads)
-                for first in range(0, size, part)]
+        end = source.head().size if last is None else last + 1
+        return [_part(source, folder, begin, min(begin + part, end) - 1, payloads=payloads)
+                for begin in range(first, end, part)]
     except (OSError, duckdb.Error) as error:
         raise AuditError(f"{folder}: cannot be written: {error}") from None
 

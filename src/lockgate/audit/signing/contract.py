@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from lockgate.audit.checkpoint import Checkpoint, Verifier
 from lockgate.errors import AuditError
@@ -19,6 +19,15 @@ class SignerRefused(AuditError):
     """The signer answered that it will not sign this. Asking again is of no use."""
 
     code = "audit.signer_refused"
+
+
+class Handover(NamedTuple):
+    """The leaf of a change of keys, which is the last entry of the tree that the old key signed last, and its
+    audit path there (RFC 6962 §2.1.1).
+    """
+
+    leaf: bytes
+    path: tuple[bytes, ...]
 
 
 class CheckpointSigner(Protocol):

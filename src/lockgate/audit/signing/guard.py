@@ -16,9 +16,10 @@ import orjson
 
 from lockgate.audit import keys
 from lockgate.audit.checkpoint import Checkpoint, Signer, Verifier, open_note
-from lockgate.audit.failures import Locked, ProofFailed
+from lockgate.audit.entry import parse
+from lockgate.audit.failures import Locked, MalformedEntry, ProofFailed
 from lockgate.audit.signing.contract import SignerRefused
-from lockgate.audit.tree import EMPTY_ROOT, verify_consistency
+from lockgate.audit.tree import EMPTY_ROOT, leaf_hash, verify_consistency, verify_inclusion
 from lockgate.errors import AuditError
 
 _STATE_LIMIT: Final = 4096
@@ -29,8 +30,9 @@ class Guard:
 
     lags = False
 
-    def __init__(self, key: Signer, path: Path, last: Checkpoint, lock: int) -> None:
+    def __init__(self, key: Signer, file: Path, path: Path, last: Checkpoint, lock: int) -> None:
         self._key = key
+        self._file = file
         self._path = path
         self._last = last
         self._lock = lock
@@ -43,7 +45,7 @@ class Guard:
         lock = _hold(state)
         try:
             last = _read(state, origin)
-            return cls(Signer(origin, keys.read_key(key)), state, last, lock)
+            return cls(Signer(origin, keys.read_key(key)), key, state, last, lock)
         except AuditError:
             os.close(lock)
             raise
@@ -92,6 +94,50 @@ class Guard:
             _write(self._path, checkpoint)
             self._last = checkpoint
         return self._key.sign(checkpoint)
+
+    # ------------------------------------------------------------ a change of keys
+
+    @property
+    def successor(self) -> Verifier | None:
+        """The next key, where one was prepared."""
+        waiting = self._next()
+        return None if waiting is None else waiting.verifier
+
+    def prepare(self) -> Verifier:
+        """Make the next key beside this one, unless it is there. Raises `SignerRefused`; this key goes on signing."""
+        waiting = self._next()
+        try:
+            waiting = waiting or Signer(self.verifier.name, keys.create_key(keys.successor(self._file)))
+        except AuditError as error:
+            raise SignerRefused(str(error)) from None
+        return waiting.verifier
+
+    def switch(self, leaf: bytes, path: Sequence[bytes]) -> Verifier:
+        """Let the next key take this one's place, once the last entry of the tree that was signed last says so.
+
+        Raises `SignerRefused`, and this key goes on signing; `AuditError` where the files cannot be written.
+        """
+        waiting, last = self._next(), self._last
+        if waiting is None:
+            raise SignerRefused("no next key was prepared")
+        try:
+            verify_inclusion(last.size - 1, last.size, leaf_hash(leaf), path, last.root)
+            record = parse(leaf)
+        except (ProofFailed, MalformedEntry) as error:
+            raise SignerRefused(f"not the last entry of the {last.size} that were signed: {error}") from None
+        if record["type"] != "key_rotate" or record["data"] != {"old": str(self.verifier), "new": str(waiting.verifier)}:
+            raise SignerRefused("the last entry that was signed does not hand over to the next key")
+        keys.replace_durably(keys.successor(self._file), self._file)
+        self._key = waiting
+        return waiting.verifier
+
+    def _next(self) -> Signer | None:
+        """The key that waits. One that cannot be used is said to be so, and no reason for this one to stop signing."""
+        path = keys.successor(self._file)
+        try:
+            return Signer(self.verifier.name, keys.read_key(path)) if path.exists() else None
+        except AuditError as error:
+            raise SignerRefused(str(error)) from None
 
     def close(self) -> None:
         """Let go of the files."""

@@ -93,9 +93,15 @@ def _answer(connection: socket.socket, guard: Guard, allowed: frozenset[int]) ->
             raise SignerRefused("the request is of an unknown version")
         if request.get("do") == "last":
             last = guard.last()
-            return {"vkey": str(guard.verifier), "size": last.size, "root": last.root.hex()}
+            waiting = guard.successor
+            return {"vkey": str(guard.verifier), "size": last.size, "root": last.root.hex(),
+                    "next": None if waiting is None else str(waiting)}
         if request.get("do") == "sign":
             return {"note": guard.sign(*wire.read_sign_request(request, guard.verifier.name))}
+        if request.get("do") == "prepare":
+            return {"vkey": str(guard.prepare())}
+        if request.get("do") == "switch":
+            return {"vkey": str(guard.switch(*wire.read_switch_request(request)))}
         raise SignerRefused("the request is unknown")
     except SignerRefused as error:
         return {"refused": str(error)}

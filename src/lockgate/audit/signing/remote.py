@@ -21,9 +21,11 @@ class SocketSigner:
 
     lags = True
 
-    def __init__(self, path: Path, verifier: Verifier) -> None:
+    def __init__(self, path: Path, verifier: Verifier, successor: Verifier | None = None) -> None:
         self._path = path
         self._verifier = verifier
+        self.successor = successor
+        """The next key, where a change of keys was under way when it was asked."""
 
     @classmethod
     def connect(cls, path: Path, origin: str) -> Self:
@@ -32,12 +34,14 @@ class SocketSigner:
         Raises `SignerAway`, or `SignerRefused` where it signs for another log.
         """
         try:
-            verifier = Verifier.parse(str(_ask(path, {"v": 1, "do": "last"}).get("vkey")))
+            said = _ask(path, {"v": 1, "do": "last"})
+            verifier = Verifier.parse(str(said.get("vkey")))
+            successor = None if said.get("next") is None else Verifier.parse(str(said["next"]))
         except UntrustedNote as error:
             raise SignerRefused(f"the signer at {path} has no usable key: {error}") from None
         if verifier.name != origin:
             raise SignerRefused(f"the signer at {path} signs {verifier.name}, not {origin}")
-        return cls(path, verifier)
+        return cls(path, verifier, successor)
 
     @property
     def verifier(self) -> Verifier:
@@ -56,6 +60,23 @@ class SocketSigner:
         """The signed note."""
         note = _ask(self._path, wire.sign_request(checkpoint, proof)).get("note")
         return checked(note, checkpoint, self._verifier)
+
+    def prepare(self) -> Verifier:
+        """Have the next key made beside this one, unless it is there; its verifier key. Nothing changes yet."""
+        try:
+            verifier = Verifier.parse(str(_ask(self._path, {"v": 1, "do": "prepare"}).get("vkey")))
+        except UntrustedNote as error:
+            raise SignerRefused(f"the signer's next key is not usable: {error}") from None
+        if verifier.name != self._verifier.name or str(verifier) == str(self._verifier):
+            raise SignerRefused("the signer's next key is none for this log")
+        return verifier
+
+    def switch(self, leaf: bytes, path: Sequence[bytes], successor: Verifier) -> SocketSigner:
+        """Have the next key take over: the signer is shown that the last entry it signed says so."""
+        answer = _ask(self._path, {"v": 1, "do": "switch", "leaf": leaf.hex(), "path": [node.hex() for node in path]})
+        if answer.get("vkey") != str(successor):
+            raise SignerRefused("the signer goes on with another key than it announced")
+        return SocketSigner(self._path, successor)
 
 
 def checked(note: object, checkpoint: Checkpoint, verifier: Verifier) -> str:

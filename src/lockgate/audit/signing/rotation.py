@@ -1,45 +1,103 @@
 """A change of the log's key: the order of its steps, and how a start finishes one that a crash cut short.
 
-    1  the next key is on the disk beside the old one (`log.key.next`)
-    2  the leaf `key_rotate` is committed; the old key signs the tree that it is the last entry of
-    3  the next key's verifier key is published, and its file takes the old one's place
+    1  the next key is on the disk beside the old one (`log.key.next`), here or where the signer is
+    2  the leaf `key_rotate` is committed; the old key signs the tree that it is the last entry of, which is kept
+    3  the next key takes the old one's place, and its verifier key is published
 
-Before 2 nothing has happened: the next start removes the key that nobody has used. After it the log says
-which key goes on, and the next start does 3. The old key is not kept; what it signed verifies with its
-verifier key, which the leaf names.
+Before 2 nothing has happened, and whatever goes wrong changes nothing. After it the log says which key goes on, and
+the next start does the rest. The old key is not kept; what it signed verifies with its verifier key, which the
+leaf names. A signer in another process does 3 only when it is shown the leaf, under the tree that it signed last.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
 from lockgate.audit import keys
-from lockgate.audit.checkpoint import Signer
+from lockgate.audit.checkpoint import Checkpoint, Signer, Verifier
 from lockgate.audit.entry import parse
 from lockgate.audit.failures import MalformedEntry
-from lockgate.audit.signing.contract import CheckpointSigner
-from lockgate.audit.storage.contract import Store
+from lockgate.audit.signing.contract import CheckpointSigner, Handover
+from lockgate.audit.signing.opening import Settings, key_path
+from lockgate.audit.signing.remote import SocketSigner
+from lockgate.audit.storage.contract import Batch, Head, Store
+from lockgate.audit.tree import Frontier, growth_proof
 from lockgate.errors import AuditError
 
 
+class Successor(Protocol):
+    """The next key, ready to take over."""
+
+    @property
+    def verifier(self) -> Verifier:
+        """Its verifier key."""
+
+    def install(self, folder: Path, handover: Handover) -> CheckpointSigner:
+        """Step 3: put it in the old one's place. The signer that goes on. Raises `AuditError`."""
+
+
+class _FileSuccessor:
+    """A key file beside the old one."""
+
+    def __init__(self, key: Path, signer: Signer) -> None:
+        self._key = key
+        self._signer = signer
+        self.verifier = signer.verifier
+
+    def install(self, folder: Path, handover: Handover) -> CheckpointSigner:
+        install_successor(folder, self._key, self._signer)
+        return self._signer
+
+
+class _RemoteSuccessor:
+    """A key that another process has made beside its own."""
+
+    def __init__(self, signer: SocketSigner, verifier: Verifier) -> None:
+        self._signer = signer
+        self.verifier = verifier
+
+    def install(self, folder: Path, handover: Handover) -> CheckpointSigner:
+        signer = self._signer.switch(handover.leaf, handover.path, self.verifier)
+        keys.publish(folder, self.verifier)
+        return signer
+
+
+def prepare_rotation(folder: Path, origin: str, settings: Settings) -> Successor:
+    """Step 1, or what is left of an earlier one. Raises `AuditError`; nothing has happened then."""
+    if "kms" in settings:
+        raise AuditError("the key of this log is in a key service, where this command does not change it",
+                         advice="docs/howto/witnesses.md says how a log goes on with another key of a service")
+    if "socket" in settings:
+        signer = SocketSigner.connect(Path(settings["socket"]), origin)
+        return _RemoteSuccessor(signer, signer.prepare())
+    key = key_path(folder, settings)
+    waiting = keys.successor(key)
+    return _FileSuccessor(key, Signer(origin, keys.read_key(waiting)) if waiting.exists() else prepare_successor(key, origin))
+
+
 def prepare_successor(key: Path, origin: str) -> Signer:
-    """Step 1: a new key beside the old one. Raises `AuditError`."""
+    """A new key beside the old one. Raises `AuditError`."""
     return Signer(origin, keys.create_key(keys.successor(key)))
 
 
 def install_successor(folder: Path, key: Path, signer: Signer) -> None:
-    """Step 3. May be done again. Raises `AuditError`."""
+    """Step 3 of a key file. May be done again. Raises `AuditError`."""
     keys.publish(folder, signer.verifier)
     keys.replace_durably(keys.successor(key), key)
 
 
+# ---------------------------------------------------------------- at a start
+
+
 def finish_rotation(folder: Path, key: Path, signer: CheckpointSigner, store: Store) -> CheckpointSigner:
-    """The signer that goes on, once a change of keys that was under way is finished or dropped."""
+    """The signer that goes on, once a change of keys in files that was under way is finished or dropped."""
     waiting = keys.successor(key)
     if signer.lags or not waiting.exists():
         return signer
     successor = Signer(signer.verifier.name, keys.read_key(waiting))
-    if newest_key(store) == str(successor.verifier):
+    found = _newest(store)
+    if found is not None and found.new == str(successor.verifier):
         install_successor(folder, key, successor)
         return successor
     try:
@@ -50,15 +108,63 @@ def finish_rotation(folder: Path, key: Path, signer: CheckpointSigner, store: St
     return signer
 
 
-def newest_key(store: Store) -> str | None:
-    """The verifier key that the last change of keys names. What is in the log is checked afterwards."""
-    found: str | None = None
-    for _, _, leaf in store.leaves():
+def finish_elsewhere(folder: Path, origin: str, settings: Settings, store: Store) -> None:
+    """The same for a signer in another process, before it is opened. What does not fit together is left as it is:
+    recovery finds it.
+    """
+    pinned = folder / keys.VERIFIER_FILE
+    if "socket" not in settings or not pinned.exists():
+        return
+    signer, known = SocketSigner.connect(Path(settings["socket"]), origin), str(keys.read_verifier(pinned))
+    if signer.successor is None and str(signer.verifier) == known:
+        return
+    found = _newest(store)
+    if found is None or found.old != known:
+        return
+    if (str(signer.verifier), str(signer.successor)) == (found.old, found.new) and store.head().size == found.size:
+        _let_old_sign(signer, store, found.size)
+        _RemoteSuccessor(signer, Verifier.parse(found.new)).install(folder, Handover(found.leaf, found.path))
+    elif str(signer.verifier) == found.new:
+        keys.publish(folder, signer.verifier)
+
+
+def _let_old_sign(signer: SocketSigner, store: Store, size: int) -> None:
+    """Have the tree that ends with the change of keys signed by the old key, and that note kept."""
+    signed, base, grown = signer.last().size, Frontier(), []
+    tree = Frontier()
+    for _, digest, _ in store.leaves():
+        tree.append(digest)
+        if tree.size <= signed:
+            base.append(digest)
+        else:
+            grown.append(digest)
+    note = signer.sign(Checkpoint(signer.verifier.name, size, tree.root()), growth_proof(base, grown))
+    head = store.head()
+    store.resume_history()
+    store.commit(Batch(is_kept=True), head, Head(head.size, head.epoch, head.frontier, note))
+
+
+class _Change(NamedTuple):
+    size: int
+    """Of the tree that it is the last entry of."""
+    old: str
+    new: str
+    leaf: bytes
+    path: tuple[bytes, ...]
+
+
+def _newest(store: Store) -> _Change | None:
+    """The last change of keys that the log has. What is in the log is checked afterwards."""
+    found: _Change | None = None
+    before = Frontier()
+    for index, digest, leaf in store.leaves():
         if type(leaf) is bytes and b'"type":"key_rotate"' in leaf:
             try:
                 record = parse(leaf)
             except MalformedEntry:
-                continue
+                record = {"type": ""}
             if record["type"] == "key_rotate":
-                found = str(record["data"].get("new"))
+                data = record["data"]
+                found = _Change(index + 1, str(data.get("old")), str(data.get("new")), leaf, tuple(reversed(before.nodes)))
+        before.append(digest)
     return found

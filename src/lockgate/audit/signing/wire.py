@@ -1,7 +1,9 @@
 """What passes between a log and its signer over a Unix socket: one JSON line there, one back, then closed.
 
-{"v":1,"do":"last"}                                  → {"vkey":…, "size":…, "root":hex}
+{"v":1,"do":"last"}                                  → {"vkey":…, "size":…, "root":hex, "next":… or null}
 {"v":1,"do":"sign","size":…,"root":hex,"proof":[hex…]} → {"note":…}
+{"v":1,"do":"prepare"}                               → {"vkey":…}, of the next key
+{"v":1,"do":"switch","leaf":hex,"path":[hex…]}       → {"vkey":…}, of the key that goes on
 anything that is not done                            → {"refused":…}
 """
 
@@ -15,6 +17,7 @@ from typing import Any, Final
 import orjson
 
 from lockgate.audit.checkpoint import Checkpoint
+from lockgate.audit.entry import LEAF_LIMIT
 from lockgate.audit.signing.contract import SignerRefused
 
 LIMIT: Final = 16_384
@@ -62,6 +65,17 @@ def read_sign_request(value: dict[str, Any], origin: str) -> tuple[Checkpoint, l
     if type(size) is not int or not 0 <= size <= _LARGEST or type(proof) is not list or len(proof) > _PROOF:
         raise SignerRefused("the request is malformed")
     return Checkpoint(origin, size, read_hash(value.get("root"))), [read_hash(node) for node in proof]
+
+
+def read_switch_request(value: dict[str, Any]) -> tuple[bytes, list[bytes]]:
+    """The leaf of a change of keys and its audit path. Raises `SignerRefused` for anything else."""
+    leaf, path = value.get("leaf"), value.get("path")
+    if type(leaf) is not str or len(leaf) > 2 * LEAF_LIMIT or type(path) is not list or len(path) > _PROOF:
+        raise SignerRefused("the request is malformed")
+    try:
+        return bytes.fromhex(leaf), [read_hash(node) for node in path]
+    except ValueError:
+        raise SignerRefused("the request is malformed") from None
 
 
 def read_hash(value: object) -> bytes:

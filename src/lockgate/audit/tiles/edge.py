@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from lockgate.audit.tiles.layout import TILE_SIZE, WIDTH, Tile, perfect_root, tile_at
-from lockgate.audit.tree import HASH_SIZE, Frontier
+from lockgate.audit.tiles.layout import TILE_SIZE, WIDTH, Tile, tile_at
+from lockgate.audit.tree import HASH_SIZE, Frontier, perfect_root
 
 
 class Edge:
@@ -53,6 +53,10 @@ class Edge:
 
     def root(self) -> bytes:
         """The root of the tree as it is now."""
+        return self.frontier().root()
+
+    def frontier(self) -> Frontier:
+        """The tree as it is now, without its tiles."""
         nodes = []
         for hashes in reversed(self.tiles):
             width, at = len(hashes) // HASH_SIZE, 0
@@ -60,4 +64,4 @@ class Edge:
                 if width & half:
                     nodes.append(perfect_root(hashes[at : at + half * HASH_SIZE]))
                     at += half * HASH_SIZE
-        return Frontier(self.size, nodes).root()
+        return Frontier(self.size, nodes)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Final
 
 from lockgate.audit.entry import LEAF_LIMIT
@@ -104,24 +103,13 @@ def bundle(entries: Sequence[bytes]) -> bytes:
 def unbundle(content: bytes, width: int) -> list[bytes]:
     """The `width` entries of a bundle. Raises `MalformedEntry` for more, fewer, or a cut one."""
     entries: list[bytes] = []
-    at = 0
-    while at < len(content):
-        length = int.from_bytes(content[at : at + 2], "big")
-        entry = content[at + 2 : at + 2 + length]
-        if at + 2 + length > len(content) or len(entries) == width:
+    at, size = 0, len(content)
+    while at < size:
+        begin = at + 2
+        at = begin + int.from_bytes(content[at:begin], "big")
+        if at > size or len(entries) == width:
             raise MalformedEntry("an entry bundle is not a row of whole entries")
-        entries.append(entry)
-        at += 2 + length
+        entries.append(content[begin:at])
     if len(entries) != width:
         raise MalformedEntry(f"an entry bundle holds {len(entries)} entries instead of {width}")
     return entries
-
-
-def perfect_root(hashes: bytes) -> bytes:
-    """The root over concatenated hashes, whose number is a power of two (RFC 6962 §2.1)."""
-    while len(hashes) > HASH_SIZE:
-        hashes = b"".join([
-            sha256(b"\x01" + hashes[at : at + 2 * HASH_SIZE]).digest()
-            for at in range(0, len(hashes), 2 * HASH_SIZE)
-        ])
-    return hashes

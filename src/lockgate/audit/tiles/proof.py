@@ -52,13 +52,16 @@ def prove(tiles: Tiles, index: int, note: str, verifier: Verifier) -> LogProof:
         raise ProofFailed(f"entry {index} is not among the {tiles.size} that are published",
                           advice="wait for the next publication, a few seconds")
     proof = LogProof(tiles.entry(index), index, tuple(tiles.inclusion(index, tiles.size)), note)
-    verify_proof(proof, verifier)
+    verify_proof(proof, verifier, cosigned=True)    # witnesses' lines are judged by whoever pins their keys
     return proof
 
 
-def verify_proof(proof: LogProof, verifier: Verifier) -> Checkpoint:
-    """The checkpoint that covers the entry. Raises `ProofFailed`, or `UntrustedNote` for another key's."""
-    checkpoint = open_note(proof.note, verifier)
+def verify_proof(proof: LogProof, verifier: Verifier, *, cosigned: bool = False) -> Checkpoint:
+    """The checkpoint that covers the entry, by the log's key; with `cosigned` whoever else signed it as well.
+
+    Raises `ProofFailed`, or `UntrustedNote` for another key's.
+    """
+    checkpoint = open_note(proof.note, verifier, cosigned=cosigned)
     verify_inclusion(proof.index, checkpoint.size, leaf_hash(proof.leaf), proof.path, checkpoint.root)
     return checkpoint
 

@@ -39,12 +39,11 @@ from lockgate.audit.tiles.layout import (
     WIDTH,
     Tile,
     bundle,
-    perfect_root,
     tile_at,
     tiles_of,
 )
 from lockgate.audit.tiles.reader import Tiles, fetch_from
-from lockgate.audit.tree import HASH_SIZE, Frontier, leaf_hash
+from lockgate.audit.tree import HASH_SIZE, Frontier, leaf_hash, perfect_root
 from lockgate.errors import AuditError
 
 _ROTATION: Final = b'"type":"key_rotate"'
@@ -78,7 +77,7 @@ class Publisher:
             if not head.note:
                 return
             self._disk.prepare()
-            new = open_note(head.note, self._verifier)
+            new = self._newest(source, head.note)
             old = self._published(source)
             edge = self._resume(source, old, new)
             if edge.size < new.size:
@@ -86,6 +85,19 @@ class Publisher:
             else:
                 self._tidy()
             self._endorse(new.size)
+
+    def _newest(self, source: Source, note: str) -> Checkpoint:
+        """The store's checkpoint; by the key that the log was handed on to, where that was after this began."""
+        try:
+            return open_note(note, self._verifier)
+        except BrokenNote:
+            raise
+        except UntrustedNote as error:
+            try:
+                self._verifier = _key_of(source, self._verifier, note)
+            except (EvidenceError, MalformedEntry):
+                raise error from None
+            return open_note(note, self._verifier)
 
     def _endorse(self, size: int) -> None:
         """Whoever reads it judges it; here it only has to be of no larger tree than the checkpoint beside it."""

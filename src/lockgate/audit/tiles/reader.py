@@ -13,8 +13,8 @@ from typing import Final
 
 from lockgate.audit.failures import Absent, MalformedEntry, Tampered
 from lockgate.audit.tiles.edge import Edge
-from lockgate.audit.tiles.layout import WIDTH, Tile, perfect_root, tile_at, unbundle
-from lockgate.audit.tree import EMPTY_ROOT, HASH_SIZE, node_hash
+from lockgate.audit.tiles.layout import WIDTH, Tile, tile_at, unbundle
+from lockgate.audit.tree import EMPTY_ROOT, HASH_SIZE, node_hash, perfect_root
 from lockgate.errors import AuditError
 
 Fetch = Callable[[str, int], bytes]

@@ -14,6 +14,7 @@ from lockgate.audit.checkpoint import Checkpoint, Verifier, open_note, tree_of
 from lockgate.audit.evidence.contents import Contents, PlacedLeaf
 from lockgate.audit.evidence.failures import EvidenceError
 from lockgate.audit.evidence.notes import parse_note
+from lockgate.audit.evidence.policy import Policy
 from lockgate.audit.evidence.report import Report, Verdict, counted
 from lockgate.audit.evidence.trust import KeyRange, Trust, key_of, ranges_of
 from lockgate.audit.failures import Absent, BrokenNote, MalformedEntry, Tampered, UntrustedNote
@@ -21,7 +22,7 @@ from lockgate.audit.keys import VERIFIER_FILE, read_verifier
 from lockgate.audit.tiles.edge import Edge
 from lockgate.audit.tiles.layout import CHECKPOINT, CHECKPOINT_LIMIT, COSIGNED, WIDTH, Tile
 from lockgate.audit.tiles.reader import Fetch, Tiles, first_of
-from lockgate.audit.tree import HASH_SIZE, Frontier, leaf_hash
+from lockgate.audit.tree import HASH_SIZE, leaf_hashes
 from lockgate.errors import AuditError
 
 _SUCCESSION = ("; where the log changed its key, pin the newest key, or give --trust and --root: tiles alone do not show "
@@ -30,11 +31,13 @@ _SUCCESSION = ("; where the log changed its key, pin the newest key, or give --t
 
 def verify_tiles(
     fetch: Fetch, place: str, *, key: Path | None = None, against: str | None = None, trust: Trust | None = None,
+    policy: Policy | None = None,
 ) -> Report:
     """Check what `fetch` reads from `place`, a folder or a URL. `key` is the pinned verifier key file.
 
     Without it, a folder's own is taken (beside the tiles, where the gateway leaves it); a URL has none.
-    `trust` is the organisation's trust note, which says which key counts for which size, in its place.
+    `trust` is the organisation's trust note, which says which key counts for which size, in its place, and which
+    witnesses; besides a key `policy` says that.
     `against` is a signed checkpoint that was kept elsewhere.
     """
     report = Report(place, is_key_pinned=key is not None or trust is not None)
@@ -46,18 +49,21 @@ def verify_tiles(
         return report
     report.origin = ranges[-1].key.name
     report.cover("key", ranges[-1].key.vkey)
-    _Run(report, fetch, ranges, trust).all(against)
+    _Run(report, fetch, ranges, trust, policy).all(against)
     return report
 
 
 class _Run:
     """One verification: what the checks share."""
 
-    def __init__(self, report: Report, fetch: Fetch, ranges: tuple[KeyRange, ...], trust: Trust | None) -> None:
+    def __init__(
+        self, report: Report, fetch: Fetch, ranges: tuple[KeyRange, ...], trust: Trust | None, policy: Policy | None,
+    ) -> None:
         self.report = report
         self.fetch = fetch
         self.ranges = ranges
         self.trust = trust
+        self.policy = policy if trust is None else trust.policy
         self.contents = Contents(report, 0, None)
 
     def find(self, check: str, verdict: Verdict, message: str, index: int | None = None) -> None:
@@ -124,7 +130,7 @@ class _Run:
 
     def cosigned(self) -> str | None:
         """The note that witnesses cosigned, where one is published and somebody can judge it."""
-        if self.trust is None:
+        if self.policy is None:
             return None
         try:
             return self.fetch(COSIGNED, CHECKPOINT_LIMIT).decode()
@@ -135,10 +141,10 @@ class _Run:
             return None
 
     def quorum(self, tiles: Tiles, checkpoint: Checkpoint, notes: Mapping[str, str | None]) -> None:
-        """How far the witnesses of the trust note vouch for the log. What was kept may be cosigned as well."""
-        if self.trust is None:
+        """How far the pinned witnesses vouch for the log. What was kept may be cosigned as well."""
+        policy = self.policy
+        if policy is None:
             return
-        policy = self.trust.policy
         for check, note in notes.items():
             tree = None if note is None else self.open(check, note)
             if note is None or tree is None:
@@ -201,18 +207,12 @@ class _Run:
 
     def grown(self, tiles: Tiles) -> Edge:
         """The tree over all entries, after each of its tiles was compared with the published one."""
-        edge, take = Edge(), self.contents.take
-        frontier = Frontier()
+        edge = Edge()
         while edge.size < tiles.size:
-            index = edge.size
-            hashes: list[bytes] = []
-            for leaf in tiles.entries(index // WIDTH):
-                digest = leaf_hash(leaf)
-                take(PlacedLeaf(index, leaf, digest, False, frontier), None)
-                frontier.append(digest)
-                hashes.append(digest)
-                index += 1
-                self.report.entries = index
+            leaves = tiles.entries(edge.size // WIDTH)
+            hashes = leaf_hashes(leaves)
+            self.contents.take_all(edge.size, leaves, hashes, edge.frontier)
+            self.report.entries = edge.size + len(leaves)
             for tile, content in edge.grow(b"".join(hashes)):
                 _compare(tiles, tile, content)
         for tile, content in edge.partial():

@@ -32,7 +32,7 @@ _BEFORE: Final = (
 _AFTER: Final = f"SELECT pg_catalog.set_config('statement_timeout', pg_catalog.current_setting('{_SAVED}'), true)"
 _NAME: Final = b"lockgate's question"
 _NOTHING: Final = Bind(b"", b"", (), (), ())
-_CLOSES: Final = 6
+_CLOSES: Final = 9
 _TOO_LONG: Final = "57014"
 
 
@@ -143,8 +143,13 @@ def as_messages(statement: str, types: bytes, bind: Bind) -> bytes:
 
 
 def _once(name: bytes, statement: str, types: bytes, bind: Bind) -> bytes:
-    """A statement of one's own beside those of the client: both unnamed ones stay what they are."""
+    """A statement of one's own beside those of the client: both unnamed ones stay what they are.
+
+    Closed before as well as behind: an error in between makes the backend skip what is behind, and a prepared statement
+    outlives the transaction. Closing one that is not there is no error (manual, "Extended Query").
+    """
     return b"".join((
+        codec.target(m.CLOSE, b"S", name),
         codec.parse(name, statement, types), codec.bind(bind._replace(portal=name, statement=name, result_formats=())), codec.execute(name),
         codec.target(m.CLOSE, b"P", name), codec.target(m.CLOSE, b"S", name),
     ))

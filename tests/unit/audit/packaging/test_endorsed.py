@@ -8,15 +8,17 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from lockgate.audit.evidence.policy import parse_policy
 from lockgate.audit.evidence.recordings import RECORDING_MAGIC
 from lockgate.audit.evidence.report import Verdict
 from lockgate.audit.evidence.timestamp import canonical_response, read_response
 from lockgate.audit.evidence.trust import parse_trust
 from lockgate.audit.recording.reel import Mark
 from lockgate.audit.signing.trust import draft_trust
+from lockgate.audit.verify import verify_log
 from lockgate.cli import audit
 from testbed.timestamps import Authority
-from tests.unit.audit.evidence.keys import W1, W2, NoteSigner
+from tests.unit.audit.evidence.keys import W1, W2, W3, NoteSigner
 from tests.unit.audit.logs import Driven, chunk_root, sample
 from tests.unit.audit.packages import changed, check, exported, listed, members
 
@@ -88,6 +90,86 @@ def test_a_cosigned_log_is_exported_with_a_verdict_that_its_witnesses_count_for(
     status, said = run(name="none")
     assert (status, "--policy" in said) == (3, True)
     assert run("--policy", str(tmp_path / "policy"), name="policy")[0] == 0
+
+
+@pytest.fixture(scope="module")
+def witnessed(endorsed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same log of an organisation that has witnesses and no trust note; the gateway has put their policy there."""
+    folder = tmp_path_factory.mktemp("witnessed") / "state" / "audit"
+    shutil.copytree(endorsed, folder)
+    (folder / "trust.note").unlink()
+    shutil.rmtree(folder / "anchors")
+    (folder / "witness.policy").write_text(f"# ours\n{POLICY}")
+    return folder
+
+
+def test_a_witnessed_log_without_a_trust_note_is_exported_as_what_it_is(witnessed: Path, tmp_path: Path) -> None:
+    """By the gateway's own policy for the organisation; for an auditor as far as the auditor has pinned."""
+    package, key = exported(witnessed), (witnessed / "log.vkey").read_text()
+    assert members(package)["witnesses.vkey"].decode() == f"{W1.vkey}\n{W2.vkey}\n"
+    report = check(package, key)
+    assert (report.verdict, report.cosigned) == (Verdict.VERIFIED, 0), report.findings
+    assert any("cosigned by witness.test/w1, witness.test/w2, whom only the package names" in note for note in report.notes)
+    report = check(package, key, policy=POLICY)
+    assert (report.verdict, report.cosigned) == (Verdict.VERIFIED, 16), report.findings
+    assert check(package, key, policy=f"witness three {W3.vkey}\nquorum three\n").verdict is not Verdict.VERIFIED
+    state = shutil.copytree(witnessed.parent, tmp_path / "state")
+    words = ["export", "--state", str(state), "--out"]
+    result = CliRunner().invoke(audit.app, [*words, str(tmp_path / "e.tar")])
+    assert (result.exit_code, "16 entries cosigned by one, two" in result.output) == (0, True), result.output
+    (state / "audit" / "cosigned").unlink()     # no quorum has come together yet
+    result = CliRunner().invoke(audit.app, [*words, str(tmp_path / "f.tar")])
+    assert (result.exit_code, "not cosigned by a witness" in result.output) == (0, True), result.output
+    assert check((tmp_path / "f.tar").read_bytes(), key, policy=POLICY).verdict is Verdict.UNTRUSTED
+
+
+def test_who_a_package_names_as_witnesses_can_be_neither_changed_nor_made_up(witnessed: Path) -> None:
+    """Every byte of the names and of what they signed is bound, though nobody pinned them; none is there for nothing."""
+    package, key = exported(witnessed), (witnessed / "log.vkey").read_text()
+    files = members(package)
+    for name in ("witnesses.vkey", "cosigned"):
+        data = files[name]
+        for place in range(len(data)):
+            flipped = data[:place] + bytes([data[place] ^ (1 << place % 7)]) + data[place + 1:]
+            assert check(listed({**files, name: flipped}), key).findings, (name, place)
+    cases = {
+        "more": files["witnesses.vkey"] + f"{W3.vkey}\n".encode(), "twice": files["witnesses.vkey"] * 2,
+        "fewer": f"{W1.vkey}\n".encode(), "none": b"", "log": key.encode(), "blank": files["witnesses.vkey"] + b"\n",
+    }
+    for name, data in cases.items():
+        found = check(listed({**files, "witnesses.vkey": data}), key).first
+        assert found is not None, name
+        assert found.check == "cosignature", (name, found)
+    rest = {name: data for name, data in files.items() if name != "witnesses.vkey"}
+    assert check(listed(rest), key).verdict is Verdict.UNTRUSTED
+    alone = {name: data for name, data in files.items() if not name.startswith("cosigned")}
+    assert check(listed(alone), key).findings
+
+
+def test_a_folders_own_policy_counts_as_far_as_its_own_key(witnessed: Path, tmp_path: Path) -> None:
+    """Where nothing is pinned it says who cosigned; beside a pinned key it is named, and does not count."""
+    key, policy = witnessed / "log.vkey", tmp_path / "policy"
+    policy.write_text(POLICY)
+    for pins, cosigned in (({}, 16), ({"key": key}, 0), ({"key": key, "policy": parse_policy(POLICY)}, 16)):
+        report = verify_log(witnessed, **pins)  # type: ignore[arg-type]
+        assert (report.verdict, report.cosigned) == (Verdict.VERIFIED, cosigned), report.findings
+    assert "whom only the folder's own witness.policy names" in "".join(verify_log(witnessed, key=key).notes)
+
+    def run(*words: str) -> tuple[int, str]:
+        done = CliRunner().invoke(audit.app, ["verify", str(witnessed), "--key", str(key), *words])
+        return done.exit_code, done.output
+
+    assert run("--policy", str(policy))[0] == 0
+    policy.write_text(f"witness three {W3.vkey}\nquorum three\n")
+    assert run("--policy", str(policy))[0] == 1
+    policy.write_text("nonsense\n")
+    status, said = run("--policy", str(policy))
+    assert (status, "is no witness policy" in said) == (4, True), said
+    other = shutil.copytree(witnessed, tmp_path / "other")
+    (other / "witness.policy").write_text(f"witness three {W3.vkey}\nquorum three\n")     # it was changed since
+    report = verify_log(other)
+    assert (report.verdict, report.cosigned) == (Verdict.VERIFIED, 0)
+    assert "by witness.policy the cosigned checkpoint is none" in "".join(report.notes)
 
 
 def test_what_endorses_a_log_can_be_neither_changed_nor_left_out(endorsed: Path) -> None:

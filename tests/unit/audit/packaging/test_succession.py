@@ -11,9 +11,8 @@ import pytest
 from lockgate.audit.checkpoint import Signer
 from lockgate.audit.evidence.report import Verdict
 from lockgate.audit.keys import read_key
-from lockgate.audit.signing.succession import change_key
 from lockgate.audit.storage.sqlite import open_source
-from tests.unit.audit.logs import ORIGIN, Driven, copied, edit
+from tests.unit.audit.logs import ORIGIN, Driven, change_key, copied, edit
 from tests.unit.audit.packages import changed, check, exported, listed, members
 from tests.unit.audit.tampering.forge import Forge
 
@@ -35,7 +34,7 @@ def rotated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     keys = []
     for session in (A, B, C):
         if keys:
-            change_key(folder, actor="root", reason="yearly", now=1_800_000_100.0)
+            change_key(folder)
         work(folder, session)
         keys.append((folder / "log.vkey").read_text())
         if len(keys) == 1:
@@ -70,7 +69,7 @@ def test_a_change_of_keys_that_is_the_newest_entry_is_signed_by_the_old_key(tmp_
     folder = tmp_path / "log"
     work(folder, A)
     key = (folder / "log.vkey").read_text()
-    change_key(folder, actor="root", reason="yearly", now=1_800_000_100.0)
+    change_key(folder)
     report = check(exported(folder), key)
     assert report.findings == []
 
@@ -185,7 +184,7 @@ def test_a_stranger_with_a_log_of_its_own_is_not_followed(rotated: Path, tmp_pat
     """A log of the same name under other keys: its changes of keys lead to none that was pinned."""
     folder = tmp_path / "log"
     work(folder, A)
-    change_key(folder, actor="root", reason="yearly", now=1_800_000_100.0)
+    change_key(folder)
     work(folder, B)
     report = check(exported(folder), keys_of(rotated)[0])
     assert report.verdict is Verdict.UNTRUSTED

@@ -176,7 +176,7 @@ def test_an_answer_overwrites_nothing_and_leaves_no_half(state: Path, tmp_path: 
 
 def test_events_prints_a_range_as_ascii_json(state: Path) -> None:
     """One event a line, for the entries that were asked for; a control character stays an escape."""
-    lines = run("events", "--state", str(state), "--from", "4", "--to", "20").splitlines()
+    lines = run("events", "--state", str(state), "--first", "4", "--last", "20").splitlines()
     assert all(line.isascii() and "\x1b" not in line for line in lines)
     assert {json.loads(line)["metadata"]["sequence"] for line in lines} == {4, 5, 6, 7, 9, 10, 12, 13, 14, 15, 16, 17, 18, 20}
 
@@ -188,7 +188,7 @@ def test_opening_payloads_is_on_record_before_anything_is_shown(tmp_path: Path) 
     run("query", "SELECT 1", *state)
     run("events", *state)
     assert ask(tmp_path, "SELECT count(*) FROM acts") == [(0,)]
-    assert '"alice"' in run("events", *state, "--names", "--to", "3")
+    assert '"alice"' in run("events", *state, "--names", "--last", "3")
     run("query", "SELECT 2", *state, "--payloads")
     run("parquet", *state, "--payloads", "--out", str(tmp_path / "out"))
     acts = ask(tmp_path, "SELECT type, data->>'by', payload->>'body' FROM acts ORDER BY index", payloads=True)

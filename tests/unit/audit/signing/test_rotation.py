@@ -16,12 +16,11 @@ from lockgate.audit.evidence.report import Verdict
 from lockgate.audit.keys import read_verifier
 from lockgate.audit.opening import recover, reopening
 from lockgate.audit.signing.rotation import install_successor, prepare_successor
-from lockgate.audit.signing.succession import change_key
 from lockgate.audit.storage.sqlite import FILE
 from lockgate.audit.verify import verify_log
 from lockgate.cli.audit import app
 from lockgate.errors import AuditError
-from tests.unit.audit.logs import ORIGIN, Driven, edit
+from tests.unit.audit.logs import ORIGIN, Driven, change_key, edit
 from tests.unit.audit.test_log import records
 
 NOW = 1_800_000_100.0
@@ -36,7 +35,7 @@ def work(folder: Path, session: str) -> None:
 
 def rotated(folder: Path) -> tuple[str, str]:
     work(folder, "a" * 16)
-    names = change_key(folder, actor="root", reason="yearly", now=NOW)
+    names = change_key(folder)
     work(folder, "b" * 16)
     return names
 
@@ -63,7 +62,7 @@ def test_either_pinned_key_verifies_the_whole_log(tmp_path: Path, pinned: int) -
     (tmp_path / "pinned").write_text(names[pinned] + "\n")
     report = verify_log(tmp_path, key=tmp_path / "pinned")
     assert report.verdict is Verdict.VERIFIED, report.findings
-    again = change_key(tmp_path, actor="root", reason="again", now=NOW + 1)
+    again = change_key(tmp_path)
     assert again[0] == names[1]
     assert verify_log(tmp_path, key=tmp_path / "pinned").verdict is Verdict.VERIFIED
     (tmp_path / "pinned").write_text(str(Verifier(ORIGIN, b"\x01" * 32)) + "\n")
@@ -94,7 +93,7 @@ def test_a_crash_at_any_step_leaves_a_log_that_opens(tmp_path: Path) -> None:
     assert not (folder / "log.key.next").exists()
     recovered.writer.commit(reopening(recovered, NOW, {}))
     successor = prepare_successor(folder / "log.key", ORIGIN)
-    recovered.writer.rotate(NOW, successor, {"actor": ["local", "root"], "reason": "x"})
+    recovered.writer.rotate(NOW, successor.verifier, {"actor": ["local", "root"], "reason": "x"})
     recovered.close()
     new = str(successor.verifier)
     assert reopened(copy("committed")) == new
@@ -109,7 +108,7 @@ def test_a_key_that_the_log_does_not_name_cannot_continue_it(tmp_path: Path) -> 
     folder = tmp_path / "log"
     work(folder, "a" * 16)
     before = (folder / "log.key").read_bytes()
-    old, _ = change_key(folder, actor="root", reason="x", now=NOW)
+    old, _ = change_key(folder)
     (folder / "log.key").write_bytes(before)
     with pytest.raises(AuditError, match="another key"):
         work(folder, "b" * 16)

@@ -10,14 +10,13 @@ from lockgate.audit.evidence.report import Verdict
 from lockgate.audit.evidence.trust import Trust, parse_trust
 from lockgate.audit.failures import Tampered
 from lockgate.audit.keys import read_verifier
-from lockgate.audit.signing.succession import change_key
 from lockgate.audit.signing.trust import draft_trust
 from lockgate.audit.storage.sqlite import open_source
 from lockgate.audit.tiles.disk import Disk
 from lockgate.audit.tiles.publisher import Publisher
 from lockgate.audit.tiles.reader import fetch_from
 from lockgate.audit.tiles.verify import verify_tiles
-from tests.unit.audit.logs import Driven, edit, sample
+from tests.unit.audit.logs import Driven, change_key, edit, sample
 from tests.unit.audit.tiles.published import publisher_of
 
 
@@ -36,7 +35,7 @@ def log(tmp_path: Path) -> Path:
     publisher_of(folder).run()
     (tmp_path / "old.vkey").write_bytes((folder / "log.vkey").read_bytes())
     (tmp_path / "kept").write_bytes((folder / "tiles/checkpoint").read_bytes())
-    change_key(folder, actor="root", reason="yearly", now=1_900_000_000.0)
+    change_key(folder)
     driven = Driven(folder)
     driven.begin("c" * 16)
     driven.log.close()

@@ -6,6 +6,8 @@ the type-specific encodings are shared with what is tested.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from lockgate.govern.masking.column_types import Shape, shape_of
 from lockgate.govern.masking.conceal import Concealer
 from lockgate.govern.masking.detector import REDACTED, Detector
@@ -20,25 +22,34 @@ class Thorough(Search):
     """A Search that asks every detector, whether its prefilter occurs or not."""
 
     def finds(self, value: bytes) -> list[Find]:
-        return [
-            (start, end, detector, method) for detector, method in self.active for start, end in detector.find(value)
-        ]
+        return _finds(self.active, value) if len(value) < 1_000 else list(_kept(self.active, value))
 
     def finds_in(self, values: list[bytes]) -> list[list[Find]]:
         return [self.finds(value) for value in values]
 
 
+def _finds(active: Active, value: bytes) -> list[Find]:
+    return [(start, end, detector, method) for detector, method in active for start, end in detector.find(value)]
+
+
+@lru_cache(maxsize=64)
+def _kept(active: Active, value: bytes) -> tuple[Find, ...]:
+    """Kept for the next format that the same long value comes in."""
+    return tuple(_finds(active, value))
+
+
 def spliced(value: bytes, finds: list[Find]) -> bytes | None:
-    """Byte by byte: what lies under a find is hidden, neighbouring bytes of overlapping finds as one."""
+    """From find to find: what lies under a find is hidden, neighbouring bytes of overlapping finds as one."""
     if any(find[3] is MaskMethod.NULL for find in finds):
         return None
-    out = b""
+    out = bytearray()
     at = 0
     while at < len(value):
         group = [find for find in finds if find[0] <= at < find[1]]
         if not group:
-            out += value[at : at + 1]
-            at += 1
+            following = min((find[0] for find in finds if find[0] > at), default=len(value))
+            out += value[at:following]
+            at = following
             continue
         end = at
         while True:
@@ -50,7 +61,7 @@ def spliced(value: bytes, finds: list[Find]) -> bytes | None:
         is_readable = all(find[:2] == (at, end) and find[3] is MaskMethod.PARTIAL for find in group)
         out += one[2].partial(value[at:end]) if is_readable else REDACTED
         at = end
-    return out
+    return bytes(out)
 
 
 def expected(
