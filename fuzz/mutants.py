@@ -41,7 +41,7 @@ _SLOW: Final = 0.5          # that one may take without a mistake, or a mutant m
 _MODULE: Final = "lockgate_mutant"
 _TOP = re.compile(r"^# =+\n# (\w+)\n", re.MULTILINE)
 _WORD = re.compile(r"[\w.-]+", re.ASCII)
-_NUMBER = re.compile(r"[0-9]+")
+_NUMBER = re.compile(r"-?[0-9]+")
 
 _RESOURCES = re.compile(r"LIMIT|SHOWN|NAMED|_CHUNK$|CHUNK_SIZE|SMALL|LACKING|REASON_LENGTH")
 """Constants that say how much is read at once or named at most: no verdict depends on them."""
