@@ -31,8 +31,8 @@ def _is_there(path: Path, mark: Mapping[str, Any]) -> bool:
 
 
 def chunks_of(path: Path, rest: list[int] | None = None) -> Iterator[bytes]:
-    """The whole chunks of a file, one at a time, as `evidence.recordings.split_chunks` finds them; `rest` gets the number
-    of bytes behind the last one. Raises OSError, and `EvidenceError` for what is no recording."""
+    """The whole chunks of a file, one at a time; `rest` gets the number of bytes behind the last one, of a chunk that was
+    being written when the gateway was killed. Raises OSError, and `EvidenceError` for what is no recording."""
     with path.open("rb") as file:
         magic = file.read(len(RECORDING_MAGIC))
         if magic != RECORDING_MAGIC and not RECORDING_MAGIC.startswith(magic):
