@@ -57,7 +57,8 @@ class Answers(Conversation):
         if isinstance(cleared, Refusal):
             yield from self._withheld(exchange, reply, cleared)
             return
-        grant.tell(reply.sent)
+        if exchange.grant is not None:
+            exchange.grant.tell(reply.sent)
         yield ToClient(cleared)
         if ending is None or self._exchange is not exchange:
             return
