@@ -9,20 +9,18 @@ longer that of the disk: it must not be used again.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from lockgate.audit import leaves
-from lockgate.audit.checkpoint import Checkpoint, Verifier, open_note, tree_of
+from lockgate.audit.checkpoint import Checkpoint, open_note
 from lockgate.audit.commitment import KEY_SIZE, commit, fresh_secrets, seal
-from lockgate.audit.entry import VERSION, parse
+from lockgate.audit.entry import VERSION
 from lockgate.audit.evidence.erasures import erased_ranges
-from lockgate.audit.evidence.failures import EvidenceError
-from lockgate.audit.evidence.trust import key_of, ranges_of
-from lockgate.audit.failures import MalformedEntry, Poisoned, Tampered, UntrustedNote
+from lockgate.audit.failures import MalformedEntry, Poisoned, UntrustedNote
 from lockgate.audit.leaves import Draft
-from lockgate.audit.ledger import Ledger, Session, take
+from lockgate.audit.ledger import Session
+from lockgate.audit.recovery import recover_log
 from lockgate.audit.signing.contract import CheckpointSigner
 from lockgate.audit.signing.notary import Lagging, Notary, Prompt, Tempo
 from lockgate.audit.storage.contract import Batch, Head, Store
@@ -78,68 +76,22 @@ class Writer:
     # ------------------------------------------------------------ start
 
     def recover(self, kept: Mapping[str, str | None]) -> dict[str, Session]:
-        """Read the whole log, compare it with its checkpoint, and return the sessions left open.
+        """Read the log (`recovery`), compare it with its checkpoint, and return the sessions left open.
 
         `kept` are checkpoints that were put beside the log, by what they are: a store that is smaller, or
         does not have their root at their size, was rolled back. So it is against what the signer remembers.
         Raises `Tampered` with the first bad index.
         """
-        ledger, frontier, head = Ledger(), self._frontier, self._head
-        claims = [_Claim.of(f"{name} checkpoint", note) for name, note in kept.items() if note]
-        remembered = self._signer.last()
-        if remembered is not None and remembered.size:
-            claims.append(_Claim("signer", None, remembered))
-        if head.note:
-            claims.append(_Claim.of("checkpoint", head.note))
-        start = (remembered or claims[-1].tree).size if claims else 0
-        base, grown = Frontier(), []
-        ledger.tree = frontier
-        for stored in self._store.leaves():
-            index = frontier.size
-            digest = _take(ledger, frontier, index, stored)
-            if index >= start and self._signer.lags:
-                grown.append(digest)
-            elif frontier.size == start:
-                base = frontier.copy()
-            for claim in claims:
-                if frontier.size == claim.tree.size and frontier.root() != claim.tree.root:
-                    raise Tampered(claim.contradicted, index=index, check=claim.check)
-        self._require_covered(claims, ledger)
-        if (head.size, head.frontier, head.epoch) != (frontier.size, frontier.to_bytes(), ledger.starts):
-            raise Tampered("the head does not fit the entries", index=frontier.size, check="head")
-        for error in ledger.unrooted:
-            raise Tampered(error.message, index=error.index or 0, check=error.check, last=error.last)
-        self._last_ms = ledger.last_time
-        self._epoch = head.epoch + 1
+        found = recover_log(self._store, self._signer, self._head, kept)
+        growth = found.growth
+        self._frontier = growth.frontier
+        self._last_ms = found.last_time
+        self._epoch = self._head.epoch + 1
         self._store.resume_history()
-        self._sessions = dict(ledger.open)
+        self._sessions = dict(found.open)
         if self._signer.lags:
-            self._notary = Lagging(self._signer, base, grown, head.note, self._tempo)
-        return ledger.open
-
-    def _require_covered(self, claims: Sequence[_Claim], ledger: Ledger) -> None:
-        """Every checkpoint is by the key of its size, and the newest one covers what it has to."""
-        frontier, head = self._frontier, self._head
-        for claim in claims:
-            if claim.tree.size > frontier.size:
-                raise Tampered(f"the log was rolled back: {claim.tree.size} entries were {claim.verb}",
-                               index=frontier.size, check=claim.check)
-        try:
-            ranges = ranges_of(ledger.rotations, self._signer.verifier.key)
-            if ranges[-1].key != self._signer.verifier.key:
-                raise Tampered("the log goes on with another key than this signer's",
-                               index=ledger.rotations[-1][0], check="rotation")
-            for claim in claims:
-                if claim.note is not None:
-                    key = key_of(ranges, claim.tree.size)
-                    open_note(claim.note, Verifier(key.name, key.public), cosigned=claim.check != "checkpoint")
-        except EvidenceError as error:
-            raise Tampered(str(error), index=error.index or 0, check=error.check) from None
-        except UntrustedNote as error:
-            raise Tampered(str(error), index=claim.tree.size, check=claim.check) from None
-        if head.signed < frontier.size and not ledger.lags:
-            raise Tampered(f"the signed checkpoint covers {head.signed} entries; stored are {frontier.size}",
-                           index=head.signed, check="checkpoint")
+            self._notary = Lagging(self._signer, growth.base, growth.grown, self._head.note, self._tempo)
+        return found.open
 
     def terms(self, folder: Path) -> dict[str, Any]:
         """What a writer in another process has to know to `take_over` after this one's last commit."""
@@ -195,7 +147,9 @@ class Writer:
         batch = Batch(is_kept=is_kept)
         for secret, (sid, number, now, fields, payload) in zip(fresh_secrets(len(rows)), rows, strict=True):
             self._append(batch, sid, number, now, fields, payload, secret)
-        self._store_batch(batch, self._notary.note_for(self._tree()))
+        note = self._notary.note_for(self._tree())
+        batch.signed = self._notary.signed()
+        self._store_batch(batch, note)
         self._notary.committed(self._tree(), [digest for _, digest, _ in batch.entries])
 
     def settle(self) -> None:
@@ -316,51 +270,9 @@ class Writer:
             batch.payloads.append((index, seal(secret[:KEY_SIZE], payload)))
 
 
-@dataclass(frozen=True, slots=True)
-class _Claim:
-    """A tree that somebody has seen of this log: a note beside it, its head's, or the signer's memory."""
-
-    check: str
-    note: str | None
-    tree: Checkpoint
-
-    @classmethod
-    def of(cls, check: str, note: str) -> _Claim:
-        try:
-            return cls(check, note, tree_of(note))
-        except UntrustedNote as error:
-            raise Tampered(str(error), index=0, check=check) from None
-
-    @property
-    def verb(self) -> str:
-        """What happened to that tree."""
-        return "signed" if self.check in ("signer", "checkpoint") else self.check.partition(" ")[0]
-
-    @property
-    def contradicted(self) -> str:
-        """The finding where the entries have another root."""
-        return f"the log is not the one whose checkpoint was {self.verb}"
-
-
 def _destroyed(fields: leaves.Fields, index: int) -> list[tuple[int, int]]:
     """The ranges that an erasure names: they go in the transaction that its leaf comes with."""
     ranges = erased_ranges(fields)
     if ranges is None or not ranges or ranges[-1][1] >= index:
         raise MalformedEntry("an erasure names ranges of earlier entries, in order and apart")
     return ranges
-
-
-def _take(ledger: Ledger, frontier: Frontier, index: int, stored: tuple[Any, Any, Any]) -> bytes:
-    """Check one stored row and let tree and ledger grow by it. Returns its hash."""
-    at, digest, leaf = stored
-    if at != index:
-        raise Tampered(f"entry {index} is missing", index=index, check="entries")
-    if type(leaf) is not bytes or type(digest) is not bytes or leaf_hash(leaf) != digest:
-        raise Tampered("the entry is not the one that was stored", index=index, check="leaf hash")
-    try:
-        record = parse(leaf)
-    except MalformedEntry as error:
-        raise Tampered(str(error), index=index, check="leaf grammar") from None
-    take(ledger, index, record, digest)
-    frontier.append(digest)
-    return digest
