@@ -6,6 +6,7 @@ import structlog
 
 from lockgate.app.housekeeping import Chore
 from lockgate.audit.fleet.membership import Membership
+from lockgate.audit.fleet.showing import show_heads
 from lockgate.audit.fleet.witness import FleetLog
 from lockgate.audit.storage.database.place import Place
 from lockgate.config.duration import seconds
@@ -47,7 +48,8 @@ class Fleet:
             return None
         lease = seconds(audit.store.lease)
         member = Membership.join(place_of(audit.store), loaded.settings.state / "audit", audit.origin,
-                                 count=audit.store.shards, seconds=lease)
+                                 count=audit.store.shards, seconds=lease,
+                                 signer={} if audit.signer is None else audit.signer.terms())
         log.info("shard taken", shard=member.origin, holder=member.lease.holder, epoch=member.lease.epoch)
         return cls(member, audit.store)
 
@@ -62,6 +64,7 @@ class Fleet:
             log.warning("a crashed gateway's sessions are ended in the log", shard=shard)
 
     def _tick(self) -> None:
+        show_heads(self.member)
         self._log.tick()
 
     def leave(self) -> None:

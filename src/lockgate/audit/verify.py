@@ -90,15 +90,15 @@ def verify_log(
 
 def verify_source(
     source: Source, verifier: Verifier, folder: Path, *, against: str | None = None, expected: Iterable[Expected] = (),
-    is_key_pinned: bool = True,
+    trust: Trust | None = None, is_key_pinned: bool = True,
 ) -> Report:
     """Check a log that is no file, with what this machine keeps of it in `folder`. `expected` are checkpoints
-    that somebody else vouches for.
+    that somebody else vouches for, `trust` the log's trust note, whose newest key `verifier` is then.
 
     Does not raise: what is wrong is in the report.
     """
     report = Report(str(folder), is_key_pinned=is_key_pinned)
-    endorsed = Endorsements(folder, verifier.key, None, against)
+    endorsed = Endorsements(folder, verifier.key, trust, against)
     for check, problem in endorsed.read():
         report.find(check, Verdict.TAMPERED, problem)
     _Run(report, source, verifier, endorsed, None).all(expected)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -19,13 +20,13 @@ from lockgate.audit.evidence.trust import Trust
 from lockgate.audit.failures import BrokenNote, MalformedEntry, ProofFailed, UntrustedNote
 from lockgate.audit.keys import VERIFIER_FILE, read_verifier
 from lockgate.audit.reader import Reader
-from lockgate.audit.signing.trust import TRUST_FILE, read_trust
-from lockgate.audit.storage.database.place import fleet_folder, log_beside
+from lockgate.audit.signing.trust import TRUST_FILE, read_trust, read_trusts
+from lockgate.audit.storage.database.place import fleet_folder
 from lockgate.audit.storage.sqlite import FILE, open_source
 from lockgate.audit.tiles.disk import TILES_FOLDER
 from lockgate.audit.tiles.layout import CHECKPOINT, CHECKPOINT_LIMIT
 from lockgate.audit.tiles.proof import PROOF_LIMIT, parse_proof, prove, verify_proof
-from lockgate.audit.tiles.reader import Tiles, fetch_from
+from lockgate.audit.tiles.reader import Fetch, Tiles, fetch_from
 from lockgate.audit.tiles.verify import verify_tiles
 from lockgate.audit.verify import verify_log
 from lockgate.cli import fleet, signing
@@ -46,7 +47,8 @@ app = typer.Typer(no_args_is_help=True, help="The audit log: verify it, hand out
 def verify(
     what: Annotated[str | None, typer.Argument(
         metavar="[PACKAGE|FOLDER|URL]",
-        help="An evidence package, the log's folder, or a published log; default: <state>/audit.")] = None,
+        help="An evidence package, the log's folder, a published log, or a fleet's database (postgresql://…); default: "
+             "<state>/audit.")] = None,
     key: Annotated[Path | None, typer.Option("--key", help="The pinned verifier key (log.vkey).")] = None,
     policy: Annotated[
         Path | None, typer.Option("--policy", help="A witness policy (C2SP tlog-policy), for a package and --key.")
@@ -55,7 +57,8 @@ def verify(
         Path | None, typer.Option("--against", help="A signed checkpoint that was kept elsewhere.")
     ] = None,
     trust_note: Annotated[
-        Path | None, typer.Option("--trust", help="The organisation's trust note; default: trust.note in the folder.")
+        Path | None, typer.Option("--trust", help="The organisation's trust note, for a fleet a folder with one for each log; default: "
+                                    "trust.note in the log's folder.")
     ] = None,
     root: Annotated[
         Path | None, typer.Option("--root", help="The pinned verifier key of the root that signed the trust note.")
@@ -92,49 +95,69 @@ def verify(
         kept = None if against is None else against.read_bytes()[:NOTE_LIMIT].decode()
     except (OSError, UnicodeDecodeError) as error:
         fail(AuditError(f"{against}: cannot be read: {error}"))
-    shared = None if is_url(what) else fleet_folder(audit_folder(Path(what or state)))
-    if shared is not None:
-        if root is not None:
-            fail(AuditError("the shards of a fleet have no trust note", advice="give the fleet's pinned log.vkey with --key"))
-        _answer_for_fleet(console, *shared, key=key, against=kept, as_json=as_json, record=record)
+    base, only = (None, None) if is_url(what) else fleet_folder(audit_folder(Path(what or state))) or (None, None)
+    if base is not None or fleet.is_database(what):
+        trusts = None if root is None else _trusts_of(trust_note or base, root, str(what or state))
+        reports = _fleet_reports(str(what), base, only, key, kept, trusts)
+        if record:
+            for report in reports:
+                _record_run(log_folder(state), report)
+        raise typer.Exit(fleet.fleet_verdict(console, reports, as_json=as_json))
     place = log_folder(Path(what or state))
     if (place / "manifest.json").is_file() and not (place / FILE).exists():
         fail(AuditError(f"{place}: this is a package that was unpacked", advice="verify the file that it came in"))
-    trust = None if root is None else _trust_of(what, place, trust_note, root, str(what or state))
-    report = (_published_report(str(what), token_file, key, kept, trust) if is_url(what)
-              else _report_on(place, key, kept, trust))
-    if report is None:
+    trusted = None if root is None else _trust_of(what, place, trust_note, root, str(what or state))
+    checked = (_published_report(str(what), token_file, key, kept, trusted) if is_url(what)
+               else _report_on(place, key, kept, trusted))
+    if checked is None:
         fail(AuditError(f"{what or place}: there is no such package or folder",
                         advice="name a package, a log's folder, a published log's URL, or the state folder with --state"))
     if record:
-        _record_run(place if (place / FILE).exists() else log_folder(state), report)
-    answer(console, report, as_json=as_json)
+        _record_run(place if (place / FILE).exists() else log_folder(state), checked)
+    answer(console, checked, as_json=as_json)
 
 
-def _trust_of(what: str | None, place: Path, note: Path | None, root: Path, named: str) -> Trust:
-    """What the pinned root signed: in the note that was given, else in the one of the folder."""
+def _trust_of(what: str | None, place: Path, note: Path | None, root: Path, named: str) -> Callable[[str], Trust]:
+    """What the pinned root signed about the log of a name: in the note that was given, or one in a folder of them,
+    else in the note of the log's folder.
+    """
     if note is None and (is_url(what) or not (place / TRUST_FILE).is_file()):
         fail(AuditError(f"{named}: there is no {TRUST_FILE} here for --root to open",
                         advice="name the organisation's trust note with --trust"))
+    found = _trusts_of(note or place / TRUST_FILE, root, named)
+
+    def of(origin: str) -> Trust:
+        if origin not in found and len(found) != 1:
+            fail(AuditError(f"{named}: no trust note is about {origin}"))
+        return found.get(origin) or next(iter(found.values()))
+
+    return of
+
+
+def _trusts_of(place: Path | None, root: Path, named: str) -> dict[str, Trust]:
+    """What the pinned root signed of each log: in a note, in a folder of notes, or in the logs' folders there."""
+    if place is None or not place.exists():
+        fail(AuditError(f"{named}: there are no trust notes here for --root to open",
+                        advice="name the note, or the folder with a fleet's notes, with --trust"))
     try:
-        return read_trust(note or place / TRUST_FILE, root)
+        if place.is_dir():
+            return read_trusts(place, root)
+        trust = read_trust(place, root)
     except UntrustedNote as error:
         Console(highlight=False, soft_wrap=True).print(f"[bold red]UNTRUSTED[/] (trust): {escape(str(error))}")
         raise typer.Exit(int(Verdict.UNTRUSTED)) from None
+    return {trust.origin: trust}
 
 
-def _answer_for_fleet(
-    console: Console, base: Path, only: int | None, *, key: Path | None, against: str | None, as_json: bool, record: bool,
-) -> NoReturn:
-    """The verdict on the shards of a fleet and its log, from its database."""
+def _fleet_reports(
+    what: str, base: Path | None, only: int | None, key: Path | None, kept: str | None, trusts: dict[str, Trust] | None,
+) -> list[Report]:
+    """On the shards of a fleet and its log: where a state folder points to, or in a database that was named."""
     try:
-        reports = fleet.fleet_reports(base, only, key=key, against=against)
+        return (fleet.reports_from(what, key=key, against=kept, trusts=trusts) if base is None
+                else fleet.fleet_reports(base, only, key=key, against=kept, trusts=trusts))
     except AuditError as error:
         fail(error)
-    if record:
-        for report in reports:
-            _record_run(log_beside(base), report)
-    raise typer.Exit(fleet.fleet_verdict(console, reports, as_json=as_json))
 
 
 def is_url(what: str | None) -> bool:
@@ -142,22 +165,39 @@ def is_url(what: str | None) -> bool:
     return what is not None and what.startswith(("http://", "https://"))
 
 
-def _report_on(place: Path, key: Path | None, kept: str | None, trust: Trust | None) -> Report | None:
+def _report_on(place: Path, key: Path | None, kept: str | None, trusted: Callable[[str], Trust] | None) -> Report | None:
     """On the store's folder, or on a folder of tiles, which has no store; None where there is no folder."""
     if not place.is_dir():
         return None
     if (place / "tile").is_dir() and not (place / FILE).exists():
-        return verify_tiles(fetch_from(place), str(place), key=key, against=kept, trust=trust)
-    return verify_log(place, key=key, against=kept, trust=trust)
+        fetch = fetch_from(place)
+        return verify_tiles(fetch, str(place), key=key, against=kept, trust=trusted and trusted(_origin_in(fetch)))
+    return verify_log(place, key=key, against=kept, trust=trusted and trusted(_origin_of(place)))
+
+
+def _origin_in(fetch: Fetch) -> str:
+    """What a published log says it is called; nothing where it cannot be read, which its verification will tell."""
+    try:
+        return fetch(CHECKPOINT, CHECKPOINT_LIMIT).partition(b"\n")[0].decode("utf-8", "replace")
+    except AuditError:
+        return ""
+
+
+def _origin_of(place: Path) -> str:
+    """What the verifier key in a log's folder is called after; nothing where there is none."""
+    try:
+        return read_verifier(place / VERIFIER_FILE).name
+    except UntrustedNote:
+        return ""
 
 
 def _published_report(
-    what: str, token_file: Path | None, key: Path | None, kept: str | None, trust: Trust | None,
+    what: str, token_file: Path | None, key: Path | None, kept: str | None, trusted: Callable[[str], Trust] | None,
 ) -> Report:
     token = None if token_file is None else token_of(token_file)
     try:
         with published_at(what, token) as fetch:
-            return verify_tiles(fetch, what, key=key, against=kept, trust=trust)
+            return verify_tiles(fetch, what, key=key, against=kept, trust=trusted and trusted(_origin_in(fetch)))
     except AuditError as error:
         fail(error)
 

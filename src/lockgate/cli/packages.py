@@ -17,10 +17,10 @@ from lockgate.audit.evidence.main import printable
 from lockgate.audit.evidence.package import verify_package
 from lockgate.audit.evidence.report import Report, conclusion, report_json, text_lines
 from lockgate.audit.evidence.signatures import Pins
-from lockgate.audit.keys import VERIFIER_FILE
 from lockgate.audit.packaging.asking import Asked
 from lockgate.audit.packaging.export import Exported, export_package
 from lockgate.audit.signing.trust import TRUST_FILE
+from lockgate.audit.storage.database.place import log_verifier
 from lockgate.cli.failing import fail
 from lockgate.cli.state import log_folder
 from lockgate.errors import AuditError
@@ -127,7 +127,7 @@ def _pins_here(folder: Path, root: Path | None, policy: Path | None) -> Pins:
             note = _pinned(folder / TRUST_FILE) or ""
             lines = note.partition("\n\n")[0].splitlines()
             witnesses = "".join(f"{line}\n" for line in lines if line.startswith(("witness ", "group ", "quorum ")))
-        return Pins(_pinned(folder / VERIFIER_FILE), policy=witnesses or None)
+        return Pins(str(log_verifier(folder)), policy=witnesses or None)
     except (OSError, UnicodeDecodeError) as error:
         raise AuditError(str(error)) from None
 

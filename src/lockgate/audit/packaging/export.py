@@ -29,7 +29,6 @@ from lockgate.audit.evidence.recordings import CHUNK_LIMIT, RECORDING_MAGIC
 from lockgate.audit.evidence.streams import StreamKey
 from lockgate.audit.evidence.trust import key_of, ranges_of
 from lockgate.audit.failures import Undisclosed
-from lockgate.audit.keys import VERIFIER_FILE, read_verifier
 from lockgate.audit.packaging.asking import Answer, Asked, resolve
 from lockgate.audit.packaging.proving import Proofs
 from lockgate.audit.packaging.reading import (
@@ -45,6 +44,7 @@ from lockgate.audit.packaging.reading import (
 )
 from lockgate.audit.packaging.standalone import standalone
 from lockgate.audit.storage.contract import Source
+from lockgate.audit.storage.database.place import log_verifier
 from lockgate.audit.storage.sqlite import open_source
 from lockgate.errors import AuditError
 
@@ -172,7 +172,7 @@ class _PackageWriter:
                          for index, _, leaf in leaves_of(self._source, 0, self.size - 1, (b'"type":"key_rotate"',))
                          if (record := record_of(index, leaf)).get("type") == "key_rotate"]
         try:
-            return key_of(ranges_of(self._changes, read_verifier(self._folder / VERIFIER_FILE).key), self.size)
+            return key_of(ranges_of(self._changes, log_verifier(self._folder).key), self.size)
         except EvidenceError as error:
             raise damaged(error.message) from None
 

@@ -32,7 +32,7 @@ class SocketSigner:
         Raises `SignerAway`, or `SignerRefused` where it signs for another log.
         """
         try:
-            verifier = Verifier.parse(str(_ask(path, {"v": 1, "do": "last"}).get("vkey")))
+            verifier = Verifier.parse(str(_ask(path, _last(origin)).get("vkey")))
         except UntrustedNote as error:
             raise SignerRefused(f"the signer at {path} has no usable key: {error}") from None
         if verifier.name != origin:
@@ -46,7 +46,7 @@ class SocketSigner:
 
     def last(self) -> Checkpoint:
         """What the signer remembers."""
-        answer = _ask(self._path, {"v": 1, "do": "last"})
+        answer = _ask(self._path, _last(self._verifier.name))
         size = answer.get("size")
         if answer.get("vkey") != str(self._verifier) or type(size) is not int:
             raise SignerRefused(f"the signer at {self._path} has another key now")
@@ -66,6 +66,10 @@ def checked(note: object, checkpoint: Checkpoint, verifier: Verifier) -> str:
     except UntrustedNote:
         pass
     raise SignerRefused("the signer answered with something else than a signature of this checkpoint")
+
+
+def _last(origin: str) -> dict[str, Any]:
+    return {"v": 1, "do": "last", "origin": origin}
 
 
 def _ask(path: Path, request: dict[str, Any]) -> dict[str, Any]:

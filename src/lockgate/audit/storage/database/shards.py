@@ -8,6 +8,7 @@ lease costs the sleeper a restart and the log nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,7 +21,7 @@ _ENSURE: Final = ("INSERT INTO shards (shard, origin) SELECT n, CASE n WHEN 0 TH
 _TAKE: Final = """
 WITH free AS (
   SELECT shard FROM shards
-  WHERE shard BETWEEN $1 AND $2 AND (expires < clock_timestamp() OR holder = $3)
+  WHERE shard BETWEEN $1 AND $2 AND shard <> ALL($6::int[]) AND (expires < clock_timestamp() OR holder = $3)
   ORDER BY holder <> $3, shard <> $5, holder = '', shard LIMIT 1 FOR UPDATE SKIP LOCKED)
 UPDATE shards s SET holder = $3, epoch = s.epoch + 1, expires = clock_timestamp() + make_interval(secs => $4)
 FROM free WHERE s.shard = free.shard RETURNING s.shard, s.origin, s.epoch"""
@@ -52,14 +53,15 @@ def ensure(connection: Connection, origin: str, count: int) -> None:
 
 def take(
     connection: Connection, origin: str, holder: str, seconds: float, *, first: int, last: int, preferred: int = 0,
+    without: Sequence[int] = (),
 ) -> Lease | None:
-    """A lease on one shard between `first` and `last`, or None where none is free.
+    """A lease on one shard between `first` and `last` and `without` some, or None where none is free.
 
     Best is what this holder has already: its earlier process is gone, which the lock on its folder
     shows. Then comes the one it held before, then one that was left by a crash, then a fresh one.
     Raises `AuditError`, also where the database belongs to a fleet of another name.
     """
-    rows = connection.rows(_TAKE, first, last, holder, seconds, preferred)
+    rows = connection.rows(_TAKE, first, last, holder, seconds, preferred, list(without))
     if not rows:
         return None
     shard, stored, epoch = rows[0]
