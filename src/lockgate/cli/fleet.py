@@ -75,6 +75,9 @@ def fleet_verdict(console: Console, reports: list[Report], *, as_json: bool) -> 
 def sql(
     role: Annotated[str, typer.Option("--role", help="The role that the gateways log in with.")],
     auditor: Annotated[str | None, typer.Option("--auditor", help="A role that may read the log.")] = None,
+    since: Annotated[
+        int, typer.Option("--since", min=0, max=schema.FORMAT, help="The format that the tables have: print what is new.")
+    ] = 0,
 ) -> None:
     """Print the SQL that makes a fleet's tables in PostgreSQL, and gives a role no more rights than it needs."""
-    typer.echo(schema.statements(role, auditor=auditor), nl=False)
+    typer.echo(schema.statements(role, auditor=auditor, since=since), nl=False)

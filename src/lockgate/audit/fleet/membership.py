@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -148,6 +148,24 @@ class Membership:
         if trouble is not None:
             raise trouble
         return found
+
+    @contextmanager
+    def visiting(self, shard: int, facts: Mapping[str, object]) -> Iterator[AuditLog | None]:
+        """The log of a shard that nobody holds, open for a moment; None where somebody has it by now. Raises `AuditError`."""
+        with self._adopting, Connection(self.place) as connection:
+            self.ring.require_fit(connection, shard)
+            lease = shards.take(connection, self.fleet, f"{self.lease.holder}-visits", max(self.lease.seconds, _COMMAND),
+                                first=shard, last=shard)
+            if lease is None:
+                yield None
+                return
+            log = AuditLog.open(self.ring.lend(shard), origin=lease.origin, dispatch=_at_once, place=self.place, shard=shard,
+                                facts=facts)
+            try:
+                yield log
+            finally:
+                log.close()
+                shards.release(connection, lease)
 
     @contextmanager
     def alone(self) -> Iterator[None]:

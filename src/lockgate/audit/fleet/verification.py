@@ -22,6 +22,7 @@ from lockgate.audit.keys import VERIFIER_FILE, read_verifier
 from lockgate.audit.storage.contract import Source
 from lockgate.audit.storage.database.connection import Connection
 from lockgate.audit.storage.database.place import FLEET, Pointer, shard_folder, shard_origin
+from lockgate.audit.storage.database.recordings import DatabaseShelf
 from lockgate.audit.storage.database.source import DatabaseSource
 from lockgate.audit.verify import Expected, verify_source
 from lockgate.errors import AuditError
@@ -132,8 +133,8 @@ class _Fleet:
         except AuditError as error:
             return _failed(folder, origin, Finding("key", Verdict.UNTRUSTED, str(error)))
         try:
-            with DatabaseSource(self.pointer.place, shard) as source:
-                report = verify_source(source, verifier, folder, against=against, trust=trust,
+            with DatabaseSource(self.pointer.place, shard) as source, DatabaseShelf(self.pointer.place, shard) as shelf:
+                report = verify_source(source, shelf, verifier, folder, against=against, trust=trust,
                                        expected=self.expected.get(origin, ()), is_key_pinned=self.pinned)
                 self.compare_keys(source, origin, verifier)
         except AuditError as error:

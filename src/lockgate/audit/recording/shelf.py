@@ -25,14 +25,13 @@ SUFFIX: Final = ".rec"
 
 
 class Readable(Protocol):
-    """A stream's bytes, read from some place on. A context manager."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(self, *_: object) -> None: ...
+    """A stream's bytes, read from some place on."""
 
     def read(self, size: int, /) -> bytes:
         """So many bytes, fewer only at the end. Raises OSError or `AuditError`."""
+
+    def close(self) -> None:
+        """Let go of it."""
 
 
 class Medium(Protocol):

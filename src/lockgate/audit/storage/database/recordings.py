@@ -74,16 +74,18 @@ class DatabaseShelf:
         return self._connection.execute(_REMOVE, self._shard, sid) != "DELETE 0"
 
     def _chunks(self, sid: str, stream: str, number: int) -> Iterator[bytes]:
-        """Up to the first one that is missing."""
+        """Up to the first one that is missing: a few at first, since often no more are wanted."""
+        portion = 2
         while True:
-            rows = self._connection.rows(_CHUNKS, self._shard, sid, stream, number, number + _PORTION)
+            rows = self._connection.rows(_CHUNKS, self._shard, sid, stream, number, number + portion)
             for found, chunk in rows:
                 if found != number:
                     return
                 yield bytes(chunk)
                 number += 1
-            if len(rows) < _PORTION:
+            if len(rows) < portion:
                 return
+            portion = min(_PORTION, portion * 2)
 
 
 class _Rows:
@@ -93,11 +95,8 @@ class _Rows:
         self._buffer = bytearray(begin)
         self._chunks = chunks
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
+    def close(self) -> None:
+        """The connection is the shelf's."""
 
     def read(self, size: int, /) -> bytes:
         """So many bytes, fewer only at the end."""

@@ -14,7 +14,7 @@ from typing import Final
 
 from lockgate.audit.failures import Locked
 from lockgate.audit.storage.database.connection import Connection
-from lockgate.audit.storage.database.place import shard_origin
+from lockgate.audit.storage.database.place import shard_folder, shard_origin
 
 _ENSURE: Final = ("INSERT INTO shards (shard, origin) SELECT n, CASE n WHEN 0 THEN $2 || '/fleet'"
                   " ELSE $2 || '/shard-' || n END FROM generate_series(0, $1::int) n ON CONFLICT DO NOTHING")
@@ -31,6 +31,8 @@ _RELEASE: Final = ("UPDATE shards SET holder = '', expires = '-infinity'"
                    " WHERE shard = $1 AND holder = $2 AND epoch = $3")
 _HELD: Final = ("SELECT shard, holder, ceil(extract(epoch FROM expires - clock_timestamp()))::int AS seconds"
                 " FROM shards WHERE shard BETWEEN $1 AND $2 ORDER BY shard")
+_FREE: Final = ("SELECT s.shard, s.origin, h.size FROM shards s JOIN head h USING (shard) WHERE s.shard > 0 AND s.holder = ''"
+                " AND h.size > 0 ORDER BY s.shard")
 _ORPHANS: Final = ("SELECT shard FROM shards WHERE shard BETWEEN 1 AND $1 AND holder <> '' AND holder <> $2"
                    " AND expires < clock_timestamp() ORDER BY shard")
 
@@ -89,8 +91,14 @@ def holders(connection: Connection, first: int, last: int) -> str:
     """Who has the shards from `first` to `last`, for the message to a gateway that got none."""
     said = []
     for shard, holder, seconds in connection.rows(_HELD, first, last):
-        said.append(f"shard-{shard} by {holder} for {seconds} s more" if holder else f"shard-{shard} by nobody")
+        name = shard_folder(shard)
+        said.append(f"{name} by {holder} for {seconds} s more" if holder else f"{name} by nobody")
     return ", ".join(said[:8]) + (f" and {len(said) - 8} more" if len(said) > 8 else "")
+
+
+def free(connection: Connection) -> list[tuple[int, str, int]]:
+    """Shards that were begun and that nobody holds: number, name and size."""
+    return [(shard, origin, size) for shard, origin, size in connection.rows(_FREE)]
 
 
 def orphans(connection: Connection, last: int, holder: str) -> list[int]:

@@ -29,6 +29,7 @@ from lockgate.audit.storage.contract import Batch, Head, signed_size
 from lockgate.audit.storage.database import schema
 from lockgate.audit.storage.database.connection import Connection
 from lockgate.audit.storage.database.place import Place
+from lockgate.audit.storage.database.recordings import DatabaseShelf
 from lockgate.audit.storage.database.tail import DatabaseTail
 from lockgate.errors import AuditError
 
@@ -175,6 +176,10 @@ class DatabaseStore:
     def tail(self) -> DatabaseTail:
         """The shard's end: a take-over does not read what others have verified."""
         return DatabaseTail(self._connection, self.shard)
+
+    def shelf(self) -> DatabaseShelf:
+        """The shard's recordings."""
+        return DatabaseShelf(self.place, self.shard)
 
     def resume_history(self) -> None:
         """Continue the spacing of kept checkpoints where the shard left off."""
