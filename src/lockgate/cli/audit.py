@@ -125,11 +125,13 @@ def _trust_of(what: str | None, place: Path, note: Path | None, root: Path, name
         fail(AuditError(f"{named}: there is no {TRUST_FILE} here for --root to open",
                         advice="name the organisation's trust note with --trust"))
     found = _trusts_of(note or place / TRUST_FILE, root, named)
+    if not found:
+        fail(AuditError(f"{note}: there is no trust note in this folder"))
 
     def of(origin: str) -> Trust:
-        if origin not in found and len(found) != 1:
+        if origin and origin not in found and len(found) > 1:
             fail(AuditError(f"{named}: no trust note is about {origin}"))
-        return found.get(origin) or next(iter(found.values()))
+        return found.get(origin) or next(iter(found.values()))      # one of another log is found to be that
 
     return of
 

@@ -21,6 +21,9 @@ from lockgate.audit.signing.remote import SocketSigner
 from lockgate.audit.signing.succession import change_key
 from lockgate.audit.signing.trust import draft_trust, read_trusts, sign_trust
 from lockgate.audit.storage.database.place import FLEET, Place
+from lockgate.audit.storage.database.source import DatabaseSource
+from lockgate.audit.tiles.disk import Disk
+from lockgate.audit.tiles.publisher import Publisher
 from lockgate.cli.audit import app
 from lockgate.errors import AuditError
 from lockgate.model import Event
@@ -303,6 +306,12 @@ def test_trust_notes_name_the_keys_of_every_log(place: Place, tmp_path: Path) ->
         app, ["verify", url, "--trust", str(notes), "--root", str(tmp_path / "root.key.vkey")])
     assert (told.exit_code, told.stdout.count("VERIFIED")) == (0, 4), told.output
     assert "checkpoints of 2 shards" in told.stdout
+    tiles = tmp_path / "published" / "tiles"
+    tiles.mkdir(parents=True)
+    Publisher(lambda: DatabaseSource(place, 2), keys.read_verifier(tmp_path / "n2" / "shard-2" / "log.vkey"), Disk(tiles),
+              tmp_path / "cosigned").run()
+    told = CliRunner().invoke(app, ["verify", str(tiles), "--trust", str(notes), "--root", str(tmp_path / "root.key.vkey")])
+    assert told.exit_code == 0, told.output
     told = CliRunner(env={"PGPASSWORD": place.password.reveal()}).invoke(app, ["verify", url])
     assert told.exit_code == 4
     reports = verified(tmp_path / "n1", trusts={name: trusts[name] for name in trusts if "shard-1" not in name})
