@@ -34,6 +34,7 @@ from lockgate.govern.masking import (
 from lockgate.kernel import frames
 from lockgate.model import DetectMask, MaskMethod, Secret
 from lockgate.wire.playbook import CLIENT, SERVER, Bytes
+from tests.protocols.http import support as readers
 from tests.protocols.postgres.support import World
 
 _DETECTS = (DetectMask(("credit_card", "email", "ssn", "jwt"), MaskMethod.PARTIAL),)
@@ -117,6 +118,17 @@ def configuration(data: bytes) -> None:
     document.read(path)
 
 
+def requests(data: bytes) -> None:
+    """Any bytes as requests, in every split; what is taken, h11 takes just so."""
+    readers.verify_requests(data[:600])
+
+
+def responses(data: bytes) -> None:
+    """Any bytes as responses, in every split; what is taken, h11 takes just so."""
+    method = (b"GET", b"HEAD", b"CONNECT")[len(data) % 3]
+    readers.verify_responses(data[:600], method, closed=bool(len(data) % 2))
+
+
 TARGETS: dict[str, tuple[Callable[[bytes], None], Sequence[bytes]]] = {
     "statement": (statement, corpus.STATEMENTS),
     "client": (client, corpus.CLIENT_BYTES),
@@ -127,6 +139,8 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], Sequence[bytes]]] = {
     "values": (values, corpus.SERVER_BYTES),
     "token": (token, corpus.TOKENS),
     "leaf": (leaf, corpus.LEAVES),
+    "requests": (requests, corpus.REQUESTS),
+    "responses": (responses, corpus.RESPONSES),
     "configuration": (configuration, corpus.CONFIGURATIONS),
 }
 NONINTERFERENCE, CRASH, KILL, MUTANTS = "noninterference", "crash", "kill", "mutants"

@@ -24,6 +24,24 @@ SERVER_BYTES = [
     b"G\0\0\0\x09\0\0\x01\0\0" + b"H\0\0\0\x09\0\0\x01\0\0" + b"d\0\0\0\x08abc\n" + b"c\0\0\0\x04",
     b"N\0\0\0\x0cSNOTICE\0\0" + b"A\0\0\0\x0c\0\0\0\x01c\0p\0" + b"S\0\0\0\x0ba\0bbbb\0" + b"1\0\0\0\x04" + b"2\0\0\0\x04",
 ]
+_HOST = b"Host: a.example\r\n"
+REQUESTS = [
+    b"GET / HTTP/1.1\r\n" + _HOST + b"\r\n",
+    b"POST /a?b=c HTTP/1.1\r\n" + _HOST + b"Content-Length: 5\r\nX-A: b\r\n\r\nhello",
+    (b"POST / HTTP/1.1\r\n" + _HOST + b"Transfer-Encoding: chunked\r\nTrailer: X\r\n\r\n5\r\nhello\r\n1\r\n!\r\n0\r\nX: y\r\nZ: w\r\n\r\n"
+     b"GET /%41 HTTP/1.1\r\n" + _HOST + b"\r\n"),
+    b"CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n\x16\x03",
+    b"GET http://a.example:80/x HTTP/1.1\r\n" + _HOST + b"Connection: Upgrade, keep-alive\r\nUpgrade: websocket\r\n\r\n",
+    b"OPTIONS * HTTP/1.0\r\n" + _HOST + b"Expect: 100-continue\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+]
+RESPONSES = [
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX: y\r\n\r\nhello",
+    (b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+     b"5;a=b\r\nhello\r\n1\r\n!\r\n0\r\nX: y\r\n\r\n"),
+    b"HTTP/1.0 404\r\nConnection: close\r\n\r\nuntil the end",
+    b"HTTP/1.1 304 Not Modified\r\nETag: \"a\"\r\nContent-Length: 9\r\n\r\n",
+    b"HTTP/1.1 204 No Content\r\n\r\n",
+]
 TOKENS = [
     b"eyJhbGciOiJFUzI1NiIsImtpZCI6IjEifQ.eyJpc3MiOiJodHRwczovL2EiLCJzdWIiOiJiIiwiZXhwIjoxfQ." + b"A" * 86,
     b"eyJhbGciOiJub25lIn0.e30.",

@@ -98,6 +98,33 @@ def _words(tree: ast.Module) -> Iterator[tuple[int, str, bool]]:
                 yield line, name, True
 
 
+SPEAK_HTTP = frozenset("""
+app/gateway.py
+app/targets.py
+audit/evidence/policy.py
+audit/export/https.py
+audit/ocsf/envelope.py
+audit/outward.py
+audit/telemetry/spans.py
+cli/audit.py
+cli/issuer.py
+cli/review.py
+cli/witness.py
+config/checks.py
+config/export_checks.py
+config/exports.py
+config/settings.py
+control/api.py
+control/issuer.py
+control/server.py
+control/witness.py
+net/discovery.py
+net/oidc.py
+net/published.py
+""".split())
+"""What reads URLs, or is a client or server of HTTP in the gateway's own affairs: there the word is not the protocol's."""
+
+
 def foreign_names(root: Path) -> list[str]:
     """Code outside `protocols/X/` that names X: there X would not be a place any more.
 
@@ -108,10 +135,14 @@ def foreign_names(root: Path) -> list[str]:
     for protocol in protocols(root):
         part = re.compile(rf"(?<![a-z]){protocol}", re.IGNORECASE)
         word = re.compile(rf"(?<![a-z0-9_]){protocol}(?![a-z0-9_])", re.IGNORECASE)
+        module = re.compile(rf"protocols[./]{protocol}")
         for name, tree in sources(root):
-            if not name.startswith(f"protocols/{protocol}/"):
-                found += [f"{name}:{line}: names {protocol} ({text[:60]!r})" for line, text, is_identifier in _words(tree)
-                          if (part if is_identifier else word).search(text) and text not in OTHERS_WORDS]
+            if name.startswith(f"protocols/{protocol}/"):
+                continue
+            is_common = protocol == "http" and name in SPEAK_HTTP
+            found += [f"{name}:{line}: names {protocol} ({text[:60]!r})" for line, text, is_identifier in _words(tree)
+                      if (module if is_common else part if is_identifier else word).search(text)
+                      and text not in OTHERS_WORDS]
     return found
 
 
@@ -246,6 +277,67 @@ def unimportable(root: Path) -> list[str]:
     return [] if done.returncode == 0 else [done.stderr]
 
 
+CLOCKS = {"monotonic", "perf_counter", "process_time", "thread_time", "monotonic_ns", "perf_counter_ns", "process_time_ns",
+          "thread_time_ns", "getrusage", "time.time", "time.time_ns", "loop.time", "get_running_loop.time", "os.times"}
+
+
+def _is_measured(node: ast.AST, measured: set[str]) -> bool:
+    """Whether an expression is computed with a clock, or with a name that holds what came of one."""
+    if isinstance(node, ast.Name):
+        return node.id in measured
+    if isinstance(node, ast.Lambda):
+        return False
+    if isinstance(node, ast.Call):
+        name = _dotted(node.func)
+        if {name, name.rpartition(".")[2], ".".join(name.split(".")[-2:])} & CLOCKS:
+            return True
+        if name not in {"max", "min", "abs", "round", "int", "float", "sum", "sorted"}:
+            return False                    # what it makes of a time is its own
+    return any(_is_measured(part, measured) for part in ast.iter_child_nodes(node))
+
+
+def _measured(function: ast.AST) -> set[str]:
+    """The names of a function that hold a time, or what was computed with one."""
+    measured: set[str] = set()
+    while True:
+        before = len(measured)
+        for node in ast.walk(function):
+            if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign | ast.NamedExpr) and node.value is not None \
+                    and _is_measured(node.value, measured):
+                for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                    measured |= {part.id for part in ast.walk(target) if isinstance(part, ast.Name)}
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "append" \
+                    and any(_is_measured(part, measured) for part in node.args):
+                measured.add(_dotted(node.func.value))
+        if len(measured) == before:
+            return measured
+
+
+def _is_deadline(node: ast.expr) -> bool:
+    """`clock() < end`, as it stands in a loop that waits for something."""
+    return isinstance(node, ast.Compare) and isinstance(node.left, ast.Call) and len(node.ops) == 1 \
+        and isinstance(node.ops[0], ast.Lt) and isinstance(node.comparators[0], ast.Name)
+
+
+def timed_asserts(root: Path) -> list[str]:
+    """Tests that compare a time that they measured: they fail on a machine that is busy. Count steps, calls or bytes
+    (`tests/steps.py`). A loop that waits for an event may have a deadline."""
+    found = []
+    for path in sorted((root / "tests").rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        waiting = {id(node) for loop in ast.walk(tree) if isinstance(loop, ast.While) for node in ast.walk(loop)
+                   if isinstance(node, ast.Assert) and _is_deadline(node.test)}
+        lines: set[int] = set()
+        for function in ast.walk(tree):
+            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                measured = _measured(function)
+                lines |= {node.lineno for node in ast.walk(function) if isinstance(node, ast.Assert)
+                          and id(node) not in waiting and _is_measured(node.test, measured)}
+        found += [f"{path.relative_to(root)}:{line}: asserts how long something took" for line in sorted(lines)]
+    return found
+
+
 RULES: tuple[Callable[[Path], list[str]], ...] = (
     misplaced, vague_names, long_files, foreign_names, broad_excepts, banned_calls, permit_uses, undocumented,
+    timed_asserts,
 )

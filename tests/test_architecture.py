@@ -44,6 +44,7 @@ def test_the_rest_lives_without_a_protocol(protocol: str, tmp_path: Path) -> Non
 
 # --- seeded mistakes ---------------------------------------------------------------------------
 
+TEST = "../../tests/test_a.py"
 SEEDS = [
     (structure.misplaced, "shared/__init__.py", '"""Stray."""'),
     (structure.vague_names, "net/utils.py", '"""Anything."""'),
@@ -76,6 +77,15 @@ SEEDS = [
     (structure.undocumented, "net/a.py", "x = 1"),
     (structure.undocumented, "net/a.py", '"""A."""\nclass Open: pass'),
     (structure.undocumented, "net/a.py", '"""A."""\ndef open(): pass'),
+    (structure.timed_asserts, TEST, "def test_a():\n    began = time.monotonic()\n    f()\n    assert time.monotonic() - began < 1"),
+    (structure.timed_asserts, TEST, "def test_a():\n    began = process_time()\n    f()\n    spent = process_time() - began\n    assert spent < 1"),
+    (structure.timed_asserts, TEST, "def test_a():\n    end = perf_counter() + 5\n    f()\n    assert perf_counter() < end"),
+    (structure.timed_asserts, TEST, (
+        "async def test_a():\n    began = loop.time()\n    most = 0\n    while f():\n"
+        "        most = max(most, loop.time() - began)\n    assert most < 1")),
+    (structure.timed_asserts, TEST, (
+        "def test_a():\n    took = []\n    for _ in range(3):\n        began = time.time()\n        f()\n"
+        "        took.append(time.time() - began)\n    assert min(took) < 1")),
 ]
 
 
@@ -101,6 +111,14 @@ def test_a_task_group_may_create_tasks(tmp_path: Path) -> None:
     module.parent.mkdir(parents=True)
     module.write_text("async with asyncio.TaskGroup() as group:\n    group.create_task(f())\n")
     assert structure.banned_calls(tmp_path) == []
+
+
+def test_a_wait_may_have_a_deadline(tmp_path: Path) -> None:
+    """The ban on measured times leaves the loop that would otherwise wait for ever."""
+    module = tmp_path / "tests" / "test_a.py"
+    module.parent.mkdir()
+    module.write_text("def test_a():\n    end = time.monotonic() + 20\n    while not f():\n        assert time.monotonic() < end\n")
+    assert structure.timed_asserts(tmp_path) == []
 
 
 CONTRACT_SEEDS = {

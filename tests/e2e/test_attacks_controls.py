@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import socket
 import struct
-import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from lockgate.analysis.sql import Analyzer, NotUnderstood
+from lockgate.analysis.sql import AnalysisLimits, Analyzer, NotUnderstood
+from lockgate.analysis.sql import text as sql_text
 from testbed.gateway import Gateway, Issuer, gateway
 from testbed.postgres import Server
 from tests.e2e.conftest import HEAD, PASSWORD
 from tests.e2e.test_review import call, wait_pending
+from tests.steps import lines, matching
 
 # No masks: what a mask would refuse anyway has to be held by the other controls here.
 RULES = """\
@@ -267,23 +268,36 @@ def test_a_cursor_in_the_place_of_a_portal(front: Gateway, agent: str) -> None:
         assert b"another" not in b"".join(body for _, body in replies)
 
 
-@pytest.mark.parametrize("text", [
-    "DELETE FROM t WHERE " + " OR ".join(f"x{number} = 1" for number in range(4000)),
-    "PREPARE a AS SELECT 1;" * 8000 + "EXECUTE a;" * 8000,
-    "SELECT " + "/**/" * 200_000 + "1",
-    "SELECT 1 --\n" + "$a$ $b$ " * 100_000,
-    "SELECT " + "/*" * 400_000,
-    "WITH " + ",".join(f"a{number} AS (SELECT 1)" for number in range(30_000)) + " SELECT 1",
-    "SELECT " + "CASE WHEN " * 200 + "true" + " THEN 1 END" * 200,
-], ids=["or", "prepare", "comments", "dollars", "nested", "with", "case"])
-def test_no_statement_takes_the_process_for_itself(text: str) -> None:
+HEAVY: dict[str, tuple[Callable[[int], str], int, int]] = {
+    "or": (lambda n: "DELETE FROM t WHERE " + " OR ".join(f"x{number} = 1" for number in range(n)), 1_000, 4_000),
+    "prepare": (lambda n: "PREPARE a AS SELECT 1;" * n + "EXECUTE a;" * n, 30, 8_000),
+    "comments": (lambda n: "SELECT " + "/**/" * n + "1", 1_000, 60_000),
+    "dollars": (lambda n: "SELECT 1 --\n" + "$a$ $b$ " * n, 1_000, 32_000),
+    "nested": (lambda n: "SELECT " + "/*" * n, 1_000, 130_000),
+    "with": (lambda n: "WITH " + ",".join(f"a{number} AS (SELECT 1)" for number in range(n)) + " SELECT 1", 200, 12_000),
+    "case": (lambda n: "SELECT " + "CASE WHEN " * n + "true" + " THEN 1 END" * n, 30, 200),
+}
+"""How to write it so many times; how many times the analysis takes twice as much of; what is nearly too long."""
+
+
+@pytest.mark.parametrize("name", HEAVY)
+def test_no_statement_takes_the_process_for_itself(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Reading grows with the length of a statement, not with its square: one session cannot stop the others."""
-    began = time.process_time()
-    try:
+    make, some, many = HEAVY[name]
+    ran, tried = [], []
+    for times in (some, 2 * some):
+        with lines() as steps, suppress(NotUnderstood):
+            Analyzer().statement(make(times))
+        ran.append(steps.count)
+        with matching(monkeypatch, sql_text) as steps, suppress(NotUnderstood):
+            Analyzer().statement(make(times))
+        tried.append(steps.count)
+    assert ran[1] < 2.5 * ran[0]
+    assert tried[1] <= 2.5 * tried[0]
+    text = make(many)
+    assert len(text) < AnalysisLimits().statement
+    with lines(most=10 * len(text)), suppress(NotUnderstood):
         Analyzer().statement(text)
-    except NotUnderstood:
-        pass
-    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize("is_simple", [True, False])
@@ -357,16 +371,16 @@ def test_a_client_that_sends_and_does_not_read(front: Gateway, agent: str) -> No
     before = resident()
     flood = close(b"S", "x") * 10_000
     with closing(Raw(front, agent)) as raw, closing(Raw(front, agent)) as other:
+        raw.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         raw.socket.setblocking(False)
-        slowest = sent = 0.0
-        for _ in range(110):
+        sent = stopped = rounds = 0
+        while stopped < 10:             # sends in a row that take nothing, each after a turn for somebody else
             try:
                 sent += raw.socket.send(flood)
+                stopped = 0
             except BlockingIOError:
-                pass
-            began = time.monotonic()
+                stopped += 1
+            rounds += 1
             assert b"D" in kinds(other.send(query("SELECT 1")))
-            slowest = max(slowest, time.monotonic() - began)
-        assert sent > 100_000
+            assert sent < 50_000_000
         assert resident() - before < 60_000
-        assert slowest < 2

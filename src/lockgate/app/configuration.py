@@ -54,6 +54,8 @@ def load_configuration(path: Path) -> Loaded:
         condition=partial(problem, vocabulary=vocabulary()),
         detector=_detector_problem,
         recipient=recipient_problem,
+        userless=frozenset(name for name, spec in discover().items() if not spec.needs_user),
+        proxies=frozenset(name for name, spec in discover().items() if spec.proxies),
     )
     return load(path, known)
 

@@ -54,6 +54,7 @@ from lockgate.govern.masking.keys import MaskKeys
 from lockgate.govern.pipeline import Pipeline
 from lockgate.govern.review import ReviewDesk
 from lockgate.model import AuditMode, Refusal, RefusalCode
+from lockgate.net.authority import open_authority
 from lockgate.net.discovery import OidcProvider
 from lockgate.net.listen import open_listeners
 from lockgate.net.oidc import OidcVerifier
@@ -216,6 +217,7 @@ class Gateway:
             tasks=self.tasks, pipeline=self.pipeline, verifier=self.verifier, clock=self.clock,
             limits=HostLimits.of(settings.limits), counters=self.counters, credential=credential_of,
             audit=AuditMode(settings.audit.mode), keys=self.keys, studio=self.studio,
+            authority=open_authority(settings.state) if any(one.proxy for one in settings.listeners) else None,
         )
         self.host.set_keepers({connection.name: self.keeper(connection) for connection in settings.connections})
 

@@ -19,7 +19,7 @@ from lockgate.errors import LockgateError
 _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "serve": ("serve", "serve"), "check": ("check", "check"), "columns": ("columns", "columns"),
     "leaktest": ("leaktest", "leaktest"),
-    "version": ("version", "show_version"),
+    "ca": ("ca", "ca"), "version": ("version", "show_version"),
 }
 """Verb → its module and function."""
 _GROUPS: Final = ("config", "review", "session", "audit", "issuer", "witness")

@@ -149,6 +149,10 @@ def _listener(at: Location, listener: Listener, settings: Settings, known: Known
         yield at, (
             f"listener `{listener.name}` can take no token; write `tls: {{certificate: …, key: …}}`, "
             "or `plaintext_tokens: loopback` on a loopback address")
+    if listener.proxy and listener.protocol not in known.proxies:
+        yield (*at, "proxy"), f"{listener.protocol} has no forward proxies; take `proxy` away"
+    elif listener.proxy and listener.connection is not None:
+        yield (*at, "proxy"), "a forward proxy leads to many connections; take `connection` or `proxy` away"
     if listener.tls is not None:
         yield from _file((*at, "tls", "certificate"), listener.tls.certificate)
         yield from _file((*at, "tls", "key"), listener.tls.key)
@@ -192,6 +196,8 @@ def _connection(at: Location, connection: Connection, known: Known) -> Iterator[
     if known.protocols is not None and connection.protocol not in known.protocols:
         yield (*at, "protocol"), (
             f"unknown protocol `{connection.protocol}`; {closest(connection.protocol, known.protocols)}")
+    if not connection.credential.user and connection.protocol not in known.userless:
+        yield (*at, "credential"), "a log-in needs an account; write `credential: {user: …}`"
     yield from _port((*at, "address"), connection.address, least=1)
     if connection.tls.ca is not None:
         yield from _file((*at, "tls", "ca"), connection.tls.ca)

@@ -36,7 +36,8 @@ class Known:
 
     `protocols` maps a protocol's name to the model of its `options`; `condition` says what is wrong
     with a rule's `when`, or None; `detector` the same of a detector of the file's own, `recipient` of somebody for
-    whom recordings are encrypted.
+    whom recordings are encrypted. `userless` are protocols whose credential needs no user's name, `proxies` those that can be
+    a forward proxy.
     """
 
     protocols: Mapping[str, type[BaseModel]] | None = None
@@ -44,6 +45,8 @@ class Known:
     condition: Callable[[str], str | None] | None = None
     detector: Callable[[CustomDetector], str | None] | None = None
     recipient: Callable[[str], str | None] | None = None
+    userless: Collection[str] = ()
+    proxies: Collection[str] = ()
 
 
 def check_policies(settings: Settings, known: Known) -> Iterator[Problem]:

@@ -38,6 +38,10 @@ class Listener(Strict):
         default="never", description="`loopback` takes tokens without TLS, on a loopback address only.")
     connection: Name | None = Field(
         default=None, description="The one connection that this port belongs to; else clients choose.")
+    proxy: bool = Field(
+        default=False, strict=True,
+        description="Also serve as a forward proxy (`HTTPS_PROXY`): TLS to hosts that are connections is intercepted with "
+                    "the installation's own authority (`lockgate ca`), other hosts are refused.")
 
 
 class Provider(Strict):
@@ -75,7 +79,7 @@ class BackendTls(Strict):
 class BackendCredential(Strict):
     """The account that the gateway logs in with; the agent never sees it."""
 
-    user: str = Field(min_length=1)
+    user: str = Field(default="", description="The account's name, where the protocol has one.")
     password: SecretReference | None = None
 
 
@@ -85,7 +89,7 @@ class Connection(Strict):
     name: Name
     protocol: str
     address: Address
-    credential: BackendCredential
+    credential: BackendCredential = BackendCredential()
     tls: BackendTls = BackendTls()
     server_names: tuple[str, ...] = Field(default=(), description="TLS server names (SNI) that lead here.")
     audit: Literal["full", "async"] | None = Field(

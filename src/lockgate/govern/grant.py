@@ -66,10 +66,12 @@ class ClearPlan(Protocol):
 
 
 class Held(Pending[Grant | Refusal]):
-    """A request that waits for a person. `ticket` is what to tell the client to ask about."""
+    """A request that waits for a person. `ticket` is what to tell the client to ask about; `postpone` sends the
+    client away with it."""
 
-    __slots__ = ("ticket",)
+    __slots__ = ("postpone", "ticket")
 
-    def __init__(self, ticket: str, on_withdraw: Callable[[], None] | None = None) -> None:
-        super().__init__(on_withdraw)
+    def __init__(self, ticket: str, postpone: Callable[[], None]) -> None:
+        super().__init__()
         self.ticket = ticket
+        self.postpone = postpone

@@ -196,7 +196,7 @@ class Governor:
 
     def judge(
         self, operation: Operation, plan: Callable[[Decision], Planned | Refusal], ask: bool = True,
-        counts: bool | None = None,
+        counts: bool | None = None, waits: bool = True,
     ) -> Grant | Refusal | Held:
         """Stages 1 to 3. `plan` is called once policy has decided, before anybody is asked.
 
@@ -205,7 +205,7 @@ class Governor:
         is prepared now and asked about when it runs): the grant's decision then still says review. The same
         where the decision wants a fact that the operation lacks: judge it again with what came of it.
         `counts` says whether it is one of the session's statements, and its comparisons with protected columns
-        are counted (None: if `ask`).
+        are counted (None: if `ask`). `waits`: the client does until somebody decides.
         """
         counts = ask if counts is None else counts
         decided = self._decide(operation, counts)
@@ -225,7 +225,7 @@ class Governor:
                 return self._refuse(operation, spent, decided)
         if decided.effect is Effect.ALLOW or not ask or decided.wants:
             return self._granted(operation, decided, planned)
-        answer = self._ask(operation, decided, planned)
+        answer = self._ask(operation, decided, planned, waits)
         if isinstance(answer, Refusal):
             return self._refuse(operation, answer, decided)
         return answer
@@ -300,20 +300,22 @@ class Governor:
         return None if spent is None else _LOOKUPS_SPENT
 
     @stage("review")
-    def _ask(self, operation: Operation, decision: Decision, planned: Planned) -> Grant | Refusal | Held:
+    def _ask(
+        self, operation: Operation, decision: Decision, planned: Planned, waits: bool
+    ) -> Grant | Refusal | Held:
         """(3) a person decides."""
         if decision.review is None:
             return _INTERNAL
         shown, _ = self._pipeline.shown.of(operation)
         answer = self._pipeline.reviews.request(Ask(
             self.identity, self.connection, self.session, shown.text, shown.parameters,
-            decision.rules, decision.review, decision.policy_hash, shown.reading, shown.context,
+            decision.rules, decision.review, decision.policy_hash, shown.reading, shown.context, waits=waits,
         ))
         if isinstance(answer, Approval):
             return self._granted(operation, decision, planned, answer.ticket)
         if isinstance(answer, Refusal):
             return answer
-        held = Held(answer.ticket)
+        held = Held(answer.ticket, answer.postpone)
 
         def left() -> None:
             self._held.discard(held)

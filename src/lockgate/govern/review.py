@@ -66,6 +66,8 @@ class Ask:
     context: tuple[str, ...] = ()
     binds: str = ""
     """The hex hash that an approval is good for, where it is no statement that is asked about."""
+    waits: bool = True
+    """Whether the client waits until somebody decides; False: it may be gone by then, with the ticket."""
 
 
 class Bound(Protocol):
@@ -92,13 +94,14 @@ class Approval:
 
 
 class Hold(Pending[Approval | Refusal]):
-    """A request that waits for `ticket`."""
+    """A request that waits for `ticket`. `postpone` refuses it with the ticket, which stays open."""
 
-    __slots__ = ("ticket",)
+    __slots__ = ("postpone", "ticket")
 
-    def __init__(self, ticket: str, on_withdraw: Callable[[], None] | None = None) -> None:
-        super().__init__(on_withdraw)
+    def __init__(self, ticket: str, postpone: Callable[[Hold], None]) -> None:
+        super().__init__()
         self.ticket = ticket
+        self.postpone = lambda: postpone(self)
 
 
 @dataclass(slots=True)
@@ -176,7 +179,7 @@ class ReviewDesk:
         now = self._clock.now()
         found = self._store.standing(bound, now)
         if found is not None and found.state is ReviewState.DENIED:
-            if ask.terms.mode is ReviewMode.TICKET:
+            if ask.terms.mode is ReviewMode.TICKET or not ask.waits:
                 return _denied(found)
             found = None
         if found is not None and found.state is ReviewState.APPROVED:
@@ -232,10 +235,17 @@ class ReviewDesk:
         if ask.terms.mode is ReviewMode.TICKET:
             held.keeps = True
             return _pending(ticket)
-        hold = Hold(ticket)
+        hold = Hold(ticket, lambda one: self._sent_away(held, one))
         hold.on_withdraw = lambda: self._left(held, hold)
         held.holds.append(hold)
         return hold
+
+    def _sent_away(self, held: _Open, hold: Hold) -> None:
+        """A client waits no longer and comes again: the ticket stays open for it."""
+        if hold in held.holds:
+            held.holds.remove(hold)
+            held.keeps = True
+            hold.resolve(_pending(held.review.ticket))
 
     def _requested(self, held: _Open, error: AuditError | None) -> None:
         """The request's record is durable, or the ticket is void."""

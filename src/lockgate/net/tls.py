@@ -48,6 +48,15 @@ def _no_passphrase() -> str:
     raise ValueError("the key is encrypted")
 
 
+def server_context(alpn: tuple[str, ...]) -> ssl.SSLContext:
+    """A server's context that accepts these application protocols; its certificate is still to be loaded."""
+    made = _hardened(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), alpn)
+    made.num_tickets = 0
+    # The callback is typed for sockets and objects alike; here it is only ever an object.
+    made.sni_callback = _capture_server_name
+    return made
+
+
 class ServerCertificate:
     """A listener's certificate and key, loaded once. Contexts are kept per ALPN list."""
 
@@ -62,10 +71,7 @@ class ServerCertificate:
         """The context that accepts these application protocols."""
         found = self._contexts.get(alpn)
         if found is None:
-            found = _hardened(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), alpn)
-            found.num_tickets = 0
-            # The callback is typed for sockets and objects alike; here it is only ever an object.
-            found.sni_callback = _capture_server_name
+            found = server_context(alpn)
             self._load(found)
             self._contexts[alpn] = found
         return found
@@ -237,3 +243,54 @@ class TlsStream:
         """RFC 5929 data of the certificate that the peer showed."""
         shown = self._object.getpeercert(binary_form=True)
         return server_end_point(x509.load_der_x509_certificate(shown)) if shown else None
+
+
+class TlsWithin(TlsStream):
+    """TLS inside of TLS: to a host through a proxy that is itself reached over TLS. Used as its parent is."""
+
+    __slots__ = ("_early", "_inner", "_outer")
+
+    def __init__(self, outer: TlsStream, inner: TlsStream, early: bytes) -> None:
+        """`early` are bytes of the inner handshake that came out of the outer connection already."""
+        self._outer = outer
+        self._inner = inner
+        self._early = early
+        self.is_closed = False
+
+    def handshake(self, data: bytes = b"") -> bool:
+        """As its parent."""
+        early, self._early = self._early, b""
+        return self._inner.handshake(early + self._outer.unseal(data))
+
+    def unseal(self, data: bytes) -> bytes:
+        """As its parent."""
+        plain = self._inner.unseal(self._outer.unseal(data))
+        self.is_closed = self._inner.is_closed or self._outer.is_closed
+        return plain
+
+    def seal(self, data: bytes) -> bytes:
+        """As its parent."""
+        return self._outer.seal(self._inner.seal(data))
+
+    def outgoing(self) -> bytes:
+        """As its parent."""
+        waiting = self._inner.outgoing()
+        return self._outer.seal(waiting) if waiting else self._outer.outgoing()
+
+    def close(self) -> bytes:
+        """As its parent."""
+        return self._outer.seal(self._inner.close()) + self._outer.close()
+
+    @property
+    def server_name(self) -> str | None:
+        """As its parent, of the inner one."""
+        return self._inner.server_name
+
+    @property
+    def alpn(self) -> str | None:
+        """As its parent, of the inner one."""
+        return self._inner.alpn
+
+    def peer_end_point(self) -> bytes | None:
+        """As its parent, of the inner one."""
+        return self._inner.peer_end_point()

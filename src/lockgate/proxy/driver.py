@@ -36,6 +36,7 @@ from lockgate.wire.steps import (
     Compute,
     Credential,
     Dial,
+    HangUp,
     Receive,
     Side,
     StartTls,
@@ -286,8 +287,20 @@ class Driver:
 
     # ------------------------------------------------------------ steps: the backend
 
+    def _hang_up(self, lane: Lane, step: HangUp) -> Any:
+        """The backend's end is closed, and a fresh one stands in its place."""
+        self.server.close()
+        self.server = Endpoint(Side.SERVER, self, self.host.gone)
+        server_lane = self.server_lane
+        server_lane.inbox.clear()
+        server_lane.inbox_size = 0
+        server_lane.has_ended = server_lane.is_end_told = False
+        return None
+
     def _dial(self, lane: Lane, step: Dial) -> Any:
         connection = self._connection()
+        if not self.server.is_fresh:
+            self._hang_up(lane, HangUp())
         token = object()
         self._spawn(partial(self._dialling, lane, token, connection))
         return self._park(lane, token, unreachable(connection.name))
@@ -382,6 +395,7 @@ BASE_HANDLERS: Mapping[type, Handler] = {
     Compose: Driver._compose,
     Close: Driver._close,
     Dial: Driver._dial,
+    HangUp: Driver._hang_up,
     Credential: Driver._credential,
     Aside: Driver._aside,
 }

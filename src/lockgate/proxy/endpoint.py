@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 from lockgate.net.dial import tune
-from lockgate.net.tls import TlsError, TlsStream
+from lockgate.net.tls import TlsError, TlsStream, TlsWithin
 from lockgate.wire.steps import Side
 
 HIGH = 262_144
@@ -139,6 +139,9 @@ class Endpoint(asyncio.Protocol):
     def secure(self, stream: TlsStream, data: bytes) -> None:
         """Speak TLS from here on; `data` arrived already. The owner is told by `secured`."""
         self.flush()
+        outer = self.tls
+        if outer is not None:
+            stream, data = TlsWithin(outer, stream, data), b""
         self.tls = stream
         self._handshaking = True
         self._go_on(data)
@@ -224,6 +227,11 @@ class Endpoint(asyncio.Protocol):
     def is_connected(self) -> bool:
         """True while there is a transport."""
         return self._transport is not None
+
+    @property
+    def is_fresh(self) -> bool:
+        """True until it has had a transport or was closed."""
+        return self._transport is None and self._state is _State.OPEN
 
     def close(self, *, linger: bool = False) -> None:
         """Send what was queued and close.

@@ -7,16 +7,17 @@ that take bytes out of a clearance or a permit and write them (I1, I3).
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lockgate.errors import IdentityError, Unpermitted
+from lockgate.errors import AuditError, IdentityError, Unpermitted
 from lockgate.govern.pending import Pending
 from lockgate.govern.permit import Permit, require_clearance, require_permit
-from lockgate.govern.pipeline import Governor, Grant, Held
-from lockgate.model import Effect, Identity, OutcomeStatus, Refusal, RefusalCode, SessionStart
+from lockgate.govern.pipeline import Governor, Grant, Held, audit_refusal
+from lockgate.model import Effect, Event, Identity, OutcomeStatus, Refusal, RefusalCode, SessionStart
 from lockgate.net.tls import TlsStream
 from lockgate.proxy.driver import BASE_HANDLERS, Driver, Handler, log, place, unreachable
 from lockgate.proxy.endpoint import Endpoint
@@ -99,10 +100,17 @@ class Governed(Driver):
         if step.side is Side.SERVER:
             return self._start_server_tls(lane, step)
         refusal = Refusal(RefusalCode.UNAUTHENTICATED, "no TLS connection could be established")
-        certificate = self.doorway.certificate
-        if certificate is None:
+        certificate, authority = self.doorway.certificate, self.host.authority
+        try:
+            if step.as_host is not None:
+                context = None if authority is None else authority.context(step.as_host, step.alpn)
+            else:
+                context = None if certificate is None else certificate.context(step.alpn)
+        except ValueError:
+            context = None              # a name that no certificate can have
+        if context is None:
             return refusal
-        stream = TlsStream(certificate.context(step.alpn), server_side=True)
+        stream = TlsStream(context, server_side=True)
         return self._handshake(lane, self.client, stream, step.initial, refusal)
 
     def _to_client(self, lane: Lane, step: ToClient) -> Any:
@@ -163,6 +171,23 @@ class Governed(Driver):
             if data and not take(data):
                 return False
         return True
+
+    def _leave(self, cause: str) -> None:
+        """The admitted session is over, whatever becomes of the client's connection: what is open is settled as unknown,
+        and it ends in the log once all of it is recorded."""
+        governor, recording = self.governor, self.recording
+        if governor is None:
+            return
+        self._settle_open(cause[:60])
+        keeper = self.host.keepers.get(governor.connection)
+        if keeper is not None:
+            keeper.sessions.discard(self)
+        self.governor = self.recording = self.wire = None
+        if recording is None:
+            governor.end(cause)
+        else:
+            self.host.recorded.add(governor)
+            recording.finish(partial(self.host.recorded_to_the_end, governor, cause))
 
     def is_recording_due(self) -> tuple[bool, bool]:
         """Whether this session is to be recorded, and the backend's end of it too."""
@@ -229,10 +254,23 @@ class Governed(Driver):
             return self._begin(step)        # the pipeline refuses, and records that it did
         keeper = host.keepers.get(step.connection)
         if keeper is None or keeper.spec is not self.doorway.spec:
-            return Refusal(RefusalCode.DENIED, f"there is no connection {step.connection[:80]!r} here")
+            return self._nowhere(step)
         answer: Pending[Any] = Pending()
         keeper.usable().then(partial(self._usable, answer, step))
         return self._wait(lane, answer, unreachable(step.connection))
+
+    def _nowhere(self, step: Admit) -> Refusal:
+        """There is no such connection; that somebody asked for it is on record."""
+        host, identity = self.host, self.identity
+        assert identity is not None
+        try:
+            host.pipeline.recorder.event(Event(
+                "access_denied", {"connection": "", "rules": [], "policy": host.pipeline.policy.policy_hash,
+                                  "token": identity.token_hash},
+                payload=json.dumps({"asked": step.connection[:300]}).encode()))
+        except AuditError as error:
+            return audit_refusal(error)
+        return Refusal(RefusalCode.DENIED, f"there is no connection {step.connection[:80]!r} here")
 
     def _usable(self, answer: Pending[Any], step: Admit, refusal: Refusal | None) -> None:
         """The connection has been checked: begin the session, or hand on why not."""
@@ -283,10 +321,10 @@ class Governed(Driver):
 
     def _judge(self, lane: Lane, step: Judge) -> Any:
         governor = self._governor()
-        if step.ask and step.counts is None:
+        if step.ask and step.counts is None and step.patience is None:
             verdict = governor.judge(step.operation, step.plan)
         else:
-            verdict = governor.judge(step.operation, step.plan, step.ask, step.counts)
+            verdict = governor.judge(step.operation, step.plan, step.ask, step.counts, step.patience is None)
         kind = type(verdict)
         if kind is Grant:
             effect = verdict.decision.effect  # type: ignore[union-attr]
@@ -311,6 +349,8 @@ class Governed(Driver):
         if answer is PARKED:
             self.host.counters.held += 1
             self.loop.call_soon(self._say_waiting, lane, step, held)
+            if step.patience is not None:
+                lane.impatience = self.loop.call_later(step.patience, held.postpone)
         return answer
 
     def _say_waiting(self, lane: Lane, step: Judge, held: Held) -> None:
@@ -329,9 +369,10 @@ class Governed(Driver):
         """A held request has its answer, or nobody waits for it any more."""
         self.host.counters.held -= 1
         self.host.counters.waits.observe(self.host.clock.monotonic() - lane.since)
-        if lane.keep_alive is not None:
-            lane.keep_alive.cancel()
-            lane.keep_alive = None
+        for timer in (lane.keep_alive, lane.impatience):
+            if timer is not None:
+                timer.cancel()
+        lane.keep_alive = lane.impatience = None
 
     def _resume(self, lane: Lane, awaited: object, value: Any) -> None:
         if self.is_closed or lane.waits_for is not awaited or lane.generator is None:

@@ -22,6 +22,7 @@ from lockgate.govern.pipeline import Pipeline
 from lockgate.govern.ports import Clock, TokenVerifier
 from lockgate.model import AuditMode, Secret
 from lockgate.net.address import split_address
+from lockgate.net.authority import Authority
 from lockgate.net.dial import dial
 from lockgate.proxy.cancel import CancelRegistry
 from lockgate.proxy.counters import Counters
@@ -30,6 +31,7 @@ from lockgate.proxy.endpoint import Endpoint
 from lockgate.wire.spec import ProtocolSpec
 
 if TYPE_CHECKING:
+    from lockgate.govern.pipeline import Governor
     from lockgate.proxy.catalogue import Keeper
     from lockgate.proxy.governed import Governed
     from lockgate.proxy.session import Session
@@ -74,6 +76,7 @@ class Host:
         audit: AuditMode,
         keys: MaskKeys | None = None,
         studio: Studio | None = None,
+        authority: Authority | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.tasks = tasks
@@ -86,8 +89,9 @@ class Host:
         self.audit = audit
         self.keys = keys
         self.studio = studio
-        self.recorded: set[Session] = set()
-        """Sessions that are over and of which not all is recorded yet."""
+        self.authority = authority
+        self.recorded: set[Governor] = set()
+        """Of sessions that are over and of which not all is recorded yet."""
         self.keepers: dict[str, Keeper] = {}
         self.sessions: set[Session] = set()
         self.cancels: CancelRegistry[Governed] = CancelRegistry(clock.monotonic)
@@ -145,17 +149,14 @@ class Host:
         return True
 
     def left(self, session: Session) -> None:
-        """A session is over."""
+        """A client's connection is over."""
         self.sessions.discard(session)
-        if session.connection is not None:
-            keeper = self.keepers.get(session.connection.name)
-            if keeper is not None:
-                keeper.sessions.discard(session)
         self._stir()
 
-    def recorded_to_the_end(self, session: Session) -> None:
-        """All of a session is recorded, or will never be."""
-        self.recorded.discard(session)
+    def recorded_to_the_end(self, governor: Governor, cause: str) -> None:
+        """All of a session is recorded, or will never be: now it can end in the log, with what is recorded of it."""
+        governor.end(cause)
+        self.recorded.discard(governor)
         self._stir()
 
     def opened(self, end: Endpoint) -> None:

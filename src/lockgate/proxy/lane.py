@@ -24,8 +24,8 @@ class Lane:
     """At most one generator, running or parked, and its inbox. Mutable; owned by one driver."""
 
     __slots__ = (
-        "at_deadline", "generator", "grants", "has_ended", "inbox", "inbox_size", "is_end_told", "is_running",
-        "keep_alive", "side", "since", "waits_for",
+        "at_deadline", "generator", "grants", "has_ended", "impatience", "inbox", "inbox_size", "is_end_told",
+        "is_running", "keep_alive", "side", "since", "waits_for",
     )
 
     def __init__(self, side: Side) -> None:
@@ -38,6 +38,7 @@ class Lane:
         """What a parked login is told when its time is up; None: it is not told, the session closes."""
         self.grants: tuple[Any, ...] = ()
         self.keep_alive: TimerHandle | None = None
+        self.impatience: TimerHandle | None = None
         self.since = 0.0            # when a held request began to wait
         self.inbox: list[bytes] = []
         self.inbox_size = 0

@@ -25,6 +25,7 @@ class Doorway:
     connection: str | None
     certificate: ServerCertificate | None
     plaintext: bool             # tokens without TLS, where both ends are loopback
+    is_proxy: bool = False
 
     @classmethod
     def of(cls, listener: Listener, spec: ProtocolSpec) -> Doorway:
@@ -33,7 +34,7 @@ class Doorway:
         if listener.tls is not None:
             certificate = ServerCertificate(listener.tls.certificate, listener.tls.key)
         return cls(listener.name, listener.address, spec, listener.connection, certificate,
-                   listener.plaintext_tokens == "loopback")
+                   listener.plaintext_tokens == "loopback", listener.proxy)
 
 
 class Door:

@@ -13,19 +13,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lockgate.errors import RemoteProtocolError
 from lockgate.govern.pending import Pending
-from lockgate.govern.pipeline import Held
+from lockgate.govern.pipeline import Governor, Held
 from lockgate.model import Refusal, RefusalCode
 from lockgate.net.address import is_loopback
-from lockgate.proxy.driver import log
+from lockgate.proxy.driver import Handler, log
 from lockgate.proxy.governed import GOVERNED_HANDLERS, Governed
 from lockgate.proxy.lane import Lane
 from lockgate.wire.spec import LoginContext, Mediator, Route
-from lockgate.wire.steps import Side
+from lockgate.wire.steps import Admission, Alarm, EndSession, HangUp, Side, Steps
 
 if TYPE_CHECKING:
     from lockgate.proxy.host import Host
@@ -62,9 +62,10 @@ class Session(Governed):
     """One client's connection."""
 
     __slots__ = (
-        "_aside_lane", "_cause", "_deadline", "_ending", "_expiry", "_gone", "_key", "_stalled", "mediator", "opened",
+        "_alarm", "_aside_lane", "_cause", "_deadline", "_ending", "_expiry", "_gone", "_key", "_stalled", "mediator",
+        "opened",
     )
-    handlers = GOVERNED_HANDLERS
+    handlers: ClassVar[Mapping[type, Handler]]
 
     def __init__(self, host: Host, doorway: Doorway) -> None:
         super().__init__(host, doorway)
@@ -75,6 +76,7 @@ class Session(Governed):
         self._ending: Refusal | None = None
         self._key: list[bytes] = []
         self._stalled = 0
+        self._alarm: asyncio.TimerHandle | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._expiry: asyncio.TimerHandle | None = None
         self._gone: asyncio.TimerHandle | None = None
@@ -100,6 +102,7 @@ class Session(Governed):
         route = Route(
             listener=doorway.name, connection=doorway.connection, peer=self.peer, is_loopback=loopback,
             allow_plaintext=doorway.plaintext and loopback, has_tls=doorway.certificate is not None,
+            is_proxy=doorway.is_proxy,
         )
         context = LoginContext(
             route=route, connections=host.connections_of(doorway.spec), by_server_name=host.by_server_name,
@@ -179,7 +182,7 @@ class Session(Governed):
         lane.put(data)
         if lane.inbox_size >= self.host.limits.buffer:
             self._end_of(side).hold()
-        if mediator is None and self.client_lane.waits_for is side:
+        if self.client_lane.waits_for is side:
             self._resume(self.client_lane, side, self._taken(lane))
 
     def _mind_stall(self, mediator: Mediator, size: int) -> None:
@@ -213,7 +216,7 @@ class Session(Governed):
     def _finished(self, lane: Lane, value: Any) -> None:
         if self.mediator is None:
             self._logged_in(value)
-        elif lane.is_end_told:
+        elif lane.is_end_told and not (lane is self.server_lane and self.doorway.spec.redials):
             self.close("client left" if self.client_lane.has_ended else
                        "backend left" if self.server_lane.has_ended else self._cause)
 
@@ -250,7 +253,7 @@ class Session(Governed):
         if side is Side.CLIENT:
             self._gone = self.loop.call_later(_GONE, self.close, "client left")
             self._drop_held()
-        else:
+        elif not self.doorway.spec.redials:
             self._answer_held(_BACKEND_LEFT)
         self._wake(lane)
 
@@ -332,6 +335,42 @@ class Session(Governed):
         self._answer_held(_SHUTTING_DOWN)
         self.end_when_idle(_SHUTTING_DOWN)
 
+    # ------------------------------------------------------------ steps of sessions that follow one another
+
+    def _admitted(self, governor: Governor) -> Admission | Refusal:
+        answer = super()._admitted(governor)
+        if self.mediator is not None:
+            self._watch_expiry()
+        return answer
+
+    def _end_session(self, lane: Lane, step: EndSession) -> Any:
+        if self._expiry is not None:
+            self._expiry.cancel()
+        self._leave(step.cause)
+        self.identity = self.connection = None
+        return self._hang_up(lane, HangUp())
+
+    def _set_alarm(self, lane: Lane, step: Alarm) -> Any:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        if step.seconds is not None and step.call is not None:
+            self._alarm = self.loop.call_later(step.seconds, self._ring, step.call)
+        return None
+
+    def _ring(self, call: Callable[[], Steps[None]]) -> None:
+        lane = self._aside_lane
+        if self.is_closed:
+            return
+        if lane.generator is not None:
+            self._alarm = self.loop.call_later(_LAST_WORDS, self._ring, call)
+            return
+        self._alarm = None
+        lane.generator = call()
+        self._run(lane)
+
+    # ------------------------------------------------------------ the end
+
     def _watch_expiry(self) -> None:
         """End the session when its token runs out; look again in between, for clocks that step."""
         if self.is_closed or self.identity is None:
@@ -347,7 +386,7 @@ class Session(Governed):
         if self.is_closed:
             return
         self.is_closed = True
-        for timer in (self._deadline, self._expiry, self._gone):
+        for timer in (self._alarm, self._deadline, self._expiry, self._gone):
             if timer is not None:
                 timer.cancel()
         for lane in self._held():
@@ -359,19 +398,14 @@ class Session(Governed):
         self.client.close(linger=True)
         for key in self._key:
             self.host.cancels.forget(key)
-        self.host.left(self)
         if self.governor is not None:
-            if self.recording is None:
-                self.governor.end(cause)
-            else:
-                self.host.recorded.add(self)
-                self.recording.finish(partial(self._recorded_to_the_end, cause))
             log.info("session closed", cause=cause, **self._names())
         else:
             log.info("connection closed", cause=cause, peer=self.peer)
+        self._leave(cause)
+        self.host.left(self)
 
-    def _recorded_to_the_end(self, cause: str) -> None:
-        """The last mark is queued: now the session can end in the log, with what is recorded of it."""
-        assert self.governor is not None
-        self.governor.end(cause)
-        self.host.recorded_to_the_end(self)
+
+Session.handlers = {
+    **GOVERNED_HANDLERS, Alarm: Session._set_alarm, EndSession: Session._end_session,
+}

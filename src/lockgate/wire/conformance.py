@@ -13,6 +13,7 @@ from typing import Any
 
 from lockgate.model import Refusal, RefusalCode
 from lockgate.wire.playbook import CLIENT, SERVER, Bytes, Hangup, Playbook
+from lockgate.wire.steps import Side
 
 Event = Bytes | Hangup | Refusal
 
@@ -20,11 +21,13 @@ Event = Bytes | Hangup | Refusal
 @dataclass(frozen=True, slots=True)
 class Case:
     """`make()` gives a fresh session; `script` is played into it; `canary` is a value in its results
-    that a mask has to hide (empty: none)."""
+    that a mask has to hide (empty: none). `meaning` is what of the bytes that leave must not depend on a split, where
+    that is not the bytes themselves (HTTP's chunks)."""
 
     make: Callable[[], Playbook]
     script: Sequence[Event]
     canary: bytes = b""
+    meaning: Callable[[Side, bytes], object] = lambda _, data: data
 
 
 def play(case: Case, split: Callable[[bytes], list[bytes]] = lambda data: [data]) -> Playbook:
@@ -48,7 +51,7 @@ def require_split_independence(case: Case) -> None:
     for split in splits:
         other = play(case, split)
         for side in (CLIENT, SERVER):
-            if other.sent(side) != whole.sent(side):
+            if case.meaning(side, other.sent(side)) != case.meaning(side, whole.sent(side)):
                 raise AssertionError(f"towards the {side.value} the output depends on how the input was split")
 
 
@@ -65,10 +68,10 @@ class Broken:
 
     def __init__(self, governor: Any, stage: str) -> None:
         self._governor = governor
-        self._stage = stage
+        self.stage = stage
 
     def __getattr__(self, name: str) -> Any:
-        if name != self._stage:
+        if name != self.stage:
             return getattr(self._governor, name)
         code = RefusalCode.AUDIT_UNAVAILABLE if name == "record" else RefusalCode.INTERNAL
         return lambda *_: Refusal(code, "this stage is broken")

@@ -149,7 +149,7 @@ class Performer:
             return answer(step)
         if isinstance(step, Judge):
             self.judged.append(step)
-            return self.governor.judge(step.operation, step.plan, step.ask, step.counts)
+            return self.governor.judge(step.operation, step.plan, step.ask, step.counts, step.patience is None)
         if isinstance(step, Record):
             return self.governor.record(step.grants, step.payload, step.under)
         if isinstance(step, Clear):

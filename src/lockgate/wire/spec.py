@@ -63,6 +63,7 @@ class Route:
     is_loopback: bool
     allow_plaintext: bool      # the listener accepts tokens without TLS (loopback only)
     has_tls: bool              # the listener has a certificate
+    is_proxy: bool = False     # the listener is a forward proxy as well
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,3 +159,10 @@ class ProtocolSpec:
     """What `lockgate leaktest` fires at a gateway for this protocol; None where there is no such test."""
     exported: Exported = field(default_factory=Exported)
     """How its requests are told to a SIEM or a tracing system."""
+    proxies: bool = False
+    """Whether its listeners can be forward proxies."""
+    needs_user: bool = True
+    """Whether the backend's credential has a user's name."""
+    redials: bool = False
+    """The backend's connection may end and be dialled again within a client's connection, which outlives it; the
+    mediator admits sessions itself. Else the two end together."""

@@ -47,6 +47,9 @@ class Judge:
     counts: bool | None = None
     """Whether it counts as one of the session's statements; None: if `ask`. A request that is judged twice
     before it goes on counts once."""
+    patience: float | None = None
+    """Seconds that the client waits for a person. After them the answer is a refusal that names the ticket, which
+    stays open: the same request goes through once it was approved. None: as long as it takes."""
 
 
 @dataclass(slots=True)
@@ -136,6 +139,28 @@ class Close:
 
 
 @dataclass(slots=True)
+class Alarm:
+    """Run `call`'s generator so many seconds from now, beside the lanes, unless another `Alarm` is set meanwhile.
+    None: nothing rings any more. → None."""
+
+    seconds: float | None
+    call: Callable[[], Steps[None]] | None = None
+
+
+@dataclass(slots=True)
+class HangUp:
+    """Close the backend's end; what it still sends is dropped. Another `Dial` opens a new one. → None."""
+
+
+@dataclass(slots=True)
+class EndSession:
+    """End the admitted session and close the backend's end; the client's connection stays, and another identity or
+    connection may be admitted on it. → None. What is open is settled as unknown."""
+
+    cause: str
+
+
+@dataclass(slots=True)
 class Passed:
     """What came from `source` and was let through, in plain; for the recording of a protocol whose wire is encrypted or
     framed (`RecordingSpec.is_wire` is False). What goes to the client is passed behind its mask. → None."""
@@ -152,7 +177,7 @@ class Window:
     rows: int
 
 
-# ---------------------------------------------------------------- login only
+# ---------------------------------------------------------------- log-in, and sessions that follow one another
 
 
 @dataclass(slots=True)
@@ -169,8 +194,8 @@ class Opened:
 class Receive:
     """Wait for bytes from one side. → bytes (at least one), or b"" at end of stream.
 
-    Only a login uses it; afterwards bytes are pushed into the mediator's `client_data` and
-    `server_data`.
+    For a login, and for the client's side where the protocol on the connection changes; else bytes are pushed into the
+    mediator's `client_data` and `server_data`.
     """
 
     side: Side
@@ -182,12 +207,14 @@ class StartTls:
     or `Refusal`.
 
     `initial` are bytes already received that belong to the handshake (direct TLS). `alpn` is
-    offered (backend) or accepted (client).
+    offered (backend) or accepted (client). With `as_host` the certificate that the client gets is one for this name, by
+    the installation's own authority: a forward proxy stands in for it.
     """
 
     side: Side
     initial: bytes = b""
     alpn: tuple[str, ...] = ()
+    as_host: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +264,7 @@ class Admission:
 
 @dataclass(slots=True)
 class Dial:
-    """Connect to the admitted connection's backend. → None or `Refusal`."""
+    """Connect to the admitted connection's backend, over a new end where there was one before. → None or `Refusal`."""
 
 
 @dataclass(slots=True)
@@ -276,7 +303,8 @@ class Aside:
 
 Step = (
     Judge | Record | Clear | Compute | Compose | Settle | Note | ToServer | ToClient | Close | Receive | StartTls
-    | Authenticate | Admit | Dial | Credential | Snapshot | Interrupt | Aside | Window | Passed | Opened
+    | Authenticate | Admit | Dial | Credential | Snapshot | Interrupt | Aside | Window | Passed | Opened | Alarm
+    | HangUp | EndSession
 )
 
 R = TypeVar("R")

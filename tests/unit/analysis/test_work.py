@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,24 +20,10 @@ from lockgate.analysis.sql.splice import Splices, Unspliceable, require_projecti
 from lockgate.analysis.sql.text import MOST_WORK, _outline, most_work, require_parsable
 from lockgate.model import MaskMethod, Predicates, Refusal, RefusalCode
 from testbed.hostile import INPUTS, TOO_LARGE
+from tests.steps import calls
 from tests.unit.analysis.database import MASKS, Database, standard
 
 DATA = Path(__file__).parents[2] / "data"
-
-
-@contextmanager
-def calls(monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> Iterator[list[tuple[Any, ...]]]:
-    """The arguments of every call of a function, which still does what it does."""
-    real = getattr(owner, name)
-    made: list[tuple[Any, ...]] = []
-
-    def noted(*arguments: Any, **named: Any) -> Any:
-        made.append(arguments)
-        return real(*arguments, **named)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(owner, name, noted)
-        yield made
 
 
 def size_of(tree: Any) -> int:

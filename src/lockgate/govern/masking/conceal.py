@@ -105,16 +105,16 @@ class Concealer:
             colon = _COLON.match(value, token.end()) if raw[:1] == b'"' else None
             if token.start() >= until:
                 above = None
-            new = self._json_token(raw, name, None if colon is not None else above)
+            new = self.json_token(raw, name, None if colon is not None else above)
             if new is None:
                 return None
             name = None
             if colon is not None:
                 first = value[colon.end():colon.end() + 1]
                 if first in _SCALARS:
-                    name = _json_string(raw)
+                    name = json_string(raw)
                 elif first in (b"[", b"{") and above is None:
-                    above = _json_string(raw)
+                    above = json_string(raw)
                     until = colon.end()
                     if above is not None and self.search.names(above):
                         until = _closing(value, until)
@@ -139,8 +139,10 @@ class Concealer:
             return value
         return None if new is None else b"\\x" + new.hex().encode("ascii")
 
-    def _json_token(self, raw: bytes, name: bytes | None, above: bytes | None) -> bytes | None:
-        """A string or number under the name `name`, somewhere in what stands under the name `above`."""
+    def json_token(self, raw: bytes, name: bytes | None, above: bytes | None) -> bytes | None:
+        """A string or number as it is written under the name `name`, somewhere in what stands under the name `above`: the
+        same object where nothing is found, None where it becomes null.
+        """
         if raw[:1] != b'"':
             number = _NUMBER.fullmatch(raw)
             told = None if number is None or len(number[1]) < _LEAST_DIGITS else self._told(number[1], name, above)
@@ -148,7 +150,7 @@ class Concealer:
             if new is None or told is MaskMethod.NULL:
                 return None
             return raw if new is raw and told is None else b"0"
-        inner = _json_string(raw)
+        inner = json_string(raw)
         if inner is None:
             return None
         hidden_by = self._told(inner, name, above) if inner else None
@@ -302,7 +304,7 @@ def _closing(value: bytes, start: int) -> int:
     return len(value)
 
 
-def _json_string(raw: bytes) -> bytes | None:
+def json_string(raw: bytes) -> bytes | None:
     """The content of a JSON string token as UTF-8, None when it cannot be read."""
     if len(raw) < 2 or raw[-1:] != b'"':
         return None

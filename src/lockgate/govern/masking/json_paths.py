@@ -51,7 +51,8 @@ class _Step:
     is_deep: bool = False
 
 
-_States = frozenset[int]
+States = frozenset[int]
+"""Numbers of the steps that may come next."""
 
 
 def parse_path(text: str) -> tuple[_Step, ...]:
@@ -92,20 +93,20 @@ class JsonPaths:
             self._steps += [*parse_path(path), None]
         if not start:
             raise ValueError("no JSON path is given")
-        self._start: _States = frozenset(start)
+        self._start: States = frozenset(start)
         self._keys = {step.key for step in self._steps if step is not None and step.kind is _Kind.KEY}
         self._ends = {at for at, step in enumerate(self._steps) if step is None}
         self._near = {at for at, step in enumerate(self._steps) if step is not None and not step.is_deep}
         self._indexes = {step.index for step in self._steps if step is not None and step.kind is _Kind.INDEX}
-        self._by_index: dict[tuple[_States, int | None], _States] = {}
-        self._by_key: dict[tuple[_States, str | None], _States] = {}
-        self._entered: dict[_States, _States] = {}
+        self._by_index: dict[tuple[States, int | None], States] = {}
+        self._by_key: dict[tuple[States, str | None], States] = {}
+        self._entered: dict[States, States] = {}
 
     def apply(self, text: str, leaf: Leaf) -> str:
         """The document with every hidden value replaced. ValueError for what is no JSON."""
         return _Reading(self, text, leaf).run()
 
-    def entered(self, states: _States) -> _States:
+    def entered(self, states: States) -> States:
         """What holds for a value that is no array: an index of it means the value. Kept, as by `under_key`."""
         kept = self._entered.get(states)
         if kept is not None:
@@ -123,16 +124,31 @@ class JsonPaths:
             self._entered[states] = made
         return made
 
-    def hides(self, states: _States) -> bool:
+    def hides(self, states: States) -> bool:
         """Whether a path ends at the value."""
         return not states.isdisjoint(self._ends)
 
-    def wants_more(self, states: _States) -> bool:
+    def wants_more(self, states: States) -> bool:
         """Whether a path leads exactly here and further."""
         return not states.isdisjoint(self._near)
 
-    def under_key(self, states: _States, key: str) -> _States:
-        """What holds for the member of an object. Kept for the few keys that paths name."""
+    @property
+    def start(self) -> States:
+        """What holds for the whole document."""
+        return self._start
+
+    @property
+    def has_indexes(self) -> bool:
+        """Whether a path names an array's element by its index."""
+        return bool(self._indexes)
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """The keys that paths name."""
+        return frozenset(self._keys)
+
+    def under_key(self, states: States, key: str | None) -> States:
+        """What holds for the member of an object, None for any that no path names. Kept for the few keys that paths name."""
         known = key if key in self._keys else None
         found = self._by_key.get((states, known))
         if found is None:
@@ -141,7 +157,7 @@ class JsonPaths:
                 self._by_key[states, known] = found
         return found
 
-    def _next(self, states: _States, key: str | None) -> Iterable[int]:
+    def _next(self, states: States, key: str | None) -> Iterable[int]:
         for at in states:
             step = self._steps[at]
             if step is None:
@@ -151,7 +167,7 @@ class JsonPaths:
             if step.kind is _Kind.ANY_KEY or (step.kind is _Kind.KEY and step.key == key):
                 yield at + 1
 
-    def under_index(self, states: _States, index: int) -> _States:
+    def under_index(self, states: States, index: int) -> States:
         """What holds for the element of an array: keys look through it. Kept for the few indexes that paths name."""
         known = index if index in self._indexes else None
         found = self._by_index.get((states, known))
@@ -161,7 +177,7 @@ class JsonPaths:
                 self._by_index[states, known] = found
         return found
 
-    def _at_index(self, states: _States, index: int) -> _States:
+    def _at_index(self, states: States, index: int) -> States:
         found = set()
         for at in states:
             step = self._steps[at]
@@ -179,7 +195,7 @@ class _Container:
     """An object or array that is being read. `index` counts an array's elements."""
 
     is_object: bool
-    states: _States
+    states: States
     start: int
     is_hidden: bool
     index: int = 0
@@ -199,7 +215,7 @@ class _Reading:
         self._hidden = 0                            # how many open containers are hidden as a whole
 
     def run(self) -> str:
-        self._value(self._paths._start)
+        self._value(self._paths.start)
         while self._stack:
             self._member(self._stack[-1])
         if _SPACE.fullmatch(self._text, self._at) is None:
@@ -216,7 +232,7 @@ class _Reading:
         rest = string or word or ""
         return mark or "", rest, found.end() - len(mark or rest)
 
-    def _value(self, states: _States, token: tuple[str, str, int] | None = None) -> None:
+    def _value(self, states: States, token: tuple[str, str, int] | None = None) -> None:
         mark, _, start = token or self._token()
         if mark == "[":
             self._open(False, states, start, self._paths.hides(states))
@@ -230,7 +246,7 @@ class _Reading:
         else:
             raise ValueError("not JSON")
 
-    def _open(self, is_object: bool, states: _States, start: int, is_hidden: bool) -> None:
+    def _open(self, is_object: bool, states: States, start: int, is_hidden: bool) -> None:
         if len(self._stack) >= DEEPEST:
             raise ValueError("JSON is nested too deeply")
         is_hidden = is_hidden and not self._hidden

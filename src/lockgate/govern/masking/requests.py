@@ -14,7 +14,8 @@ import orjson
 
 from lockgate.govern.masking import typed_values as typed
 from lockgate.govern.masking.column_types import NUMERIC_OID
-from lockgate.govern.masking.conceal import Concealer
+from lockgate.govern.masking.conceal import Concealer, json_string
+from lockgate.govern.masking.detector import REDACTED
 from lockgate.govern.masking.detectors import detectors_for
 from lockgate.govern.masking.search import Search
 from lockgate.govern.masking.tokens import Tokens
@@ -66,6 +67,33 @@ class ContentCheck:
                 break
         else:
             return value
+        return self._judged(value, new)
+
+    def member(self, name: bytes, value: bytes) -> bytes | None:
+        """A text under a name (a form's field, a header), or what goes on in its place."""
+        concealer = self._concealer
+        if concealer is None or concealer.search.hides_member(name, value) is None:
+            return self.value(value, 0, binary=False)
+        return self._judged(value, REDACTED)
+
+    def json_token(self, raw: bytes, name: bytes | None, above: bytes | None) -> bytes | None:
+        """A string or number of a JSON document as it is written, or what goes on in its place (None: null). `name` is
+        written before it, everything up to the end of an outer container stands under `above`.
+        """
+        if self._guards and is_mask(json_string(raw) or raw, self._tokens):
+            self.has_mask = True
+        concealer = self._concealer
+        if concealer is None:
+            return raw
+        new = concealer.json_token(raw, name, above)
+        return raw if new is raw else self._judged(raw, new)
+
+    def names(self, name: bytes) -> bool:
+        """Whether everything under this name in a JSON document has to be looked at with it."""
+        return self._concealer is not None and self._concealer.search.names(name)
+
+    def _judged(self, value: bytes, new: bytes | None) -> bytes | None:
+        """What goes on of a value in which something was found: it is counted, and what policy asks for is done."""
         strongest = RequestAction.RECORD
         for name, count in self._masked.items():
             self.found[name] = self.found.get(name, 0) + count

@@ -31,7 +31,7 @@ from lockgate.govern.masking.arrays import masked_binary, masked_text
 from lockgate.govern.masking.column_type import ColumnType
 from lockgate.govern.masking.date_shift import date_mask, shift_of, shifted
 from lockgate.govern.masking.fake import fake_mask
-from lockgate.govern.masking.json_paths import JsonPaths
+from lockgate.govern.masking.json_paths import JsonPaths, Leaf
 from lockgate.govern.masking.json_values import dates_only, leaf_of, paths_mask
 from lockgate.govern.masking.keyed_hash import hash_mask
 from lockgate.govern.masking.keys import MASTER_BYTES, MaskKeys
@@ -133,13 +133,18 @@ def _single(terms: MaskTerms, column: ColumnType, binary: bool, keys: MaskKeys) 
 
 
 def _by_path(terms: MaskTerms, column: ColumnType, binary: bool, keys: MaskKeys) -> Replace:
+    leaf = json_leaf(terms, keys)
+    return paths_mask(JsonPaths(sorted(terms.paths)), column.name == "jsonb" and binary, leaf, redaction(column, binary))
+
+
+def json_leaf(terms: MaskTerms, keys: MaskKeys) -> Leaf:
+    """What stands for a hidden value inside a JSON document. ValueError for an empty scope with a method that needs a key."""
     shown = redaction(_TEXT, binary=False)
     text = _single(terms, _TEXT, False, keys) or shown
     if terms.method is MaskMethod.DATE_SHIFT:
         days = shift_of(keys.derive(terms.scope, terms.label, terms.method))
         text = dates_only(lambda value: shifted(value, days), shown)
-    leaf = leaf_of(terms.method, text, _single(terms, _NUMERIC, False, keys) or redaction(_NUMERIC, binary=False))
-    return paths_mask(JsonPaths(sorted(terms.paths)), column.name == "jsonb" and binary, leaf, redaction(column, binary))
+    return leaf_of(terms.method, text, _single(terms, _NUMERIC, False, keys) or redaction(_NUMERIC, binary=False))
 
 
 def _by_element(column: ColumnType, binary: bool, redact: Replace, single: Replace) -> Replace:

@@ -1,0 +1,54 @@
+"""Which shape a body has, by what its sender says that it is.
+
+Apart from the shapes themselves, a file for each. What is not known by its type is running text if it is called text, and
+otherwise nothing that can be looked into: None, and the caller's settings decide whether such a body passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from lockgate.govern.masking.bodies.event_body import EventBody
+from lockgate.govern.masking.bodies.form_body import FormBody
+from lockgate.govern.masking.bodies.json_body import JsonBody
+from lockgate.govern.masking.bodies.terms import BodyMask
+from lockgate.govern.masking.bodies.text_body import TextBody
+from lockgate.govern.masking.bodies.values import Values
+
+_JSON: Final = frozenset((b"application/json", b"text/json", b"application/x-json"))
+_LINES: Final = frozenset((
+    b"application/x-ndjson", b"application/ndjson", b"application/jsonl", b"application/jsonlines",
+    b"application/x-jsonlines", b"application/json-seq", b"text/x-ndjson", b"application/stream+json",
+))
+_TEXTS: Final = frozenset((
+    b"application/javascript", b"application/x-javascript", b"application/ecmascript", b"application/graphql",
+    b"application/yaml", b"application/x-yaml", b"application/toml", b"application/sql", b"application/x-sh",
+))
+_UTF8: Final = frozenset((b"", b"utf-8", b"utf8", b"us-ascii", b"ascii"))
+_ASCII_LIKE: Final = (b"iso-8859-", b"iso8859-", b"latin", b"windows-125", b"cp125", b"koi8-")
+
+
+def shape_for(values: Values, media_type: bytes, charset: bytes, parameters: Mapping[bytes, bytes]) -> BodyMask | None:
+    """The shape of a body. `media_type` in small letters and without parameters. ValueError for a character encoding in
+    which it cannot be read.
+    """
+    charset = charset.strip(b'" ').lower()
+    if media_type in _LINES or media_type in _JSON or media_type.endswith(b"+json"):
+        _require(charset in _UTF8)
+        return JsonBody(values, many=media_type in _LINES)
+    if media_type == b"application/x-www-form-urlencoded":
+        _require(charset in _UTF8)
+        return FormBody(values)
+    if media_type == b"text/event-stream":
+        _require(charset in _UTF8)
+        return EventBody(values)
+    if media_type.startswith(b"text/") or media_type in _TEXTS:
+        _require(charset in _UTF8 or charset.startswith(_ASCII_LIKE))
+        return TextBody(values)
+    return None
+
+
+def _require(is_known: bool) -> None:
+    if not is_known:
+        raise ValueError("the body is in a character encoding that is not looked into")

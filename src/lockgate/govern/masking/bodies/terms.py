@@ -1,0 +1,52 @@
+"""What the masks of one body depend on: what policy hides, where the body comes from, and how far its keys reach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from lockgate.govern.masking.keys import MaskKeys
+from lockgate.model import ColumnMask, DetectMask
+
+LIMIT: Final = 1 << 20
+"""Bytes of one value, event or line that are held at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class BodyTerms:
+    """Terms of one body.
+
+    `place` are the names around it, that parts of a glob may mean: the connection's first, then the segments of a URL's
+    path or the name of a tool. `scope` and `task_scope` are the keys' reach (`MaskTerms.scope`) for masks of the connection
+    and of the task; `keys` None means that no key is there, and a mask that needs one redacts. `limit`: bytes held at most
+    for one value, event or line.
+    """
+
+    masks: tuple[ColumnMask, ...] = ()
+    detects: tuple[DetectMask, ...] = ()
+    place: tuple[str, ...] = ()
+    scope: bytes = b""
+    task_scope: bytes = b""
+    keys: MaskKeys | None = None
+    limit: int = field(default=LIMIT)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether anything is to be hidden."""
+        return bool(self.masks or self.detects)
+
+
+class BodyMask(Protocol):
+    """The masks over one body. `masked` counts what was hidden, by label and by detector. After an exception it must not
+    be used again; what `feed` has given back by then has gone through it.
+    """
+
+    masked: dict[str, int]
+
+    def feed(self, data: bytes) -> bytes:
+        """What may go on of the body so far. ValueError where it is not what it says that it is, or cannot be looked at."""
+        ...
+
+    def finish(self) -> bytes:
+        """The rest. ValueError where the body is not whole."""
+        ...

@@ -1,0 +1,116 @@
+"""Who asks for which connection, and the session that the two have.
+
+A client's connection may carry requests of several callers and for several connections, one after the other: whoever is
+another one, or goes elsewhere, gets another session. A token that was verified for the session at hand is not verified
+again; it is compared by its hash, in constant time.
+"""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass
+from hashlib import sha256
+
+from lockgate.config.duration import seconds
+from lockgate.config.settings import Connection
+from lockgate.govern.masking.bodies import BodyTerms
+from lockgate.govern.masking.keys import MaskKeys
+from lockgate.govern.masking.scopes import Scopes
+from lockgate.model import Decision, Identity, KeyScope, Refusal, RefusalCode, Secret
+from lockgate.protocols.http.callers import NoToken, token_of
+from lockgate.protocols.http.messages import MessageError, RequestHead
+from lockgate.protocols.http.problems import Problem, problem_of
+from lockgate.protocols.http.routing import Destination
+from lockgate.protocols.http.settings import HttpSettings, settings_of
+from lockgate.protocols.http.targets import Templates
+from lockgate.wire.spec import LoginContext
+from lockgate.wire.steps import Admission, Admit, Authenticate, EndSession, Opened, Steps
+
+_TASK = b"lockgate-task"
+_LONGEST_TASK = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A session: whose it is, and what its connection says."""
+
+    mark: bytes
+    connection: Connection
+    settings: HttpSettings
+    templates: Templates
+    scopes: Scopes
+    keys: MaskKeys | None
+    admission: Admission
+    timeout: float
+    patience: float
+
+    def terms(self, decision: Decision, segments: tuple[str, ...], limit: int) -> BodyTerms:
+        """What is hidden in the answer to a request."""
+        of = self.scopes.of
+        return BodyTerms(decision.masks, decision.detects, (self.connection.name, *segments), of(KeyScope.CONNECTION),
+                         of(KeyScope.TASK), self.keys, limit)
+
+
+def admit(
+    context: LoginContext, head: RequestHead, to: Destination, before: Admitted | None
+) -> Steps[Admitted | Problem]:
+    """The session of a request: the one `before` where caller, task and connection are the same. Ends that one first
+    where they are not."""
+    connection = context.connections.get(to.connection)
+    if connection is None:
+        return Problem(404, "denied", "there is no such connection here")
+    settings = settings_of(connection.options)
+    try:
+        token = token_of(head, settings.token_header)
+        task = (head.get(_TASK) or b"").decode("latin-1")[:_LONGEST_TASK]
+    except NoToken as error:
+        return Problem(401, "unauthenticated", str(error), hint="Send `Authorization: Bearer` with a token of a trusted "
+                       "provider.")
+    except MessageError as error:
+        return Problem(400, "not_understood", error.args[0])
+    mark = _mark(token, to, task)
+    if before is not None:
+        if hmac.compare_digest(before.mark, mark) and before.connection is connection:
+            return before
+        yield EndSession("another request is another caller's, or for another connection")
+    return (yield from _begin(context, token, to, task, mark))
+
+
+def refuse_nowhere(head: RequestHead) -> Steps[Problem | None]:
+    """Put on record that a caller asked for a host that is no connection. A problem where nobody knows who asks."""
+    try:
+        token = token_of(head, None)
+    except NoToken as error:
+        return Problem(407, "unauthenticated", str(error), hint="Put the token into the proxy's URL as its password.")
+    identity: Identity | Refusal = yield Authenticate(token)
+    if isinstance(identity, Refusal):
+        return problem_of(identity).at_proxy()
+    refused: Admission | Refusal = yield Admit(identity, head.target.decode("ascii"))      # with its port, as no connection is called
+    if isinstance(refused, Refusal) and refused.code is not RefusalCode.DENIED:
+        return problem_of(refused)
+    return None
+
+
+def _begin(context: LoginContext, token: Secret, to: Destination, task: str, mark: bytes) -> Steps[Admitted | Problem]:
+    identity: Identity | Refusal = yield Authenticate(token)
+    if isinstance(identity, Refusal):
+        return problem_of(identity)
+    admission: Admission | Refusal = yield Admit(identity, to.connection, {"task": task} if task else {})
+    if isinstance(admission, Refusal):
+        return problem_of(admission)
+    yield Opened()
+    connection: Connection = admission.connection
+    settings = settings_of(connection.options)
+    return Admitted(
+        mark, connection, settings, Templates(settings.paths),
+        Scopes(connection.name, identity, admission.session, task or None), context.keys, admission,
+        seconds(settings.timeout), seconds(settings.patience),
+    )
+
+
+def _mark(token: Secret, to: Destination, task: str) -> bytes:
+    digest = sha256(token.reveal().encode())
+    for part in (to.connection, task):
+        data = part.encode("utf-8", "surrogatepass")
+        digest.update(len(data).to_bytes(4, "big") + data)
+    return digest.digest()

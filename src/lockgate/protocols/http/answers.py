@@ -1,0 +1,88 @@
+"""Answers on their way to the client, and what becomes of a backend that fails."""
+
+from __future__ import annotations
+
+from lockgate.model import OutcomeStatus, Refusal
+from lockgate.protocols.http.conversation import Conversation
+from lockgate.protocols.http.exchange import Exchange
+from lockgate.protocols.http.forwarding import Forward
+from lockgate.protocols.http.messages import End, ResponseHead
+from lockgate.protocols.http.problems import Problem, problem_of
+from lockgate.protocols.http.results import Reply
+from lockgate.protocols.http.statuses import FIRST_ERROR
+from lockgate.protocols.http.upstream import Link
+from lockgate.wire.steps import Clear, Close, Settle, Steps, ToClient
+
+
+class Answers(Conversation):
+    """The backend's side."""
+
+    def _answers(self, exchange: Exchange, link: Link) -> Steps[None]:
+        """What has come of the answer. `MessageError` where it is none."""
+        data: list[bytes] = []
+        ending: End | None = None
+        before = exchange.reply
+        while ending is None and (event := link.reader.event()) is not None:
+            if isinstance(event, ResponseHead):
+                if not event.is_interim:
+                    self._open_reply(exchange, event)
+            elif isinstance(event, bytes):
+                data.append(event)
+            elif isinstance(event, End):
+                ending = event
+        reply = exchange.reply
+        if reply is not None and (data or ending is not None or reply is not before):
+            yield from self._told(exchange, link, b"".join(data), ending)
+        if ending is None and self._exchange is exchange and exchange.is_sent:
+            yield from self._await("answer", exchange.admitted.timeout)
+
+    def _open_reply(self, exchange: Exchange, head: ResponseHead) -> None:
+        grant = exchange.grant
+        assert grant is not None
+        asked, forward = exchange.request.head, grant.planned.carry
+        assert isinstance(forward, Forward)
+        exchange.reply = Reply(
+            head, forward.terms, grant.masked, minor=asked.minor, closes=not (asked.keep_alive and exchange.is_sent),
+            binary=exchange.admitted.settings.binary == "allow")
+
+    def _told(self, exchange: Exchange, link: Link, data: bytes, ending: End | None) -> Steps[None]:
+        """A piece of the answer, behind its mask, to the client."""
+        reply, grant = exchange.reply, exchange.grant
+        assert reply is not None
+        assert grant is not None
+        if ending is not None:
+            reply.ends, reply.trailers = True, ending.trailers
+        cleared = yield Clear(reply, data)
+        if isinstance(cleared, Refusal):
+            yield from self._withheld(exchange, reply, cleared)
+            return
+        yield ToClient(cleared)
+        if ending is None or self._exchange is not exchange:
+            return
+        status = OutcomeStatus.OK if reply.status < FIRST_ERROR else OutcomeStatus.ERROR
+        yield Settle(grant, status, sent=reply.sent, code=str(reply.status))
+        link.is_used = True
+        if not reply.keeps_backend or link.reader.has_rest or not exchange.is_sent:
+            yield from self._drop_link()
+        yield from self._done(closes=reply.closes)
+
+    def _withheld(self, exchange: Exchange, reply: Reply, refusal: Refusal) -> Steps[None]:
+        """A mask could not be put on the answer: the client gets none, or none of the rest."""
+        grant = exchange.grant
+        assert grant is not None
+        yield Settle(grant, OutcomeStatus.REFUSED, sent=reply.sent, code=str(reply.status))
+        yield from self._drop_link()
+        if reply.is_open:
+            yield Close("an answer could not be masked to its end")
+            return
+        problem = problem_of(refusal) if not reply.fault else Problem(
+            502, "not_enforceable", f"the backend's answer cannot be shown: {reply.fault}",
+            hint="The request was carried out. What came back cannot be masked as policy asks; tell those who own it.")
+        yield from self._answer(exchange.request.head, problem)
+
+    def _backend_failed(self, exchange: Exchange, reason: str) -> Steps[None]:
+        yield from self._give_up(exchange, Problem(
+            502, "backend_unavailable", f"the backend's answer cannot be used: {reason}",
+            hint="Whether the request was carried out is not known."))
+        if self._exchange is None:
+            yield from self._pump()

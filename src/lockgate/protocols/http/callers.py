@@ -1,0 +1,70 @@
+"""Who asks: where the token is in a request's fields, and which of them never travel on.
+
+A token is the credential of `Bearer` (RFC 6750), the password of `Basic` (RFC 7617), or the value of the header that the
+connection names; of `Proxy-Authorization` before `Authorization`, because a client of a proxy writes the backend's into
+the latter.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Final
+
+from lockgate.model import Secret
+from lockgate.protocols.http.messages import RequestHead
+
+_LONGEST: Final = 16_384
+NEVER_ON: Final = frozenset((
+    b"authorization", b"proxy-authorization",
+    # What only the gateway may say of where a request comes from, and what makes a backend take it for another one.
+    b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-forwarded-port", b"x-forwarded-prefix",
+    b"x-forwarded-server", b"x-forwarded-ssl", b"x-real-ip", b"x-client-ip", b"x-cluster-client-ip", b"true-client-ip",
+    b"x-original-host", b"x-host", b"x-original-url", b"x-rewrite-url", b"x-original-uri",
+))
+"""Fields that stay here, whatever they hold."""
+OVERRIDES: Final = (b"x-http-method-override", b"x-http-method", b"x-method-override")
+"""Fields by which some servers take a request for one of another method than policy saw."""
+
+
+class NoToken(Exception):
+    """No token can be read; says what is wrong."""
+
+
+def token_of(head: RequestHead, header: str | None) -> Secret:
+    """The caller's token. `NoToken` where there is none, or more than one in a place."""
+    for name in (b"proxy-authorization", b"authorization"):
+        values = head.all(name)
+        if len(values) > 1:
+            raise NoToken(f"{name.decode()} occurs more than once")
+        if values:
+            return _credential(values[0])
+    if header is not None:
+        values = head.all(header.lower().encode("ascii"))
+        if len(values) == 1 and values[0]:
+            return _text(values[0])
+    raise NoToken("no token came with the request")
+
+
+def _credential(value: bytes) -> Secret:
+    scheme, _, rest = value.partition(b" ")
+    rest = rest.strip(b" ")
+    if len(rest) > _LONGEST:
+        raise NoToken("the credential is too long")
+    if scheme.lower() == b"bearer" and rest:
+        return _text(rest)
+    if scheme.lower() == b"basic":
+        try:
+            _, colon, password = base64.b64decode(rest, validate=True).partition(b":")
+        except binascii.Error:
+            raise NoToken("the Basic credential is no base64") from None
+        if colon and password:
+            return _text(password)
+    raise NoToken("the credential is neither `Bearer` with a token nor `Basic` with a token as its password")
+
+
+def _text(token: bytes) -> Secret:
+    try:
+        return Secret(token.decode("ascii"))
+    except UnicodeDecodeError:
+        raise NoToken("the token is not ASCII") from None

@@ -1,0 +1,120 @@
+"""One client's connection: what both directions share, the gateway's own answers, and time.
+
+Apart from `requests` and `answers`, which go on with it. What is awaited has a time, and a number by which an alarm that
+comes late knows that it is nobody's any more.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Final
+
+from lockgate.model import OutcomeStatus
+from lockgate.protocols.http.admission import Admitted
+from lockgate.protocols.http.codec import RequestReader
+from lockgate.protocols.http.exchange import Exchange, Tunnel
+from lockgate.protocols.http.messages import RequestHead
+from lockgate.protocols.http.problems import Problem
+from lockgate.protocols.http.upstream import Link
+from lockgate.wire.spec import LoginContext
+from lockgate.wire.steps import Alarm, Close, Compose, HangUp, Settle, Steps, TlsInfo, ToClient
+
+_IDLE: Final = 75.0
+"""Seconds that a connection may be idle between requests."""
+
+
+class Conversation:
+    """Mutable. Until the first request is admitted nobody is behind it."""
+
+    def __init__(self, context: LoginContext, tls: TlsInfo | None, head_timeout: float) -> None:
+        self._context = context
+        self._server_name = tls.server_name if tls is not None else None
+        self._head_timeout = head_timeout
+        self._reader = RequestReader()
+        self._admitted: Admitted | None = None
+        self._exchange: Exchange | None = None
+        self._link: Link | None = None
+        self._tunnel: Tunnel | None = None  # of a forward proxy's client
+        self._is_pumping = False
+        self._is_read = True                # the client has sent all of its request
+        self._awaited = ""                  # what the alarm that is set is about
+        self._phase = 0                     # counts changes of what is awaited
+
+    def _pump(self) -> Steps[None]:
+        """Go on with what the client has sent, as far as it goes."""
+        raise NotImplementedError
+
+    # ------------------------------------------------------------ the gateway's own answers
+
+    def _answer(self, head: RequestHead, problem: Problem) -> Steps[None]:
+        """Answer a request that goes no further."""
+        closes = problem.closes or not (head.keep_alive and self._is_read)
+        yield ToClient((yield Compose(problem.encode(closes=closes, is_head=head.method == b"HEAD"))))
+        yield from self._done(closes=closes)
+
+    def _refuse_rest(self, problem: Problem) -> Steps[None]:
+        """What the client sent is no request, and nothing behind it can be one."""
+        exchange = self._exchange
+        if exchange is not None and exchange.grant is not None:
+            yield Settle(exchange.grant, OutcomeStatus.UNKNOWN, code="cut")
+        if exchange is None or exchange.reply is None or not exchange.reply.is_open:
+            yield ToClient((yield Compose(problem.encode(closes=True))))
+        yield Close("a request that cannot be read")
+
+    def _give_up(self, exchange: Exchange, problem: Problem) -> Steps[None]:
+        """The backend cannot be asked, or not to the end."""
+        grant, reply = exchange.grant, exchange.reply
+        if grant is not None:
+            yield Settle(grant, OutcomeStatus.UNKNOWN, code=str(problem.status))
+        yield from self._drop_link()
+        if reply is not None and reply.is_open:
+            yield Close("the answer was cut")
+        else:
+            yield from self._answer(exchange.request.head, problem)
+
+    def _drop_link(self) -> Steps[None]:
+        self._link = None
+        yield HangUp()
+
+    def _done(self, *, closes: bool) -> Steps[None]:
+        """An exchange is over."""
+        self._exchange = None
+        self._phase += 1
+        if closes or not self._is_read:
+            yield Close("the last answer of the connection was given")
+        else:
+            self._reader.next_message()
+
+    # ------------------------------------------------------------ time
+
+    def _wait_for_client(self) -> Steps[None]:
+        """Nothing more can be done until the client sends more: for how long?"""
+        if self._exchange is not None:
+            yield from self._await("content", self._exchange.admitted.timeout)
+        elif not self._reader.in_head:
+            yield from self._await("request", _IDLE)
+        elif self._awaited != "head":       # once for each head: bytes that trickle in do not prolong it
+            yield from self._await("head", self._head_timeout)
+
+    def _await(self, what: str, seconds: float) -> Steps[None]:
+        self._phase += 1
+        self._awaited = what
+        yield Alarm(seconds, partial(self._late, self._phase))
+
+    def _late(self, phase: int) -> Steps[None]:
+        """The alarm: whoever was awaited has not come."""
+        if phase != self._phase:
+            return
+        exchange = self._exchange
+        if self._awaited == "answer" and exchange is not None:
+            yield from self._give_up(exchange, Problem(
+                504, "backend_unavailable", "the backend did not answer in time",
+                hint="Whether the request was carried out is not known."))
+            if self._exchange is None:
+                yield from self._pump()
+        elif self._awaited == "request":
+            yield Close("idle")
+        else:
+            yield from self._refuse_rest(Problem(
+                408, "not_understood", "the request did not arrive in time", hint="Nothing was carried out of it.",
+                closes=True))

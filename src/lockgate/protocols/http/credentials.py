@@ -1,0 +1,43 @@
+"""The backend's credential, written into a request at the last moment (I6): records and reviewers see it without."""
+
+from __future__ import annotations
+
+import base64
+from typing import Final
+from urllib.parse import quote
+
+from lockgate.errors import ConfigError
+from lockgate.model import Secret
+from lockgate.protocols.http.messages import Field, Fields
+from lockgate.protocols.http.settings import HttpSettings
+
+_VISIBLE: Final = frozenset(range(0x20, 0x7f)) | {9}
+
+
+def injected(
+    settings: HttpSettings, user: str, secret: Secret, target: bytes, fields: Fields
+) -> tuple[bytes, Fields]:
+    """Target and fields with the credential. `ConfigError` where it cannot stand in a field."""
+    kind = settings.inject
+    if kind == "none" or not secret:
+        return target, fields
+    text = secret.reveal()
+    if kind == "query":
+        mark = b"&" if b"?" in target else b"?"
+        return target + mark + quote(settings.name or "", safe="").encode() + b"=" + quote(text, safe="").encode(), fields
+    if kind == "basic":
+        name, value = "Authorization", "Basic " + base64.b64encode(f"{user}:{text}".encode()).decode()
+    elif kind == "bearer":
+        name, value = "Authorization", f"Bearer {text}"
+    else:
+        name, value = settings.name or "", text
+    raw = value.encode("utf-8")
+    if not _VISIBLE.issuperset(raw):
+        raise ConfigError("the backend's credential holds characters that no header can hold")
+    lower = name.lower().encode()
+    return target, (*(field for field in fields if field.name != lower), Field(lower, raw, name.encode()))
+
+
+def carriers(settings: HttpSettings) -> frozenset[bytes]:
+    """The fields that carry the credential to the backend: what a client writes there does not go on."""
+    return frozenset((settings.name.lower().encode(),)) if settings.inject == "header" and settings.name else frozenset()

@@ -1,0 +1,80 @@
+"""How each rule is held on a connection: the protocol's rows of the enforcement table (I5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lockgate.govern.masking.detectors import DETECTORS
+from lockgate.model import ColumnMask, RequestAction, ReviewMode, Rule
+from lockgate.protocols.http.settings import HttpSettings, settings_of
+from lockgate.wire.spec import Enforcement
+
+_REQUESTS = {
+    RequestAction.RECORD: "a find goes on record", RequestAction.MASK: "a find is replaced before it goes on",
+    RequestAction.BLOCK: "a find is refused with 403",
+}
+
+
+def enforce(
+    connection: str, settings: Any, rules: Sequence[Rule], catalogue: Any  # noqa: ARG001 - the contract
+) -> list[Enforcement]:
+    """Rows for `lockgate check`; a row with a problem stops the connection."""
+    options = settings_of(settings)
+    rows: list[Enforcement] = []
+    for rule in rules:
+        rows += _of_rule(connection, rule, options)
+    return rows
+
+
+def _of_rule(connection: str, rule: Rule, options: HttpSettings) -> list[Enforcement]:
+    rows: list[Enforcement] = []
+
+    def add(control: str, how: str, problem: str | None = None, *, subject: str = "") -> None:
+        rows.append(Enforcement(connection, rule.name, control, how, problem, None, subject))
+
+    when = f" where {rule.when}" if rule.when else ""
+    if options.tunnel and (rule.masks or rule.detects or rule.requests):
+        add("tunnel", "", "the connection is a blind tunnel (`tunnel: true`), in which nothing can be looked into; name the "
+            "connections that the rule is for, or take `tunnel` away")
+        return rows
+    if rule.allow:
+        add("allow", f"admitted with its first request; each request is judged{when}")
+    if rule.deny is not None:
+        add("deny", f"refused with 403 before anything is forwarded{when}")
+    if rule.review is not None:
+        held = (f"held for {options.patience}, then refused with its ticket; a retry after approval goes through"
+                if rule.review.mode is ReviewMode.HOLD else "refused with its ticket; a retry after approval goes through")
+        add("review", f"{held}; decided by {', '.join(sorted(rule.review.by))} within {rule.review.expires:g} s{when}")
+    if rule.audit is not None:
+        add("audit", "intent durable before the bytes leave" if rule.audit.value == "full"
+            else "intent queued before the bytes leave")
+    for mask in rule.masks:
+        add(f"mask {_named(mask)}", *_mask(mask))
+    for detect in rule.detects:
+        for name in detect.detectors:
+            known = name in DETECTORS or any(custom.name == name for custom in detect.customs)
+            add(f"detect {name}", "detector on fields and content of answers, in any form that is text; binary content is "
+                f"{'passed' if options.binary == 'allow' else 'refused'}" if known else "",
+                None if known else f"there is no detector {name}")
+    for check in rule.requests:
+        for name in check.detectors:
+            add(f"requests {name}", f"detector on target, fields and content of requests; {_REQUESTS[check.action]}{when}")
+    for bound in ("rows", "task_rows", "changed"):
+        if getattr(rule.limits, bound) is not None:
+            add(f"limit {bound}", "", "an HTTP answer has no rows to count; name the connections that the rule is for")
+    return rows
+
+
+def _named(mask: ColumnMask) -> str:
+    return mask.label or ", ".join((*mask.columns, *mask.names, *mask.paths)) or "new columns"
+
+
+def _mask(mask: ColumnMask) -> tuple[str, str | None]:
+    if mask.is_new:
+        return "", "an HTTP backend has no list of columns; `new_columns` is for databases, so name the connections"
+    if not (mask.columns or mask.names or mask.paths):
+        return "nothing: types of columns are for databases", None
+    how = (f"{mask.method.name.lower()} of members, form fields, CSV columns and XML elements of these names in answers, "
+           "arrays looked through")
+    return how, None

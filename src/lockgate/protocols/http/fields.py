@@ -1,0 +1,49 @@
+"""Which fields of a message go on, and with what: requests to the backend, answers to the client.
+
+Apart from the codec, which knows only what belongs to one connection (`end_to_end`): here is what a gateway that masks
+must not let a backend or a client do.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from lockgate.protocols.http.callers import NEVER_ON
+from lockgate.protocols.http.framing import end_to_end
+from lockgate.protocols.http.messages import Field, Fields, RequestHead
+
+CODINGS: Final = frozenset((b"gzip", b"x-gzip", b"deflate", b"br", b"zstd", b"identity"))
+"""Content codings that can be looked into."""
+_PARTIAL: Final = frozenset((b"range", b"if-range"))
+DIGESTS: Final = frozenset((b"content-md5", b"digest", b"content-digest", b"repr-digest", b"want-digest"))
+"""Digests of content that is another one behind a mask."""
+_FRAMING: Final = frozenset((b"content-length", b"host", b"expect"))
+
+
+def request_fields(
+    head: RequestHead, host: bytes, token_header: str | None, drop: frozenset[bytes], *, is_masked: bool
+) -> Fields:
+    """The fields for the backend, without framing: `Host` first, then what the client sent and may send on. Where masks
+    can be due, parts of a document are not asked for, nor codings that nobody could look into."""
+    never = NEVER_ON | _FRAMING | drop | ({token_header.lower().encode()} if token_header else frozenset())
+    if is_masked:
+        never |= _PARTIAL
+    kept = [Field.of(b"Host", host)]
+    for field in end_to_end(head.fields):
+        if field.name in never:
+            continue
+        if is_masked and field.name == b"accept-encoding":
+            field = Field(field.name, _known_codings(field.value), field.raw)
+        kept.append(field)
+    return tuple(kept)
+
+
+def _known_codings(value: bytes) -> bytes:
+    found = [one.strip() for one in value.split(b",") if one.partition(b";")[0].strip().lower() in CODINGS]
+    return b", ".join(found) or b"identity"
+
+
+def answer_fields(fields: Fields, *, is_masked: bool) -> Fields:
+    """The fields for the client, without framing."""
+    never = (b"content-length", *DIGESTS, b"accept-ranges") if is_masked else (b"content-length",)
+    return tuple(field for field in end_to_end(fields) if field.name not in never)

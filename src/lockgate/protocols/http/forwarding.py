@@ -1,0 +1,135 @@
+"""What goes to the backend: the request as policy lets it, on record first, with the credential at the last moment."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from lockgate.errors import ConfigError
+from lockgate.govern.masking.bodies import BodyTerms
+from lockgate.govern.pipeline import Grant, Planned
+from lockgate.model import Decision, Refusal, Secret
+from lockgate.protocols.http.codec import request_bytes
+from lockgate.protocols.http.conversation import Conversation
+from lockgate.protocols.http.credentials import carriers, injected
+from lockgate.protocols.http.exchange import Exchange
+from lockgate.protocols.http.fields import request_fields
+from lockgate.protocols.http.intake import Intake
+from lockgate.protocols.http.messages import Field, Fields, Framing
+from lockgate.protocols.http.problems import problem_of
+from lockgate.protocols.http.upstream import Link, connect, credential, unusable
+from lockgate.wire.steps import Record, Steps, ToServer
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """What goes to the backend but for its credential, and what is due in its answer."""
+
+    target: bytes
+    fields: Fields
+    content: bytes
+    terms: BodyTerms | None
+
+
+class Forwarding(Conversation):
+    """The way to the backend."""
+
+    def _plan(self, exchange: Exchange, content: bytes | None, decision: Decision) -> Planned | Refusal:
+        """What goes to the backend, as records show it: without the credential. `content` None: there is none, or it goes
+        on as it comes."""
+        admitted, request = exchange.admitted, exchange.request
+        settings, head = admitted.settings, request.head
+        limit = self._context.limits.inspect
+        terms = admitted.terms(decision, request.target.segments, limit)
+        host = settings.host or admitted.connection.address.removesuffix(
+            ":80" if admitted.connection.tls.mode == "disable" else ":443")
+        fields = request_fields(
+            head, host.encode("ascii"), settings.token_header, carriers(settings), is_masked=terms.is_due)
+        target = settings.base_path.encode("ascii") + request.target.raw_path
+        if request.target.raw_query is not None:
+            target += b"?" + request.target.raw_query
+        noted: tuple[str, ...] = ()
+        intake = Intake(terms, decision, request) if decision.looks_at_requests else None
+        if intake is not None and not intake.is_idle:
+            target, fields = intake.target(request, target), intake.fields(fields)
+            if content:
+                content = intake.content(request, content, binary=settings.binary == "allow")
+            intake.conclude()
+            if intake.refusal is not None:
+                return intake.refusal
+            noted = intake.noted
+        if content is not None and head.framing is not Framing.NONE:
+            fields += (Field.of(b"Content-Length", b"%d" % len(content)),)
+        elif head.framing is Framing.LENGTH:
+            fields += (Field.of(b"Content-Length", b"%d" % head.length),)
+        elif head.framing is Framing.CHUNKED:
+            fields += (Field.of(b"Transfer-Encoding", b"chunked"),)
+        shown = request_bytes(head.method, target, fields) + (content or b"")
+        digest = hashlib.sha256(repr((decision.masks, decision.detects)).encode()).hexdigest() if terms.is_due else ""
+        return Planned(shown, digest, Forward(target, fields, content or b"", terms if terms.is_due else None), noted=noted)
+
+    def _forward(self, exchange: Exchange, grant: Grant, begun: bytes = b"") -> Steps[bool]:
+        """Put the request on record and send it, with the credential. `begun`: the content that has come of one that goes
+        on as it comes. False where it was answered instead."""
+        head = exchange.request.head
+        link = self._link or (yield from self._connect(exchange))
+        payload = None if link is None else (yield from self._with_credential(exchange, grant, begun))
+        if payload is None:
+            return False
+        permit = yield Record([grant], payload)
+        if isinstance(permit, Refusal):
+            yield from self._answer(head, problem_of(permit))
+            return False
+        exchange.grant = grant
+        link = self._link or (yield from self._connect(exchange))       # it may have left while the record was written
+        if link is None:
+            return False
+        link.reader.expect(head.method)
+        yield ToServer(permit)
+        return True
+
+    def _connect(self, exchange: Exchange) -> Steps[Link | None]:
+        """A connection to the backend; None where there is none, and the client has been told."""
+        link = yield from connect(exchange.admitted.connection)
+        if isinstance(link, Refusal):
+            yield from self._give_up(exchange, problem_of(link))
+            return None
+        self._link = link
+        return link
+
+    def _with_credential(self, exchange: Exchange, grant: Grant, begun: bytes = b"") -> Steps[bytes | None]:
+        """The request's bytes as the backend gets them; None where the credential cannot be used, and the client knows."""
+        forward, admitted = grant.planned.carry, exchange.admitted
+        assert isinstance(forward, Forward)
+        secret: Secret | Refusal = yield from credential()
+        if not isinstance(secret, Refusal):
+            try:
+                target, fields = injected(
+                    admitted.settings, admitted.connection.credential.user, secret, forward.target, forward.fields)
+                return request_bytes(exchange.request.head.method, target, fields) + forward.content + begun
+            except ConfigError as error:
+                secret = unusable(admitted.connection, error)
+        yield from self._give_up(exchange, problem_of(secret))
+        return None
+
+    def _sent(self, exchange: Exchange) -> Steps[None]:
+        """The whole request is with the backend; now it is the backend's turn."""
+        if self._exchange is exchange:
+            exchange.is_sent = True
+            yield from self._await("answer", exchange.admitted.timeout)
+
+    def _repeat(self, exchange: Exchange) -> Steps[None]:
+        """A connection that had been used before was closed before anything of an answer came: ask once more over a new
+        one, where asking twice does no harm (RFC 9112 section 9.3.1)."""
+        grant = exchange.grant
+        assert grant is not None
+        link = yield from self._connect(exchange)
+        payload = None if link is None else (yield from self._with_credential(exchange, grant))
+        if link is None or payload is None:
+            return
+        permit = yield Record((), payload, grant.record)
+        if isinstance(permit, Refusal):
+            yield from self._give_up(exchange, problem_of(permit))
+            return
+        link.reader.expect(exchange.request.head.method)
+        yield ToServer(permit)

@@ -1,0 +1,181 @@
+"""From a request to the `Operation` that policy, reviewer and record see.
+
+What is known from the head alone is judged first; facts of the content are found out only where a rule hangs on one
+(`Operation.lacks`), because that means holding the content back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from lockgate.model import Operation
+from lockgate.protocols.http.callers import NEVER_ON
+from lockgate.protocols.http.messages import RequestHead
+from lockgate.protocols.http.targets import BadTarget, Target, parameters
+
+FACTS: Final[Mapping[str, str]] = {
+    "method": "the method, as it is written: GET, POST",
+    "host": "the host that the client asked for, in lower case, without port",
+    "path": "the decoded path, without a slash at its end: /customers/42",
+    "segments": "the parts of the path: [customers, 42]",
+    "template": "the template of `paths` that fits the path (/customers/{id}); empty where none does",
+    "query": "query parameters by name, each a list of values: \"1\" in op.query.page",
+    "headers": "header fields by lower-case name, each a list of values; without credentials and cookies",
+    "content_type": "the media type of the content, in lower case, without parameters; empty without content",
+    "size": "bytes of the content, 0 without; of content without a length that is not known beforehand",
+    "json": "the content as JSON, where its type says so",
+    "form": "fields of application/x-www-form-urlencoded content by name, each a list of values",
+}
+CONTENT_FACTS: Final = frozenset(("json", "form"))
+_LATER: Final = frozenset(("headers",))
+"""Facts that would make every request another one to the cache of decisions, and that few rules read."""
+TUNNEL: Final = "connect"
+"""The verb of a blind tunnel, which has no method of its own kind."""
+METHODS: Final = frozenset((
+    "get", "head", "post", "put", "patch", "delete", "options", "query", "propfind", "proppatch", "mkcol", "copy", "move",
+    "lock", "unlock", "report", "search", "link", "unlink", "purge",
+))
+"""As verbs. Others are refused: nobody knows what they do. TRACE, because its answer is the request with its credential."""
+_DEEPEST: Final = 64
+_LONGEST_TEXT: Final = 65_536
+_TEXTUAL: Final = ("application/json", "application/x-www-form-urlencoded", "application/xml", "application/graphql",
+                   "application/x-ndjson")
+_HIDDEN: Final = NEVER_ON | {b"cookie", b"x-api-key", b"x-csrf-token"}
+
+
+class BadContent(ValueError):
+    """Content that is not what its type says, and that a rule depends on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request's head with what has been made of it."""
+
+    head: RequestHead
+    host: str
+    target: Target
+    template: str
+    media_type: str
+
+    @property
+    def method(self) -> str:
+        """As it is written."""
+        return self.head.method.decode("ascii")
+
+    def line(self) -> str:
+        """Method and target, as a reviewer reads them."""
+        query = self.target.raw_query
+        return f"{self.method} {self.target.raw_path.decode('ascii')}" + (f"?{query.decode('ascii')}" if query is not None else "")
+
+
+def media_type_of(head: RequestHead) -> str:
+    """The content's type without parameters, "" where none is given."""
+    return (head.get(b"content-type") or b"").partition(b";")[0].strip().lower().decode("latin-1")
+
+
+def head_operation(request: Request, *, has_content: bool) -> Operation:
+    """The request as its head shows it. Facts of the content are lacking where it has some."""
+    head = request.head
+    facts: dict[str, object] = {
+        "method": request.method, "host": request.host, "path": request.target.path,
+        "segments": list(request.target.segments), "template": request.template,
+        "query": request.target.query, "content_type": request.media_type, "size": head.length,
+    }
+    line = request.line()
+    return Operation(
+        protocol="http", kind="request", verbs=frozenset((request.method.lower(),)), text=line,
+        key=("head", request.host, line, request.media_type, head.length, has_content), facts=facts,
+        # Without the path where no template is known: a path may name a person, and what is touched stands in the log for ever.
+        objects=(f"{request.host}{request.template}",),
+        lacks=_LATER | CONTENT_FACTS if has_content else _LATER,
+    )
+
+
+def with_content(request: Request, operation: Operation, content: bytes) -> Operation:
+    """The same request with its content, as reviewers and records see it: its text, or its digest."""
+    digest = hashlib.sha256(content).hexdigest()
+    return replace(
+        operation, text=f"{operation.text}\n\n{shown_content(request.media_type, content, digest)}",
+        key=("content", operation.key, digest), facts={**operation.facts, "size": len(content)},
+    )
+
+
+def with_facts(request: Request, operation: Operation, content: bytes) -> Operation:
+    """The same request with every fact that was left out. `BadContent` where one cannot be read."""
+    facts = dict(operation.facts)
+    for name in operation.lacks & CONTENT_FACTS:
+        value = _READERS[name](request.media_type, content)
+        if value is not None:
+            facts[name] = value
+    headers = _headers(request.head)
+    facts["headers"] = headers
+    named = tuple(sorted((name, *values) for name, values in headers.items()))
+    return replace(operation, key=("facts", operation.key, named), facts=facts, lacks=frozenset())
+
+
+def shown_content(media_type: str, content: bytes, digest: str) -> str:
+    """Content as people read it: text up to 64 KiB, else what it is, its size and SHA-256."""
+    if len(content) <= _LONGEST_TEXT and (media_type.startswith("text/") or media_type in _TEXTUAL
+                                          or media_type.endswith(("+json", "+xml"))):
+        try:
+            return content.decode("utf-8")
+        except UnicodeDecodeError:
+            pass
+    return f"[{media_type or 'content'} of {len(content)} bytes, SHA-256 {digest}]"
+
+
+def _headers(head: RequestHead) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for field in head.fields:
+        if field.name not in _HIDDEN:
+            found.setdefault(field.name.decode("ascii"), []).append(field.value.decode("latin-1"))
+    return found
+
+
+def _json(media_type: str, content: bytes) -> object:
+    if not (media_type == "application/json" or media_type.endswith("+json")):
+        return None
+    try:
+        value = json.loads(content.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise BadContent("the content is no JSON of one reading, and a rule depends on it") from None
+    if _depth(value) > _DEEPEST:
+        raise BadContent(f"the content's JSON is nested deeper than {_DEEPEST}, and a rule depends on it")
+    return value
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name occurs twice")
+    return found
+
+
+def _no_constant(_name: str) -> object:
+    raise ValueError("not JSON")
+
+
+def _depth(value: object) -> int:
+    deepest, todo = 0, [(value, 1)]
+    while todo:
+        one, depth = todo.pop()
+        deepest = max(deepest, depth)
+        inner = one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
+        todo += [(item, depth + 1) for item in inner]
+    return deepest
+
+
+def _form(media_type: str, content: bytes) -> object:
+    if media_type != "application/x-www-form-urlencoded":
+        return None
+    try:
+        return parameters(content)
+    except BadTarget as error:
+        raise BadContent(f"the content is no form that can be read: {error}") from None
+
+
+_READERS: Final[Mapping[str, Callable[[str, bytes], object]]] = {"json": _json, "form": _form}

@@ -1,0 +1,207 @@
+"""An answer on its way to the client: fields and content behind their masks, in a framing of the gateway's own.
+
+    backend's content → codings undone → mask → codings done again → the client's framing
+
+Short content of a known length is held until it is whole, so that the client gets a length, and a refusal instead of half
+an answer where a mask cannot be held. Longer content and streams go on as they come; one that turns out to be something
+else than it claims to be ends the connection without an end of the message (RFC 9112 section 8), so that no client takes it
+for whole. A `Reply` is the clear plan of one answer: nothing of it leaves but through `apply` (I3).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from lockgate.govern.masking.bodies import (
+    BodyMask,
+    BodyTerms,
+    Coder,
+    body_mask,
+    decoding,
+    encoding,
+    mask_text,
+)
+from lockgate.protocols.http.codec import chunk, last_chunk, response_bytes
+from lockgate.protocols.http.fields import answer_fields
+from lockgate.protocols.http.messages import Field, Fields, Framing, ResponseHead
+from lockgate.protocols.http.statuses import PARTIAL_CONTENT, REASONS
+
+WHOLE: Final = 262_144
+"""Bytes of content that are held until they are all there."""
+_CHUNKED: Final = Field.of(b"Transfer-Encoding", b"chunked")
+_CLOSE: Final = Field.of(b"Connection", b"close")
+
+
+class Unreadable(Exception):
+    """Content that a mask is due in cannot be looked into. Says what is wrong, without anything of it."""
+
+
+class Reply:
+    """One answer. `ends` and `trailers` are set before the last `apply`; `fault` says why one raised."""
+
+    __slots__ = (
+        "_body", "_decoder", "_encoder", "_head", "_held", "_is_chunked", "_is_out", "_passes", "_terms", "closes", "ends",
+        "fault", "has_content", "is_whole", "masked", "sent", "trailers",
+    )
+
+    def __init__(
+        self, head: ResponseHead, terms: BodyTerms | None, masked: dict[str, int], *, minor: int, closes: bool, binary: bool,
+    ) -> None:
+        """`terms` None: nothing is due. `masked` counts what is hidden. `closes`: the connection ends behind this answer.
+        `binary`: content that cannot be looked into may go on."""
+        self.masked = masked
+        self.ends = False
+        self.trailers: Fields = ()
+        self.fault = ""
+        self.sent = 0
+        self.closes = closes
+        self.has_content = head.framing is not Framing.NONE
+        self._head = head
+        self._terms = terms
+        self._held: list[bytes] = []
+        self._is_out = False
+        self._body: BodyMask | None = None
+        self._decoder: Coder | None = None
+        self._encoder: Coder | None = None
+        self._passes = binary
+        self.is_whole = head.framing is Framing.LENGTH and head.length <= WHOLE
+        self._is_chunked = self.has_content and not self.is_whole and minor > 0 and not (
+            terms is None and head.framing is Framing.LENGTH)
+        if self.has_content and not self.is_whole and minor == 0:
+            self.closes = True
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something of it has left."""
+        return self._is_out
+
+    @property
+    def status(self) -> int:
+        """The backend's status."""
+        return self._head.status
+
+    @property
+    def keeps_backend(self) -> bool:
+        """Whether the backend takes another request behind this answer."""
+        return self._head.keep_alive
+
+    def apply(self, data: bytes) -> bytes:
+        """What may leave, with `data` of the content having arrived. `Unreadable` where a mask cannot be held."""
+        try:
+            return self._apply(data)
+        except (ValueError, Unreadable) as error:
+            self.fault = str(error) if isinstance(error, Unreadable) else "it is not what its type says"
+            raise
+
+    def _apply(self, data: bytes) -> bytes:
+        if self.is_whole:
+            self._held.append(data)
+            if not self.ends:
+                return b""
+            data = b"".join(self._held)
+            self._held.clear()
+        out: list[bytes] = []
+        if not self._is_out and not self.is_whole:
+            self._begin()
+            out.append(self._opening(None))
+        elif self.is_whole:
+            self._begin()
+        content = self._content(data) if self.has_content else b""
+        if self.is_whole:
+            out.append(self._opening(len(content)))
+        if self._is_chunked:
+            if content:
+                out.append(chunk(content))
+            if self.ends:
+                out.append(last_chunk(self._masked_fields(self.trailers)))
+        else:
+            out.append(content)
+        self._is_out = True
+        self.sent += len(content)
+        return b"".join(out)
+
+    def _begin(self) -> None:
+        """Find out how the content can be looked into."""
+        terms, head = self._terms, self._head
+        if terms is None or not self.has_content:
+            return
+        if head.status == PARTIAL_CONTENT:
+            raise Unreadable("it is a part of a document, in which fields cannot be found")
+        kind, parameters = media_type(b", ".join(head.all(b"content-type")))
+        body = body_mask(terms, kind, parameters.get(b"charset", b""), parameters)
+        if body is None:
+            if not self._passes:
+                raise Unreadable("it is binary, and masks are due that cannot be put on it")
+            return
+        codings = codings_of(head.fields)
+        if codings:
+            self._decoder, self._encoder = decoding(codings), encoding(codings)
+        self._body = body
+
+    def _content(self, data: bytes) -> bytes:
+        body = self._body
+        if body is None:
+            return data
+        decoder, encoder = self._decoder, self._encoder
+        if decoder is not None:
+            data = decoder.feed(data)
+            if self.ends:
+                data += decoder.finish()
+        out = body.feed(data) if data else b""
+        if self.ends:
+            out += body.finish()
+        if body.masked:
+            self._count(body.masked)
+            body.masked.clear()
+        if encoder is not None:
+            out = encoder.feed(out)
+            if self.ends:
+                out += encoder.finish()
+        return out
+
+    def _opening(self, length: int | None) -> bytes:
+        """The status line and the fields."""
+        head, terms = self._head, self._terms
+        fields = list(self._masked_fields(answer_fields(head.fields, is_masked=terms is not None)))
+        if length is not None:
+            fields.append(Field.of(b"Content-Length", b"%d" % length))
+        elif self._is_chunked:
+            fields.append(_CHUNKED)
+        elif terms is None:
+            fields += [field for field in head.fields if field.name == b"content-length"]
+        if self.closes:
+            fields.append(_CLOSE)
+        reason = head.reason if terms is None else REASONS.get(head.status, "").encode()    # its own words may hold anything
+        return response_bytes(head.status, reason, tuple(fields))
+
+    def _masked_fields(self, fields: Fields) -> Fields:
+        terms = self._terms
+        if terms is None or not terms.detects:
+            return fields
+        return tuple(field._replace(value=self._masked_text(terms, field.value)) for field in fields)
+
+    def _masked_text(self, terms: BodyTerms, text: bytes) -> bytes:
+        text, masked = mask_text(terms, text)
+        self._count(masked)
+        return text
+
+    def _count(self, masked: dict[str, int]) -> None:
+        for name, count in masked.items():
+            self.masked[name] = self.masked.get(name, 0) + count
+
+
+def codings_of(fields: Fields) -> tuple[bytes, ...]:
+    """The content codings of a message in the order in which they were applied (RFC 9110 section 8.4)."""
+    return tuple(
+        name for field in fields if field.name == b"content-encoding" for part in field.value.lower().split(b",")
+        if (name := part.strip()) not in (b"", b"identity"))
+
+
+def media_type(value: bytes) -> tuple[bytes, dict[bytes, bytes]]:
+    """A media type in small letters, and its parameters (RFC 9110 section 8.3.1)."""
+    kind, *rest = value.split(b";")
+    parameters = {}
+    for piece in rest:
+        name, _, text = piece.partition(b"=")
+        parameters[name.strip().lower()] = text.strip().strip(b'"')
+    return kind.strip().lower(), parameters

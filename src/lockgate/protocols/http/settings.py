@@ -1,0 +1,72 @@
+"""The protocol's own keys of a connection (`options` in the configuration)."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from lockgate.config.strict import Duration, Strict
+
+_TOKEN = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$"
+_PATH = r"^(/[A-Za-z0-9._~!$&'()*+,=:@%-]*)+$"
+Template = Annotated[str, Field(pattern=r"^(/([A-Za-z0-9._~!$&'()*+,=:@-]+|\{[A-Za-z_][A-Za-z0-9_]{0,62}\}))+$")]
+_HOP_BY_HOP = frozenset((
+    "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
+    "transfer-encoding", "upgrade", "host", "content-length", "expect",
+))
+
+
+class HttpSettings(Strict):
+    """What an HTTP connection may say besides address, credential and TLS."""
+
+    inject: Literal["bearer", "basic", "header", "query", "none"] = Field(
+        default="bearer", description="How the backend gets its credential: `Authorization: Bearer`, `Basic` with "
+                                      "`credential.user`, a header or a query parameter of the name in `name`, or not.")
+    name: str | None = Field(
+        default=None, pattern=_TOKEN, description="The header or query parameter that carries the credential.")
+    host: str | None = Field(
+        default=None, pattern=r"^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?$",
+        description="The `Host` that the backend is asked for; its address where it is not given.")
+    base_path: str = Field(default="", pattern=r"^$|" + _PATH, max_length=200, description="In front of every path.")
+    prefix: str | None = Field(
+        default=None, pattern=_PATH, max_length=200,
+        description="Requests whose path begins with it lead here, without it: for listeners that several connections "
+                    "share by path.")
+    paths: tuple[Template, ...] = Field(
+        default=(), max_length=2000, description="Templates like `/customers/{id}`: `op.template` is the one that fits.")
+    token_header: str | None = Field(
+        default=None, pattern=_TOKEN,
+        description="A header in which agents may send their token besides `Authorization` and `Proxy-Authorization`, "
+                    "like `x-api-key`. It never travels on.")
+    patience: Duration = Field(
+        default="3s", description="How long a request under review is held before it is refused with its ticket.")
+    timeout: Duration = Field(default="60s", description="How long the backend may be silent while an answer is due.")
+    binary: Literal["deny", "allow"] = Field(
+        default="deny", description="What happens to answers that cannot be looked into (images, archives) where a mask "
+                                    "or a detector is due.")
+
+    tunnel: bool = Field(
+        default=False, strict=True,
+        description="Clients of a forward proxy reach the backend blindly by CONNECT: nothing is looked into, and no "
+                    "credential is injected. A policy has to allow the verb `connect`; rules that mask or look into "
+                    "requests cannot be held and stop the start.")
+
+    @model_validator(mode="after")
+    def _names(self) -> HttpSettings:
+        if (self.inject in ("header", "query")) != (self.name is not None):
+            raise ValueError("`name` goes with `inject: header` or `inject: query`, and they need it")
+        if self.inject == "header" and (self.name or "").lower() in _HOP_BY_HOP:
+            raise ValueError("this header belongs to the connection; the credential needs another")
+        for path in (self.base_path, self.prefix or ""):
+            if path.endswith("/") or re.search(r"//|/\.\.?(/|$)|%", path):
+                raise ValueError("write base_path and prefix like /api/v1: no dot segments, escapes or slash at the end")
+        return self
+
+
+def settings_of(options: object) -> HttpSettings:
+    """A connection's options, whether they were validated before or not."""
+    if isinstance(options, HttpSettings):
+        return options
+    return HttpSettings() if options is None else HttpSettings.model_validate(options)

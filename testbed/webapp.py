@@ -1,0 +1,138 @@
+"""A web API as a process: a FastAPI application on uvicorn, on loopback, that tells what it was sent.
+
+python -m testbed.webapp PORT
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import PlainTextResponse, RedirectResponse, StreamingResponse
+
+from testbed.gateway import spawn, wait_ready
+from testbed.postgres import free_port
+
+CUSTOMERS = {
+    1: {"id": 1, "name": "ann", "email": "ann@example.com", "ssn": "219-09-9999", "balance": 12.50},
+    2: {"id": 2, "name": "bob", "email": "bob@example.com", "ssn": "219-09-9998", "balance": -3},
+}
+
+
+app = FastAPI()
+
+
+@app.api_route("/echo/{_:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"])
+async def echo(request: Request) -> Response:
+    body = await request.body()
+    seen = {"method": request.method, "path": request.scope["raw_path"].decode(), "query": str(request.url.query),
+            "headers": [[name.decode("latin-1"), value.decode("latin-1")] for name, value in request.headers.raw],
+            "size": len(body), "body": body[:4096].decode("latin-1")}
+    return Response(json.dumps(seen), media_type="application/json")
+
+
+@app.get("/customers")
+async def customers() -> list[dict[str, object]]:
+    return list(CUSTOMERS.values())
+
+
+@app.get("/customers/{number}")
+async def customer(number: int) -> Response:
+    found = CUSTOMERS.get(number)
+    if found is None:
+        return Response(json.dumps({"error": "no such customer"}), 404, media_type="application/json")
+    return Response(json.dumps(found), media_type="application/json")
+
+
+@app.delete("/customers/{number}")
+async def delete() -> Response:
+    return Response(status_code=204)
+
+
+@app.get("/zipped")
+async def zipped() -> Response:
+    return Response(gzip.compress(json.dumps(list(CUSTOMERS.values())).encode()), media_type="application/json",
+                    headers={"content-encoding": "gzip"})
+
+
+@app.get("/note")
+async def note() -> Response:
+    return PlainTextResponse("card 4111 1111 1111 1111 ok\n")
+
+
+@app.get("/lies")
+async def lies() -> Response:
+    return Response(b"ssn 219-09-9999", media_type="application/json")
+
+
+@app.get("/picture")
+async def picture() -> Response:
+    return Response(b"\x89PNG\r\n\x1a\n" + b"\0" * 64, media_type="image/png")
+
+
+@app.get("/events")
+async def events() -> StreamingResponse:
+    async def stream() -> AsyncIterator[bytes]:
+        for found in CUSTOMERS.values():
+            yield b"data: " + json.dumps(found).encode() + b"\n\n"
+
+    return StreamingResponse(stream(), media_type="text/event-stream")
+
+
+@app.get("/large/{count}")
+async def large(count: int) -> StreamingResponse:
+    async def stream() -> AsyncIterator[bytes]:
+        piece = b"x" * 65_536
+        for _ in range(count):
+            yield piece
+
+    return StreamingResponse(stream(), media_type="text/plain")
+
+
+@app.post("/sink")
+async def sink(request: Request) -> dict[str, int]:
+    size = 0
+    async for piece in request.stream():
+        size += len(piece)
+    return {"size": size}
+
+
+@app.get("/away")
+async def away() -> Response:
+    return RedirectResponse("http://169.254.169.254/latest/meta-data/")
+
+
+@dataclass(frozen=True)
+class WebApp:
+    """A running application."""
+
+    port: int
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+@contextmanager
+def webapp(folder: Path) -> Iterator[WebApp]:
+    """The application until the block ends."""
+    port, log = free_port(), folder / "webapp.log"
+    process = spawn([sys.executable, "-m", "testbed.webapp", str(port)], log, {})
+    try:
+        wait_ready(f"http://127.0.0.1:{port}/customers", process, log)
+        yield WebApp(port, log)
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+if __name__ == "__main__":
+    uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning", timeout_keep_alive=30)

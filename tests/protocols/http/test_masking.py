@@ -1,0 +1,184 @@
+"""Masks on answers and looks at requests, at the bytes: what is hidden, in every form and split, and what is refused."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+
+import brotli
+import pytest
+import zstandard
+
+from lockgate.govern.masking.keys import MASTER_BYTES, MaskKeys
+from lockgate.model import (
+    ColumnMask,
+    DetectMask,
+    KeyScope,
+    MaskMethod,
+    OutcomeStatus,
+    RequestAction,
+    RequestCheck,
+    Rule,
+    Secret,
+)
+from lockgate.wire.conformance import Case, require_fail_closed, require_no_canary, require_split_independence
+from lockgate.wire.playbook import CLIENT, SERVER, Bytes, Hangup, Playbook
+from tests.protocols.http import scene as s
+from tests.protocols.http.test_conformance import meaning
+
+CANARY = b"219-09-9999"
+CARD = b"4111111111111111"
+HIDE = Rule(name="hide", masks=(ColumnMask(("*.ssn",), MaskMethod.REDACT),),
+            detects=(DetectMask(("credit_card",), MaskMethod.REDACT),))
+CODED = {
+    "gzip": gzip.compress, "deflate": zlib.compress, "br": brotli.compress,
+    "zstd": zstandard.ZstdCompressor().compress,
+}
+
+
+def make() -> Playbook:
+    return s.World(rules=(s.ALLOW, HIDE)).book()
+
+
+def chunked(content: bytes, **fields: str) -> bytes:
+    lines = [f"{name.replace('_', '-')}: {value}".encode() for name, value in fields.items()]
+    return b"\r\n".join([b"HTTP/1.1 200 OK", b"Transfer-Encoding: chunked", *lines, b"", b"%x" % len(content), content,
+                         b"0", b"", b""])
+
+
+JSON = b'{"id":1,"who":{"ssn":"' + CANARY + b'"},"note":"card ' + CARD + b' ok","many":[{"SSN":' + b"21909999" + b"}]}"
+CASES = [
+    Case(make, [Bytes(CLIENT, s.request()), Bytes(SERVER, s.answer(JSON))], CANARY, meaning(b"GET")),
+    Case(make, [Bytes(CLIENT, s.request()), Bytes(SERVER, s.answer(JSON, X_Card=CARD.decode()))], CARD, meaning(b"GET")),
+    Case(make, [Bytes(CLIENT, s.request()), Bytes(SERVER, chunked((JSON + b"\n") * 20, Content_Type="application/x-ndjson"))], CANARY,
+         meaning(b"GET")),
+    Case(make, [Bytes(CLIENT, s.request()), Bytes(SERVER, b"HTTP/1.1 500 " + CARD + b"\r\nContent-Type: text/html\r\n\r\n"
+                                                           b"<p>" + CARD + b"</p>"), Hangup(SERVER)], CARD, meaning(b"GET")),
+    Case(make, [Bytes(CLIENT, s.request()), Bytes(SERVER, s.answer(b"a=1&ssn=219-09-9999", media_type="application/x-www-form-urlencoded"))],
+         CANARY, meaning(b"GET")),
+]
+NAMES = ["json", "headers", "lines", "error page", "form"]
+
+
+@pytest.mark.parametrize("case", CASES, ids=NAMES)
+def test_the_canary_stays_here_in_every_split(case: Case) -> None:
+    """No split of the backend's bytes lets a protected value through, and none changes what is shown."""
+    require_no_canary(case)
+    require_split_independence(case)
+    require_fail_closed(case)
+
+
+@pytest.mark.parametrize("coding", CODED)
+def test_compressed_answers_are_looked_into(coding: str) -> None:
+    """Undone, masked, and done again: the client gets the coding that it asked for."""
+    book = make() >> Bytes(CLIENT, s.request(Accept_Encoding="gzip, deflate, br, zstd, sdch"))
+    assert b"sdch" not in book.sent(SERVER)
+    book >> Bytes(SERVER, s.answer(CODED[coding](JSON), Content_Encoding=coding))
+    head, _, content = book.sent(CLIENT).partition(b"\r\n\r\n")
+    assert f"Content-Encoding: {coding}".encode() in head
+    plain = {"gzip": gzip.decompress, "deflate": zlib.decompress, "br": brotli.decompress,
+             "zstd": lambda data: zstandard.ZstdDecompressor().decompressobj().decompress(data)}[coding](content)
+    assert CANARY not in plain
+    assert plain.startswith(b'{"id":1,"who":{"ssn":"xxxx"}')
+
+
+@pytest.mark.parametrize(("answer", "words"), [
+    (s.answer(b"ssn " + CANARY), "not what its type says"),
+    (s.answer(b'{"ssn":"' + CANARY), "not what its type says"),
+    (s.answer(CANARY, media_type="image/png"), "binary"),
+    (s.answer(CANARY, media_type="application/octet-stream"), "binary"),
+    (s.answer(gzip.compress(JSON)[:-9], Content_Encoding="gzip"), "not what its type says"),
+    (s.answer(JSON, Content_Encoding="sdch"), "not what its type says"),
+    (s.answer(JSON, 206, Content_Range="bytes 0-9/10"), "part of a document"),
+], ids=["no json", "half of json", "image", "unknown", "cut", "unknown coding", "partial"])
+def test_what_cannot_be_looked_into_does_not_pass(answer: bytes, words: str) -> None:
+    """A 502 that says why, and an outcome that says that the result was stopped."""
+    world = s.World(rules=(s.ALLOW, HIDE))
+    book = world.book() >> Bytes(CLIENT, s.request()) >> Bytes(SERVER, answer)
+    assert s.status(book) == 502
+    assert words in s.problem(book)["detail"]
+    assert CANARY not in book.sent(CLIENT)
+    assert [outcome.status for outcome in world.log.outcomes] == [OutcomeStatus.REFUSED]
+
+
+def test_a_stream_that_turns_out_to_be_something_else_is_cut() -> None:
+    """What has gone out was masked; nothing of the rest follows, and no end that would make it look whole."""
+    book = make() >> Bytes(CLIENT, s.request())
+    sent = chunked(b'{"a":1}' + b"\n" + CANARY, Content_Type="application/x-ndjson")
+    at = sent.index(CANARY)
+    for piece in (sent[:at], sent[at:]):
+        book >> Bytes(SERVER, piece)
+    assert b'{"a":1}' in book.sent(CLIENT)
+    assert book.is_closed
+    assert CANARY not in book.sent(CLIENT)
+    assert not book.sent(CLIENT).endswith(b"0\r\n\r\n")
+
+
+def test_parts_of_documents_are_not_asked_for_where_masks_are_due() -> None:
+    """Nor are answers given with digests of what they are not."""
+    book = make() >> Bytes(CLIENT, s.request(Range="bytes=0-9", If_Range='"x"'))
+    assert b"Range" not in book.sent(SERVER)
+    book >> Bytes(SERVER, s.answer(JSON, Content_MD5="abc", Accept_Ranges="bytes", ETag='"1"'))
+    assert b"Content-MD5" not in book.sent(CLIENT)
+    assert b'ETag: "1"' in book.sent(CLIENT)
+    plain = s.World().book() >> Bytes(CLIENT, s.request(Range="bytes=0-9"))
+    assert b"Range: bytes=0-9" in plain.sent(SERVER)
+
+
+def test_head_shows_no_length_of_what_is_masked() -> None:
+    """The length of the unmasked content would tell something about it."""
+    book = make() >> Bytes(CLIENT, s.request("HEAD")) >> Bytes(SERVER, s.answer(b"")[:-2].replace(b": 0", b": 71") + b"\r\n")
+    assert b"Content-Length" not in book.sent(CLIENT)
+
+
+@pytest.mark.parametrize(("action", "status", "sent"), [
+    (RequestAction.BLOCK, 403, b""), (RequestAction.MASK, None, b'{"card":"xxxx"}'),
+    (RequestAction.RECORD, None, b'{"card":"' + CARD + b'"}'),
+], ids=["block", "mask", "record"])
+def test_what_a_client_sends_is_looked_at(action: RequestAction, status: int | None, sent: bytes) -> None:
+    """Content, query and headers; a find is refused, replaced or recorded, as policy asks."""
+    rule = Rule(name="cards", requests=(RequestCheck(("credit_card",), action),))
+    for content in (b'{"card":"' + CARD + b'"}',):
+        world = s.World(rules=(s.ALLOW, rule))
+        book = world.book() >> Bytes(CLIENT, s.request(
+            "POST", "/pay?card=" + CARD.decode(), content, Content_Type="application/json", X_Card=CARD.decode()))
+        if status is not None:
+            assert s.status(book) == status
+            assert not book.sent(SERVER)
+            continue
+        assert book.sent(SERVER).endswith(b"\r\n\r\n" + sent)
+        assert (CARD in book.sent(SERVER)) is (action is RequestAction.RECORD)
+        book >> Bytes(SERVER, s.answer())
+        assert world.log.outcomes[0].masked["sent: credit_card"] == 3
+
+
+def test_a_mask_is_not_stored_in_the_place_of_data() -> None:
+    """Whoever writes back what was shown is told to leave the field out."""
+    book = make() >> Bytes(CLIENT, s.request("PUT", "/customers/1", b'{"ssn":"xxxx"}', Content_Type="application/json"))
+    assert s.status(book) == 403
+    assert "mask" in s.problem(book)["detail"]
+    assert not book.sent(SERVER)
+
+
+def test_a_token_comes_back_as_its_value() -> None:
+    """What the agent was shown instead of a value stands for it in its next request, where the mask returns."""
+    token = ColumnMask(("*.ssn",), MaskMethod.TOKEN, label="ssn", scope=KeyScope.CONNECTION, returns=True)
+    world = s.World(rules=(s.ALLOW, Rule(name="tokens", masks=(token,))), keys=MaskKeys(Secret("5a" * MASTER_BYTES)))
+    book = world.book() >> Bytes(CLIENT, s.request()) >> Bytes(SERVER, s.answer(b'{"ssn":"' + CANARY + b'"}'))
+    shown = book.sent(CLIENT).rpartition(b":")[2].strip(b'"}')
+    assert shown.startswith(b"tok_")
+    book >> Bytes(CLIENT, s.request("POST", "/find", b'{"ssn":"' + shown + b'"}', Content_Type="application/json"))
+    assert book.sent(SERVER).endswith(b'{"ssn":"' + CANARY + b'"}')
+    book >> Bytes(SERVER, s.answer()) >> Bytes(CLIENT, s.request("GET", f"/find?ssn={shown.decode()}"))
+    assert b"GET /find?ssn=" + CANARY in book.sent(SERVER)
+
+
+def test_the_same_names_mask_as_in_a_database() -> None:
+    """A glob with a relation's name means members below that name, or below that part of the path."""
+    rule = Rule(name="hide", masks=(ColumnMask(("customers.email",), MaskMethod.REDACT),))
+    for target, content, hidden in (
+        ("/customers/1", b'{"email":"ann@x.example"}', True), ("/orders/1", b'{"email":"ann@x.example"}', False),
+        ("/orders/1", b'{"customers":[{"email":"ann@x.example"}]}', True),
+    ):
+        book = s.World(rules=(s.ALLOW, rule)).book() >> Bytes(CLIENT, s.request("GET", target)) >> Bytes(SERVER, s.answer(content))
+        assert (b"ann@" not in book.sent(CLIENT)) is hidden
