@@ -74,8 +74,10 @@ class Fleet:
             log.warning("a crashed gateway's sessions are ended in the log", shard=shard)
 
     def _tick(self) -> None:
-        show_heads(self.member)
-        self._log.tick()
+        try:
+            show_heads(self.member)
+        finally:
+            self._log.tick()
 
     def leave(self) -> None:
         """Give everything back. A database that does not answer lets the leases lapse."""
