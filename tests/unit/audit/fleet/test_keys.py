@@ -24,6 +24,7 @@ from lockgate.audit.storage.database.place import FLEET, Place
 from lockgate.audit.storage.database.source import DatabaseSource
 from lockgate.audit.tiles.disk import Disk
 from lockgate.audit.tiles.publisher import Publisher
+from lockgate.audit.tree import leaf_hash
 from lockgate.cli.audit import app
 from lockgate.errors import AuditError
 from lockgate.model import Event
@@ -305,6 +306,25 @@ def test_a_key_that_no_old_key_vouches_for_is_noticed(place: Place, tmp_path: Pa
         log.end()
     first.leave()
     assert ("rotation", "the old key has not signed the change of keys", 7) in findings(tmp_path / "n1")["shard-2"]
+
+
+def test_a_change_to_a_forged_key_is_noticed(place: Place, tmp_path: Path) -> None:
+    """The tree that the old key signed last holds the change that was made, not one that was put in its place."""
+    first, log = changed(place, tmp_path)
+    forger = Signer(f"{ORIGIN}/shard-2", keys.create_key(tmp_path / "forged.key"))
+    new = (tmp_path / "n2" / "shard-2" / "log.vkey").read_text().strip()
+    ((index, leaf),) = execute(place, "SELECT idx, leaf FROM entries WHERE shard = 2"
+                                      " AND position('\"type\":\"key_rotate\"'::bytea IN leaf) > 0")
+    forged = bytes(leaf).replace(new.encode(), str(forger.verifier).encode())
+    assert forged != leaf
+    execute(place, "UPDATE entries SET leaf = %s, hash = %s WHERE shard = 2 AND idx = %s", forged, leaf_hash(forged), index)
+    execute(place, "UPDATE head SET note = %s WHERE shard = 2",
+            forger.sign(Checkpoint(f"{ORIGIN}/shard-2", index + 2, bytes(32))))
+    with pytest.raises(Tampered, match="is not in the tree that the old key signed"):
+        log.tick()
+    with pytest.raises(Tampered):
+        log.end()
+    first.leave()
 
 
 def test_the_fleet_logs_own_key_is_changed(place: Place, tmp_path: Path) -> None:
