@@ -13,14 +13,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from mypy_extensions import i64, mypyc_attr
+from mypy_extensions import i64
+
+from lockgate.kernel.json_rules import LOOK_KEY, LOOK_TEXT, JsonTooDeep, Rules
+from lockgate.kernel.json_tokens import MINUS, WHOLE, ZERO, number_after, number_end, plain_end, string_end
 
 DEEPEST: Final = 512
 """Objects and arrays inside each other."""
-
-LOOK_KEY: Final = 1
-LOOK_TEXT: Final = 2
-"""What `Rules.look` is asked for: a member's name; a string that may be a document itself."""
 
 _VALUE: Final = 0
 _FIRST: Final = 1           # a value or the end of an array
@@ -34,81 +33,11 @@ _STRING: Final = 8
 _ESCAPE: Final = 9
 _HEX: Final = 10
 _WORD: Final = 11
-_MINUS: Final = 20          # of a number: here a digit has to follow
-_ZERO: Final = 21
-_WHOLE: Final = 22
-_POINT: Final = 23
-_FRACTION: Final = 24
-_E: Final = 25
-_SIGN: Final = 26
-_EXPONENT: Final = 27
 _BROKEN: Final = -1
 
 _NO: Final = 0
 _MAYBE: Final = 1           # a string that may be a document: held until it is whole
 _UNKNOWN: Final = 2         # nothing of the string is there yet
-
-
-class JsonTooDeep(ValueError):
-    """JSON that may be well formed, and is nested deeper or written longer than is looked at."""
-
-
-class JsonTables:
-    """The automaton. States are numbers from 0, a whole document's; every list has a place for each.
-
-    `known` says of names (as written, without quotes) which state their members have; where it says nothing, and a name
-    has one of `lengths` (bit n: n bytes; bit 62: more; -1: any) or is not plain ASCII, `Rules.member` is asked, which may
-    add to it. All other names have the state in `others`. `elements` is the state of an array's elements, -1 where it
-    depends on the index. `arrays`, `objects` and `scalars` say what hides a value of that kind (-1: nothing does),
-    `inside` the state in an object, `alive` whether anything can still be hidden below (0: no). `fixed` has four places for
-    what hides: what stands for a string, object or array, for a number, for true and false, and for null; where it is
-    empty, `Rules.hide` is asked.
-    """
-
-    def __init__(self) -> None:
-        self.known: list[dict[bytes, int]] = []
-        self.others: list[int] = []
-        self.elements: list[int] = []
-        self.arrays: list[int] = []
-        self.objects: list[int] = []
-        self.scalars: list[int] = []
-        self.inside: list[int] = []
-        self.alive: list[int] = []
-        self.fixed: list[bytes] = []
-        self.lengths: int = 0
-
-
-@mypyc_attr(allow_interpreted_subclasses=True)
-class Rules:
-    """What the scanner asks. `looks`: strings and numbers that are not hidden are looked at, where something was hit, or
-    with `every` all of them; then nothing is fixed either.
-    """
-
-    def __init__(self, tables: JsonTables, looks: bool, every: bool) -> None:
-        self.tables = tables
-        self.looks = looks
-        self.every = every
-
-    def member(self, state: int, name: bytes) -> int:
-        """The state of the member with this name (as written), in a container of `state`."""
-        raise NotImplementedError
-
-    def element(self, state: int, index: int) -> int:
-        """The state of an element of an array of `state`."""
-        raise NotImplementedError
-
-    def hide(self, at: int, first: int, raw: bytes | None) -> bytes:
-        """What takes the place of a value that `at` hides. `first` is its first byte, `raw` None if it is too long to hold."""
-        raise NotImplementedError
-
-    def look(self, raw: bytes, state: int, kind: int, name: bytes | None, above: bytes | None) -> bytes:
-        """A string or number in its written form, or what takes its place; `name` is written before it, everything up
-        to the end of an outer container stands under `above`."""
-        raise NotImplementedError
-
-    def hides_below(self, name: bytes) -> bool:
-        """Whether everything under this name has to be looked at with it."""
-        raise NotImplementedError
 
 
 class JsonScanner:
@@ -178,12 +107,11 @@ class JsonScanner:
         out = self.out
         if not out and self.done == 0 and self.mark < 0:
             return data
-        size: i64 = len(data)
         if self.mark >= 0:
             out.append(data[self.done:self.mark])
             self._hold(data[self.mark:])
         else:
-            out.append(data[self.done:size])
+            out.append(data[self.done:])
         joined = b"".join(out)
         out.clear()
         return joined
@@ -230,7 +158,7 @@ class JsonScanner:
                     self._element()
                 continue
             if (state == _KEY or state == _FIRST_KEY) and byte == 34:
-                end = _plain_end(data, at + 1, size)
+                end = plain_end(data, at + 1, size)
                 if 0 < end < quiet:
                     self._plain_key(data, at + 1, end)
                     state = _COLON
@@ -245,7 +173,7 @@ class JsonScanner:
                         at = end
                         continue
                 elif byte == 45 or 48 <= byte <= 57:
-                    end = _number_end(data, at, size)
+                    end = number_end(data, at, size)
                     if 0 < end <= quiet and self._may_pass():
                         self._passed(data, at, end, byte)
                         state = _AFTER
@@ -275,8 +203,8 @@ class JsonScanner:
                 else:
                     raise ValueError("not JSON: a control character in a string")
                 continue
-            if state >= _MINUS:
-                after = _number(state, byte)
+            if state >= MINUS:
+                after = number_after(state, byte)
                 if after >= 0:
                     state = after
                     at += 1
@@ -338,12 +266,12 @@ class JsonScanner:
                     raise ValueError("not JSON: no name behind a comma")
                 at += 1
                 continue
+            if state == _DONE and not (byte == 30 and self.many):
+                raise ValueError("something follows a JSON document")
             if byte == 30 and self.many and (state == _DONE or state == _ROOT):
                 state = _ROOT
                 at += 1
                 continue
-            if state == _DONE:
-                raise ValueError("something follows a JSON document")
             if state == _ROOT:
                 self.next = self.root
             if byte == 34:
@@ -409,7 +337,7 @@ class JsonScanner:
             byte: i64 = data[at + 1]
             if (byte == 123 or byte == 91 or byte == 32) and self.tables.scalars[self.next] < 0:
                 return -1
-        return _string_end(data, at + 1, size)
+        return string_end(data, at + 1, size)
 
     def _passed(self, data: bytes, at: i64, end: i64, first: i64) -> None:
         """A string or number that is whole, of which nothing but what hides it counts."""
@@ -425,8 +353,6 @@ class JsonScanner:
             self._replace(data, end)
         if self.looks:
             self._forget_key()
-
-    # ------------------------------------------------------------ containers
 
     def _open(self, data: bytes, at: i64, byte: i64) -> None:
         """An object or array begins."""
@@ -489,8 +415,6 @@ class JsonScanner:
             return
         found: i64 = self.tables.elements[self.inner]
         self.next = self.rules.element(self.inner, self.index) if found < 0 else found
-
-    # ------------------------------------------------------------ names
 
     def _key_begin(self, at: i64) -> None:
         self.in_key = True
@@ -577,19 +501,14 @@ class JsonScanner:
         """A number or one of the three words begins."""
         self._scalar_begin(at, byte)
         if byte == 45:
-            return _MINUS
+            return MINUS
         if byte == 48:
-            return _ZERO
+            return ZERO
         if 49 <= byte <= 57:
-            return _WHOLE
-        if byte == 116:
-            self.word = b"true"
-        elif byte == 102:
-            self.word = b"false"
-        elif byte == 110:
-            self.word = b"null"
-        else:
+            return WHOLE
+        if byte != 116 and byte != 102 and byte != 110:
             raise ValueError("not JSON")
+        self.word = b"true" if byte == 116 else b"false" if byte == 102 else b"null"
         self.word_at = 1
         return _WORD
 
@@ -673,69 +592,3 @@ class JsonScanner:
         else:
             self.state = _BROKEN
             raise JsonTooDeep("a string of the JSON document is too long to be looked at")
-
-
-def _plain_end(data: bytes, start: i64, size: i64) -> i64:
-    """Where the quote of a string in ASCII without escapes stands; -1 for another one, or if it is not there yet."""
-    at = start
-    while at < size:
-        byte: i64 = data[at]
-        if byte == 34:
-            return at
-        if byte == 92 or byte < 32 or byte > 127:
-            return -1
-        at += 1
-    return -1
-
-
-def _string_end(data: bytes, start: i64, size: i64) -> i64:
-    """The end of a string without escapes, behind its quote; -1 for another one, or if it is not there yet."""
-    at = start
-    while at < size:
-        byte: i64 = data[at]
-        if byte == 34:
-            return at + 1
-        if byte == 92 or byte < 32:
-            return -1
-        at += 1
-    return -1
-
-
-def _number_end(data: bytes, start: i64, size: i64) -> i64:
-    """The end of a number; -1 for what is none, or if it is not there yet."""
-    byte: i64 = data[start]
-    state: i64 = _MINUS if byte == 45 else _ZERO if byte == 48 else _WHOLE
-    at = start + 1
-    while at < size:
-        byte = data[at]
-        if state != _WHOLE or byte < 48 or byte > 57:
-            after = _number(state, byte)
-            if after < 0:
-                return at if after == -2 else -1
-            state = after
-        at += 1
-    return -1
-
-
-def _number(state: i64, byte: i64) -> i64:
-    """The state behind one more byte of a number; -2 where the number is whole before it, -1 where it is none."""
-    is_digit = 48 <= byte <= 57
-    if state == _WHOLE or state == _ZERO:
-        if is_digit:
-            return -1 if state == _ZERO else _WHOLE
-        if byte == 46:
-            return _POINT
-        if byte == 101 or byte == 69:
-            return _E
-        return -2
-    if state == _FRACTION:
-        if is_digit:
-            return _FRACTION
-        return _E if byte == 101 or byte == 69 else -2
-    if state == _EXPONENT:
-        return _EXPONENT if is_digit else -2
-    if not is_digit:
-        return _SIGN if state == _E and (byte == 43 or byte == 45) else -1
-    if state == _MINUS:
-        return _ZERO if byte == 48 else _WHOLE
-    return _FRACTION if state == _POINT else _EXPONENT

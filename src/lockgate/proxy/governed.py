@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -48,6 +48,7 @@ from lockgate.wire.steps import (
 if TYPE_CHECKING:
     from lockgate.proxy.host import Host
     from lockgate.proxy.listener import Doorway
+    from lockgate.proxy.trunk import Trunk
 
 KEEP_ALIVE = 12.0
 """Seconds between two signs of life to a client whose request waits for a person."""
@@ -59,7 +60,7 @@ class Governed(Driver):
     """A driver with a client's end and a governor."""
 
     __slots__ = (
-        "_open", "_securing", "client", "client_lane", "doorway", "identity", "peer", "recording",
+        "_open", "_securing", "branch_of", "client", "client_lane", "doorway", "identity", "peer", "recording",
         "wire",
     )
     handlers: ClassVar[Mapping[type, Handler]]
@@ -73,6 +74,7 @@ class Governed(Driver):
         self.peer = "unknown"
         self.recording: Recording | None = None
         self.wire: Recording | None = None      # the same, where it takes the wire's own bytes
+        self.branch_of: Trunk | None = None     # the connection that this is one stream of
         self._open: dict[int, Grant] = {}
         self._securing: dict[Side, tuple[Pending[TlsInfo | Refusal], Refusal]] = {}
 
@@ -183,6 +185,8 @@ class Governed(Driver):
         if keeper is not None:
             keeper.sessions.discard(self)
         self.governor = self.recording = self.wire = None
+        if self.branch_of is not None and governor in self.branch_of.governors.values():
+            return                      # other streams go on with it
         if recording is None:
             governor.end(cause)
         else:
@@ -282,17 +286,27 @@ class Governed(Driver):
         begun = self._begin(step)
         if isinstance(begun, Pending):
             answer.on_withdraw = begun.withdraw
-            begun.then(partial(self._begun, answer))
+            begun.then(partial(self._begun, step, answer))
         else:
-            self._begun(answer, begun)
+            self._begun(step, answer, begun)
 
-    def _begun(self, answer: Pending[Any], begun: Governor | Refusal) -> None:
+    def _shared(self, step: Admit) -> Hashable:
+        """What requests have in common that streams of one connection bring into one session."""
+        assert self.identity is not None
+        return (self.identity.token_hash, step.connection, tuple(sorted(step.claims.items())))
+
+    def _begun(self, step: Admit, answer: Pending[Any], begun: Governor | Refusal) -> None:
+        if self.branch_of is not None and isinstance(begun, Governor):
+            self.branch_of.governors.setdefault(self._shared(step), begun)
         if not answer.is_done:
             answer.resolve(self._admitted(begun) if isinstance(begun, Governor) else begun)
 
     def _begin(self, step: Admit) -> Governor | Refusal | Pending[Governor | Refusal]:
         host, identity = self.host, self.identity
         assert identity is not None
+        shared = None if self.branch_of is None else self.branch_of.governors.get(self._shared(step))
+        if shared is not None:
+            return shared
         start = SessionStart(
             session=secrets.token_hex(16), issuer=identity.issuer, subject=identity.subject, agent=identity.agent,
             model=identity.model, client_id=identity.client_id, groups=tuple(sorted(identity.groups)),

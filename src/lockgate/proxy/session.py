@@ -24,7 +24,8 @@ from lockgate.net.address import is_loopback
 from lockgate.proxy.driver import Handler, log
 from lockgate.proxy.governed import GOVERNED_HANDLERS, Governed
 from lockgate.proxy.lane import Lane
-from lockgate.wire.spec import LoginContext, Mediator, Route
+from lockgate.proxy.trunk import StreamEndpoint, Trunk
+from lockgate.wire.spec import LoginContext, Mediator, Multiplexer, Route
 from lockgate.wire.steps import Admission, Alarm, EndSession, HangUp, Side, Steps
 
 if TYPE_CHECKING:
@@ -63,13 +64,14 @@ class Session(Governed):
 
     __slots__ = (
         "_alarm", "_aside_lane", "_cause", "_deadline", "_ending", "_expiry", "_gone", "_key", "_stalled", "mediator",
-        "opened",
+        "opened", "trunk",
     )
     handlers: ClassVar[Mapping[type, Handler]]
 
     def __init__(self, host: Host, doorway: Doorway) -> None:
         super().__init__(host, doorway)
         self.mediator: Mediator | None = None
+        self.trunk: Trunk | None = None         # of a connection that carries streams, instead of a mediator
         self.opened = host.clock.now()
         self._aside_lane = Lane(Side.CLIENT)
         self._cause = "ended"
@@ -90,13 +92,19 @@ class Session(Governed):
         if side is Side.SERVER:
             return
         host.counters.connections += 1
-        self.peer, here = self.client.addresses()
+        self.peer = self.client.addresses()[0]
         if not host.welcome(self):
             host.counters.errors["connections.limit"] += 1
             self.is_closed = True
             self.client.abort()
             return
         self._deadline = self.loop.call_later(host.limits.login_timeout, self._late)
+        self.client_lane.generator = self.doorway.spec.login(self._context())
+        self._run(self.client_lane)
+
+    def _context(self) -> LoginContext:
+        host = self.host
+        here = self.client.addresses()[1]
         doorway = self.doorway
         loopback = is_loopback(self.peer.rpartition(":")[0].strip("[]")) and is_loopback(here)
         route = Route(
@@ -104,12 +112,18 @@ class Session(Governed):
             allow_plaintext=doorway.plaintext and loopback, has_tls=doorway.certificate is not None,
             is_proxy=doorway.is_proxy,
         )
-        context = LoginContext(
+        return LoginContext(
             route=route, connections=host.connections_of(doorway.spec), by_server_name=host.by_server_name,
             cancel_key=self._cancel_key, limits=host.limits.settings, keys=host.keys,
         )
-        self.client_lane.generator = doorway.spec.login(context)
-        self._run(self.client_lane)
+
+    def branch(self, trunk: Trunk, end: StreamEndpoint, mediator: Mediator) -> Session | None:
+        """A session for one stream of this connection, None where there may be no more."""
+        host = self.host
+        stream = Session(host, self.doorway)
+        stream.client = end  # type: ignore[assignment]
+        stream.branch_of, stream.mediator, stream.peer = trunk, mediator, self.peer
+        return stream if host.welcome(stream) else None
 
     def _cancel_key(self, size: int) -> bytes:
         if len(self._key) >= 4:
@@ -132,7 +146,7 @@ class Session(Governed):
             awaited.withdraw()
         self._resume(lane, awaited, lane.at_deadline)
 
-    def _logged_in(self, mediator: Mediator | None) -> None:
+    def _logged_in(self, mediator: Mediator | Multiplexer | None) -> None:
         """The log-in is over; what it left unread belongs to the mediator."""
         if mediator is None:
             self.host.counters.logins["ended"] += 1
@@ -141,6 +155,11 @@ class Session(Governed):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+        if isinstance(mediator, Multiplexer):
+            self.host.counters.logins["ok"] += 1
+            self.trunk = Trunk(self, mediator)
+            self.trunk.receive(self._taken(self.client_lane) if self.client_lane.inbox else b"")
+            return
         if not self._record_session(self.client_lane.peek(), self.server_lane.peek()):
             return
         self.mediator = mediator
@@ -164,6 +183,9 @@ class Session(Governed):
     def received(self, side: Side, data: bytes) -> None:
         """Bytes of one side: run them, or keep them until their lane is free."""
         if self.is_closed:
+            return
+        if self.trunk is not None:
+            self.trunk.receive(data)
             return
         lane = self.client_lane if side is Side.CLIENT else self.server_lane
         wire = self.wire
@@ -235,6 +257,9 @@ class Session(Governed):
 
     def drained(self, side: Side) -> None:
         """Resume whoever waited for a slow end."""
+        if self.trunk is not None:
+            self.trunk.drained()
+            return
         end = self._end_of(side)
         self._resume(self.server_lane, end, None)
         self._resume(self.client_lane, end, None)
@@ -247,6 +272,9 @@ class Session(Governed):
             return
         lane = self._lane(side)
         lane.has_ended = True
+        if self.trunk is not None:
+            self.close("client left")
+            return
         if self.mediator is None:
             self._ended_in_login(side)
             return
@@ -304,6 +332,9 @@ class Session(Governed):
     def end_when_idle(self, refusal: Refusal) -> None:
         """End with a clear error as soon as nothing is owed to the client."""
         if self.is_closed:
+            return
+        if self.trunk is not None:
+            self.trunk.finish()
             return
         if self.mediator is None:
             if refusal.code is RefusalCode.SHUTTING_DOWN and self.governor is None:
@@ -395,6 +426,8 @@ class Session(Governed):
         self._withdraw(self._aside_lane)
         self._settle_open(cause[:60])
         self._release()
+        if self.trunk is not None:
+            self.trunk.end(cause)
         self.client.close(linger=True)
         for key in self._key:
             self.host.cancels.forget(key)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -51,6 +51,53 @@ class Mediator(Protocol):
 
     def interrupt(self) -> Steps[None]:
         """Somebody holds this session's cancel key: forward it if a request is running."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEvent:
+    """What happens to one stream of a client's connection: it opens, brings `data` (of which `size` bytes are content that
+    its window counts), takes data again, or ends before its time."""
+
+    stream: int
+    data: bytes = b""
+    size: int = 0
+    opens: bool = False
+    drained: bool = False
+    ends: bool = False
+
+
+@runtime_checkable
+class Multiplexer(Protocol):
+    """A client's connection that carries many streams (HTTP/2): its frames. Sans-IO and synchronous; a log-in returns it in
+    place of a mediator, and the driver gives each stream a mediator and a session of its own."""
+
+    @property
+    def has_ended(self) -> bool:
+        """True when no stream can be opened any more."""
+
+    def mediator(self) -> Mediator:
+        """Of one stream."""
+
+    def receive(self, data: bytes) -> list[StreamEvent]:
+        """What the client's bytes mean."""
+
+    def outgoing(self) -> bytes:
+        """Bytes for the client that wait to be sent; to be asked for after every other call."""
+
+    def send(self, number: int, data: bytes) -> bool:
+        """Bytes of a stream's mediator; True when nothing of the stream is left to be said."""
+
+    def taken(self, number: int, size: int) -> None:
+        """A stream's mediator has taken so many bytes of content."""
+
+    def is_slow(self, number: int) -> bool:
+        """Whether a stream's client is behind."""
+
+    def closed(self, number: int) -> None:
+        """A stream's mediator is gone."""
+
+    def end(self) -> None:
+        """Let no more streams be opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +186,7 @@ class ProtocolSpec:
     default_port: int
     settings: type[BaseModel]
     """Protocol-specific keys of a connection (validated, frozen)."""
-    login: Callable[[LoginContext], Steps[Mediator | None]]
+    login: Callable[[LoginContext], Steps[Mediator | Multiplexer | None]]
     """From the first byte to a mediator, or None where the connection ended properly (cancel, refusal)."""
     probe: Callable[[ProbeContext], Steps[Any]] | None
     """Runs on a connection that the gateway holds itself and returns a catalogue; sees no client."""

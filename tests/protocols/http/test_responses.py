@@ -107,15 +107,34 @@ def test_a_tunnel() -> None:
 
 
 def test_an_interim_response_has_no_end() -> None:
-    """Behind an interim head comes the next head (RFC 9110, 15.2)."""
-    _, events = read(b"HTTP/1.1 102 Processing\r\n\r\n" * 8 + OK + b"Content-Length: 0\r\n\r\n")
-    assert [event.is_interim for event in events if isinstance(event, ResponseHead)] == [True] * 8 + [False]
-    assert events[-1] == End()
+    """Behind an interim head comes the next head (RFC 9110, 15.2), eight times to each request at most."""
+    reader = ResponseReader()
+    for _ in range(2):
+        reader.expect(b"GET")
+        reader.feed(b"HTTP/1.1 102 Processing\r\n\r\n" * 8 + OK + b"Content-Length: 0\r\n\r\n")
+        events = list(iter(reader.event, None))
+        assert [event.is_interim for event in events if isinstance(event, ResponseHead)] == [True] * 8 + [False]
+        assert events[-1] == End()
+
+
+def test_an_upgrade_that_is_only_offered() -> None:
+    """A server may name protocols in any response; it switches with 101 alone (RFC 9110, 7.8)."""
+    fields = b"Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\n\r\n"
+    assert head(b"HTTP/1.1 426 Upgrade Required\r\n" + fields, upgrade=b"websocket").upgrade == b""
 
 
 def test_the_first_event_of_extended_chunks() -> None:
     """A response's chunk extensions are read over: they mean nothing behind the next hop (RFC 9112, 7.1.1)."""
     assert read(OK + TE + b"\r\n3;" + b"e" * 255 + b"\r\nabc\r\n0\r\n\r\n")[1][1:] == [b"abc", End()]
+
+
+def test_extensions_are_counted_by_message() -> None:
+    """What one response had of chunk extensions is not held against the next."""
+    reader = ResponseReader()
+    for _ in range(3):
+        reader.expect(b"GET")
+        reader.feed(OK + TE + b"\r\n" + (b"1;" + b"e" * 200 + b"\r\nx\r\n") * 50 + b"0\r\n\r\n")
+        assert list(iter(reader.event, None))[1:] == [b"x" * 50, End()]
 
 
 def test_bytes_that_answer_nothing() -> None:

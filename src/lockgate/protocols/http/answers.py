@@ -5,7 +5,7 @@ from __future__ import annotations
 from lockgate.model import OutcomeStatus, Refusal
 from lockgate.protocols.http.conversation import Conversation
 from lockgate.protocols.http.exchange import Exchange
-from lockgate.protocols.http.forwarding import Forward
+from lockgate.protocols.http.forwarding import Forward, ends_backend
 from lockgate.protocols.http.messages import End, ResponseHead
 from lockgate.protocols.http.problems import Problem, problem_of
 from lockgate.protocols.http.results import Reply
@@ -62,7 +62,7 @@ class Answers(Conversation):
         status = OutcomeStatus.OK if reply.status < FIRST_ERROR else OutcomeStatus.ERROR
         yield Settle(grant, status, sent=reply.sent, code=str(reply.status))
         link.is_used = True
-        if not reply.keeps_backend or link.reader.has_rest or not exchange.is_sent:
+        if not reply.keeps_backend or link.reader.has_rest or not exchange.is_sent or ends_backend(exchange.request.head):
             yield from self._drop_link()
         yield from self._done(closes=reply.closes)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Final
 
 from lockgate.errors import ConfigError
 from lockgate.govern.masking.bodies import BodyTerms
@@ -15,7 +16,7 @@ from lockgate.protocols.http.credentials import carriers, injected
 from lockgate.protocols.http.exchange import Exchange
 from lockgate.protocols.http.fields import request_fields
 from lockgate.protocols.http.intake import Intake
-from lockgate.protocols.http.messages import Field, Fields, Framing
+from lockgate.protocols.http.messages import Field, Fields, Framing, RequestHead
 from lockgate.protocols.http.problems import problem_of
 from lockgate.protocols.http.upstream import Link, connect, credential, unusable
 from lockgate.wire.steps import Record, Steps, ToServer
@@ -29,6 +30,15 @@ class Forward:
     fields: Fields
     content: bytes
     terms: BodyTerms | None
+
+
+_WITH_CONTENT: Final = frozenset((b"POST", b"PUT", b"PATCH", b"QUERY", b"PROPFIND", b"PROPPATCH", b"REPORT", b"SEARCH", b"LOCK"))
+
+
+def ends_backend(head: RequestHead) -> bool:
+    """Whether the backend's connection ends behind this request: its method has no content for some servers, and these would
+    read the content as the next request, which nobody has judged (CL.0)."""
+    return head.framing is not Framing.NONE and head.method not in _WITH_CONTENT
 
 
 class Forwarding(Conversation):
@@ -58,6 +68,8 @@ class Forwarding(Conversation):
             if intake.refusal is not None:
                 return intake.refusal
             noted = intake.noted
+        if ends_backend(head):
+            fields += (Field.of(b"Connection", b"close"),)
         if content is not None and head.framing is not Framing.NONE:
             fields += (Field.of(b"Content-Length", b"%d" % len(content)),)
         elif head.framing is Framing.LENGTH:

@@ -10,6 +10,7 @@ from typing import Final
 from lockgate.config.duration import seconds
 from lockgate.model import Refusal
 from lockgate.protocols.http.mediator import HttpMediator
+from lockgate.protocols.http.multiplex import Http2Multiplexer
 from lockgate.protocols.http.problems import Problem
 from lockgate.wire.spec import LoginContext
 from lockgate.wire.steps import Close, Compose, Receive, Side, StartTls, Steps, TlsInfo, ToClient
@@ -20,18 +21,18 @@ _NO_TLS: Final = Problem(
     hint="Use https. Without TLS anybody on the way could read the token.")
 
 
-def login(context: LoginContext) -> Steps[HttpMediator | None]:
+def login(context: LoginContext) -> Steps[HttpMediator | Http2Multiplexer | None]:
     """The `ProtocolSpec.login` of HTTP. None where the connection ended properly."""
     first: bytes = yield Receive(Side.CLIENT)
     if not first:
         return None
     head_timeout = seconds(context.limits.login_timeout)
     if first.startswith(_HANDSHAKE) and context.route.has_tls:
-        tls: TlsInfo | Refusal = yield StartTls(Side.CLIENT, first, ("http/1.1",))
+        tls: TlsInfo | Refusal = yield StartTls(Side.CLIENT, first, ("h2", "http/1.1"))
         if isinstance(tls, Refusal):
             yield Close("no TLS")
             return None
-        return HttpMediator(context, tls, head_timeout)
+        return (Http2Multiplexer if tls.alpn == "h2" else HttpMediator)(context, tls, head_timeout)
     if not context.route.allow_plaintext:
         yield ToClient((yield Compose(_NO_TLS.encode())))
         yield Close("no TLS")

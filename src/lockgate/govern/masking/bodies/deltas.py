@@ -16,7 +16,8 @@ from typing import Any, Final
 from lockgate.govern.masking.bodies.json_body import JsonRules, quoted
 from lockgate.govern.masking.bodies.values import Running, Values
 from lockgate.govern.masking.conceal import json_string
-from lockgate.kernel.json_scan import LOOK_TEXT, JsonScanner
+from lockgate.kernel.json_rules import LOOK_TEXT
+from lockgate.kernel.json_scan import JsonScanner
 
 Event = tuple[bytes, bytes]
 """An event's name and its data."""

@@ -12,7 +12,7 @@ from typing import Final
 
 from lockgate.govern.masking.bodies.deltas import Deltas, Event
 from lockgate.govern.masking.bodies.values import Values
-from lockgate.kernel.json_scan import JsonTooDeep
+from lockgate.kernel.json_rules import JsonTooDeep
 
 _BOM: Final = b"\xef\xbb\xbf"
 _END: Final = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)|\A(?>\r\n|\n|\r)")

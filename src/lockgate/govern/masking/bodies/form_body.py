@@ -59,6 +59,8 @@ class FormBody:
         return b"".join(out)
 
     def _field(self, field: bytes) -> bytes:
+        if not field:
+            return field
         name, mark, value = field.partition(b"=")
         plain = _plain(value if mark else name)
         new = self._members.text(plain, _plain(name).decode("utf-8", "replace") if mark else "")

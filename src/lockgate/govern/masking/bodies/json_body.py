@@ -13,7 +13,8 @@ from typing import Final
 from lockgate.govern.masking.bodies.values import Values
 from lockgate.govern.masking.conceal import json_string
 from lockgate.govern.masking.detector import REDACTED
-from lockgate.kernel.json_scan import LOOK_KEY, LOOK_TEXT, JsonScanner, JsonTooDeep, Rules
+from lockgate.kernel.json_rules import LOOK_KEY, LOOK_TEXT, JsonTooDeep, Rules
+from lockgate.kernel.json_scan import JsonScanner
 
 _BOM: Final = b"\xef\xbb\xbf"
 _REDACTED: Final = b'"' + REDACTED + b'"'
@@ -27,11 +28,11 @@ class JsonBody:
 
     __slots__ = ("_has_looks", "_scanner", "_start", "_utf8", "_values", "masked")
 
-    def __init__(self, values: Values, *, many: bool = False) -> None:
+    def __init__(self, values: Values, *, many: bool = False, root: int = 0) -> None:
         self.masked = values.masked
         self._values = values
         self._has_looks = values.looks
-        self._scanner = JsonScanner(JsonRules(values), values.terms.limit, many)
+        self._scanner = JsonScanner(JsonRules(values), values.terms.limit, many, root)
         self._utf8: codecs.IncrementalDecoder | None = None
         self._start: bytes | None = b""
 

@@ -7,7 +7,7 @@ for nothing. Of four parts the first is the connection's name. `names` are searc
 nothing here. JSON paths begin at the whole document, or at each member that the mask names. Rather too much is hidden than
 too little.
 
-It all becomes one automaton over names and indexes, made as documents need it and kept (`kernel.json_scan.JsonTables`).
+It all becomes one automaton over names and indexes, made as documents need it and kept (`kernel.json_rules.JsonTables`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from lockgate.govern.masking.detector import REDACTED
 from lockgate.govern.masking.json_paths import JsonPaths, States
 from lockgate.govern.masking.json_values import leaf_of
 from lockgate.govern.masking.prefilter import options
-from lockgate.kernel.json_scan import JsonTables
+from lockgate.kernel.json_rules import JsonTables
 from lockgate.model import ColumnMask, MaskMethod
 
 _MOST_STATES: Final = 10_000
@@ -85,6 +85,7 @@ class Selection:
         self._ids: dict[_State, int] = {}
         self._states: list[_State] = []
         self._hides: dict[frozenset[int], int] = {}
+        self._below: dict[tuple[int, str], int] = {}
         self.delta = -1
         self.covers: list[Cover] = []
         self.labels: list[str] = []
@@ -113,14 +114,16 @@ class Selection:
         """The state of an array's element."""
         return self._id(self._at(self._states[state], index))
 
-    def named(self, name: str, state: int = 0) -> int:
-        """What hides a text under this name, -1 for nothing: a form's field, a CSV column, a part."""
-        found = self._under(self._states[state], name)
-        return self.tables.scalars[self._id(found)]
-
     def below(self, state: int, name: str) -> int:
         """The state of a member by its name as text."""
-        return self._id(self._under(self._states[state], name))
+        found = self._below.get((state, name))
+        if found is None:
+            found = self._id(self._under(self._states[state], name))
+            if len(self._below) >= _MOST_NAMES:
+                self._below.clear()
+            if len(name) <= _LONGEST_NAME:
+                self._below[state, name] = found
+        return found
 
     def hides_at(self, path: Iterable[str | int]) -> int:
         """What hides a string at the end of a path of names and indexes, or something that it lies in; -1 for nothing."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from lockgate.govern.masking.keys import MaskKeys
@@ -19,7 +19,7 @@ class BodyTerms:
     `place` are the names around it, that parts of a glob may mean: the connection's first, then the segments of a URL's
     path or the name of a tool. `scope` and `task_scope` are the keys' reach (`MaskTerms.scope`) for masks of the connection
     and of the task; `keys` None means that no key is there, and a mask that needs one redacts. `limit`: bytes held at most
-    for one value, event or line.
+    for one value, event or line. `passes_binary`: parts of a body in parts that nothing can look into may pass.
     """
 
     masks: tuple[ColumnMask, ...] = ()
@@ -28,7 +28,8 @@ class BodyTerms:
     scope: bytes = b""
     task_scope: bytes = b""
     keys: MaskKeys | None = None
-    limit: int = field(default=LIMIT)
+    limit: int = LIMIT
+    passes_binary: bool = False
 
     @property
     def is_due(self) -> bool:

@@ -23,6 +23,7 @@ BOTH = BodyTerms((mask("ssn"),), DETECTS, ("llm", "v1"), keys=KEYS)
     st.sampled_from(["", "event: a\n", ": ping\n", "id: 1\nretry: 5\n", "\n"]),
     objects(2, 1).map(lambda pair: tuple(one.replace("\r", " ").replace("\n", " ") for one in pair)), st.booleans()), max_size=4),
     end=st.sampled_from(["\n", "\r\n", "\r"]), bom=st.booleans(), data=st.data())
+@settings(max_examples=30, deadline=None)
 def test_documents_in_events(
     events: list[tuple[str, tuple[str, str], bool]], end: str, bom: bool, data: st.DataObject,
 ) -> None:

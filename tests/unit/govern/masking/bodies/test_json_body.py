@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lockgate.govern.masking.bodies import BodyTerms, body_mask
@@ -44,6 +44,7 @@ def split_everywhere(kernel: Any, terms: Any, data: bytes, media: bytes = JSON) 
 
 
 @given(pair=documents(), data=st.data())
+@settings(max_examples=60, deadline=None)
 def test_named_members_go_and_the_rest_stays(kernel: Any, pair: Pair, data: st.DataObject) -> None:
     """In any nesting, writing of names, case, repetition and split; also in documents that are strings."""
     raw, left = pair

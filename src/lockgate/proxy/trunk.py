@@ -1,0 +1,198 @@
+"""A client's connection that carries many streams, each of them a session of its own.
+
+Stands apart from `session`, which is one conversation: here bytes are dealt out to sessions and collected from them. What a
+stream's session writes has been taken out of a clearance by its own driver; here it only gets a frame around it. Requests of
+one caller for one connection share one session in the log, whatever streams they come in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Final
+
+from lockgate.wire.steps import Side
+
+if TYPE_CHECKING:
+    from lockgate.govern.pipeline import Governor
+    from lockgate.proxy.session import Session
+    from lockgate.wire.spec import Multiplexer
+
+_IDLE: Final = 75.0
+"""Seconds that a connection may be without a stream."""
+
+
+class StreamEndpoint:
+    """The client's end of one stream; to its session it is what `Endpoint` is."""
+
+    __slots__ = ("_held", "_is_closed", "_number", "_out", "_trunk", "is_ended", "is_held", "is_slow", "side", "tls")
+
+    def __init__(self, trunk: Trunk, number: int) -> None:
+        self.side = Side.CLIENT
+        self.tls = None
+        self.is_ended = self.is_held = self.is_slow = False
+        self._trunk = trunk
+        self._number = number
+        self._out: list[bytes] = []
+        self._held = 0
+        self._is_closed = False
+
+    def queue(self, data: bytes) -> None:
+        """Send with the next `flush`."""
+        self._out.append(data)
+
+    def flush(self) -> None:
+        """Send what was queued."""
+        if self._out and not self._is_closed:
+            data = b"".join(self._out)
+            self._out.clear()
+            self.is_slow = self._trunk.send(self._number, data)
+
+    def took(self, size: int) -> None:
+        """Bytes of content went to the session: the client may send more, unless the session is behind."""
+        if self.is_held:
+            self._held += size
+        else:
+            self._trunk.taken(self._number, size)
+
+    def hold(self) -> None:
+        """The session is behind."""
+        self.is_held = True
+
+    def release(self) -> None:
+        """And is not any more."""
+        if self.is_held:
+            self.is_held = False
+            held, self._held = self._held, 0
+            self._trunk.taken(self._number, held)
+
+    @property
+    def is_connected(self) -> bool:
+        """Until it is closed."""
+        return not self._is_closed
+
+    def close(self, *, linger: bool = False) -> None:
+        """Send what was queued; no more follows."""
+        if not self._is_closed:
+            self.flush()
+            self._is_closed = True
+            self._trunk.left(self._number)
+
+    def abort(self) -> None:
+        """Close it."""
+        self.close()
+
+    def addresses(self) -> tuple[str, str]:
+        """Of the connection."""
+        return self._trunk.addresses()
+
+
+class Trunk:
+    """The streams of one client's connection. Mutable; owned by its session."""
+
+    def __init__(self, session: Session, multiplexer: Multiplexer) -> None:
+        self._session = session
+        self._mux = multiplexer
+        self._streams: dict[int, Session] = {}
+        self._ends: dict[int, StreamEndpoint] = {}
+        self._is_finishing = False
+        self._idle: asyncio.TimerHandle | None = None
+        self.governors: dict[Hashable, Governor] = {}
+        """Of sessions that streams share, by caller, connection and claims."""
+        self._rest()
+
+    def receive(self, data: bytes) -> None:
+        """Bytes of the client."""
+        for event in self._mux.receive(data):
+            stream = self._streams.get(event.stream)
+            if event.opens:
+                self._open(event.stream)
+            elif stream is None:
+                self._mux.taken(event.stream, event.size)
+            elif event.ends:
+                stream.close("the client gave up a stream")
+            elif event.drained:
+                stream.client.is_slow = False
+                stream.drained(Side.CLIENT)
+            else:
+                stream.received(Side.CLIENT, event.data)
+                end = self._ends.get(event.stream)
+                if end is not None:
+                    end.took(event.size)
+        self._write()
+        if self._mux.has_ended:
+            self._finished()
+
+    def _open(self, number: int) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+        end = StreamEndpoint(self, number)
+        stream = self._session.branch(self, end, self._mux.mediator())
+        if stream is None:
+            self._mux.closed(number)
+        else:
+            self._streams[number], self._ends[number] = stream, end
+
+    def send(self, number: int, data: bytes) -> bool:
+        """Bytes of a stream's session, out of its clearance. True while the stream is slow."""
+        is_whole = self._mux.send(number, data)
+        self._write()
+        stream = self._streams.get(number)
+        if is_whole and stream is not None:
+            self._session.loop.call_soon(stream.close, "a stream came to its end")
+        return self._mux.is_slow(number) or self._session.client.is_slow
+
+    def taken(self, number: int, size: int) -> None:
+        """A stream's session has taken so much content."""
+        self._mux.taken(number, size)
+        self._write()
+
+    def left(self, number: int) -> None:
+        """A stream's session is over."""
+        self._streams.pop(number, None)
+        self._ends.pop(number, None)
+        self._mux.closed(number)
+        self._write()
+        self._finished() if self._is_finishing or self._mux.has_ended else self._rest()
+
+    def drained(self) -> None:
+        """The connection is not slow any more."""
+        for number, stream in tuple(self._streams.items()):
+            if not self._mux.is_slow(number):
+                stream.client.is_slow = False
+                stream.drained(Side.CLIENT)
+
+    def finish(self) -> None:
+        """Take no more streams, and end with the last one."""
+        self._is_finishing = True
+        self._mux.end()
+        self._write()
+        self._finished()
+
+    def addresses(self) -> tuple[str, str]:
+        """Of the connection."""
+        return self._session.client.addresses()
+
+    def end(self, cause: str) -> None:
+        """The connection is gone, and with it all streams."""
+        if self._idle is not None:
+            self._idle.cancel()
+        for stream in tuple(self._streams.values()):
+            stream.close(cause)
+        for governor in self.governors.values():
+            governor.end(cause)
+
+    def _write(self) -> None:
+        data = self._mux.outgoing()
+        if data:
+            self._session.client.queue(data)
+            self._session.client.flush()
+
+    def _rest(self) -> None:
+        if not self._streams and self._idle is None:
+            self._idle = self._session.loop.call_later(_IDLE, self.finish)
+
+    def _finished(self) -> None:
+        if not self._streams and not self._session.is_closed:
+            self._session.loop.call_soon(self._session.close, "its streams have ended")
