@@ -18,9 +18,11 @@ import pyrage
 import pytest
 
 from lockgate.audit.reader import Reader
+from lockgate.errors import AuditError
 from testbed.gateway import Gateway, Issuer, command, gateway, run
 from testbed.postgres import Server, embedded
 from tests.e2e.conftest import HEAD, PASSWORD
+from tests.e2e.test_custody import cli
 from tests.e2e.test_export import spans
 from tests.e2e.test_fleet import CANARY, STORE
 from tests.e2e.test_review import call
@@ -70,7 +72,7 @@ def signer(folder: Path, key: Path | None = None) -> Iterator[None]:
         shutil.copy(key, folder / "signer.key")
     words = ["audit", "signer", "--origin", ORIGIN, "--shards", "2", "--key", str(folder / "signer.key"),
              "--socket", str(folder / "signer.sock")]
-    run(*words, "--init")
+    cli(*words, "--init")
     process = subprocess.Popen(command(*words), stdout=subprocess.PIPE)
     assert process.stdout is not None
     try:
@@ -151,26 +153,25 @@ def test_a_fleet_does_its_duties_and_another_gateway_goes_on_with_them(
         with gateway(tmp_path / "b", config, **values) as third:
             check_exports(siem, before)
             erase(third, tokens, agent)
-        told = run("audit", "verify", "--state", str(first.state), "--key", str(first.state / "audit" / "log.vkey"),
-                   env=ENVIRONMENT)
+        told = cli("audit", "verify", "--state", str(first.state), "--key", str(first.state / "audit" / "log.vkey"))
         assert told.count("VERIFIED") == 4, told
 
 
 def replay_from_elsewhere(first: Gateway, identity: Path) -> None:
     """The first gateway's machine plays what the second one recorded; that it did is on the first one's log."""
     other = str(first.state / "audit" / "shard-2")
-    sessions = json.loads(run("session", "list", "--state", other, "--subject", "erika", "--json", env=ENVIRONMENT))
+    sessions = json.loads(cli("session", "list", "--state", other, "--subject", "erika", "--json"))
     assert [view["recorded"]["state"] for view in sessions] == ["whole", "cut"]
-    played = run("session", "replay", sessions[0]["session"], "--state", other, "--identity", str(identity), env=ENVIRONMENT)
+    played = cli("session", "replay", sessions[0]["session"], "--state", other, "--identity", str(identity))
     assert "second-canary" in played
     (seen,) = records(first.state / "audit" / "shard-1", "recording_view")
     assert (seen["data"]["log"], seen["data"]["session"]) == (f"{ORIGIN}/shard-2", sessions[0]["session"])
     out = first.folder / "evidence.tar"
-    told = run("audit", "export", "--session", sessions[0]["session"], "--state", other, "--out", str(out), env=ENVIRONMENT)
+    told = cli("audit", "export", "--session", sessions[0]["session"], "--state", other, "--out", str(out))
     assert "VERIFIED" in told
     assert "1 streams" in told
-    with pytest.raises(RuntimeError, match="is not the log of the gateway that runs here"):
-        run("audit", "hold", "set", "case", "--all", "--reason", "x", "--state", other, env=ENVIRONMENT)
+    with pytest.raises(AuditError, match="is not the log of the gateway that runs here"):
+        cli("audit", "hold", "set", "case", "--all", "--reason", "x", "--state", other)
 
 
 def check_exports(siem: Posted, before: int) -> None:
@@ -194,10 +195,10 @@ def erase(third: Gateway, tokens: Issuer, agent: str) -> None:
     assert "second-canary" in statement_texts(shard)
     privacy, officer = tokens.token("paul", "privacy", "dpo"), tokens.token("olga", "dpo")
     state = ("--state", str(third.state))
-    run("audit", "hold", "set", "case", "--subject", "erika", "--reason", "litigation", *state, env=ENVIRONMENT)
+    cli("audit", "hold", "set", "case", "--subject", "erika", "--reason", "litigation", *state)
     body: dict[str, object] = {"subject": "erika", "reason": "request 17"}
     assert call(third, "/v1/audit/erasures", privacy, body)[1]["code"] == "audit.held"
-    run("audit", "hold", "lift", "case", "--reason", "settled", *state, env=ENVIRONMENT)
+    cli("audit", "hold", "lift", "case", "--reason", "settled", *state)
     status, asked = call(third, "/v1/audit/erasures", privacy, body)
     assert status < 300, asked
     assert call(third, f"/v1/reviews/{asked['ticket']}/approve", privacy, {})[1]["code"] == "review.self"
@@ -206,8 +207,8 @@ def erase(third: Gateway, tokens: Issuer, agent: str) -> None:
     assert erasure["said"]["reviewer"] == [tokens.url, "olga"]
     eventually(lambda: "second-canary" not in statement_texts(shard))
     other = str(third.state / "audit" / "shard-2")
-    eventually(lambda: {view["recorded"]["state"] for view in json.loads(run(
-        "session", "list", "--state", other, "--json", env=ENVIRONMENT)) if view["recorded"]} == {"erased"})
+    eventually(lambda: {view["recorded"]["state"] for view in json.loads(cli(
+        "session", "list", "--state", other, "--json")) if view["recorded"]} == {"erased"})
 
 
 def test_each_gateway_keeps_the_periods_of_its_shard(
@@ -234,5 +235,5 @@ def test_each_gateway_keeps_the_periods_of_its_shard(
     for shard in shards:
         assert "kept-for-a-second" not in statement_texts(shard)
         assert records(shard, "erasure")[0]["said"]["requester"] == ["lockgate", "gateway"]
-    told = run("audit", "verify", "--state", str(first.state), env=ENVIRONMENT)
+    told = cli("audit", "verify", "--state", str(first.state))
     assert told.count("VERIFIED") == 4, told

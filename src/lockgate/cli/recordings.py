@@ -31,13 +31,13 @@ def open_script(wanted: str, folder: Path, identity: Path, stream: str) -> Scrip
     if not path.is_file():
         with Reader(folder) as reader:
             sid = reader.session(wanted).sid
-        shelf = shelf_of(folder)        # open until the command ends
-        found = shelf.streams(sid)
+        with shelf_of(folder) as shelf:
+            found = shelf.streams(sid)
         if not found:
             return None
         if stream not in found:
             raise AuditError(f"the session has no recorded stream {stream}", advice=f"it has {', '.join(found)}")
-        playback = Playback(Stream(shelf, sid, stream), opener)
+        playback = Playback(Stream(folder, sid, stream), opener)
     else:
         playback = Playback(path, opener)
     spec = discover().get(playback.header.protocol)

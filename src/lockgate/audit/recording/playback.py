@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from lockgate.audit.evidence.failures import EvidenceError
 from lockgate.audit.recording.coverage import chunks_of
 from lockgate.audit.recording.events import Event, EventReader, Header
 from lockgate.audit.recording.sealing import Opener
-from lockgate.audit.recording.shelf import FolderShelf, Readable, Shelf, stream_file
+from lockgate.audit.recording.shelf import FolderShelf, Readable, shelf_of, stream_file
 from lockgate.errors import AuditError
 
 
@@ -19,7 +19,7 @@ from lockgate.errors import AuditError
 class Stream:
     """A recorded stream of a log; one that is in a file that somebody has is not."""
 
-    shelf: Shelf
+    folder: Path
     sid: str
     name: str
 
@@ -27,8 +27,25 @@ class Stream:
         return f"session {self.sid}, stream {self.name}"
 
     def open(self) -> Readable:
-        """From its beginning. Raises OSError or `AuditError`."""
-        return self.shelf.read(self.sid, self.name)
+        """From its beginning; to be closed. Raises OSError or `AuditError`."""
+        with ExitStack() as stack:
+            shelf = stack.enter_context(shelf_of(self.folder))
+            return _Lent(shelf.read(self.sid, self.name), stack.pop_all())
+
+
+class _Lent:
+    """A stream and the shelf that it is on, closed together."""
+
+    def __init__(self, file: Readable, stack: ExitStack) -> None:
+        self._file = file
+        self._stack = stack
+
+    def read(self, size: int, /) -> bytes:
+        return self._file.read(size)
+
+    def close(self) -> None:
+        self._file.close()
+        self._stack.close()
 
 
 class Playback:

@@ -96,7 +96,7 @@ def test_another_gateway_plays_verifies_and_hands_out_a_recording(
         assert shelf.sessions() == [SID]
         assert shelf.sessions(idle=3_600.0) == []
         assert shelf.streams(SID) == ["client"]
-        played = Playback(Stream(shelf, SID, "client"), Opener([IDENTITY]))
+        played = Playback(Stream(member.folder, SID, "client"), Opener([IDENTITY]))
         assert sum(len(event.data) for event in played.events()) == 150_000
         assert played.rest == 0
     with Reader(member.folder) as reader:
