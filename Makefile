@@ -10,7 +10,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; 
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
-KERNEL := $(wildcard src/lockgate/kernel/*.py src/lockgate/audit/evidence/*.py)
+KERNEL := $(wildcard src/lockgate/kernel/*.py src/lockgate/audit/evidence/*.py) \
+	$(addprefix src/lockgate/audit/,entry.py commitment.py leaves.py growth.py apart/frames.py)
 ARGS ?=
 
 .PHONY: help demo test lint types bench docs fuzz lock clean

@@ -17,12 +17,16 @@ KERNEL = Path("src") / "lockgate" / "kernel"
 # The verifier's loop over a log's entries. It is the text of a stand-alone program as well, so it knows nothing of this.
 EVIDENCE = Path("src") / "lockgate" / "audit" / "evidence"
 LOOP = ("merkle", "leaf", "erasures", "ledger", "recordings", "bindings", "contents", "scope", "archive", "streams", "proofs", "package")
+# The log's own loop, twice for every statement: from the words of `model` to leaves, on both sides of the writer's process.
+AUDIT = Path("src") / "lockgate" / "audit"
+APPENDING = ("entry", "commitment", "leaves", "growth", "apart/frames")
 
 
 def kernel_extensions() -> list[Extension]:
     """The kernel's modules as optional extensions, or nothing where they cannot or shall not be built."""
     kernel = sorted(str(path) for path in KERNEL.glob("*.py") if path.name != "__init__.py")
-    sources = [*kernel, *(str(EVIDENCE / f"{name}.py") for name in LOOP)]
+    sources = [*kernel, *(str(EVIDENCE / f"{name}.py") for name in LOOP),
+               *(str(AUDIT / f"{name}.py") for name in APPENDING)]
     if os.environ.get("LOCKGATE_KERNEL") == "interpreted":
         return []
     try:

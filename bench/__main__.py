@@ -302,7 +302,7 @@ def main() -> int:
                                   "results": results}, indent=1) + "\n")
     console.print(f"written to {target.relative_to(Path.cwd()) if target.is_relative_to(Path.cwd()) else target}")
     for script in ("bench.analysis", "bench.hostile", "bench.kernel", "bench.masking", "bench.recording", "bench.audit_append", "bench.audit_verify",
-                   "bench.audit_stores"):
+                   "bench.audit_stores", "bench.apis"):
         console.rule(script)
         subprocess.run([sys.executable, "-m", script], check=True)
     return 0

@@ -21,11 +21,11 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Any, Final, Protocol
 
 from lockgate.audit import keys, leaves
 from lockgate.audit.apart.link import Link
+from lockgate.audit.bell import Bell
 from lockgate.audit.entry import is_opaque, require_type
 from lockgate.audit.evidence.erasures import erased_ranges
 from lockgate.audit.evidence.recordings import RECORDING_CUT, RECORDING_MARK, RecordedStreams
@@ -46,6 +46,7 @@ Dispatch = Callable[[Callable[[], None]], None]
 GATHER: Final = 0.01                # seconds
 _HURRY: Final = 1_024               # waiting records that end the gathering early
 _BATCH: Final = 4_096               # records in one transaction
+_SPLIT: Final = 96                  # records that are two transactions where the first can overtake the second
 _BYTES: Final = 256 * 1024 * 1024   # payload waiting in the queue
 _RESERVE: Final = 2                 # outcomes and ends may fill the queue this many times over
 
@@ -73,6 +74,9 @@ class _Committer(Protocol):
 
     def submit(self, items: Sequence[Any]) -> None:
         """Begin to commit a batch."""
+
+    def wait_settled(self, bell: Bell) -> bool:
+        """Return True when `collect` would not wait, or False when the bell was rung before that."""
 
     def collect(self) -> None:
         """Return when the oldest submitted batch is durable, or raise `AuditError`."""
@@ -132,8 +136,9 @@ class AuditLog:
         self._withheld: str | None = None
         self._items: deque[tuple[Any, Done | None, int]] = deque()
         self._in_flight: deque[list[tuple[Any, Done | None, int]]] = deque()
-        self._wake: SimpleQueue[None] = SimpleQueue()
-        self._idle = self._urgent = self._signalled = self._publish_due = False
+        self._bell = Bell()
+        self._idle = self._urgent = self._signalled = self._telling = self._publish_due = False
+        self._enough = 1        # urgent records that are worth waking the writer
         self._admitted = self._finished = 0
         self._base = writer.size
         self._admitted_bytes = self._finished_bytes = 0
@@ -206,8 +211,9 @@ class AuditLog:
                 self.end_session(sid, "shutdown")
             self._admit(None, 0, Draft({"type": "node_stop"}), None)
         self._closing = True
-        self._wake.put(None)
+        self._bell.ring()
         self._thread.join()
+        self._bell.close()
         try:
             if self._failure is None:
                 self._writer.settle()
@@ -253,8 +259,8 @@ class AuditLog:
 
     @property
     def size(self) -> int:
-        """Entries that are durable."""
-        return self._writer.size
+        """Entries that are durable. With `queued` it is all that were ever accepted, at any moment."""
+        return self._base + self._finished
 
     def withhold(self, reason: str | None) -> None:
         """Take no new session and no new intent for this reason, until it is None again. What runs may end."""
@@ -392,11 +398,18 @@ class AuditLog:
         self._items.append((item, done, size))
         if done is not None:
             self._urgent = True
-        # The item is in the queue before these flags are read, and the writer clears them before it
+        if not self._telling:
+            self._signal()
+
+    def _signal(self) -> None:
+        """Ring for the writer, where there is something to write now."""
+        # An item is in the queue before these flags are read, and the writer clears them before it
         # drains: an item is either drained or its signal is seen.
-        if not self._signalled and (done is not None or self._idle or len(self._items) >= _HURRY):
+        waiting = len(self._items)
+        if not (self._signalled or self._closing) and (
+                (self._urgent and waiting >= self._enough) or (self._idle and waiting) or waiting >= _HURRY):
             self._signalled = True
-            self._wake.put(None)
+            self._bell.ring()
 
     # ------------------------------------------------------------ the writer's thread
 
@@ -421,17 +434,17 @@ class AuditLog:
                 if not self._items:
                     if self._closing:
                         return []
-                    self._wake.get()
+                    self._bell.wait()
                 self._idle = False
             if not (self._urgent or self._closing):
-                try:
-                    self._signalled = False
-                    self._wake.get(timeout=GATHER)
-                except Empty:
-                    pass
-            self._signalled = self._urgent = False
+                self._signalled = False
+                self._bell.wait(GATHER)
+            is_urgent, self._signalled, self._urgent = self._urgent, False, False
             items = self._items
-            batch = [items.popleft() for _ in range(min(len(items), _BATCH))]
+            count = min(len(items), _BATCH)
+            if is_urgent and count >= _SPLIT and self._writer.ahead > 1 and not self._in_flight:
+                count = (count + 1) // 2
+            batch = [items.popleft() for _ in range(count)]
             if batch:
                 if items:
                     self._urgent = True
@@ -440,10 +453,27 @@ class AuditLog:
     def _write(self, batch: list[tuple[Any, Done | None, int]]) -> None:
         self._in_flight.append(batch)
         self._writer.submit([item for item, _, _ in batch])
-        # Only somebody who waits already is worth another batch before this one is heard of.
-        while self._in_flight and (len(self._in_flight) >= self._writer.ahead or not (self._urgent and self._items)):
+        while self._in_flight and (len(self._in_flight) >= self._writer.ahead or not self._wait_more()):
             self._writer.collect()
             self._committed(self._in_flight.popleft())
+
+    def _wait_more(self) -> bool:
+        """True when there is another batch to submit, False when the oldest one is settled before that.
+
+        Only records that somebody waits for, or a long queue, are worth a batch behind another one, and only
+        where they are many, and half as many as that: what a commit costs however small it is would be all of it.
+        """
+        self._enough = max(len(self._in_flight[-1]), _SPLIT) // 2
+        try:
+            while True:
+                self._signalled = False
+                waiting = len(self._items)
+                if (self._urgent and waiting >= self._enough) or waiting >= _HURRY:
+                    return True
+                if self._writer.wait_settled(self._bell):
+                    return False
+        finally:
+            self._enough = 1
 
     def _committed(self, batch: list[tuple[Any, Done | None, int]]) -> None:
         if self._publish_due:
@@ -469,8 +499,14 @@ class AuditLog:
             return
 
         def tell() -> None:
-            for done in waiting:
-                done(error)
+            # Who is told now may have the next record at once: all of them go into one batch.
+            self._telling = True
+            try:
+                for done in waiting:
+                    done(error)
+            finally:
+                self._telling = False
+                self._signal()
 
         try:
             self._dispatch(tell)

@@ -57,7 +57,7 @@ class Claim:
 
 
 @dataclass(slots=True)
-class Growth:
+class Reading:
     """The tree while it is read: compared with every claim at its size, and split where the signer stands."""
 
     claims: Sequence[Claim]
@@ -89,7 +89,7 @@ class Growth:
 class Recovery:
     """A log that was read: its tree, where the signer stands, and what is open."""
 
-    growth: Growth
+    reading: Reading
     open: dict[str, Session]
     last_time: int
 
@@ -113,8 +113,8 @@ def recover_log(store: Store, signer: CheckpointSigner, head: Head, kept: Mappin
     found = None
     if tail is not None:
         with tail:
-            found = _read_tail(tail, signer, head, Growth(claims, start, signer.lags))
-    return found or _read_whole(store, signer, head, Growth(claims, start, signer.lags))
+            found = _read_tail(tail, signer, head, Reading(claims, start, signer.lags))
+    return found or _read_whole(store, signer, head, Reading(claims, start, signer.lags))
 
 
 def _opened(note: str, verifier: Verifier) -> Checkpoint:
@@ -124,43 +124,43 @@ def _opened(note: str, verifier: Verifier) -> Checkpoint:
         raise Tampered(str(error), index=0, check="checkpoint") from None
 
 
-def _read_whole(store: Store, signer: CheckpointSigner, head: Head, growth: Growth) -> Recovery:
+def _read_whole(store: Store, signer: CheckpointSigner, head: Head, reading: Reading) -> Recovery:
     ledger = Ledger()
-    ledger.tree = growth.frontier
-    growth.compare()
+    ledger.tree = reading.frontier
+    reading.compare()
     for stored in store.leaves():
-        digest = _take(ledger, growth.frontier.size, stored)
-        growth.append(digest)
-    return _accept(ledger, signer, head, growth, lags=ledger.lags, starts=ledger.starts)
+        digest = _take(ledger, reading.frontier.size, stored)
+        reading.append(digest)
+    return _accept(ledger, signer, head, reading, lags=ledger.lags, starts=ledger.starts)
 
 
-def _read_tail(tail: Tail, signer: CheckpointSigner, head: Head, growth: Growth) -> Recovery | None:
+def _read_tail(tail: Tail, signer: CheckpointSigner, head: Head, reading: Reading) -> Recovery | None:
     """None where there is nothing to go on from, or a key in it is not the signer's: then all of it is read."""
-    sizes = [claim.tree.size for claim in growth.claims]
+    sizes = [claim.tree.size for claim in reading.claims]
     newest = tail.kept(min(head.signed, head.size - 1))
-    oldest = newest and tail.kept(min([newest.size, growth.start, *sizes]))
-    notes = [claim.note for claim in growth.claims if claim.note is not None]
+    oldest = newest and tail.kept(min([newest.size, reading.start, *sizes]))
+    notes = [claim.note for claim in reading.claims if claim.note is not None]
     if newest is None or oldest is None or not _are_by(signer.verifier, [newest.note, oldest.note, *notes]):
         return None
-    growth.frontier = _tree_in(oldest)
-    growth.compare()
+    reading.frontier = _tree_in(oldest)
+    reading.compare()
     for digest in tail.hashes(oldest.size, newest.size - 1):
-        growth.append(digest)
-    if growth.frontier.to_bytes() != _tree_in(newest).to_bytes():
+        reading.append(digest)
+    if reading.frontier.to_bytes() != _tree_in(newest).to_bytes():
         raise Tampered("the entries do not lead from one kept checkpoint to the next", index=oldest.size,
                        check="checkpoint", last=newest.size - 1)
     ledger = Ledger(newest.size)
-    ledger.tree = growth.frontier
+    ledger.tree = reading.frontier
     ledger.starts = newest.epoch
     began = tail.open_sessions()
     _take_begun(tail, ledger, {sid for sid, first in began.items() if first < newest.size}, began, newest)
     for stored in tail.rows(newest.size):
-        digest = _take(ledger, growth.frontier.size, stored)
-        growth.append(digest)
+        digest = _take(ledger, reading.frontier.size, stored)
+        reading.append(digest)
     if {sid: session.begin for sid, session in ledger.open.items()} != began:
         raise Tampered("the index of sessions does not fit the entries", index=newest.size, check="sessions")
     lags = ledger.lags or (head.signed < head.size and _says_apart(tail.last_start(newest.size)))
-    return _accept(ledger, signer, head, growth, lags=lags, starts=ledger.starts)
+    return _accept(ledger, signer, head, reading, lags=lags, starts=ledger.starts)
 
 
 def _are_by(verifier: Verifier, notes: Sequence[str]) -> bool:
@@ -201,15 +201,15 @@ def _says_apart(leaf: bytes | None) -> bool:
 
 
 def _accept(
-    ledger: Ledger, signer: CheckpointSigner, head: Head, growth: Growth, *, lags: bool, starts: int,
+    ledger: Ledger, signer: CheckpointSigner, head: Head, reading: Reading, *, lags: bool, starts: int,
 ) -> Recovery:
     """Every checkpoint is by the key of its size, the newest one covers what it has to, and the head is of all this."""
-    frontier = growth.frontier
-    for claim in growth.claims:
+    frontier = reading.frontier
+    for claim in reading.claims:
         if claim.tree.size > frontier.size:
             raise Tampered(f"the log was rolled back: {claim.tree.size} entries were {claim.verb}",
                            index=frontier.size, check=claim.check)
-    _require_keys(ledger, signer, growth.claims)
+    _require_keys(ledger, signer, reading.claims)
     if head.signed < frontier.size and not lags:
         raise Tampered(f"the signed checkpoint covers {head.signed} entries; stored are {frontier.size}",
                        index=head.signed, check="checkpoint")
@@ -217,7 +217,7 @@ def _accept(
         raise Tampered("the head does not fit the entries", index=frontier.size, check="head")
     for error in ledger.unrooted:
         raise Tampered(error.message, index=error.index or 0, check=error.check, last=error.last)
-    return Recovery(growth, dict(ledger.open), ledger.last_time)
+    return Recovery(reading, dict(ledger.open), ledger.last_time)
 
 
 def _require_keys(ledger: Ledger, signer: CheckpointSigner, claims: Sequence[Claim]) -> None:

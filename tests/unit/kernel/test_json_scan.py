@@ -65,7 +65,7 @@ def test_what_is_hit_is_looked_at_with_its_names(kernel: Any) -> None:
     assert scanned(kernel, rules, b'{"m":"xhity","n":[5, true]}', hits=b"hit") == b'{"m":"?","n":[5, true]}'
     assert (b'"xhity"', 0, b"m", None) in rules.seen
     assert scanned(kernel, rules, b'{"m":"xhity"}', hits=b'm":') == b'{"m":"?"}'
-    assert scanned(kernel, rules, b'{"p":{"q":[5,"z"]},"r":6}', hits=b"p") == b'{"p":{"q":["?","?"]},"r":6}'
+    assert scanned(kernel, rules, b'{"p":{"q":[5,{},"z"],"s":7},"r":6}', hits=b"p") == b'{"p":{"q":["?",{},"?"],"s":"?"},"r":6}'
     assert (b'"z"', 0, None, b"p") in rules.seen
 
 

@@ -14,8 +14,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from lockgate.audit.apart import frames
 from lockgate.audit.apart.link import SETTLE
 from lockgate.audit.apart.memory import forbid_dumps
@@ -31,9 +29,10 @@ from lockgate.errors import AuditError
 
 def serve(connection: socket.socket) -> int:
     """Take the log over, then commit batch by batch."""
-    terms = frames.receive(connection)
-    if terms is None:
+    first = frames.receive(connection)
+    if first is None:
         return 1
+    terms = first.value
     store: SqliteStore | DatabaseStore | None = None
     writer: Writer | None = None
     try:
@@ -47,11 +46,11 @@ def serve(connection: socket.socket) -> int:
         if isinstance(store, SqliteStore):
             store.checkpoint_apart()
         _answer(connection, {"size": writer.size, "note": writer.note})
-        while (rows := frames.receive(connection)) is not None:
-            if rows == SETTLE:
+        while (frame := frames.receive(connection)) is not None:
+            if frame.value == SETTLE:
                 writer.settle()
             else:
-                writer.commit_drafts(rows)
+                writer.commit_rows(list(frames.rows(frame)))
             _answer(connection, {"size": writer.size, "note": writer.note})
     except AuditError as error:
         _answer(connection, {"error": str(error)})
@@ -68,7 +67,7 @@ def serve(connection: socket.socket) -> int:
 
 def _answer(connection: socket.socket, answer: dict[str, Any]) -> None:
     try:
-        frames.send(connection, orjson.dumps(answer))
+        frames.send(connection, answer)
     except OSError:
         pass    # the gateway was killed; what it sent before is still to be committed
 

@@ -12,13 +12,13 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
-
-import orjson
 
 from lockgate.audit import leaves
 from lockgate.audit.apart import frames
+from lockgate.audit.apart.frames import Packed
+from lockgate.audit.bell import Bell
 from lockgate.errors import AuditError
 
 SETTLE: Final = "settle"
@@ -62,7 +62,7 @@ class Link:
         link = cls(child, here, pseudonyms, int(terms["size"]), "")
         here.settimeout(_START)
         try:
-            link._exchange(orjson.dumps(terms))
+            link._exchange(terms)
         except AuditError:
             child.kill()
             link.close()
@@ -75,47 +75,51 @@ class Link:
         """The child's process id."""
         return self._child.pid
 
-    def prepare(self, sid: str | None, number: int, now: float, value: object) -> tuple[bytes, int]:
-        """The record in JSON, and its length.
+    def prepare(self, sid: str | None, number: int, now: float, value: object) -> tuple[Packed, int]:
+        """The record in bytes, and how many.
 
         Made when the record is admitted, not when it is sent: what waits is then bytes, which the
         garbage collector does not walk, and the thread that sends hardly needs the interpreter's lock.
         """
-        fields, payload = leaves.draft(value, self._pseudonyms)
-        row = frames.encode_row((sid, number, now, fields, payload))
-        return row, len(row)
+        packed = frames.pack(sid, number, now, leaves.draft(value, self._pseudonyms))
+        return packed, len(packed[0]) + len(packed[1])
 
     @property
     def ahead(self) -> int:
         """Two batches: while one is being committed the next one is already over there."""
         return _AHEAD
 
-    def submit(self, items: Sequence[bytes]) -> None:
+    def submit(self, items: Sequence[Packed]) -> None:
         """Send a batch. Raises `AuditError` where nobody takes it."""
-        self._send(frames.join_rows(items))
+        self._sent(frames.send_records, items)
+
+    def wait_settled(self, bell: Bell) -> bool:
+        """Whether an answer came before the bell was rung. Its end is an answer too."""
+        return bell.wait_beside(self._connection.fileno())
 
     def collect(self) -> None:
         """Wait until the oldest batch that was sent is durable. Raises `AuditError`."""
         self._receive()
 
-    def _exchange(self, content: bytes) -> None:
-        self._send(content)
+    def _exchange(self, value: object) -> None:
+        self._sent(frames.send, value)
         self._receive()
 
-    def _send(self, content: bytes) -> None:
+    def _sent(self, send: Callable[[socket.socket, Any], None], what: object) -> None:
         try:
-            frames.send(self._connection, content)
+            send(self._connection, what)
         except OSError:
             self._receive()     # it may have said why it ended
             raise AuditError("the audit writer's process ended") from None
 
     def _receive(self) -> None:
         try:
-            answer = frames.receive(self._connection)
+            frame = frames.receive(self._connection)
         except OSError:
-            answer = None
-        if answer is None:
+            frame = None
+        if frame is None:
             raise AuditError("the audit writer's process ended")
+        answer = frame.value
         if "error" in answer:
             raise AuditError(answer["error"])
         self.size = answer["size"]
@@ -123,7 +127,7 @@ class Link:
 
     def settle(self) -> None:
         """As `Writer.settle`."""
-        self._exchange(orjson.dumps(SETTLE))
+        self._exchange(SETTLE)
 
     def finish(self) -> None:
         """Let the child copy its write-ahead log into the file, and wait until it has ended."""

@@ -58,34 +58,36 @@ class Reel:
 
     def write(self, pieces: Sequence[Piece], *, is_last: bool = False) -> Mark:
         """Append chunks with these events and make them durable. Raises `AuditError` where they cannot be."""
-        parts = self._plain(pieces, is_last=is_last)
-        if not parts:
+        plain = b"".join(self._plain(pieces, is_last=is_last))
+        if not plain:
             return self.mark
-        chunks = [self._sealer.seal(some) for some in _packed(parts)]
+        # Where an event ends is of no account to chunks.
+        chunks = [self._sealer.seal(some) for some in _cut(plain, PLAIN_LIMIT)]
         self._medium.append(chunks)
         for chunk in chunks:
             self._tree.append(chunk)
-        self._bytes += sum(map(len, parts))
+        self._bytes += len(plain)
         return self.mark
 
     def close(self) -> None:
         """Let go of the stream."""
         self._medium.close()
 
-    def _plain(self, pieces: Sequence[Piece], *, is_last: bool) -> list[bytes]:
+    def _plain(self, pieces: Sequence[Piece], *, is_last: bool) -> list[bytes | memoryview]:
         scrubbed = self._scrubbed(pieces)
-        parts: list[bytes] = []
+        parts: list[bytes | memoryview] = []
         if not self._tree.size:
             parts.append(header_line(self._header))
         for (at, kind, _), data in zip(pieces, scrubbed, strict=True):
-            self._at = at
-            if kind not in self._scrubbers:
-                parts.append(data)
+            if kind in self._scrubbers:
+                _add(parts, at, kind, data)
             else:
-                parts += _lines(at, kind, data)
+                parts.append(data)
+        if pieces:
+            self._at = pieces[-1][0]
         if is_last:
             for kind, scrubber in self._scrubbers.items():
-                parts += _lines(self._at, kind, scrubber.rest())
+                _add(parts, self._at, kind, scrubber.rest())
         return parts
 
     def _scrubbed(self, pieces: Sequence[Piece]) -> list[bytes]:
@@ -120,26 +122,19 @@ def _without_secrets(pieces: Sequence[Piece]) -> list[bytes]:
     return found
 
 
-def _lines(at: float, kind: str, data: bytes) -> Iterator[bytes]:
-    if len(data) <= BYTES_LIMIT:
-        if data:
-            yield from (bytes_line(at, kind, len(data)), data, b"\n")
+def _add(parts: list[bytes | memoryview], at: float, kind: str, data: bytes) -> None:
+    """The event or, where it has more bytes than one may have, events."""
+    if not data:
         return
-    for start in range(0, len(data), BYTES_LIMIT):
-        yield from _lines(at, kind, data[start:start + BYTES_LIMIT])
+    if len(data) <= BYTES_LIMIT:
+        parts += (bytes_line(at, kind, len(data)), data, b"\n")
+        return
+    for some in _cut(data, BYTES_LIMIT):
+        parts += (bytes_line(at, kind, len(some)), some, b"\n")
 
 
-def _packed(parts: list[bytes]) -> Iterator[list[bytes]]:
-    """The parts of each chunk; where an event ends is of no account to them."""
-    taken: list[bytes] = []
-    size = 0
-    for part in parts:
-        rest = part
-        while len(rest) > PLAIN_LIMIT - size:
-            taken.append(rest[:PLAIN_LIMIT - size])
-            rest = rest[PLAIN_LIMIT - size:]
-            yield taken
-            taken, size = [], 0
-        taken.append(rest)
-        size += len(rest)
-    yield taken
+def _cut(data: bytes, limit: int) -> Iterator[memoryview]:
+    """The bytes, so many at a time."""
+    whole = memoryview(data)
+    for start in range(0, len(data), limit):
+        yield whole[start : start + limit]

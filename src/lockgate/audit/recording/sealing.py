@@ -8,7 +8,7 @@ key exchange (about 80 µs), which for 64 KiB is more than compressing it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +20,6 @@ from lockgate.errors import AuditError, ConfigError
 PLAIN_LIMIT: Final = 1 << 20
 """Bytes of plaintext in a chunk."""
 _LEVEL: Final = 1
-_PIECE: Final = 16_384
 _IDENTITY_LIMIT: Final = 65_536
 
 
@@ -32,36 +31,15 @@ class Sealer:
         self._recipients = [_recipient(text) for text in recipients]
         self._local = threading.local()
 
-    def seal(self, parts: Sequence[bytes]) -> bytes:
-        """One chunk around the parts, which are at most `PLAIN_LIMIT` together. Large ones are not copied."""
+    def seal(self, plain: bytes | memoryview) -> bytes:
+        """One chunk around at most `PLAIN_LIMIT` bytes."""
         compressor: zstandard.ZstdCompressor | None = getattr(self._local, "compressor", None)
         if compressor is None:
             compressor = self._local.compressor = zstandard.ZstdCompressor(level=_LEVEL)
-        stream = compressor.compressobj(size=sum(map(len, parts)))
-        packed = [stream.compress(piece) for piece in _together(parts)]
-        packed.append(stream.flush())
-        sealed: bytes = pyrage.encrypt(b"".join(packed), self._recipients)
+        # At once and not in pieces: the library then reads the bytes where they are, and gives the interpreter's
+        # lock away once.
+        sealed: bytes = pyrage.encrypt(compressor.compress(plain), self._recipients)
         return sealed
-
-
-def _together(parts: Sequence[bytes]) -> Iterator[bytes]:
-    """The parts, small ones joined: each call of the compressor gives up and takes the interpreter's lock."""
-    few: list[bytes] = []
-    size = 0
-    for part in parts:
-        if len(part) >= _PIECE:
-            if few:
-                yield b"".join(few)
-                few, size = [], 0
-            yield part
-            continue
-        few.append(part)
-        size += len(part)
-        if size >= _PIECE:
-            yield b"".join(few)
-            few, size = [], 0
-    if few:
-        yield b"".join(few)
 
 
 def recipient_problem(text: str) -> str | None:

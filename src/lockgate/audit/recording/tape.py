@@ -152,14 +152,19 @@ class Tape:
         self._submit(work, self._closed if is_last else self._written)
 
     def _taken(self) -> tuple[list[Piece], int]:
-        """What is written next: all that waits, up to `MOST`."""
-        if self._waiting <= MOST:
+        """What is written next: all of it where it is less than a chunk, else what fills whole chunks, up to `MOST`.
+
+        The piece that would begin another chunk waits for more: a chunk costs a key exchange however small it is.
+        """
+        if self._waiting < CHUNK:
             taken, self._pieces = self._pieces, []
             size, self._waiting = self._waiting, 0
             return taken, size
-        count = size = 0
-        while size < MOST:
-            size += len(self._pieces[count][2]) + LINE
+        most = min(self._waiting // CHUNK * CHUNK, MOST)
+        size = len(self._pieces[0][2]) + LINE       # at least one, even if it is larger
+        count = 1
+        while count < len(self._pieces) and (more := size + len(self._pieces[count][2]) + LINE) <= most:
+            size = more
             count += 1
         taken = self._pieces[:count]
         del self._pieces[:count]

@@ -36,6 +36,7 @@ from lockgate.protocols.http.messages import (
     End,
     Event,
     Field,
+    Fields,
     Framing,
     HeadLimits,
     MessageError,
@@ -49,9 +50,14 @@ class RequestReader(Reader):
     """What a client sends. After an End, the next request waits for `next_message`, so that one exchange follows the
     other: bytes of a pipelined one are kept, as many as the caller feeds."""
 
-    __slots__ = ()
+    __slots__ = ("_known",)
 
     _opening = REQUEST_OPENING
+
+    def __init__(self, limits: HeadLimits = LIMITS) -> None:
+        super().__init__(limits)
+        self._known: tuple[bytes, int, Fields, dict[bytes, bytes], frozenset[bytes]] | None = None
+        """The fields of the last head, as bytes and as they were read: a client sends the same ones again and again."""
 
     @property
     def is_idle(self) -> bool:
@@ -69,8 +75,12 @@ class RequestReader(Reader):
         if whole is None:
             return None
         method, target, minor = read_request_line(whole[0])
-        fields = read_fields(whole[1], self._limits)
-        values = request_values(fields)
+        known = self._known
+        if known is None or known[0] != whole[1] or known[1] != minor:
+            fields = read_fields(whole[1], self._limits)
+            values = request_values(fields)
+            known = self._known = (whole[1], minor, fields, values, connection_options(values, fields))
+        _, _, fields, values, options = known
         host = values.get(b"host")
         if host is None and minor == 0 and method == b"CONNECT":
             host = target                   # as `http.client` before Python 3.12 asks a proxy
@@ -80,7 +90,6 @@ class RequestReader(Reader):
         framing, length = read_framing(values, minor)
         if framing is not Framing.NONE and method in (b"CONNECT", b"TRACE"):
             raise MessageError("this method has no content (RFC 9110, 9.3.6 and 9.3.8)")
-        options = connection_options(values, fields)
         upgrade = offered_upgrade(fields, options, minor) if framing is Framing.NONE else b""
         head = RequestHead(
             method, target, fields, minor, framing, length, minor == 1 and b"close" not in options,
@@ -198,10 +207,15 @@ _read_fields: Final = partial(read_fields, limits=HeadLimits(fields=1 << 20, fie
 def request_bytes(method: bytes, target: bytes, fields: Iterable[Field]) -> bytes:
     """The head of an HTTP/1.1 request, fields in their order with their names as written. It is for the caller
     that they say how the content is framed. Raises LocalProtocolError for what no reader would take as it is meant."""
+    return b"%b%b\r\n" % (request_line(method, target), field_lines(fields))
+
+
+def request_line(method: bytes, target: bytes) -> bytes:
+    """The first line of a request with its end; `field_lines` and an empty line come behind it."""
     line = b"%b %b HTTP/1.1" % (method, target)
     if _read_back(read_request_line, line) != (method, target, 1):
         raise LocalProtocolError("a method or target cannot be written into a request line")
-    return b"%b\r\n%b\r\n" % (line, _field_lines(fields))
+    return line + b"\r\n"
 
 
 def response_bytes(status: int, reason: bytes, fields: Iterable[Field], minor: int = 1) -> bytes:
@@ -209,7 +223,7 @@ def response_bytes(status: int, reason: bytes, fields: Iterable[Field], minor: i
     line = b"HTTP/1.%d %d %b" % (minor, status, reason)
     if _read_back(read_status_line, line) != (minor, status, reason):
         raise LocalProtocolError("a status or reason cannot be written into a status line")
-    return b"%b\r\n%b\r\n" % (line, _field_lines(fields))
+    return b"%b\r\n%b\r\n" % (line, field_lines(fields))
 
 
 def chunk(data: bytes) -> bytes:
@@ -226,7 +240,7 @@ def last_chunk(trailers: Iterable[Field] = ()) -> bytes:
         verify_trailers(kept)
     except MessageError as error:
         raise LocalProtocolError(error.args[0]) from None
-    return b"0\r\n%b\r\n" % _field_lines(kept)
+    return b"0\r\n%b\r\n" % field_lines(kept)
 
 
 def _read_back(read: Callable[[bytes], T], written: bytes) -> T | None:
@@ -237,7 +251,7 @@ def _read_back(read: Callable[[bytes], T], written: bytes) -> T | None:
         return None
 
 
-def _field_lines(fields: Iterable[Field]) -> bytes:
+def field_lines(fields: Iterable[Field]) -> bytes:
     """Field lines with their ends, of which at most one frames the content. They are what our own reader reads back
     as these fields, no more and no less."""
     meant = tuple(fields)

@@ -13,7 +13,7 @@ from lockgate.model import OutcomeStatus
 from lockgate.protocols.http.admission import Admitted
 from lockgate.protocols.http.codec import RequestReader
 from lockgate.protocols.http.exchange import Exchange, Tunnel
-from lockgate.protocols.http.messages import RequestHead
+from lockgate.protocols.http.messages import Fields, RequestHead
 from lockgate.protocols.http.problems import Problem
 from lockgate.protocols.http.upstream import Link
 from lockgate.wire.spec import LoginContext
@@ -35,6 +35,8 @@ class Conversation:
         self._exchange: Exchange | None = None
         self._link: Link | None = None
         self._tunnel: Tunnel | None = None  # of a forward proxy's client
+        self._written: tuple[Fields, Admitted, bool, Fields, bytes] | None = None
+        """What was made of a client's fields last, for it sends the same ones again and again (`forwarding`)."""
         self._is_pumping = False
         self._is_read = True                # the client has sent all of its request
         self._awaited = ""                  # what the alarm that is set is about

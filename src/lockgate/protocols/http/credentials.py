@@ -14,17 +14,16 @@ from lockgate.protocols.http.settings import HttpSettings
 _VISIBLE: Final = frozenset(range(0x20, 0x7f)) | {9}
 
 
-def injected(
-    settings: HttpSettings, user: str, secret: Secret, target: bytes, fields: Fields
-) -> tuple[bytes, Fields]:
-    """Target and fields with the credential. `ConfigError` where it cannot stand in a field."""
+def injected(settings: HttpSettings, user: str, secret: Secret, target: bytes) -> tuple[bytes, Fields]:
+    """The target and the field with the credential, of which at most one has it. `ConfigError` where it cannot stand in a
+    field. No field of its name is left by what a client sent (`carriers`, `callers.NEVER_ON`)."""
     kind = settings.inject
     if kind == "none" or not secret:
-        return target, fields
+        return target, ()
     text = secret.reveal()
     if kind == "query":
         mark = b"&" if b"?" in target else b"?"
-        return target + mark + quote(settings.name or "", safe="").encode() + b"=" + quote(text, safe="").encode(), fields
+        return target + mark + quote(settings.name or "", safe="").encode() + b"=" + quote(text, safe="").encode(), ()
     if kind == "basic":
         name, value = "Authorization", "Basic " + base64.b64encode(f"{user}:{text}".encode()).decode()
     elif kind == "bearer":
@@ -34,8 +33,7 @@ def injected(
     raw = value.encode("utf-8")
     if not _VISIBLE.issuperset(raw):
         raise ConfigError("the backend's credential holds characters that no header can hold")
-    lower = name.lower().encode()
-    return target, (*(field for field in fields if field.name != lower), Field(lower, raw, name.encode()))
+    return target, (Field.of(name.encode(), raw),)
 
 
 def carriers(settings: HttpSettings) -> frozenset[bytes]:

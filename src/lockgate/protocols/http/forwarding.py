@@ -10,7 +10,8 @@ from lockgate.errors import ConfigError
 from lockgate.govern.masking.bodies import BodyTerms
 from lockgate.govern.pipeline import Grant, Planned
 from lockgate.model import Decision, Refusal, Secret
-from lockgate.protocols.http.codec import request_bytes
+from lockgate.protocols.http.admission import Admitted
+from lockgate.protocols.http.codec import field_lines, request_line
 from lockgate.protocols.http.conversation import Conversation
 from lockgate.protocols.http.credentials import carriers, injected
 from lockgate.protocols.http.exchange import Exchange
@@ -27,7 +28,7 @@ class Forward:
     """What goes to the backend but for its credential, and what is due in its answer."""
 
     target: bytes
-    fields: Fields
+    lines: bytes
     content: bytes
     terms: BodyTerms | None
 
@@ -53,32 +54,47 @@ class Forwarding(Conversation):
         terms = admitted.terms(decision, request.target.segments, limit)
         host = settings.host or admitted.connection.address.removesuffix(
             ":80" if admitted.connection.tls.mode == "disable" else ":443")
-        fields = request_fields(
-            head, host.encode("ascii"), settings.token_header, carriers(settings), is_masked=terms.is_due)
+        fields, lines = self._fields_for(admitted, head, host, is_masked=terms.is_due)
         target = settings.base_path.encode("ascii") + request.target.raw_path
         if request.target.raw_query is not None:
             target += b"?" + request.target.raw_query
         noted: tuple[str, ...] = ()
         intake = Intake(terms, decision, request) if decision.looks_at_requests else None
         if intake is not None and not intake.is_idle:
-            target, fields = intake.target(request, target), intake.fields(fields)
+            target, lines = intake.target(request, target), field_lines(intake.fields(fields))
             if content:
                 content = intake.content(request, content, binary=settings.binary == "allow")
             intake.conclude()
             if intake.refusal is not None:
                 return intake.refusal
             noted = intake.noted
+        framing: list[Field] = []
         if ends_backend(head):
-            fields += (Field.of(b"Connection", b"close"),)
+            framing.append(Field.of(b"Connection", b"close"))
         if content is not None and head.framing is not Framing.NONE:
-            fields += (Field.of(b"Content-Length", b"%d" % len(content)),)
+            framing.append(Field.of(b"Content-Length", b"%d" % len(content)))
         elif head.framing is Framing.LENGTH:
-            fields += (Field.of(b"Content-Length", b"%d" % head.length),)
+            framing.append(Field.of(b"Content-Length", b"%d" % head.length))
         elif head.framing is Framing.CHUNKED:
-            fields += (Field.of(b"Transfer-Encoding", b"chunked"),)
-        shown = request_bytes(head.method, target, fields) + (content or b"")
+            framing.append(Field.of(b"Transfer-Encoding", b"chunked"))
+        if framing:
+            lines += field_lines(framing)
+        shown = b"%b%b\r\n%b" % (request_line(head.method, target), lines, content or b"")
         digest = hashlib.sha256(repr((decision.masks, decision.detects)).encode()).hexdigest() if terms.is_due else ""
-        return Planned(shown, digest, Forward(target, fields, content or b"", terms if terms.is_due else None), noted=noted)
+        return Planned(shown, digest, Forward(target, lines, content or b"", terms if terms.is_due else None), noted=noted)
+
+    def _fields_for(self, admitted: Admitted, head: RequestHead, host: str, *, is_masked: bool) -> tuple[Fields, bytes]:
+        """The fields for the backend without framing and credential, as they are and as lines; those of the request before
+        where it had the same."""
+        known = self._written
+        if known is not None and known[0] is head.fields and known[1] is admitted and known[2] is is_masked:
+            return known[3], known[4]
+        settings = admitted.settings
+        fields = request_fields(
+            head, host.encode("ascii"), settings.token_header, carriers(settings), is_masked=is_masked)
+        lines = field_lines(fields)
+        self._written = (head.fields, admitted, is_masked, fields, lines)
+        return fields, lines
 
     def _forward(self, exchange: Exchange, grant: Grant, begun: bytes = b"") -> Steps[bool]:
         """Put the request on record and send it, with the credential. `begun`: the content that has come of one that goes
@@ -117,8 +133,10 @@ class Forwarding(Conversation):
         if not isinstance(secret, Refusal):
             try:
                 target, fields = injected(
-                    admitted.settings, admitted.connection.credential.user, secret, forward.target, forward.fields)
-                return request_bytes(exchange.request.head.method, target, fields) + forward.content + begun
+                    admitted.settings, admitted.connection.credential.user, secret, forward.target)
+                return b"%b%b%b\r\n%b%b" % (
+                    request_line(exchange.request.head.method, target), forward.lines, field_lines(fields) if fields else b"",
+                    forward.content, begun)
             except ConfigError as error:
                 secret = unusable(admitted.connection, error)
         yield from self._give_up(exchange, problem_of(secret))

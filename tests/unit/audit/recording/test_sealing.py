@@ -19,7 +19,7 @@ SEALER = Sealer([str(ONE.to_public()), str(TWO.to_public())])
 
 def test_every_recipient_can_open_a_chunk_and_nobody_else() -> None:
     """What was sealed comes back with each identity; another one is told that it is another one."""
-    chunk = SEALER.seal([b"what ", b"passed"])
+    chunk = SEALER.seal(b"what passed")
     assert b"what passed" not in chunk
     assert Opener([ONE]).open(chunk, 0) == Opener([OTHER, TWO]).open(chunk, 0) == b"what passed"
     with pytest.raises(AuditError, match="this identity does not open the recording") as caught:
@@ -30,12 +30,12 @@ def test_every_recipient_can_open_a_chunk_and_nobody_else() -> None:
 def test_a_chunk_that_cannot_be_compressed_stays_below_the_limit() -> None:
     """The container's limit has room for age's own bytes, with as many recipients as the configuration takes."""
     sealer = Sealer([str(pyrage.x25519.Identity.generate().to_public()) for _ in range(16)])
-    assert len(sealer.seal([os.urandom(PLAIN_LIMIT)])) < CHUNK_LIMIT
+    assert len(sealer.seal(os.urandom(PLAIN_LIMIT))) < CHUNK_LIMIT
 
 
 def test_every_flipped_byte_of_a_chunk_is_damage() -> None:
     """age authenticates all of it."""
-    chunk = SEALER.seal([b"what passed" * 9])
+    chunk = SEALER.seal(b"what passed" * 9)
     opener = Opener([ONE])
     for at in range(len(chunk)):
         damaged = bytearray(chunk)
@@ -69,7 +69,7 @@ def test_identities_are_read_from_a_key_file(tmp_path: Path) -> None:
     """As age-keygen writes it, with comments; what is none is said without showing any of it."""
     path = tmp_path / "key.txt"
     path.write_text(f"# created: today\n# public key: {ONE.to_public()}\n{ONE}\n\n")
-    assert Opener.of_file(path).open(SEALER.seal([b"x"]), 0) == b"x"
+    assert Opener.of_file(path).open(SEALER.seal(b"x"), 0) == b"x"
     for content in (b"", b"# only a comment\n", f"{ONE}x\n".encode(), b"\xff\xfe"):
         path.write_bytes(content)
         with pytest.raises(AuditError, match="not an age identity file") as caught:

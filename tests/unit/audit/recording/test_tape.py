@@ -14,6 +14,7 @@ import pytest
 
 from lockgate.audit.recording import shelf
 from lockgate.audit.recording.events import Event
+from lockgate.audit.recording.reel import LINE
 from lockgate.audit.recording.sealing import PLAIN_LIMIT
 from lockgate.audit.recording.tape import FULL, MOST, Room
 from lockgate.errors import ConfigError
@@ -69,6 +70,22 @@ def test_a_mebibyte_is_written_at_once_and_what_queued_is_written_together(tmp_p
     assert desk.unmarked() == 0
     assert len(desk.said.marks) <= 2 + 60 * 100_064 // PLAIN_LIMIT
     assert max(data["chunks"] for data in (mark["data"] for mark in desk.said.marks)) >= 6  # type: ignore[index, attr-defined]
+
+
+def test_no_chunk_is_made_for_what_a_full_one_leaves_over(tmp_path: Path) -> None:
+    """A chunk costs a key exchange however small it is: what does not fit into full ones goes with what comes next."""
+    desk = Desk(tmp_path)
+    desk.run()
+    piece = os.urandom(65_536)
+    for number in range(100):
+        desk.tape.put(float(number), "o", piece)
+        desk.run()
+    written = desk.said.marks[-1]["data"]
+    assert written["chunks"] == 100 // (PLAIN_LIMIT // (len(piece) + LINE)) == len(desk.said.marks) - 1  # type: ignore[index]
+    desk.tape.finish()
+    desk.run()
+    assert b"".join(event.data for event in desk.events()) == piece * 100
+    assert desk.unmarked() == 0
 
 
 def test_an_event_may_be_larger_than_a_chunk(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def test_what_a_crash_left_open_is_closed(kept: FileLog) -> None:
     driven.begin("s")
     number = driven.intent("s")
     driven.log._closing = True      # what is left of a process that was killed: nothing
-    driven.log._wake.put(None)
+    driven.log._bell.ring()
     driven.log._thread.join()
     driven.log._store.close()
     os.close(driven.log._lock)

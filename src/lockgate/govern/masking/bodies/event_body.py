@@ -16,6 +16,7 @@ from lockgate.kernel.json_rules import JsonTooDeep
 
 _BOM: Final = b"\xef\xbb\xbf"
 _END: Final = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)|\A(?>\r\n|\n|\r)")
+"""Of an event, or a line by itself: the line feed behind a carriage return that has ended an event may come later."""
 _LINE: Final = re.compile(rb"([^\r\n]*)(\r\n|\n|\r|\Z)")
 _LONGEST_END: Final = 3                             # bytes of an end that are there without its last
 _KEPT: Final = (b"id", b"event", b"retry")
@@ -24,7 +25,7 @@ _KEPT: Final = (b"id", b"event", b"retry")
 class EventBody:
     """The mask over a stream of events."""
 
-    __slots__ = ("_deltas", "_end", "_held", "_is_first", "_limit", "_values", "_was_return", "masked")
+    __slots__ = ("_deltas", "_end", "_held", "_is_first", "_limit", "_values", "masked")
 
     def __init__(self, values: Values) -> None:
         self.masked = values.masked
@@ -33,7 +34,6 @@ class EventBody:
         self._limit = values.terms.limit
         self._held = bytearray()
         self._is_first = True
-        self._was_return = False                    # the last event ended in a carriage return: a line feed belongs to it
         self._end = b"\n"
 
     def feed(self, data: bytes) -> bytes:
@@ -51,18 +51,12 @@ class EventBody:
                 out.append(_BOM)
             seen = 0
         while held:
-            if self._was_return and held[0] == 10:
-                out.append(b"\n")
-                del held[:1]
-                seen = max(0, seen - 1)
-            self._was_return = False
             found = _END.search(held, seen)
             if found is None:
                 break
             event = bytes(held[:found.end()])
             del held[:found.end()]
             seen = 0
-            self._was_return = event[-1] == 13
             out.append(self._event(event))
         if len(held) > self._limit:
             raise ValueError("an event is too long to be looked at")

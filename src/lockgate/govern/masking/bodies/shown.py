@@ -5,6 +5,7 @@ Apart from `sent`, the other direction.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
@@ -28,6 +29,8 @@ from lockgate.model import DetectMask, MaskMethod
 
 _TEXT: Final = ColumnType(25)
 _JSON_REDACTED: Final = b'"' + REDACTED + b'"'
+_QUOTE: Final = 34
+_AS_IT_IS: Final = re.compile(rb"[ !#-\[\]-~]*+")     # what stands in a JSON string as it is
 _ESCAPES: Final = r"\\[u/]"                         # what JSON may write for any character
 _ANY_ESCAPE: Final = r"\\"
 
@@ -79,6 +82,11 @@ class ShownValues(Values):
         self.count(at)
         if raw is None:
             return _JSON_REDACTED
+        # A string without escapes, which nearly all are, needs no reading and writing of JSON; dates are told from others there.
+        if first == _QUOTE and b"\\" not in raw and self.selection.covers[at].method is not MaskMethod.DATE_SHIFT:
+            new = self._text_mask(at)(raw[1:-1])
+            if new is not None and _AS_IT_IS.fullmatch(new):
+                return b'"' + new + b'"'
         leaf = self._leaves.get(at)
         if leaf is None:
             leaf = self._leaves[at] = json_leaf(*mask_for(self, at))
@@ -89,11 +97,14 @@ class ShownValues(Values):
 
     def hidden_text(self, at: int, value: bytes) -> bytes:
         self.count(at)
+        return self._text_mask(at)(value) or b""
+
+    def _text_mask(self, at: int) -> Replace:
         found = self._texts.get(at)
         if found is None:
             terms, keys = mask_for(self, at)
             found = self._texts[at] = value_mask(terms, _TEXT, False, keys).replace
-        return found(value) or b""
+        return found
 
     def token(self, raw: bytes, name: bytes | None, above: bytes | None) -> bytes | None:
         concealer = self._concealer()

@@ -113,11 +113,28 @@ def test_names_are_searched(kernel: Any) -> None:
     assert masked(kernel, terms, b'{"dateOfBirth":"1970","a":{"Birth":{}},"b":1}') == b'{"dateOfBirth":null,"a":{"Birth":null},"b":1}'
 
 
+def test_elements_are_counted_in_their_own_array(kernel: Any) -> None:
+    """Whatever stands in the elements before."""
+    terms = terms_of(kernel, mask(paths=("$[1].a", "$[2]")))
+    assert split_everywhere(kernel, terms, b'[[7,8,9],{"a":1},{"a":[1,2]},{"a":2}]') == b'[[7,8,9],{"a":0},"xxxx",{"a":2}]'
+
+
 def test_paths_begin_at_the_members_that_are_named(kernel: Any) -> None:
     """A mask with columns and paths hides parts of these members."""
     terms = terms_of(kernel, mask("doc", paths=("$.a",)))
     assert masked(kernel, terms, b'{"a":1,"doc":[{"a":1,"b":2}],"x":{"doc":"text"}}') == (
         b'{"a":1,"doc":[{"a":0,"b":2}],"x":{"doc":"xxxx"}}')
+
+
+@pytest.mark.parametrize("method", list(MaskMethod))
+@pytest.mark.parametrize("text", ["jane.doe@example.org", "2024-01-31", "a\"b", "é", "", "2024-01-31T10:00:00Z", "4111 1111 1111 1111", "x" * 2000])
+def test_a_string_has_the_mask_that_json_columns_give_it(kernel: Any, method: MaskMethod, text: str) -> None:
+    """However it is written, and whatever the method."""
+    masks = kernel.load("lockgate.govern.masking.value_masks")
+    leaf = masks.json_leaf(masks.MaskTerms(method, b"task", "a"), KEYS)
+    for raw in (json.dumps(text), json.dumps(text, ensure_ascii=False), '"' + "".join(f"\\u{ord(one):04x}" for one in text) + '"'):
+        found = masked(kernel, terms_of(kernel, mask(NAME, method=method, label="a")), b'{"ssn":' + raw.encode() + b"}")
+        assert json.loads(found) == {"ssn": json.loads(leaf(raw))}
 
 
 def test_two_masks_take_the_stronger(kernel: Any) -> None:

@@ -81,6 +81,16 @@ def test_a_policys_own_pattern_may_hold_anything() -> None:
     assert every_split(lambda: body_mask(terms, TEXT), b"about project blue whale and so on, " * 3) == b"about xxxx and so on, " * 3
 
 
+def test_no_character_is_divided() -> None:
+    """Where a part of a long word goes on, or a pattern of a policy holds back so many bytes."""
+    custom = CustomDetector("project", "project [a-z]+")
+    for detects in (EVERY.detects, (DetectMask(("project",), MaskMethod.REDACT, (custom,)),)):
+        search = ShownValues(BodyTerms(detects=detects)).running()
+        pieces = [search.feed("€".encode() * count) for count in range(1, 200)]
+        assert sum(map(len, pieces)) > 10_000
+        assert "".join(piece.decode() for piece in pieces) + search.finish().decode() == "€" * sum(range(1, 200))
+
+
 def test_what_detectors_cannot_read_is_refused() -> None:
     """UTF-16, be it said or shown; NUL bytes."""
     for start in (b"\xff\xfea\0", b"\xfe\xff\0a", b"a\0b\0"):
