@@ -9,8 +9,9 @@ import pyrage
 
 from lockgate.audit.evidence.recordings import require_marks, split_chunks
 from lockgate.audit.recording.events import Event, EventReader, Header
-from lockgate.audit.recording.reel import Mark, Reel, stream_file
+from lockgate.audit.recording.reel import Mark, Reel
 from lockgate.audit.recording.sealing import Opener, Sealer
+from lockgate.audit.recording.shelf import FileMedium, stream_file
 from lockgate.audit.recording.tape import Room, Tape, Work
 from lockgate.errors import AuditError
 from lockgate.model import Secret
@@ -42,7 +43,7 @@ class Desk:
         self.jobs: list[tuple[Work, Callable[[Mark | AuditError], None]]] = []
         self.failures: list[str] = []
         self.path = stream_file(folder, "5e55", "client")
-        reel = Reel(self.path, HEADER, Sealer([str(IDENTITY.to_public())]), lambda: secrets)
+        reel = Reel(FileMedium(self.path), HEADER, Sealer([str(IDENTITY.to_public())]), lambda: secrets)
         self.tape = Tape("5e55", "client", reel, self.said, lambda work, then: self.jobs.append((work, then)), Room(),
                          self.failures.append)
         self.over: list[int] = []

@@ -21,7 +21,8 @@ from lockgate.audit.evidence.recordings import (
 from lockgate.audit.evidence.report import Verdict
 from lockgate.audit.failures import UnknownSession
 from lockgate.audit.reader import Reader
-from lockgate.audit.recording.reel import Mark, stream_file
+from lockgate.audit.recording.reel import Mark
+from lockgate.audit.recording.shelf import stream_file
 from lockgate.audit.verify import verify_log
 from lockgate.model import Event
 from tests.unit.audit.logs import Driven
