@@ -5,6 +5,7 @@ python -m testbed.webapp PORT
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import sys
@@ -12,6 +13,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import parse_qs, quote_plus
 
 import uvicorn
 from fastapi import FastAPI, Request, Response
@@ -102,6 +104,39 @@ async def sink(request: Request) -> dict[str, int]:
     async for piece in request.stream():
         size += len(piece)
     return {"size": size}
+
+
+tokens: list[str] = []
+"""Access tokens that were granted; the last one is good, until `/oauth/revoke`."""
+CLIENT_ID, CLIENT_SECRET = "crm gateway", "p+ss/w%rd"
+
+
+@app.post("/oauth/token")
+async def token(request: Request) -> Response:
+    """A token server (RFC 6749 section 4.4): the client says who it is by Basic or in the content."""
+    form = {name: values[0] for name, values in parse_qs((await request.body()).decode()).items()}
+    known = f"{quote_plus(CLIENT_ID)}:{quote_plus(CLIENT_SECRET)}".encode()
+    basic = request.headers.get("authorization") == "Basic " + base64.b64encode(known).decode()
+    if not basic and (form.get("client_id"), form.get("client_secret")) != (CLIENT_ID, CLIENT_SECRET):
+        return Response(json.dumps({"error": "invalid_client"}), 401, media_type="application/json")
+    if form.get("grant_type") != "client_credentials":
+        return Response(json.dumps({"error": "unsupported_grant_type"}), 400, media_type="application/json")
+    tokens.append(f"granted-{len(tokens)}-{form.get('scope', '')}")
+    return Response(json.dumps({"access_token": tokens[-1], "token_type": "bearer", "expires_in": 3600}),
+                    media_type="application/json")
+
+
+@app.post("/oauth/revoke")
+async def revoke() -> Response:
+    tokens.append("")
+    return Response(status_code=204)
+
+
+@app.get("/guarded")
+async def guarded(request: Request) -> Response:
+    """For who bears the last token that was granted."""
+    is_good = bool(tokens) and request.headers.get("authorization") == f"Bearer {tokens[-1]}"
+    return Response(json.dumps({"granted": len(tokens)}), 200 if is_good else 401, media_type="application/json")
 
 
 @app.get("/away")

@@ -98,6 +98,8 @@ def _words(tree: ast.Module) -> Iterator[tuple[int, str, bool]]:
                 yield line, name, True
 
 
+BUILT_ON = {"http": ("mcp",)}
+"""Protocols that are carried by another one, and may name it."""
 SPEAK_HTTP = frozenset("""
 app/gateway.py
 app/targets.py
@@ -109,6 +111,7 @@ audit/telemetry/spans.py
 cli/calling.py
 cli/issuer.py
 cli/review.py
+cli/tools.py
 cli/verifying.py
 cli/witness.py
 config/checks.py
@@ -120,6 +123,7 @@ control/issuer.py
 control/server.py
 control/witness.py
 net/discovery.py
+net/tokens.py
 net/oidc.py
 net/published.py
 """.split())
@@ -138,7 +142,7 @@ def foreign_names(root: Path) -> list[str]:
         word = re.compile(rf"(?<![a-z0-9_]){protocol}(?![a-z0-9_])", re.IGNORECASE)
         module = re.compile(rf"protocols[./]{protocol}")
         for name, tree in sources(root):
-            if name.startswith(f"protocols/{protocol}/"):
+            if any(name.startswith(f"protocols/{one}/") for one in (protocol, *BUILT_ON.get(protocol, ()))):
                 continue
             is_common = protocol == "http" and name in SPEAK_HTTP
             found += [f"{name}:{line}: names {protocol} ({text[:60]!r})" for line, text, is_identifier in _words(tree)

@@ -38,7 +38,8 @@ def test_layers_and_contracts_hold() -> None:
 def test_the_rest_lives_without_a_protocol(protocol: str, tmp_path: Path) -> None:
     """With a protocol's folder deleted, everything else still imports: a protocol is a place."""
     tree = copy_of_the_tree(tmp_path)
-    shutil.rmtree(structure.package(tree) / "protocols" / protocol)
+    for name in (protocol, *structure.BUILT_ON.get(protocol, ())):
+        shutil.rmtree(structure.package(tree) / "protocols" / name)
     assert structure.unimportable(tree) == []
 
 

@@ -10,12 +10,13 @@ import base64
 import json
 import urllib.parse
 from collections.abc import Iterable, Iterator
+from io import BytesIO
 from pathlib import Path
 
 import pyrage
 
-from lockgate.audit.evidence.recordings import split_chunks
 from lockgate.audit.reader import Reader
+from lockgate.audit.recording.coverage import chunks_of
 from lockgate.audit.recording.sealing import Opener
 from testbed.gateway import Gateway
 
@@ -63,8 +64,7 @@ def recordings(folder: Path, identity: pyrage.x25519.Identity) -> Iterator[Place
     """What every stream of every session holds, opened as its auditor would."""
     opener = Opener([identity])
     for path in sorted((folder / "recordings").rglob("*.rec")):
-        chunks, _ = split_chunks(path.read_bytes())
-        yield "recording", b"".join(opener.open(chunk, number) for number, chunk in enumerate(chunks))
+        yield "recording", b"".join(opener.open(chunk, number) for number, chunk in enumerate(chunks_of(BytesIO(path.read_bytes()))))
 
 
 def children(process: int) -> Iterator[Place]:

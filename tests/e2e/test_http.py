@@ -36,7 +36,7 @@ connections:
     server_names: [crm.example]
     credential: {{password: {{env: API_TOKEN}}}}
     tls: {{mode: disable}}
-    options: {{patience: 500ms}}
+    options: {{patience: 500ms, graphql: [/echo/graphql]}}
   - name: plain
     protocol: http
     address: 127.0.0.1:{backend}
@@ -69,6 +69,17 @@ policies:
     connections: [crm, plain]
     when: op.path == "/echo/forbidden"
     deny: this path is not for agents
+  - name: read-only-graphql
+    connections: [crm]
+    when: op.graphql.exists(o, o.type == "mutation")
+    deny: only queries are for agents
+  - name: no-programs
+    connections: [crm]
+    when: op.parts.exists(p, p.filename.endsWith(".exe"))
+    deny: programs are not for agents
+  - name: seldom
+    when: op.path == "/echo/seldom"
+    limit: {{requests: 2/h}}
 """
 
 
@@ -131,6 +142,32 @@ def test_a_refusal_can_be_acted_on_and_is_on_record(client: httpx.Client, api: G
     assert answer.status_code == 403
     assert answer.json()["rule"] == "not-this"
     until(lambda: any(record.get("refusal") == "denied" for record in records(api, "intent")))
+
+
+def test_a_graphql_mutation_is_refused_and_a_query_goes_through(client: httpx.Client) -> None:
+    """By what the document says, not by the method."""
+    assert client.post("/echo/graphql", json={"query": "{ me { name } }"}).status_code == 200
+    both = {"query": "query a { me } mutation b { pay }", "operationName": "a"}
+    refused = client.post("/echo/graphql", json=both)
+    assert (refused.status_code, refused.json()["rule"]) == (403, "read-only-graphql")
+    assert client.post("/echo/graphql", json={"query": "{ me"}).status_code == 400
+
+
+def test_a_file_is_judged_by_its_name(client: httpx.Client) -> None:
+    """As a real client writes the parts of a form."""
+    assert client.post("/echo/up", data={"note": "x"}, files={"doc": ("a.txt", b"1")}).status_code == 200
+    refused = client.post("/echo/up", data={"note": "x"}, files={"doc": ("a.exe", b"1", "text/plain")})
+    assert (refused.status_code, refused.json()["rule"]) == (403, "no-programs")
+
+
+def test_above_its_rate_an_agent_is_told_when_to_come_again(client: httpx.Client, api: Gateway) -> None:
+    """Over all its connections to the gateway; other requests still pass."""
+    for _ in range(2):
+        assert client.get("/echo/seldom").status_code == 200
+    refused = httpx.get(f"http://127.0.0.1:{api.port}/echo/seldom", headers=client.headers)
+    assert (refused.status_code, refused.json()["rule"]) == (429, "seldom")
+    assert 1700 < int(refused.headers["retry-after"]) <= 1800
+    assert client.get("/customers/1").status_code == 200
 
 
 def test_a_delete_waits_for_a_person_and_its_retry_goes_through(

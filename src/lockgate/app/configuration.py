@@ -4,7 +4,7 @@ the condition language. What `config` alone cannot check is checked here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -46,6 +46,12 @@ def _detector_problem(custom: CustomDetector) -> str | None:
     return None
 
 
+def _connection_problems(connection: Connection) -> Iterable[tuple[tuple[str, ...], str]]:
+    """What its protocol finds wrong with a connection whose single values are right."""
+    spec = discover().get(connection.protocol)
+    return spec.problems(connection) if spec is not None and isinstance(connection.options, spec.settings) else ()
+
+
 def load_configuration(path: Path) -> Loaded:
     """Read and check a file with everything that this installation knows; `ConfigError` names lines."""
     known = Known(
@@ -56,6 +62,7 @@ def load_configuration(path: Path) -> Loaded:
         recipient=recipient_problem,
         userless=frozenset(name for name, spec in discover().items() if not spec.needs_user),
         proxies=frozenset(name for name, spec in discover().items() if spec.proxies),
+        connection=_connection_problems,
     )
     return load(path, known)
 

@@ -29,6 +29,7 @@ from lockgate.app.configuration import (
     rows_for,
 )
 from lockgate.app.custody import Erasures, in_force, make_custody, retention
+from lockgate.app.definitions import Accepting
 from lockgate.app.fleet import Fleet
 from lockgate.app.housekeeping import Chore, keep_house
 from lockgate.app.reload import Reloader
@@ -64,7 +65,7 @@ from lockgate.proxy.counters import Counters
 from lockgate.proxy.driver import place
 from lockgate.proxy.host import Host, HostLimits
 from lockgate.proxy.listener import Door, Doorway
-from lockgate.store import SqlReviewStore, open_database
+from lockgate.store import SqlDefinitions, SqlReviewStore, open_database
 from lockgate.store.mask_key import load_or_create_mask_key
 from lockgate.wire.spec import Enforcement, ProtocolSpec
 
@@ -101,6 +102,8 @@ class Gateway:
     verifier: OidcVerifier
     pipeline: Pipeline
     reviews: ReviewDesk
+    definitions: SqlDefinitions
+    accepting: Accepting
     audit: AuditLog
     custody: Custody
     erasures: Erasures
@@ -171,6 +174,8 @@ class Gateway:
         store = SqlReviewStore(engine)
         self.reviews = ReviewDesk(store, self.audit, self.clock)
         self.reviews.recover()
+        self.definitions = SqlDefinitions(engine)
+        self.accepting = Accepting(self.definitions, self.audit)
         self.custody = make_custody(self, dispatch, store.drop)
         self.erasures = Erasures(self, self.custody)
         self.admin = AdminServer(self.custody)
@@ -214,6 +219,7 @@ class Gateway:
         settings = self.loaded.settings
         self.check = check
         self.host = Host(
+            definitions=self.definitions,
             tasks=self.tasks, pipeline=self.pipeline, verifier=self.verifier, clock=self.clock,
             limits=HostLimits.of(settings.limits), counters=self.counters, credential=credential_of,
             audit=AuditMode(settings.audit.mode), keys=self.keys, studio=self.studio,

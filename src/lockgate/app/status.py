@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lockgate.app.custody import Erasures
+from lockgate.app.definitions import Accepting
 from lockgate.audit.export.exporter import Progress
 from lockgate.audit.tiles.disk import TILES_FOLDER
 from lockgate.control.ports import LiveSession, Published, Readiness
@@ -34,6 +35,11 @@ class Status:
     def reviews(self) -> ReviewDesk:
         """The desk."""
         return self._gateway.reviews
+
+    @property
+    def accepting(self) -> Accepting:
+        """Definitions of tools, and people's yes to them."""
+        return self._gateway.accepting
 
     @property
     def erasures(self) -> Erasures:

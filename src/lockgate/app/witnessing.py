@@ -116,21 +116,22 @@ class Witnessing:
 
     def _keep(self, signed: SignedNote, outcomes: dict[str, Outcome]) -> None:
         given = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, Cosigned)}
-        if not given or not self._policy.is_quorum(set(given)):
+        when = self._policy.vouched_at([(name, outcome.timestamp) for name, outcome in given.items()])
+        if when is None:
             return
         note = f"{signed.text}\n{signed.signatures[0].line}{''.join(outcome.line for outcome in given.values())}"
         self._policy.require_quorum(parse_note(note))
         write_durably(self._path, note.encode(), 0o644)
         self.size = parse_tree(signed.text).size
-        self.since = float(self._policy.vouched_at([(name, outcome.timestamp) for name, outcome in given.items()]))
+        self.since = float(when)
 
     def _last(self) -> tuple[int, float]:
         """Size and time of what is kept from before, if it meets the policy that is in force."""
         with suppress(OSError, UnicodeDecodeError, EvidenceError):
             signed = parse_note(self._path.read_bytes()[:NOTE_LIMIT].decode())
-            cosigners = self._policy.require_quorum(signed)
-            if cosigners:
-                return parse_tree(signed.text).size, float(self._policy.vouched_at(cosigners))
+            when = self._policy.vouched_at(self._policy.cosignatures(signed))
+            if when is not None:
+                return parse_tree(signed.text).size, float(when)
         return 0, 0.0
 
 

@@ -50,7 +50,7 @@ class Endorsements:
         self._believes_folder = believes_folder
         self._unchecked = 0         # time-stamps that nobody says whom to trust for
         self._anchors: list[tuple[str, bytes, bytes]] = []
-        self._cosigned_at = 0       # Unix seconds: when the last one of the quorum cosigned
+        self._cosigned_at: int | None = None     # Unix seconds: when the last one of the quorum cosigned
         self._ranges: tuple[KeyRange, ...] = (KeyRange(pinned, 1, None),)
 
     def read(self) -> Iterator[tuple[str, str]]:
@@ -179,5 +179,5 @@ class Endorsements:
 
     def measure(self, report: Report, last_time: int) -> None:
         """How long ago the newest quorum was, at the last entry (milliseconds)."""
-        if report.cosigned:
+        if self._cosigned_at is not None:
             report.uncosigned_seconds = max(0, last_time // 1000 - self._cosigned_at)

@@ -22,7 +22,7 @@ _COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "ca": ("ca", "ca"), "version": ("version", "show_version"),
 }
 """Verb → its module and function."""
-_GROUPS: Final = ("config", "review", "session", "audit", "issuer", "witness")
+_GROUPS: Final = ("config", "review", "tools", "session", "audit", "issuer", "witness")
 """Verbs with verbs of their own: the module's `app`."""
 
 

@@ -334,9 +334,9 @@ def _proven(content: str, pins: Pins, trust: str | None) -> tuple[int, str, list
     made = parse_proof(content)
     note = parse_note(made.note)
     tree = who.open(note, "checkpoint")
-    names = [name for name, _ in who.witnessed(note)]
+    cosigners = who.witnessed(note)
     verify_inclusion(made.index, tree.size, leaf_hash(made.leaf), made.path, tree.root)
-    if who.is_quorum_needed and not who.is_quorum(names):
+    if who.is_quorum_needed and who.vouched_at(cosigners) is None:
         raise EvidenceError("quorum", "the checkpoint of this proof is not cosigned by the quorum of witnesses; `lockgate "
                             "audit proof --cosigned` makes one that is", verdict="untrusted")
-    return tree.size, tree.origin, names, made.index, made.leaf
+    return tree.size, tree.origin, [name for name, _ in cosigners], made.index, made.leaf

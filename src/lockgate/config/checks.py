@@ -17,7 +17,7 @@ from lockgate.config.duration import seconds
 from lockgate.config.export_checks import check_exports
 from lockgate.config.policy_checks import Known, Problem, check_policies, no_connection
 from lockgate.config.recording_checks import check_recording
-from lockgate.config.settings import Connection, Listener, Provider, SecretReference, Settings
+from lockgate.config.settings import BackendTls, Connection, Listener, Provider, SecretReference, Settings
 from lockgate.config.wording import closest
 from lockgate.errors import ConfigError
 
@@ -199,10 +199,22 @@ def _connection(at: Location, connection: Connection, known: Known) -> Iterator[
     if not connection.credential.user and connection.protocol not in known.userless:
         yield (*at, "credential"), "a log-in needs an account; write `credential: {user: …}`"
     yield from _port((*at, "address"), connection.address, least=1)
-    if connection.tls.ca is not None:
-        yield from _file((*at, "tls", "ca"), connection.tls.ca)
+    yield from _backend_tls((*at, "tls"), connection.tls)
     if connection.credential.password is not None:
         yield from _secret((*at, "credential", "password"), connection.credential.password)
+    for place, text in () if known.connection is None else known.connection(connection):
+        yield (*at, *place), text
+
+
+def _backend_tls(at: Location, tls: BackendTls) -> Iterator[Problem]:
+    for key in ("ca", "certificate", "key"):
+        path = getattr(tls, key)
+        if path is not None:
+            yield from _file((*at, key), path)
+    if (tls.certificate is None) != (tls.key is None):
+        yield at, "the gateway's own certificate needs its key; write `certificate: …` and `key: …`, or neither"
+    elif tls.own is not None and tls.mode == "disable":
+        yield (*at, "certificate"), "without TLS nobody is shown a certificate; write another `mode`, or take it away"
 
 
 def _secret(at: Location, reference: SecretReference) -> Iterator[Problem]:

@@ -80,8 +80,8 @@ class RequestSettings(Strict):
         alias="do", description="Put the find on record, replace it, or refuse the request.")
 
 
-class RowLimitSettings(Strict):
-    """Bounds on rows."""
+class LimitSettings(Strict):
+    """Bounds on rows, requests and bytes."""
 
     rows: int | None = Field(default=None, ge=0, strict=True, description="Rows that one statement delivers.")
     task_rows: int | None = Field(
@@ -89,6 +89,14 @@ class RowLimitSettings(Strict):
         description="Rows that an identity's agent gets on a connection, over all its sessions.")
     changed: int | None = Field(
         default=None, ge=0, strict=True, description="Rows that one statement inserts, updates or deletes.")
+    requests: str | None = Field(
+        default=None, pattern=r"^[1-9]\d{0,5}/[smh]$",
+        description="Requests of an identity's agent on a connection in a second, minute or hour, where the protocol has "
+                    "them: `60/m`.")
+    bytes: int | None = Field(
+        default=None, ge=0, strict=True,
+        description="Bytes of content that an identity's agent is answered on a connection, over all its sessions, "
+                    "while the gateway runs, where the protocol has answers with content.")
 
 
 class ReviewSettings(Strict):
@@ -117,7 +125,8 @@ class PolicySettings(Strict):
     notice: bool = Field(
         default=False, strict=True, description="Tell clients by a notice which columns of a result are masked.")
     requests: tuple[RequestSettings, ...] = Field(default=(), description="What agents must not send.")
-    limit: RowLimitSettings | None = Field(default=None, description="How many rows may be read or changed.")
+    limit: LimitSettings | None = Field(
+        default=None, description="How many rows may be read or changed, how often and how much may be asked for.")
     audit: Literal["full", "async"] | None = Field(
         default=None, description="`full`: the record is durable before the request is forwarded.")
     record: bool = Field(

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from lockgate.config.document import Location
 from lockgate.config.policies import LabelSettings, MaskSettings, PolicySettings
 from lockgate.config.rules import custom_of, labels_named
-from lockgate.config.settings import Settings
+from lockgate.config.settings import Connection, Settings
 from lockgate.config.wording import closest
 from lockgate.model import CustomDetector
 
@@ -37,7 +37,7 @@ class Known:
     `protocols` maps a protocol's name to the model of its `options`; `condition` says what is wrong
     with a rule's `when`, or None; `detector` the same of a detector of the file's own, `recipient` of somebody for
     whom recordings are encrypted. `userless` are protocols whose credential needs no user's name, `proxies` those that can be
-    a forward proxy.
+    a forward proxy. `connection` tells, with the keys that lead there, what its protocol finds wrong with a connection.
     """
 
     protocols: Mapping[str, type[BaseModel]] | None = None
@@ -47,6 +47,7 @@ class Known:
     recipient: Callable[[str], str | None] | None = None
     userless: Collection[str] = ()
     proxies: Collection[str] = ()
+    connection: Callable[[Connection], Iterable[tuple[tuple[str, ...], str]]] | None = None
 
 
 def check_policies(settings: Settings, known: Known) -> Iterator[Problem]:
@@ -90,7 +91,7 @@ def _policy(at: Location, policy: PolicySettings, settings: Settings, known: Kno
     for index, request in enumerate(policy.requests):
         yield from _detectors((*at, "requests", index, "detect"), request.detect, known)
     if policy.limit is not None and policy.limit == type(policy.limit)():
-        yield (*at, "limit"), "`limit` bounds nothing; give it rows, task_rows or changed"
+        yield (*at, "limit"), "`limit` bounds nothing; give it rows, task_rows, changed, requests or bytes"
 
 
 def _mask(at: Location, mask: MaskSettings, policy: PolicySettings, settings: Settings, known: Known) -> Iterator[Problem]:

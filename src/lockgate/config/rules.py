@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
+from typing import Final
 
 from lockgate.config.duration import seconds
 from lockgate.config.policies import DetectorSettings, LabelSettings, MaskSettings, PolicySettings
@@ -16,6 +17,7 @@ from lockgate.model import (
     KeyScope,
     MaskMethod,
     Predicates,
+    Rate,
     RequestAction,
     RequestCheck,
     ReviewMode,
@@ -27,6 +29,7 @@ from lockgate.model import (
 
 Labels = Mapping[str, LabelSettings]
 Customs = Mapping[str, CustomDetector]
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600}
 
 
 def custom_of(detector: DetectorSettings) -> CustomDetector:
@@ -55,13 +58,21 @@ def rule_of(policy: PolicySettings, labels: Labels, customs: Customs, origin: st
         requests=tuple(
             RequestCheck(check.detect, RequestAction[check.action.upper()], _named(check.detect, customs))
             for check in policy.requests),
-        limits=UNLIMITED if limit is None else RowLimits(limit.rows, limit.task_rows, limit.changed),
+        limits=UNLIMITED if limit is None else RowLimits(
+            limit.rows, limit.task_rows, limit.changed, limit.bytes, _rates(limit.requests)),
         notice=policy.notice,
         audit=None if policy.audit is None else AuditMode(policy.audit),
         record=policy.record or policy.record_raw,
         record_raw=policy.record_raw,
         origin=origin,
     )
+
+
+def _rates(written: str | None) -> tuple[Rate, ...]:
+    if written is None:
+        return ()
+    count, _, unit = written.partition("/")
+    return (Rate(int(count), _UNITS[unit]),)
 
 
 def labels_named(globs: tuple[str, ...], labels: Labels) -> list[str]:

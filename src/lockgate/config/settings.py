@@ -74,6 +74,14 @@ class BackendTls(Strict):
         default="verify-full", description="How much is checked; `require` encrypts and checks nothing.")
     ca: Path | None = Field(default=None, description="PEM file of authorities instead of the system's.")
     server_name: str | None = Field(default=None, description="The name in the certificate, if not the host.")
+    certificate: Path | None = Field(
+        default=None, description="PEM file with the gateway's own certificate, then its chain, for a backend that asks for one.")
+    key: Path | None = Field(default=None, description="PEM file with that certificate's private key.")
+
+    @property
+    def own(self) -> tuple[Path, Path] | None:
+        """Certificate and key, where there are both."""
+        return None if self.certificate is None or self.key is None else (self.certificate, self.key)
 
 
 class BackendCredential(Strict):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -37,6 +37,7 @@ _STATUS = {
     "review.groups": 403, "review.unrecorded": 503,
 }
 
+_TOOL_STATUS = {"definition.unknown": 404, "definition.changed": 409}
 _ERASURE_STATUS = {
     "audit.forbidden": 403, "audit.held": 409, "audit.nothing": 404, "audit.refused": 409, "audit.admin": 422,
 }
@@ -159,6 +160,7 @@ def create_api(gateway: Controlled) -> FastAPI:
     _install_decisions(api, gateway, door)
     _install_erasures(api, gateway, door)
     _install_log(api, gateway, door)
+    _install_tools(api, gateway, door)
 
     @api.get("/v1/sessions")
     async def sessions(request: Request) -> Response:
@@ -238,6 +240,35 @@ def _install_decisions(api: FastAPI, gateway: Controlled, door: Door) -> None:
     async def deny(ticket: str, request: Request) -> Response:
         """Refuse the request."""
         return await decide(ticket, request, gateway.reviews.deny)
+
+
+def _install_tools(api: FastAPI, gateway: Controlled, door: Door) -> None:
+    """What backends say of their tools, and reviewers' yes to it."""
+
+    @api.get("/v1/tools/{connection}")
+    async def tools(connection: str, request: Request) -> Response:
+        """Definitions of a connection's tools: what is accepted, what the backend says now."""
+        await door.reviewer(request)
+        return JSONResponse(list(gateway.accepting.listed(connection)))
+
+    @api.post("/v1/tools/{connection}/accept")
+    async def accept(connection: str, request: Request) -> Response:
+        """Accept one definition: `tool`, and the `digest` of what was looked at."""
+        identity = await door.reviewer(request)
+        try:
+            words = json.loads(await body_of(request))
+        except (ValueError, RecursionError):
+            words = None
+        if not isinstance(words, dict) or not all(isinstance(words.get(name), str) for name in ("tool", "digest")):
+            raise Problem(422, "invalid", 'the body must be JSON like {"tool": "…", "digest": "…"}')
+
+        def start(deliver: Callable[[Mapping[str, Any] | LockgateError], None]) -> None:
+            gateway.accepting.accept(identity, connection, words["tool"], words["digest"], deliver)
+
+        answer: Mapping[str, Any] | LockgateError = await settled(start)
+        if isinstance(answer, LockgateError):
+            raise Problem(_TOOL_STATUS.get(answer.code, 503), answer.code, str(answer.args[0]))
+        return JSONResponse(dict(answer))
 
 
 def _install_erasures(api: FastAPI, gateway: Controlled, door: Door) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -105,9 +105,21 @@ class Erasing(Protocol):
         """What became of the erasures that the caller asked for, or may approve. Raises `LockgateError`."""
 
 
+class Accepting(Protocol):
+    """Definitions of tools that are pinned."""
+
+    def listed(self, connection: str) -> Sequence[Mapping[str, Any]]:
+        """Every tool of a connection, by name."""
+
+    def accept(self, identity: Identity, connection: str, name: str, digest: str, done: Callable[[Any], None]) -> None:
+        """Accept the definition with this digest: what it is then, or a `LockgateError`, comes to `done`."""
+
+
 class Controlled(Protocol):
     """The running gateway."""
 
+    @property
+    def accepting(self) -> Accepting: ...
     @property
     def erasures(self) -> Erasing: ...
 

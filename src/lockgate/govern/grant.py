@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from lockgate.govern.budget import TaskRows
+from lockgate.govern.budget import TaskSpent
 from lockgate.govern.pending import Pending
 from lockgate.model import Decision, Operation, Refusal
 
@@ -38,8 +38,8 @@ class Grant:
     """An operation that identity, policy and review have let through, and that is not recorded yet.
 
     `record` is the intent's sequence number, set by the record stage; `masked` counts hidden values
-    by detector or ``column``; `is_settled` is set with the outcome. `task` counts the rows of the caller's
-    task, where the decision bounds them.
+    by detector or ``column``; `is_settled` is set with the outcome. `task` counts what the caller's
+    task gets, where the decision bounds it; `told` are the bytes of it that this request got.
     """
 
     operation: Operation
@@ -50,7 +50,14 @@ class Grant:
     started: float = 0.0
     masked: dict[str, int] = field(default_factory=dict)
     is_settled: bool = False
-    task: TaskRows | None = None
+    task: TaskSpent | None = None
+    told: int = 0
+
+    def tell(self, sent: int) -> None:
+        """Count content as it leaves: `sent` bytes by now, over the whole answer."""
+        if self.task is not None:
+            self.task.bytes += sent - self.told
+            self.told = sent
 
 
 class ClearPlan(Protocol):

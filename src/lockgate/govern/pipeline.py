@@ -20,7 +20,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
 
 from lockgate.errors import AuditError
-from lockgate.govern.budget import Budget, TaskRows
+from lockgate.govern.budget import Budget, Task, TaskSpent
 from lockgate.govern.grant import ClearPlan, Grant, Held, Planned
 from lockgate.govern.lookups import LookupBudget
 from lockgate.govern.pending import Pending
@@ -213,7 +213,7 @@ class Governor:
             return self._refuse(operation, decided, None)
         if decided.effect is Effect.DENY:
             return self._refuse(operation, denial(decided, operation), decided)
-        spent = None if decided.limits.task_rows is None else self._spent(operation, decided)
+        spent = self._spent(operation, decided, counts=ask and not decided.wants) if decided.limits else None
         if spent is not None:
             return self._refuse(operation, spent, decided)
         planned = self._plan(plan, decided)
@@ -242,6 +242,11 @@ class Governor:
         self.statements += counts
         return self._view.decide(operation, now, self)
 
+    def foresee(self, operation: Operation) -> Decision | Refusal:
+        """What policy would say to an operation that nobody has asked for: whether to show an entry of a list, for one.
+        Nothing is recorded or counted."""
+        return self._decide(operation, False)
+
     def _renew(self) -> None:
         """The policy in force, where it is another one by now."""
         if self._policy is not self._pipeline.policy:
@@ -261,26 +266,44 @@ class Governor:
         return self._view.records
 
     @stage("policy")
-    def _spent(self, operation: Operation, decision: Decision) -> Refusal | None:
-        """(2) goes on: the caller's task has got all the rows that it may get."""
-        limit = decision.limits.task_rows
-        if limit is None or not operation.returns or self._task.left(limit):
+    def _spent(self, operation: Operation, decision: Decision, *, counts: bool) -> Refusal | None:
+        """(2) goes on: the caller's task has had all that it may have. A request that `counts` is judged for the last time."""
+        limits = decision.limits
+        if limits.task_rows is not None and operation.returns and not self._task.left(limits.task_rows):
+            return Refusal(
+                RefusalCode.DENIED, f"this task has got the {limits.task_rows} rows that it may get",
+                rule=dict(decision.limit_rules).get("task_rows"),
+                hint="Nothing was executed. Statements that return no rows still pass; for more rows ask those who own "
+                     "the policy.",
+            )
+        if limits.bytes is not None and self._task.bytes >= limits.bytes:
+            return Refusal(
+                RefusalCode.LIMITED, f"this task has got the {limits.bytes} bytes that it may get",
+                rule=dict(decision.limit_rules).get("bytes"),
+                hint="Nothing was forwarded, and waiting does not help; for more ask those who own the policy.",
+            )
+        late = self._pipeline.budget.wait(
+            self._name, limits.rates, self._pipeline.clock.monotonic(), counts=counts) if limits.rates else None
+        if late is None:
             return None
+        rate, seconds = late
         return Refusal(
-            RefusalCode.DENIED, f"this task has got the {limit} rows that it may get",
-            rule=dict(decision.limit_rules).get("task_rows"),
-            hint="Nothing was executed. Statements that return no rows still pass; for more rows ask those who own "
-                 "the policy.",
+            RefusalCode.LIMITED, f"these are more requests than the {rate.count} in {rate.seconds} s that this task may send",
+            rule=rate.rule, hint=f"Nothing was forwarded. Send it again after {seconds} s.", retry_after=seconds,
         )
 
     @property
-    def _task(self) -> TaskRows:
+    def _name(self) -> Task:
         who = self.identity
-        return self._pipeline.budget.of((who.issuer, who.subject, who.agent, self.connection))
+        return who.issuer, who.subject, who.agent, self.connection
+
+    @property
+    def _task(self) -> TaskSpent:
+        return self._pipeline.budget.of(self._name)
 
     def _granted(self, operation: Operation, decision: Decision, planned: Planned, ticket: str | None = None) -> Grant:
         """The grant; comparisons with protected columns and finds in the request go on record with its outcome."""
-        task = None if decision.limits.task_rows is None else self._task
+        task = None if decision.limits.task_rows is None and decision.limits.bytes is None else self._task
         grant = Grant(operation, decision, planned, ticket, task=task)
         for name in (*(f"compared: {label}" for label, _ in planned.lookups), *planned.noted):
             grant.masked[name] = grant.masked.get(name, 0) + 1

@@ -2,6 +2,7 @@
 
 from lockgate.model.activity import Activity, Exported
 from lockgate.model.decision import Decision, Effect, Refusal, RefusalCode
+from lockgate.model.definition import Definition
 from lockgate.model.identity import Identity
 from lockgate.model.operation import Operation
 from lockgate.model.policy import (
@@ -13,6 +14,7 @@ from lockgate.model.policy import (
     KeyScope,
     MaskMethod,
     Predicates,
+    Rate,
     RequestAction,
     RequestCheck,
     ReviewMode,
@@ -26,8 +28,8 @@ from lockgate.model.review import ERASURE_RULE, ErasureState, Review, ReviewStat
 from lockgate.model.secret import Secret
 
 __all__ = [
-    "ERASURE_RULE", "UNLIMITED", "Activity", "AuditMode", "ColumnMask", "CustomDetector", "Decision", "DetectMask", "Effect", "Erasure", "ErasureState",
-    "Event", "Exported", "Identity", "Intent", "KeyChange", "KeyScope", "MaskMethod", "Operation", "Outcome", "OutcomeStatus",
-    "Predicates", "Refusal", "RefusalCode", "RequestAction", "RequestCheck", "Review", "ReviewMode", "ReviewState",
+    "ERASURE_RULE", "UNLIMITED", "Activity", "AuditMode", "ColumnMask", "CustomDetector", "Decision", "Definition", "DetectMask", "Effect", "Erasure",
+    "ErasureState", "Event", "Exported", "Identity", "Intent", "KeyChange", "KeyScope", "MaskMethod", "Operation", "Outcome", "OutcomeStatus",
+    "Predicates", "Rate", "Refusal", "RefusalCode", "RequestAction", "RequestCheck", "Review", "ReviewMode", "ReviewState",
     "ReviewTerms", "RowLimits", "Rule", "Secret", "SessionStart", "Who",
 ]

@@ -69,6 +69,7 @@ class RefusalCode(StrEnum):
     UNKNOWN_OBJECT = "unknown_object"          # the backend has no such relation
     UNKNOWN_COLUMN = "unknown_column"          # … or no such column
     TOO_LARGE = "too_large"                    # a statement or row beyond `limits`
+    LIMITED = "limited"                        # as many requests or bytes as policy lets a task have
     UNSUPPORTED = "unsupported"                # refused whatever the policy says
     AUDIT_UNAVAILABLE = "audit_unavailable"    # the log cannot be written
     BACKEND_UNAVAILABLE = "backend_unavailable"  # not reached, or it refused the gateway
@@ -82,7 +83,8 @@ class Refusal:
 
     `reason` and `hint` are shown to the client: they name no column or rule that the caller may
     not know of. `rule` is the deciding rule's name, `ticket` the review to ask about. `cause` is for those who run the
-    gateway (its log, `lockgate check`) and is never sent to a client.
+    gateway (its log, `lockgate check`) and is never sent to a client. `retry_after` are seconds after which the same
+    request may go through.
     """
 
     code: RefusalCode
@@ -91,3 +93,4 @@ class Refusal:
     ticket: str | None = None
     hint: str | None = None
     cause: str | None = None
+    retry_after: int | None = None

@@ -146,21 +146,33 @@ class RequestCheck:
     customs: tuple[CustomDetector, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Rate:
+    """At most `count` requests in `seconds`. `rule` is whose it is, set by composition: each rule counts for itself."""
+
+    count: int
+    seconds: int
+    rule: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class RowLimits:
-    """Bounds on rows; None is no bound. The smallest of all rules counts.
+    """Bounds on rows, requests and bytes; None is no bound. The smallest of all rules counts, and every rate.
 
     `rows`: delivered by one statement. `task_rows`: delivered to one task (an identity's agent on a
     connection) over all its sessions, while the gateway runs. `changed`: inserted, updated or deleted
-    by one statement.
+    by one statement. `bytes`: of content, answered to one task. `rates`: of the requests of one task.
     """
 
     rows: int | None = None
     task_rows: int | None = None
     changed: int | None = None
+    bytes: int | None = None
+    rates: tuple[Rate, ...] = ()
 
     def __bool__(self) -> bool:
-        return not (self.rows is None and self.task_rows is None and self.changed is None)
+        return bool(self.rates) or not (self.rows is None and self.task_rows is None and self.changed is None
+                                        and self.bytes is None)
 
 
 UNLIMITED: Final = RowLimits()

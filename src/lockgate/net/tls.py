@@ -37,6 +37,36 @@ def _hardened(context: ssl.SSLContext, alpn: tuple[str, ...]) -> ssl.SSLContext:
     return context
 
 
+def _load(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+    """Show this certificate. Raises `ConfigError` where it cannot be used."""
+    for path in (certificate, key):
+        try:
+            with path.open("rb"):
+                pass
+        except OSError as error:
+            raise ConfigError(
+                f"cannot read {path}: {error.strerror}",
+                advice="Give the user that runs the gateway read access to the file, or correct the path.",
+            ) from None
+    try:
+        context.load_cert_chain(certificate, key, _no_passphrase)
+    except ValueError:
+        raise ConfigError(
+            f"{key} is encrypted", advice="Use a key without a passphrase, readable by the gateway only."
+        ) from None
+    except ssl.SSLError as error:
+        reason = error.reason or ""
+        if "MISMATCH" in reason:
+            raise ConfigError(
+                f"{key} is not the key of {certificate}",
+                advice="Point `certificate` and `key` at files that were made together.",
+            ) from None
+        raise ConfigError(
+            f"cannot use {certificate} with {key}: {reason.lower().replace('_', ' ') or 'not PEM'}",
+            advice="Both files have to be PEM; the certificate file starts with the own certificate, not with its authority's.",
+        ) from None
+
+
 # ---------------------------------------------------------------- the listener's side
 
 
@@ -72,58 +102,36 @@ class ServerCertificate:
         found = self._contexts.get(alpn)
         if found is None:
             found = server_context(alpn)
-            self._load(found)
+            _load(found, self._certificate, self._key)
             self._contexts[alpn] = found
         return found
-
-    def _load(self, context: ssl.SSLContext) -> None:
-        for path in (self._certificate, self._key):
-            try:
-                with path.open("rb"):
-                    pass
-            except OSError as error:
-                raise ConfigError(
-                    f"cannot read {path}: {error.strerror}",
-                    advice="Give the user that runs the gateway read access to the file, or correct the path.",
-                ) from None
-        try:
-            context.load_cert_chain(self._certificate, self._key, _no_passphrase)
-        except ValueError:
-            raise ConfigError(
-                f"{self._key} is encrypted", advice="Use a key without a passphrase, readable by the gateway only."
-            ) from None
-        except ssl.SSLError as error:
-            reason = error.reason or ""
-            if "MISMATCH" in reason:
-                raise ConfigError(
-                    f"{self._key} is not the key of {self._certificate}",
-                    advice="Point `certificate` and `key` at files that were made together.",
-                ) from None
-            raise ConfigError(
-                f"cannot use {self._certificate} with {self._key}: {reason.lower().replace('_', ' ') or 'not PEM'}",
-                advice="Both files have to be PEM; the certificate file starts with the server's own certificate.",
-            ) from None
-
 
 # ---------------------------------------------------------------- the backend's side
 
 
-def client_context(mode: str, ca: Path | None, alpn: tuple[str, ...]) -> ssl.SSLContext:
+def client_context(
+    mode: str, ca: Path | None, alpn: tuple[str, ...], own: tuple[Path, Path] | None = None,
+) -> ssl.SSLContext:
     """A context for libpq's modes: ``require`` encrypts (and verifies the chain where `ca` is given,
-    as libpq does), ``verify-ca`` verifies the chain, ``verify-full`` the name as well.
+    as libpq does), ``verify-ca`` verifies the chain, ``verify-full`` the name as well. `own`: certificate and key for a
+    server that asks for them. Raises `ConfigError` for files that cannot be used; changed ones are read again.
     """
-    stamp = 0
-    if ca is not None:
+    stamps = []
+    for path in (ca, *(own or ())):
         try:
-            stamp = ca.stat().st_mtime_ns
+            stamps.append(0 if path is None else path.stat().st_mtime_ns)
         except OSError as error:
-            raise ConfigError(f"cannot read {ca}: {error.strerror}") from None
-    return _client_context(mode, ca, alpn, stamp)
+            raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+    return _client_context(mode, ca, alpn, own, tuple(stamps))
 
 
 @lru_cache(maxsize=256)
-def _client_context(mode: str, ca: Path | None, alpn: tuple[str, ...], _stamp: int) -> ssl.SSLContext:
+def _client_context(
+    mode: str, ca: Path | None, alpn: tuple[str, ...], own: tuple[Path, Path] | None, _stamps: tuple[int, ...],
+) -> ssl.SSLContext:
     context = _hardened(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), alpn)
+    if own is not None:
+        _load(context, *own)
     context.check_hostname = mode == "verify-full"
     if mode == "require" and ca is None:
         context.verify_mode = ssl.CERT_NONE

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import structlog
 
+from lockgate.config.secrets import read_secret
 from lockgate.errors import BackendError, ConfigError, LockgateError, ProtocolError
 from lockgate.govern.pending import Pending
 from lockgate.govern.permit import require_permit
@@ -27,6 +28,7 @@ from lockgate.model import Refusal, RefusalCode
 from lockgate.net.address import split_address
 from lockgate.net.dial import dial
 from lockgate.net.tls import TlsError, TlsStream, client_context
+from lockgate.net.tokens import no_token
 from lockgate.proxy.endpoint import Endpoint
 from lockgate.proxy.lane import PARKED, Lane
 from lockgate.wire.steps import (
@@ -36,6 +38,7 @@ from lockgate.wire.steps import (
     Compute,
     Credential,
     Dial,
+    Disown,
     HangUp,
     Receive,
     Side,
@@ -318,8 +321,11 @@ class Driver:
 
     def _credential(self, lane: Lane, step: Credential) -> Any:
         connection = self._connection()
+        if step.token is not None:
+            answer = self.host.tokens.get(connection, step.token)
+            return self._wait(lane, answer, no_token(connection.name, "")) if isinstance(answer, Pending) else answer
         try:
-            return self.host.read_credential(connection)
+            return self.host.read_credential(connection) if step.reference is None else read_secret(step.reference)
         except ConfigError as error:
             log.error("credential unreadable", connection=connection.name, reason=error.args[0])
             return Refusal(
@@ -327,6 +333,9 @@ class Driver:
                 f"the gateway has no usable credential for connection {connection.name}",
                 hint="Tell those who run the gateway; its log says what is missing.", cause=error.args[0],
             )
+
+    def _disown(self, lane: Lane, step: Disown) -> Any:
+        self.host.tokens.disown(self._connection(), step.token)
 
     def _connection(self) -> Connection:
         if self.connection is None:
@@ -344,7 +353,7 @@ class Driver:
             return refusal
         name = tls.server_name or split_address(connection.address)[0]
         try:
-            stream = TlsStream(client_context(tls.mode, tls.ca, step.alpn), server_side=False, server_name=name)
+            stream = TlsStream(client_context(tls.mode, tls.ca, step.alpn, tls.own), server_side=False, server_name=name)
         except (ConfigError, ValueError) as error:
             log.error("backend TLS unusable", connection=connection.name, reason=str(error.args[0]))
             return replace(refusal, cause=f"its TLS settings cannot be used: {error.args[0]}")
@@ -397,5 +406,6 @@ BASE_HANDLERS: Mapping[type, Handler] = {
     Dial: Driver._dial,
     HangUp: Driver._hang_up,
     Credential: Driver._credential,
+    Disown: Driver._disown,
     Aside: Driver._aside,
 }

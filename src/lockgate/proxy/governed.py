@@ -324,7 +324,8 @@ class Governed(Driver):
         self.connection = keeper.connection
         keeper.sessions.add(self)
         self.host.counters.sessions += 1
-        return Admission(governor.session, keeper.connection, keeper.connection.credential.user, governor.may_hide)
+        return Admission(governor.session, keeper.connection, keeper.connection.credential.user, governor.may_hide,
+                         governor.foresee)
 
     # ------------------------------------------------------------ one request
 

@@ -24,11 +24,12 @@ from lockgate.model import AuditMode, Secret
 from lockgate.net.address import split_address
 from lockgate.net.authority import Authority
 from lockgate.net.dial import dial
+from lockgate.net.tokens import AccessTokens
 from lockgate.proxy.cancel import CancelRegistry
 from lockgate.proxy.counters import Counters
 from lockgate.proxy.driver import log
 from lockgate.proxy.endpoint import Endpoint
-from lockgate.wire.spec import ProtocolSpec
+from lockgate.wire.spec import Definitions, Passing, ProtocolSpec
 
 if TYPE_CHECKING:
     from lockgate.govern.pipeline import Governor
@@ -77,6 +78,7 @@ class Host:
         keys: MaskKeys | None = None,
         studio: Studio | None = None,
         authority: Authority | None = None,
+        definitions: Definitions | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.tasks = tasks
@@ -86,10 +88,12 @@ class Host:
         self.limits = limits
         self.counters = counters
         self.read_credential = credential
+        self.tokens = AccessTokens(tasks, clock, credential, self._no_token)
         self.audit = audit
         self.keys = keys
         self.studio = studio
         self.authority = authority
+        self.definitions: Definitions = Passing() if definitions is None else definitions
         self.recorded: set[Governor] = set()
         """Of sessions that are over and of which not all is recorded yet."""
         self.keepers: dict[str, Keeper] = {}
@@ -138,6 +142,10 @@ class Host:
         if keeper is None or keeper.connection.audit is None:
             return self.audit
         return AuditMode(keeper.connection.audit)
+
+    def _no_token(self, connection: str, reason: str) -> None:
+        log.error("no access token", connection=connection, reason=reason)
+        self.counters.errors["backend.token"] += 1
 
     # ------------------------------------------------------------ sessions
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from lockgate.errors import RemoteProtocolError
 from lockgate.govern.pending import Pending
@@ -57,13 +57,15 @@ _GONE = 10.0
 """Seconds after the client left in which what it had sent is still carried out."""
 _RECHECK = 60.0
 """Seconds between two looks at the wall clock, which may have been set meanwhile."""
+_TICK: Final = 0.01
+"""Seconds that a timer may go off early, as the loop rounds."""
 
 
 class Session(Governed):
     """One client's connection."""
 
     __slots__ = (
-        "_alarm", "_aside_lane", "_cause", "_deadline", "_ending", "_expiry", "_gone", "_key", "_stalled", "mediator",
+        "_alarm", "_alarm_at", "_alarm_call", "_alarm_due", "_aside_lane", "_cause", "_deadline", "_ending", "_expiry", "_gone", "_key", "_stalled", "mediator",
         "opened", "trunk",
     )
     handlers: ClassVar[Mapping[type, Handler]]
@@ -79,6 +81,9 @@ class Session(Governed):
         self._key: list[bytes] = []
         self._stalled = 0
         self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = 0.0                    # when the timer goes off
+        self._alarm_due = 0.0                   # and when what was asked for last is due, not before that
+        self._alarm_call: Callable[[], Steps[None]] | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._expiry: asyncio.TimerHandle | None = None
         self._gone: asyncio.TimerHandle | None = None
@@ -115,6 +120,8 @@ class Session(Governed):
         return LoginContext(
             route=route, connections=host.connections_of(doorway.spec), by_server_name=host.by_server_name,
             cancel_key=self._cancel_key, limits=host.limits.settings, keys=host.keys,
+            now=host.clock.now,
+            definitions=host.definitions,
         )
 
     def branch(self, trunk: Trunk, end: StreamEndpoint, mediator: Mediator) -> Session | None:
@@ -382,23 +389,34 @@ class Session(Governed):
         return self._hang_up(lane, HangUp())
 
     def _set_alarm(self, lane: Lane, step: Alarm) -> Any:
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
-        if step.seconds is not None and step.call is not None:
-            self._alarm = self.loop.call_later(step.seconds, self._ring, step.call)
+        """Alarms are set anew with every message and hardly ever go off: a timer that goes off before is left, and looks."""
+        self._alarm_call = None if step.seconds is None else step.call
+        if step.seconds is None or step.call is None:
+            return None
+        self._alarm_due = self.loop.time() + step.seconds
+        if self._alarm is None or self._alarm_due < self._alarm_at:
+            self._set_timer(self._alarm_due)
         return None
 
-    def _ring(self, call: Callable[[], Steps[None]]) -> None:
-        lane = self._aside_lane
-        if self.is_closed:
-            return
-        if lane.generator is not None:
-            self._alarm = self.loop.call_later(_LAST_WORDS, self._ring, call)
-            return
+    def _set_timer(self, at: float) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_at = at
+        self._alarm = self.loop.call_at(at, self._ring)
+
+    def _ring(self) -> None:
         self._alarm = None
-        lane.generator = call()
-        self._run(lane)
+        call, lane, now = self._alarm_call, self._aside_lane, self.loop.time()
+        if self.is_closed or call is None:
+            return
+        if now < self._alarm_due - _TICK:
+            self._set_timer(self._alarm_due)
+        elif lane.generator is not None:
+            self._set_timer(now + _LAST_WORDS)
+        else:
+            self._alarm_call = None
+            lane.generator = call()
+            self._run(lane)
 
     # ------------------------------------------------------------ the end
 

@@ -33,3 +33,14 @@ reviews = Table(
     Index("reviews_by_binding", "binding", "state"),
     Index("reviews_by_state", "state", "created_at"),
 )
+
+definitions = Table(
+    "definitions",
+    metadata,
+    Column("connection", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("accepted", String(64), nullable=False),
+    Column("seen", String(64), nullable=False),
+    Column("accepted_text", Text, nullable=False),
+    Column("seen_text", Text, nullable=False),
+)

@@ -5,7 +5,8 @@ Nothing outside `protocols/X/` names X: listeners, CLI help, the API and the doc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -15,7 +16,7 @@ from lockgate.audit.recording.events import Event
 from lockgate.audit.recording.shown import Shown
 from lockgate.config.settings import Connection, Limits
 from lockgate.govern.masking.keys import MaskKeys
-from lockgate.model import Exported, Refusal, Rule
+from lockgate.model import Definition, Exported, Refusal, Rule
 from lockgate.wire.leaktest import LeakSuite
 from lockgate.wire.steps import Steps
 
@@ -113,6 +114,31 @@ class Route:
     is_proxy: bool = False     # the listener is a forward proxy as well
 
 
+class Definitions(Protocol):
+    """The definitions of every connection, kept over restarts. Raises where they cannot be read or written."""
+
+    def of(self, connection: str) -> Mapping[str, Definition]:
+        """By name."""
+
+    def put(self, connection: str, definition: Definition) -> None:
+        """Keep this one in the place of the one that has its name."""
+
+
+@dataclass(slots=True)
+class Passing:
+    """Definitions in memory: of a gateway without a state folder, and of tests."""
+
+    kept: dict[str, dict[str, Definition]] = field(default_factory=dict)
+
+    def of(self, connection: str) -> Mapping[str, Definition]:
+        """By name."""
+        return self.kept.get(connection, {})
+
+    def put(self, connection: str, definition: Definition) -> None:
+        """Keep this one."""
+        self.kept.setdefault(connection, {})[definition.name] = definition
+
+
 @dataclass(frozen=True, slots=True)
 class LoginContext:
     """What a login may look up. `connections` maps names to settings of this protocol only."""
@@ -128,6 +154,10 @@ class LoginContext:
     limits: Limits = field(default_factory=Limits)
     keys: MaskKeys | None = None
     """Of masks that need one; None: such masks cannot be made, and results that are due one are refused."""
+    now: Callable[[], float] = time.time
+    """Unix seconds, for what is signed with its time."""
+    definitions: Definitions = field(default_factory=Passing)
+    """What backends have said of their tools, and what of it was accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +240,8 @@ class ProtocolSpec:
     """Whether its listeners can be forward proxies."""
     needs_user: bool = True
     """Whether the backend's credential has a user's name."""
+    problems: Callable[[Connection], Iterable[tuple[tuple[str, ...], str]]] = lambda _: ()
+    """(connection, its options validated) → what does not go together in its settings: (keys that lead to it, sentence)."""
     redials: bool = False
     """The backend's connection may end and be dialled again within a client's connection, which outlives it; the
     mediator admits sessions itself. Else the two end together."""

@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from lockgate.config.strict import SecretReference
 from lockgate.govern.permit import Cleared, Permit
 from lockgate.govern.pipeline import ClearPlan, Grant, Planned
 from lockgate.govern.policy import MayHide, hides_nothing
-from lockgate.model import Decision, Operation, OutcomeStatus, Refusal, Secret
+from lockgate.model import Decision, Operation, OutcomeStatus, Refusal, RefusalCode, Secret
 
 
 class Side(Enum):
@@ -249,17 +251,24 @@ class Admit:
     claims: dict[str, str] = field(default_factory=dict)
 
 
+def foresees_nothing(_operation: Operation) -> Decision | Refusal:
+    """Where there is no policy to ask."""
+    return Refusal(RefusalCode.INTERNAL, "no policy can be asked")
+
+
 @dataclass(frozen=True, slots=True)
 class Admission:
     """An admitted session: its opaque id, the connection's settings and its backend user.
 
-    `may_hide` tells at any time which masks and detectors some request of the session could be under.
+    `may_hide` tells at any time which masks and detectors some request of the session could be under. `foresees` is policy's
+    answer to an operation that nobody has asked for yet (an entry of a list); nothing of it is recorded or counted.
     """
 
     session: str
     connection: Any
     user: str
     may_hide: Callable[[], MayHide] = hides_nothing
+    foresees: Callable[[Operation], Decision | Refusal] = foresees_nothing
 
 
 @dataclass(slots=True)
@@ -267,9 +276,38 @@ class Dial:
     """Connect to the admitted connection's backend, over a new end where there was one before. → None or `Refusal`."""
 
 
+@dataclass(frozen=True, slots=True)
+class ClientCredentials:
+    """How an access token is had for the connection's user and password (OAuth 2, RFC 6749 section 4.4).
+
+    `audience` is a parameter that some servers want (it is in no RFC for this grant; empty: not sent). `in_body`: user and
+    password as parameters (section 2.3.1) in place of `Basic`. `ca`: a PEM file of authorities instead of the system's.
+    """
+
+    url: str
+    scope: str = ""
+    audience: str = ""
+    in_body: bool = False
+    ca: Path | None = None
+
+
 @dataclass(slots=True)
 class Credential:
-    """Read the backend credential now. → `Secret` or `Refusal`. Forget it after use (I6)."""
+    """Read the backend credential now. → `Secret` or `Refusal`. Forget it after use (I6).
+
+    With `token` the secret is the access token that the credential is good for; waits while one is fetched. With
+    `reference` it is another secret, read where that says.
+    """
+
+    token: ClientCredentials | None = None
+    reference: SecretReference | None = None
+
+
+@dataclass(slots=True)
+class Disown:
+    """The backend did not take the access token of `token`: who asks next gets a fresh one. → None."""
+
+    token: ClientCredentials
 
 
 @dataclass(slots=True)
@@ -303,7 +341,7 @@ class Aside:
 
 Step = (
     Judge | Record | Clear | Compute | Compose | Settle | Note | ToServer | ToClient | Close | Receive | StartTls
-    | Authenticate | Admit | Dial | Credential | Snapshot | Interrupt | Aside | Window | Passed | Opened | Alarm
+    | Authenticate | Admit | Dial | Credential | Disown | Snapshot | Interrupt | Aside | Window | Passed | Opened | Alarm
     | HangUp | EndSession
 )
 

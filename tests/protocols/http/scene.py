@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +19,7 @@ from lockgate.model import AuditMode, Identity, Refusal, RefusalCode, Rule, Secr
 from lockgate.protocols.http.mediator import HttpMediator
 from lockgate.wire.conformance import Broken
 from lockgate.wire.playbook import CLIENT, Playbook
-from lockgate.wire.spec import LoginContext, Route
+from lockgate.wire.spec import LoginContext, Passing, Route
 from lockgate.wire.steps import Admission, Admit, Alarm, Authenticate, Credential, Dial, EndSession, HangUp
 from tests.protocols.world import IDENTITY, Clock, Desk, Log
 
@@ -48,8 +49,10 @@ class World:
     audit: AuditMode = AuditMode.ASYNC
     secret: str = SECRET
     keys: MaskKeys | None = None
+    now: Callable[[], float] = time.time
     log: Log = field(default_factory=Log)
     desk: Desk = field(default_factory=Desk)
+    clock: Clock = field(default_factory=Clock)
     faults: list[tuple[str, Exception]] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
     admitted: list[str] = field(default_factory=list)
@@ -58,17 +61,20 @@ class World:
     hang_ups: int = 0
     unreachable: bool = False
     alarm: Alarm | None = None
+    make: type[HttpMediator] = HttpMediator
+    definitions: Passing = field(default_factory=Passing)
     identities: dict[str, Identity] = field(default_factory=lambda: {TOKEN.decode(): IDENTITY})
 
     def context(self) -> LoginContext:
         names = {name: one.name for one in self.connections for name in one.server_names}
         return LoginContext(
-            self.route, {one.name: one for one in self.connections}, names.get, lambda size: b"", self.limits, self.keys)
+            self.route, {one.name: one for one in self.connections}, names.get, lambda size: b"", self.limits, self.keys,
+            self.now, self.definitions)
 
     def book(self) -> Playbook:
         """A conversation that begins."""
         policy = PolicySet.compile(tuple(self.rules), "ab" * 32)
-        pipeline = Pipeline(policy, self.log, self.desk, Clock(), lambda *fault: self.faults.append(fault))  # type: ignore[arg-type]
+        pipeline = Pipeline(policy, self.log, self.desk, self.clock, lambda *fault: self.faults.append(fault))  # type: ignore[arg-type]
         def admit(step: Admit) -> Any:
             if all(one.name != step.connection for one in self.connections):
                 return Refusal(RefusalCode.DENIED, "there is no such connection here")
@@ -85,7 +91,7 @@ class World:
             book.governor = answer if broken is None else Broken(answer, broken.stage)
             self.admitted.append(step.connection)
             settings = next(one for one in self.connections if one.name == step.connection)
-            return Admission("5e55", settings, settings.credential.user, answer.may_hide)
+            return Admission("5e55", settings, settings.credential.user, answer.may_hide, answer.foresee)
 
         def authenticate(step: Authenticate) -> Identity | Refusal:
             token = step.token.reveal()
@@ -107,7 +113,7 @@ class World:
             self.alarm = step
 
         # Before the first admission nobody is behind a conversation, and its own answers are cleared by the pipeline.
-        book = Playbook(HttpMediator(self.context(), None, 15.0), pipeline, {
+        book = Playbook(self.make(self.context(), None, 15.0), pipeline, {
             Authenticate: authenticate, Admit: admit, Dial: dial, EndSession: end, HangUp: hang_up, Alarm: alarm,
             Credential: lambda step: Secret(self.secret),
         })

@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lockgate.errors import LocalProtocolError
-from lockgate.protocols.http.codec import chunk, last_chunk, request_bytes, response_bytes
+from lockgate.protocols.http.codec import (
+    FieldLines,
+    chunk,
+    field_lines,
+    last_chunk,
+    request_bytes,
+    response_bytes,
+)
 from lockgate.protocols.http.messages import Field
 from tests.protocols.http import support as s
 
@@ -112,3 +119,20 @@ def test_what_cannot_be_written_is_not(write: Callable[[], bytes]) -> None:
     """Nothing goes out that would be read as something else: an error of this side."""
     with pytest.raises(LocalProtocolError):
         write()
+
+
+@given(answers=st.lists(FIELDS, max_size=4))
+def test_lines_that_were_written_before_are_the_same_lines(answers: list[list[Field]]) -> None:
+    """Whatever the answers before held."""
+    lines = FieldLines()
+    for fields in [*answers, *answers]:
+        assert lines(fields) == field_lines(fields)
+
+
+def test_a_line_that_was_written_before_is_checked_in_its_new_company() -> None:
+    """Two fields that frame are refused though each alone was written; so is one that is no line, however often."""
+    lines = FieldLines()
+    assert lines([LENGTH]) + lines([CHUNKED]) == field_lines([LENGTH]) + field_lines([CHUNKED])
+    for fields in ([LENGTH, CHUNKED], [X, Field.of(b"X", b"a\r\nSet-Cookie: b")], [X, Field(b"x", b"y", b"Z")]) * 2:
+        with pytest.raises(LocalProtocolError):
+            lines(fields)

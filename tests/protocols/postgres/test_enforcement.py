@@ -11,6 +11,7 @@ from lockgate.model import (
     KeyScope,
     MaskMethod,
     Predicates,
+    Rate,
     RequestAction,
     RequestCheck,
     RowLimits,
@@ -26,6 +27,13 @@ def test_every_bound_has_a_row() -> None:
     found = enforce("crm", None, [Rule("r", limits=RowLimits(1, 2, 3), when="op.x")], None)
     assert {row.control for row in found} == {"limit rows 1", "limit task_rows 2", "limit changed 3"}
     assert all(row.problem is None and row.how.endswith("where op.x") for row in found)
+
+
+def test_bounds_of_http_stop_the_connection() -> None:
+    """Requests and bytes are not counted here, and nobody should believe that they were."""
+    found = enforce("crm", None, [Rule("r", limits=RowLimits(bytes=1, rates=(Rate(1, 1),)))], None)
+    assert {row.control for row in found} == {"limit requests", "limit bytes"}
+    assert all(row.problem is not None for row in found)
 
 
 def test_a_rule_that_makes_the_gateway_ask_says_so() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -12,6 +12,7 @@ import orjson
 
 from lockgate.audit.admin import recorded
 from lockgate.audit.log import AuditLog
+from lockgate.audit.tree import leaf_hash, tree_root
 from lockgate.errors import AuditError
 from lockgate.govern.review import bound_hash
 from lockgate.model import Event, Identity, Intent, Operation, Outcome, OutcomeStatus, SessionStart
@@ -96,6 +97,11 @@ def review_events(
         Event("review_request", fields, session, people([None, None])),
         Event("review", {**fields, "verdict": "approved"}, None, people(["https://issuer.test", reviewer])),
     ]
+
+
+def chunk_root(chunks: Iterable[bytes]) -> bytes:
+    """What a mark says of a recording's chunks: RFC 6962, as for the log's own leaves."""
+    return tree_root([leaf_hash(chunk) for chunk in chunks])
 
 
 def sample(folder: Path) -> None:

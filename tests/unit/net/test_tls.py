@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from pathlib import Path
 
 import pytest
@@ -165,6 +166,22 @@ def test_a_missing_authority_is_named(tmp_path: Path) -> None:
     empty.write_text("")
     with pytest.raises(ConfigError, match=r"empty\.pem"):
         client_context("verify-full", empty, ())
+
+
+def test_a_client_certificate_that_cannot_be_used_is_named_and_a_new_one_is_read(made: Certificate, tmp_path: Path) -> None:
+    """Towards a backend as at a listener; files that have changed are read again."""
+    other = make_certificate(tmp_path / "other", "client.example")
+    for own, words in (((made.certificate, other.key), "is not the key of"), ((tmp_path / "no.crt", made.key), r"no\.crt")):
+        with pytest.raises(ConfigError, match=words):
+            client_context("verify-full", made.authority, (), own)
+    own = (other.certificate, other.key)
+    first = client_context("verify-full", made.authority, (), own)
+    assert client_context("verify-full", made.authority, (), own) is first
+    renewed = make_certificate(tmp_path / "renewed", "client.example")
+    for old, new in zip(own, (renewed.certificate, renewed.key), strict=True):
+        old.write_bytes(new.read_bytes())
+        os.utime(old, ns=(0, 1))
+    assert client_context("verify-full", made.authority, (), own) is not first
 
 
 def self_signed(key: object, algorithm: hashes.HashAlgorithm | None, **more: object) -> x509.Certificate:

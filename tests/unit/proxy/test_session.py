@@ -15,6 +15,8 @@ from lockgate.errors import AuditError
 from lockgate.model import OutcomeStatus, ReviewTerms, Rule
 from lockgate.net.tls import ServerCertificate, client_context
 from lockgate.proxy import governed
+from lockgate.proxy.session import Session
+from lockgate.wire.steps import Alarm, Steps
 from testbed.certificates import make_certificate
 from tests.steps import calls
 from tests.unit.govern.fakes import identity
@@ -511,3 +513,35 @@ async def test_tls_starts_in_the_middle(tmp_path: Path) -> None:
                     return [stream.readline() for _ in range(2000)]
 
         assert await asyncio.to_thread(talk) == [b"done select %d\n" % number for number in range(2000)]
+
+
+async def test_of_several_alarms_the_last_one_goes_off() -> None:
+    """Whether it is due later than the one before or sooner; and none after it was taken back."""
+    rung: list[str] = []
+
+    async with rig() as gateway:
+        client = await gateway.client()
+        await client.log_in()
+        session = gateway.session()
+        due = asyncio.Event()
+
+        def alarm(seconds: float | None, name: str) -> None:
+            def call() -> Steps[None]:
+                rung.append(name)
+                yield from ()
+
+            Session.handlers[Alarm](session, session.client_lane, Alarm(seconds, None if seconds is None else call))
+
+        alarm(0.02, "first")
+        alarm(0.08, "later")
+        session.loop.call_later(0.05, rung.append, "meanwhile")
+        await gateway.wait(lambda: len(rung) > 1)
+        alarm(60.0, "much later")
+        alarm(0.02, "sooner")
+        await gateway.wait(lambda: len(rung) > 2)
+        alarm(0.02, "taken back")
+        alarm(None, "")
+        session.loop.call_later(0.06, due.set)
+        await due.wait()
+        assert rung == ["meanwhile", "later", "sooner"]
+        assert await client.ask("select 1") == "done select 1"

@@ -37,9 +37,9 @@ def member_header(name: str, size: int) -> bytes:
         raise ValueError("a member's name or size does not fit into a package")
     prefix, short = "", name
     if len(name) > 100:
-        cut = name.find("/", len(name) - 101)
-        prefix, short = name[:cut], name[cut + 1:]
-        if cut < 1 or len(prefix) > 155 or not short:
+        begun, slash, short = name[-101:].partition("/")      # as much as there is room for behind a slash
+        prefix = name[:-101] + begun
+        if not slash or len(prefix) > 155:
             raise ValueError("a member's name is too long for ustar")
     head = bytearray(BLOCK)
     head[0:len(short)] = short.encode()
@@ -70,12 +70,12 @@ def archive_members(file: BinaryIO) -> Iterator[Member]:
     while True:
         head = file.read(BLOCK)
         offset += BLOCK
-        if not any(head) and len(head) == BLOCK:
-            if file.read(BLOCK + 1) == bytes(BLOCK):
-                return
-            raise EvidenceError(_ARCHIVE, "the archive does not end with two empty blocks")
         if len(head) < BLOCK:
             raise EvidenceError(_ARCHIVE, "the archive ends early", verdict="incomplete")
+        if not any(head):
+            if head + file.read(len(ARCHIVE_END)) != ARCHIVE_END:
+                raise EvidenceError(_ARCHIVE, "the archive does not end with two empty blocks")
+            return
         name, size = _member_named(head)
         digest, left = sha256(), size
         while left:
@@ -93,7 +93,7 @@ def archive_members(file: BinaryIO) -> Iterator[Member]:
 
 def _member_named(head: bytes) -> tuple[str, int]:
     """Name and size in a header, which must be the only header that says so."""
-    short, prefix = head[0:100].rstrip(b"\0"), head[345:500].rstrip(b"\0")
+    short, prefix = head[0:100].rstrip(b"\0"), head[345:].rstrip(b"\0")
     if _OCTAL.fullmatch(head[124:136]):
         size = int(head[124:135], 8)
         try:

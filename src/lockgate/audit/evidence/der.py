@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from lockgate.audit.evidence.failures import EvidenceError
 
-DER_INTEGER, DER_BITS, DER_OCTETS, DER_NULL, DER_OID = 0x02, 0x03, 0x04, 0x05, 0x06
+DER_INTEGER, DER_BITS, DER_OCTETS, DER_OID = 0x02, 0x03, 0x04, 0x06
 DER_SEQUENCE, DER_SET = 0x30, 0x31
 
 
@@ -84,10 +84,9 @@ def _next_der(data: bytes) -> tuple[Der, bytes]:
         raise _not_der("a value is cut off, or has a long tag")
     size, start = data[1], 2
     if size & 0x80:
-        count = size & 0x7F
-        start += count
+        start += size & 0x7F
         size = int.from_bytes(data[2:start], "big")
-        if not 0 < count <= 4 or len(data) < start or size < 128 or data[2] == 0:
+        if size < 128 or data[2] == 0:
             raise _not_der("a length is not in its shortest form")
     end = start + size
     if end > len(data):

@@ -44,7 +44,16 @@ from lockgate.audit.evidence.merkle import (
     verify_consistency,
     verify_inclusion,
 )
-from lockgate.audit.evidence.notes import LOG_KEY, WITNESS_KEY, NoteKey, SignedTree, parse_tree, parse_vkey
+from lockgate.audit.evidence.notes import (
+    LOG_KEY,
+    WITNESS_KEY,
+    NoteKey,
+    SignedNote,
+    SignedTree,
+    parse_note,
+    parse_tree,
+    parse_vkey,
+)
 from lockgate.audit.evidence.proofs import TlogProof, parse_hash_lines, parse_tlog_proof
 from lockgate.audit.evidence.records import Records
 from lockgate.audit.evidence.report import Report, Verdict
@@ -75,7 +84,7 @@ def member_place(name: str) -> tuple[int, int, str]:
     for place, pattern in enumerate(_PLACES):
         found = pattern.fullmatch(name)
         if found is not None:
-            return place, int(found.group(1) or 0), name
+            return place, int(f"0{found.group(1)}"), name
     raise ValueError("a package has no such file")
 
 
@@ -93,18 +102,21 @@ def verify_package(file: BinaryIO, pins: Pins, name: str = "") -> Report:
 class _PackageRun:
     """One verification: what the checks share."""
 
+    manifest: dict[str, Any]
+    who: Signatories
+    tree: SignedTree
+    note: str
+    signed: SignedNote      # the newest checkpoint, as its file is and taken apart
+
     def __init__(self, report: Report, file: BinaryIO, pins: Pins) -> None:
         self.report = report
         self.file = file
         self.pins = pins
         self.members: dict[str, Member] = {}
-        self.manifest: dict[str, Any] = {}
-        self.who = Signatories(None, None, None)
         self.pinned: NoteKey | None = None
-        self.tree = SignedTree("", 0, b"")
-        self.note = ""
         self.kept: SignedTree | None = None
-        self.cosigned_at = self.newest_time = 0
+        self.cosigned_at: int | None = None
+        self.newest_time: int | None = None
         self.rotations: list[tuple[int, str, str]] = []
         self.ends: list[int] | None = None
         self.unheard: set[str] = set()      # named witnesses of whom no line was seen
@@ -130,7 +142,7 @@ class _PackageRun:
 
     def archive(self) -> None:
         """The archive holds what its manifest lists, in the one order, and nothing else."""
-        last = (-1, 0, "")
+        last: tuple[object, ...] = ()
         self.file.seek(0)
         for member in archive_members(self.file):
             try:
@@ -165,19 +177,16 @@ class _PackageRun:
         if files == listed:
             self.report.cover("manifest", f"{len(files)} files, each as listed, nothing beside them")
             return
-        names, there = [entry.get("name") for entry in listed if isinstance(entry, dict)], list(self.members)[1:]
+        names = [str(entry.get("name")) for entry in listed if isinstance(entry, dict)]
         for name in names:
             if name not in self.members:
-                self.report.find("manifest", Verdict.INCOMPLETE, f"{str(name)[:80]} is listed and not there")
+                self.report.find("manifest", Verdict.INCOMPLETE, f"{name[:80]} is listed and not there")
         for file in files:
             if file not in listed:
-                known = file["name"] in names
                 self.report.find("manifest", Verdict.TAMPERED, f"{file['name']} is not "
-                                 + ("the file that was packed" if known else "listed"))
-        if sorted(map(str, names)) == sorted(there) and len(names) == len(listed) and not self.report.findings:
-            self.report.find("manifest", Verdict.TAMPERED, "the manifest does not list the files in their order")
+                                 f"{'the file that was packed' if file['name'] in names else 'listed'}")
         if not self.report.findings:
-            self.report.find("manifest", Verdict.TAMPERED, "the manifest's list of files is not as it must be")
+            self.report.find("manifest", Verdict.TAMPERED, "the manifest does not list the files in their order, each once")
 
     # ------------------------------------------------------------ 2 trust chain
 
@@ -240,45 +249,43 @@ class _PackageRun:
     def checkpoint(self) -> None:
         """The newest checkpoint is signed by the log, and each further line by a witness that is known."""
         self.note = self.text("checkpoint", "checkpoint")
-        signed = read_note(self.content("checkpoint"), "the checkpoint", "checkpoint")
-        self.tree = self.who.open(signed, "checkpoint")
+        self.signed = parse_note(self.note)
+        self.tree = self.who.open(self.signed, "checkpoint")
         if self.tree.size != self.manifest["size"]:
             raise EvidenceError("manifest", f"the manifest names {self.manifest['size']} entries, the checkpoint "
                                 f"{self.tree.size}")
         self.report.size = self.tree.size
         self.report.cover("checkpoint", f"{self.tree.size} entries, signed by {self.tree.origin}")
-        self.cosigned_by("checkpoint", self.tree)
+        self.cosigned_by(self.signed, self.tree)
 
-    def cosigned_by(self, name: str, tree: SignedTree) -> None:
-        """Cosignatures of a note whose tree is known to be of this log."""
-        note = read_note(self.content(name), name, "cosignature")
+    def cosigned_by(self, note: SignedNote, tree: SignedTree) -> bool:
+        """Cosignatures of a note whose tree is known to be of this log. False where those who count are too few."""
         found = self.who.witnessed(note)
-        names = [witness for witness, _ in found]
         self.unheard -= {key.vkey for key in self.who.named if any(line.is_by(key) for line in note.signatures[1:])}
         if self.who.policy is None and found:
-            self.report.notes.append(f"{tree.size} entries are cosigned by {', '.join(names)}, whom only the package names: "
-                                     "they count once they are pinned with --policy")
-            return
-        if self.who.is_quorum(names) and tree.size > self.report.cosigned:
-            self.report.cosigned = tree.size
-            self.cosigned_at = self.who.vouched_at(found)
-            self.report.cover("quorum", f"{tree.size} entries cosigned by {', '.join(names)}")
-        elif name == "cosigned" and not self.who.is_quorum(names):
-            raise EvidenceError("quorum", f"cosigned by {', '.join(names) or 'nobody'}, which is no quorum",
-                                verdict="untrusted")
+            self.report.notes.append(f"{tree.size} entries are cosigned by {', '.join(name for name, _ in found)}, whom only "
+                                     "the package names: they count once they are pinned with --policy")
+            return True
+        when = self.who.vouched_at(found)
+        if when is not None and tree.size > self.report.cosigned:
+            self.report.cosigned, self.cosigned_at = tree.size, when
+            self.report.cover("quorum", f"{tree.size} entries cosigned by {', '.join(name for name, _ in found)}")
+        return when is not None
 
     # ------------------------------------------------------------ 4 consistency, 11 anchors
 
     def consistency(self) -> None:
         """Every other checkpoint is of the same log, only older, and by the key of its size."""
         self.who = self.who._replace(key=self.pinned).rotated(self.rotations)
-        self.who.open(read_note(self.content("checkpoint"), "the checkpoint", "checkpoint"), "checkpoint")
+        self.who.open(self.signed, "checkpoint")
         self.handed_on()
         if self.pins.against is not None:
             note = read_note(self.pins.against.encode("utf-8", "replace"), "the kept checkpoint", "kept checkpoint")
             self.who.open(note, "kept checkpoint")
         if "cosigned" in self.members:
-            self.cosigned_by("cosigned", self.older("cosigned", "cosigned.consistency", "cosigned checkpoint"))
+            note, tree = self.older("cosigned", "cosigned.consistency", "cosigned checkpoint")
+            if not self.cosigned_by(note, tree):
+                raise EvidenceError("quorum", "the cosigned checkpoint is not cosigned by a quorum", verdict="untrusted")
         elif "cosigned.consistency" in self.members:
             raise EvidenceError("manifest", "a proof for a cosigned checkpoint that is not there")
         if self.unheard:
@@ -295,7 +302,7 @@ class _PackageRun:
         for size in there:
             if size not in changes:
                 raise EvidenceError("rotation", f"rotations/{size}.checkpoint is of no change of keys")
-            tree = self.older(f"rotations/{size}.checkpoint", f"rotations/{size}.consistency", "rotation")
+            _, tree = self.older(f"rotations/{size}.checkpoint", f"rotations/{size}.consistency", "rotation")
             if tree.size != size:
                 raise EvidenceError("rotation", f"rotations/{size}.checkpoint is of {tree.size} entries")
         keys = self.who.ranges
@@ -306,16 +313,15 @@ class _PackageRun:
         if self.pinned is not None and self.who.ranges and self.who.key_for(self.tree.size) != self.pinned:
             self.report.cover("rotation", f"handed on from the pinned key {self.pinned.vkey}")
 
-    def older(self, name: str, proof: str, check: str) -> SignedTree:
+    def older(self, name: str, proof: str, check: str) -> tuple[SignedNote, SignedTree]:
         """A checkpoint whose tree is proven to be a prefix of the newest."""
-        tree = self.who.open(read_note(self.content(name), name, check), check)
+        note = read_note(self.content(name), name, check)
+        tree = self.who.open(note, check)
         if proof not in self.members:
             raise EvidenceError(check, f"{proof} is missing", verdict="incomplete")
-        if tree.size < 1:
-            raise EvidenceError(check, "a checkpoint of no entries proves nothing")
         self.extends(tree.size, tree.root, proof, check)
         self.report.cover(check, f"the tree of {tree.size} entries ({name}) is the beginning of this one")
-        return tree
+        return note, tree
 
     def extends(self, size: int, root: bytes, proof: str, check: str) -> None:
         """Raise unless the tree of `size` under `root` is the beginning of the newest one."""
@@ -329,16 +335,16 @@ class _PackageRun:
         """Time-stamps over older checkpoints, by the authorities that the trust note pins."""
         sizes = sorted({member_place(name)[1] for name in self.members if name.startswith("anchors/")})
         pinned = () if self.who.trust is None else self.who.trust.authorities
-        newest: Timestamp | None = None
+        stamps: list[Timestamp] = []
         for size in sizes:
-            tree = self.older(f"anchors/{size}.checkpoint", f"anchors/{size}.consistency", "anchor")
+            _, tree = self.older(f"anchors/{size}.checkpoint", f"anchors/{size}.consistency", "anchor")
             if tree.size != size:
                 raise EvidenceError("anchor", f"anchors/{size}.checkpoint is of {tree.size} entries")
             stamp, note = self.content(f"anchors/{size}.tsr"), self.content(f"anchors/{size}.checkpoint")
             if pinned:
-                found = verify_timestamp(stamp, note, pinned)
-                newest = found if newest is None or found.time > newest.time else newest
-        if newest is not None:
+                stamps.append(verify_timestamp(stamp, note, pinned))
+        if stamps:
+            newest = max(stamps, key=lambda one: one.time)
             when = datetime.fromtimestamp(newest.time, timezone.utc).isoformat()
             self.report.cover("anchor", f"{len(sizes)} time-stamps, the newest by {newest.authority} of {when}")
         elif sizes:
@@ -509,22 +515,20 @@ class _PackageRun:
 
     def tail(self) -> None:
         """What was kept elsewhere and could not be compared, and how much no witness has seen."""
-        report = self.report
-        if self.kept is not None:
-            if self.kept.size == self.tree.size or self.kept.size > self.tree.size:
-                is_same = self.kept.root == self.tree.root and self.kept.size == self.tree.size
-                if is_same:
-                    report.cover("kept checkpoint", "the kept checkpoint is the newest one")
-                elif self.kept.size > self.tree.size:
-                    report.find("kept checkpoint", Verdict.TAMPERED, f"the key signed {self.kept.size} entries, the "
-                                f"package knows {self.tree.size}", self.tree.size)
-                else:
-                    report.find("kept checkpoint", Verdict.TAMPERED, f"the key signed two logs of {self.kept.size} "
-                                "entries", None)
-            else:
-                report.find("kept checkpoint", Verdict.INCOMPLETE, f"the package cannot show that the tree of "
-                            f"{self.kept.size} entries is the beginning of its own: export it with --against")
-        if report.cosigned and self.newest_time:
+        report, kept = self.report, self.kept
+        if kept is None:
+            pass
+        elif kept.size < self.tree.size:
+            report.find("kept checkpoint", Verdict.INCOMPLETE, f"the package cannot show that the tree of {kept.size} "
+                        "entries is the beginning of its own: export it with --against")
+        elif kept.size > self.tree.size:
+            report.find("kept checkpoint", Verdict.TAMPERED, f"the key signed {kept.size} entries, the package knows "
+                        f"{self.tree.size}", self.tree.size)
+        elif kept.root != self.tree.root:
+            report.find("kept checkpoint", Verdict.TAMPERED, f"the key signed two logs of {kept.size} entries")
+        else:
+            report.cover("kept checkpoint", "the kept checkpoint is the newest one")
+        if self.cosigned_at is not None and self.newest_time is not None:
             report.uncosigned_seconds = max(0, self.newest_time // 1000 - self.cosigned_at)
         report.cover_tail()
 

@@ -69,12 +69,14 @@ class Policy(NamedTuple):
                 reached.add(group.name)
         return self.quorum in reached
 
-    def vouched_at(self, cosigners: list[tuple[str, int]]) -> int:
-        """When enough of these had cosigned (Unix seconds): the clock of one that is not needed does not count."""
+    def vouched_at(self, cosigners: list[tuple[str, int]]) -> int | None:
+        """When enough of these had cosigned (Unix seconds): the clock of one that is not needed does not count. None
+        where they are not enough; nobody is not, even where nobody is asked for.
+        """
         for when in sorted(when for _, when in cosigners):
             if self.is_quorum({name for name, at in cosigners if at <= when}):
                 return when
-        return 0
+        return None
 
     def cosignatures(self, note: SignedNote) -> list[tuple[str, int]]:
         """Who cosigned and when (Unix seconds). The first signature is the log's and is not looked at.
@@ -96,9 +98,8 @@ class Policy(NamedTuple):
         """As `cosignatures`; raises (untrusted) where they are no quorum."""
         found = self.cosignatures(note)
         if not self.is_quorum({name for name, _ in found}):
-            who = ", ".join(name for name, _ in found) or "nobody"
-            raise EvidenceError("quorum", f"cosigned by {who}, which is not the quorum {self.quorum}",
-                                verdict="untrusted")
+            raise EvidenceError("quorum", f"cosigned by {', '.join(name for name, _ in found) or 'nobody'}, which is not "
+                                f"the quorum {self.quorum}", verdict="untrusted")
         return found
 
 
@@ -158,9 +159,10 @@ class PolicyBuilder:
         """``<name>`` or ``none``, once."""
         if len(words) != 1 or self.quorum is not None:
             raise self.fail("there is exactly one line: quorum <name>")
-        if words[0] != _NONE and words[0] not in self.witnesses and words[0] not in self.groups:
-            raise self.fail(f"quorum: {words[0]} is not defined before")
-        self.quorum = words[0]
+        (name,) = words
+        if name != _NONE and name not in self.witnesses and name not in self.groups:
+            raise self.fail(f"quorum: {name} is not defined before")
+        self.quorum = name
 
     def build(self) -> Policy:
         """The policy of all lines."""
@@ -199,14 +201,14 @@ def parse_policy(text: str) -> Policy:
                            "without control characters")
     takers = {"log": builder.take_log, "witness": builder.take_witness, "group": builder.take_group,
               "quorum": builder.take_quorum}
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in enumerate(text.split("\n")):
         words = [word for word in re.split("[ \t]+", line) if word]
         if not words or words[0].startswith("#"):
             continue
         if words[0] not in takers:
-            raise builder.fail(f"line {number}: unknown word {words[0]!r}")
+            raise builder.fail(f"line {number + 1}: unknown word {words[0]!r}")
         try:
             takers[words[0]](words[1:])
         except EvidenceError as error:
-            raise builder.fail(f"line {number}: {error.message}") from None
+            raise builder.fail(f"line {number + 1}: {error.message}") from None
     return builder.build()

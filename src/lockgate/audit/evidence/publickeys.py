@@ -5,7 +5,7 @@ time-stamping authorities (RFC 8017 §8.2.2, FIPS 186-5 §6.4.2). Nothing here i
 from __future__ import annotations
 
 import hashlib
-from typing import NamedTuple
+from typing import NamedTuple, Tuple
 
 from lockgate.audit.evidence.der import (
     DER_BITS,
@@ -38,6 +38,9 @@ ECDSA_WITH = {
 }
 _RSA_BITS = (2048, 8192)
 
+EcPoint = Tuple[int, int, int]
+"""A point in Jacobian coordinates: x/z², y/z³. The one at infinity is None."""
+
 
 class WeierstrassCurve(NamedTuple):
     """y² = x³ - 3x + b over the field of p, with a base point of prime order."""
@@ -47,11 +50,12 @@ class WeierstrassCurve(NamedTuple):
     x: int
     y: int
     order: int
+    """A prime, so no point is its own opposite."""
 
     @property
     def size(self) -> int:
-        """Bytes of a coordinate."""
-        return (self.p.bit_length() + 7) // 8
+        """Bytes of a coordinate, all of whose bits are used on both curves."""
+        return self.p.bit_length() // 8
 
 
 # SEC 2 §2.4.2 and §2.5.1
@@ -89,9 +93,7 @@ class PublicKey(NamedTuple):
         """The same signature in the one form that counts: of ECDSA's two, the one with the lower s."""
         if self.curve is None:
             return signature
-        r, s = read_ecdsa(signature)
-        if not 0 < r < self.curve.order or not 0 < s < self.curve.order:
-            raise _unusable("a signature's numbers are not below the order of its curve")
+        r, s = _read_ecdsa(self.curve, signature)
         return write_der(DER_SEQUENCE, write_der_number(r), write_der_number(min(s, self.curve.order - s)))
 
 
@@ -105,22 +107,25 @@ def read_public_key(info: Der) -> PublicKey:
         raise _unusable("a key has odd bits")
     if kind == OID_RSA:
         modulus, exponent = (value.number() for value in _pair(parse_der(content[1:]).items(DER_SEQUENCE)))
-        if not _RSA_BITS[0] <= modulus.bit_length() <= _RSA_BITS[1] or not exponent & 1 or not 2 < exponent < 2**64:
-            raise _unusable("an RSA key has 2048 to 8192 bits and an odd exponent")
+        if not _RSA_BITS[0] <= modulus.bit_length() <= _RSA_BITS[1] or exponent.bit_length() > 64 \
+                or exponent == 1 or not exponent & 1:
+            raise _unusable("an RSA key has 2048 to 8192 bits and an odd exponent of at most 64")
         return PublicKey(modulus, exponent, None)
     curve = CURVES.get(parameters[1].require(DER_OID)) if kind == OID_EC and len(parameters) == 2 else None
     if curve is None or len(content) != 2 + 2 * curve.size or content[1] != 4:
         raise _unusable("a key is neither RSA nor an uncompressed point on P-256 or P-384")
     x, y = (int.from_bytes(part, "big") for part in (content[2 : 2 + curve.size], content[2 + curve.size :]))
-    if x >= curve.p or y >= curve.p or (y * y - x * x * x + 3 * x - curve.b) % curve.p:
+    if max(x, y) >= curve.p or (y * y - x * x * x + 3 * x - curve.b) % curve.p:
         raise _unusable("a key is not a point on its curve")
     return PublicKey(x, y, curve)
 
 
-def read_ecdsa(signature: bytes) -> tuple[int, int]:
-    """r and s. Raises (check ``anchor``) for what is not their DER."""
-    first, second = _pair(parse_der(signature).items(DER_SEQUENCE))
-    return first.number(), second.number()
+def _read_ecdsa(curve: WeierstrassCurve, signature: bytes) -> tuple[int, int]:
+    """r and s. Raises for what is not their DER, or no scalar."""
+    r, s = (value.number() for value in _pair(parse_der(signature).items(DER_SEQUENCE)))
+    if not 0 < r < curve.order or not 0 < s < curve.order:
+        raise _unusable("a signature's numbers are not below the order of its curve")
+    return r, s
 
 
 def _rsa_verifies(modulus: int, exponent: int, digest: str, hashed: bytes, signature: bytes) -> bool:
@@ -135,37 +140,35 @@ def _rsa_verifies(modulus: int, exponent: int, digest: str, hashed: bytes, signa
 
 
 def _ecdsa_verifies(curve: WeierstrassCurve, point: tuple[int, int], hashed: bytes, signature: bytes) -> bool:
-    r, s = read_ecdsa(signature)
-    if not 0 < r < curve.order or not 0 < s < curve.order:
-        return False
+    r, s = _read_ecdsa(curve, signature)
     bits = curve.order.bit_length()
     number = int.from_bytes(hashed, "big") >> max(0, 8 * len(hashed) - bits)
     inverse = pow(s, -1, curve.order)
     total = _ec_combine(curve, number * inverse % curve.order, r * inverse % curve.order, point)
-    if total is None:
-        return False
-    return total % curve.order == r
+    return total is not None and total % curve.order == r
 
 
 def _ec_combine(curve: WeierstrassCurve, one: int, two: int, point: tuple[int, int]) -> int | None:
-    """The x of one·G + two·point, or None for the point at infinity. Jacobian coordinates; z = 0 is infinity."""
+    """The x of one·G + two·point, or None for the point at infinity."""
     base = (curve.x, curve.y, 1)
     other = (point[0], point[1], 1)
     both = _ec_add(curve.p, base, other)
-    result = (1, 1, 0)
-    for bit in range(curve.order.bit_length() - 1, -1, -1):
+    result: EcPoint | None = None
+    for bit in reversed(range(curve.order.bit_length())):
         result = _ec_double(curve.p, result)
         chosen = (one >> bit & 1) + 2 * (two >> bit & 1)
         if chosen:
             result = _ec_add(curve.p, result, (base, other, both)[chosen - 1])
+    if result is None:
+        return None
     x, _, z = result
-    return None if z == 0 else x * pow(z, -2, curve.p) % curve.p
+    return x * pow(z, -2, curve.p) % curve.p
 
 
-def _ec_double(p: int, point: tuple[int, int, int]) -> tuple[int, int, int]:
+def _ec_double(p: int, point: EcPoint | None) -> EcPoint | None:
+    if point is None:
+        return None
     x, y, z = point
-    if not z or not y:
-        return 1, 1, 0
     square = y * y % p
     s = 4 * x * square % p
     m = 3 * (x - z * z) * (x + z * z) % p
@@ -173,16 +176,14 @@ def _ec_double(p: int, point: tuple[int, int, int]) -> tuple[int, int, int]:
     return doubled, (m * (s - doubled) - 8 * square * square) % p, 2 * y * z % p
 
 
-def _ec_add(p: int, one: tuple[int, int, int], two: tuple[int, int, int]) -> tuple[int, int, int]:
-    if not one[2]:
-        return two
-    if not two[2]:
-        return one
+def _ec_add(p: int, one: EcPoint | None, two: EcPoint | None) -> EcPoint | None:
+    if one is None or two is None:
+        return one or two
     z1, z2 = one[2] * one[2] % p, two[2] * two[2] % p
     u1, u2 = one[0] * z2 % p, two[0] * z1 % p
     s1, s2 = one[1] * z2 * two[2] % p, two[1] * z1 * one[2] % p
     if u1 == u2:
-        return _ec_double(p, one) if s1 == s2 else (1, 1, 0)
+        return _ec_double(p, one) if s1 == s2 else None
     h, r = u2 - u1, s2 - s1
     h2 = h * h % p
     h3, v = h * h2 % p, u1 * h2 % p

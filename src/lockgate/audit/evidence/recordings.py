@@ -11,7 +11,7 @@ and at most one chunk that is not whole.
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Sequence
 
 from lockgate.audit.evidence.failures import EvidenceError
 
@@ -21,38 +21,8 @@ CHUNK_LIMIT = 1_114_112
 RECORDING_MARK = "rec_mark"
 RECORDING_CUT = "recording_truncated"
 _RECORDINGS = "recordings"
-_CHUNK_LENGTH = 4
 _REASON_LENGTH = 100
 _MARK_FIELDS = {"stream": str, "chunks": int, "bytes": int, "root": str, "final": bool}
-
-
-def split_chunks(data: bytes) -> Tuple[List[bytes], int]:
-    """The whole chunks of a recording, and how many bytes follow them: of a chunk that was being written when the
-    gateway was killed. Raises `EvidenceError` for what is no recording."""
-    if data[:len(RECORDING_MAGIC)] != RECORDING_MAGIC:
-        if RECORDING_MAGIC.startswith(data):
-            return [], len(data)
-        raise EvidenceError(_RECORDINGS, "the file is no recording")
-    chunks: List[bytes] = []
-    position = len(RECORDING_MAGIC)
-    while position + _CHUNK_LENGTH <= len(data):
-        length = int.from_bytes(data[position:position + _CHUNK_LENGTH], "big")
-        if not 0 < length <= CHUNK_LIMIT:
-            raise EvidenceError(_RECORDINGS, f"chunk {len(chunks)} has an impossible length")
-        if position + _CHUNK_LENGTH + length > len(data):
-            break
-        position += _CHUNK_LENGTH + length
-        chunks.append(data[position - length:position])
-    return chunks, len(data) - position
-
-
-def read_chunks(data: bytes) -> List[bytes]:
-    """The chunks of a recording that ends with a whole one. Raises `EvidenceError`; its verdict is ``incomplete`` where
-    the file ends inside a chunk."""
-    chunks, rest = split_chunks(data)
-    if rest or not data:
-        raise EvidenceError(_RECORDINGS, f"the file ends inside chunk {len(chunks)}", verdict="incomplete")
-    return chunks
 
 
 class ChunkTree:
@@ -80,14 +50,6 @@ class ChunkTree:
         for left in reversed(self._edge[:-1]):
             node = sha256(b"\1" + left + node).digest()
         return node
-
-
-def chunk_root(chunks: Iterable[bytes]) -> bytes:
-    """The RFC 6962 root over chunks."""
-    tree = ChunkTree()
-    for chunk in chunks:
-        tree.append(chunk)
-    return tree.root()
 
 
 class RecordedStreams:
@@ -146,12 +108,11 @@ class RecordedStreams:
             raise EvidenceError(_RECORDINGS, "the session states more than is recorded", index)
 
 
-def require_marks(marks: Sequence[Mapping[str, Any]], chunks: Iterable[bytes], rest: int = 0) -> int:
+def require_marks(marks: Sequence[Mapping[str, Any]], chunks: Iterable[bytes]) -> int:
     """Raise `EvidenceError` unless the chunks are what the marks of their stream say; how many chunks no mark covers.
 
-    `marks` are the records (leaves) of type ``rec_mark`` of one stream in the order of the log, `rest` is what
-    `split_chunks` found behind the last whole chunk. Reads `chunks` once, so it may be an iterator over a large file.
-    Behind a mark that is ``final`` nothing may follow.
+    `marks` are the records (leaves) of type ``rec_mark`` of one stream in the order of the log. Reads `chunks` once, so
+    it may be an iterator over a large file. Behind a mark that is ``final`` nothing may follow.
     """
     tree, source = ChunkTree(), iter(chunks)
     before: Mapping[str, Any] = {"chunks": 0, "bytes": 0, "final": False}
@@ -164,7 +125,7 @@ def require_marks(marks: Sequence[Mapping[str, Any]], chunks: Iterable[bytes], r
                                              "that was recorded", mark.get("index"))
         before = data
     left = sum(1 for _ in source)
-    if before["final"] and (left or rest):
+    if before["final"] and left:
         raise EvidenceError(_RECORDINGS, f"something follows the last chunk of {before['stream']}",
                             marks[-1].get("index"))
     return left

@@ -60,10 +60,8 @@ class ScopeCheck:
     def _is_asked(self, sid: str, record: dict[str, Any]) -> bool:
         if "session" in self.scope:
             return bool(sid == self.scope["session"])
-        if "principals" in self.scope:
-            asked = self.scope["principals"]
-            return isinstance(asked, list) and record["principal"] in asked
-        return True
+        asked = self.scope.get("principals")
+        return isinstance(asked, list) and record["principal"] in asked
 
     def require(self) -> None:
         """Raise unless the range is the one that the scope asks for."""

@@ -91,13 +91,9 @@ class Signatories(NamedTuple):
             found.append((key.name, verify_cosignature(note.text, line, key, "cosignature")))
         return found
 
-    def is_quorum(self, names: list[str]) -> bool:
-        """Whether these witnesses are enough; nobody is not, even where a policy asks for none."""
-        return bool(names) and self.policy is not None and self.policy.is_quorum(set(names))
-
-    def vouched_at(self, cosigners: list[tuple[str, int]]) -> int:
-        """When they were enough (Unix seconds)."""
-        return 0 if self.policy is None else self.policy.vouched_at(cosigners)
+    def vouched_at(self, cosigners: list[tuple[str, int]]) -> int | None:
+        """When they were enough (Unix seconds); None where they are not."""
+        return None if self.policy is None else self.policy.vouched_at(cosigners)
 
     @property
     def is_quorum_needed(self) -> bool:

@@ -87,7 +87,7 @@ class StreamBook:
                             "MISSING", index)
         if left_out != withheld:
             report.find("recordings", Verdict.TAMPERED, "the manifest withholds other recordings than are left out")
-        if self._last or self._files:
+        if self._last:
             report.cover("recordings", f"{len(self._files)} streams, {chunks} chunks, each as the log marked them; "
                          f"{erased} erased, {len(left_out)} withheld")
 
@@ -111,7 +111,7 @@ def recorded_chunks(member: Member, read: Callable[[int, int], bytes]) -> Iterat
         raise EvidenceError("recordings", f"{member.name} is no recording")
     place += len(RECORDING_MAGIC)
     while place < end:
-        length = int.from_bytes(read(place, min(4, end - place)), "big")
+        length = int.from_bytes(read(place, 4), "big")
         if not 0 < length <= min(CHUNK_LIMIT, end - place - 4):
             raise EvidenceError("recordings", f"{member.name} holds a chunk of an impossible length")
         yield read(place + 4, length)

@@ -42,7 +42,7 @@ from lockgate.audit.evidence.publickeys import (
 from lockgate.audit.evidence.trust import TrustedAuthority
 
 RESPONSE_LIMIT = 65_536
-_EXPLICIT = (0xA0, 0xA1, 0xA2, 0xA3)
+_EXTENSIONS = 0xA3      # of a certificate, in a tag of their own
 _SIGNED_DATA = der_oid("1.2.840.113549.1.7.2")
 _TST_INFO = der_oid("1.2.840.113549.1.9.16.1.4")
 _CONTENT_TYPE = der_oid("1.2.840.113549.1.9.3")
@@ -50,6 +50,7 @@ _MESSAGE_DIGEST = der_oid("1.2.840.113549.1.9.4")
 _SIGNING_CERTIFICATE = der_oid("1.2.840.113549.1.9.16.2.12")        # RFC 2634: SHA-1
 _SIGNING_CERTIFICATE_V2 = der_oid("1.2.840.113549.1.9.16.2.47")     # RFC 5035: SHA-256 unless it says otherwise
 _EXTENDED_USAGE = der_oid("2.5.29.37")
+_CRITICAL = b"\x01\x01\xff"
 _TIME_STAMPING = der_oid("1.3.6.1.5.5.7.3.8")
 _GENERALIZED = re.compile(rb"([0-9]{14})(?:\.[0-9]*[1-9])?Z")
 _UTC = re.compile(rb"([0-9]{12})Z")
@@ -142,15 +143,13 @@ def read_response(response: bytes) -> SignedToken:
     kind, wrapped = _parts(outer[1].items(DER_SEQUENCE), 2)
     if kind.require(DER_OID) != _SIGNED_DATA:
         raise _broken("a time-stamp is not signed data")
-    fields = _parts(wrapped.items(0xA0), 1)[0].items(DER_SEQUENCE)
-    certificates = tuple(value.raw for field in fields[3:-1] if field.tag == 0xA0 for value in field.items(0xA0))
-    if len(fields) < 4:
-        raise _broken("a time-stamp has no certificates or no signature")
-    encapsulated = _parts(fields[2].items(DER_SEQUENCE), 2)
-    if encapsulated[0].require(DER_OID) != _TST_INFO:
+    fields = _only(wrapped.items(0xA0)).items(DER_SEQUENCE)
+    certificates = tuple(value.raw for field in fields if field.tag == 0xA0 for value in field.items(0xA0))
+    kind, content = _parts(_only(fields[2:3]).items(DER_SEQUENCE), 2)
+    if kind.require(DER_OID) != _TST_INFO:
         raise _broken("what is signed is not a time-stamp")
-    info = _parts(encapsulated[1].items(0xA0), 1)[0].require(DER_OCTETS)
-    signer = _parts(fields[-1].items(DER_SET), 1)[0].items(DER_SEQUENCE)
+    info = _only(content.items(0xA0)).require(DER_OCTETS)
+    signer = _only(fields[-1].items(DER_SET)).items(DER_SEQUENCE)
     if len(signer) not in (6, 7):
         raise _broken("a time-stamp is signed in an unknown way")
     digest = _algorithm_name(signer[2], DIGESTS)
@@ -171,7 +170,7 @@ def read_certificate_der(raw: bytes) -> Certificate:
     begin, end = _parts(fields[3].items(DER_SEQUENCE), 2)
     return Certificate(raw, signed.raw, signature[1:], _algorithm_name(algorithm, {**RSA_WITH, **ECDSA_WITH}), fields[0],
                        fields[2].raw, fields[4].raw, (_moment(begin), _moment(end)), read_public_key(fields[5]),
-                       _usages(fields[6:]))
+                       _usages(fields))
 
 
 # ---------------------------------------------------------------- whose signature
@@ -182,8 +181,8 @@ def _signer(token: SignedToken, authorities: Sequence[TrustedAuthority]) -> tupl
     attributes = _attributes(token.attributes)
     signers = [raw for raw in token.certificates if _is_named(attributes, raw)]
     if len(signers) != 1:
-        raise _broken("the signing certificate is not there")
-    signer = read_certificate_der(signers[0])
+        raise _broken("the signing certificate is not there, or not named")
+    signer = read_certificate_der(*signers)
     for authority in authorities:
         if authority.fingerprint == signer.fingerprint:
             return signer, authority.name
@@ -208,7 +207,7 @@ def _attributes(attributes: Der) -> dict[bytes, Der]:
         name = kind.require(DER_OID)
         if name in found:
             raise _broken("a signed attribute is there twice")
-        found[name] = _parts(values.items(DER_SET), 1)[0]
+        found[name] = _only(values.items(DER_SET))
     return found
 
 
@@ -224,7 +223,7 @@ def _is_named(attributes: dict[bytes, Der], raw: bytes) -> bool:
                 digest = _algorithm_name(first[0], DIGESTS)
                 first = first[1:]
             return bool(first) and first[0].require(DER_OCTETS) == hashlib.new(digest, raw).digest()
-    raise _broken("a time-stamp does not say which certificate signed it")
+    return False
 
 
 def _require_signature(token: SignedToken, signer: Certificate) -> None:
@@ -253,7 +252,7 @@ def _require_imprint(info: bytes, content: bytes) -> int:
 
 
 def _require_algorithm(algorithm: Der, digest: str) -> None:
-    oid = _parts(algorithm.items(DER_SEQUENCE)[:1], 1)[0].require(DER_OID)
+    oid = _only(algorithm.items(DER_SEQUENCE)[:1]).require(DER_OID)
     if oid != OID_RSA and {**RSA_WITH, **ECDSA_WITH}.get(oid) != digest:
         raise _broken("a time-stamp is signed with another algorithm than it says")
 
@@ -269,10 +268,10 @@ def _algorithm_name(algorithm: Der, names: dict[bytes, str]) -> str:
 def _usages(fields: Sequence[Der]) -> tuple[bytes, ...]:
     """The extended key usages, where the extension is critical, as RFC 3161 §2.3 demands."""
     for field in fields:
-        if field.tag == _EXPLICIT[3]:
-            for extension in _parts(field.items(_EXPLICIT[3]), 1)[0].items(DER_SEQUENCE):
+        if field.tag == _EXTENSIONS:
+            for extension in _only(field.items(_EXTENSIONS)).items(DER_SEQUENCE):
                 parts = extension.items(DER_SEQUENCE)
-                if len(parts) == 3 and parts[0].require(DER_OID) == _EXTENDED_USAGE:
+                if len(parts) == 3 and parts[0].require(DER_OID) == _EXTENDED_USAGE and parts[1].raw == _CRITICAL:
                     listed = parse_der(parts[2].require(DER_OCTETS)).items(DER_SEQUENCE)
                     return tuple(usage.require(DER_OID) for usage in listed)
     return ()
@@ -285,7 +284,7 @@ def _moment(value: Der) -> int:
         raise _broken("a time is not written as it must be")
     digits = found.group(1).decode()
     if value.tag == 0x17:
-        digits = ("19" if digits >= "5" else "20") + digits
+        digits = ("19" if int(digits[:2]) >= 50 else "20") + digits
     try:
         return calendar.timegm(time.strptime(digits, "%Y%m%d%H%M%S"))
     except ValueError:
@@ -296,6 +295,11 @@ def _parts(values: list[Der], count: int) -> list[Der]:
     if len(values) != count:
         raise _broken("a structure has parts too many or too few")
     return values
+
+
+def _only(values: list[Der]) -> Der:
+    (value,) = _parts(values, 1)
+    return value
 
 
 def _broken(message: str) -> EvidenceError:

@@ -65,7 +65,8 @@ class Trust(NamedTuple):
     @property
     def origin(self) -> str:
         """The log's name."""
-        return self.keys[0].key.name
+        (name,) = {known.key.name for known in self.keys}
+        return name
 
     def key_for(self, size: int) -> NoteKey:
         """The key that signs trees of this size. Raises (untrusted) where no range covers it."""
@@ -126,8 +127,8 @@ def key_of(ranges: Sequence[KeyRange], size: int) -> NoteKey:
 def parse_trust_note(note: str, root_vkey: str) -> Trust:
     """Open a trust note with the pinned root key. Raises `EvidenceError` (check ``trust``, untrusted)."""
     try:
-        signed = parse_note(note, "trust")
-        verify_first(signed, parse_vkey(root_vkey.strip(), LOG_KEY, "trust"), "trust")
+        signed = parse_note(note)
+        verify_first(signed, parse_vkey(root_vkey.strip(), LOG_KEY))
         if len(signed.signatures) != 1:
             raise _distrust("a trust note has one signature")
         return parse_trust(signed.text)
@@ -141,13 +142,15 @@ def parse_trust(text: str) -> Trust:
     lines = text.split("\n")
     if lines[0] != TRUST_HEADER or lines[-1]:
         raise _distrust(f"a trust note begins with {TRUST_HEADER}")
-    place = 0
+    order = []
     for line in lines[1:-1]:
         words = line.split(" ")
-        if not all(words) or words[0] not in found or _ORDER.index(words[0]) < place:
-            raise _distrust(f"a line of the trust note is malformed or out of order: {line[:80]!r}")
-        place = _ORDER.index(words[0])
+        if not all(words) or words[0] not in found:
+            raise _distrust(f"a line of the trust note is malformed: {line[:80]!r}")
+        order.append(_ORDER.index(words[0]))
         found[words[0]].append(words[1:])
+    if order != sorted(order):
+        raise _distrust("the lines of the trust note are out of order")
     builder = PolicyBuilder("trust")
     keys = _key_ranges(builder, found["log"])
     for witness in found["witness"]:
@@ -160,9 +163,10 @@ def parse_trust(text: str) -> Trust:
 
 
 def _serial(lines: list[list[str]]) -> int:
-    if len(lines) != 1 or len(lines[0]) != 1 or not _NUMBER.fullmatch(lines[0][0]):
+    number = "\n".join(" ".join(words) for words in lines)
+    if not _NUMBER.fullmatch(number):
         raise _distrust("a trust note has one serial number")
-    return int(lines[0][0])
+    return int(number)
 
 
 def _key_ranges(builder: PolicyBuilder, lines: list[list[str]]) -> tuple[KeyRange, ...]:
@@ -174,15 +178,13 @@ def _key_ranges(builder: PolicyBuilder, lines: list[list[str]]) -> tuple[KeyRang
         builder.take_log(words[:1])
         last = None if bounds.group(2) is None else int(bounds.group(2))
         ranges.append(KeyRange(builder.logs[-1].key, int(bounds.group(1)), last))
-    if not ranges:
-        raise _distrust("a trust note names a key of the log")
     expected: int | None = 1
     for known in ranges:
         if known.first != expected or (known.last is not None and known.last < known.first):
             raise _distrust("the ranges of the log's keys leave a gap or overlap")
         expected = None if known.last is None else known.last + 1
     if len({known.key.name for known in ranges}) != 1:
-        raise _distrust("the keys of a log bear one name")
+        raise _distrust("a trust note names the log's keys, which bear one name")
     return tuple(ranges)
 
 

@@ -40,6 +40,7 @@ _OTHER: Final = (99, "Other")
 _API: Final[Mapping[str, tuple[tuple[int, str], int]]] = {      # type → activity and severity
     "config_change": (_UPDATE, 2), "export": (_READ, 2), "recording_view": (_READ, 2), "verify_run": (_READ, 1),
     "recording_truncated": (_OTHER, 3), "cancel": (_OTHER, 1),
+    "tool_pinned": (_CREATE, 2), "tool_changed": (_UPDATE, 3), "tool_accepted": (_UPDATE, 2), "server_refused": (_OTHER, 3),
 }
 _VERDICTS: Final = {
     "approved": ((1, "Assign Privileges"), Result(2, SUCCESS, ALLOWED, "allowed")),

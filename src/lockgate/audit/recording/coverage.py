@@ -33,8 +33,8 @@ def _is_there(shelf: Shelf, sid: str, stream: str, mark: Mapping[str, Any]) -> b
 
 
 def chunks_of(file: Readable, rest: list[int] | None = None) -> Iterator[bytes]:
-    """The whole chunks of a stream, one at a time, as `evidence.recordings.split_chunks` finds them; `rest` gets the number
-    of bytes behind the last one. Raises OSError, and `EvidenceError` for what is no recording."""
+    """The whole chunks of a stream, one at a time; `rest` gets the number of bytes behind the last one, of a chunk that was
+    being written when the gateway was killed. Raises OSError, and `EvidenceError` for what is no recording."""
     magic = file.read(len(RECORDING_MAGIC))
     if magic != RECORDING_MAGIC and not RECORDING_MAGIC.startswith(magic):
         raise EvidenceError("recordings", "the file is no recording")

@@ -151,16 +151,17 @@ class _Run:
                 continue
             try:
                 found = policy.cosignatures(parse_note(note))
+                when = policy.vouched_at(found)
             except EvidenceError as error:
                 self.report.blame(error)
                 continue
             if tree.size > checkpoint.size or tiles.root(tree.size) != tree.root:
                 self.find(check, Verdict.TAMPERED, f"the tree of {tree.size} entries is not the beginning of this one", 0)
-            elif found and policy.is_quorum({name for name, _ in found}) and tree.size > self.report.cosigned:
+            elif when is not None and tree.size > self.report.cosigned:
                 self.report.cosigned = tree.size
                 if self.contents.ledger is not None:
                     newest = self.contents.ledger.last_time // 1000
-                    self.report.uncosigned_seconds = max(0, newest - policy.vouched_at(found))
+                    self.report.uncosigned_seconds = max(0, newest - when)
                 self.report.cover("quorum", f"{counted(tree.size, 'entry', 'entries')} cosigned by {', '.join(name for name, _ in found)}")
         if not policy.is_quorum(set()) and not self.report.cosigned:
             self.find("quorum", Verdict.UNTRUSTED, "no checkpoint was cosigned by the quorum of witnesses")

@@ -4,7 +4,7 @@
 - any `deny` wins over any `review`, which wins over `allow`
 - masks add up; of two masks for the same column or detector the stronger wins (for columns that is
   found out where the catalogue is known, see `analysis.sql.labels`)
-- row limits: the smallest wins; request checks add up, the stronger action wins
+- limits: the smallest wins, rates hold each for itself; request checks add up, the stronger action wins
 - `audit: full` wins over `async`
 - several reviews: one person must satisfy all of them, in the shortest of their times
 
@@ -37,7 +37,7 @@ from lockgate.model import (
 Strength = TypeVar("Strength", bound=IntEnum)
 
 NOT_ALLOWED = "no policy allows this"
-_BOUNDS = tuple(field.name for field in fields(RowLimits))
+_BOUNDS = tuple(field.name for field in fields(RowLimits) if field.name != "rates")
 
 
 def compose(matching: Iterable[Rule], policy_hash: str, audit: AuditMode) -> Decision:
@@ -86,11 +86,13 @@ def request_checks(rules: Iterable[Rule]) -> tuple[RequestCheck, ...]:
 
 
 def row_limits(rules: Iterable[Rule]) -> RowLimits:
-    """The smallest of each bound."""
-    limits = [rule.limits for rule in rules if rule.limits is not UNLIMITED]
+    """The smallest of each bound, and all rates, each with its rule."""
+    limiting = [rule for rule in rules if rule.limits]
+    limits = [rule.limits for rule in limiting]
     return UNLIMITED if not limits else RowLimits(
         _least(limit.rows for limit in limits), _least(limit.task_rows for limit in limits),
-        _least(limit.changed for limit in limits),
+        _least(limit.changed for limit in limits), _least(limit.bytes for limit in limits),
+        tuple(sorted({replace(rate, rule=rule.name) for rule in limiting for rate in rule.limits.rates})),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lockgate.model import Activity, Exported
+from lockgate.protocols.http.checks import mismatches
 from lockgate.protocols.http.enforcement import enforce
 from lockgate.protocols.http.login import login
 from lockgate.protocols.http.operations import FACTS, METHODS, TUNNEL
@@ -22,6 +23,7 @@ SPEC = ProtocolSpec(
     exported=Exported(Activity.WEB),
     proxies=True,
     needs_user=False,
+    problems=mismatches,
     redials=True,
 )
 

@@ -16,7 +16,7 @@ from lockgate.config.settings import Connection
 from lockgate.govern.masking.bodies import BodyTerms
 from lockgate.govern.masking.keys import MaskKeys
 from lockgate.govern.masking.scopes import Scopes
-from lockgate.model import Decision, Identity, KeyScope, Refusal, RefusalCode, Secret
+from lockgate.model import ColumnMask, Decision, DetectMask, Identity, KeyScope, Refusal, RefusalCode, Secret
 from lockgate.protocols.http.callers import NoToken, token_of
 from lockgate.protocols.http.messages import MessageError, RequestHead
 from lockgate.protocols.http.problems import Problem, problem_of
@@ -38,17 +38,25 @@ class Admitted:
     connection: Connection
     settings: HttpSettings
     templates: Templates
+    graphql: frozenset[str]                 # paths without regard to case, as some backends read them
     scopes: Scopes
     keys: MaskKeys | None
     admission: Admission
+    identity: Identity
     timeout: float
     patience: float
 
     def terms(self, decision: Decision, segments: tuple[str, ...], limit: int) -> BodyTerms:
         """What is hidden in the answer to a request."""
+        return self.terms_of(decision.masks, decision.detects, segments, limit)
+
+    def terms_of(
+        self, masks: tuple[ColumnMask, ...], detects: tuple[DetectMask, ...], place: tuple[str, ...], limit: int
+    ) -> BodyTerms:
+        """Terms of masks and detectors; `place` are the names around a body behind the connection's."""
         of = self.scopes.of
-        return BodyTerms(decision.masks, decision.detects, (self.connection.name, *segments), of(KeyScope.CONNECTION),
-                         of(KeyScope.TASK), self.keys, limit)
+        return BodyTerms(masks, detects, (self.connection.name, *place), of(KeyScope.CONNECTION), of(KeyScope.TASK),
+                         self.keys, limit)
 
 
 def admit(
@@ -102,8 +110,8 @@ def _begin(context: LoginContext, token: Secret, to: Destination, task: str, mar
     connection: Connection = admission.connection
     settings = settings_of(connection.options)
     return Admitted(
-        mark, connection, settings, Templates(settings.paths),
-        Scopes(connection.name, identity, admission.session, task or None), context.keys, admission,
+        mark, connection, settings, Templates(settings.paths), frozenset(path.casefold() for path in settings.graphql),
+        Scopes(connection.name, identity, admission.session, task or None), context.keys, admission, identity,
         seconds(settings.timeout), seconds(settings.patience),
     )
 

@@ -10,8 +10,8 @@ from lockgate.protocols.http.messages import End, ResponseHead
 from lockgate.protocols.http.problems import Problem, problem_of
 from lockgate.protocols.http.results import Reply
 from lockgate.protocols.http.statuses import FIRST_ERROR
-from lockgate.protocols.http.upstream import Link
-from lockgate.wire.steps import Clear, Close, Settle, Steps, ToClient
+from lockgate.protocols.http.upstream import Link, disown
+from lockgate.wire.steps import Clear, Close, Steps, ToClient
 
 
 class Answers(Conversation):
@@ -25,7 +25,7 @@ class Answers(Conversation):
         while ending is None and (event := link.reader.event()) is not None:
             if isinstance(event, ResponseHead):
                 if not event.is_interim:
-                    self._open_reply(exchange, event)
+                    exchange.reply = self._reply_to(exchange, event)
             elif isinstance(event, bytes):
                 data.append(event)
             elif isinstance(event, End):
@@ -34,43 +34,49 @@ class Answers(Conversation):
         if reply is not None and (data or ending is not None or reply is not before):
             yield from self._told(exchange, link, b"".join(data), ending)
         if ending is None and self._exchange is exchange and exchange.is_sent:
-            yield from self._await("answer", exchange.admitted.timeout)
+            yield from self._await_answer(exchange)
 
-    def _open_reply(self, exchange: Exchange, head: ResponseHead) -> None:
+    def _reply_to(self, exchange: Exchange, head: ResponseHead) -> Reply:
+        """The clear plan of an answer. A protocol inside of HTTP masks what it knows."""
         grant = exchange.grant
         assert grant is not None
         asked, forward = exchange.request.head, grant.planned.carry
         assert isinstance(forward, Forward)
-        exchange.reply = Reply(
+        return Reply(
             head, forward.terms, grant.masked, minor=asked.minor, closes=not (asked.keep_alive and exchange.is_sent),
-            binary=exchange.admitted.settings.binary == "allow")
+            binary=exchange.admitted.settings.binary == "allow", lines=self._lines)
 
     def _told(self, exchange: Exchange, link: Link, data: bytes, ending: End | None) -> Steps[None]:
         """A piece of the answer, behind its mask, to the client."""
-        reply, grant = exchange.reply, exchange.grant
+        reply = exchange.reply
         assert reply is not None
-        assert grant is not None
         if ending is not None:
             reply.ends, reply.trailers = True, ending.trailers
         cleared = yield Clear(reply, data)
+        yield from self._noted(exchange)
         if isinstance(cleared, Refusal):
             yield from self._withheld(exchange, reply, cleared)
             return
+        if exchange.grant is not None:
+            exchange.grant.tell(reply.sent)
         yield ToClient(cleared)
         if ending is None or self._exchange is not exchange:
             return
         status = OutcomeStatus.OK if reply.status < FIRST_ERROR else OutcomeStatus.ERROR
-        yield Settle(grant, status, sent=reply.sent, code=str(reply.status))
+        yield from self._settle(exchange, status, reply.sent, str(reply.status))
+        yield from disown(exchange.admitted.settings, reply.status)
         link.is_used = True
         if not reply.keeps_backend or link.reader.has_rest or not exchange.is_sent or ends_backend(exchange.request.head):
             yield from self._drop_link()
         yield from self._done(closes=reply.closes)
 
+    def _noted(self, exchange: Exchange) -> Steps[None]:
+        """What a protocol inside of HTTP puts on record of the piece that was cleared."""
+        yield from ()
+
     def _withheld(self, exchange: Exchange, reply: Reply, refusal: Refusal) -> Steps[None]:
         """A mask could not be put on the answer: the client gets none, or none of the rest."""
-        grant = exchange.grant
-        assert grant is not None
-        yield Settle(grant, OutcomeStatus.REFUSED, sent=reply.sent, code=str(reply.status))
+        yield from self._settle(exchange, OutcomeStatus.REFUSED, reply.sent, str(reply.status))
         yield from self._drop_link()
         if reply.is_open:
             yield Close("an answer could not be masked to its end")

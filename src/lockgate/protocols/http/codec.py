@@ -118,7 +118,7 @@ class ResponseReader(Reader):
     `rest` gives what has come of the other protocol.
     """
 
-    __slots__ = ("_interim", "_method", "_tunnels", "_upgrade")
+    __slots__ = ("_interim", "_known", "_method", "_tunnels", "_upgrade")
 
     _opening = STATUS_OPENING
     _size = EXTENDED
@@ -131,6 +131,8 @@ class ResponseReader(Reader):
         self._upgrade = b""
         self._interim = 0
         self._tunnels = False
+        self._known: tuple[bytes, int, Fields, dict[bytes, bytes], frozenset[bytes]] | None = None
+        """The fields of the last head, as `RequestReader._known`."""
 
     def expect(self, method: bytes, upgrade: bytes = b"") -> None:
         """A request of this method goes out, which offers this protocol (in lower case) to switch to."""
@@ -168,9 +170,12 @@ class ResponseReader(Reader):
         if whole is None:
             return None
         minor, status, reason = read_status_line(whole[0])
-        fields = read_fields(whole[1], self._limits)
-        values = response_values(fields)
-        options = connection_options(values, fields)
+        known = self._known
+        if known is None or known[0] != whole[1] or known[1] != minor:
+            fields = read_fields(whole[1], self._limits)
+            values = response_values(fields)
+            known = self._known = (whole[1], minor, fields, values, connection_options(values, fields))
+        _, _, fields, values, options = known
         framing, length = self._framing(status, *read_framing(values, minor))
         upgrade = offered_upgrade(fields, options, minor) if status == 101 else b""
         if status == 101 and (not self._upgrade or upgrade != self._upgrade):
@@ -218,12 +223,14 @@ def request_line(method: bytes, target: bytes) -> bytes:
     return line + b"\r\n"
 
 
-def response_bytes(status: int, reason: bytes, fields: Iterable[Field], minor: int = 1) -> bytes:
-    """The head of a response, as `request_bytes`."""
+def response_bytes(
+    status: int, reason: bytes, fields: Iterable[Field], minor: int = 1, lines: Callable[[Iterable[Field]], bytes] | None = None,
+) -> bytes:
+    """The head of a response, as `request_bytes`. `lines` writes the fields and checks them (None: `field_lines`)."""
     line = b"HTTP/1.%d %d %b" % (minor, status, reason)
     if _read_back(read_status_line, line) != (minor, status, reason):
         raise LocalProtocolError("a status or reason cannot be written into a status line")
-    return b"%b\r\n%b\r\n" % (line, field_lines(fields))
+    return b"%b\r\n%b\r\n" % (line, (lines or field_lines)(fields))
 
 
 def chunk(data: bytes) -> bytes:
@@ -255,9 +262,42 @@ def field_lines(fields: Iterable[Field]) -> bytes:
     """Field lines with their ends, of which at most one frames the content. They are what our own reader reads back
     as these fields, no more and no less."""
     meant = tuple(fields)
-    lines = b"".join([b"%b: %b\r\n" % (raw, value) for _, value, raw in meant])
+    lines = _lines(meant)
     if _read_back(_read_fields, lines) != meant:
         raise LocalProtocolError("a field's name or value cannot be written into one line")
-    if len([name for name, _, _ in meant if name in FRAMING]) > 1:
-        raise LocalProtocolError("two fields say where the content ends")
+    _require_one_framing(meant)
     return lines
+
+
+def _lines(fields: Iterable[Field]) -> bytes:
+    return b"".join([b"%b: %b\r\n" % (raw, value) for _, value, raw in fields])
+
+
+def _require_one_framing(fields: Iterable[Field]) -> None:
+    if len([name for name, _, _ in fields if name in FRAMING]) > 1:
+        raise LocalProtocolError("two fields say where the content ends")
+
+
+class FieldLines:
+    """`field_lines` for one connection, on which most fields are those of the message before: a field that was read back
+    once is not read back again. Lines that each are one field are the same fields in any company."""
+
+    __slots__ = ("_known",)
+
+    _MOST = 64
+    _LONGEST = 512                          # bytes of a value that is kept
+
+    def __init__(self) -> None:
+        self._known: set[Field] = set()
+
+    def __call__(self, fields: Iterable[Field]) -> bytes:
+        """The lines of these fields."""
+        meant, known = tuple(fields), self._known
+        new = [field for field in meant if field not in known]
+        if new:
+            field_lines(new)
+            if len(known) + len(new) > self._MOST:
+                known.clear()
+            known.update(field for field in new if len(field.value) <= self._LONGEST)
+        _require_one_framing(meant)
+        return _lines(meant)

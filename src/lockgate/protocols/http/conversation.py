@@ -11,7 +11,7 @@ from typing import Final
 
 from lockgate.model import OutcomeStatus
 from lockgate.protocols.http.admission import Admitted
-from lockgate.protocols.http.codec import RequestReader
+from lockgate.protocols.http.codec import FieldLines, RequestReader
 from lockgate.protocols.http.exchange import Exchange, Tunnel
 from lockgate.protocols.http.messages import Fields, RequestHead
 from lockgate.protocols.http.problems import Problem
@@ -37,6 +37,11 @@ class Conversation:
         self._tunnel: Tunnel | None = None  # of a forward proxy's client
         self._written: tuple[Fields, Admitted, bool, Fields, bytes] | None = None
         """What was made of a client's fields last, for it sends the same ones again and again (`forwarding`)."""
+        self._lines = FieldLines()          # of answers
+        self._asked: Fields | None = None
+        """The fields with which the session at hand was last asked for; the reader gives the same ones as the same object."""
+        self._named: tuple[Fields, str, bytes | None, str] | None = None
+        """And what they say: host, another method, the content's type (`requests`)."""
         self._is_pumping = False
         self._is_read = True                # the client has sent all of its request
         self._awaited = ""                  # what the alarm that is set is about
@@ -51,23 +56,32 @@ class Conversation:
     def _answer(self, head: RequestHead, problem: Problem) -> Steps[None]:
         """Answer a request that goes no further."""
         closes = problem.closes or not (head.keep_alive and self._is_read)
-        yield ToClient((yield Compose(problem.encode(closes=closes, is_head=head.method == b"HEAD"))))
+        yield ToClient((yield Compose(self._worded(head, problem, closes=closes))))
         yield from self._done(closes=closes)
+
+    def _worded(self, head: RequestHead, problem: Problem, *, closes: bool) -> bytes:
+        """The bytes of such an answer. A protocol inside of HTTP has words of its own."""
+        return problem.encode(closes=closes, is_head=head.method == b"HEAD")
+
+    def _settle(self, exchange: Exchange, status: OutcomeStatus, sent: int = 0, code: str = "") -> Steps[None]:
+        """Say how what was forwarded has ended."""
+        if exchange.grant is not None:
+            for grant in (exchange.grant, *exchange.others):
+                yield Settle(grant, status, sent=sent if grant is exchange.grant else 0, code=code)
 
     def _refuse_rest(self, problem: Problem) -> Steps[None]:
         """What the client sent is no request, and nothing behind it can be one."""
         exchange = self._exchange
-        if exchange is not None and exchange.grant is not None:
-            yield Settle(exchange.grant, OutcomeStatus.UNKNOWN, code="cut")
+        if exchange is not None:
+            yield from self._settle(exchange, OutcomeStatus.UNKNOWN, code="cut")
         if exchange is None or exchange.reply is None or not exchange.reply.is_open:
             yield ToClient((yield Compose(problem.encode(closes=True))))
         yield Close("a request that cannot be read")
 
     def _give_up(self, exchange: Exchange, problem: Problem) -> Steps[None]:
         """The backend cannot be asked, or not to the end."""
-        grant, reply = exchange.grant, exchange.reply
-        if grant is not None:
-            yield Settle(grant, OutcomeStatus.UNKNOWN, code=str(problem.status))
+        reply = exchange.reply
+        yield from self._settle(exchange, OutcomeStatus.UNKNOWN, code=str(problem.status))
         yield from self._drop_link()
         if reply is not None and reply.is_open:
             yield Close("the answer was cut")
@@ -98,10 +112,14 @@ class Conversation:
         elif self._awaited != "head":       # once for each head: bytes that trickle in do not prolong it
             yield from self._await("head", self._head_timeout)
 
-    def _await(self, what: str, seconds: float) -> Steps[None]:
+    def _await_answer(self, exchange: Exchange) -> Steps[None]:
+        """It is the backend's turn: for how long? A protocol in which a backend may be silent has other times."""
+        yield from self._await("answer", exchange.admitted.timeout)
+
+    def _await(self, what: str, seconds: float | None) -> Steps[None]:
         self._phase += 1
         self._awaited = what
-        yield Alarm(seconds, partial(self._late, self._phase))
+        yield Alarm(seconds, None if seconds is None else partial(self._late, self._phase))
 
     def _late(self, phase: int) -> Steps[None]:
         """The alarm: whoever was awaited has not come."""

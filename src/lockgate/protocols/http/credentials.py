@@ -10,6 +10,8 @@ from lockgate.errors import ConfigError
 from lockgate.model import Secret
 from lockgate.protocols.http.messages import Field, Fields
 from lockgate.protocols.http.settings import HttpSettings
+from lockgate.protocols.http.signing import CARRIERS
+from lockgate.wire.steps import ClientCredentials
 
 _VISIBLE: Final = frozenset(range(0x20, 0x7f)) | {9}
 
@@ -26,7 +28,7 @@ def injected(settings: HttpSettings, user: str, secret: Secret, target: bytes) -
         return target + mark + quote(settings.name or "", safe="").encode() + b"=" + quote(text, safe="").encode(), ()
     if kind == "basic":
         name, value = "Authorization", "Basic " + base64.b64encode(f"{user}:{text}".encode()).decode()
-    elif kind == "bearer":
+    elif kind in ("bearer", "oauth2"):
         name, value = "Authorization", f"Bearer {text}"
     else:
         name, value = settings.name or "", text
@@ -36,6 +38,16 @@ def injected(settings: HttpSettings, user: str, secret: Secret, target: bytes) -
     return target, (Field.of(name.encode(), raw),)
 
 
+def access_token(settings: HttpSettings) -> ClientCredentials | None:
+    """How the access token is had that is the credential; None where the connection's password is."""
+    if settings.inject != "oauth2" or settings.token_url is None:
+        return None
+    return ClientCredentials(
+        settings.token_url, settings.scope, settings.audience, settings.client_auth == "post", settings.token_ca)
+
+
 def carriers(settings: HttpSettings) -> frozenset[bytes]:
     """The fields that carry the credential to the backend: what a client writes there does not go on."""
+    if settings.inject == "aws":
+        return CARRIERS
     return frozenset((settings.name.lower().encode(),)) if settings.inject == "header" and settings.name else frozenset()

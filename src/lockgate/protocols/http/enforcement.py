@@ -22,6 +22,14 @@ def enforce(
     """Rows for `lockgate check`; a row with a problem stops the connection."""
     options = settings_of(settings)
     rows: list[Enforcement] = []
+    if options.inject == "oauth2":
+        rows.append(Enforcement(connection, "*", "credential", f"an access token of {options.token_url}, fetched when there is "
+                                "none that lives for a while, and anew behind a 401"))
+    elif options.inject == "aws":
+        content = "large content is not" if options.unsigned_payload else "content is held until it is whole"
+        rows.append(Enforcement(
+            connection, "*", "credential", f"requests are signed for {options.service} in {options.region} (AWS Signature "
+            f"Version 4); {content}"))
     for rule in rules:
         rows += _of_rule(connection, rule, options)
     return rows
@@ -63,6 +71,12 @@ def _of_rule(connection: str, rule: Rule, options: HttpSettings) -> list[Enforce
     for bound in ("rows", "task_rows", "changed"):
         if getattr(rule.limits, bound) is not None:
             add(f"limit {bound}", "", "an HTTP answer has no rows to count; name the connections that the rule is for")
+    for rate in rule.limits.rates:
+        add(f"limit requests {rate.count} in {rate.seconds} s", "token bucket for each identity's agent, over all its "
+            f"connections to the gateway; above it 429 with Retry-After{when}")
+    if rule.limits.bytes is not None:
+        add(f"limit bytes {rule.limits.bytes}", "content counted as it leaves, over all sessions of an identity's agent; "
+            f"spent, the next request is refused with 429, an answer that has begun is not cut{when}")
     return rows
 
 

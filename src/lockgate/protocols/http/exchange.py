@@ -17,7 +17,7 @@ class Exchange:
     """Mutable; lives from a request's head to the end of its answer."""
 
     __slots__ = (
-        "admitted", "content", "grant", "is_sent", "may_stream", "operation", "reply", "request", "size", "streams",
+        "admitted", "content", "grant", "is_sent", "may_stream", "operation", "others", "reply", "request", "size", "streams",
     )
 
     def __init__(self, admitted: Admitted, request: Request, operation: Operation) -> None:
@@ -30,6 +30,7 @@ class Exchange:
         self.streams = False                # and does
         self.is_sent = False                # the whole request is with the backend
         self.grant: Grant | None = None
+        self.others: tuple[Grant, ...] = () # of what goes to the backend in the same message (a batch)
         self.reply: Reply | None = None
 
     @property

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from lockgate.errors import ConfigError
 from lockgate.govern.masking.bodies import BodyTerms
 from lockgate.govern.pipeline import Grant, Planned
-from lockgate.model import Decision, Refusal, Secret
+from lockgate.model import ColumnMask, Decision, DetectMask, Refusal, Secret
 from lockgate.protocols.http.admission import Admitted
 from lockgate.protocols.http.codec import field_lines, request_line
 from lockgate.protocols.http.conversation import Conversation
 from lockgate.protocols.http.credentials import carriers, injected
 from lockgate.protocols.http.exchange import Exchange
 from lockgate.protocols.http.fields import request_fields
-from lockgate.protocols.http.intake import Intake
+from lockgate.protocols.http.intake import Intake, is_looked_into
 from lockgate.protocols.http.messages import Field, Fields, Framing, RequestHead
 from lockgate.protocols.http.problems import problem_of
-from lockgate.protocols.http.upstream import Link, connect, credential, unusable
+from lockgate.protocols.http.signing import Key, signature
+from lockgate.protocols.http.upstream import Link, connect, credential, session_token, unusable
 from lockgate.wire.steps import Record, Steps, ToServer
 
 
@@ -31,6 +33,8 @@ class Forward:
     lines: bytes
     content: bytes
     terms: BodyTerms | None
+    line: bytes
+    """The first line, unless the credential changes the target."""
 
 
 _WITH_CONTENT: Final = frozenset((b"POST", b"PUT", b"PATCH", b"QUERY", b"PROPFIND", b"PROPPATCH", b"REPORT", b"SEARCH", b"LOCK"))
@@ -42,6 +46,12 @@ def ends_backend(head: RequestHead) -> bool:
     return head.framing is not Framing.NONE and head.method not in _WITH_CONTENT
 
 
+@lru_cache(maxsize=256)
+def _digest(masks: tuple[ColumnMask, ...], detects: tuple[DetectMask, ...]) -> str:
+    """What stands in the record for what is hidden."""
+    return hashlib.sha256(repr((masks, detects)).encode()).hexdigest()
+
+
 class Forwarding(Conversation):
     """The way to the backend."""
 
@@ -51,16 +61,13 @@ class Forwarding(Conversation):
         admitted, request = exchange.admitted, exchange.request
         settings, head = admitted.settings, request.head
         limit = self._context.limits.inspect
-        terms = admitted.terms(decision, request.target.segments, limit)
-        host = settings.host or admitted.connection.address.removesuffix(
-            ":80" if admitted.connection.tls.mode == "disable" else ":443")
-        fields, lines = self._fields_for(admitted, head, host, is_masked=terms.is_due)
-        target = settings.base_path.encode("ascii") + request.target.raw_path
-        if request.target.raw_query is not None:
-            target += b"?" + request.target.raw_query
+        is_masked = bool(decision.masks or decision.detects)
+        is_looked = is_looked_into(decision, request, has_keys=admitted.keys is not None)
+        terms = admitted.terms(decision, request.target.segments, limit) if is_masked or is_looked else None
+        target, fields, lines = self._addressed(exchange, is_masked=is_masked)
         noted: tuple[str, ...] = ()
-        intake = Intake(terms, decision, request) if decision.looks_at_requests else None
-        if intake is not None and not intake.is_idle:
+        if terms is not None and is_looked:
+            intake = Intake(terms, decision, request)
             target, lines = intake.target(request, target), field_lines(intake.fields(fields))
             if content:
                 content = intake.content(request, content, binary=settings.binary == "allow")
@@ -79,9 +86,11 @@ class Forwarding(Conversation):
             framing.append(Field.of(b"Transfer-Encoding", b"chunked"))
         if framing:
             lines += field_lines(framing)
-        shown = b"%b%b\r\n%b" % (request_line(head.method, target), lines, content or b"")
-        digest = hashlib.sha256(repr((decision.masks, decision.detects)).encode()).hexdigest() if terms.is_due else ""
-        return Planned(shown, digest, Forward(target, lines, content or b"", terms if terms.is_due else None), noted=noted)
+        line = request_line(head.method, target)
+        shown = b"%b%b\r\n%b" % (line, lines, content or b"")
+        digest = _digest(decision.masks, decision.detects) if is_masked else ""
+        return Planned(
+            shown, digest, Forward(target, lines, content or b"", terms if is_masked else None, line), noted=noted)
 
     def _fields_for(self, admitted: Admitted, head: RequestHead, host: str, *, is_masked: bool) -> tuple[Fields, bytes]:
         """The fields for the backend without framing and credential, as they are and as lines; those of the request before
@@ -96,6 +105,18 @@ class Forwarding(Conversation):
         self._written = (head.fields, admitted, is_masked, fields, lines)
         return fields, lines
 
+    def _addressed(self, exchange: Exchange, *, is_masked: bool) -> tuple[bytes, Fields, bytes]:
+        """The target and the fields for the backend, without framing and credential; the fields as lines too. A protocol
+        inside of HTTP lets less of them on."""
+        admitted, request = exchange.admitted, exchange.request
+        settings = admitted.settings
+        host = settings.host or admitted.connection.address.removesuffix(
+            ":80" if admitted.connection.tls.mode == "disable" else ":443")
+        target = settings.base_path.encode("ascii") + request.target.raw_path
+        if request.target.raw_query is not None:
+            target += b"?" + request.target.raw_query
+        return target, *self._fields_for(admitted, request.head, host, is_masked=is_masked)
+
     def _forward(self, exchange: Exchange, grant: Grant, begun: bytes = b"") -> Steps[bool]:
         """Put the request on record and send it, with the credential. `begun`: the content that has come of one that goes
         on as it comes. False where it was answered instead."""
@@ -104,7 +125,7 @@ class Forwarding(Conversation):
         payload = None if link is None else (yield from self._with_credential(exchange, grant, begun))
         if payload is None:
             return False
-        permit = yield Record([grant], payload)
+        permit = yield Record([grant, *exchange.others], payload)
         if isinstance(permit, Refusal):
             yield from self._answer(head, problem_of(permit))
             return False
@@ -125,28 +146,47 @@ class Forwarding(Conversation):
         self._link = link
         return link
 
+    def _carried(self, exchange: Exchange, grant: Grant) -> Forward:
+        """What a grant lets go to the backend. Several may go together where a protocol has batches."""
+        forward = grant.planned.carry
+        assert isinstance(forward, Forward)
+        return forward
+
     def _with_credential(self, exchange: Exchange, grant: Grant, begun: bytes = b"") -> Steps[bytes | None]:
         """The request's bytes as the backend gets them; None where the credential cannot be used, and the client knows."""
-        forward, admitted = grant.planned.carry, exchange.admitted
-        assert isinstance(forward, Forward)
-        secret: Secret | Refusal = yield from credential()
+        forward, admitted = self._carried(exchange, grant), exchange.admitted
+        secret: Secret | Refusal = yield from credential(admitted.settings)
         if not isinstance(secret, Refusal):
             try:
-                target, fields = injected(
-                    admitted.settings, admitted.connection.credential.user, secret, forward.target)
+                if admitted.settings.inject == "aws":
+                    target, fields = forward.target, (yield from self._signature(exchange, forward, secret, begun))
+                else:
+                    target, fields = injected(
+                        admitted.settings, admitted.connection.credential.user, secret, forward.target)
+                line = forward.line if target == forward.target else request_line(exchange.request.head.method, target)
                 return b"%b%b%b\r\n%b%b" % (
-                    request_line(exchange.request.head.method, target), forward.lines, field_lines(fields) if fields else b"",
+                    line, forward.lines, field_lines(fields) if fields else b"",
                     forward.content, begun)
             except ConfigError as error:
                 secret = unusable(admitted.connection, error)
         yield from self._give_up(exchange, problem_of(secret))
         return None
 
+    def _signature(self, exchange: Exchange, forward: Forward, secret: Secret, begun: bytes) -> Steps[Fields]:
+        """The fields that sign the request, and its content where that is all here. `ConfigError` as `injected`."""
+        settings = exchange.admitted.settings
+        session = yield from session_token(settings)
+        if isinstance(session, Refusal):
+            raise ConfigError(session.cause or session.reason)
+        key = Key(exchange.admitted.connection.credential.user, secret, settings.region or "", settings.service or "")
+        return signature(key, exchange.request.head.method, forward.target, forward.lines,
+                         None if begun else forward.content, self._context.now(), session)
+
     def _sent(self, exchange: Exchange) -> Steps[None]:
         """The whole request is with the backend; now it is the backend's turn."""
         if self._exchange is exchange:
             exchange.is_sent = True
-            yield from self._await("answer", exchange.admitted.timeout)
+            yield from self._await_answer(exchange)
 
     def _repeat(self, exchange: Exchange) -> Steps[None]:
         """A connection that had been used before was closed before anything of an answer came: ask once more over a new

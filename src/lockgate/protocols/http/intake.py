@@ -28,26 +28,28 @@ _PLAIN: Final = frozenset((
 """Fields in which no data of anybody stands."""
 
 
+def _guards(decision: Decision, request: Request) -> bool:
+    return bool(decision.masks or decision.detects) and request.head.method in _STORES
+
+
+def is_looked_into(decision: Decision, request: Request, *, has_keys: bool) -> bool:
+    """Whether anything of a request could not go on as it is: most have nothing to look for, and no `Intake`."""
+    return _guards(decision, request) or any(check.detectors for check in decision.requests) or (has_keys and any(
+        mask.method is MaskMethod.TOKEN and mask.returns for mask in decision.masks))
+
+
 class Intake:
     """The look at one request under one decision. `noted` goes on record, `refusal` says why it does not go on."""
 
     __slots__ = ("_check", "_detects", "_terms", "refusal")
 
     def __init__(self, terms: BodyTerms, decision: Decision, request: Request) -> None:
-        guards = bool(decision.masks or decision.detects) and request.head.method in _STORES
+        guards = _guards(decision, request)
         tokens = None if terms.keys is None else Tokens(terms.keys, terms.scope)
         self._terms = replace(terms, detects=())
         self._detects = bool(decision.requests)
         self._check = ContentCheck(decision.requests, tokens, guards=guards)
         self.refusal: Refusal | None = None
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether everything goes on as it is, whatever it holds."""
-        terms = self._terms
-        returns = terms.keys is not None and any(
-            mask.method is MaskMethod.TOKEN and mask.returns for mask in terms.masks)
-        return self._check.is_idle and not returns
 
     @property
     def noted(self) -> tuple[str, ...]:

@@ -21,8 +21,11 @@ _NO_TLS: Final = Problem(
     hint="Use https. Without TLS anybody on the way could read the token.")
 
 
-def login(context: LoginContext) -> Steps[HttpMediator | Http2Multiplexer | None]:
-    """The `ProtocolSpec.login` of HTTP. None where the connection ended properly."""
+def login(
+    context: LoginContext, make: type[HttpMediator] = HttpMediator
+) -> Steps[HttpMediator | Http2Multiplexer | None]:
+    """The `ProtocolSpec.login` of HTTP. None where the connection ended properly. `make`: the mediator of a protocol inside
+    of HTTP."""
     first: bytes = yield Receive(Side.CLIENT)
     if not first:
         return None
@@ -32,11 +35,13 @@ def login(context: LoginContext) -> Steps[HttpMediator | Http2Multiplexer | None
         if isinstance(tls, Refusal):
             yield Close("no TLS")
             return None
-        return (Http2Multiplexer if tls.alpn == "h2" else HttpMediator)(context, tls, head_timeout)
+        if tls.alpn == "h2":
+            return Http2Multiplexer(context, tls, head_timeout, make)
+        return make(context, tls, head_timeout)
     if not context.route.allow_plaintext:
         yield ToClient((yield Compose(_NO_TLS.encode())))
         yield Close("no TLS")
         return None
-    mediator = HttpMediator(context, None, head_timeout)
+    mediator = make(context, None, head_timeout)
     yield from mediator.client_data(first)
     return mediator

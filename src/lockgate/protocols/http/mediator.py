@@ -15,7 +15,7 @@ from lockgate.model import OutcomeStatus, Refusal
 from lockgate.protocols.http.answers import Answers
 from lockgate.protocols.http.messages import End, MessageError
 from lockgate.protocols.http.requests import Requests
-from lockgate.wire.steps import Close, Settle, Steps
+from lockgate.wire.steps import Close, Steps
 
 
 class HttpMediator(Requests, Answers):
@@ -67,8 +67,8 @@ class HttpMediator(Requests, Answers):
         exchange, tunnel = self._exchange, self._tunnel
         if tunnel is not None and tunnel.is_blind:
             yield from self._end_tunnel(tunnel, OutcomeStatus.OK, "client left")
-        elif exchange is not None and exchange.grant is not None:
-            yield Settle(exchange.grant, OutcomeStatus.UNKNOWN, code="client left")
+        elif exchange is not None:
+            yield from self._settle(exchange, OutcomeStatus.UNKNOWN, code="client left")
 
     def server_closed(self) -> Steps[None]:
         """The backend has hung up."""

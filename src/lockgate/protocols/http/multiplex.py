@@ -61,8 +61,12 @@ class _Stream:
 class Http2Multiplexer:
     """`wire.spec.Multiplexer` of one client's connection."""
 
-    def __init__(self, context: LoginContext, tls: TlsInfo | None, head_timeout: float) -> None:
+    def __init__(
+        self, context: LoginContext, tls: TlsInfo | None, head_timeout: float, make: type[HttpMediator] = HttpMediator,
+    ) -> None:
+        """`make`: the mediator of each stream."""
         self._context = context
+        self._make = make
         self._tls = tls
         self._head_timeout = head_timeout
         self._h2 = H2Connection(H2Configuration(client_side=False, header_encoding=None))
@@ -78,7 +82,7 @@ class Http2Multiplexer:
 
     def mediator(self) -> HttpMediator:
         """Of one stream."""
-        return HttpMediator(self._context, self._tls, self._head_timeout)
+        return self._make(self._context, self._tls, self._head_timeout)
 
     def outgoing(self) -> bytes:
         """Bytes for the client that wait to be sent."""

@@ -14,7 +14,9 @@ from typing import Final
 
 from lockgate.model import Operation
 from lockgate.protocols.http.callers import NEVER_ON
+from lockgate.protocols.http.graphql import BadDocument, operations_of
 from lockgate.protocols.http.messages import RequestHead
+from lockgate.protocols.http.parts import BadParts, parts_of
 from lockgate.protocols.http.targets import BadTarget, Target, parameters
 
 FACTS: Final[Mapping[str, str]] = {
@@ -29,8 +31,14 @@ FACTS: Final[Mapping[str, str]] = {
     "size": "bytes of the content, 0 without; of content without a length that is not known beforehand",
     "json": "the content as JSON, where its type says so",
     "form": "fields of application/x-www-form-urlencoded content by name, each a list of values",
+    "graphql": "GraphQL operations on a path of `graphql`, each with type (query, mutation, subscription), name and fields "
+               "(names at the top): op.graphql.exists(o, o.type == \"mutation\"); empty elsewhere",
+    "parts": "parts of multipart/form-data content in order, each with name, filename and type (\"\" where none is "
+             "given); empty for other content",
 }
 CONTENT_FACTS: Final = frozenset(("json", "form"))
+_GRAPHQL: Final = frozenset(("graphql",))
+_PARTS: Final = frozenset(("parts",))
 _LATER: Final = frozenset(("headers",))
 """Facts that would make every request another one to the cache of decisions, and that few rules read."""
 TUNNEL: Final = "connect"
@@ -60,6 +68,7 @@ class Request:
     target: Target
     template: str
     media_type: str
+    is_graphql: bool = False                # the path is one on which the backend speaks it
 
     @property
     def method(self) -> str:
@@ -85,13 +94,22 @@ def head_operation(request: Request, *, has_content: bool) -> Operation:
         "segments": list(request.target.segments), "template": request.template,
         "query": request.target.query, "content_type": request.media_type, "size": head.length,
     }
+    lacks = _LATER | CONTENT_FACTS if has_content else _LATER
+    if request.is_graphql:
+        lacks |= _GRAPHQL
+    else:
+        facts["graphql"] = []
+    if has_content and request.media_type == "multipart/form-data":
+        lacks |= _PARTS
+    else:
+        facts["parts"] = []
     line = request.line()
     return Operation(
         protocol="http", kind="request", verbs=frozenset((request.method.lower(),)), text=line,
-        key=("head", request.host, line, request.media_type, head.length, has_content), facts=facts,
+        key=("head", request.host, line, request.media_type, head.length, has_content, request.is_graphql), facts=facts,
         # Without the path where no template is known: a path may name a person, and what is touched stands in the log for ever.
         objects=(f"{request.host}{request.template}",),
-        lacks=_LATER | CONTENT_FACTS if has_content else _LATER,
+        lacks=lacks,
     )
 
 
@@ -104,17 +122,25 @@ def with_content(request: Request, operation: Operation, content: bytes) -> Oper
     )
 
 
-def with_facts(request: Request, operation: Operation, content: bytes) -> Operation:
-    """The same request with every fact that was left out. `BadContent` where one cannot be read."""
+def with_facts(request: Request, operation: Operation, content: bytes, wanted: frozenset[str]) -> Operation:
+    """The same request with every fact that was left out. `BadContent` where one cannot be read; GraphQL and parts have
+    to be readable where they are `wanted` only."""
     facts = dict(operation.facts)
     for name in operation.lacks & CONTENT_FACTS:
         value = _READERS[name](request.media_type, content)
         if value is not None:
             facts[name] = value
+    if wanted >= _PARTS:
+        try:
+            facts["parts"] = parts_of(request.head.get(b"content-type") or b"", content)
+        except BadParts as error:
+            raise BadContent(f"the content's parts cannot be read, and a rule depends on them: {error}") from None
+    if wanted >= _GRAPHQL:
+        facts["graphql"] = _graphql(request, content)
     headers = _headers(request.head)
     facts["headers"] = headers
     named = tuple(sorted((name, *values) for name, values in headers.items()))
-    return replace(operation, key=("facts", operation.key, named), facts=facts, lacks=frozenset())
+    return replace(operation, key=("facts", operation.key, named), facts=facts, lacks=operation.lacks & (_GRAPHQL | _PARTS) - wanted)
 
 
 def shown_content(media_type: str, content: bytes, digest: str) -> str:
@@ -176,6 +202,25 @@ def _form(media_type: str, content: bytes) -> object:
         return parameters(content)
     except BadTarget as error:
         raise BadContent(f"the content is no form that can be read: {error}") from None
+
+
+def _graphql(request: Request, content: bytes) -> object:
+    written, kind = request.target.query, request.media_type
+    try:
+        if not content:
+            return operations_of(written, None)
+        if kind == "application/graphql":
+            return operations_of(written, content.decode("utf-8"))
+        if kind == "application/x-www-form-urlencoded":
+            form = parameters(content)
+            return operations_of({"query": [*written.get("query", ()), *form.get("query", ())]}, None)
+        value = _json(kind, content)
+        if value is None:
+            raise BadDocument("its content is of no type that GraphQL is read from")
+        return operations_of(written, value)
+    except (BadDocument, BadTarget, UnicodeDecodeError) as error:
+        why = "its text is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+        raise BadContent(f"what the request does cannot be told, and a rule depends on it: {why}") from None
 
 
 _READERS: Final[Mapping[str, Callable[[str, bytes], object]]] = {"json": _json, "form": _form}

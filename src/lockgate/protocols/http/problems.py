@@ -28,6 +28,7 @@ _STATUS: Final = {
     RefusalCode.UNKNOWN_OBJECT: 404,
     RefusalCode.UNKNOWN_COLUMN: 404,
     RefusalCode.TOO_LARGE: 413,
+    RefusalCode.LIMITED: 429,
     RefusalCode.UNSUPPORTED: 501,
     RefusalCode.AUDIT_UNAVAILABLE: 503,
     RefusalCode.BACKEND_UNAVAILABLE: 502,
@@ -47,6 +48,7 @@ class Problem:
     ticket: str | None = None
     hint: str | None = None
     closes: bool = False
+    retry_after: int | None = None
 
     def encode(self, *, closes: bool = False, is_head: bool = False, minor: int = 1) -> bytes:
         """The whole response; without its content for HEAD (RFC 9110 section 9.3.2)."""
@@ -60,6 +62,8 @@ class Problem:
             Field.of(b"Content-Type", b"application/problem+json"), Field.of(b"Content-Length", b"%d" % len(body)),
             Field.of(b"Cache-Control", b"no-store"),
         ]
+        if self.retry_after is not None:
+            fields.append(Field.of(b"Retry-After", b"%d" % self.retry_after))
         if self.status == 401:
             fields.append(Field.of(b"WWW-Authenticate", b'Bearer realm="lockgate"'))
         elif self.status == 407:
@@ -77,7 +81,8 @@ class Problem:
 def problem_of(refusal: Refusal) -> Problem:
     """The answer that a refusal is."""
     return Problem(
-        _STATUS[refusal.code], refusal.code.value, refusal.reason, refusal.rule, refusal.ticket, refusal.hint)
+        _STATUS[refusal.code], refusal.code.value, refusal.reason, refusal.rule, refusal.ticket, refusal.hint,
+        retry_after=refusal.retry_after)
 
 
 def bad_request(status: int, detail: str) -> Problem:

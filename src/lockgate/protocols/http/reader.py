@@ -103,22 +103,20 @@ class Reader:
     def _next(self) -> Event | None:
         while True:
             at = self._at
-            match at:
-                case At.CONTENT:
-                    return self._content()
-                case At.CHUNK | At.CHUNK_END | At.SIZE:
-                    data = self._chunks()
-                    if data is not None or self._at is not At.TRAILERS:
-                        return data
-                case At.HEAD:
-                    return self._head()
-                case At.TRAILERS:
-                    return self._trailers()
-                case At.END:
-                    self._at = At.NOTHING
-                    return End()
-                case At.NOTHING | At.TUNNEL:
-                    return None
+            if at is At.HEAD:
+                return self._head()
+            if at is At.CONTENT:
+                return self._content()
+            if at is At.END:
+                self._at = At.NOTHING
+                return End()
+            if at is At.NOTHING or at is At.TUNNEL:
+                return None
+            if at is At.TRAILERS:
+                return self._trailers()
+            data = self._chunks()
+            if data is not None or self._at is not At.TRAILERS:
+                return data
 
     def _head(self) -> Event | None:
         raise NotImplementedError

@@ -77,25 +77,31 @@ class Requests(Tunnels):
             return
         admitted, request = found
         has_content = head.framing is not Framing.NONE
-        exchange = self._exchange = Exchange(
-            admitted, request, operations.head_operation(request, has_content=has_content))
+        exchange = self._exchange_of(admitted, request, has_content=has_content)
+        if isinstance(exchange, Problem):
+            yield from self._answer(head, exchange)
+            return
+        self._exchange = exchange
         if not has_content:
             yield from self._judge(exchange, None)
         elif head.expects_continue or head.framing is Framing.CHUNKED or head.length > HELD:
             yield from self._ask_beforehand(exchange)
 
+    def _exchange_of(self, admitted: Admitted, request: operations.Request, *, has_content: bool) -> Exchange | Problem:
+        """What is known of a request by its head. A protocol inside of HTTP reads it otherwise, or not at all."""
+        return Exchange(admitted, request, operations.head_operation(request, has_content=has_content))
+
     def _request_of(
         self, head: RequestHead, *, is_proxied: bool
     ) -> Steps[tuple[Admitted, operations.Request] | Problem]:
         try:
-            host, raw = host_of(head.get(b"host") or b""), head.target
+            (_, host, override, media_type), raw = self._named_by(head), head.target
             if is_proxied:
                 if self._tunnel is not None or not self._context.route.is_proxy:
                     return _NO_PROXY
                 raw = _origin_form(raw)
             target = read_target(raw)
             target.query                    # noqa: B018 - raises for what cannot be read
-            override = next((value for name in OVERRIDES for value in head.all(name)), None)
             if override is not None and override.upper() != head.method:
                 raise BadTarget("a field asks for another method than the request's")
             if self._tunnel is not None:
@@ -108,20 +114,34 @@ class Requests(Tunnels):
             return Problem(error.status, "denied", str(error), hint="The host, or the beginning of the path, selects the "
                            "connection; ask those who run the gateway which one is meant.")
         admitted: Admitted | Problem | None = self._tunnel.admitted if self._tunnel is not None else None
+        if admitted is None and head.fields is self._asked and self._admitted is not None and (
+                self._context.connections.get(to.connection) is self._admitted.connection):
+            admitted = self._admitted       # the same token and task as before, for the same connection
         if admitted is None:
             admitted = yield from admit(self._context, head, to, self._admitted)
         if isinstance(admitted, Problem):
-            self._admitted = self._link = None
+            self._admitted = self._link = self._asked = None
             return admitted
+        self._asked = head.fields
         if admitted is not self._admitted:
             self._admitted, self._link = admitted, None
         if head.method.decode("ascii").lower() not in operations.METHODS:
             return _UNKNOWN_METHOD
         if to.prefix:
             target = _without(to.prefix, target)
-        media_type = operations.media_type_of(head)
         return admitted, operations.Request(
-            head, host, target, admitted.templates.fitting(target.segments), media_type)
+            head, host, target, admitted.templates.fitting(target.segments), media_type,
+            is_graphql=target.path.casefold() in admitted.graphql)
+
+    def _named_by(self, head: RequestHead) -> tuple[Fields, str, bytes | None, str]:
+        """The fields, and of them the host, the method that they ask for instead, and the content's type; read once where
+        a client sends the same fields again."""
+        known = self._named
+        if known is None or known[0] is not head.fields:
+            override = next((value for name in OVERRIDES for value in head.all(name)), None)
+            known = self._named = (
+                head.fields, host_of(head.get(b"host") or b""), override, operations.media_type_of(head))
+        return known
 
     # ------------------------------------------------------------ content
 
@@ -135,7 +155,8 @@ class Requests(Tunnels):
             return
         decision = verdict.decision
         exchange.may_stream = (
-            decision.effect is Effect.ALLOW and not decision.wants and not decision.looks_at_requests)
+            decision.effect is Effect.ALLOW and not decision.wants and not decision.looks_at_requests
+            and not exchange.admitted.settings.signs_content)
         if head.expects_continue:
             yield ToClient((yield Compose(_CONTINUE)))
 
@@ -204,9 +225,9 @@ class Requests(Tunnels):
             operation = operations.with_content(request, operation, content)
         plan, patience = partial(self._plan, exchange, content), exchange.admitted.patience
         verdict: Grant | Refusal = yield Judge(operation, plan, patience=patience)
-        if isinstance(verdict, Grant) and verdict.decision.wants:
+        while isinstance(verdict, Grant) and verdict.decision.wants:
             try:
-                operation = operations.with_facts(request, operation, content or b"")
+                operation = operations.with_facts(request, operation, content or b"", verdict.decision.wants)
             except operations.BadContent as error:
                 yield from self._answer(request.head, Problem(400, "not_understood", str(error), hint="Nothing was forwarded."))
                 return

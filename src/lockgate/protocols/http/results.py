@@ -10,6 +10,7 @@ for whole. A `Reply` is the clear plan of one answer: nothing of it leaves but t
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from lockgate.govern.masking.bodies import (
@@ -19,9 +20,9 @@ from lockgate.govern.masking.bodies import (
     body_mask,
     decoding,
     encoding,
-    mask_text,
+    mask_texts,
 )
-from lockgate.protocols.http.codec import chunk, last_chunk, response_bytes
+from lockgate.protocols.http.codec import chunk, field_lines, last_chunk, response_bytes
 from lockgate.protocols.http.fields import answer_fields
 from lockgate.protocols.http.messages import Field, Fields, Framing, ResponseHead
 from lockgate.protocols.http.statuses import PARTIAL_CONTENT, REASONS
@@ -40,15 +41,16 @@ class Reply:
     """One answer. `ends` and `trailers` are set before the last `apply`; `fault` says why one raised."""
 
     __slots__ = (
-        "_body", "_decoder", "_encoder", "_head", "_held", "_is_chunked", "_is_out", "_passes", "_terms", "closes", "ends",
-        "fault", "has_content", "is_whole", "masked", "sent", "trailers",
+        "_body", "_decoder", "_encoder", "_head", "_held", "_is_chunked", "_is_out", "_lines", "_passes", "_terms", "closes",
+        "ends", "fault", "has_content", "is_whole", "masked", "sent", "trailers",
     )
 
     def __init__(
         self, head: ResponseHead, terms: BodyTerms | None, masked: dict[str, int], *, minor: int, closes: bool, binary: bool,
+        lines: Callable[[Iterable[Field]], bytes] = field_lines,
     ) -> None:
         """`terms` None: nothing is due. `masked` counts what is hidden. `closes`: the connection ends behind this answer.
-        `binary`: content that cannot be looked into may go on."""
+        `binary`: content that cannot be looked into may go on. `lines` writes fields, and checks them."""
         self.masked = masked
         self.ends = False
         self.trailers: Fields = ()
@@ -64,6 +66,7 @@ class Reply:
         self._decoder: Coder | None = None
         self._encoder: Coder | None = None
         self._passes = binary
+        self._lines = lines
         self.is_whole = head.framing is Framing.LENGTH and head.length <= WHOLE
         self._is_chunked = self.has_content and not self.is_whole and minor > 0 and not (
             terms is None and head.framing is Framing.LENGTH)
@@ -128,7 +131,7 @@ class Reply:
         if head.status == PARTIAL_CONTENT:
             raise Unreadable("it is a part of a document, in which fields cannot be found")
         kind, parameters = media_type(b", ".join(head.all(b"content-type")))
-        body = body_mask(terms, kind, parameters.get(b"charset", b""), parameters)
+        body = self._mask_of(terms, kind, parameters)
         if body is None:
             if not self._passes:
                 raise Unreadable("it is binary, and masks are due that cannot be put on it")
@@ -137,6 +140,10 @@ class Reply:
         if codings:
             self._decoder, self._encoder = decoding(codings), encoding(codings)
         self._body = body
+
+    def _mask_of(self, terms: BodyTerms, kind: bytes, parameters: dict[bytes, bytes]) -> BodyMask | None:
+        """What looks into the content; None for what nothing can. A protocol inside of HTTP knows better what it is."""
+        return body_mask(terms, kind, parameters.get(b"charset", b""), parameters)
 
     def _content(self, data: bytes) -> bytes:
         body = self._body
@@ -172,18 +179,18 @@ class Reply:
         if self.closes:
             fields.append(_CLOSE)
         reason = head.reason if terms is None else REASONS.get(head.status, "").encode()    # its own words may hold anything
-        return response_bytes(head.status, reason, tuple(fields))
+        return response_bytes(head.status, reason, fields, lines=self._lines)
 
     def _masked_fields(self, fields: Fields) -> Fields:
         terms = self._terms
         if terms is None or not terms.detects:
             return fields
-        return tuple(field._replace(value=self._masked_text(terms, field.value)) for field in fields)
-
-    def _masked_text(self, terms: BodyTerms, text: bytes) -> bytes:
-        text, masked = mask_text(terms, text)
+        before = [field.value for field in fields]
+        shown, masked = mask_texts(terms, before)
+        if shown is before:
+            return fields
         self._count(masked)
-        return text
+        return tuple(field._replace(value=value) for field, value in zip(fields, shown, strict=True))
 
     def _count(self, masked: dict[str, int]) -> None:
         for name, count in masked.items():

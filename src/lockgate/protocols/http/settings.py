@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from lockgate.config.strict import Duration, Strict
+from lockgate.config.strict import Duration, SecretReference, Strict
 
 _TOKEN = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$"
+_SCOPE = r"^([\x21\x23-\x5b\x5d-\x7e]+( [\x21\x23-\x5b\x5d-\x7e]+)*)?$"       # RFC 6749 appendix A.4
 _PATH = r"^(/[A-Za-z0-9._~!$&'()*+,=:@%-]*)+$"
 Template = Annotated[str, Field(pattern=r"^(/([A-Za-z0-9._~!$&'()*+,=:@-]+|\{[A-Za-z_][A-Za-z0-9_]{0,62}\}))+$")]
 _HOP_BY_HOP = frozenset((
@@ -21,11 +23,38 @@ _HOP_BY_HOP = frozenset((
 class HttpSettings(Strict):
     """What an HTTP connection may say besides address, credential and TLS."""
 
-    inject: Literal["bearer", "basic", "header", "query", "none"] = Field(
+    inject: Literal["bearer", "basic", "header", "query", "oauth2", "aws", "none"] = Field(
         default="bearer", description="How the backend gets its credential: `Authorization: Bearer`, `Basic` with "
-                                      "`credential.user`, a header or a query parameter of the name in `name`, or not.")
+                                      "`credential.user`, a header or a query parameter of the name in `name`, an access "
+                                      "token that is fetched for `credential` (`oauth2`), a signature (`aws`), or not.")
     name: str | None = Field(
         default=None, pattern=_TOKEN, description="The header or query parameter that carries the credential.")
+    token_url: str | None = Field(
+        default=None, max_length=2000,
+        description="`inject: oauth2`: where access tokens are had (RFC 6749 section 4.4). `credential.user` is the client's "
+                    "id, `credential.password` its secret. https only.")
+    scope: str = Field(
+        default="", pattern=_SCOPE, max_length=2000, description="Of the access token, in words with one space between.")
+    audience: str = Field(
+        default="", max_length=2000, description="A parameter `audience`, which some token servers want.")
+    client_auth: Literal["basic", "post"] = Field(
+        default="basic", description="How id and secret go to the token server: as `Authorization: Basic`, or in the content.")
+    token_ca: Path | None = Field(
+        default=None, description="PEM file of authorities for the token server instead of the system's.")
+    unsafe_http: bool = Field(
+        default=False, strict=True, description="Allow a token server on loopback over plain http. For development.")
+    region: str | None = Field(
+        default=None, pattern=r"^[a-z0-9-]{1,64}$",
+        description="`inject: aws`: of AWS Signature Version 4, like `eu-central-1`. `credential.user` is the access key's id, "
+                    "`credential.password` the secret key.")
+    service: str | None = Field(
+        default=None, pattern=r"^[a-z0-9-]{1,64}$", description="`inject: aws`: the service's signing name, like `s3`.")
+    session_token: SecretReference | None = Field(
+        default=None, description="`inject: aws`: where the session token of a temporary key is.")
+    unsigned_payload: bool = Field(
+        default=False, strict=True,
+        description="`inject: aws`: large content goes on as it comes, unsigned; for services that take that (S3 over TLS). "
+                    "Else it is held until it is whole, up to `limits.inspect`.")
     host: str | None = Field(
         default=None, pattern=r"^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?$",
         description="The `Host` that the backend is asked for; its address where it is not given.")
@@ -36,6 +65,9 @@ class HttpSettings(Strict):
                     "share by path.")
     paths: tuple[Template, ...] = Field(
         default=(), max_length=2000, description="Templates like `/customers/{id}`: `op.template` is the one that fits.")
+    graphql: tuple[Annotated[str, Field(pattern=_PATH, max_length=200)], ...] = Field(
+        default=(), max_length=100, description="Paths on which the backend speaks GraphQL, like `/graphql`: `op.graphql` "
+                                                "holds the operations of requests there.")
     token_header: str | None = Field(
         default=None, pattern=_TOKEN,
         description="A header in which agents may send their token besides `Authorization` and `Proxy-Authorization`, "
@@ -52,6 +84,11 @@ class HttpSettings(Strict):
         description="Clients of a forward proxy reach the backend blindly by CONNECT: nothing is looked into, and no "
                     "credential is injected. A policy has to allow the verb `connect`; rules that mask or look into "
                     "requests cannot be held and stop the start.")
+
+    @property
+    def signs_content(self) -> bool:
+        """Whether all of a request's content has to be there before it goes on."""
+        return self.inject == "aws" and not self.unsigned_payload
 
     @model_validator(mode="after")
     def _names(self) -> HttpSettings:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 PARTIAL_CONTENT: Final = 206
+UNAUTHORIZED: Final = 401
 FIRST_ERROR: Final = 400
 """The first status that says that a request was not carried out."""
 

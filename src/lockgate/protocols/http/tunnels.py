@@ -62,10 +62,10 @@ class Tunnels(Forwarding):
             return
         admitted = yield from admit(self._context, head, Destination(name), self._admitted)
         if isinstance(admitted, Problem):
-            self._admitted = self._link = None
+            self._admitted = self._link = self._asked = None
             yield from self._answer(head, admitted.at_proxy())
             return
-        self._admitted, self._link = admitted, None
+        self._admitted, self._link, self._asked = admitted, None, None
         if admitted.settings.tunnel:
             yield from self._pass_blindly(head, admitted, host)
         else:
@@ -138,6 +138,8 @@ class Tunnels(Forwarding):
             yield from self._end_tunnel(tunnel, OutcomeStatus.REFUSED, cleared.code.value)
             return
         tunnel.received += len(data)
+        if tunnel.grant is not None:
+            tunnel.grant.tell(tunnel.received)
         yield ToClient(cleared)
 
     def _end_tunnel(self, tunnel: Tunnel, status: OutcomeStatus, code: str) -> Steps[None]:

@@ -6,7 +6,10 @@ from lockgate.config.settings import Connection
 from lockgate.errors import ConfigError
 from lockgate.model import Refusal, RefusalCode, Secret
 from lockgate.protocols.http.codec import ResponseReader
-from lockgate.wire.steps import Credential, Dial, HangUp, Side, StartTls, Steps, TlsInfo
+from lockgate.protocols.http.credentials import access_token
+from lockgate.protocols.http.settings import HttpSettings
+from lockgate.protocols.http.statuses import UNAUTHORIZED
+from lockgate.wire.steps import Credential, Dial, Disown, HangUp, Side, StartTls, Steps, TlsInfo
 
 
 class Link:
@@ -32,10 +35,26 @@ def connect(connection: Connection) -> Steps[Link | Refusal]:
     return Link()
 
 
-def credential() -> Steps[Secret | Refusal]:
-    """The backend's credential, now."""
-    secret: Secret | Refusal = yield Credential()
+def credential(settings: HttpSettings) -> Steps[Secret | Refusal]:
+    """What goes to the backend as its credential, now."""
+    secret: Secret | Refusal = yield Credential(access_token(settings))
     return secret
+
+
+def session_token(settings: HttpSettings) -> Steps[Secret | Refusal | None]:
+    """The session token of a temporary key, now; None where there is none."""
+    if settings.session_token is None:
+        return None
+    secret: Secret | Refusal = yield Credential(reference=settings.session_token)
+    return secret
+
+
+def disown(settings: HttpSettings, status: int) -> Steps[None]:
+    """What an answer of this status says of the access token that its request bore: 401 is that it is not taken (RFC 6750
+    section 3.1)."""
+    token = access_token(settings)
+    if token is not None and status == UNAUTHORIZED:
+        yield Disown(token)
 
 
 def unusable(connection: Connection, error: ConfigError) -> Refusal:

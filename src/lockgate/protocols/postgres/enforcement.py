@@ -97,6 +97,10 @@ def _add_limits(add: Any, limits: RowLimits, when: str) -> None:
     if limits.changed is not None:
         add(f"limit changed {limits.changed}", f"counted by command tags; more is an error ({OVER_LIMIT}) and taken back, "
                                                f"what cannot be counted is refused with 42501{when}")
+    for bound, is_set in (("requests", limits.rates), ("bytes", limits.bytes is not None)):
+        if is_set:
+            add(f"limit {bound}", "", f"`limit: {{{bound}: …}}` counts requests and their content, which this connection does "
+                "not have; name the connections that the rule is for, or bound rows")
 
 
 def _add_masks(add: Any, rule: Rule, catalogue: Any) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final, Protocol
 
 from lockgate.analysis.sql import CopyOptions
-from lockgate.govern.budget import TaskRows
+from lockgate.govern.budget import TaskSpent
 from lockgate.kernel.copy_text import split_lines, split_tuples
 from lockgate.protocols.postgres.operations import Problem
 
@@ -63,7 +63,7 @@ class TaskQuota:
 
     __slots__ = ("limit", "rule", "task")
 
-    def __init__(self, task: TaskRows, limit: int, rule: str | None) -> None:
+    def __init__(self, task: TaskSpent, limit: int, rule: str | None) -> None:
         self.task = task
         self.limit = limit
         self.rule = rule
@@ -75,7 +75,7 @@ class TaskQuota:
 
     def take(self, rows: int) -> None:
         """So many rows go to the client."""
-        self.task.spent += rows
+        self.task.rows += rows
 
     @property
     def problem(self) -> Problem:

@@ -7,17 +7,11 @@ from typing import Any
 
 import pytest
 
+from lockgate.audit.evidence.archive import Member
 from lockgate.audit.evidence.failures import EvidenceError
-from lockgate.audit.evidence.recordings import (
-    CHUNK_LIMIT,
-    RECORDING_MAGIC,
-    ChunkTree,
-    chunk_root,
-    read_chunks,
-    require_marks,
-    split_chunks,
-)
-from lockgate.audit.tree import leaf_hash, tree_root
+from lockgate.audit.evidence.recordings import CHUNK_LIMIT, RECORDING_MAGIC, ChunkTree, require_marks
+from lockgate.audit.evidence.streams import recorded_chunks
+from tests.unit.audit.logs import chunk_root
 
 CHUNKS = [os.urandom(5 + number) for number in range(9)]
 
@@ -32,54 +26,52 @@ def mark(count: int, *, final: bool = False, stream: str = "client", **other: An
     return {"type": "rec_mark", "index": 100 + count, "data": data}
 
 
-@pytest.mark.parametrize("count", range(10))
-def test_the_root_is_that_of_rfc_6962(count: int) -> None:
-    """A chunk's tree is the log's own kind of tree, over ciphertext."""
-    assert chunk_root(CHUNKS[:count]) == tree_root([leaf_hash(chunk) for chunk in CHUNKS[:count]])
+def chunks_in(data: bytes) -> list[bytes]:
+    """As the verifier reads them out of an archive, here with something before the file and behind it."""
+    archive, member = b"before" + data + b"\0\0\0\5behind", Member("recordings/s/client.rec", 6, len(data), "")
+    return list(recorded_chunks(member, lambda offset, size: archive[offset:offset + size]))
 
 
-def test_a_tree_can_be_asked_while_it_grows() -> None:
-    """Each mark holds the root of a prefix."""
+def test_the_root_is_that_of_rfc_6962_while_it_grows() -> None:
+    """A chunk's tree is the log's own kind of tree, over ciphertext; each mark holds the root of a prefix."""
     tree = ChunkTree()
-    for count, chunk in enumerate(CHUNKS, 1):
-        tree.append(chunk)
+    for count, chunk in enumerate(CHUNKS):
         assert tree.root() == chunk_root(CHUNKS[:count])
+        tree.append(chunk)
+    assert (tree.root(), tree.size) == (chunk_root(CHUNKS), len(CHUNKS))
 
 
 def test_a_file_gives_back_its_chunks() -> None:
-    """Length-prefixed chunks behind the magic."""
-    assert read_chunks(contained(CHUNKS)) == CHUNKS
-    assert read_chunks(contained([])) == []
+    """Length-prefixed chunks behind the magic; one as long as a chunk can be is one."""
+    assert chunks_in(contained(CHUNKS)) == CHUNKS
+    assert chunks_in(contained([])) == []
+    assert chunks_in(contained([bytes(CHUNK_LIMIT)])) == [bytes(CHUNK_LIMIT)]
 
 
-def test_every_cut_of_a_file_is_seen() -> None:
-    """A file that does not end with a whole chunk is incomplete, and what is whole of it can be read."""
+def test_every_cut_inside_a_chunk_is_refused() -> None:
+    """A packed recording ends with a whole chunk, and nothing behind it in the archive is taken for the rest."""
     whole = contained(CHUNKS[:3])
     ends = {len(contained(CHUNKS[:count])): count for count in range(4)}
     for cut in range(len(whole)):
-        chunks, rest = split_chunks(whole[:cut])
-        assert len(contained(chunks)) + rest == max(cut, len(RECORDING_MAGIC)) or cut < len(RECORDING_MAGIC)
         if cut in ends:
-            assert read_chunks(whole[:cut]) == CHUNKS[:ends[cut]]
+            assert chunks_in(whole[:cut]) == CHUNKS[:ends[cut]]
             continue
-        with pytest.raises(EvidenceError) as caught:
-            read_chunks(whole[:cut])
-        assert caught.value.verdict == "incomplete"
+        with pytest.raises(EvidenceError):
+            chunks_in(whole[:cut])
 
 
-@pytest.mark.parametrize("data", [b"x", b"lockgate/rec/v2\n", RECORDING_MAGIC + bytes(8),
-                                  RECORDING_MAGIC + (CHUNK_LIMIT + 1).to_bytes(4, "big")])
+@pytest.mark.parametrize("data", [b"", b"x", b"lockgate/rec/v2\n", RECORDING_MAGIC + bytes(8), contained([bytes(CHUNK_LIMIT + 1)])])
 def test_what_is_no_recording_is_refused(data: bytes) -> None:
     """Another magic, an empty chunk and one beyond the limit are tampering, not a cut."""
     with pytest.raises(EvidenceError) as caught:
-        split_chunks(data)
-    assert caught.value.verdict == "tampered"
+        chunks_in(data)
+    assert (caught.value.check, caught.value.verdict) == ("recordings", "tampered")
 
 
 def test_marks_that_fit_leave_nothing_over() -> None:
     """A final mark covers the whole stream; without one the tail is counted, not vouched for."""
     assert require_marks([mark(0), mark(4), mark(4), mark(9, final=True)], CHUNKS) == 0
-    assert require_marks([mark(0), mark(4)], iter(CHUNKS), rest=3) == 5
+    assert require_marks([mark(0), mark(4)], iter(CHUNKS)) == 5
     assert require_marks([], CHUNKS) == 9
 
 
@@ -103,12 +95,6 @@ def test_marks_that_contradict_are_named(marks: list[dict[str, Any]], words: str
     assert (caught.value.index, caught.value.check, caught.value.verdict) == (index, "recordings", "tampered")
 
 
-def test_a_rest_behind_the_final_mark_is_named() -> None:
-    """Nothing can be hidden behind the end."""
-    with pytest.raises(EvidenceError, match="something follows"):
-        require_marks([mark(9, final=True)], CHUNKS, rest=1)
-
-
 def test_missing_chunks_are_missing() -> None:
     """A file that was cut at a chunk's border is incomplete."""
     with pytest.raises(EvidenceError, match="chunk 5 of client is MISSING: 9") as caught:
@@ -123,8 +109,7 @@ def test_every_flipped_byte_is_found() -> None:
         damaged = bytearray(whole)
         damaged[at] ^= 1
         with pytest.raises(EvidenceError):
-            chunks, rest = split_chunks(bytes(damaged))
-            require_marks(marks, chunks, rest)
+            require_marks(marks, chunks_in(bytes(damaged)))
 
 
 def test_swapped_chunks_are_found() -> None:

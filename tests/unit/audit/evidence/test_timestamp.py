@@ -18,9 +18,11 @@ from hypothesis import strategies as st
 from lockgate.audit.evidence.der import DER_SEQUENCE, parse_der, write_der, write_der_number
 from lockgate.audit.evidence.failures import EvidenceError
 from lockgate.audit.evidence.publickeys import read_public_key
+from lockgate.audit.evidence.report import Verdict
 from lockgate.audit.evidence.timestamp import SignedToken, canonical_response, read_response, verify_timestamp
 from lockgate.audit.evidence.trust import TrustedAuthority
 from testbed.timestamps import KINDS, Authority
+from tests.unit.audit.tampering import stamps
 
 NOTE = b"log.test/one\n42\nSBNJTRN+FjG7owHVrKtue7eqdM4RhdRWVl71HXN2d7I=\n\n\xe2\x80\x94 log.test/one AAAA\n"
 
@@ -165,3 +167,22 @@ def test_a_signature_outside_its_curve_is_a_finding(made: dict[str, Made]) -> No
         odd = token._replace(signature=write_der(DER_SEQUENCE, write_der_number(r), write_der_number(s)))
         with pytest.raises(EvidenceError, match="order of its curve"):
             canonical_response(odd, one.pins["signer"])
+
+
+# ---------------------------------------------------------------- made by hand
+
+
+@pytest.mark.parametrize("case", stamps.GOOD, ids=lambda case: case.name)
+def test_every_form_that_an_authority_may_choose_verifies(case: stamps.Stamped) -> None:
+    """Hashes, curves, certificates and attributes of all kinds, at the edges of what is allowed."""
+    stamp = case.make(stamps.STAMPED)
+    assert verify_timestamp(stamp, stamps.STAMPED, case.authorities).time == case.said
+    assert canonical_response(read_response(stamp), case.authorities) == stamp
+
+
+@pytest.mark.parametrize("case", stamps.BAD, ids=lambda case: case.name)
+def test_what_an_authority_or_a_stranger_should_not_have_signed_is_refused(case: stamps.Stamped) -> None:
+    """Each differs from a good one in one thing, and everything else was signed to fit."""
+    with pytest.raises(EvidenceError) as caught:
+        verify_timestamp(case.make(stamps.STAMPED), stamps.STAMPED, case.authorities)
+    assert (caught.value.check, Verdict[caught.value.verdict.upper()]) == ("anchor", case.said)

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lockgate.audit.evidence.policy import parse_policy
-from lockgate.audit.evidence.recordings import RECORDING_MAGIC, chunk_root
+from lockgate.audit.evidence.recordings import RECORDING_MAGIC
 from lockgate.audit.evidence.report import Verdict
 from lockgate.audit.evidence.timestamp import canonical_response, read_response
 from lockgate.audit.evidence.trust import parse_trust
@@ -19,7 +19,7 @@ from lockgate.audit.verify import verify_log
 from lockgate.cli import audit
 from testbed.timestamps import Authority
 from tests.unit.audit.evidence.keys import W1, W2, W3, NoteSigner
-from tests.unit.audit.logs import Driven, sample
+from tests.unit.audit.logs import Driven, chunk_root, sample
 from tests.unit.audit.packages import changed, check, exported, listed, members
 
 ACME = NoteSigner("acme.test/audit")

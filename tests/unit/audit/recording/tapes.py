@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from io import BytesIO
 from pathlib import Path
 
 import pyrage
 
-from lockgate.audit.evidence.recordings import require_marks, split_chunks
+from lockgate.audit.evidence.recordings import require_marks
+from lockgate.audit.recording.coverage import chunks_of
 from lockgate.audit.recording.events import Event, EventReader, Header
 from lockgate.audit.recording.reel import Mark, Reel
 from lockgate.audit.recording.sealing import Opener, Sealer
@@ -65,10 +67,12 @@ class Desk:
 
     def events(self) -> list[Event]:
         """What the file holds."""
-        chunks, _ = split_chunks(self.path.read_bytes())
         reader, opener = EventReader(), Opener([IDENTITY])
-        return [event for number, chunk in enumerate(chunks) for event in reader.feed(opener.open(chunk, number))]
+        return [event for number, chunk in enumerate(chunks_of(BytesIO(self.path.read_bytes()))) for event in reader.feed(opener.open(chunk, number))]
 
     def unmarked(self) -> int:
         """Chunks behind the last mark; raises where marks and file differ."""
-        return require_marks(self.said.marks, *split_chunks(self.path.read_bytes()))
+        rest: list[int] = []
+        chunks = list(chunks_of(BytesIO(self.path.read_bytes()), rest))
+        assert rest == [0]
+        return require_marks(self.said.marks, chunks)

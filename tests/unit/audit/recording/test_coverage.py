@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +13,21 @@ import pytest
 
 from lockgate.audit.evidence.failures import EvidenceError
 from lockgate.audit.evidence.recordings import (
+    CHUNK_LIMIT,
     RECORDING_CUT,
     RECORDING_MAGIC,
     RECORDING_MARK,
     RecordedStreams,
-    chunk_root,
 )
 from lockgate.audit.evidence.report import Verdict
 from lockgate.audit.failures import UnknownSession
 from lockgate.audit.reader import Reader
+from lockgate.audit.recording.coverage import chunks_of
 from lockgate.audit.recording.reel import Mark
 from lockgate.audit.recording.shelf import stream_file
 from lockgate.audit.verify import verify_log
 from lockgate.model import Event
-from tests.unit.audit.logs import Driven
+from tests.unit.audit.logs import Driven, chunk_root
 
 SID = "a" * 16
 CHUNKS = [os.urandom(40 + number) for number in range(5)]
@@ -232,6 +234,31 @@ def test_harm_to_a_recording_is_named(
     assert (found.check, found.verdict) == ("recordings", verdict)
     assert words in found.message
     assert found.index is not None
+
+
+def test_every_cut_of_a_file_is_seen(tmp_path: Path) -> None:
+    """What is whole of a file that a kill cut off can be read, and how much follows is said; a start has the magic only
+    in part."""
+    path = on_disk(tmp_path, 3)
+    whole = path.read_bytes()
+    ends = [len(on_disk(tmp_path / str(count), count).read_bytes()) for count in range(4)]
+    for cut in range(len(whole) + 1):
+        path.write_bytes(whole[:cut])
+        rest: list[int] = []
+        count = max((number for number, end in enumerate(ends) if end <= cut), default=0)
+        assert list(chunks_of(BytesIO(path.read_bytes()), rest)) == CHUNKS[:count]
+        assert rest == [cut - ends[count] if cut >= ends[0] else cut]
+
+
+@pytest.mark.parametrize("data", [b"x", b"lockgate/rec/v2\n", RECORDING_MAGIC + bytes(8),
+                                  RECORDING_MAGIC + (CHUNK_LIMIT + 1).to_bytes(4, "big")])
+def test_a_file_that_is_no_recording_is_none(tmp_path: Path, data: bytes) -> None:
+    """Another magic, an empty chunk and one beyond the limit are tampering, not a cut."""
+    path = on_disk(tmp_path)
+    path.write_bytes(data)
+    with pytest.raises(EvidenceError) as caught:
+        list(chunks_of(BytesIO(path.read_bytes())))
+    assert caught.value.verdict == "tampered"
 
 
 def test_every_flipped_byte_of_a_recording_is_found(tmp_path: Path) -> None:

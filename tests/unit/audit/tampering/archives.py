@@ -10,7 +10,7 @@ import io
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -25,18 +25,20 @@ from lockgate.audit.evidence.report import Verdict
 from lockgate.audit.evidence.signatures import Pins
 from lockgate.audit.evidence.timestamp import canonical_response, read_response
 from lockgate.audit.evidence.trust import TrustedAuthority
-from lockgate.audit.tree import leaf_hash
+from lockgate.audit.tree import consistency_proof, leaf_hash
 from testbed.timestamps import Authority
 from tests.unit.audit.evidence.keys import W1, W2, W3, NoteSigner
 from tests.unit.audit.logs import ORIGIN
 from tests.unit.audit.packages import exported, listed, members, packed
 from tests.unit.audit.tampering import honest as log
+from tests.unit.audit.tampering import stamps
 from tests.unit.audit.tampering.forge import Forge
 
 ROOT = NoteSigner("org.test/root")
 OTHER = NoteSigner(ORIGIN)
 COSIGNED = 17       # entries that the witnesses saw
 ANCHORED = 10       # entries that the authority stamped
+CHANGED = (10, 24)  # where the log changes its key, in "keys"
 Files = dict[str, bytes]
 
 
@@ -60,6 +62,10 @@ class Honest:
         (folder / "trust.note").write_text(self.trust())
         (folder / "cosigned").write_text(self.cosigned(COSIGNED, W1, W2))
         self.packages["trusted"] = exported(folder, session=log.B)
+        self.rotated_keys = [self.key]
+        self.rotated = Forge(folder)
+        rotated = self._rotate(self.rotated)
+        self.packages |= {"keys": exported(rotated), "keys in part": exported(rotated, session=log.A)}
         shutil.rmtree(folder / "anchors")
         (folder / "trust.note").unlink()
         (folder / "cosigned").unlink()
@@ -82,6 +88,17 @@ class Honest:
             forge[index].fields["data"]["binding"] = log.bound_erasure(forge, [(5, 5)])
         forge[16].fields["data"]["ranges"] = [[5, 5]]
         return forge.write(self.folder.with_name("late") / "log")
+
+    def _rotate(self, forge: Forge) -> Path:
+        """The log with two changes of keys: amid its records, and right before its end."""
+        for number, at in enumerate(CHANGED, 1):
+            successor = log.another_signer(number)
+            forge.insert(at, forge.new("key_rotate", log.body(actor=["local", "ops"]), data={
+                "old": str(forge.signer.verifier), "new": str(successor.verifier)}))
+            forge.notes[at + 1] = forge.sign(at + 1, forge.root(at + 1))
+            forge.signer = successor
+            self.rotated_keys.append(str(successor.verifier))
+        return forge.write(self.folder.with_name("rotated") / "log")
 
     @property
     def pins(self) -> Pins:
@@ -108,18 +125,22 @@ class Honest:
         return canonical_response(answer, [TrustedAuthority("t", self.fingerprint(number))])
 
     def trust(self, *, quorum: int = 2, keys: str = "", signer: NoteSigner = ROOT, first: str = "serial 3\n",
-              authority: int = 0) -> str:
-        """The organisation's trust note."""
+              authority: int = 0, fingerprint: bytes = b"") -> str:
+        """The organisation's trust note. `fingerprint` is of another authority than the usual ones."""
         witnesses = "".join(f"witness w{number} {one.vkey}\n" for number, one in enumerate((W1, W2, W3), 1))
         text = (f"lockgate/trust/v1\n{first}" + (keys or f"log {self.key.strip()} 1-\n") + witnesses
-                + f"group most {quorum} w1 w2 w3\nquorum most\ntsa t {self.fingerprint(authority).hex()}\n")
+                + f"group most {quorum} w1 w2 w3\nquorum most\ntsa t {(fingerprint or self.fingerprint(authority)).hex()}\n")
         return f"{text}\n{signer.line(text)}"
 
-    def cosigned(self, size: int, *witnesses: NoteSigner, root: bytes | None = None) -> str:
+    def cosigned(self, size: int, *witnesses: NoteSigner, root: bytes | None = None, time: int = 1_700_000_000) -> str:
         """A checkpoint of the log with cosignatures."""
         note = self.forge.sign(size, root or self.forge.root(size))
         text = note.partition("\n\n")[0] + "\n"
-        return note + "".join(witness.cosign(text) for witness in witnesses)
+        return note + "".join(witness.cosign(text, time) for witness in witnesses)
+
+    def consistency(self, size: int, forge: Forge | None = None) -> bytes:
+        """The proof that the first entries are the beginning of all, of this log or of another one."""
+        return hash_lines(consistency_proof(size, [leaf_hash(leaf) for leaf in (forge or self.forge).leaves()])).encode()
 
 
 Attack = Callable[[Honest, Files], "Files | bytes"]
@@ -1009,3 +1030,265 @@ anchored("stamped_tree_signed_by_a_stranger", lambda honest, files: {
     **files, _STAMPED: honest.forge.sign(ANCHORED, honest.forge.root(ANCHORED), log.another_signer()).encode()},
          verdict=Verdict.UNTRUSTED)
 trusted("authority_that_is_not_pinned", lambda honest: honest.trust(authority=1), "anchor")
+
+
+def stamped(case: stamps.Stamped) -> None:
+    """A time-stamp that was made by hand, over the very checkpoint, by somebody whom the trust note pins or who says so."""
+    assert isinstance(case.said, Verdict)
+    def rewrite(honest: Honest, files: Files) -> Files:
+        note = honest.trust(fingerprint=case.authorities[0].fingerprint)
+        return {**files, _TSR: case.make(files[_STAMPED]), "trust.note": note.encode()}
+    rewrite.__name__ = f"stamp_{case.name}"
+    attack("anchor", verdict=case.said, of="trusted")(rewrite)
+
+
+_IN_PACKAGES = ("of_two_signers", "from_before_its_certificate", "from_after_its_certificate", "with_an_attribute_twice",
+                "with_a_further_certificate", "with_the_higher_scalar", "of_an_imprint_by_another_hash", "signed_by_a_stranger",
+                "of_a_certificate_for_something_else", "of_a_usage_that_says_it_is_not_critical",
+                "of_a_certificate_that_somebody_else_issued", "of_a_certificate_in_another_name", "of_a_stranger_beside_the_pinned_issuer")
+for _case in stamps.BAD:
+    if _case.name in _IN_PACKAGES:
+        stamped(_case)
+
+
+# ---------------------------------------------------------------- changes of keys
+
+
+_ONE, _TWO = (f"rotations/{_at + 1}." for _at in CHANGED)
+
+
+def _each(start: str, files: Files) -> Files:
+    return {name: data for name, data in files.items() if name.startswith(start)}
+
+
+@attack("rotation", CHANGED[0], Verdict.UNTRUSTED, of="keys")
+def first_change_of_keys_not_shown(honest: Honest, files: Files) -> Files:
+    """The pinned key has signed nothing that names its successor."""
+    return _without(files, *_each(_ONE, files))
+
+
+@attack("rotation", CHANGED[1], Verdict.UNTRUSTED, of="keys")
+def second_change_of_keys_not_shown(honest: Honest, files: Files) -> Files:
+    return _without(files, *_each(_TWO, files))
+
+
+@attack("rotation", CHANGED[1], Verdict.UNTRUSTED, of="keys in part")
+def change_of_keys_beside_the_range_not_shown(honest: Honest, files: Files) -> Files:
+    return _without(files, *_each(_TWO, files))
+
+
+@attack("rotation", CHANGED[1], Verdict.UNTRUSTED, of="keys", pins=lambda honest: Pins(key=honest.rotated_keys[1]))
+def change_of_the_pinned_key_not_shown(honest: Honest, files: Files) -> Files:
+    """The second key is pinned: the first change is none of its business, the second one is."""
+    return _without(files, *_each(_TWO, files))
+
+
+@attack("key", verdict=Verdict.UNTRUSTED, of="keys")
+def no_change_of_keys_shown(honest: Honest, files: Files) -> Files:
+    return _without(files, *_each("rotations/", files))
+
+
+@attack("rotation", of="keys")
+def one_change_of_keys_shown_for_another(honest: Honest, files: Files) -> Files:
+    return {**files, **{_ONE + end: files[_TWO + end] for end in ("checkpoint", "consistency")}}
+
+
+@attack("rotation", verdict=Verdict.UNTRUSTED, of="keys")
+def change_of_keys_signed_by_the_new_key(honest: Honest, files: Files) -> Files:
+    """The thief of a newer key cannot claim the older one's word."""
+    text = files[_ONE + "checkpoint"].decode().partition("\n\n")[0] + "\n"
+    signer = log.another_signer(1)
+    blob = signer.verifier.id + signer._private.sign(text.encode())
+    return {**files, _ONE + "checkpoint": f"{text}\n\u2014 {ORIGIN} {base64.b64encode(blob).decode()}\n".encode()}
+
+
+@attack("rotation", of="keys")
+def change_of_keys_in_another_tree(honest: Honest, files: Files) -> Files:
+    return {**files, _ONE + "consistency": hash_lines([bytes(32)]).encode() + files[_ONE + "consistency"]}
+
+
+@attack("rotation", verdict=Verdict.INCOMPLETE, of="keys")
+def change_of_keys_without_its_proof(honest: Honest, files: Files) -> Files:
+    return _without(files, _ONE + "consistency")
+
+
+@attack("rotation", of="keys")
+def change_of_keys_where_there_is_none(honest: Honest, files: Files) -> Files:
+    return _ordered({**files, "rotations/1.checkpoint": files[_ONE + "checkpoint"], "rotations/1.consistency": files[_ONE + "consistency"]})
+
+
+@attack("rotation", of="keys")
+def older_checkpoint_among_the_changes_of_keys(honest: Honest, files: Files) -> Files:
+    """A good one, with its proof, of a size at which no key changed."""
+    note = honest.forge.sign(5, honest.forge.root(5)).encode()
+    proof = honest.consistency(5, honest.rotated)
+    return _ordered({**files, "rotations/5.checkpoint": note, "rotations/5.consistency": proof})
+
+
+@attack("key", verdict=Verdict.UNTRUSTED, of="keys", pins=lambda honest: Pins(key=NoteSigner("other.test/log").vkey))
+def key_of_another_log_was_pinned(honest: Honest, files: Files) -> Files:
+    return files
+
+
+@attack("rotation", verdict=Verdict.UNTRUSTED, of="keys", pins=lambda honest: Pins(key=OTHER.vkey))
+def key_that_the_log_never_had_was_pinned(honest: Honest, files: Files) -> Files:
+    return files
+
+
+def _by_ranges(honest: Honest, *bounds: str) -> bytes:
+    """A trust note with the three keys of the log that changed them."""
+    lines = (f"log {key.strip()} {bound}\n" for key, bound in zip(honest.rotated_keys, bounds, strict=True))
+    return honest.trust(keys="".join(lines)).replace("quorum most", "quorum none").encode()
+
+
+def ruled(name: str, check: str, index: int | None, *bounds: str, own: int = 2) -> None:
+    """The log that changed its keys, with a trust note; `own` is the key in the package."""
+    def change(honest: Honest, files: Files) -> Files:
+        note = _by_root(_by_ranges(honest, *bounds).decode())
+        return _ordered({**files, "trust.note": note.encode(), "log.vkey": honest.rotated_keys[own].strip().encode() + b"\n"})
+    change.__name__ = name
+    attack(check, index, Verdict.UNTRUSTED, of="keys", pins=lambda honest: honest.root)(change)
+
+
+ruled("older_key_beside_a_trust_note", "key", None, "1-11", "12-25", "26-", own=0)
+ruled("change_of_keys_that_the_trust_note_has_elsewhere", "trust", CHANGED[0], "1-12", "13-25", "26-")
+ruled("last_change_of_keys_that_the_trust_note_has_elsewhere", "trust", CHANGED[1], "1-11", "12-24", "25-")
+
+edited("key_of_the_package_with_a_blank", "log.vkey", lambda data: data[:-1] + b" \n", "key", None, Verdict.UNTRUSTED, of="keys")
+edited("key_of_the_package_without_its_newline", "log.vkey", lambda data: data[:-1] + b"x", "key", None, Verdict.UNTRUSTED, of="keys")
+edited("key_of_the_package_that_is_no_text", "log.vkey", lambda data: b"\xff" + data, "key")
+edited("trust_note_that_is_no_text", "trust.note", lambda data: b"\xff" + data, "trust", of="trusted")
+
+
+# ---------------------------------------------------------------- what else can be done to the files
+
+
+@attack("manifest")
+def a_file_before_the_manifest(honest: Honest, files: Files) -> bytes:
+    return packed({"zz.txt": b"", **members(listed(files))})
+
+
+@attack("manifest")
+def two_files_that_were_not_packed(honest: Honest, files: Files) -> bytes:
+    return packed({**files, "README.txt": b"Everything is fine.\n", "verify.py": b"print('VERIFIED')\n"})
+
+
+@attack("manifest", verdict=Verdict.INCOMPLETE)
+def a_list_with_a_name_that_is_none(honest: Honest, files: Files) -> bytes:
+    manifest = orjson.loads(files["manifest.json"])
+    manifest["files"].append({"name": ["README.txt"]})
+    return packed({**files, "manifest.json": canonical(manifest)})
+
+
+claimed("withheld_before_the_log", withheld=[[-1, -1]])
+claimed("withheld_twice", withheld=[[8, 8], [8, 8]])
+claimed("withheld_in_ranges_that_overlap", withheld=[[3, 8], [5, 9]])
+claimed("withheld_of_an_entry_without_a_payload", "payloads", withheld=[[0, 0]])
+claimed("withheld_with_three_ends", withheld=[[3, 4, 5]])
+edited("frontier_that_is_none", "frontier", lambda data: b"x\n", "tree", of="session")
+edited("last_leaf_missing_under_its_hash", "leaves.jsonl", lambda data: b"".join(_lines(data)[:-1]), "entries", 23, Verdict.INCOMPLETE)
+edited("leaf_of_more_than_a_mebibyte", "leaves.jsonl", lambda data: data[:-1] + b"x" * (1 << 21) + b"\n", "manifest")
+edited("proof_that_names_another_entry", "extra/23.tlog-proof", lambda data: data.replace(b"index 23", b"index 22"), "proof", 23, of="session")
+edited("proof_without_a_newline_at_its_end", "range.consistency", lambda data: data + b"x", "tree", 1, of="session")
+payload("payload_of_an_entry_before_the_log", "payloads", None, lambda all_: all_.insert(0, {**all_[0], "index": -1}))
+payload("payload_of_an_entry_that_has_none_amid_others", "payloads", 4, lambda all_: all_.insert(2, {**all_[1], "index": 4}))
+noted("checkpoint_as_large_as_a_file_can_be", lambda data: data + b"x" * ((1 << 20) - len(data)))
+noted("checkpoint_signed_under_another_name", lambda data: data.replace(b"\xe2\x80\x94 " + ORIGIN.encode(), b"\xe2\x80\x94 " + ORIGIN.encode() + b"x"),
+      verdict=Verdict.UNTRUSTED)
+
+
+@attack("payloads", 0, of="session")
+def payload_of_an_entry_before_the_range(honest: Honest, files: Files) -> Files:
+    first = canonical({"index": 0, "payload": "{}", "salt": "00" * 32}) + b"\n"
+    return {**files, "payloads.jsonl": first + files["payloads.jsonl"]}
+
+
+@attack("payloads", of="trusted")
+def payloads_in_disorder_of_a_cosigned_log(honest: Honest, files: Files) -> Files:
+    """How much no witness saw is not said, as not all records were read."""
+    return {**files, "payloads.jsonl": b"".join(reversed(_lines(files["payloads.jsonl"])))}
+
+
+@attack("trust", verdict=Verdict.UNTRUSTED, pins=lambda honest: Pins(key=honest.key, policy=_policy(2)))
+def cosigned_tree_without_entries(honest: Honest, files: Files) -> Files:
+    note = honest.cosigned(0, W1, W2, root=sha256(b"").digest())
+    return _ordered({**files, "cosigned": note.encode(), "cosigned.consistency": b""})
+
+
+against("kept_from_a_stranger", lambda honest: honest.forge.sign(17, honest.forge.root(17), log.another_signer()), "kept checkpoint", None,
+        Verdict.UNTRUSTED)
+
+
+@attack("recordings", 22)
+def recording_that_was_erased(honest: Honest, files: Files) -> Files:
+    """Kept by somebody from before its erasure."""
+    forge = Forge(honest.folder)
+    forge[0].fields["data"]["retention"] = {"recordings": 60}
+    forge.insert(22, log.erasure(forge, [[20, 20]]))
+    forge[22].fields["data"] = {"cause": "retention", "ranges": [[20, 20]], "approvals": 1}
+    forge.delay(22, 60)
+    forge.drop_recordings = True
+    return _ordered({**_exported(forge), _REC: files[_REC]})
+
+
+@attack("recordings", 19)
+def recording_that_goes_on_behind_its_last_mark(honest: Honest, files: Files) -> Files:
+    """Somebody added a chunk to a recording that a crash had cut."""
+    forge = Forge(honest.folder)
+    del forge.rows[20]
+    forge[20].fields["coverage"] = {"state": "cut", "streams": 1, "chunks": 2, "bytes": 20, "reason": "crash"}
+    return _ordered({**_exported(forge), _REC: files[_REC]})
+
+
+def _exported(forge: Forge) -> Files:
+    with tempfile.TemporaryDirectory() as folder:
+        return members(exported(forge.write(Path(folder) / "log")))
+
+
+# ---------------------------------------------------------------- packages that are as they must be
+
+
+def honest_packages(honest: Honest) -> Iterator[tuple[str, bytes, Pins]]:
+    """Packages of every kind that verify, with what their auditors have pinned."""
+    for number, key in enumerate(honest.rotated_keys):
+        yield f"rotated, by key {number}", honest.packages["keys"], Pins(key=key)
+        yield f"rotated in part, by key {number}", honest.packages["keys in part"], Pins(key=key)
+    files = honest.files("keys")
+    yield "rotated, by its newest key alone", listed(_without(files, *_each("rotations/", files))), Pins(key=honest.rotated_keys[2])
+    yield "rotated, by its second key", listed(_without(files, *_each(_ONE, files))), Pins(key=honest.rotated_keys[1])
+    note = _by_root(_by_ranges(honest, "1-11", "12-25", "26-").decode()).encode()
+    yield "rotated, by a trust note", listed(_ordered({**files, "trust.note": note})), honest.root
+    forge = Forge(honest.folder)
+    forge.rows.append(forge.new("key_rotate", log.body(actor=["local", "ops"]), data={
+        "old": str(forge.signer.verifier), "new": str(log.another_signer().verifier)}))
+    ended = _exported(forge)        # the newest checkpoint is the one that hands the log on
+    yield "rotated by its last entry", listed(_without(ended, *_each("rotations/", ended))), honest.pins
+    forge = Forge(honest.folder)
+    forge[19].fields["data"] = log.mark(forge, []).fields["data"]
+    del forge.rows[20]
+    forge[20].fields["coverage"] = {"state": "lost", "streams": 1, "chunks": 0, "bytes": 0, "reason": "crash"}
+    forge.drop_recordings = True
+    yield "recorded without a chunk", listed(_exported(forge)), honest.pins
+    only = {"start": log.NOW + 5_000, "end": log.NOW + 5_000}
+    yield "one entry, which is a session's end", exported(honest.folder, **only), honest.pins
+    files = honest.files("trusted")
+    newest = honest.cosigned(24, W1, W2).encode()
+    both = {name: data.replace(files["checkpoint"], newest) for name, data in files.items()}
+    yield "cosigned to its end", listed(both), honest.root
+    again = honest.cosigned(24, W1, W2, time=1_700_000_900).encode()
+    yield "cosigned twice", listed({**both, "cosigned": again, "cosigned.consistency": b""}), honest.root
+    later = honest.cosigned(COSIGNED, W1, W2, time=2_000_000_000).encode()
+    yield "cosigned after its last record", listed({**files, "cosigned": later}), honest.root
+    first = honest.cosigned(1, W1, W2).encode()
+    yield "cosigned in its first entry", listed({**files, "cosigned": first, "cosigned.consistency": honest.consistency(1)}), honest.root
+    for name, times in (("rising", ("20270115080000", "20270115090000")), ("falling", ("20270115090000", "20270115080000"))):
+        yield f"stamped twice, at {name} times", listed(_ordered(_stamped_twice(honest, files, times))), honest.root
+
+
+def _stamped_twice(honest: Honest, files: Files, times: tuple[str, str]) -> Files:
+    found = {**files, "trust.note": honest.trust(fingerprint=sha256(stamps.ROOTS).digest()).encode()}
+    for size, at in zip((ANCHORED, COSIGNED), times, strict=True):
+        note = honest.forge.sign(size, honest.forge.root(size)).encode()
+        stamp = stamps.stamp(note, said=stamps.info(note, at=stamps.moment(at)))
+        found |= {f"anchors/{size}.checkpoint": note, f"anchors/{size}.consistency": honest.consistency(size), f"anchors/{size}.tsr": stamp}
+    return found

@@ -16,7 +16,7 @@ from tests.unit.audit.logs import Driven, Ticking, review_events
 from tests.unit.audit.logs import binding as bound
 from tests.unit.audit.packages import exported, listed
 from tests.unit.audit.tampering import honest as log
-from tests.unit.audit.tampering.archives import ALTERED, ROOT, Honest, _policy
+from tests.unit.audit.tampering.archives import ALTERED, ROOT, Honest, _policy, honest_packages
 from tests.unit.audit.tampering.forge import Forge
 from tests.unit.audit.tampering.rewrites import REWRITES, honest_rewrites
 
@@ -53,6 +53,7 @@ def corpus() -> list[Judged]:
             against=honest.forge.sign(size, honest.forge.root(size))), True) for size in (1, 17, 24)]
         found.append(Judged("kept of a part", honest.packages["session"], honest.pins._replace(
             against=honest.forge.sign(24, honest.forge.root(24))), True))
+        found += [Judged(name, package, pins, True) for name, package, pins in honest_packages(honest)]
         found.append(_many(honest, folder))
         found += [Judged("own policy", honest.packages["trusted"], Pins(key=honest.key, policy=_policy(2)), True),
                   Judged("no quorum", _unwitnessed(honest), honest.root, True)]

@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from lockgate.audit.checkpoint import Signer
 from lockgate.audit.evidence.erasures import erasure_binding, erasure_link
-from lockgate.audit.evidence.recordings import RECORDING_MAGIC, chunk_root
+from lockgate.audit.evidence.recordings import RECORDING_MAGIC
 from lockgate.audit.evidence.salting import bound_to
 from lockgate.audit.leaves import principal
-from tests.unit.audit.logs import ORIGIN, sample
+from tests.unit.audit.logs import ORIGIN, chunk_root, sample
 from tests.unit.audit.tampering.forge import Forge, Row
 
 A, B = "a" * 16, "b" * 16

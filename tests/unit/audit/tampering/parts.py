@@ -16,18 +16,21 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from lockgate.audit.evidence.archive import ARCHIVE_END, member_header
-from lockgate.audit.evidence.der import der_oid, write_der, write_der_number
+from lockgate.audit.evidence.der import write_der
 from lockgate.audit.evidence.notes import NoteKey
 from lockgate.audit.evidence.timestamp import canonical_response, read_response
 from lockgate.audit.evidence.trust import TrustedAuthority
 from lockgate.audit.tree import Frontier, consistency_proof, inclusion_proof, leaf_hash
 from testbed.timestamps import KINDS, Authority
+from tests.unit.audit.evidence import equations, test_der
 from tests.unit.audit.evidence.keys import LOG, W1, W2, W3, NoteSigner, body, note
+from tests.unit.audit.logs import chunk_root
+from tests.unit.audit.tampering import stamps
+from tests.unit.audit.tampering.forge import Forge
 from tests.unit.audit.tampering.honest import CHUNKS, recording
 
 Space = dict[str, Any]
@@ -186,6 +189,8 @@ each("vkey", "parse_vkey", *((text, kind) for kind in (1, 4) for text in (
     LOG.vkey.replace("log", "l\nog"), "x" * 256 + LOG.vkey[LOG.vkey.index("+"):], LOG.vkey.replace("l", "\ud800", 1),
     "+".join([*LOG.vkey.split("+")[:2], base64.b64encode(b"\1" + bytes(31)).decode()]),
     "+".join([*LOG.vkey.split("+")[:2], base64.b64encode(b"\1" + bytes(33)).decode()]),
+    NoteKey("a b", 1, LOG.key.public).vkey, NoteKey("", 1, LOG.key.public).vkey, NoteKey("x" * 256, 1, LOG.key.public).vkey,
+    *(NoteKey("a", kind, LOG.key.public + more).vkey for kind in (1, 4) for more in (b"", b"x")),
 )))
 
 _NOTE = note(W1, W2)
@@ -194,7 +199,7 @@ _NOTES = [
     _NOTE.replace("42", "4\x7f2"), _NOTE + _NOTE.split("\n")[-2] + "\n", _NOTE.replace("— ", "- "), _NOTE.replace("— ", "—"),
     _NOTE.replace("— log", "— log "), _NOTE + "— x AAAAAA==\n", _NOTE + "— x AAAAAAA=\n", _NOTE + "— x+y AAAAAAA=\n", _NOTE + "— x AAAAAAB=\n",
     _NOTE + "— x AA!AAAA=\n", note(*[NoteSigner(f"w{number}", 4) for number in range(63)]),
-    note(*[NoteSigner(f"w{number}", 4) for number in range(64)]), _NOTE + "x" * 65_536, _NOTE.replace("log", "l\ud800g", 1),
+    note(*[NoteSigner(f"w{number}", 4) for number in range(64)]), _NOTE + "x" * 65_536, *("a" * size + "\n\n\u2014 x AAAAAAA=\n" for size in (65_536 - 16, 65_536 - 15)), _NOTE.replace("log", "l\ud800g", 1),
     "a\n" * 32_700 + "\n— x AAAAAAA=\n", "a\n" * 32_800 + "\n— x AAAAAAA=\n", body() + "\n", "a\n\n— x AAAAAAA=\n\n— y AAAAAAA=\n",
 ]
 each("note", "parse_note", *((text,) for text in _NOTES))
@@ -225,8 +230,11 @@ def opened_notes(space: Space) -> object:
         found.append(tried(space, lambda line=line, text=text: space["verify_cosignature"](text, line, witness)))     # type: ignore[misc]
     short = space["SignatureLine"](witness.name, witness.id, bytes(71))
     found.append(tried(space, lambda: space["verify_cosignature"]("x", short, witness)))
-    as_log = space["SignatureLine"](key.name, key.id, bytes(72))
-    found.append(tried(space, lambda: space["verify_cosignature"]("x", as_log, key)))
+    for name, cosigner, known in (("x", W1, witness), (witness.name, W1, witness), (key.name, LOG, key), (witness.name, W2, witness)):
+        made = space["parse_signature"](cosigner.cosign(body())[:-1])     # right but for the name, or by a log's key
+        line = space["SignatureLine"](name, known.id, made.signature)
+        found.append(tried(space, lambda line=line, known=known: space["verify_cosignature"](body(), line, known)))     # type: ignore[misc]
+        found += [line.is_by(known), space["SignatureLine"](known.name, b"1234", made.signature).is_by(known)]
     return [*found, key.vkey, witness.vkey]
 
 
@@ -239,7 +247,7 @@ _POLICIES = [
     f"{_WITNESSES}group g 2 a b c\nquorum g\n", f"{_WITNESSES}group g 3 a b c\nquorum g\n", f"{_WITNESSES}group g 4 a b c\nquorum g\n",
     f"{_WITNESSES}group g 0 a b c\nquorum g\n", f"{_WITNESSES}group g 1 a\ngroup h 2 g b\nquorum h\n",
     f"{_WITNESSES}group g 1 a a\nquorum g\n", f"{_WITNESSES}group g 1 a\ngroup h 1 a\nquorum h\n", f"{_WITNESSES}group a 1 b\nquorum a\n",
-    f"{_WITNESSES}group none 1 b\nquorum none\n", f"{_WITNESSES}group g 1 x\nquorum g\n", f"{_WITNESSES}group g 1\nquorum a\n",
+    f"{_WITNESSES}group none 1 b\nquorum none\n", f"{_WITNESSES}group g 1 x\nquorum g\n", f"{_WITNESSES}group g 1\nquorum a\n", f"{_WITNESSES}group g all\nquorum g\n", f"{_WITNESSES}group g\nquorum g\n",
     f"{_WITNESSES}quorum x\n", f"{_WITNESSES}quorum a\nquorum a\n", f"{_WITNESSES}quorum\n", f"{_WITNESSES}quorum a b\n", _WITNESSES, "",
     "# nothing\n\n \t\nquorum none\n", "quorum none", "quorum\tnone\n", "strange none\n", "quorum none\r\n", "quorum n\x7fone\n",
     f"log {LOG.vkey}\nlog {LOG.vkey}\nquorum none\n", "log\nquorum none\n", f"log {LOG.vkey} https://a.test b\nquorum none\n",
@@ -268,6 +276,7 @@ def policies(space: Space) -> object:
             continue
         for names in ((), ("a",), ("b",), ("a", "b"), ("a", "b", "c"), ("b", "c"), ("x",)):
             found.append(policy.is_quorum(set(names)))
+            found += [policy.vouched_at(list(zip(names, times))) for times in ((30, 10, 20), (0, 0, 0))]     # noqa: B905
         for signed in (note(), note(W1), note(W1, W2), note(W2, W3), note(NoteSigner("x", 4)), note(W1, W1)):
             for check in ("cosignatures", "require_quorum"):
                 found.append(tried(space, lambda policy=policy, check=check, signed=signed:     # type: ignore[misc]
@@ -276,8 +285,14 @@ def policies(space: Space) -> object:
 
 
 _TRUST = f"lockgate/trust/v1\nserial 7\nlog {LOG.vkey} 1-\n{_WITNESSES}group g 2 a b c\nquorum g\ntsa t {'ab' * 32}\n"
-_OTHER_LOG = NoteSigner(LOG.key.name)
-_LATER = f"log {LOG.vkey} 1-9\n"
+
+
+def _vkey_of(number: int) -> str:
+    public = Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32).public_key().public_bytes_raw()
+    return NoteKey(LOG.key.name, 1, public).vkey
+
+
+_OTHER_VKEY, _THIRD_VKEY = _vkey_of(8), _vkey_of(9)
 _TRUSTS = [
     _TRUST, _TRUST[:-1], _TRUST.replace("v1", "v2"), _TRUST.replace("serial 7", "serial 07"), _TRUST.replace("serial 7", "serial"),
     _TRUST.replace("serial 7", "serial 7 8"), _TRUST.replace("serial 7\n", ""), _TRUST.replace("serial 7\n", "serial 7\nserial 8\n"),
@@ -288,7 +303,8 @@ _TRUSTS = [
     _TRUST + "more\n", _TRUST.replace("witness a", "witness  a"), _TRUST.replace("group g", "quorum g\ngroup g"),
     _TRUST.replace("1-\n", f"1-9\nlog {NoteSigner('other').vkey} 10-\n"), _TRUST.replace("serial 7", "serial 1234567890123456"),
     _TRUST.replace("serial 7", "serial 12345678901234567"), _TRUST.replace("serial", "\nserial"),
-    *(_TRUST.replace("1-\n", f"1-9\nlog {NoteSigner(LOG.key.name, 1).vkey} {bounds}\n") for bounds in ("10-", "11-", "9-", "10-9")),
+    *(_TRUST.replace("1-\n", f"1-9\nlog {_OTHER_VKEY} {bounds}\n") for bounds in ("10-", "11-", "9-", "10-9", "10-10")),
+    _TRUST.replace("1-\n", f"1-1\nlog {_OTHER_VKEY} 2-2\nlog {_THIRD_VKEY} 3-\n"),
 ]
 
 
@@ -325,29 +341,38 @@ each("member", "member_header", *((name, size) for name, size in (
 @part
 def archives(space: Space) -> object:
     """Archives cut anywhere near an edge."""
+    found = list[object]()
+    deep = "b" * 155 + "/" + "a" * 100
+    for data in (member_header(deep, 0) + ARCHIVE_END, member_header("a", 8**10) + b"x", member_header("a", 0), bytes(512), bytes(1024), bytes(1536),
+                 bytes(511), bytes(1023), member_header("a", 0) + bytes(512)):
+        found.append(tried(space, lambda data=data: list(space["archive_members"](io.BytesIO(data)))))     # type: ignore[misc]
     whole = member_header("a", 3) + b"abc" + bytes(509) + member_header("b/" + "c" * 100, 512) + bytes(512) + ARCHIVE_END
-    found = []
     for data in (whole, b"", *(whole[:end] for end in (1, 511, 512, 514, 515, 1024, 1025, 2047, 2048, 2559, 2560, 3071)),
                  whole + b"\0", whole + bytes(512), member_header("a", 0) + ARCHIVE_END, ARCHIVE_END, whole[:-1] + b"x"):
         found.append(tried(space, lambda data=data: list(space["archive_members"](io.BytesIO(data)))))     # type: ignore[misc]
     return found
 
 
-_LARGE = b"\0" * 131_072
-
-
 @part
 def recordings(space: Space) -> object:
     """Containers, their roots, and marks that fit them or do not."""
     found: list[object] = []
-    whole = recording(CHUNKS)
+    whole, largest = recording(CHUNKS), bytes(space["CHUNK_LIMIT"])
     for data in (whole, b"", whole[:5], whole[:16], whole[:18], whole[:-1], whole[:-12], b"x" + whole, recording([]), whole + bytes(4),
-                 recording([_LARGE]), recording([_LARGE + b"x"]), whole + b"\0\0\0\1x", whole + b"\0\0"):
-        found += [tried(space, lambda data=data: space["read_chunks"](data)),     # type: ignore[misc]
-                  tried(space, lambda data=data: space["split_chunks"](data)[1])]     # type: ignore[misc]
-    found += [space["chunk_root"]([bytes([number]) * 3 for number in range(size)]) for size in range(9)]
-    marks = _marks(space)
+                 recording([largest]), recording([largest + b"x"]), whole + b"\0\0\0\1x", whole + b"\0\0"):
+        member = space["Member"]("recordings/s/a.rec", 3, len(data), "")
+        archive = b"abc" + data + b"\0\0\0\1d"
+        found.append(tried(space, lambda archive=archive, member=member: [sha256(one).digest() for one in space["recorded_chunks"](     # type: ignore[misc]
+            member, lambda offset, size: archive[offset:offset + size])]))
+    tree = space["ChunkTree"]()
+    for number in range(9):
+        found.append((tree.size, tree.root()))
+        tree.append(bytes([number]) * 3)
+    marks = _marks()
     for chosen in ([], marks[:1], marks[:2], marks, marks[2:], marks[::-1], [marks[2], marks[2]], [marks[0], marks[0]],
+                   [marks[1], {**marks[1], "data": {**marks[1]["data"], "bytes": 5}}],
+                   [marks[1], {**marks[1], "data": {**marks[1]["data"], "chunks": 1}}],
+                   [{**marks[0], "data": {**marks[0]["data"], "chunks": 0, "bytes": 0, "root": sha256().hexdigest()}}, *marks],
                    *([{**marks[0], "data": {**marks[0]["data"], **more}}] for more in (
                        {"more": 1}, {"chunks": "1"}, {"final": 1}, {"root": "ab"}, {"chunks": 9}, {"bytes": 0}, {"chunks": 0}, {"stream": "b"})),
                    [marks[0], {**marks[1], "data": {**marks[1]["data"], "stream": "other"}}],
@@ -355,15 +380,13 @@ def recordings(space: Space) -> object:
                    [marks[0], {**marks[1], "data": {**marks[0]["data"], "bytes": 99}}],
                    [{**marks[0], "data": {**marks[0]["data"], "final": True}}], [{"index": 5, "data": None}]):
         for chunks in (CHUNKS, CHUNKS[:1], [*CHUNKS, b"x"], []):
-            for rest in (0, 1):
-                found.append(tried(space, lambda chosen=chosen, chunks=chunks, rest=rest:     # type: ignore[misc]
-                                   space["require_marks"](chosen, iter(chunks), rest)))
+            found.append(tried(space, lambda chosen=chosen, chunks=chunks: space["require_marks"](chosen, iter(chunks))))     # type: ignore[misc]
     return found
 
 
-def _marks(space: Space) -> list[dict[str, Any]]:
+def _marks() -> list[dict[str, Any]]:
     return [{"index": 10 + count, "data": {"stream": "a", "chunks": count, "bytes": 10 * count, "final": count == 3,
-                                           "root": space["chunk_root"](CHUNKS[:count]).hex()}} for count in (1, 2, 3)]
+                                           "root": chunk_root(CHUNKS[:count]).hex()}} for count in (1, 2, 3)]
 
 
 _DIGEST = base64.b64encode(bytes(range(32))).decode()
@@ -412,6 +435,7 @@ def runs(space: Space) -> object:
     said = [found.holds(0)]
     for number in (1, 2, 5):
         found.add(number)
+    said += [found.holds(number) for number in range(7)]
     found.cut()
     found.add(7)
     found.cut()
@@ -430,6 +454,34 @@ def destroyed(space: Space) -> object:
     book.add(30, [(4, 8)])
     book.add(31, [(0, 1), (5, 7)])
     return [*said, *[book.by(number) for number in range(11)], list(book.ranges())]
+
+
+@part
+def swept(space: Space) -> object:
+    """Which ranges hold an index, and which periods are over."""
+    sweep = space["RangeSweep"]([(3, 5, 1), (4, 4, 2), (9, 9, 0), (4, 12, 3)])
+    found: list[object] = [sweep.at(index) for index in range(14)]
+    for record in ({"type": "note", "time": 1_000}, {"type": "rec_mark", "time": 1_000}, {"type": "note", "time": 1_000, "payload": {}}):
+        for periods in (None, {}, {"payloads": 60}, {"recordings": 60}, {"payloads": "60"}):
+            found += [space["is_period_over"](record, periods, at, is_last) for at in (60_999, 61_000) for is_last in (False, True)]
+    return found
+
+
+@part
+def holds(space: Space) -> object:
+    """Holds of every scope, set and lifted, in a whole log and in a part of one."""
+    found = list[object]()
+    for whole in (True, False):
+        book = space["HoldBook"](is_whole=whole) if not whole else space["HoldBook"]()
+        for name, action, scope in (("a", "lift", None), ("a", "set", {"all": True}), ("b", "set", {"session": "s"}), ("c", "set", {"principal": "p"}),
+                                    ("d", "set", {"first": 3, "last": 5}), ("a", "lift", None), ("e", "set", {"session": ""}), ("e", "set", {"session": 5}),
+                                    ("e", "set", {"all": 1}), ("e", "set", {"first": 0, "last": 0}), ("e", "lift", None), ("f", "set", {"principal": ""})):
+            other = book.copy()
+            found.append(book.take({"data": {"hold": name, "action": action, "scope": scope}}) is None)
+            found.append((sorted(other.standing), sorted(book.standing)))
+            found += [book.holding(*asked) for asked in ((0, None, []), (1, "s", []), (2, "t", ["p"]), (3, "t", ["q"]), (4, None, ["p"]), (5, "t", []),
+                                                         (6, "t", ["q"]))]
+    return found
 
 
 @part
@@ -502,7 +554,26 @@ def ledgers(space: Space) -> object:
         ([{**begin}, {**intent, "sseq": 1, "prev": "07" * 32}, {**intent, "sseq": 2, "prev": "08" * 32, "ticket": 5}], 7),
         ([start, {"type": "note", "clock": 999}, {"type": "note", "clock": 1_000}], 0), ([start, {"type": "note", "clock": 0}, {"type": "note", "clock": -1}], 0),
         ([start, {"type": "note", "time": 999}], 0), ([start, {"type": "note", "index": 5}], 0), ([start, {**asked, "data": 5}], 0), ([start, {**review, "data": 5}], 0),
-        ([{**review, "data": 5}], 7), ([start, asked, {**asked}], 0),
+        ([{**review, "data": 5}], 7), ([start, asked, {**asked}], 0), ([start, {**asked, "data": {"ticket": 5}}], 0),
+        ([start, asked, {**review, "data": {**review["data"], "verdict": "denied"}}, {**review, "data": {**review["data"], "verdict": "denied"}}], 0),
+        ([{**asked, "index": 3}, review], 7), ([{**begin, "sseq": 3, "type": "note", "prev": "AB" * 32}], 7), ([{**begin, "sseq": 3, "type": "note", "prev": "ab" * 32}], 7),
+        *(([start, asked, review, {"type": "erasure", "data": {"ranges": [[first, last]], "cause": cause, "approvals": approvals, **more}, "requester": "p",
+                                   "reviewer": "q"}], 0)
+          for first, last, cause, approvals, more in ((0, 2, "record", 1, {}), (0, 3, "record", 1, {}), (0, 4, "record", 1, {}), (0, 2, "because", 1, {}),
+                                                      (0, 2, "subject", 1, {}), (0, 2, "record", 3, {}), (0, 2, "retention", 1, {}), (0, 2, "record", 2, {}),
+                                                      (0, 2, "record", 2, {"ticket": "T", "rest": ""}), (0, 2, "record", 2, {"ticket": "T", "rest": 5}),
+                                                      (0, 2, "record", 2, {"ticket": "U", "rest": ""}))),
+        ([{"type": "erasure", "data": {"ranges": [[0, 2]], "cause": "record", "approvals": 2, "ticket": "T", "rest": ""}, "requester": "p"}], 7),
+        ([review, {"type": "erasure", "data": {"ranges": [[0, 2]], "cause": "record", "approvals": 2, "ticket": "T", "rest": ""}, "requester": "p"}], 7),
+        ([start, {"type": "config_change", "data": {"approvals": 2}}, {"type": "config_change", "data": {}},
+          {"type": "erasure", "data": {"ranges": [[0, 0]], "cause": "record", "approvals": 1}, "requester": "p"}], 0),
+        ([start, {"type": "config_change", "data": {"approvals": 2}}, {**start, "epoch": 2, "size": 2},
+          {"type": "erasure", "data": {"ranges": [[0, 0]], "cause": "record", "approvals": 1}, "requester": "p"}], 0),
+        ([start, {**begin}, {**intent, "sseq": 1, "prev": "01" * 32, "ticket": None}], 0), ([start, {**begin}, {**begin}], 0), ([{**begin}, {**begin}], 7),
+        ([{**begin}, {**end, "sseq": 1, "prev": "07" * 32, "count": 1, "root": "x"}], 7),
+        ([{**intent, "sseq": 3, "prev": "ab" * 32, "ticket": None, "decision": "allow"}] * 1, 7),
+        ([{"type": "note", "index": 9}], 7), ([{**begin, "sseq": 1, "prev": "ab" * 32, "type": "intent", "decision": "allow"}] + [
+            {**begin, "sseq": 2 + number, "type": "intent", "decision": "allow", "ticket": f"U{number}", "prev": f"{8 + number - 1:02x}" * 32} for number in range(102)], 7),
     )]
 
 
@@ -513,7 +584,7 @@ def rotations(space: Space) -> object:
     one, two, three = LOG.vkey, _OTHER_VKEY, _THIRD_VKEY
     found = []
     for said in ([], [(4, one, two)], [(4, one, two), (9, two, three)], [(4, one, two), (9, one, three)], [(4, one, one)], [(4, two, three)],
-                 [(4, one, stranger)], [(4, stranger, one)], [(4, "x", one)], [(4, one, "x")], [(0, one, two), (1, two, three)]):
+                 [(3, three, one), (5, one, two), (8, two, three)], [(4, one, two), (6, two, three), (8, one, two)], [(4, one, stranger)], [(4, stranger, one)], [(4, "x", one)], [(4, one, "x")], [(0, one, two), (1, two, three)]):
         for pinned in (one, two, three):
             key = space["parse_vkey"](pinned, 1)
             found.append(tried(space, lambda said=said, key=key: space["ranges_of"](said, key)))     # type: ignore[misc]
@@ -527,49 +598,39 @@ def rotations(space: Space) -> object:
             trusted = space["Signatories"](None, space["parse_trust"](text), None)
             found.append(tried(space, lambda said=said, trusted=trusted: bool(trusted.rotated(said))))     # type: ignore[misc]
     nobody = space["Signatories"](None, None, None)
-    return [*found, tried(space, lambda: nobody.key_for(1)), nobody.origin, nobody.is_quorum(["a"]), nobody.is_quorum_needed,
+    return [*found, tried(space, lambda: nobody.key_for(1)), nobody.origin, nobody.vouched_at([("a", 5)]), nobody.is_quorum_needed,
             tried(space, lambda: bool(nobody.rotated([])))]
 
 
-def _vkey_of(number: int) -> str:
-    public = Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32).public_key().public_bytes_raw()
-    return NoteKey(LOG.key.name, 1, public).vkey
+def _read(space: Space, data: bytes) -> object:
+    """What a value is, in all of the ways in which it may be looked at."""
+    try:
+        value = space["parse_der"](data)
+    except space["EvidenceError"] as error:
+        return error.check, error.verdict
+    return [plain(value), *(tried(space, call) for call in (
+        value.number, lambda: value.items(0x30), lambda: value.items(0x31), lambda: value.require(0x02), lambda: value.require(0x30)))]
 
 
-_OTHER_VKEY, _THIRD_VKEY = _vkey_of(8), _vkey_of(9)
+for _number, _data in enumerate([*map(bytes.fromhex, (*test_der.CUT_OR_PADDED, *test_der.NO_NUMBERS, *test_der.NUMBERS.values())),
+                                 *(bytes.fromhex("30" + head) + bytes(size) for size, head in test_der.SIZES.items()), write_der(0x30, b"\2\1\5", b"\5\0"),
+                                 b"0\x84\0\1\0\0" + bytes(65_536), b"0\3\2\1\5", b"0\4\2\1\5\2", b"1\0", b"\2\2\5\5"]):
+    PARTS.append(Part(f"der {_number}", lambda space, data=_data: _read(space, data)))     # type: ignore[misc]
+each("oid", "der_oid", *((text,) for text in ("1.2", "2.5.29.37", "1.2.840.113549", "1.3.127", "1.3.128", "1.3.16384", "0.9", "2.999")))
+each("der of", "write_der", *((0x30, bytes(size)) for size in test_der.SIZES))
+each("number", "write_der_number", *((number,) for number in test_der.NUMBERS))
 
 
-@part
-def keys_of_authorities(space: Space) -> object:
-    """Which public keys are taken."""
-    found = []
-    oid, null = der_oid("1.2.840.113549.1.1.1"), write_der(5)
-    for modulus in (2**2047 + 1, 2**2048 - 1, 2**2046 + 1, 2**8191 + 1, 2**8192 + 1):
-        for exponent in (65_537, 1, 2, 3, 2**64 - 1, 2**64 + 1):
-            key = write_der(0x30, write_der_number(modulus), write_der_number(exponent))
-            info = write_der(0x30, write_der(0x30, write_der(6, oid), null), write_der(3, b"\0" + key))
-            found.append(tried(space, lambda info=info: space["read_public_key"](space["parse_der"](info))))     # type: ignore[misc]
-    curves, p256 = der_oid("1.2.840.10045.2.1"), der_oid("1.2.840.10045.3.1.7")
-    point = ec_private().public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-    for bits in (point, point[:-1], point + b"\0", b"\3" + point[1:], point[:40] + b"\0" + point[41:], b"\4" + b"\xff" * 64, b""):
-        for odd in (b"\0", b"\1"):
-            for words in ((curves, p256), (curves,), (p256, p256), (curves, curves), (curves, p256, p256)):
-                info = write_der(0x30, write_der(0x30, *(write_der(6, word) for word in words)), write_der(3, odd + bits))
-                found.append(tried(space, lambda info=info: space["read_public_key"](space["parse_der"](info))))     # type: ignore[misc]
-    return [str(one)[:200] for one in found]
+def _equation(space: Space, case: equations.Equation) -> object:
+    first, second, oid = case.key
+    key = space["PublicKey"](first, second, space["CURVES"][oid] if oid else None)
+    return [tried(space, lambda: key.verifies(case.digest, equations.MESSAGE, case.signature)),
+            tried(space, lambda: key.canonical(case.signature))]
 
 
-def ec_private() -> ec.EllipticCurvePrivateKey:
-    """Always the same key."""
-    return ec.derive_private_key(7, ec.SECP256R1())
-
-
-each("der", "parse_der", *((data,) for data in (
-    b"", b"0", b"0\0", b"0\1", b"0\0x", b"\5\0", b"0\x80", b"0\x81\x7f" + bytes(127), b"0\x81\x80" + bytes(128), b"0\x82\0\x80" + bytes(128),
-    b"0\x82\1\0" + bytes(256), b"\x1f\1\0", b"0\x85\0\0\0\0\1x", b"0\x84\0\0\1\0" + bytes(256), b"0\xff",
-)))
-each("oid", "der_oid", *((text,) for text in ("1.2", "2.5.29.37", "1.2.840.113549", "1.3.127", "1.3.128", "1.3.16384", "0.9")))
-each("number", "write_der_number", *((number,) for number in (0, 1, 127, 128, 255, 256, 2**63, 2**64 - 1)))
+PARTS += [Part(one.name, lambda space, one=one: _equation(space, one)) for one in equations.equations()]     # type: ignore[misc]
+PARTS += [Part(one.name, lambda space, one=one: tried(space, lambda: [     # type: ignore[misc]
+    *space["read_public_key"](space["parse_der"](one.info))])) for one in equations.infos()]
 
 
 # ---------------------------------------------------------------- time-stamps
@@ -577,36 +638,178 @@ each("number", "write_der_number", *((number,) for number in (0, 1, 127, 128, 25
 _STAMPED = b"a note"
 
 
+def _real(kind: str, pinned: str) -> Callable[[Space], object]:
+    """A real authority's time-stamp, as it is kept: whole, over another content, by nobody who is pinned, and as it came."""
+    def call(space: Space) -> object:
+        answer, kept, pin = _stamps()[kind, pinned]
+        authorities = [space["TrustedAuthority"]("t", pin)]
+        return [_judged(space, stamp, content, authorities) for stamp, content in ((kept, _STAMPED), (kept, b"x"), (answer, _STAMPED))]
+    return call
+
+
 @cache
-def _stamps() -> list[tuple[bytes, bytes]]:
-    """Time-stamps of authorities of every kind, as they are kept, with what is pinned."""
-    found = []
+def _stamps() -> dict[tuple[str, str], tuple[bytes, bytes, bytes]]:
+    """Answers of authorities of every kind, how they are kept, and what is pinned."""
+    found = {}
     with tempfile.TemporaryDirectory() as root:
         for kind in KINDS:
             authority = Authority(Path(root) / kind, kind)
             answer = authority.stamp(_STAMPED)
-            for certificate in (authority.certificate, authority.root):
+            for pinned, certificate in (("signer", authority.certificate), ("issuer", authority.root)):
                 pin = sha256(certificate.public_bytes(Encoding.DER)).digest()
-                found.append((canonical_response(read_response(answer), [TrustedAuthority("t", pin)]), pin))
-            found.append((answer, pin))
+                found[kind, pinned] = answer, canonical_response(read_response(answer), [TrustedAuthority("t", pin)]), pin
+    return found
+
+
+def _judged(space: Space, stamp: bytes, content: bytes, authorities: list[Any]) -> object:
+    """What is read, what it is kept as, and the verdict on both."""
+    kept = tried(space, lambda: space["canonical_response"](space["read_response"](stamp), authorities))
+    return [tried(space, lambda: space["read_response"](stamp)), kept,
+            tried(space, lambda: space["verify_timestamp"](stamp, content, authorities)),
+            isinstance(kept, bytes) and kept != stamp and tried(space, lambda: space["verify_timestamp"](kept, content, authorities))]
+
+
+PARTS += [Part(f"stamp of {kind} by its {pinned}", _real(kind, pinned)) for kind in KINDS for pinned in ("signer", "issuer")]
+
+
+def _made(case: stamps.Stamped) -> Callable[[Space], object]:
+    """A time-stamp that was made by hand."""
+    def call(space: Space) -> object:
+        return _judged(space, cached(case), stamps.STAMPED, [space["TrustedAuthority"](*one) for one in case.authorities])
+    return call
+
+
+@cache
+def cached(case: stamps.Stamped) -> bytes:
+    """Made once."""
+    return case.make(stamps.STAMPED)
+
+
+PARTS += [Part(f"stamp {case.name}", _made(case)) for case in (*stamps.GOOD, *stamps.BAD)]
+
+
+@part
+def cut_stamps(space: Space) -> object:
+    """Cut and changed anywhere."""
+    whole = stamps.stamp()
+    pinned = [space["TrustedAuthority"](*stamps.pin(stamps.ROOTS))]
+    found = [_judged(space, whole[:size], stamps.STAMPED, pinned) for size in (0, 1, 2, 50, len(whole) - 1)]
+    return [*found, *(_judged(space, whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1:], stamps.STAMPED, pinned)
+                      for at in range(0, len(whole), 131))]
+
+
+_AGAIN = stamps.certificate(stamps.ROOT, stamps.ROOT, extensions=[], digest="sha384")      # of the issuer's key as well
+_OTHER = stamps.certificate(stamps.STRANGER)
+
+
+def _several(certificates: list[bytes]) -> Callable[[Space], object]:
+    """Several certificates are there, and several are pinned: which is kept, and whose word it is."""
+    stamp = stamps.stamp(certificates=certificates)
+    def call(space: Space) -> object:
+        found = []
+        for pinned in ([], [_AGAIN], [stamps.ROOTS, _AGAIN], [_AGAIN, stamps.ROOTS], [_OTHER, stamps.ROOTS], [stamps.OWN, stamps.ROOTS]):
+            authorities = [space["TrustedAuthority"](str(number), sha256(one).digest()) for number, one in enumerate(pinned)]
+            found.append(tried(space, lambda authorities=authorities: space["canonical_response"](space["read_response"](stamp), authorities)))     # type: ignore[misc]
+        return found
+    return call
+
+
+PARTS += [Part(f"stamp with certificates {number}", _several(one)) for number, one in enumerate((
+    [stamps.OWN, stamps.ROOTS, _AGAIN], [_AGAIN, stamps.ROOTS, stamps.OWN], [_OTHER, stamps.OWN, stamps.ROOTS], [stamps.OWN]))]
+
+
+# ---------------------------------------------------------------- what is said
+
+
+@part
+def reports(space: Space) -> object:
+    """Findings of every check with every kind of place, and what is said of them."""
+    found = list[object]()
+    for check in ("store", "schema", "write-ahead log", "archive", "key", "note", "quorum", "cosignature", "policy", "rotation", "published checkpoint",
+                  "kept checkpoint", "cosigned checkpoint", "fleet log", "entries", "tiles", "leaf hash", "tree", "proof", "head", "leaf grammar",
+                  "position", "epoch", "session", "gapless", "chain", "outcome", "session root", "review", "binding", "clock", "payloads", "recording",
+                  "anchor", "erasure", "hold", *space["CHECKS"]):
+        found.append(space["Finding"](check, space["Verdict"].TAMPERED, "words").number)
+    places = [(None, None), (5, None), (5, 5), (5, 6), (5, 4), (0, None), (0, 3)]
+    found += [space["Finding"]("tree", space["Verdict"].TAMPERED, "words", *place).where for place in places]
+    for chosen in ([], places, places[::-1], places[:1], places[3:4] + places[1:2], places[6:] + places[5:6], places * 3, (places * 3)[:20],
+                   [(None, None), (0, None)], [(0, None), (None, None)], [(1, None), (0, 1)], [(0, None), (0, 0)]):
+        for pinned, tail, unsigned in ((True, 0, 0), (False, 3, 0), (True, 3, 2)):
+            report = space["Report"]("x", size=9, cosigned=9 - tail, is_key_pinned=pinned, unsigned=unsigned)
+            for place in chosen:
+                report.find("tree", space["Verdict"].TAMPERED, "words", *place)
+            report.cover_tail()
+            found += [report.first and (report.first.index, report.first.last), len(list(space["text_lines"](report))),
+                      len(list(space["uncosigned"](report))), space["conclusion"](report), [line[:3] for line in space["checklist"](report)]]
+    return [*found, space["Report"]("x").is_key_pinned, space["counted"](1, "a"), space["counted"](0, "a"), space["counted"](2, "a", "b")]
+
+
+@part
+def coverages(space: Space) -> object:
+    """What is left of recordings: of streams with and without their final mark, truncated, and gone."""
+    marks = [one["data"] for one in _marks()]
+    found = list[object]()
+    for taken in ([], [marks[0]], marks, [{**marks[0], "stream": "b"}, *marks], [{**marks[0], "chunks": 0, "bytes": 0}]):
+        for cut in (None, "the disk was full", "x" * 200):
+            streams = space["RecordedStreams"]()
+            for data in taken:
+                streams.take("rec_mark", data, 5)
+            if cut is not None:
+                streams.take("recording_truncated", {"stream": "a", "bytes": 5, "reason": cut})
+                streams.take("recording_truncated", {"stream": "a", "bytes": 5, "reason": "and again"})
+            whole = streams.coverage()
+            found += [streams.is_any, whole, streams.coverage("crash"), streams.coverage("crash", True), streams.coverage(is_lost=False)]
+            for said in (None, whole, {**whole, "state": "whole"}, {**whole, "state": "cut"}, {**whole, "state": "lost"}, {**whole, "state": "x"}, 5,
+                         {**whole, "chunks": 99}, {**whole, "bytes": 99}, {**whole, "streams": 99}, {**whole, "more": 1}):
+                found.append(tried(space, lambda streams=streams, said=said: streams.require(said, 5)))     # type: ignore[misc]
     return found
 
 
 @part
-def timestamps(space: Space) -> object:
-    """Good ones by either pin, over another content, by nobody who is pinned, with bytes flipped, and cut."""
-    found = []
-    for number, (stamp, pin) in enumerate(_stamps()):
-        pinned = [space["TrustedAuthority"]("t", pin)]
-        found.append(tried(space, lambda stamp=stamp, pinned=pinned: space["verify_timestamp"](stamp, _STAMPED, pinned)))     # type: ignore[misc]
-        found.append(tried(space, lambda stamp=stamp, pinned=pinned: space["verify_timestamp"](stamp, b"x", pinned)))     # type: ignore[misc]
-        found.append(tried(space, lambda stamp=stamp: space["verify_timestamp"](     # type: ignore[misc]
-            stamp, _STAMPED, [space["TrustedAuthority"]("t", bytes(32))])))
-        for place in range(number, min(len(stamp), 1_400), 31) if number in (0, 3) else (len(stamp) - 1, 40):
-            bad = stamp[:place] + bytes([stamp[place] ^ 1]) + stamp[place + 1:]
-            found.append(tried(space, lambda bad=bad, pinned=pinned: space["verify_timestamp"](bad, _STAMPED, pinned)))     # type: ignore[misc]
-        found += [tried(space, lambda cut=cut, stamp=stamp, pinned=pinned: space["verify_timestamp"](stamp[:cut], _STAMPED, pinned))     # type: ignore[misc]
-                  for cut in (0, 1, 2, 50, len(stamp) - 1)]
+def notes_of_streams(space: Space) -> object:
+    """More sessions that are recorded in part than are named one by one."""
+    book, found = space["StreamBook"]({}), list[object]()
+    for number in range(102):
+        book.take(number, {"type": "session_end", "sid": str(number), "coverage": {"state": "cut", "reason": "x"}})
+        found.append(len(book.notes))
+    return found
+
+
+@part
+def published(space: Space) -> object:
+    """A log whose payloads are not there at all: how many are held back, how many were erased and by whom, and what was not kept."""
+    from tests.unit.audit.tampering.corpus import honest_log
+    forge, found = Forge(honest_log().folder), list[object]()
+    forge[5].fields["payload"]["kept"] = False
+    for first in (0, 3):
+        report = space["Report"]("x")
+        contents = space["Contents"](report, first, None)
+        placed = [space["PlacedLeaf"](at, leaf, space["leaf_hash"](leaf), False) for at, leaf in enumerate(forge.leaves()) if at >= first]
+        found += [contents.take(one, None) is None for one in placed]
+        found.append(contents.is_second_look_due)
+        contents.look_again(placed)
+        contents.finish()
+        found += [report.withheld, report.unkept, sorted(report.erased.items()), [contents.erased_by(at) for at in range(24)],
+                  [(each.check, each.index) for each in report.findings], sorted(report.covered)]
+    return found
+
+
+@part
+def read_in_pieces(space: Space) -> object:
+    """Packages are read piece by piece: the verdict is the same, however small the pieces, and wherever the file stands."""
+    from tests.unit.audit.tampering.corpus import corpus
+    usual, found = space["_CHUNK_SIZE"], list[object]()
+    chosen = [one for one in corpus() if one.name in ("whole", "rotated in part, by key 1", "leaf_dropped", "payload_with_another_salt")]
+    for size in (64, 512, usual):
+        space["_CHUNK_SIZE"] = size
+        try:
+            for one in chosen:
+                file = io.BytesIO(one.package)
+                file.seek(5)
+                report = space["verify_package"](file, space["Pins"](*one.pins), "package")
+                found.append((report.verdict, report.entries, report.payloads, [(each.check, each.index) for each in report.findings]))
+        finally:
+            space["_CHUNK_SIZE"] = usual
     return found
 
 

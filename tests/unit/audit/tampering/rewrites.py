@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from lockgate.audit.evidence.bindings import request_binding
+from lockgate.audit.evidence.erasures import erasure_binding, erasure_link
 from lockgate.audit.evidence.report import Verdict
 from lockgate.audit.evidence.salting import bound_to
 from tests.unit.audit.tampering import honest as log
@@ -666,6 +667,11 @@ def hold_lifted_that_was_not_set(forge: Forge) -> None:
 # ---------------------------------------------------------------- recordings
 
 
+def _covered(forge: Forge, at: int, **said: Any) -> None:
+    """What a session's end states."""
+    forge[at].fields["coverage"].update(said)
+
+
 @attack("recordings", 20)
 def mark_with_another_root(forge: Forge) -> None:
     forge[20].fields["data"]["root"] = "ab" * 32
@@ -702,6 +708,33 @@ def whole_stated_without_the_final_mark(forge: Forge) -> None:
     """The session's end is at 20 then."""
     del forge.rows[20]
     forge[20].fields["coverage"].update(chunks=2, bytes=20)
+
+
+@attack("recordings", 22)
+def whole_stated_of_a_recording_that_was_truncated(forge: Forge) -> None:
+    forge.insert(20, forge.new("recording_truncated", data={"stream": "sql", "bytes": 4_711, "reason": "full"}, sid=log.A))
+
+
+@attack("recordings", 20)
+def bytes_that_shrink_beside_their_chunks(forge: Forge) -> None:
+    forge[20].fields["data"] = {**forge[19].fields["data"], "bytes": 10, "final": True}
+
+
+@attack("erasure", 17)
+def second_part_of_an_erasure_exchanged(forge: Forge) -> None:
+    """The first part names the link of another one."""
+    forge[11].is_kept = False
+    last = erasure_link("record", [(8, 8)], "")
+    bound = bound_to("s", erasure_binding(log.who(forge, "ann"), "why", erasure_link("record", [(3, 3)], last)))
+    for index in (14, 15):
+        forge[index].fields["data"]["binding"] = bound
+    forge[16].fields["data"]["rest"] = last
+    forge.insert(17, log.erasure(forge, [[11, 11]]))
+
+
+@attack("erasure", 16)
+def erasure_whose_rest_is_a_number(forge: Forge) -> None:
+    forge[16].fields["data"]["rest"] = 5
 
 
 @attack("recordings", 21)
@@ -771,6 +804,44 @@ def honest_rewrites() -> Iterator[tuple[str, Rewrite]]:
         forge[16].fields["data"] = {"cause": "record", "ranges": [[3, 3]], "approvals": 1}
         forge.insert(16, forge.new("config_change", data={"approvals": 1}))
 
+    def erased_for_a_subject(forge: Forge) -> None:
+        forge[16].fields["data"] = {"cause": "subject", "ranges": [[3, 3]], "approvals": 1}
+        forge.insert(16, forge.new("config_change", data={"approvals": 1}))
+
+    def erased_in_two_parts(forge: Forge) -> None:
+        """One review, two records: the first one names the link of the second."""
+        for index in (3, 8):
+            forge[index].is_kept = False
+        last = erasure_link("record", [(8, 8)], "")
+        bound = bound_to("s", erasure_binding(log.who(forge, "ann"), "why", erasure_link("record", [(3, 3)], last)))
+        for index in (14, 15):
+            forge[index].fields["data"]["binding"] = bound
+        forge[16].fields["data"]["rest"] = last
+        forge.insert(17, log.erasure(forge, [[8, 8]]))
+
+    def recording_cut(forge: Forge) -> None:
+        """Its last chunk is behind the last mark: nobody vouches for it."""
+        del forge.rows[20]
+        _covered(forge, 20, state="cut", chunks=2, bytes=20, reason="unfinished")
+
+    def recording_truncated(forge: Forge) -> None:
+        """The disk was full, and the log says so."""
+        forge.insert(20, forge.new("recording_truncated", data={"stream": "sql", "bytes": 4_711, "reason": "full"}, sid=log.A))
+        _covered(forge, 22, state="cut", reason="full")
+
+    def recording_truncated_from_its_beginning(forge: Forge) -> None:
+        del forge.rows[19:21]
+        forge.insert(19, forge.new("recording_truncated", data={"stream": "sql", "bytes": 4_711, "reason": "full"}, sid=log.A))
+        forge.drop_recordings = True
+        _covered(forge, 20, state="lost", streams=0, chunks=0, bytes=0, reason="full")
+
+    def recording_stated_as_lost(forge: Forge) -> None:
+        """Less may be stated than there is."""
+        _covered(forge, 21, state="lost", reason="what was recorded is not there any more")
+
+    def session_of_a_person_on_hold(forge: Forge) -> None:
+        forge[13].fields["data"]["scope"] = {"principal": log.who(forge, "bob")}
+
     def a_payload_that_was_not_kept(forge: Forge) -> None:
         forge[5].fields["payload"]["kept"] = False
         forge[5].payload = None
@@ -822,7 +893,9 @@ def honest_rewrites() -> Iterator[tuple[str, Rewrite]]:
         forge[5].late.update(zz=[2**53 - 1, -(2**53) + 1, [[[[1]]]]], sid=forge[5].fields["sid"])
 
     for rewrite in (nothing, later, last_moment, erased_more, retained, retained_by_a_changed_period, recording_retained,
-                    one_person_where_one_is_enough, a_payload_that_was_not_kept, holds_without_an_erasure, an_erasure_without_holds,
+                    one_person_where_one_is_enough, erased_for_a_subject, erased_in_two_parts, recording_cut, recording_truncated,
+                    recording_truncated_from_its_beginning, recording_stated_as_lost,
+                    session_of_a_person_on_hold, a_payload_that_was_not_kept, holds_without_an_erasure, an_erasure_without_holds,
                     other_letters, rotated, hold_elsewhere, hold_from_the_beginning, stepped_back, unsettled_denial, opened_again,
                     largest_numbers):
         yield rewrite.__name__, rewrite

@@ -14,7 +14,7 @@ def test_most_mistakes_in_the_verifier_are_noticed() -> None:
     results = [mutants.run(sample=40, seed=seed, program=program) for seed in (4, 7)]
     assert [result.total for result in results] == [40, 40]
     share = sum(result.share for result in results) / 2
-    assert share >= 0.8, [str(survivor) for result in results for survivor in result.survivors or ()]
+    assert share >= 0.85, [str(survivor) for result in results for survivor in result.survivors or ()]
 
 
 def test_every_kind_of_mistake_is_made() -> None:

@@ -22,7 +22,7 @@ from lockgate.audit.verify import verify_log
 from lockgate.cli import audit
 from lockgate.errors import AuditError
 from tests.unit.audit.packages import check, exported
-from tests.unit.audit.tampering.archives import ALTERED, OTHER, Altered, Honest
+from tests.unit.audit.tampering.archives import ALTERED, OTHER, Altered, Honest, honest_packages
 from tests.unit.audit.tampering.corpus import Judged, corpus, honest_log
 from tests.unit.audit.tampering.forge import Forge
 from tests.unit.audit.tampering.rewrites import REWRITES, Rewritten, honest_rewrites
@@ -62,12 +62,34 @@ def require_same(alone: types.ModuleType, package: bytes, pins: Pins, report: Re
     assert alone.report_json(found) == report_json(report)
 
 
-@pytest.mark.parametrize("name", ["whole", "session", "withheld", "bare", "trusted"])
+@pytest.mark.parametrize("name", ["whole", "session", "withheld", "bare", "trusted", "keys", "keys in part"])
 def test_the_honest_packages_verify(honest: Honest, alone: types.ModuleType, name: str) -> None:
     """What the attacks start from is beyond reproach."""
     report = verify_package(io.BytesIO(honest.packages[name]), honest.pins_of(name), "evidence.tar")
     assert (report.verdict, report.findings) == (Verdict.VERIFIED, [])
     require_same(alone, honest.packages[name], honest.pins_of(name), report)
+
+
+def test_packages_with_all_that_may_come_along_verify(alone: types.ModuleType) -> None:
+    """Changes of keys for whoever pinned any of them, cosignatures and time-stamps in every order."""
+    names = [name for name, _, _ in honest_packages(honest_log())]
+    assert len(names) >= 15
+    for one in [one for one in corpus() if one.name in names]:
+        report = verify_package(io.BytesIO(one.package), one.pins, "evidence.tar")
+        assert (report.verdict, report.findings) == (Verdict.VERIFIED, []), one.name
+        require_same(alone, one.package, one.pins, report)
+
+
+@pytest.mark.parametrize("name", ["whole", "rotated in part, by key 1", "leaf_dropped", "payload_with_another_salt"])
+def test_it_does_not_matter_how_much_is_read_at_once(alone: types.ModuleType, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Lines and hashes are put together from whatever pieces a file is read in, wherever it stood before."""
+    (one,) = judged(name)
+    usual = alone.verify_package(io.BytesIO(one.package), alone.Pins(*one.pins), "x")
+    for size in (64, 512):
+        monkeypatch.setattr(alone, "_CHUNK_SIZE", size)
+        file = io.BytesIO(one.package)
+        file.seek(5)
+        assert alone.report_json(alone.verify_package(file, alone.Pins(*one.pins), "x")) == alone.report_json(usual)
 
 
 @pytest.mark.parametrize("name", [name for name, _ in honest_rewrites()])
@@ -112,12 +134,12 @@ def test_the_attacks_are_many_and_have_names_of_their_own() -> None:
     """Two of one name would hide each other; every check is attacked."""
     names = Counter(case.name for case in (*REWRITES, *ALTERED))
     assert [name for name, times in names.items() if times > 1] == []
-    assert len(names) >= 300
+    assert len(names) >= 450
     assert {case.check for case in (*REWRITES, *ALTERED)} >= {
         "archive", "manifest", "key", "trust", "checkpoint", "cosignature", "quorum", "cosigned checkpoint",
         "kept checkpoint", "entries", "leaf hash", "tree", "proof", "leaf grammar", "position", "epoch", "session",
         "gapless", "chain", "outcome", "session root", "review", "binding", "clock", "payloads", "recordings", "erasure",
-        "hold"}
+        "hold", "rotation", "anchor"}
 
 
 @pytest.mark.parametrize("name", ["leaf_exchanged", "rolled_back", "trust_note_missing", "no_key_was_pinned", "no_end"])

@@ -15,6 +15,7 @@ from lockgate.model import (
     DetectMask,
     Effect,
     MaskMethod,
+    Rate,
     RequestAction,
     RequestCheck,
     ReviewMode,
@@ -147,6 +148,15 @@ def test_row_limits_and_request_checks_compose() -> None:
     assert decision.limits == RowLimits(rows=5, changed=1)
     assert dict(decision.limit_rules) == {"rows": "b", "changed": "b"}
     assert decision.requests == (RequestCheck(("jwt",), RequestAction.BLOCK),)
+
+
+def test_rates_hold_each_for_itself_and_bytes_by_the_smallest() -> None:
+    """A rate goes with its rule's name: each rule counts what it matches."""
+    rules = [Rule("a", allow=True, limits=RowLimits(bytes=9, rates=(Rate(5, 60),))),
+             Rule("b", limits=RowLimits(bytes=7, rates=(Rate(1, 1),)))]
+    decision = decide(rules, operation("select"))
+    assert decision.limits == RowLimits(bytes=7, rates=(Rate(1, 1, "b"), Rate(5, 60, "a")))
+    assert dict(decision.limit_rules) == {"bytes": "b"}
 
 
 def test_the_strongest_mask_wins_per_detector() -> None:

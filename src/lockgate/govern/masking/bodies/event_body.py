@@ -8,6 +8,7 @@ language models come in pieces, one an event: `deltas` joins them.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 from lockgate.govern.masking.bodies.deltas import Deltas, Event
@@ -23,13 +24,15 @@ _KEPT: Final = (b"id", b"event", b"retry")
 
 
 class EventBody:
-    """The mask over a stream of events."""
+    """The mask over a stream of events. `reads` says what of an event's data is shown, for streams whose events are known
+    (data and the event's name → data, empty for none); else they are looked into as what they seem to be."""
 
-    __slots__ = ("_deltas", "_end", "_held", "_is_first", "_limit", "_values", "masked")
+    __slots__ = ("_deltas", "_end", "_held", "_is_first", "_limit", "_reads", "_values", "masked")
 
-    def __init__(self, values: Values) -> None:
+    def __init__(self, values: Values, reads: Callable[[bytes, bytes], bytes] | None = None) -> None:
         self.masked = values.masked
         self._values = values
+        self._reads = reads
         self._deltas = Deltas(values)
         self._limit = values.terms.limit
         self._held = bytearray()
@@ -95,6 +98,9 @@ class EventBody:
 
     def _shown(self, text: bytes, name: bytes) -> tuple[list[Event], bytes]:
         """Events that come first, and what is left of an event's data; the same object where nothing goes."""
+        if self._reads is not None:
+            new = self._reads(text, name) if text else text
+            return [], text if new == text else new
         first = text.lstrip(b" \t\n")[:1]
         if first == b"{":
             try:

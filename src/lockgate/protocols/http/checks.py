@@ -1,0 +1,71 @@
+"""What no single key of a connection shows: credentials that miss something, and keys that belong to another kind of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+from urllib.parse import urlsplit
+
+from lockgate.config.checks import is_loopback
+from lockgate.config.settings import Connection
+from lockgate.protocols.http.settings import HttpSettings, settings_of
+
+_KEYS: Final = {
+    "oauth2": ("token_url", "scope", "audience", "client_auth", "token_ca", "unsafe_http"),
+    "aws": ("region", "service", "session_token", "unsigned_payload"),
+}
+"""Keys that say something of one kind of credential only."""
+Found = tuple[tuple[str, ...], str]
+
+
+def mismatches(connection: Connection) -> Iterator[Found]:
+    """What does not go together: (keys that lead to it, what to write)."""
+    settings = settings_of(connection.options)
+    for kind, keys in _KEYS.items():
+        for key in keys:
+            if settings.inject != kind and key in settings.model_fields_set:
+                yield ("options", key), f"`{key}` goes with `inject: {kind}`"
+    if settings.inject == "oauth2":
+        yield from _account(connection, "the client's id at the token server", "its secret")
+        yield from _oauth2(settings)
+    elif settings.inject == "aws":
+        yield from _account(connection, "the access key's id", "the secret key")
+        yield from _aws(settings, has_tls=connection.tls.mode != "disable")
+
+
+def _account(connection: Connection, user: str, password: str) -> Iterator[Found]:
+    inject = settings_of(connection.options).inject
+    if not connection.credential.user:
+        yield ("credential",), f"`inject: {inject}` needs {user}; write `credential: {{user: …}}`"
+    if connection.credential.password is None:
+        yield ("credential",), f"`inject: {inject}` needs {password}; write `credential: {{password: {{env: NAME}}}}`"
+
+
+def _aws(settings: HttpSettings, *, has_tls: bool) -> Iterator[Found]:
+    for key, example in (("region", "eu-central-1"), ("service", "s3")):
+        if getattr(settings, key) is None:
+            yield ("options",), f"`inject: aws` needs a {key}; write `{key}: {example}`"
+    token = settings.session_token
+    if token is not None and (token.env is None) == (token.file is None):
+        yield ("options", "session_token"), "a secret has one place; write `{env: NAME}` or `{file: path}`"
+    if settings.unsigned_payload and not has_tls:
+        yield ("options", "unsigned_payload"), "content that nobody signs needs TLS; write another `tls: {mode: …}`"
+
+
+def _oauth2(settings: HttpSettings) -> Iterator[Found]:
+    at = ("options", "token_url")
+    if settings.token_url is None:
+        yield ("options",), "`inject: oauth2` needs the token server's address; write `token_url: https://…`"
+        return
+    try:
+        url = urlsplit(settings.token_url)
+        is_whole = url.hostname and url.username is None and not url.fragment and url.port != 0
+    except ValueError:
+        url, is_whole = urlsplit(""), False
+    if not is_whole or url.scheme not in ("https", "http"):
+        yield at, "`token_url` must be a URL without user and fragment; write https://…"
+    elif url.scheme == "http" and not (settings.unsafe_http and is_loopback(url.hostname or "")):
+        yield at, ("the client's secret would travel without TLS; write https://…, or for development on loopback "
+                   "`unsafe_http: true`")
+    if settings.token_ca is not None and not settings.token_ca.is_file():
+        yield ("options", "token_ca"), f"there is no file {settings.token_ca}"

@@ -1,0 +1,115 @@
+"""What a GraphQL request may do: the operations of its documents (GraphQL, October 2021, section 2; GraphQL over HTTP).
+
+Every operation that is written counts, whichever one `operationName` picks, and so does every place that some server reads
+a document from: the query parameter besides the content, all of a batch, a form. What cannot be read has an unknown effect,
+and is refused where a rule depends on it: a persisted query shows its digest only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from graphql import GraphQLError, parse
+from graphql.language import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    InlineFragmentNode,
+    OperationDefinitionNode,
+    SelectionSetNode,
+)
+
+LONGEST: Final = 65_536
+"""Characters of all documents of a request."""
+TOKENS: Final = 4_000
+DEEPEST: Final = 64
+DOCUMENTS: Final = 16
+_QUIET: Final = re.compile(r'"""(?:[^"\\]|\\.|"(?!""))*"""|"(?:[^"\\\n]|\\.)*"|#[^\n\r]*', re.DOTALL)
+"""Strings and comments, in which brackets are none."""
+_OPENING: Final = frozenset("{[(")
+_CLOSING: Final = frozenset("}])")
+
+
+class BadDocument(ValueError):
+    """A request whose effect cannot be told. Says why, without anything of it."""
+
+
+def operations_of(written: Mapping[str, list[str]], content: object) -> list[dict[str, object]]:
+    """`type` (query, mutation, subscription), `name` ("" for none) and `fields` (names of top-level fields, fragments
+    followed, without aliases) of every operation. `written`: query parameters or a form, by name; `content`: JSON, or the
+    text of a document, None for none. `BadDocument` for what cannot be read."""
+    documents = [*written.get("query", ()), *_documents(content)]
+    if not documents:
+        raise BadDocument("it holds no GraphQL document")
+    if len(documents) > DOCUMENTS or sum(map(len, documents)) > LONGEST:
+        raise BadDocument(f"its GraphQL documents are more than {DOCUMENTS} or longer than {LONGEST} characters")
+    return [operation for document in documents for operation in _operations(_parsed(document))]
+
+
+def _documents(content: object) -> Iterator[str]:
+    if isinstance(content, str):
+        yield content
+    elif content is not None:
+        for request in content if isinstance(content, list) else [content]:
+            if not isinstance(request, dict) or [name for name in request if name.lower() == "query"] != ["query"]:
+                raise BadDocument("its JSON is not one with a `query`, or a list of such")      # some readers ignore case
+            document = request["query"]
+            if not isinstance(document, str):
+                raise BadDocument("its `query` is no text")
+            yield document
+
+
+def _parsed(document: str) -> DocumentNode:
+    if _depth(document) > DEEPEST:
+        raise BadDocument(f"its GraphQL is nested deeper than {DEEPEST}")
+    try:
+        return parse(document, no_location=True, max_tokens=TOKENS)
+    except (GraphQLError, RecursionError):
+        raise BadDocument(f"its GraphQL cannot be read, or has more than {TOKENS} tokens") from None
+
+
+def _depth(document: str) -> int:
+    deepest = depth = 0
+    for letter in _QUIET.sub("", document):
+        if letter in _OPENING:
+            depth += 1
+            deepest = max(deepest, depth)
+        elif letter in _CLOSING:
+            depth -= 1
+    return deepest
+
+
+def _operations(document: DocumentNode) -> Iterator[dict[str, object]]:
+    fragments = {one.name.value: one for one in document.definitions if isinstance(one, FragmentDefinitionNode)}
+    found = [one for one in document.definitions if isinstance(one, OperationDefinitionNode)]
+    if not found or len(found) + len(fragments) != len(document.definitions):
+        raise BadDocument("its GraphQL holds no operation, a fragment twice, or definitions of types")
+    for operation in found:
+        yield {
+            "type": operation.operation.value, "name": "" if operation.name is None else operation.name.value,
+            "fields": sorted(_fields(operation.selection_set, fragments)),
+        }
+
+
+def _fields(selection: SelectionSetNode, fragments: Mapping[str, FragmentDefinitionNode]) -> set[str]:
+    """Names of the fields of one level, through fragments; each of them is followed once."""
+    found: set[str] = set()
+    followed: set[str] = set()
+    todo = [selection]
+    while todo:
+        for one in todo.pop().selections:
+            if isinstance(one, FieldNode):
+                found.add(one.name.value)
+            elif isinstance(one, FragmentSpreadNode):
+                name = one.name.value
+                if name not in fragments:
+                    raise BadDocument("its GraphQL names a fragment that it does not hold")
+                if name not in followed:
+                    followed.add(name)
+                    todo.append(fragments[name].selection_set)
+            elif isinstance(one, InlineFragmentNode):
+                todo.append(one.selection_set)
+    return found

@@ -1,0 +1,43 @@
+"""Sessions of MCP belong to who began them.
+
+A server sees one credential for everybody who comes through the gateway, so it cannot tell whose a session is: whoever
+knew another's `Mcp-Session-Id` could read and drive it. The gateway therefore signs the id for its caller and connection,
+and takes it back from nobody else. Nothing is remembered, so it holds over restarts.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from typing import Final
+
+from lockgate.govern.masking.keys import MaskKeys
+from lockgate.model import Identity
+
+FIELD: Final = b"mcp-session-id"
+_PURPOSE: Final = "sessions of backends"
+_SIGNED: Final = 24                 # characters: 18 bytes in base64url
+
+
+def bound(session: bytes, keys: MaskKeys | None, identity: Identity, connection: str) -> bytes:
+    """The id that a client gets for the server's."""
+    return session if keys is None else session + b"." + _signature(session, keys, identity, connection)
+
+
+def unbound(given: bytes, keys: MaskKeys | None, identity: Identity, connection: str) -> bytes | None:
+    """The server's id, None where the given one is not this caller's."""
+    if keys is None:
+        return given
+    session, _, signature = given.rpartition(b".")
+    is_own = hmac.compare_digest(signature, _signature(session, keys, identity, connection))
+    return session if is_own else None
+
+
+def _signature(session: bytes, keys: MaskKeys, identity: Identity, connection: str) -> bytes:
+    made = hmac.new(keys.of_gateway(_PURPOSE), digestmod=hashlib.sha256)
+    for part in (identity.issuer, identity.subject, connection):
+        data = part.encode("utf-8", "surrogatepass")
+        made.update(len(data).to_bytes(8, "big") + data)
+    made.update(session)
+    return base64.urlsafe_b64encode(made.digest())[:_SIGNED]

@@ -1,0 +1,290 @@
+"""MCP over HTTP: each JSON-RPC message of a request is judged and recorded by itself, and so is each that comes back.
+
+    POST    messages → judge each → record → one request to the server → messages, masked each
+    GET     a stream of what the server says by itself, or one that is resumed
+    DELETE  the end of a session
+
+Everything that has to do with bytes and connections is HTTP's (`protocols.http`); judging and masking of messages know
+nothing of HTTP (`operations`, `sent`, `shown`, `pins`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final
+
+import orjson
+
+from lockgate.govern.masking.bodies import BodyTerms
+from lockgate.govern.pipeline import Grant, Planned
+from lockgate.model import Decision, Refusal, RefusalCode
+from lockgate.protocols.http.admission import Admitted
+from lockgate.protocols.http.codec import chunk, field_lines, last_chunk, request_line
+from lockgate.protocols.http.exchange import Exchange
+from lockgate.protocols.http.forwarding import Forward
+from lockgate.protocols.http.mediator import HttpMediator
+from lockgate.protocols.http.messages import Field, Fields, RequestHead, ResponseHead
+from lockgate.protocols.http.operations import Request
+from lockgate.protocols.http.problems import Problem, problem_of
+from lockgate.protocols.http.results import Reply
+from lockgate.protocols.mcp import binding, methods
+from lockgate.protocols.mcp.exchange import McpExchange
+from lockgate.protocols.mcp.jsonrpc import Kind, Malformed, Message, read
+from lockgate.protocols.mcp.operations import operation_of, refused_operation, stream_operation
+from lockgate.protocols.mcp.pins import Pins
+from lockgate.protocols.mcp.refusals import answer_of
+from lockgate.protocols.mcp.sent import looked_at
+from lockgate.protocols.mcp.settings import settings_of
+from lockgate.protocols.mcp.shown import Asked, Shown, lenient
+from lockgate.protocols.mcp.streams import OPENING, McpReply, document_of, event_of, json_response
+from lockgate.wire.steps import Compose, Judge, Note, Steps, ToClient
+
+_TRAVELS: Final = frozenset((
+    b"host", b"accept", b"accept-encoding", b"accept-language", b"content-type", b"user-agent", b"last-event-id",
+    b"mcp-protocol-version", binding.FIELD, b"traceparent", b"tracestate",
+))
+"""Fields of a client that go on: others are no part of MCP, and nobody has looked into them."""
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_NO_JSON: Final = Problem(415, "not_understood", "MCP messages come as application/json, not compressed",
+                          hint="Nothing was forwarded.")
+_NO_CONTENT: Final = Problem(400, "not_understood", "a POST of MCP has JSON-RPC messages as its content, and only a POST",
+                             hint="Nothing was forwarded.")
+_NO_METHOD: Final = Problem(405, "unsupported", "MCP over HTTP knows POST, GET and DELETE", hint="Nothing was forwarded.")
+_NOT_YOURS: Final = Problem(404, "not_understood", "there is no such session for you", hint="Begin with `initialize`.")
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """A message that was let through: what is due in its answer, and how it goes on."""
+
+    terms: BodyTerms
+    text: str
+
+
+class McpMediator(HttpMediator):
+    """The mediator of one client's connection."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is owed to the client. A stream that it listens to owes it nothing."""
+        exchange = self._exchange
+        return exchange is None or (exchange.is_sent and exchange.request.method == "GET")
+
+    # ------------------------------------------------------------ requests
+
+    def _exchange_of(self, admitted: Admitted, request: Request, *, has_content: bool) -> Exchange | Problem:
+        head, method = request.head, request.method
+        if len(head.all(binding.FIELD)) > 1 or self._session_of(admitted, head) is None:
+            return _NOT_YOURS
+        if method == "POST":
+            if not has_content:
+                return _NO_CONTENT
+            if request.media_type != "application/json" or head.all(b"content-encoding"):
+                return _NO_JSON
+            return McpExchange(admitted, request, refused_operation())
+        if method not in ("GET", "DELETE"):
+            return _NO_METHOD
+        if has_content:
+            return _NO_CONTENT
+        return McpExchange(admitted, request, stream_operation(methods.LISTEN if method == "GET" else methods.LEAVE))
+
+    def _session_of(self, admitted: Admitted, head: RequestHead) -> bytes | None:
+        """The server's id of the session, empty where there is none; None for one of somebody else."""
+        given = head.all(binding.FIELD)
+        if not given:
+            return b""
+        return binding.unbound(given[0], admitted.keys, admitted.identity, admitted.connection.name)
+
+    def _ask_beforehand(self, exchange: Exchange) -> Steps[None]:
+        """Nothing can be judged before the messages are there."""
+        if exchange.request.head.expects_continue:
+            yield ToClient((yield Compose(_CONTINUE)))
+
+    def _addressed(self, exchange: Exchange, *, is_masked: bool) -> tuple[bytes, Fields, bytes]:
+        target, fields, _ = super()._addressed(exchange, is_masked=is_masked)
+        session = self._session_of(exchange.admitted, exchange.request.head)
+        fields = tuple(
+            field._replace(value=session or b"") if field.name == binding.FIELD else field
+            for field in fields if field.name in _TRAVELS)
+        return target, fields, field_lines(fields)
+
+    def _plan(self, exchange: Exchange, content: bytes | None, decision: Decision) -> Planned | Refusal:
+        """Of a stream, or a session's end; messages have plans of their own."""
+        terms = exchange.admitted.terms(decision, (), self._context.limits.inspect)
+        target, _, lines = self._addressed(exchange, is_masked=terms.is_due)
+        line = request_line(exchange.request.head.method, target)
+        return Planned(b"%b%b\r\n" % (line, lines), _digest(decision, terms), Forward(target, lines, b"", terms, line))
+
+    def _judge(self, exchange: Exchange, content: bytes | None) -> Steps[None]:
+        assert isinstance(exchange, McpExchange)
+        self._phase += 1                    # a person may take longer than content may
+        if content is None:
+            yield from super()._judge(exchange, content)
+            return
+        try:
+            exchange.messages, exchange.is_batch = read(content)
+        except Malformed as error:
+            yield from self._refuse_all(exchange, error)
+            return
+        granted: list[Grant] = []
+        texts: list[str] = []
+        for message in exchange.messages:
+            verdict = yield from self._judge_message(exchange, message)
+            if isinstance(verdict, Refusal):
+                exchange.refusal = verdict
+                if message.kind is Kind.REQUEST:
+                    exchange.own.append(answer_of(message.id, message.method, verdict))
+                continue
+            carried = verdict.planned.carry
+            assert isinstance(carried, Carried)
+            granted.append(verdict)
+            texts.append(carried.text)
+            if message.id is not None and message.kind is Kind.REQUEST:
+                exchange.asked[type(message.id), message.id] = Asked(message.method, carried.terms)
+        if not granted:
+            yield from self._answer_alone(exchange)
+            return
+        target, _, lines = self._addressed(exchange, is_masked=True)
+        data = ("[" + ",".join(texts) + "]" if exchange.is_batch else texts[0]).encode()
+        lines += field_lines((Field.of(b"Content-Length", b"%d" % len(data)),))
+        exchange.forward = Forward(target, lines, data, None, request_line(exchange.request.head.method, target))
+        exchange.others = tuple(granted[1:])
+        if (yield from self._forward(exchange, granted[0])):
+            yield from self._sent(exchange)
+
+    def _judge_message(self, exchange: McpExchange, message: Message) -> Steps[Grant | Refusal]:
+        refusal: Refusal | None = None
+        try:
+            operation = operation_of(message)
+        except Malformed as error:
+            operation = refused_operation(message.method)
+            refusal = Refusal(RefusalCode.NOT_UNDERSTOOD, str(error), hint="Nothing was forwarded.")
+        if refusal is None and methods.UNKNOWN in operation.verbs:
+            refusal = _UNKNOWN
+        waiting = partial(self._waiting, exchange, message) if exchange.may_open and message.kind is Kind.REQUEST else None
+        verdict: Grant | Refusal = yield Judge(
+            operation, partial(self._plan_message, exchange, message, refusal), waiting, patience=exchange.admitted.patience)
+        return refusal if refusal is not None and isinstance(verdict, Refusal) else verdict
+
+    def _plan_message(
+        self, exchange: McpExchange, message: Message, refusal: Refusal | None, decision: Decision
+    ) -> Planned | Refusal:
+        if refusal is not None:
+            return refusal
+        name = str(message.params.get("name", "")) if message.method in (methods.CALL, "prompts/get") else ""
+        if message.method == methods.CALL:
+            unpinned = self._pins(exchange.admitted).refusal(name)
+            if unpinned is not None:
+                return unpinned
+        terms = exchange.admitted.terms(decision, (name,) if name else (), self._context.limits.inspect)
+        sent = looked_at(message, terms, decision)
+        if sent.refusal is not None:
+            return sent.refusal
+        return Planned(sent.text.encode(), _digest(decision, terms), Carried(terms, sent.text), noted=sent.noted)
+
+    def _pins(self, admitted: Admitted) -> Pins:
+        settings = settings_of(admitted.connection.options)
+        return Pins(admitted.connection.name, self._context.definitions, settings.pins != "off", settings.definitions)
+
+    def _carried(self, exchange: Exchange, grant: Grant) -> Forward:
+        assert isinstance(exchange, McpExchange)
+        return exchange.forward or super()._carried(exchange, grant)
+
+    # ------------------------------------------------------------ the gateway's own answers
+
+    def _waiting(self, exchange: McpExchange, message: Message, ticket: str) -> bytes | None:
+        """Bytes for a client whose request a person looks at: progress if it asked for that, or a comment."""
+        exchange.waited += 1
+        meta = message.params.get("_meta")
+        token = meta.get("progressToken") if isinstance(meta, dict) else None
+        words = f"waits for a person to approve it (ticket {ticket})"
+        if isinstance(token, str | int):
+            event = event_of(orjson.dumps({"jsonrpc": "2.0", "method": "notifications/progress", "params": {
+                "progressToken": token, "progress": exchange.waited, "message": words}}))
+        else:
+            event = f": {words}\n\n".encode()
+        opening = b"" if exchange.is_opened else OPENING
+        exchange.is_opened = True
+        return opening + chunk(event)
+
+    def _refuse_all(self, exchange: McpExchange, error: Malformed) -> Steps[None]:
+        """What the client sent is no JSON-RPC: on record, and answered without an id, as none is known."""
+        refusal = Refusal(RefusalCode.NOT_UNDERSTOOD, f"this is no JSON-RPC of one reading: {error}",
+                          hint="Nothing was forwarded.")
+        yield Judge(refused_operation(), lambda _: refusal)
+        exchange.own.append(answer_of(None, "", refusal, error.code))
+        yield from self._answer_alone(exchange)
+
+    def _answer_alone(self, exchange: McpExchange) -> Steps[None]:
+        """Nothing goes on."""
+        refusal = exchange.refusal or Refusal(RefusalCode.NOT_UNDERSTOOD, "nothing can be forwarded of this")
+        yield from self._answer(exchange.request.head, problem_of(refusal))
+
+    def _worded(self, head: RequestHead, problem: Problem, *, closes: bool) -> bytes:
+        """A refusal as JSON-RPC where a request waits for it, on its stream where that is open. With 200, because clients
+        show nobody what an HTTP error says."""
+        exchange = self._exchange
+        if not isinstance(exchange, McpExchange):
+            return super()._worded(head, problem, closes=closes)
+        found = exchange.answers(Refusal(
+            RefusalCode(problem.code), problem.detail, problem.rule, problem.ticket, problem.hint))
+        if exchange.is_opened:
+            return b"".join(chunk(event_of(one)) for one in found) + last_chunk()
+        if not found:
+            return super()._worded(head, problem, closes=closes)
+        return json_response(
+            document_of(found, is_batch=exchange.is_batch), 200 if exchange.messages else problem.status, closes=closes)
+
+    # ------------------------------------------------------------ answers
+
+    def _reply_to(self, exchange: Exchange, head: ResponseHead) -> Reply:
+        assert isinstance(exchange, McpExchange)
+        admitted, grant = exchange.admitted, exchange.grant
+        assert grant is not None
+        masks, detects = admitted.admission.may_hide()
+        rest: BodyTerms = lenient(admitted.terms_of(masks, detects, (), self._context.limits.inspect))
+        shown = exchange.shown = Shown(
+            exchange.asked, rest, self._pins(admitted), admitted.admission.foresees, rest.is_due,
+            admitted.settings.binary == "allow")
+        fields = tuple(
+            field._replace(value=binding.bound(field.value, admitted.keys, admitted.identity, admitted.connection.name))
+            if field.name == binding.FIELD else field for field in head.fields)
+        asked = exchange.request.head
+        return McpReply(replace(head, fields=fields), exchange, shown, grant.masked,
+                        closes=not (asked.keep_alive and exchange.is_sent), route=partial(self._route_of, admitted))
+
+    def _route_of(self, admitted: Admitted, data: bytes) -> bytes:
+        """Where the older transport's client has to send its messages: a path here. ValueError for any other place."""
+        base, prefix = (admitted.settings.base_path or "").encode(), (admitted.settings.prefix or "").encode()
+        path = data.strip()
+        if not path.startswith(base + b"/") or path.startswith(b"//") or not path.isascii():
+            raise ValueError("the endpoint is no path of the server")
+        return prefix + path[len(base):]
+
+    def _noted(self, exchange: Exchange) -> Steps[None]:
+        """Definitions that were pinned or have changed, and what the server may not ask the client for."""
+        assert isinstance(exchange, McpExchange)
+        shown = exchange.shown
+        while shown is not None and shown.notes:
+            event, fields = shown.notes.pop(0)
+            yield Note(event, fields)
+
+    def _await_answer(self, exchange: Exchange) -> Steps[None]:
+        """A server that is listened to may be silent for as long as it likes."""
+        reply = exchange.reply
+        if isinstance(reply, McpReply) and reply.is_stream and exchange.request.method == "GET":
+            yield from self._await("answer", None)
+        else:
+            yield from super()._await_answer(exchange)
+
+
+def _digest(decision: Decision, terms: BodyTerms) -> str:
+    return hashlib.sha256(repr((decision.masks, decision.detects)).encode()).hexdigest() if terms.is_due else ""
+
+
+_UNKNOWN: Final = Refusal(
+    RefusalCode.UNSUPPORTED, "the gateway does not know this method, so no policy could judge it",
+    hint="Nothing was forwarded. Methods of MCP up to 2025-11-25 are known.")
+

@@ -1,0 +1,41 @@
+"""The protocol's own keys of a connection (`options` in the configuration): HTTP's, and what definitions are accepted."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from lockgate.config.strict import Duration
+from lockgate.protocols.http.settings import HttpSettings
+
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class McpSettings(HttpSettings):
+    """What an MCP connection may say besides address, credential and TLS."""
+
+    patience: Duration = Field(
+        default="25s", description="How long a request under review is held, with progress, before it is refused with its "
+                                   "ticket.")
+    pins: Literal["first", "configured", "off"] = Field(
+        default="first", description="Which definitions of tools are accepted without a person: those of the first whole "
+                                     "list that the gateway sees, those in `definitions`, or all.")
+    definitions: dict[str, Digest] | None = Field(
+        default=None, max_length=2000, description="Tool → SHA-256 of its definition, with `pins: configured`; "
+                                                   "`lockgate tools list` prints it.")
+
+    @model_validator(mode="after")
+    def _pinned(self) -> McpSettings:
+        if (self.pins == "configured") != (self.definitions is not None):
+            raise ValueError("`definitions` goes with `pins: configured`, and it needs them")
+        if self.tunnel:
+            raise ValueError("a blind tunnel cannot be looked into; use an HTTP connection for it")
+        return self
+
+
+def settings_of(options: object) -> McpSettings:
+    """A connection's options, whether they were validated before or not."""
+    if isinstance(options, McpSettings):
+        return options
+    return McpSettings() if options is None else McpSettings.model_validate(options)

@@ -1,0 +1,91 @@
+"""GraphQL requests are judged by every operation that a server could find in them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from lockgate.model import Rule
+from lockgate.protocols.http.graphql import DEEPEST, DOCUMENTS, LONGEST, TOKENS, BadDocument, operations_of
+from lockgate.wire.playbook import CLIENT, SERVER, Bytes
+from tests.protocols.http import scene as s
+
+NO_MUTATION = Rule(name="read-only", when='op.graphql.exists(o, o.type == "mutation")', deny="read only")
+CRM = s.connection(graphql=["/graphql"])
+
+
+def asked(content: bytes | None = None, *, target: str = "/graphql", media_type: str = "application/json",
+          method: str = "POST", rules: tuple[Rule, ...] = (s.ALLOW, NO_MUTATION)) -> int:
+    """The status of one request to a backend that answers 200."""
+    book = s.World(rules=rules, connections=(CRM,)).book()
+    book >> Bytes(CLIENT, s.request(method, target, content, Content_Type=media_type))
+    if book.sent(SERVER):
+        book >> Bytes(SERVER, s.answer())
+    else:
+        assert s.problem(book)["code"] in ("denied", "not_understood")
+    return s.status(book)
+
+
+def body(query: object, **more: object) -> bytes:
+    return json.dumps({"query": query, **more}).encode()
+
+
+def test_a_mutation_is_found_wherever_it_stands() -> None:
+    """Behind another operation that `operationName` picks, in a batch, in the URL beside the content, in a form."""
+    both = "query a { x } mutation b { y }"
+    assert asked(body("{ x }")) == 200
+    assert asked(body(both, operationName="a")) == 403
+    assert asked(json.dumps([{"query": "{ x }"}, {"query": "mutation { y }"}]).encode()) == 403
+    assert asked(body("{ x }"), target="/graphql?query=mutation{y}") == 403
+    assert asked(method="GET", target="/graphql?query=%7Bx%7D") == 200
+    assert asked(method="GET", target="/graphql?query=mutation%7By%7D") == 403
+    assert asked(b"query=mutation%7By%7D", media_type="application/x-www-form-urlencoded") == 403
+    assert asked(b"mutation { y }", media_type="application/graphql") == 403
+    assert asked(body("mutation { y }"), target="/GraphQL/") == 403
+
+
+@pytest.mark.parametrize("content", [
+    body("{ x"), body(None), b"{}", b'{"query":"{x}","Query":"mutation{y}"}', b'{"query":"{x}","query":"mutation{y}"}', b"[1]",
+    body("type A { b: Int }"), body("{ ...F }"), body("fragment F on A { x }"), b"",
+    json.dumps({"extensions": {"persistedQuery": {"sha256Hash": "0" * 64}}}).encode(),
+], ids=lambda content: content[:24].decode())
+def test_an_effect_that_cannot_be_told_is_refused_where_a_rule_depends_on_it(content: bytes) -> None:
+    """400, and nothing goes on; where no rule asks, it is the backend's to answer."""
+    assert asked(content) == 400
+    assert asked(content, rules=(s.ALLOW,)) == 200
+
+
+def test_other_types_of_content_are_refused_on_these_paths_only() -> None:
+    """Elsewhere there is no GraphQL, which a rule sees as an empty list."""
+    assert asked(b"mutation { y }", media_type="text/plain") == 400
+    assert asked(b"mutation { y }", media_type="text/plain", target="/other") == 200
+    assert asked(body("mutation { y }"), target="/other") == 200
+
+
+def test_fields_are_those_at_the_top_through_fragments_and_aliases() -> None:
+    """What is nested is none, and a fragment that names itself ends."""
+    document = """mutation Pay($n: Int) { a: pay(sum: $n) { id } ...F ... on Mutation { refund } }
+    fragment F on Mutation { void ...G } fragment G on Mutation { ...F close } query { me(note: "mutation { x }") # }
+    }"""
+    assert operations_of({}, document) == [
+        {"type": "mutation", "name": "Pay", "fields": ["close", "pay", "refund", "void"]},
+        {"type": "query", "name": "", "fields": ["me"]},
+    ]
+
+
+@pytest.mark.parametrize("content", [
+    "{ x" * (DEEPEST + 1) + "}" * (DEEPEST + 1), "{ a" + " a" * TOKENS + " }", "{ a }" + " " * LONGEST,
+    [{"query": "{ a }"}] * (DOCUMENTS + 1),
+], ids=["deep", "tokens", "long", "many"])
+def test_documents_are_bounded(content: object) -> None:
+    """Depth, tokens, length and number."""
+    with pytest.raises(BadDocument):
+        operations_of({}, content)
+
+
+def test_brackets_in_strings_are_no_depth() -> None:
+    """Nor are those in comments and block strings."""
+    many = "{" * (DEEPEST + 1)
+    found = operations_of({}, f'{{ a(b: "{many}", c: """{many} "q" \\""" """) #{many}\n }}')
+    assert found == [{"type": "query", "name": "", "fields": ["a"]}]

@@ -1,0 +1,254 @@
+"""Conversations: what goes to the server, what comes back, what is refused and how."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from lockgate.govern.masking.keys import MASTER_BYTES, MaskKeys
+from lockgate.model import AuditMode, Effect, OutcomeStatus, Rule, Secret
+from lockgate.wire.playbook import CLIENT, SERVER, Bytes, Hangup
+from tests.protocols.http import scene as http
+from tests.protocols.mcp import scene as s
+
+
+def test_a_message_goes_on_byte_for_byte_with_the_servers_credential() -> None:
+    """What policy saw is what the server reads; fields that are no part of MCP stay here."""
+    world = s.world()
+    raw = b'{"jsonrpc":"2.0", "id": "a",\n "method":"tools/call","params":{"name":"customer","arguments":{"n":1.50}}}'
+    book = world.book() >> Bytes(CLIENT, s.post(raw, X_Trace="7", MCP_Protocol_Version="2025-11-25"))
+    sent = book.sent(SERVER)
+    assert sent.endswith(b"\r\n\r\n" + raw)
+    assert b"Authorization: Bearer " + http.SECRET.encode() in sent
+    assert b"MCP-Protocol-Version: 2025-11-25" in sent
+    assert b"X-Trace" not in sent
+    book >> Bytes(SERVER, s.told(s.result("a", content=[])))
+    assert s.last(book) == s.result("a", content=[])
+    assert [(intent.verbs, intent.objects) for intent in world.log.intents] == [(("tools/call",), ("customer",))]
+    assert world.log.intents[0].forwarded == raw
+    assert [outcome.status for outcome in world.log.outcomes] == [OutcomeStatus.OK]
+
+
+def test_a_refused_call_is_a_result_that_the_model_reads() -> None:
+    """`isError` with the words, rule and code; nothing to the server, and on record."""
+    world = s.world(s.NO_DROP)
+    book = world.book() >> Bytes(CLIENT, s.post(s.tool(7, "drop")))
+    found = s.last(book)
+    assert (found["id"], found["result"]["isError"]) == (7, True)
+    assert "not for agents (rule no-drop)" in found["result"]["content"][0]["text"]
+    assert (s.refusal(found)["code"], s.refusal(found)["rule"]) == ("denied", "no-drop")
+    assert not book.sent(SERVER)
+    assert [intent.decision for intent in world.log.intents] == [Effect.DENY]
+
+
+def test_another_refused_request_is_an_error() -> None:
+    """With a code of its own, and everything that a model needs in its message."""
+    book = s.world(s.NO_DROP).book() >> Bytes(CLIENT, s.post(s.call(1, "resources/read", uri="crm://secret")))
+    error = s.last(book)["error"]
+    assert error["code"] == -32001
+    assert "not for agents (rule no-drop)" in error["message"]
+
+
+@pytest.mark.parametrize("method", ["tools/execute", "Tools/Call", "sampling/createMessage", "rpc.discover", "tools/call "])
+def test_a_method_that_is_not_known_is_refused(method: str) -> None:
+    """-32601, on record, whatever policy says."""
+    world = s.world()
+    book = world.book() >> Bytes(CLIENT, s.post(s.call(1, method, name="x")))
+    assert s.last(book)["error"]["code"] == -32601
+    assert not book.sent(SERVER)
+    assert world.log.intents[0].refusal == "unsupported"
+    book >> Bytes(CLIENT, s.post({"jsonrpc": "2.0", "method": "notifications/other"}))
+    assert http.status(book) == 501
+    assert not book.sent(SERVER)
+
+
+@pytest.mark.parametrize(("content", "code"), [
+    (b"", -32700), (b"{", -32700), (b'"x"', -32600), (b"[]", -32600), (b"[1]", -32600), (b"\xff{}", -32700),
+    (b'\xef\xbb\xbf{"jsonrpc":"2.0","id":1,"method":"ping"}', -32700),
+    (b'{"jsonrpc":"2.0","id":1,"method":"ping","method":"tools/call"}', -32600),
+    (b'{"jsonrpc":"2.0","id":1,"meth\\u006fd":"ping","method":"tools/call"}', -32600),
+    (b'{"jsonrpc":"2.0","id":1,"method":"ping","Method":"tools/call"}', -32600),
+    (b'{"jsonrpc":"1.0","id":1,"method":"ping"}', -32600), (b'{"id":1,"method":"ping"}', -32600),
+    (b'{"jsonrpc":"2.0","id":null,"method":"ping"}', -32600), (b'{"jsonrpc":"2.0","id":true,"method":"ping"}', -32600),
+    (b'{"jsonrpc":"2.0","id":1.5,"method":"ping"}', -32600), (b'{"jsonrpc":"2.0","id":{},"method":"ping"}', -32600),
+    (b'{"jsonrpc":"2.0","id":1,"method":"ping","params":[1]}', -32600),
+    (b'{"jsonrpc":"2.0","id":1,"method":"ping","result":{}}', -32600),
+    (b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","Name":"b"}}', -32600),
+    (b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":NaN}}', -32700),
+    (b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":"\\ud800"}}', -32600),
+    (b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":' + b"[" * 70 + b"]" * 70 + b"}}", -32600),
+    (b'{"jsonrpc":"2.0","id":1,"method":"ping"}{"jsonrpc":"2.0","id":2,"method":"ping"}', -32700),
+    (b'[{"jsonrpc":"2.0","id":1,"method":"ping"},{"jsonrpc":"2.0","id":1,"method":"ping"}]', -32600),
+])
+def test_what_can_be_read_in_two_ways_is_refused(content: bytes, code: int) -> None:
+    """Names that occur twice, in escapes, or in another case; ids that are none; what is no JSON-RPC."""
+    world = s.world()
+    book = world.book() >> Bytes(CLIENT, s.post(content))
+    assert http.status(book) == 400
+    assert not book.sent(SERVER)
+    found = s.last(book)
+    assert found["error"]["code"] == code
+    assert found["id"] is None
+    assert world.log.intents[0].refusal == "not_understood"
+
+
+@pytest.mark.parametrize("params", [{}, {"name": 1}, {"name": ""}, {"name": "x", "arguments": [1]}, {"name": "x", "arguments": {"a": 1, "A": 2}}])
+def test_a_call_without_what_policy_has_to_see_is_refused(params: dict[str, object]) -> None:
+    """A tool without a name, arguments that are no object, or whose names differ in their case only."""
+    book = s.world().book() >> Bytes(CLIENT, s.post({**s.call(1, "tools/call"), "params": params}))
+    assert s.last(book)["error"]["code"] == -32600
+    assert not book.sent(SERVER)
+
+
+@pytest.mark.parametrize(("method", "fields", "status"), [
+    ("POST", {"Content_Type": "text/plain"}, 415), ("POST", {"Content_Type": "application/json", "Content_Encoding": "gzip"}, 415),
+    ("PUT", {"Content_Type": "application/json"}, 405), ("GET", {}, 400), ("DELETE", {}, 400),
+])
+def test_http_that_is_no_mcp_is_refused(method: str, fields: dict[str, str], status: int) -> None:
+    """Other types, codings and methods, and content where none belongs."""
+    book = s.world().book() >> Bytes(CLIENT, http.request(method, "/mcp", b"{}", **fields))
+    assert http.status(book) == status
+    assert not book.sent(SERVER)
+
+
+def test_messages_of_a_batch_are_judged_one_by_one() -> None:
+    """What is refused is answered here, the rest goes on together, each with its own record."""
+    world = s.world(s.NO_DROP)
+    book = world.book() >> Bytes(CLIENT, s.post(
+        s.tool(1, "customer"), s.tool(2, "drop"), s.call(3, "nothing/known"), s.call(4, "ping")))
+    assert [one["id"] for one in json.loads(book.sent(SERVER).partition(b"\r\n\r\n")[2])] == [1, 4]
+    assert sorted(intent.decision for intent in world.log.intents) == ["allow", "allow", "deny", "deny"]
+    book >> Bytes(SERVER, s.told(s.result(1, content=[]), s.result(4), batch=True))
+    found = {one["id"]: one for one in s.last(book)}
+    assert set(found) == {1, 2, 3, 4}
+    assert s.refusal(found[2])["rule"] == "no-drop"
+    assert found[3]["error"]["code"] == -32601
+    assert [outcome.status for outcome in world.log.outcomes] == [OutcomeStatus.OK, OutcomeStatus.OK]
+
+
+def test_refusals_of_a_batch_that_the_server_answers_with_nothing() -> None:
+    """Only notifications went on: the client still reads why its request did not."""
+    book = s.world(s.NO_DROP).book() >> Bytes(CLIENT, s.post(
+        {"jsonrpc": "2.0", "method": "notifications/initialized"}, s.tool(2, "drop")))
+    book >> Bytes(SERVER, b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n")
+    assert s.refusal(s.last(book)[0])["rule"] == "no-drop"
+
+
+def test_a_refused_notification_is_an_http_error() -> None:
+    """Nobody waits for an answer to it."""
+    rule = Rule(name="quiet", when='op.verb == "notifications/cancelled"', deny="no")
+    book = s.world(rule).book() >> Bytes(CLIENT, s.post({"jsonrpc": "2.0", "method": "notifications/cancelled"}))
+    assert http.status(book) == 403
+
+
+def test_who_waits_for_a_person_is_told_on_a_stream() -> None:
+    """Progress where the client asked for it; the result comes on the same stream, though the server sends a document."""
+    world = s.world(s.ASK)
+    asked = s.tool(5, "refund", amount=700)
+    asked["params"]["_meta"] = {"progressToken": "p"}
+    book = world.book() >> Bytes(CLIENT, s.post(asked))
+    assert world.desk.asked[0].text == 'tools/call refund\n{\n  "amount": 700\n}'
+    step = book.judged[-1]
+    assert step.patience == 25.0
+    assert step.waiting is not None
+    said = [step.waiting("T-1"), step.waiting("T-1")]
+    assert said[0] is not None
+    assert said[0].startswith(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n")
+    assert b'"progressToken":"p","progress":1,"message":"waits for a person to approve it (ticket T-1)"' in said[0]
+    assert b'"progress":2' in (said[1] or b"")
+    assert not book.sent(SERVER)
+    world.desk.answer()
+    book.resume()
+    book >> Bytes(SERVER, s.told(s.result(5, content=[{"type": "text", "text": "done"}])))
+    out = book.sent(CLIENT)
+    assert not out.startswith(b"HTTP/")         # the head has left while it waited
+    assert b'data: {"jsonrpc": "2.0", "id": 5' in out
+    assert out.endswith(b"0\r\n\r\n")
+    assert not book.is_closed
+    assert [outcome.status for outcome in world.log.outcomes] == [OutcomeStatus.OK]
+
+
+@pytest.mark.parametrize("opened", [True, False])
+def test_who_is_out_of_patience_gets_the_ticket(opened: bool) -> None:
+    """On the stream where one is open, else as a document; the token of progress is no part of what was asked."""
+    world = s.world(s.ASK)
+    book = world.book() >> Bytes(CLIENT, s.post(s.tool(5, "refund", amount=700)))
+    waiting = book.judged[-1].waiting
+    assert waiting is not None
+    if opened:
+        assert b": waits for a person to approve it (ticket T-1)\n\n" in (waiting("T-1") or b"")
+    world.desk.pending[0].postpone()
+    book.resume()
+    out = book.sent(CLIENT)
+    assert b'"ticket":"T-1"' in out
+    assert out.startswith(b"HTTP/1.1 200") != opened
+    assert not book.sent(SERVER)
+
+
+def test_a_server_that_fails_answers_on_the_open_stream() -> None:
+    """Its status cannot be passed any more, so the request is answered with an error of the gateway."""
+    world = s.world(s.ASK)
+    book = world.book() >> Bytes(CLIENT, s.post(s.tool(5, "refund", amount=700)))
+    assert book.judged[-1].waiting is not None
+    book.judged[-1].waiting("T-1")
+    world.desk.answer()
+    book.resume()
+    book >> Bytes(SERVER, http.answer(b"no such session", 404, "text/plain"))
+    assert b"the server has answered with HTTP status 404" in book.sent(CLIENT)
+    assert book.sent(CLIENT).endswith(b"0\r\n\r\n")
+
+
+def test_a_server_that_is_down_is_an_answer() -> None:
+    """A JSON-RPC answer with 200, because an HTTP error tells a model nothing."""
+    book = s.world(unreachable=True).book() >> Bytes(CLIENT, s.post(s.call(1, "prompts/list")))
+    assert s.last(book)["error"]["code"] == -32002
+    assert http.status(book) == 200
+
+
+def test_a_stream_that_is_listened_to_owes_nothing_and_may_be_silent() -> None:
+    """It has no time-out once it is there, and ends with the session."""
+    world = s.world()
+    book = world.book() >> Bytes(CLIENT, http.request("GET", "/mcp", Accept="text/event-stream", Last_Event_ID="42"))
+    assert b"Last-Event-ID: 42" in book.sent(SERVER)
+    assert [intent.verbs for intent in world.log.intents] == [("listen",)]
+    book >> Bytes(SERVER, b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n: hello\n\n")
+    assert world.alarm is not None
+    assert world.alarm.seconds is None
+    assert book.mediator.is_idle
+    book >> Hangup(CLIENT)
+    assert [outcome.status for outcome in world.log.outcomes] == [OutcomeStatus.UNKNOWN]
+
+
+def test_sessions_are_signed_for_their_caller() -> None:
+    """The client gets the server's id with a signature, which another caller's request does not pass with."""
+    world = s.world(keys=MaskKeys(Secret("ab" * MASTER_BYTES)))
+    world.identities["eyJ.token.2"] = http.IDENTITY.__class__("https://issuer", "agent-2", None, frozenset({"agents"}), 4e9, "11" * 32)
+    book = world.book() >> Bytes(CLIENT, s.post(s.call(1, "initialize", protocolVersion="2025-11-25")))
+    book >> Bytes(SERVER, http.answer(json.dumps(s.result(1)).encode(), MCP_Session_Id="abc"))
+    given = s.answers(book)[-1][0].get(b"mcp-session-id")
+    assert given is not None
+    assert given.startswith(b"abc.")
+    book >> Bytes(CLIENT, s.post(s.call(2, "ping"), MCP_Session_Id=given.decode()))
+    assert b"MCP-Session-Id: abc\r\n" in book.sent(SERVER)
+    book >> Bytes(SERVER, s.told(s.result(2)))
+    before = book.sent(SERVER)
+    for fields in ({"MCP_Session_Id": "abc"}, {"MCP_Session_Id": "abcd." + given.decode().partition(".")[2]}):
+        book >> Bytes(CLIENT, s.post(s.call(3, "ping"), **fields))
+        assert http.status(book) == 404
+    other = world.book() >> Bytes(CLIENT, s.post(s.call(3, "ping"), MCP_Session_Id=given.decode()).replace(http.TOKEN, b"eyJ.token.2"))
+    assert http.status(other) == 404
+    assert book.sent(SERVER) == before
+    assert not other.sent(SERVER)
+
+
+def test_nothing_goes_on_before_its_record_is_durable() -> None:
+    """`audit: full`: every message of a batch waits for the intents of all (I2)."""
+    world = s.world(audit=AuditMode.FULL)
+    world.log.hold = True
+    book = world.book() >> Bytes(CLIENT, s.post(s.call(1, "ping"), s.call(2, "ping")))
+    assert len(world.log.intents) == 2
+    assert not book.sent(SERVER)
+    world.log.release()
+    book.resume()
+    assert book.sent(SERVER)
