@@ -23,8 +23,9 @@ demo: $(VENV)/.demo $(VENV)/.package  ## an AutoGen team against a real database
 	@$(BIN)/python -m demo $(ARGS)
 
 # All of them on up to four processors; what is asked for by ARGS in one process, where `-x`, `-s` and `--pdb` are of use.
+# Hashes are random for each run, and the same in all of its processes: names of tests that hold a set must be, too.
 test: $(VENV)/.dev $(VENV)/.package  ## all tests (ARGS go to pytest)
-	$(BIN)/python -m pytest $(or $(ARGS),--numprocesses=auto --maxprocesses=4 --dist=worksteal)
+	PYTHONHASHSEED=$$(od -An -N2 -tu2 /dev/urandom | tr -d ' ') $(BIN)/python -m pytest $(or $(ARGS),--numprocesses=auto --maxprocesses=4 --dist=worksteal)
 
 lint: $(VENV)/.dev $(VENV)/.package  ## ruff, layers, licences
 	$(BIN)/ruff check .

@@ -281,6 +281,19 @@ def test_a_head_that_trickles_in_is_given_up() -> None:
     assert book.is_closed
 
 
+def test_the_head_behind_a_refused_request_has_a_time_of_its_own() -> None:
+    """What the first head was given does not count for the next one that trickles in."""
+    world = s.World()
+    book = world.book() >> Bytes(CLIENT, b"DELETE / HT")
+    first = world.alarm
+    book >> Bytes(CLIENT, s.request("DELETE", "/")[len(b"DELETE / HT"):] + b"GET / HT")
+    assert s.status(book) == 403
+    assert world.alarm is not first
+    world.ring(book)
+    assert s.status(book) == 408
+    assert book.is_closed
+
+
 def test_an_idle_connection_is_closed_without_a_word() -> None:
     """RFC 9112 section 9.5."""
     world = s.World()

@@ -96,6 +96,7 @@ class Conversation:
         """An exchange is over."""
         self._exchange = None
         self._phase += 1
+        self._awaited = ""                  # the next head has a time of its own
         if closes or not self._is_read:
             yield Close("the last answer of the connection was given")
         else:

@@ -7,13 +7,13 @@ What is known from the head alone is judged first; facts of the content are foun
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
 from lockgate.model import Operation
 from lockgate.protocols.http.callers import NEVER_ON
+from lockgate.protocols.http.documents import depth_of, read_document
 from lockgate.protocols.http.graphql import BadDocument, operations_of
 from lockgate.protocols.http.messages import RequestHead
 from lockgate.protocols.http.parts import BadParts, parts_of
@@ -166,33 +166,12 @@ def _json(media_type: str, content: bytes) -> object:
     if not (media_type == "application/json" or media_type.endswith("+json")):
         return None
     try:
-        value = json.loads(content.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant)
+        value = read_document(content.decode("utf-8"))
     except (ValueError, RecursionError):
         raise BadContent("the content is no JSON of one reading, and a rule depends on it") from None
-    if _depth(value) > _DEEPEST:
+    if depth_of(value) > _DEEPEST:
         raise BadContent(f"the content's JSON is nested deeper than {_DEEPEST}, and a rule depends on it")
     return value
-
-
-def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name occurs twice")
-    return found
-
-
-def _no_constant(_name: str) -> object:
-    raise ValueError("not JSON")
-
-
-def _depth(value: object) -> int:
-    deepest, todo = 0, [(value, 1)]
-    while todo:
-        one, depth = todo.pop()
-        deepest = max(deepest, depth)
-        inner = one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
-        todo += [(item, depth + 1) for item in inner]
-    return deepest
 
 
 def _form(media_type: str, content: bytes) -> object:

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
+from lockgate.protocols.http.documents import NamedTwice, depth_of, read_document
+
 DEEPEST: Final = 64
 """Objects and arrays within each other in a client's message."""
 _MOST: Final = 64
@@ -89,35 +91,14 @@ def read(data: bytes, *, deepest: int = DEEPEST) -> tuple[list[Message], bool]:
 def _parsed(data: bytes, deepest: int) -> tuple[str, Any]:
     try:
         text = data.decode("utf-8")
-        value = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
-    except Malformed:
-        raise
+        value = read_document(text)
+    except NamedTwice as error:
+        raise Malformed(str(error)) from None
     except (ValueError, RecursionError):
         raise Malformed("it is no JSON in UTF-8", PARSE_ERROR) from None
-    if _depth(value) > deepest:
+    if depth_of(value) > deepest:
         raise Malformed(f"it is nested deeper than {deepest}")
     return text, value
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise Malformed("a name occurs twice in an object")
-    return found
-
-
-def _no_constant(_name: str) -> object:
-    raise ValueError("not JSON")
-
-
-def _depth(value: object) -> int:
-    deepest, todo = 0, [(value, 1)]
-    while todo:
-        one, depth = todo.pop()
-        deepest = max(deepest, depth)
-        inner = one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
-        todo += [(item, depth + 1) for item in inner]
-    return deepest
 
 
 def require_one_reading(value: dict[str, Any]) -> None:
