@@ -32,6 +32,7 @@ from lockgate.app.custody import Erasures, in_force, make_custody, retention
 from lockgate.app.definitions import Accepting
 from lockgate.app.fleet import Fleet
 from lockgate.app.housekeeping import Chore, keep_house
+from lockgate.app.piping import PipeDoor
 from lockgate.app.reload import Reloader
 from lockgate.app.status import Status
 from lockgate.app.targets import LogAt, exporters
@@ -73,6 +74,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("lockgate")
 _HEARTBEAT = 60.0
+_UNUSED = 30.0
+"""Seconds without a session after which a gateway ends that serves only while it is used."""
 _KEEP_TICKETS = 7 * 86_400.0
 _FIRST_KEYS = 5.0
 """Seconds that start-up waits for the providers' keys; later log-ins wait by themselves."""
@@ -111,8 +114,11 @@ class Gateway:
     keys: MaskKeys
     studio: Studio
 
-    def __init__(self, loaded: Loaded, tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, loaded: Loaded, tasks: asyncio.TaskGroup, *, while_used: bool = False) -> None:
+        """With `while_used` it ends by itself when it has had no session for a while."""
         self.loaded = loaded
+        self._while_used = while_used
+        self._pipes = PipeDoor(loaded.settings.state)
         self.tasks = tasks
         self.clock = SystemClock()
         self.counters = Counters()
@@ -305,6 +311,7 @@ class Gateway:
         for door in self._doors:
             await door.open(self.host)
             announce(f"{door.doorway.name}: {door.doorway.spec.title} on {_shown(door)}")
+        await self._pipes.open(self.host)
         await self.admin.open()
         self._server = control_server(create_api(Status(self)))
         self._serving = self.tasks.create_task(self._server.serve(sockets=control))
@@ -347,6 +354,7 @@ class Gateway:
         """Doors, sessions, the gateway's own connections, the control API, the providers' keys."""
         for door in self._doors:
             door.close()
+        self._pipes.close()
         for chore in self._chores:
             chore.cancel()
         await self.admin.close()
@@ -363,9 +371,12 @@ class Gateway:
 
     async def _chore(self) -> None:
         """What has to happen now and then: tickets expire, the log shows that it lives."""
-        beat = self.clock.monotonic()
+        beat = used = self.clock.monotonic()
         while True:
             await asyncio.sleep(1.0)
+            used = self.clock.monotonic() if self.host.sessions else used
+            if self._while_used and self.clock.monotonic() - used >= _UNUSED:
+                self.stop()
             self.studio.tick()
             try:
                 self.reviews.expire_due()
@@ -394,14 +405,15 @@ def _shown(door: Door) -> str:
     return f"{', '.join(f'{host}:{port}' for port in dict.fromkeys(door.ports))} ({how})"
 
 
-def serve(path: Path, announce: Callable[[str], None]) -> None:
-    """Run a gateway with this configuration until SIGTERM or SIGINT. `LockgateError` where it cannot."""
+def serve(path: Path, announce: Callable[[str], None], *, while_used: bool = False) -> None:
+    """Run a gateway with this configuration until SIGTERM or SIGINT, or until nobody uses it. `LockgateError` where it
+    cannot."""
     loaded = load_configuration(path)
 
     async def run() -> LockgateError | None:
         async with asyncio.TaskGroup() as tasks:
             try:
-                await Gateway(loaded, tasks).run(announce)
+                await Gateway(loaded, tasks, while_used=while_used).run(announce)
             except LockgateError as error:
                 return error
         return None

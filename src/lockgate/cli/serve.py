@@ -84,9 +84,13 @@ def serve(
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], typer.Option("--log-level", help="The least that is logged.")
     ] = "info",
+    while_used: Annotated[
+        bool, typer.Option("--while-used", help="End when there has been no session for 30 s; a program that a client starts "
+                                                "serves like this where no gateway runs.")
+    ] = False,
 ) -> None:
     """Run the gateway until SIGTERM or Ctrl-C; SIGHUP reads the configuration again."""
     forbid_dumps()      # a core would hold tokens and credentials
     configure_logs(log_form or ("console" if sys.stderr.isatty() else "json"), log_level)
     quiet_hooks()
-    run_gateway(config, typer.echo)
+    run_gateway(config, typer.echo, while_used=while_used)

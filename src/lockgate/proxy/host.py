@@ -103,7 +103,7 @@ class Host:
         self._ends: set[Endpoint] = set()
         self._quiet: asyncio.Event | None = None
         self._server_names: dict[str, str] = {}
-        self._by_spec: dict[str, Mapping[str, Connection]] = {}
+        self._by_spec: dict[tuple[str, bool], Mapping[str, Connection]] = {}
         self._asides = 0
         self._beside = ThreadPoolExecutor(_BESIDE, thread_name_prefix="lockgate-beside")
 
@@ -123,12 +123,13 @@ class Host:
         }
         self._by_spec = {}
 
-    def connections_of(self, spec: ProtocolSpec) -> Mapping[str, Connection]:
-        """Connections of one protocol, by name."""
-        found = self._by_spec.get(spec.name)
+    def connections_of(self, spec: ProtocolSpec, *, piped: bool = False) -> Mapping[str, Connection]:
+        """Connections of one protocol, by name: those with an address, or those that are programs."""
+        found = self._by_spec.get((spec.name, piped))
         if found is None:
-            found = self._by_spec[spec.name] = {
-                name: keeper.connection for name, keeper in self.keepers.items() if keeper.spec is spec
+            found = self._by_spec[spec.name, piped] = {
+                name: keeper.connection for name, keeper in self.keepers.items()
+                if keeper.spec is spec and piped is not bool(keeper.connection.address)
             }
         return found
 
