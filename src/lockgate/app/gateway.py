@@ -74,8 +74,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("lockgate")
 _HEARTBEAT = 60.0
-_UNUSED = 30.0
-"""Seconds without a session after which a gateway ends that serves only while it is used."""
 _KEEP_TICKETS = 7 * 86_400.0
 _FIRST_KEYS = 5.0
 """Seconds that start-up waits for the providers' keys; later log-ins wait by themselves."""
@@ -114,10 +112,10 @@ class Gateway:
     keys: MaskKeys
     studio: Studio
 
-    def __init__(self, loaded: Loaded, tasks: asyncio.TaskGroup, *, while_used: bool = False) -> None:
-        """With `while_used` it ends by itself when it has had no session for a while."""
+    def __init__(self, loaded: Loaded, tasks: asyncio.TaskGroup, *, unused: float | None = None) -> None:
+        """With `unused` it ends by itself when it has had no session for so many seconds."""
         self.loaded = loaded
-        self._while_used = while_used
+        self._unused = unused
         self._pipes = PipeDoor(loaded.settings.state)
         self.tasks = tasks
         self.clock = SystemClock()
@@ -375,7 +373,7 @@ class Gateway:
         while True:
             await asyncio.sleep(1.0)
             used = self.clock.monotonic() if self.host.sessions else used
-            if self._while_used and self.clock.monotonic() - used >= _UNUSED:
+            if self._unused is not None and self.clock.monotonic() - used >= self._unused:
                 self.stop()
             self.studio.tick()
             try:
@@ -405,15 +403,15 @@ def _shown(door: Door) -> str:
     return f"{', '.join(f'{host}:{port}' for port in dict.fromkeys(door.ports))} ({how})"
 
 
-def serve(path: Path, announce: Callable[[str], None], *, while_used: bool = False) -> None:
-    """Run a gateway with this configuration until SIGTERM or SIGINT, or until nobody uses it. `LockgateError` where it
-    cannot."""
+def serve(path: Path, announce: Callable[[str], None], *, unused: float | None = None) -> None:
+    """Run a gateway with this configuration until SIGTERM or SIGINT, or until nobody has used it for so many seconds.
+    `LockgateError` where it cannot."""
     loaded = load_configuration(path)
 
     async def run() -> LockgateError | None:
         async with asyncio.TaskGroup() as tasks:
             try:
-                await Gateway(loaded, tasks, while_used=while_used).run(announce)
+                await Gateway(loaded, tasks, unused=unused).run(announce)
             except LockgateError as error:
                 return error
         return None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any, Final
 
@@ -53,14 +54,13 @@ def assemble(verb: str | None = None) -> typer.Typer:
 def _protocols(verb: str | None) -> list[str]:
     """Protocols that are verbs too, because their backends can be programs. Of one that is named it is enough here that it
     is there: asking it would import what only the gateway needs."""
-    package = import_module("lockgate.protocols")
-    if verb is not None and verb not in _COMMANDS and verb not in _GROUPS:
-        named = [module.name for module in iter_modules(package.__path__) if module.name == verb]
-        if named:
-            return named
     if verb in _COMMANDS or verb in _GROUPS:
         return []
-    return [name for name, spec in package.discover().items() if spec.piped is not None]
+    folder = Path(__file__).parent.parent / "protocols"
+    if any(module.name == verb for module in iter_modules([str(folder)])):
+        return [str(verb)]
+    found = import_module("lockgate.protocols").discover()
+    return [name for name, spec in found.items() if spec.piped is not None]
 
 
 def _imported(module: str, name: str) -> Any:

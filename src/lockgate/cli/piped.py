@@ -21,7 +21,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -38,6 +38,8 @@ LOG: Final = "serve.log"
 _LOG_SIZE: Final = 4_194_304
 _START: Final = 60.0
 """Seconds that a gateway has to come up."""
+_UNUSED: Final = "30s"
+"""After how long without a session such a gateway ends."""
 _LOOK: Final = 0.05
 _GOODBYE: Final = 15.0
 """Seconds that the gateway has for its last words once the client has left."""
@@ -156,7 +158,7 @@ def _spawned(config: Path, state: Path) -> socket.socket:
         begun = output.seek(0, os.SEEK_END)
         environment = {name: value for name, value in os.environ.items() if name != "LOCKGATE_TOKEN"}
         process = subprocess.Popen(
-            [sys.executable, "-m", "lockgate", "serve", "--while-used", "-c", str(config.absolute())],
+            [sys.executable, "-m", "lockgate", "serve", "--while-used", _UNUSED, "-c", str(config.absolute())],
             stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, start_new_session=True)
     deadline = time.monotonic() + _START
     while time.monotonic() < deadline:
@@ -188,7 +190,6 @@ class Bridge:
 
     gateway: socket.socket
     signalled: int = 0
-    _is_left: threading.Event = field(default_factory=threading.Event)
 
     def run(self, hello: Hello) -> int | None:
         """Until the session is over: the exit status. None where the gateway ended before it took the session."""
@@ -233,7 +234,7 @@ class Bridge:
         """The client has closed its end. The gateway has some time to end the session."""
         with suppress(OSError):
             self.gateway.shutdown(socket.SHUT_WR)
-        self.gateway.settimeout(_GOODBYE)
+            self.gateway.settimeout(_GOODBYE)
 
     def _leave(self, number: int, _frame: object) -> None:
         self.signalled = number

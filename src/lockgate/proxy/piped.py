@@ -147,6 +147,11 @@ class PipedSession(Session):
         assert self.doorway.spec.piped is not None
         return self.doorway.spec.piped(context)
 
+    def _ended_in_login(self, side: Side) -> None:
+        """A client that has said all that it had to say still reads why it is refused."""
+        if self._piped is None or self.client_lane.waits_for is side:
+            super()._ended_in_login(side)
+
     def _logged_in(self, mediator: Any) -> None:
         super()._logged_in(mediator)
         self._wake(self._error_lane)

@@ -5,6 +5,7 @@ Apart from HTTP's log-in, where each request says who asks: over standard stream
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from lockgate.config.duration import seconds
@@ -54,7 +55,7 @@ def _admitted(context: LoginContext) -> Steps[PipedMediator | Refusal]:
         return _NO_CONNECTION
     identity: Identity | Refusal = yield Authenticate(piped.token)
     if isinstance(identity, Refusal):
-        return identity
+        return replace(identity, hint=_NO_TOKEN)
     admission: Admission | Refusal = yield Admit(identity, name, dict(piped.claims))
     if isinstance(admission, Refusal):
         return admission
@@ -103,6 +104,7 @@ def _refuse(refusal: Refusal) -> Steps[None]:
     yield Close(f"refused: {refusal.code}")
 
 
+_NO_TOKEN: Final = "Start it with a valid token of a trusted provider in LOCKGATE_TOKEN."
 _NO_CONNECTION: Final = Refusal(RefusalCode.DENIED, "no connection was named")
 _NO_PROGRAM: Final = Refusal(
     RefusalCode.NOT_UNDERSTOOD, "nothing says which program the server is",
