@@ -63,6 +63,10 @@ policies:
   - name: nothing-is-dropped
     when: op.tool == "drop_everything" || op.uri == "crm://secret"
     deny: this is not for agents
+  - name: nobody-is-asked
+    connections: [turncoat]
+    when: op.verb == "elicitation/create"
+    deny: servers do not ask people
   - name: large-refunds-need-a-person
     when: op.tool == "refund" && op.arguments.amount > 100.0
     review: {{{{by: [dba], expires: 5m}}}}
@@ -218,6 +222,19 @@ async def test_a_call_waits_for_a_person_while_others_go_on(front: Gateway, agen
     assert text(done) == "refunded 701.0 to 1"
     assert passed == ["refunded 1.0 to 3"]
     assert "waits for a person to approve it (ticket LG-" in told[0]
+
+
+async def test_a_server_that_may_not_ask_is_told(front: Gateway, agent: str) -> None:
+    """It gets an error in place of the client's answer, and does not wait for it."""
+    async def elicit(_: Any, params: Any) -> ElicitResult:
+        raise AssertionError("the client was asked")
+
+    async with session(words(front, "turncoat"), agent, elicitation_callback=elicit) as client:
+        await client.list_tools()
+        with anyio.fail_after(20):
+            failed = await client.call_tool("asks_person", {})
+    assert failed.isError
+    assert "policy does not let this reach the client" in text(failed)
 
 
 async def test_a_changed_definition_waits_for_a_person(front: Gateway, agent: str, dba: str) -> None:

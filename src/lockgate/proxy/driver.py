@@ -396,7 +396,7 @@ class Driver:
     def _aside(self, lane: Lane, step: Aside) -> Any:
         payload = require_permit(step.permit)
         taken: Pending[None] = Pending()
-        self.host.spawn_aside(self._connection(), payload, taken)
+        self.host.spawn_aside(self._connection(), payload, taken, is_secured=step.is_secured)
         return self._wait(lane, taken) if step.waits else None
 
 

@@ -373,11 +373,13 @@ class Aside:
     """Send the permit's bytes over a fresh connection to the same backend and close it (how
     PostgreSQL wants a cancel). → None. Failures are logged, not reported.
 
-    With `waits` the step is done when the backend has hung up, or would not take it.
+    With `waits` the step is done when the backend has hung up, or would not take it. With `is_secured` it goes over TLS, as
+    the connection's settings say.
     """
 
     permit: Permit
     waits: bool = False
+    is_secured: bool = False
 
 
 Step = (

@@ -11,7 +11,6 @@ from lockgate.protocols.http.settings import HttpSettings
 from lockgate.protocols.mcp.settings import settings_of
 
 Found = tuple[tuple[str, ...], str]
-_STARTED: Final = ("command", "environment", "directory")
 _BOTH: Final = ("patience", "binary", "timeout")
 
 
@@ -20,9 +19,8 @@ def mismatches(connection: Connection) -> Iterator[Found]:
     settings = settings_of(connection.options)
     given = settings.model_fields_set
     if connection.address:
-        for key in _STARTED:
-            if key in given:
-                yield ("options", key), f"`{key}` is for a server that the gateway starts; take `address` away, or this"
+        if settings.command is not None:
+            yield ("options", "command"), "`command` is for a server that the gateway starts; take `address` away, or this"
         yield from of_http.mismatches(connection)
         return
     for key in sorted(given & set(HttpSettings.model_fields) - set(_BOTH)):

@@ -16,11 +16,13 @@ from typing import Final
 
 import orjson
 
+from lockgate.errors import ConfigError
 from lockgate.govern.masking.bodies import BodyTerms
 from lockgate.govern.pipeline import Grant, Planned
-from lockgate.model import Decision, Refusal, RefusalCode
+from lockgate.model import Decision, Refusal, RefusalCode, Secret
 from lockgate.protocols.http.admission import Admitted
 from lockgate.protocols.http.codec import chunk, field_lines, last_chunk, request_line
+from lockgate.protocols.http.credentials import injected
 from lockgate.protocols.http.exchange import Exchange
 from lockgate.protocols.http.forwarding import Forward
 from lockgate.protocols.http.mediator import HttpMediator
@@ -28,21 +30,28 @@ from lockgate.protocols.http.messages import Field, Fields, RequestHead, Respons
 from lockgate.protocols.http.operations import Request
 from lockgate.protocols.http.problems import Problem, problem_of
 from lockgate.protocols.http.results import Reply
+from lockgate.protocols.http.upstream import credential
 from lockgate.protocols.mcp import binding, methods
 from lockgate.protocols.mcp.exchange import McpExchange
 from lockgate.protocols.mcp.jsonrpc import Kind, Malformed, Message, read
 from lockgate.protocols.mcp.judging import Asking, Carried, digest_of, pins_of
 from lockgate.protocols.mcp.operations import refused_operation, stream_operation
-from lockgate.protocols.mcp.refusals import answer_of
+from lockgate.protocols.mcp.refusals import answer_of, answer_to_server
 from lockgate.protocols.mcp.shown import Asked, Shown, lenient
 from lockgate.protocols.mcp.streams import OPENING, McpReply, document_of, event_of, json_response
-from lockgate.wire.steps import Compose, Judge, Note, Steps, ToClient
+from lockgate.wire.steps import Aside, Compose, Judge, Note, Record, Steps, ToClient
 
 _TRAVELS: Final = frozenset((
     b"host", b"accept", b"accept-encoding", b"accept-language", b"content-type", b"user-agent", b"last-event-id",
     b"mcp-protocol-version", binding.FIELD, b"traceparent", b"tracestate",
 ))
 """Fields of a client that go on: others are no part of MCP, and nobody has looked into them."""
+_ADDRESSES: Final = frozenset((b"host", b"user-agent", b"mcp-protocol-version", binding.FIELD))
+"""Fields of a request that an answer to the server has too."""
+_ANSWERING: Final = (Field.of(b"Content-Type", b"application/json"), Field.of(b"Accept", b"application/json, text/event-stream"),
+                     Field.of(b"Connection", b"close"))
+_ANSWERS: Final = 16
+"""Requests of a server that are answered in one exchange."""
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _NO_JSON: Final = Problem(415, "not_understood", "MCP messages come as application/json, not compressed",
                           hint="Nothing was forwarded.")
@@ -233,6 +242,32 @@ class McpMediator(HttpMediator):
         while shown is not None and shown.notes:
             event, fields = shown.notes.pop(0)
             yield Note(event, fields)
+        while shown is not None and shown.unasked:
+            yield from self._answer_server(exchange, shown.unasked.pop(0))
+
+    def _answer_server(self, exchange: McpExchange, message: Message) -> Steps[None]:
+        """A request that the client does not get is answered here, or the server would wait for it: over a connection of its
+        own, as this one carries the stream. Not in the older transport, whose streams do not say where answers go; and only
+        so often, as each costs a connection."""
+        admitted, grant, asked = exchange.admitted, exchange.grant, exchange.request
+        is_current = asked.method == "POST" or bool(asked.head.all(binding.FIELD))
+        if grant is None or not is_current or exchange.answered_server >= _ANSWERS or admitted.settings.inject == "aws":
+            return
+        exchange.answered_server += 1
+        target, fields, _ = self._addressed(exchange, is_masked=True)
+        content = answer_to_server(message.id)
+        secret: Secret | Refusal = yield from credential(admitted.settings)
+        if isinstance(secret, Refusal):
+            return
+        try:
+            target, carriers = injected(admitted.settings, admitted.connection.credential.user, secret, target)
+        except ConfigError:
+            return                      # the request at hand says so, to somebody who reads it
+        kept = tuple(field for field in fields if field.name in _ADDRESSES)
+        lines = field_lines((*kept, *_ANSWERING, Field.of(b"Content-Length", b"%d" % len(content)), *carriers))
+        permit = yield Record((), b"%b%b\r\n%b" % (request_line(b"POST", target), lines, content), grant.record)
+        if not isinstance(permit, Refusal):
+            yield Aside(permit, is_secured=admitted.connection.tls.mode != "disable")
 
     def _await_answer(self, exchange: Exchange) -> Steps[None]:
         """A server that is listened to may be silent for as long as it likes."""

@@ -26,9 +26,9 @@ from lockgate.protocols.mcp.jsonrpc import INVALID_REQUEST, Id, Kind, Malformed,
 from lockgate.protocols.mcp.judging import Asking, Carried, pins_of
 from lockgate.protocols.mcp.lines import Line, LineReader, one_line
 from lockgate.protocols.mcp.operations import refused_operation
-from lockgate.protocols.mcp.refusals import answer_of, words_of
+from lockgate.protocols.mcp.refusals import answer_of, answer_to_server, words_of
 from lockgate.protocols.mcp.shown import Asked, Shown, lenient
-from lockgate.protocols.mcp.spoken import Aside, Spoken, seeming_id
+from lockgate.protocols.mcp.spoken import ErrorLine, Spoken, seeming_id
 from lockgate.wire.spec import LoginContext
 from lockgate.wire.steps import (
     Abandon,
@@ -271,14 +271,14 @@ class PipedMediator:
 
     def _answer_server(self, message: Message) -> Steps[None]:
         """A request that the client does not get is answered here, or the server would wait for it."""
-        permit = yield Record((), answer_to_server(message) + b"\n")
+        permit = yield Record((), answer_to_server(message.id) + b"\n")
         if not isinstance(permit, Refusal):
             yield ToServer(permit)
 
     def server_aside(self, data: bytes) -> Steps[None]:
         """What the server wrote on its standard error."""
         for line in self._aside.feed(data):
-            plan = Aside(self._look().rest)
+            plan = ErrorLine(self._look().rest)
             cleared = yield Clear(plan, line.data)
             if isinstance(cleared, Refusal):
                 cleared = yield Compose(_UNSHOWN)
@@ -315,11 +315,6 @@ class PipedMediator:
             yield ToClient((yield Compose(b"".join(answer_of(number, method, refusal) + b"\n" for number, method in waiting))))
 
 
-def answer_to_server(message: Message) -> bytes:
-    """What a server reads whose request the client does not get."""
-    return answer_of(message.id, "", _NOT_ASKED)
-
-
 def _key(message: Message) -> Key:
     return (type(message.id), message.id)  # type: ignore[return-value]     # of a request there is one
 
@@ -343,6 +338,4 @@ _BUSY: Final = Refusal(
 _SERVER_LEFT: Final = Refusal(
     RefusalCode.BACKEND_UNAVAILABLE, "the server has ended",
     hint="Whether the request was carried out is not known. Start it again by connecting again.")
-_NOT_ASKED: Final = Refusal(
-    RefusalCode.DENIED, "policy does not let this reach the client", hint="Do without it.")
 _UNSHOWN: Final = b"[a line of the server's standard error cannot be shown]\n"

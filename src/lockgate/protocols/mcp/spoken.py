@@ -42,7 +42,7 @@ class Spoken:
         return out
 
 
-class Aside:
+class ErrorLine:
     """A line of the program's standard error: text, in which detectors look, and every mask where it is a document."""
 
     __slots__ = ("_terms", "masked")
