@@ -254,9 +254,10 @@ def test_a_refused_token_is_the_answer_to_the_first_request() -> None:
     data = p.line(INITIALIZE)
     book.receive(CLIENT, data[:7])
     book.receive(CLIENT, data[7:])
-    assert [(one["id"], one["error"]["message"]) for one in p.got(book)] == [
-        (0, "refused by the gateway: the token was not accepted. Start it with a valid token of a trusted provider in "
-            "LOCKGATE_TOKEN.")]
+    (answered,) = p.got(book)
+    assert answered["id"] == 0
+    assert answered["error"]["message"] == (
+        "refused by the gateway: the token was not accepted. Start it with a valid token of a trusted provider in LOCKGATE_TOKEN.")
     assert book.seen[-1] == Closed("refused: unauthenticated")
     assert not world.programs
 
