@@ -26,6 +26,8 @@ PASSED: Final = frozenset((
 """What a program gets of whoever starts it; `LC_*` too."""
 _PATIENCE: Final = 2.0
 """Seconds between two steps of its end."""
+_LOOK: Final = 0.02
+"""Seconds between two looks whether all of its group are gone, of which nobody tells."""
 _READ: Final = 8_192
 _SIGNALLED: Final = 128     # what a shell adds to a signal's number
 
@@ -71,16 +73,23 @@ class RunningProgram:
 
     async def end(self) -> None:
         """Its standard input is closed: give it time, then ask it to end, then end it (MCP 2025-11-25, "Lifecycle",
-        shutdown over stdio). What it has started in its group ends with it."""
+        shutdown over stdio). What it has started in its group ends with it, also where it has ended itself before."""
         for number in (signal.SIGTERM, signal.SIGKILL):
             with suppress(TimeoutError):
                 async with asyncio.timeout(_PATIENCE):
-                    await self._process.wait()
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, number)
-            if self._process.returncode is not None:
+                    while self._signalled(0):       # noqa: ASYNC110 - of a group nobody tells
+                        await asyncio.sleep(_LOOK)
+            if not self._signalled(number):
                 return
         await self._process.wait()
+
+    def _signalled(self, number: int) -> bool:
+        """Whether there was somebody in its group who got this signal (0: none is sent)."""
+        try:
+            os.killpg(self._process.pid, number)
+        except ProcessLookupError:
+            return False
+        return True
 
 
 async def start(

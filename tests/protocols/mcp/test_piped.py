@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lockgate.model import AuditMode, Effect, OutcomeStatus, Refusal, RefusalCode, Secret
+from lockgate.wire.conformance import Broken
 from lockgate.wire.playbook import CLIENT, SERVER, Bytes, Closed, Hangup
 from lockgate.wire.steps import Program
 from tests.protocols.http import scene as http
@@ -220,6 +221,32 @@ def test_an_answer_that_cannot_be_read_is_an_error_for_who_waits(said: bytes) ->
     assert [(one.status, one.code) for one in world.log.outcomes] == [(OutcomeStatus.REFUSED, "unreadable")]
     assert world.log.events[0].fields["reason"] == "unreadable"
     assert book.mediator.is_idle
+
+
+def test_all_that_a_line_answers_is_an_error_where_it_cannot_be_masked() -> None:
+    """Also the answers of a batch that could have been."""
+    world = p.world(s.HIDE)
+    book = world.book() >> Bytes(CLIENT, p.line(s.tool(1, "a"), s.tool(2, "b")))
+    broken = Broken(book.governor, "clear")
+    book.governor = broken
+    book >> Bytes(SERVER, p.line([s.result(1, content=[]), s.result(2, content=[])]))
+    assert [one["id"] for one in p.got(book)] == [1]        # nothing is known of a line that nobody could look into
+    book.governor = broken._governor
+    book >> Bytes(SERVER, p.line(s.result(2, content=[])))
+    assert [one["id"] for one in p.got(book)] == [1, 2]
+
+
+def test_notifications_that_a_person_is_asked_about_are_bounded() -> None:
+    """They have no id, so nothing else counts them: each would take a lane for as long as somebody thinks."""
+    world = p.world(s.Rule(name="ask", when='op.verb == "notifications/progress"', review=s.ReviewTerms(frozenset({"dba"}), 300.0)))
+    told = {"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": 1, "progress": 1}}
+    book = world.book() >> Bytes(CLIENT, p.line(*[told] * 300))
+    assert len(world.desk.asked) == 256
+    world.desk.answer()
+    book.resume()
+    assert p.server_got(book) == [told]
+    book >> Bytes(CLIENT, p.line(told, told))
+    assert len(world.desk.asked) == 257
 
 
 def test_what_is_no_message_is_not_shown() -> None:

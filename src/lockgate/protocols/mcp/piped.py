@@ -69,9 +69,10 @@ class PipedMediator:
         self._grants: dict[Key, Grant] = {}
         self._held: dict[Key, Message] = {}         # a person is asked about these, or they are being recorded
         self._waited = 0
+        self._beside = 0                            # how many of them
         self._noted = 0
         self._may_hide: MayHide | None = None
-        self._shown = self._look()
+        self._rest: BodyTerms                       # what is due in what answers nothing, as `_may_hide` says
 
     @property
     def is_idle(self) -> bool:
@@ -138,6 +139,11 @@ class PipedMediator:
         """Ask beside the others, and go on when there is an answer."""
         message = asking.message
         key = _key(message)
+        if self._beside >= _AT_ONCE:
+            yield Judge(refused_operation(message.method), lambda _: _BUSY)
+            yield from self._answer(message.id, message, _BUSY)
+            return
+        self._beside += 1
         if message.kind is Kind.REQUEST:
             self._held[key] = message
         yield Fork(key if message.kind is Kind.REQUEST else object(), partial(self._reviewed, asking, key))
@@ -147,7 +153,10 @@ class PipedMediator:
         step = asking.step()
         if message.kind is Kind.REQUEST:
             step.waiting = partial(self._waiting, message)
-        verdict: Grant | Refusal = yield step
+        try:
+            verdict: Grant | Refusal = yield step
+        finally:
+            self._beside -= 1           # also where it is abandoned
         if isinstance(verdict, Grant):
             yield from self._forward([(verdict, message)])
         else:
@@ -222,12 +231,12 @@ class PipedMediator:
         if not line.is_whole:
             yield from self._withheld(line, "it is longer than the gateway looks into")
             return
-        shown = self._shown = self._look()
+        shown = self._look()
         spoken = Spoken(shown)
         cleared = yield Clear(spoken, line.data)
         yield from self._note(shown.notes)
         if isinstance(cleared, Refusal) or spoken.fault:
-            yield from self._withheld(line, spoken.fault or "a mask that is due cannot be put on it")
+            yield from self._withheld(line, spoken.fault or "a mask that is due cannot be put on it", tuple(shown.answered))
             return
         for key, code in shown.answered.items():
             grant = self._grants[key]
@@ -246,7 +255,7 @@ class PipedMediator:
         may_hide = admitted.admission.may_hide()
         if may_hide is not self._may_hide:
             self._may_hide = may_hide
-            self._rest: BodyTerms = lenient(admitted.terms_of(*may_hide, (), self._context.limits.inspect))
+            self._rest = lenient(admitted.terms_of(*may_hide, (), self._context.limits.inspect))
         return Shown(self._asked, self._rest, pins_of(admitted, self._context), admitted.admission.foresees,
                      self._rest.is_due, admitted.settings.binary == "allow", is_strict=True)
 
@@ -256,18 +265,18 @@ class PipedMediator:
                 self._noted += event == "server_refused"
                 yield Note(event, fields)
 
-    def _withheld(self, line: Line, reason: str) -> Steps[None]:
-        """A line that cannot be shown. What it seems to answer is answered."""
+    def _withheld(self, line: Line, reason: str, answered: tuple[Key, ...] = ()) -> Steps[None]:
+        """A line that cannot be shown. What it answers, or seems to, is answered."""
         yield from self._note([("server_refused", {"method": "", "reason": "unreadable"})])
         number = seeming_id(line.data)
-        asked = None if number is None else self._asked.get((type(number), number))
-        if number is None or asked is None:
-            return
-        yield from self._done((type(number), number), OutcomeStatus.REFUSED, code="unreadable")
         refusal = Refusal(
             RefusalCode.BACKEND_UNAVAILABLE, f"the server's answer cannot be shown: {reason}",
             hint="The request was carried out. What came back cannot be masked as policy asks; tell those who own it.")
-        yield ToClient((yield Compose(answer_of(number, asked.method, refusal) + b"\n")))
+        for key in answered or (() if number is None else ((type(number), number),)):
+            asked = self._asked.get(key)
+            if asked is not None:
+                yield from self._done(key, OutcomeStatus.REFUSED, code="unreadable")
+                yield ToClient((yield Compose(answer_of(key[1], asked.method, refusal) + b"\n")))
 
     def _answer_server(self, message: Message) -> Steps[None]:
         """A request that the client does not get is answered here, or the server would wait for it."""
