@@ -1,6 +1,6 @@
-"""A server of MCP as a process: FastMCP of the official SDK on uvicorn, on loopback.
+"""A server of MCP as a process: FastMCP of the official SDK on uvicorn, on loopback, or on its standard streams.
 
-python -m testbed.mcpserver PORT streamable|json|sse
+python -m testbed.mcpserver PORT streamable|json|sse|stdio
 """
 
 from __future__ import annotations
@@ -134,6 +134,10 @@ def mcpserver(folder: Path, transport: str = "streamable") -> Iterator[McpServer
 def main() -> None:
     port, transport = int(sys.argv[1]), sys.argv[2]
     made = server(port, as_json=transport == "json")
+    if transport == "stdio":
+        print(f"started with card {CARD}", file=sys.stderr, flush=True)
+        made.run("stdio")
+        return
     app = made.sse_app() if transport == "sse" else made.streamable_http_app()
 
     async def ready(_: object) -> object:

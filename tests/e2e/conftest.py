@@ -14,16 +14,20 @@ from testbed.postgres import Server, embedded
 
 PASSWORD = "3f9c-backend-canary-e8"
 
-HEAD = """\
+TRUST = """\
 state: {folder}/state
-listeners:
-  - {{name: agents, protocol: postgres, address: "127.0.0.1:{port}", plaintext_tokens: loopback}}
 control: {{address: "127.0.0.1:{control}"}}
 audit: {{mode: full, origin: test.lockgate.example/log}}
 identity:
   providers:
     - {{name: test, issuer: "{issuer}", audience: lockgate, agent_claim: agent, model_claim: model, leeway: 0s,
        algorithms: [ES256], unsafe_http: true}}
+"""
+"""What every gateway's file begins with."""
+
+HEAD = TRUST + """\
+listeners:
+  - {{name: agents, protocol: postgres, address: "127.0.0.1:{port}", plaintext_tokens: loopback}}
 connections:
   - name: crm
     protocol: postgres

@@ -41,6 +41,12 @@ connections:
     server_names: [crm.example]
     credential: {{password: {{env: MCP_TOKEN}}}}
     tls: {{mode: disable}}
+  - name: silent
+    protocol: mcp
+    address: 127.0.0.1:{streamable}
+    server_names: [silent.example]
+    credential: {{password: {{env: MCP_TOKEN}}}}
+    tls: {{mode: disable}}
   - name: documents
     protocol: mcp
     address: 127.0.0.1:{json}
@@ -68,6 +74,10 @@ policies:
   - name: nothing-is-dropped
     when: op.tool == "drop_everything" || op.uri == "crm://secret"
     deny: this is not for agents
+  - name: nobody-is-asked
+    connections: [silent]
+    when: op.verb == "elicitation/create"
+    deny: servers do not ask people
   - name: large-refunds-need-a-person
     when: op.tool == "refund" && op.arguments.amount > 100.0
     review: {{by: [dba], expires: 5m}}
@@ -176,6 +186,19 @@ async def test_what_a_server_asks_and_tells_is_masked(front: Gateway, agent: str
     assert len(seen) == 4
     assert not any(CARD in one for one in seen)
     assert all("1111" in one for one in seen)
+
+
+async def test_a_server_that_may_not_ask_is_told(front: Gateway, agent: str) -> None:
+    """It gets an error in place of the client's answer, and does not wait for it; the call that it belongs to goes on."""
+    async def elicit(_: Any, params: Any) -> ElicitResult:
+        raise AssertionError("the client was asked")
+
+    async with session(front, agent, "silent.example", elicitation_callback=elicit) as client:
+        await client.list_tools()
+        with anyio.fail_after(20):
+            failed = await client.call_tool("asks_person", {})
+    assert failed.isError
+    assert "policy does not let this reach the client" in text(failed)
 
 
 async def test_a_call_waits_for_a_person_and_the_client_is_told(front: Gateway, agent: str, dba: str) -> None:

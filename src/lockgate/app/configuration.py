@@ -62,6 +62,7 @@ def load_configuration(path: Path) -> Loaded:
         recipient=recipient_problem,
         userless=frozenset(name for name, spec in discover().items() if not spec.needs_user),
         proxies=frozenset(name for name, spec in discover().items() if spec.proxies),
+        piped=frozenset(name for name, spec in discover().items() if spec.piped is not None),
         connection=_connection_problems,
     )
     return load(path, known)

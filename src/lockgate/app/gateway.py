@@ -32,6 +32,7 @@ from lockgate.app.custody import Erasures, in_force, make_custody, retention
 from lockgate.app.definitions import Accepting
 from lockgate.app.fleet import Fleet
 from lockgate.app.housekeeping import Chore, keep_house
+from lockgate.app.piping import PipeDoor
 from lockgate.app.reload import Reloader
 from lockgate.app.status import Status
 from lockgate.app.targets import LogAt, exporters
@@ -112,8 +113,11 @@ class Gateway:
     keys: MaskKeys
     studio: Studio
 
-    def __init__(self, loaded: Loaded, tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, loaded: Loaded, tasks: asyncio.TaskGroup, *, unused: float | None = None) -> None:
+        """With `unused` it ends by itself when it has had no session for so many seconds."""
         self.loaded = loaded
+        self._unused = unused
+        self._pipes = PipeDoor(loaded.settings.state)
         self.tasks = tasks
         self.clock = SystemClock()
         self.counters = Counters()
@@ -307,6 +311,7 @@ class Gateway:
         for door in self._doors:
             await door.open(self.host)
             announce(f"{door.doorway.name}: {door.doorway.spec.title} on {_shown(door)}")
+        await self._pipes.open(self.host)
         await self.admin.open()
         self._server = control_server(create_api(Status(self)))
         self._serving = self.tasks.create_task(self._server.serve(sockets=control))
@@ -349,6 +354,7 @@ class Gateway:
         """Doors, sessions, the gateway's own connections, the control API, the providers' keys."""
         for door in self._doors:
             door.close()
+        self._pipes.close()
         for chore in self._chores:
             chore.cancel()
         await self.admin.close()
@@ -365,9 +371,12 @@ class Gateway:
 
     async def _chore(self) -> None:
         """What has to happen now and then: tickets expire, the log shows that it lives."""
-        beat = self.clock.monotonic()
+        beat = used = self.clock.monotonic()
         while True:
             await asyncio.sleep(1.0)
+            used = self.clock.monotonic() if self.host.sessions else used
+            if self._unused is not None and self.clock.monotonic() - used >= self._unused:
+                self.stop()
             self.studio.tick()
             try:
                 self.reviews.expire_due()
@@ -396,14 +405,15 @@ def _shown(door: Door) -> str:
     return f"{', '.join(f'{host}:{port}' for port in dict.fromkeys(door.ports))} ({how})"
 
 
-def serve(path: Path, announce: Callable[[str], None]) -> None:
-    """Run a gateway with this configuration until SIGTERM or SIGINT. `LockgateError` where it cannot."""
+def serve(path: Path, announce: Callable[[str], None], *, unused: float | None = None) -> None:
+    """Run a gateway with this configuration until SIGTERM or SIGINT, or until nobody has used it for so many seconds.
+    `LockgateError` where it cannot."""
     loaded = load_configuration(path)
 
     async def run() -> LockgateError | None:
         async with asyncio.TaskGroup() as tasks:
             try:
-                await Gateway(loaded, tasks).run(announce)
+                await Gateway(loaded, tasks, unused=unused).run(announce)
             except LockgateError as error:
                 return error
         return None

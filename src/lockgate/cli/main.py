@@ -10,6 +10,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any, Final
 
 import typer
@@ -36,14 +38,29 @@ def assemble(verb: str | None = None) -> typer.Typer:
         name="lockgate", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     )
     made.callback()(root)
-    known = verb in _COMMANDS or verb in _GROUPS
+    protocols = _protocols(verb)
+    known = verb in _COMMANDS or verb in _GROUPS or verb in protocols
     for name, (module, function) in _COMMANDS.items():
         if not known or name == verb:
             made.command(name)(_imported(module, function))
     for name in _GROUPS:
         if not known or name == verb:
             made.add_typer(_imported(name, "app"), name=name)
+    for name in protocols:
+        made.add_typer(_imported("piped", "group")(name), name=name)
     return made
+
+
+def _protocols(verb: str | None) -> list[str]:
+    """Protocols that are verbs too, because their backends can be programs. Of one that is named it is enough here that it
+    is there: asking it would import what only the gateway needs."""
+    if verb in _COMMANDS or verb in _GROUPS:
+        return []
+    folder = Path(__file__).parent.parent / "protocols"
+    if any(module.name == verb for module in iter_modules([str(folder)])):
+        return [str(verb)]
+    found = import_module("lockgate.protocols").discover()
+    return [name for name, spec in found.items() if spec.piped is not None]
 
 
 def _imported(module: str, name: str) -> Any:

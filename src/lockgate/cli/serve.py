@@ -13,6 +13,7 @@ import typer
 
 from lockgate.app import serve as run_gateway
 from lockgate.audit.apart.memory import forbid_dumps
+from lockgate.config.duration import seconds
 from lockgate.proxy.driver import place
 
 
@@ -84,9 +85,13 @@ def serve(
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], typer.Option("--log-level", help="The least that is logged.")
     ] = "info",
+    while_used: Annotated[
+        str | None, typer.Option("--while-used", metavar="DURATION", help="End when there has been no session for so long, "
+                                 "like 30s. A client that is started without a gateway starts one like this.")
+    ] = None,
 ) -> None:
     """Run the gateway until SIGTERM or Ctrl-C; SIGHUP reads the configuration again."""
     forbid_dumps()      # a core would hold tokens and credentials
     configure_logs(log_form or ("console" if sys.stderr.isatty() else "json"), log_level)
     quiet_hooks()
-    run_gateway(config, typer.echo)
+    run_gateway(config, typer.echo, unused=None if while_used is None else seconds(while_used))

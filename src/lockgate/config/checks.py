@@ -38,6 +38,8 @@ def check(settings: Settings, known: Known) -> Iterator[Problem]:
     yield from _twice(("identity", "providers"), "issuer", [item.issuer for item in settings.identity.providers])
     yield from _twice("listeners", "address", [listener.address for listener in settings.listeners
                                                if not listener.address.endswith(":0")])
+    if not settings.listeners and all(connection.address for connection in settings.connections):
+        yield ("connections",), "nobody can reach these connections; write `listeners: […]`"
     for index, listener in enumerate(settings.listeners):
         yield from _listener(("listeners", index), listener, settings, known)
     for index, provider in enumerate(settings.identity.providers):
@@ -164,6 +166,8 @@ def _listener(at: Location, listener: Listener, settings: Settings, known: Known
     elif connection.protocol != listener.protocol:
         yield (*at, "connection"), (
             f"connection `{connection.name}` speaks {connection.protocol}, this listener {listener.protocol}")
+    elif not connection.address:
+        yield (*at, "connection"), f"connection `{connection.name}` is a program that each client starts; no port leads to it"
 
 
 def _provider(at: Location, provider: Provider) -> Iterator[Problem]:
@@ -198,7 +202,10 @@ def _connection(at: Location, connection: Connection, known: Known) -> Iterator[
             f"unknown protocol `{connection.protocol}`; {closest(connection.protocol, known.protocols)}")
     if not connection.credential.user and connection.protocol not in known.userless:
         yield (*at, "credential"), "a log-in needs an account; write `credential: {user: …}`"
-    yield from _port((*at, "address"), connection.address, least=1)
+    if connection.address:
+        yield from _port((*at, "address"), connection.address, least=1)
+    elif known.protocols is not None and connection.protocol not in known.piped:
+        yield (*at, "address"), "a backend needs an address; write `address: host:port`"
     yield from _backend_tls((*at, "tls"), connection.tls)
     if connection.credential.password is not None:
         yield from _secret((*at, "credential", "password"), connection.credential.password)

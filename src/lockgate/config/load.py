@@ -75,6 +75,13 @@ def load(path: Path, known: Known = _NOTHING_KNOWN) -> Loaded:
         tuple(f"{path}:{line}: {text}" for line, text in sorted((document.line(at), text) for at, text in doubts(settings))))
 
 
+def state_of(path: Path) -> Path:
+    """The state folder that a file names. Whether the rest of it is right is the gateway's to say."""
+    content = read(path).content
+    state = content.get("state") if isinstance(content, dict) else None
+    return path.parent / (state if isinstance(state, str) and state else Settings.model_fields["state"].default)
+
+
 def policy_hash(settings: Settings) -> str:
     """What decisions depend on, hashed; the order of rules and connections does not matter."""
     whole = _dumped(settings)
@@ -176,6 +183,8 @@ def _resolved_value(value: object, folder: Path) -> object:
         return _resolved(value, folder)
     if isinstance(value, tuple) and any(isinstance(item, (BaseModel, Path)) for item in value):
         return tuple(_resolved_value(item, folder) for item in value)
+    if isinstance(value, dict) and any(isinstance(item, (BaseModel, Path)) for item in value.values()):
+        return {name: _resolved_value(item, folder) for name, item in value.items()}
     return value
 
 

@@ -37,7 +37,8 @@ class Known:
     `protocols` maps a protocol's name to the model of its `options`; `condition` says what is wrong
     with a rule's `when`, or None; `detector` the same of a detector of the file's own, `recipient` of somebody for
     whom recordings are encrypted. `userless` are protocols whose credential needs no user's name, `proxies` those that can be
-    a forward proxy. `connection` tells, with the keys that lead there, what its protocol finds wrong with a connection.
+    a forward proxy, `piped` those whose backend can be a program, without an address. `connection` tells, with the
+    keys that lead there, what its protocol finds wrong with a connection.
     """
 
     protocols: Mapping[str, type[BaseModel]] | None = None
@@ -47,6 +48,7 @@ class Known:
     recipient: Callable[[str], str | None] | None = None
     userless: Collection[str] = ()
     proxies: Collection[str] = ()
+    piped: Collection[str] = ()
     connection: Callable[[Connection], Iterable[tuple[tuple[str, ...], str]]] | None = None
 
 

@@ -96,7 +96,9 @@ class Connection(Strict):
 
     name: Name
     protocol: str
-    address: Address
+    address: Address | Literal[""] = Field(
+        default="", description="Where it is, host:port. Left out: it is a program that is started for each session and "
+                                "speaks on its standard streams.")
     credential: BackendCredential = BackendCredential()
     tls: BackendTls = BackendTls()
     server_names: tuple[str, ...] = Field(default=(), description="TLS server names (SNI) that lead here.")
@@ -222,7 +224,8 @@ class Settings(Strict):
     """The whole file."""
 
     state: Path = Field(default=Path("state"), description="Folder of the log and of tickets.")
-    listeners: tuple[Listener, ...] = Field(min_length=1)
+    listeners: tuple[Listener, ...] = Field(
+        default=(), description="Needed unless every connection is a program, without an address.")
     control: ControlSettings = ControlSettings()
     audit: AuditSettings = AuditSettings()
     limits: Limits = Limits()

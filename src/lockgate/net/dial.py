@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import ssl
 from collections.abc import Callable
 
 from lockgate.errors import BackendError
@@ -26,17 +27,21 @@ def tune(transport: asyncio.BaseTransport) -> None:
 
 
 async def dial(
-    host: str, port: int, factory: Callable[[], asyncio.BaseProtocol], deadline: float
+    host: str, port: int, factory: Callable[[], asyncio.BaseProtocol], deadline: float,
+    secured: tuple[ssl.SSLContext, str] | None = None,
 ) -> asyncio.Transport:
     """A connected transport for what `factory` makes, within `deadline` seconds. `BackendError` with the system's reason, without
-    the address: what a client reads must not tell where a backend is.
+    the address: what a client reads must not tell where a backend is. `secured`: over TLS, with this context and name.
     """
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(deadline):
-            transport, _ = await loop.create_connection(factory, host, port)
+            context, name = (None, None) if secured is None else secured
+            transport, _ = await loop.create_connection(factory, host, port, ssl=context, server_hostname=name)
     except TimeoutError:
         raise BackendError("no answer in time") from None
+    except ssl.SSLError:
+        raise BackendError("no TLS that is trusted") from None
     except socket.gaierror:
         raise BackendError("its name cannot be resolved") from None
     except OSError as error:

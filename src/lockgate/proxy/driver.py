@@ -305,19 +305,22 @@ class Driver:
         if not self.server.is_fresh:
             self._hang_up(lane, HangUp())
         token = object()
-        self._spawn(partial(self._dialling, lane, token, connection))
+        self._spawn(partial(self._dialling, lane, token, connection, step))
         return self._park(lane, token, unreachable(connection.name))
 
-    async def _dialling(self, lane: Lane, token: object, connection: Connection) -> None:
+    async def _dialling(self, lane: Lane, token: object, connection: Connection, step: Dial) -> None:
+        self._resume(lane, token, await self._connect(connection, step))
+
+    async def _connect(self, connection: Connection, step: Dial) -> Refusal | None:
+        """The backend's end gets its transport. None, or why it does not."""
         host, port = split_address(connection.address)
-        answer: Refusal | None = None
         try:
             await dial(host, port, lambda: self.server, self.host.dial_timeout)
         except BackendError as error:
             log.warning("backend unreachable", reason=error.args[0], connection=connection.name)
             self.host.counters.errors["backend.unreachable"] += 1
-            answer = unreachable(connection.name, f"{connection.address} cannot be reached: {error.args[0]}")
-        self._resume(lane, token, answer)
+            return unreachable(connection.name, f"{connection.address} cannot be reached: {error.args[0]}")
+        return None
 
     def _credential(self, lane: Lane, step: Credential) -> Any:
         connection = self._connection()
@@ -393,7 +396,7 @@ class Driver:
     def _aside(self, lane: Lane, step: Aside) -> Any:
         payload = require_permit(step.permit)
         taken: Pending[None] = Pending()
-        self.host.spawn_aside(self._connection(), payload, taken)
+        self.host.spawn_aside(self._connection(), payload, taken, is_secured=step.is_secured)
         return self._wait(lane, taken) if step.waits else None
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from lockgate.audit.recording.studio import Studio
 from lockgate.config.duration import seconds
 from lockgate.config.settings import Connection, Limits
-from lockgate.errors import BackendError
+from lockgate.errors import BackendError, ConfigError
 from lockgate.govern.masking.keys import MaskKeys
 from lockgate.govern.pending import Pending
 from lockgate.govern.pipeline import Pipeline
@@ -24,6 +24,7 @@ from lockgate.model import AuditMode, Secret
 from lockgate.net.address import split_address
 from lockgate.net.authority import Authority
 from lockgate.net.dial import dial
+from lockgate.net.tls import client_context
 from lockgate.net.tokens import AccessTokens
 from lockgate.proxy.cancel import CancelRegistry
 from lockgate.proxy.counters import Counters
@@ -103,7 +104,7 @@ class Host:
         self._ends: set[Endpoint] = set()
         self._quiet: asyncio.Event | None = None
         self._server_names: dict[str, str] = {}
-        self._by_spec: dict[str, Mapping[str, Connection]] = {}
+        self._by_spec: dict[tuple[str, bool], Mapping[str, Connection]] = {}
         self._asides = 0
         self._beside = ThreadPoolExecutor(_BESIDE, thread_name_prefix="lockgate-beside")
 
@@ -123,12 +124,13 @@ class Host:
         }
         self._by_spec = {}
 
-    def connections_of(self, spec: ProtocolSpec) -> Mapping[str, Connection]:
-        """Connections of one protocol, by name."""
-        found = self._by_spec.get(spec.name)
+    def connections_of(self, spec: ProtocolSpec, *, piped: bool = False) -> Mapping[str, Connection]:
+        """Connections of one protocol, by name: those with an address, or those that are programs."""
+        found = self._by_spec.get((spec.name, piped))
         if found is None:
-            found = self._by_spec[spec.name] = {
-                name: keeper.connection for name, keeper in self.keepers.items() if keeper.spec is spec
+            found = self._by_spec[spec.name, piped] = {
+                name: keeper.connection for name, keeper in self.keepers.items()
+                if keeper.spec is spec and piped is not bool(keeper.connection.address)
             }
         return found
 
@@ -220,26 +222,29 @@ class Host:
 
     # ------------------------------------------------------------ asides
 
-    def spawn_aside(self, connection: Connection, payload: bytes, taken: Pending[None]) -> None:
-        """Send bytes (taken out of a permit by the caller) over a fresh connection. `taken` when it is closed."""
+    def spawn_aside(self, connection: Connection, payload: bytes, taken: Pending[None], *, is_secured: bool = False) -> None:
+        """Send bytes (taken out of a permit by the caller) over a fresh connection. `taken` when it is closed. Over TLS with
+        `is_secured`."""
         if self._asides >= _ASIDES:
             self.counters.errors["aside.busy"] += 1
             taken.resolve(None)
             return
         self._asides += 1
-        self.tasks.create_task(self._aside(connection, payload, taken))
+        self.tasks.create_task(self._aside(connection, payload, taken, is_secured))
 
-    async def _aside(self, connection: Connection, payload: bytes, taken: Pending[None]) -> None:
+    async def _aside(self, connection: Connection, payload: bytes, taken: Pending[None], is_secured: bool) -> None:
         host, port = split_address(connection.address)
+        tls = connection.tls
         done = asyncio.Event()
         try:
-            transport = await dial(host, port, partial(_Brief, payload, done), self.dial_timeout)
+            secured = (client_context(tls.mode, tls.ca, (), tls.own), tls.server_name or host) if is_secured else None
+            transport = await dial(host, port, partial(_Brief, payload, done), self.dial_timeout, secured)
             try:
                 async with asyncio.timeout(_ASIDE):
                     await done.wait()
             finally:
                 transport.abort()
-        except (BackendError, TimeoutError) as error:
+        except (BackendError, ConfigError, TimeoutError) as error:
             log.warning("aside failed", connection=connection.name, error=type(error).__name__)
             self.counters.errors["aside.failed"] += 1
         finally:

@@ -7,6 +7,7 @@ so that a request that waits for a person does not stop the backend's side.
 from __future__ import annotations
 
 from asyncio import TimerHandle
+from collections.abc import Hashable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -25,11 +26,12 @@ class Lane:
 
     __slots__ = (
         "at_deadline", "generator", "grants", "has_ended", "impatience", "inbox", "inbox_size", "is_end_told",
-        "is_running", "keep_alive", "side", "since", "waits_for",
+        "is_running", "keep_alive", "key", "side", "since", "waits_for",
     )
 
-    def __init__(self, side: Side) -> None:
+    def __init__(self, side: Side, key: Hashable = None) -> None:
         self.side = side
+        self.key = key              # of what a mediator forked: its name
         self.generator: Steps[Any] | None = None
         self.is_running = False
         self.waits_for: object = None

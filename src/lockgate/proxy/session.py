@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from lockgate.errors import RemoteProtocolError
@@ -26,7 +26,7 @@ from lockgate.proxy.governed import GOVERNED_HANDLERS, Governed
 from lockgate.proxy.lane import Lane
 from lockgate.proxy.trunk import StreamEndpoint, Trunk
 from lockgate.wire.spec import LoginContext, Mediator, Multiplexer, Route
-from lockgate.wire.steps import Admission, Alarm, EndSession, HangUp, Side, Steps
+from lockgate.wire.steps import Abandon, Admission, Alarm, EndSession, Fork, HangUp, Side, Steps
 
 if TYPE_CHECKING:
     from lockgate.proxy.host import Host
@@ -65,7 +65,7 @@ class Session(Governed):
     """One client's connection."""
 
     __slots__ = (
-        "_alarm", "_alarm_at", "_alarm_call", "_alarm_due", "_aside_lane", "_cause", "_deadline", "_ending", "_expiry", "_gone", "_key", "_stalled", "mediator",
+        "_alarm", "_alarm_at", "_alarm_call", "_alarm_due", "_aside_lane", "_cause", "_deadline", "_ending", "_expiry", "_forks", "_gone", "_key", "_stalled", "mediator",
         "opened", "trunk",
     )
     handlers: ClassVar[Mapping[type, Handler]]
@@ -76,6 +76,7 @@ class Session(Governed):
         self.trunk: Trunk | None = None         # of a connection that carries streams, instead of a mediator
         self.opened = host.clock.now()
         self._aside_lane = Lane(Side.CLIENT)
+        self._forks: dict[Hashable, Lane] = {}
         self._cause = "ended"
         self._ending: Refusal | None = None
         self._key: list[bytes] = []
@@ -104,8 +105,15 @@ class Session(Governed):
             self.client.abort()
             return
         self._deadline = self.loop.call_later(host.limits.login_timeout, self._late)
-        self.client_lane.generator = self.doorway.spec.login(self._context())
+        self._greet()
+
+    def _greet(self) -> None:
+        """Begin the log-in."""
+        self.client_lane.generator = self._login(self._context())
         self._run(self.client_lane)
+
+    def _login(self, context: LoginContext) -> Steps[Mediator | Multiplexer | None]:
+        return self.doorway.spec.login(context)
 
     def _context(self) -> LoginContext:
         host = self.host
@@ -226,7 +234,7 @@ class Session(Governed):
     def _next(self, lane: Lane) -> bool:
         """The lane is free: the bytes that waited, then the end of the stream."""
         mediator = self.mediator
-        if mediator is None or lane is self._aside_lane:
+        if mediator is None or lane is self._aside_lane or lane.key is not None:
             return False
         is_client = lane is self.client_lane
         if lane.inbox:
@@ -243,7 +251,10 @@ class Session(Governed):
         return lane.generator is not None
 
     def _finished(self, lane: Lane, value: Any) -> None:
-        if self.mediator is None:
+        if lane.key is not None:
+            if self._forks.get(lane.key) is lane:
+                del self._forks[lane.key]
+        elif self.mediator is None:
             self._logged_in(value)
         elif lane.is_end_told and not (lane is self.server_lane and self.doorway.spec.redials):
             self.close("client left" if self.client_lane.has_ended else
@@ -268,8 +279,8 @@ class Session(Governed):
             self.trunk.drained()
             return
         end = self._end_of(side)
-        self._resume(self.server_lane, end, None)
-        self._resume(self.client_lane, end, None)
+        for lane in self._lanes():
+            self._resume(lane, end, None)
 
     # ------------------------------------------------------------ ends
 
@@ -299,9 +310,13 @@ class Session(Governed):
         elif side is Side.CLIENT and not self.client_lane.inbox:
             self.close("client left during log-in")
 
+    def _lanes(self) -> list[Lane]:
+        """Lanes that write to an end, or ask a person."""
+        return [self.server_lane, self.client_lane, *self._forks.values()]
+
     def _held(self) -> list[Lane]:
         """Lanes whose request waits for a person (the backend's lane goes on with pipelined ones)."""
-        return [lane for lane in (self.client_lane, self.server_lane) if type(lane.waits_for) is Held]
+        return [lane for lane in self._lanes() if type(lane.waits_for) is Held]
 
     def _drop_held(self) -> None:
         """The client left while a person was asked: the question is withdrawn, nothing runs."""
@@ -388,6 +403,18 @@ class Session(Governed):
         self.identity = self.connection = None
         return self._hang_up(lane, HangUp())
 
+    def _fork(self, lane: Lane, step: Fork) -> Any:
+        forked = self._forks[step.key] = Lane(Side.CLIENT, step.key)
+        forked.generator = step.call()
+        self._run(forked)
+
+    def _abandon(self, lane: Lane, step: Abandon) -> Any:
+        forked = self._forks.pop(step.key, None)
+        if forked is not None:
+            if type(forked.waits_for) is Held:
+                self._heard(forked)
+            self._withdraw(forked)
+
     def _set_alarm(self, lane: Lane, step: Alarm) -> Any:
         """Alarms are set anew with every message and hardly ever go off: a timer that goes off before is left, and looks."""
         self._alarm_call = None if step.seconds is None else step.call
@@ -440,8 +467,8 @@ class Session(Governed):
                 timer.cancel()
         for lane in self._held():
             self._heard(lane)
-        self._withdraw(self.client_lane)
-        self._withdraw(self._aside_lane)
+        for lane in (self.client_lane, self._aside_lane, *self._forks.values()):
+            self._withdraw(lane)
         self._settle_open(cause[:60])
         self._release()
         if self.trunk is not None:
@@ -458,5 +485,6 @@ class Session(Governed):
 
 
 Session.handlers = {
-    **GOVERNED_HANDLERS, Alarm: Session._set_alarm, EndSession: Session._end_session,
+    **GOVERNED_HANDLERS, Abandon: Session._abandon, Alarm: Session._set_alarm, EndSession: Session._end_session,
+    Fork: Session._fork,
 }

@@ -19,11 +19,13 @@ from lockgate.govern.permit import require_clearance, require_permit
 from lockgate.model import Refusal
 from lockgate.wire.spec import Mediator
 from lockgate.wire.steps import (
+    Abandon,
     Aside,
     Clear,
     Close,
     Compose,
     Compute,
+    Fork,
     Judge,
     Note,
     Opened,
@@ -35,6 +37,7 @@ from lockgate.wire.steps import (
     Snapshot,
     Step,
     Steps,
+    Tell,
     ToClient,
     ToServer,
     Window,
@@ -66,13 +69,20 @@ class Closed:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """Bytes for the client beside the protocol (``<<``)."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Apart:
     """Bytes sent over a fresh connection to the backend (``<<``)."""
 
     data: bytes
 
 
-Seen = Bytes | Closed | Apart
+Seen = Bytes | Closed | Apart | Told
 
 
 class Performer:
@@ -96,6 +106,7 @@ class Performer:
         self._answers = answers or {}
         self._parked: list[tuple[Steps[Any], Pending[Any]]] = []
         self._reading: list[tuple[Steps[Any], Side]] = []
+        self._forks: dict[Any, Steps[Any]] = {}
 
     @property
     def is_waiting(self) -> bool:
@@ -169,6 +180,8 @@ class Performer:
             self._saw(CLIENT, require_clearance(step.cleared))
         elif isinstance(step, (Passed, Window)):
             self._recorded(step)
+        elif isinstance(step, (Fork, Abandon, Tell)):
+            self._beside(step)
         elif isinstance(step, Aside):
             self.seen.append(Apart(require_permit(step.permit)))
         elif isinstance(step, Close):
@@ -180,6 +193,22 @@ class Performer:
             raise AssertionError(  # noqa: TRY004 - a test fails
                 f"nobody answers {type(step).__name__} here")
         return None
+
+    def _beside(self, step: Fork | Abandon | Tell) -> None:
+        if isinstance(step, Tell):
+            self.seen.append(Told(require_clearance(step.cleared)))
+            return
+        if isinstance(step, Fork):
+            self._forks[step.key] = step.call()
+            self.run(self._forks[step.key])
+            return
+        forked = self._forks.pop(step.key, None)
+        for item in self._parked:
+            if item[0] is forked:
+                self._parked.remove(item)
+                item[0].close()
+                item[1].withdraw()
+                return
 
     def _recorded(self, step: Passed | Window) -> None:
         if self.recording is None:

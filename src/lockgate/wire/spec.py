@@ -16,9 +16,16 @@ from lockgate.audit.recording.events import Event
 from lockgate.audit.recording.shown import Shown
 from lockgate.config.settings import Connection, Limits
 from lockgate.govern.masking.keys import MaskKeys
-from lockgate.model import Definition, Exported, Refusal, Rule
+from lockgate.model import Definition, Exported, Refusal, Rule, Secret
 from lockgate.wire.leaktest import LeakSuite
-from lockgate.wire.steps import Steps
+from lockgate.wire.steps import Program, Steps
+
+
+class PipedMediator(Protocol):
+    """What a mediator of a backend that is a program has besides."""
+
+    def server_aside(self, data: bytes) -> Steps[None]:
+        """What the program wrote on its standard error."""
 
 
 class Mediator(Protocol):
@@ -114,6 +121,16 @@ class Route:
     is_proxy: bool = False     # the listener is a forward proxy as well
 
 
+@dataclass(frozen=True, slots=True)
+class Piped:
+    """What came with a client that speaks over the standard streams of a program (`ProtocolSpec.piped`): its token, what its command
+    line names as the backend (None: nothing), and what it says of itself."""
+
+    token: Secret
+    program: Program | None = None
+    claims: Mapping[str, str] = field(default_factory=dict)
+
+
 class Definitions(Protocol):
     """The definitions of every connection, kept over restarts. Raises where they cannot be read or written."""
 
@@ -158,6 +175,8 @@ class LoginContext:
     """Unix seconds, for what is signed with its time."""
     definitions: Definitions = field(default_factory=Passing)
     """What backends have said of their tools, and what of it was accepted."""
+    piped: Piped | None = None
+    """Of a log-in by `ProtocolSpec.piped`; `route.connection` is the connection that is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +261,9 @@ class ProtocolSpec:
     """Whether the backend's credential has a user's name."""
     problems: Callable[[Connection], Iterable[tuple[tuple[str, ...], str]]] = lambda _: ()
     """(connection, its options validated) → what does not go together in its settings: (keys that lead to it, sentence)."""
+    piped: Callable[[LoginContext], Steps[Mediator | None]] | None = None
+    """The log-in of a client that speaks over standard streams, to a connection without an address: `lockgate NAME run`
+    stands in the program's place. Its mediator is a `PipedMediator` too. None: every connection has an address."""
     redials: bool = False
     """The backend's connection may end and be dialled again within a client's connection, which outlives it; the
     mediator admits sessions itself. Else the two end together."""

@@ -7,7 +7,7 @@ value (`Refusal`), not as an exception.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -131,6 +131,14 @@ class ToClient:
 
 
 @dataclass(slots=True)
+class Tell:
+    """Send the clearance's bytes to the client beside the protocol: on the standard error of a client that is a program.
+    Nothing where it has no such thing. → None."""
+
+    cleared: Cleared
+
+
+@dataclass(slots=True)
 class Close:
     """End the session after what was sent has been flushed. → does not return.
 
@@ -147,6 +155,23 @@ class Alarm:
 
     seconds: float | None
     call: Callable[[], Steps[None]] | None = None
+
+
+@dataclass(slots=True)
+class Fork:
+    """Run `call`'s generator in a lane of its own, beside the others, from here on until it is done: for a request that
+    may wait for a person while others of the same client go on. `key` is its name for `Abandon`. Never more at once than
+    the mediator bounds; ends with the session. → None."""
+
+    key: Hashable
+    call: Callable[[], Steps[None]]
+
+
+@dataclass(slots=True)
+class Abandon:
+    """Drop what was forked under this name, where it waits; a person that it asks is asked no more. → None."""
+
+    key: Hashable
 
 
 @dataclass(slots=True)
@@ -271,9 +296,25 @@ class Admission:
     foresees: Callable[[Operation], Decision | Refusal] = foresees_nothing
 
 
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A backend that is a program: it is started for a session, and speaks on its standard input and output.
+
+    `command` is what is started, without a shell; `environment` is all that it gets besides a minimum, secrets are read
+    when it starts; `directory` is where it starts (None: where the gateway is).
+    """
+
+    command: tuple[str, ...]
+    environment: Mapping[str, str | SecretReference | Secret] = field(default_factory=dict)
+    directory: Path | None = None
+
+
 @dataclass(slots=True)
 class Dial:
-    """Connect to the admitted connection's backend, over a new end where there was one before. → None or `Refusal`."""
+    """Connect to the admitted connection's backend, over a new end where there was one before; with `program` it is
+    started. → None or `Refusal`."""
+
+    program: Program | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,17 +373,19 @@ class Aside:
     """Send the permit's bytes over a fresh connection to the same backend and close it (how
     PostgreSQL wants a cancel). → None. Failures are logged, not reported.
 
-    With `waits` the step is done when the backend has hung up, or would not take it.
+    With `waits` the step is done when the backend has hung up, or would not take it. With `is_secured` it goes over TLS, as
+    the connection's settings say.
     """
 
     permit: Permit
     waits: bool = False
+    is_secured: bool = False
 
 
 Step = (
     Judge | Record | Clear | Compute | Compose | Settle | Note | ToServer | ToClient | Close | Receive | StartTls
     | Authenticate | Admit | Dial | Credential | Disown | Snapshot | Interrupt | Aside | Window | Passed | Opened | Alarm
-    | HangUp | EndSession
+    | HangUp | EndSession | Fork | Abandon | Tell
 )
 
 R = TypeVar("R")

@@ -8,7 +8,7 @@ import pytest
 
 from lockgate.govern.masking.keys import MASTER_BYTES, MaskKeys
 from lockgate.model import AuditMode, Effect, OutcomeStatus, Rule, Secret
-from lockgate.wire.playbook import CLIENT, SERVER, Bytes, Hangup
+from lockgate.wire.playbook import CLIENT, SERVER, Apart, Bytes, Hangup
 from tests.protocols.http import scene as http
 from tests.protocols.mcp import scene as s
 
@@ -252,3 +252,32 @@ def test_nothing_goes_on_before_its_record_is_durable() -> None:
     world.log.release()
     book.resume()
     assert book.sent(SERVER)
+
+
+@pytest.mark.parametrize("reason", ["unknown method", "denied"])
+def test_a_servers_request_that_the_client_does_not_get_is_answered(reason: str) -> None:
+    """Over a connection of its own, in the session, with the server's credential and without a word of the client's."""
+    world = s.world(Rule(name="no-sampling", when='op.verb == "sampling/createMessage"', deny="no"))
+    method = "sampling/createMessage" if reason == "denied" else "tools/steal"
+    book = world.book() >> Bytes(CLIENT, s.post(s.tool(1, "customer"), X_Trace="7"))
+    before = book.sent(SERVER)
+    book >> Bytes(SERVER, s.stream(s.event(s.call(5, method)), s.event(s.result(1, content=[]))))
+    aside = [seen.data for seen in book.seen if isinstance(seen, Apart)]
+    head, _, content = aside[0].partition(b"\r\n\r\n")
+    assert len(aside) == 1
+    assert head.startswith(b"POST /mcp HTTP/1.1\r\n")
+    assert b"Authorization: Bearer " + http.SECRET.encode() in head
+    assert b"Connection: close" in head
+    assert b"X-Trace" not in head
+    assert json.loads(content)["id"] == 5
+    assert "policy" in json.loads(content)["error"]["message"]
+    assert book.sent(SERVER) == before
+    assert method.encode() not in book.sent(CLIENT)
+    assert b'data: {"jsonrpc": "2.0", "id": 1' in book.sent(CLIENT)
+
+
+def test_answers_to_a_server_are_bounded() -> None:
+    """Each costs a connection: a server that asks without end gets sixteen in one exchange."""
+    book = s.world().book() >> Bytes(CLIENT, s.post(s.tool(1, "customer")))
+    book >> Bytes(SERVER, s.stream(*(s.event(s.call(number, "tools/steal")) for number in range(40))))
+    assert sum(isinstance(seen, Apart) for seen in book.seen) == 16

@@ -5,21 +5,26 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
+import ssl
 import threading
 from pathlib import Path
 
 import pytest
 import structlog
 
+from lockgate.config.settings import Connection
 from lockgate.errors import AuditError
+from lockgate.govern.pending import Pending
 from lockgate.model import OutcomeStatus, ReviewTerms, Rule
 from lockgate.net.tls import ServerCertificate, client_context
 from lockgate.proxy import governed
+from lockgate.proxy.catalogue import Keeper
 from lockgate.proxy.session import Session
 from lockgate.wire.steps import Alarm, Steps
 from testbed.certificates import make_certificate
 from tests.steps import calls
 from tests.unit.govern.fakes import identity
+from tests.unit.proxy import line
 from tests.unit.proxy.line import Pass
 from tests.unit.proxy.rig import ALLOW, rig
 
@@ -258,6 +263,43 @@ async def test_a_cancel_reaches_the_backend_aside() -> None:
         await gateway.backend.wait(lambda: gateway.backend.lines == [b"select slow\n"])
         await (await gateway.client()).ask(f"cancel {key}")
         await gateway.backend.wait(lambda: gateway.backend.lines == [b"select slow\n", b"stop\n"])
+
+
+async def test_an_aside_goes_over_tls_where_it_is_asked_to(tmp_path: Path) -> None:
+    """To a backend that shows a certificate that is trusted, and to no other."""
+    made = make_certificate(tmp_path, "127.0.0.1")
+    other = make_certificate(tmp_path / "other", "127.0.0.1")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(made.certificate, made.key)
+    got: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        got.append(await reader.readline())
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    async with server, rig() as gateway:
+        for authority in (other.authority, made.authority):
+            connection = Connection.model_validate({
+                "name": "crm", "protocol": "line", "address": f"127.0.0.1:{server.sockets[0].getsockname()[1]}",
+                "tls": {"mode": "verify-full", "ca": authority}})
+            taken: Pending[None] = Pending()
+            gateway.host.spawn_aside(connection, b"word\n", taken, is_secured=True)
+            await gateway.wait(lambda taken=taken: taken.is_done)  # type: ignore[misc]
+        assert got == [b"word\n"]
+        assert gateway.host.counters.errors["aside.failed"] == 1
+
+
+async def test_connections_that_are_programs_are_reached_by_no_port() -> None:
+    """A listener knows those with an address, a program's client the others."""
+    async with rig() as gateway:
+        spec = line.spec()
+        reached = {name: Keeper(gateway.host, spec, Connection.model_validate(
+            {"name": name, "protocol": "line", "address": address, "credential": {"user": "app"}}), lambda *_: [])
+            for name, address in (("far", "127.0.0.1:1"), ("near", ""))}
+        gateway.host.set_keepers(reached)
+        assert set(gateway.host.connections_of(spec)) == {"far"}
+        assert set(gateway.host.connections_of(spec, piped=True)) == {"near"}
 
 
 async def test_a_backend_that_leaves_ends_the_wait() -> None:

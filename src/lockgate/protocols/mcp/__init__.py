@@ -1,4 +1,4 @@
-"""MCP over HTTP. See README.md for what is judged, masked and refused."""
+"""MCP over HTTP and standard streams. See README.md for what is judged, masked and refused."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from functools import partial
 
 from lockgate.model import Activity, Exported
 from lockgate.protocols.http.login import login
+from lockgate.protocols.mcp.checks import mismatches
 from lockgate.protocols.mcp.enforcement import enforce
 from lockgate.protocols.mcp.mediator import McpMediator
 from lockgate.protocols.mcp.methods import VERBS
 from lockgate.protocols.mcp.operations import FACTS
+from lockgate.protocols.mcp.piped_login import login as login_piped
 from lockgate.protocols.mcp.settings import McpSettings
 from lockgate.wire.spec import ProtocolSpec
 
@@ -26,6 +28,8 @@ SPEC = ProtocolSpec(
     exported=Exported(Activity.WEB),
     needs_user=False,
     redials=True,
+    problems=mismatches,
+    piped=login_piped,
 )
 
 __all__ = ["SPEC"]

@@ -15,7 +15,7 @@ from lockgate.protocols.mcp.shown import Asked, Shown
 class McpExchange(Exchange):
     """Mutable, as `Exchange`."""
 
-    __slots__ = ("asked", "forward", "is_batch", "is_opened", "messages", "own", "refusal", "shown", "waited")
+    __slots__ = ("answered_server", "asked", "forward", "is_batch", "is_opened", "messages", "own", "refusal", "shown", "waited")
 
     def __init__(self, admitted: Admitted, request: Request, operation: Operation) -> None:
         super().__init__(admitted, request, operation)
@@ -28,6 +28,7 @@ class McpExchange(Exchange):
         self.is_opened = False              # the client has got the head of a stream of events, while a person was asked
         self.waited = 0                     # how often it was told so
         self.shown: Shown | None = None
+        self.answered_server = 0            # requests of the server that the client did not get
 
     @property
     def has_requests(self) -> bool:

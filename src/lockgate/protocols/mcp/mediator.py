@@ -10,18 +10,19 @@ nothing of HTTP (`operations`, `sent`, `shown`, `pins`).
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
 import orjson
 
+from lockgate.errors import ConfigError
 from lockgate.govern.masking.bodies import BodyTerms
 from lockgate.govern.pipeline import Grant, Planned
-from lockgate.model import Decision, Refusal, RefusalCode
+from lockgate.model import Decision, Refusal, RefusalCode, Secret
 from lockgate.protocols.http.admission import Admitted
 from lockgate.protocols.http.codec import chunk, field_lines, last_chunk, request_line
+from lockgate.protocols.http.credentials import injected
 from lockgate.protocols.http.exchange import Exchange
 from lockgate.protocols.http.forwarding import Forward
 from lockgate.protocols.http.mediator import HttpMediator
@@ -29,23 +30,28 @@ from lockgate.protocols.http.messages import Field, Fields, RequestHead, Respons
 from lockgate.protocols.http.operations import Request
 from lockgate.protocols.http.problems import Problem, problem_of
 from lockgate.protocols.http.results import Reply
+from lockgate.protocols.http.upstream import credential
 from lockgate.protocols.mcp import binding, methods
 from lockgate.protocols.mcp.exchange import McpExchange
 from lockgate.protocols.mcp.jsonrpc import Kind, Malformed, Message, read
-from lockgate.protocols.mcp.operations import operation_of, refused_operation, stream_operation
-from lockgate.protocols.mcp.pins import Pins
-from lockgate.protocols.mcp.refusals import answer_of
-from lockgate.protocols.mcp.sent import looked_at
-from lockgate.protocols.mcp.settings import settings_of
+from lockgate.protocols.mcp.judging import Asking, Carried, digest_of, pins_of
+from lockgate.protocols.mcp.operations import refused_operation, stream_operation
+from lockgate.protocols.mcp.refusals import answer_of, answer_to_server
 from lockgate.protocols.mcp.shown import Asked, Shown, lenient
 from lockgate.protocols.mcp.streams import OPENING, McpReply, document_of, event_of, json_response
-from lockgate.wire.steps import Compose, Judge, Note, Steps, ToClient
+from lockgate.wire.steps import Aside, Compose, Judge, Note, Record, Steps, ToClient
 
 _TRAVELS: Final = frozenset((
     b"host", b"accept", b"accept-encoding", b"accept-language", b"content-type", b"user-agent", b"last-event-id",
     b"mcp-protocol-version", binding.FIELD, b"traceparent", b"tracestate",
 ))
 """Fields of a client that go on: others are no part of MCP, and nobody has looked into them."""
+_ADDRESSES: Final = frozenset((b"host", b"user-agent", b"mcp-protocol-version", binding.FIELD))
+"""Fields of a request that an answer to the server has too."""
+_ANSWERING: Final = (Field.of(b"Content-Type", b"application/json"), Field.of(b"Accept", b"application/json, text/event-stream"),
+                     Field.of(b"Connection", b"close"))
+_ANSWERS: Final = 16
+"""Requests of a server that are answered in one exchange."""
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _NO_JSON: Final = Problem(415, "not_understood", "MCP messages come as application/json, not compressed",
                           hint="Nothing was forwarded.")
@@ -53,14 +59,6 @@ _NO_CONTENT: Final = Problem(400, "not_understood", "a POST of MCP has JSON-RPC 
                              hint="Nothing was forwarded.")
 _NO_METHOD: Final = Problem(405, "unsupported", "MCP over HTTP knows POST, GET and DELETE", hint="Nothing was forwarded.")
 _NOT_YOURS: Final = Problem(404, "not_understood", "there is no such session for you", hint="Begin with `initialize`.")
-
-
-@dataclass(frozen=True, slots=True)
-class Carried:
-    """A message that was let through: what is due in its answer, and how it goes on."""
-
-    terms: BodyTerms
-    text: str
 
 
 class McpMediator(HttpMediator):
@@ -115,7 +113,7 @@ class McpMediator(HttpMediator):
         terms = exchange.admitted.terms(decision, (), self._context.limits.inspect)
         target, _, lines = self._addressed(exchange, is_masked=terms.is_due)
         line = request_line(exchange.request.head.method, target)
-        return Planned(b"%b%b\r\n" % (line, lines), _digest(decision, terms), Forward(target, lines, b"", terms, line))
+        return Planned(b"%b%b\r\n" % (line, lines), digest_of(decision, terms), Forward(target, lines, b"", terms, line))
 
     def _judge(self, exchange: Exchange, content: bytes | None) -> Steps[None]:
         assert isinstance(exchange, McpExchange)
@@ -155,38 +153,12 @@ class McpMediator(HttpMediator):
             yield from self._sent(exchange)
 
     def _judge_message(self, exchange: McpExchange, message: Message) -> Steps[Grant | Refusal]:
-        refusal: Refusal | None = None
-        try:
-            operation = operation_of(message)
-        except Malformed as error:
-            operation = refused_operation(message.method)
-            refusal = Refusal(RefusalCode.NOT_UNDERSTOOD, str(error), hint="Nothing was forwarded.")
-        if refusal is None and methods.UNKNOWN in operation.verbs:
-            refusal = _UNKNOWN
-        waiting = partial(self._waiting, exchange, message) if exchange.may_open and message.kind is Kind.REQUEST else None
-        verdict: Grant | Refusal = yield Judge(
-            operation, partial(self._plan_message, exchange, message, refusal), waiting, patience=exchange.admitted.patience)
-        return refusal if refusal is not None and isinstance(verdict, Refusal) else verdict
-
-    def _plan_message(
-        self, exchange: McpExchange, message: Message, refusal: Refusal | None, decision: Decision
-    ) -> Planned | Refusal:
-        if refusal is not None:
-            return refusal
-        name = str(message.params.get("name", "")) if message.method in (methods.CALL, "prompts/get") else ""
-        if message.method == methods.CALL:
-            unpinned = self._pins(exchange.admitted).refusal(name)
-            if unpinned is not None:
-                return unpinned
-        terms = exchange.admitted.terms(decision, (name,) if name else (), self._context.limits.inspect)
-        sent = looked_at(message, terms, decision)
-        if sent.refusal is not None:
-            return sent.refusal
-        return Planned(sent.text.encode(), _digest(decision, terms), Carried(terms, sent.text), noted=sent.noted)
-
-    def _pins(self, admitted: Admitted) -> Pins:
-        settings = settings_of(admitted.connection.options)
-        return Pins(admitted.connection.name, self._context.definitions, settings.pins != "off", settings.definitions)
+        asking = Asking.about(message, exchange.admitted, self._context)
+        step = asking.step()
+        if exchange.may_open and message.kind is Kind.REQUEST:
+            step.waiting = partial(self._waiting, exchange, message)
+        verdict: Grant | Refusal = yield step
+        return asking.refusal if asking.refusal is not None and isinstance(verdict, Refusal) else verdict
 
     def _carried(self, exchange: Exchange, grant: Grant) -> Forward:
         assert isinstance(exchange, McpExchange)
@@ -246,7 +218,7 @@ class McpMediator(HttpMediator):
         masks, detects = admitted.admission.may_hide()
         rest: BodyTerms = lenient(admitted.terms_of(masks, detects, (), self._context.limits.inspect))
         shown = exchange.shown = Shown(
-            exchange.asked, rest, self._pins(admitted), admitted.admission.foresees, rest.is_due,
+            exchange.asked, rest, pins_of(admitted, self._context), admitted.admission.foresees, rest.is_due,
             admitted.settings.binary == "allow")
         fields = tuple(
             field._replace(value=binding.bound(field.value, admitted.keys, admitted.identity, admitted.connection.name))
@@ -270,6 +242,32 @@ class McpMediator(HttpMediator):
         while shown is not None and shown.notes:
             event, fields = shown.notes.pop(0)
             yield Note(event, fields)
+        while shown is not None and shown.unasked:
+            yield from self._answer_server(exchange, shown.unasked.pop(0))
+
+    def _answer_server(self, exchange: McpExchange, message: Message) -> Steps[None]:
+        """A request that the client does not get is answered here, or the server would wait for it: over a connection of its
+        own, as this one carries the stream. Not in the older transport, whose streams do not say where answers go; and only
+        so often, as each costs a connection."""
+        admitted, grant, asked = exchange.admitted, exchange.grant, exchange.request
+        is_current = asked.method == "POST" or bool(asked.head.all(binding.FIELD))
+        if grant is None or not is_current or exchange.answered_server >= _ANSWERS or admitted.settings.inject == "aws":
+            return
+        exchange.answered_server += 1
+        target, fields, _ = self._addressed(exchange, is_masked=True)
+        content = answer_to_server(message.id)
+        secret: Secret | Refusal = yield from credential(admitted.settings)
+        if isinstance(secret, Refusal):
+            return
+        try:
+            target, carriers = injected(admitted.settings, admitted.connection.credential.user, secret, target)
+        except ConfigError:
+            return                      # the request at hand says so, to somebody who reads it
+        kept = tuple(field for field in fields if field.name in _ADDRESSES)
+        lines = field_lines((*kept, *_ANSWERING, Field.of(b"Content-Length", b"%d" % len(content)), *carriers))
+        permit = yield Record((), b"%b%b\r\n%b" % (request_line(b"POST", target), lines, content), grant.record)
+        if not isinstance(permit, Refusal):
+            yield Aside(permit, is_secured=admitted.connection.tls.mode != "disable")
 
     def _await_answer(self, exchange: Exchange) -> Steps[None]:
         """A server that is listened to may be silent for as long as it likes."""
@@ -278,13 +276,3 @@ class McpMediator(HttpMediator):
             yield from self._await("answer", None)
         else:
             yield from super()._await_answer(exchange)
-
-
-def _digest(decision: Decision, terms: BodyTerms) -> str:
-    return hashlib.sha256(repr((decision.masks, decision.detects)).encode()).hexdigest() if terms.is_due else ""
-
-
-_UNKNOWN: Final = Refusal(
-    RefusalCode.UNSUPPORTED, "the gateway does not know this method, so no policy could judge it",
-    hint="Nothing was forwarded. Methods of MCP up to 2025-11-25 are known.")
-

@@ -21,6 +21,8 @@ _CODES: Final = {
     RefusalCode.BACKEND_UNAVAILABLE: UNAVAILABLE, RefusalCode.INTERNAL: UNAVAILABLE,
     RefusalCode.SHUTTING_DOWN: UNAVAILABLE, RefusalCode.AUDIT_UNAVAILABLE: UNAVAILABLE,
 }
+_NOT_ASKED: Final = Refusal(
+    RefusalCode.DENIED, "policy does not let this reach the client", hint="Do without it.")
 _NO_CALL: Final = frozenset((RefusalCode.NOT_UNDERSTOOD, RefusalCode.UNSUPPORTED))
 
 
@@ -37,6 +39,11 @@ def answer_of(number: Id | None, method: str, refusal: Refusal, code: int | None
     return orjson.dumps({"jsonrpc": "2.0", "id": number, "error": {
         "code": code if code is not None else _CODES.get(refusal.code, REFUSED), "message": words_of(refusal),
         "data": {"_meta": {REFUSAL: details}}}})
+
+
+def answer_to_server(number: Id | None) -> bytes:
+    """What a server reads whose request the client does not get. Not which rule says so: that is not the server's to know."""
+    return answer_of(number, "", _NOT_ASKED)
 
 
 def words_of(refusal: Refusal) -> str:

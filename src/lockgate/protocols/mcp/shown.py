@@ -51,7 +51,9 @@ class Asked:
 class Shown:
     """The look at what a server says to one client. `rest` are the terms of what answers none of the `asked`; `foresees` is
     policy's answer to something that nobody has asked yet. `hides`: masks can be due for this caller. `masked` counts what
-    was hidden, `notes` are events for the record."""
+    was hidden, `notes` are events for the record. `answered` are the requests that were answered, with the code of an error;
+    `unasked` are requests of the server that the client does not get. `is_strict`: what answers none of the `asked` is not
+    shown, because nothing that was asked elsewhere can be answered here."""
 
     asked: Mapping[tuple[type, Id], Asked]
     rest: BodyTerms
@@ -61,7 +63,9 @@ class Shown:
     passes_binary: bool
     masked: dict[str, int] = field(default_factory=dict)
     notes: list[tuple[str, dict[str, object]]] = field(default_factory=list)
-    answered: set[tuple[type, Id]] = field(default_factory=set)
+    answered: dict[tuple[type, Id], str] = field(default_factory=dict)
+    unasked: list[Message] = field(default_factory=list)
+    is_strict: bool = False
 
     def messages(self, data: bytes) -> list[bytes]:
         """The messages of a text as they may be seen, without those that may not. `Malformed` for what is none."""
@@ -74,10 +78,14 @@ class Shown:
             if not self._may_say(message):
                 return None
             return self._enveloped(message, Asked(message.method, self.rest))
-        key = (type(message.id), message.id)
-        if message.id is not None:
-            self.answered.add((type(message.id), message.id))
-        return self._enveloped(message, self.asked.get(key) or Asked("", self.rest))     # type: ignore[arg-type]
+        key = None if message.id is None else (type(message.id), message.id)
+        asked = None if key is None else self.asked.get(key)
+        if asked is None and self.is_strict:
+            self._refused("", "answers nothing")
+            return None
+        if key is not None:
+            self.answered[key] = str(message.body["error"].get("code", "error"))[:20] if "error" in message.body else ""
+        return self._enveloped(message, asked or Asked("", self.rest))
 
     def _may_say(self, message: Message) -> bool:
         """Whether a request or notification of the server may reach the client."""
@@ -91,8 +99,13 @@ class Shown:
             if isinstance(decision, Decision) and decision.effect is not Effect.DENY:
                 return True
             reason = "denied"
-        self.notes.append(("server_refused", {"method": message.method[:200], "reason": reason}))
+        self._refused(message.method, reason)
+        if is_request:
+            self.unasked.append(message)
         return False
+
+    def _refused(self, method: str, reason: str) -> None:
+        self.notes.append(("server_refused", {"method": method[:200], "reason": reason}))
 
     # ------------------------------------------------------------ one message
 
@@ -211,17 +224,20 @@ class _Look:
         return self.words(value) if name in _WORDS else self._named(text[name_at:end], start - name_at)
 
     def _masked(self, terms: BodyTerms, text: str) -> str:
-        if not terms.is_due:
-            return text
-        mask = body_mask(terms, _JSON)
-        assert mask is not None
-        new = mask.feed(text.encode()) + mask.finish()
-        for name, count in mask.masked.items():
-            self._found[name] = self._found.get(name, 0) + count
-        return new.decode("utf-8", "surrogatepass")
+        return masked_text(terms, text, self._found) if terms.is_due else text
 
     def _count(self, name: str) -> None:
         self._found[name] = self._found.get(name, 0) + 1
+
+
+def masked_text(terms: BodyTerms, text: str, found: dict[str, int]) -> str:
+    """A JSON value behind its masks; what is hidden is counted in `found`. ValueError where it cannot be looked into."""
+    mask = body_mask(terms, _JSON)
+    assert mask is not None
+    new = mask.feed(text.encode()) + mask.finish()
+    for name, count in mask.masked.items():
+        found[name] = found.get(name, 0) + count
+    return new.decode("utf-8", "surrogatepass")
 
 
 def _spliced(text: str, pieces: list[tuple[int, int, str]]) -> str:

@@ -1,0 +1,87 @@
+"""What is asked about a client's message, and what of it would go on. The same whatever carries messages."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from lockgate.govern.masking.bodies import BodyTerms
+from lockgate.govern.pipeline import Planned
+from lockgate.model import Decision, Operation, Refusal, RefusalCode
+from lockgate.protocols.http.admission import Admitted
+from lockgate.protocols.mcp import methods
+from lockgate.protocols.mcp.jsonrpc import Malformed, Message
+from lockgate.protocols.mcp.operations import operation_of, refused_operation
+from lockgate.protocols.mcp.pins import Pins
+from lockgate.protocols.mcp.sent import looked_at
+from lockgate.protocols.mcp.settings import settings_of
+from lockgate.wire.spec import LoginContext
+from lockgate.wire.steps import Judge
+
+_NAMED: Final = (methods.CALL, "prompts/get")
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """A message that was let through: what is due in its answer, and how it goes on."""
+
+    terms: BodyTerms
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """What is asked about one message. `refusal` is set where it is refused whatever policy says."""
+
+    context: LoginContext
+    admitted: Admitted
+    message: Message
+    operation: Operation
+    refusal: Refusal | None
+
+    @classmethod
+    def about(cls, message: Message, admitted: Admitted, context: LoginContext) -> Asking:
+        """The question for a message."""
+        try:
+            operation = operation_of(message)
+        except Malformed as error:
+            refusal = Refusal(RefusalCode.NOT_UNDERSTOOD, str(error), hint="Nothing was forwarded.")
+            return cls(context, admitted, message, refused_operation(message.method), refusal)
+        return cls(context, admitted, message, operation, _UNKNOWN if methods.UNKNOWN in operation.verbs else None)
+
+    def step(self) -> Judge:
+        """The step that asks it."""
+        return Judge(self.operation, partial(self._plan), patience=self.admitted.patience)
+
+    def _plan(self, decision: Decision) -> Planned | Refusal:
+        if self.refusal is not None:
+            return self.refusal
+        message, admitted = self.message, self.admitted
+        name = str(message.params.get("name", "")) if message.method in _NAMED else ""
+        if message.method == methods.CALL:
+            unpinned = pins_of(admitted, self.context).refusal(name)
+            if unpinned is not None:
+                return unpinned
+        terms = admitted.terms(decision, (name,) if name else (), self.context.limits.inspect)
+        sent = looked_at(message, terms, decision)
+        if sent.refusal is not None:
+            return sent.refusal
+        return Planned(sent.text.encode(), digest_of(decision, terms), Carried(terms, sent.text), noted=sent.noted)
+
+
+def pins_of(admitted: Admitted, context: LoginContext) -> Pins:
+    """The pins of a connection."""
+    settings = settings_of(admitted.connection.options)
+    return Pins(admitted.connection.name, context.definitions, settings.pins != "off", settings.definitions)
+
+
+def digest_of(decision: Decision, terms: BodyTerms) -> str:
+    """What stands in the record for what is hidden."""
+    return hashlib.sha256(repr((decision.masks, decision.detects)).encode()).hexdigest() if terms.is_due else ""
+
+
+_UNKNOWN: Final = Refusal(
+    RefusalCode.UNSUPPORTED, "the gateway does not know this method, so no policy could judge it",
+    hint="Nothing was forwarded. Methods of MCP up to 2025-11-25 are known.")
