@@ -313,7 +313,8 @@ class Governed(Driver):
             token_hash=identity.token_hash, connection=step.connection, protocol=self.doorway.spec.name,
             peer=self.peer, policy_hash=host.pipeline.policy.policy_hash, claims=dict(step.claims),
         )
-        return host.pipeline.admit(identity, step.connection, start, host.audit_mode(step.connection))
+        return host.pipeline.admit(
+            identity, step.connection, start, host.audit_mode(step.connection), self.doorway.spec.noun)
 
     def _admitted(self, governor: Governor) -> Admission | Refusal:
         """The session is on record: it has a governor from here on."""

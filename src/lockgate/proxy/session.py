@@ -39,10 +39,6 @@ _EXPIRED = Refusal(
 _SHUTTING_DOWN = Refusal(
     RefusalCode.SHUTTING_DOWN, "the gateway is shutting down", hint="Nothing is lost; connect again.",
 )
-_CANCELLED = Refusal(
-    RefusalCode.REVIEW_EXPIRED, "cancelled while it waited for review",
-    hint="Nothing was executed. Send the same statement again to ask anew.",
-)
 _BACKEND_LEFT = Refusal(
     RefusalCode.BACKEND_UNAVAILABLE, "the backend closed the connection while the request waited for review",
     hint="Nothing was executed. Connect again.",
@@ -329,7 +325,9 @@ class Session(Governed):
         if self.governor is not None:
             # An address says who somebody is: it is payload, which can be erased.
             self.governor.event("cancel", {}, json.dumps({"peer": peer}).encode())
-        if self._answer_held(_CANCELLED):
+        if self._answer_held(Refusal(
+                RefusalCode.REVIEW_EXPIRED, "cancelled while it waited for review",
+                hint=f"Nothing was executed. Send the same {self.doorway.spec.noun} again to ask anew.")):
             return
         lane = self._aside_lane     # beside the others: a cancel comes while both may be busy
         if lane.generator is None:

@@ -242,6 +242,8 @@ class ProtocolSpec:
     """Whether the backend's credential has a user's name."""
     problems: Callable[[Connection], Iterable[tuple[tuple[str, ...], str]]] = lambda _: ()
     """(connection, its options validated) → what does not go together in its settings: (keys that lead to it, sentence)."""
+    noun: str = "request"
+    """What is judged one by one, as people and models call it, for the words of refusals."""
     redials: bool = False
     """The backend's connection may end and be dialled again within a client's connection, which outlives it; the
     mediator admits sessions itself. Else the two end together."""
