@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from pydantic import BaseModel
+
 from lockgate.audit.recording.sealing import recipient_problem
 from lockgate.audit.recording.studio import OnCut, Terms
 from lockgate.config.load import Loaded, load
@@ -52,6 +54,11 @@ def _connection_problems(connection: Connection) -> Iterable[tuple[tuple[str, ..
     return spec.problems(connection) if spec is not None and isinstance(connection.options, spec.settings) else ()
 
 
+def _attached(protocol: str, options: BaseModel, folder: Path) -> tuple[BaseModel, tuple[Path, ...]]:
+    """A connection's options with what the files hold that they name."""
+    return discover()[protocol].attach(options, folder)
+
+
 def load_configuration(path: Path) -> Loaded:
     """Read and check a file with everything that this installation knows; `ConfigError` names lines."""
     known = Known(
@@ -63,6 +70,7 @@ def load_configuration(path: Path) -> Loaded:
         userless=frozenset(name for name, spec in discover().items() if not spec.needs_user),
         proxies=frozenset(name for name, spec in discover().items() if spec.proxies),
         connection=_connection_problems,
+        attach=_attached,
     )
     return load(path, known)
 

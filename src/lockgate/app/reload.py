@@ -48,7 +48,7 @@ _RECONFIGURED = Refusal(
 
 
 class Reloader:
-    """Watches one gateway's file."""
+    """Watches one gateway's file, and those that it names."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
@@ -61,16 +61,20 @@ class Reloader:
     async def watch(self) -> None:
         """Look at the file every second, and at once when asked."""
         source = self._gateway.loaded.source
-        seen = _stamp(source)
+        seen = self._stamps()
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_WATCH):
                     await self._asked.wait()
-            now = _stamp(source)
+            now = self._stamps()
             if self._asked.is_set() or now != seen:
                 self._asked.clear()
-                seen = now
                 await self._reload(source)
+                seen = [now[0], *self._stamps()[1:]]        # it may name other files now
+
+    def _stamps(self) -> list[tuple[int, int, int]]:
+        loaded = self._gateway.loaded
+        return [_stamp(path) for path in (loaded.source, *loaded.files)]
 
     async def _reload(self, source: Path) -> None:
         gateway = self._gateway

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel
@@ -242,6 +243,9 @@ class ProtocolSpec:
     """Whether the backend's credential has a user's name."""
     problems: Callable[[Connection], Iterable[tuple[tuple[str, ...], str]]] = lambda _: ()
     """(connection, its options validated) → what does not go together in its settings: (keys that lead to it, sentence)."""
+    attach: Callable[[Any, Path], tuple[Any, tuple[Path, ...]]] = lambda options, _: (options, ())
+    """(a connection's options validated, the configuration's folder) → the same with what the files hold that they name, and
+    those files. Raises `ConfigError`."""
     noun: str = "request"
     """What is judged one by one, as people and models call it, for the words of refusals."""
     redials: bool = False

@@ -18,11 +18,11 @@ from lockgate.govern.masking.keys import MaskKeys
 from lockgate.govern.masking.scopes import Scopes
 from lockgate.model import ColumnMask, Decision, DetectMask, Identity, KeyScope, Refusal, RefusalCode, Secret
 from lockgate.protocols.http.callers import NoToken, token_of
+from lockgate.protocols.http.listing import Listing
 from lockgate.protocols.http.messages import MessageError, RequestHead
 from lockgate.protocols.http.problems import Problem, problem_of
 from lockgate.protocols.http.routing import Destination
 from lockgate.protocols.http.settings import HttpSettings, settings_of
-from lockgate.protocols.http.targets import Templates
 from lockgate.wire.spec import LoginContext
 from lockgate.wire.steps import Admission, Admit, Authenticate, EndSession, Opened, Steps
 
@@ -37,7 +37,7 @@ class Admitted:
     mark: bytes
     connection: Connection
     settings: HttpSettings
-    templates: Templates
+    listing: Listing
     graphql: frozenset[str]                 # paths without regard to case, as some backends read them
     scopes: Scopes
     keys: MaskKeys | None
@@ -110,7 +110,7 @@ def _begin(context: LoginContext, token: Secret, to: Destination, task: str, mar
     connection: Connection = admission.connection
     settings = settings_of(connection.options)
     return Admitted(
-        mark, connection, settings, Templates(settings.paths), frozenset(path.casefold() for path in settings.graphql),
+        mark, connection, settings, Listing.of(settings), frozenset(path.casefold() for path in settings.graphql),
         Scopes(connection.name, identity, admission.session, task or None), context.keys, admission, identity,
         seconds(settings.timeout), seconds(settings.patience),
     )

@@ -129,9 +129,10 @@ class Requests(Tunnels):
             return _UNKNOWN_METHOD
         if to.prefix:
             target = _without(to.prefix, target)
+        place = admitted.listing.place(head.method.decode("ascii"), target.segments)
         return admitted, operations.Request(
-            head, host, target, admitted.templates.fitting(target.segments), media_type,
-            is_graphql=target.path.casefold() in admitted.graphql)
+            head, host, target, place.template, media_type, target.path.casefold() in admitted.graphql, place.operation,
+            place.unlisted)
 
     def _named_by(self, head: RequestHead) -> tuple[Fields, str, bytes | None, str]:
         """The fields, and of them the host, the method that they ask for instead, and the content's type; read once where

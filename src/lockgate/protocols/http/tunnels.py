@@ -101,7 +101,7 @@ class Tunnels(Forwarding):
         operation = Operation(
             protocol="http", kind="tunnel", verbs=frozenset((TUNNEL,)), text=f"CONNECT {authority}",
             key=("connect", authority), objects=(authority,), returns=False,
-            facts={"method": "CONNECT", "host": host, "path": "", "segments": [], "template": "", "query": {},
+            facts={"method": "CONNECT", "host": host, "path": "", "segments": [], "template": "", "operation": "", "query": {},
                    "headers": {}, "content_type": "", "size": 0})
         verdict: Grant | Refusal = yield Judge(
             operation, lambda _decision: Planned(operation.text.encode()), patience=admitted.patience)

@@ -29,6 +29,8 @@ class McpSettings(HttpSettings):
     def _pinned(self) -> McpSettings:
         if (self.pins == "configured") != (self.definitions is not None):
             raise ValueError("`definitions` goes with `pins: configured`, and it needs them")
+        if self.openapi is not None:
+            raise ValueError("an OpenAPI document lists requests of HTTP, not tools; use an HTTP connection for it")
         if self.tunnel:
             raise ValueError("a blind tunnel cannot be looked into; use an HTTP connection for it")
         return self
