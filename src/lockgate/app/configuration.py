@@ -17,8 +17,9 @@ from lockgate.audit.recording.studio import OnCut, Terms
 from lockgate.config.load import Loaded, load
 from lockgate.config.policy_checks import Known
 from lockgate.config.secrets import read_secret
-from lockgate.config.settings import Connection
+from lockgate.config.settings import Connection, IdentitySettings
 from lockgate.errors import ConfigError
+from lockgate.govern.identity import CertificateRules
 from lockgate.govern.masking.detectors import DETECTORS, DetectorSet
 from lockgate.govern.policy import PolicySet, Vocabulary, on_connection, problem
 from lockgate.model import CustomDetector, Rule, Secret
@@ -73,6 +74,13 @@ def load_configuration(path: Path) -> Loaded:
         attach=_attached,
     )
     return load(path, known)
+
+
+def certificates_of(identity: IdentitySettings) -> dict[str, CertificateRules]:
+    """How certificates of clients are read, by name."""
+    return {one.name: CertificateRules(
+        one.name, one.ca, one.subject, one.crl, one.required, one.issuer or "", one.agent, one.groups, one.units,
+    ) for one in identity.certificates}
 
 
 def compile_policy(loaded: Loaded) -> PolicySet:

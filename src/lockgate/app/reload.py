@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from lockgate.app.configuration import (
+    certificates_of,
     compile_policy,
     load_configuration,
     recording_terms,
@@ -102,6 +103,7 @@ class Reloader:
             verifier = None
             if fresh.settings.identity != gateway.loaded.settings.identity:
                 verifier = gateway.make_verifier(fresh.settings.identity)
+                gateway.require_usable(certificates_of(fresh.settings.identity))
             await self._record(gateway.loaded, fresh)
         except LockgateError:
             gateway.check = gateway.rows
@@ -148,6 +150,7 @@ class Reloader:
         if verifier is not None:
             gateway.use_verifier(verifier)
             host.verifier = verifier
+            host.certificates = certificates_of(fresh.settings.identity)
         gateway.studio.use(recording_terms(fresh))
         gateway.pipeline.replace(policy)
         for running in tuple(host.sessions):

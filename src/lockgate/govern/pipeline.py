@@ -586,6 +586,6 @@ _LOOKUPS_SPENT = Refusal(
 )
 _EXPIRED = Refusal(
     RefusalCode.EXPIRED,
-    "the token that this session logged in with has expired",
-    hint="Get a new token and connect again.",
+    "the token or certificate that this session logged in with has expired",
+    hint="Get a new one and connect again.",
 )

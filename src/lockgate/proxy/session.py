@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from lockgate.proxy.listener import Doorway
 
 _EXPIRED = Refusal(
-    RefusalCode.EXPIRED, "the token that this session logged in with has expired",
-    hint="Get a new token and connect again.",
+    RefusalCode.EXPIRED, "the token or certificate that this session logged in with has expired",
+    hint="Get a new one and connect again.",
 )
 _SHUTTING_DOWN = Refusal(
     RefusalCode.SHUTTING_DOWN, "the gateway is shutting down", hint="Nothing is lost; connect again.",
@@ -126,6 +126,7 @@ class Session(Governed):
         stream = Session(host, self.doorway)
         stream.client = end  # type: ignore[assignment]
         stream.branch_of, stream.mediator, stream.peer = trunk, mediator, self.peer
+        stream.certificate = self.certificate
         return stream if host.welcome(stream) else None
 
     def _cancel_key(self, size: int) -> bytes:

@@ -118,7 +118,7 @@ class Requests(Tunnels):
                 self._context.connections.get(to.connection) is self._admitted.connection):
             admitted = self._admitted       # the same token and task as before, for the same connection
         if admitted is None:
-            admitted = yield from admit(self._context, head, to, self._admitted)
+            admitted = yield from admit(self._context, head, to, self._admitted, self._certificate)
         if isinstance(admitted, Problem):
             self._admitted = self._link = self._asked = None
             return admitted
