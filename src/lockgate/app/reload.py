@@ -80,7 +80,7 @@ class Reloader:
     async def _reload(self, source: Path) -> None:
         gateway = self._gateway
         try:
-            fresh = load_configuration(source)
+            fresh = await asyncio.to_thread(load_configuration, source)     # a long OpenAPI document takes a while
             if fresh.config_hash == gateway.loaded.config_hash:
                 gateway.counters.config_reload_failed = False
                 return

@@ -76,7 +76,7 @@ def admit(
                        "provider.")
     except MessageError as error:
         return Problem(400, "not_understood", error.args[0])
-    mark = _mark(token, certificate, to, task)
+    mark = _mark(token, to, task)
     if before is not None:
         if hmac.compare_digest(before.mark, mark) and before.connection is connection:
             return before
@@ -126,8 +126,9 @@ def _begin(context: LoginContext, token: Secret | None, to: Destination, task: s
     )
 
 
-def _mark(token: Secret | None, certificate: str | None, to: Destination, task: str) -> bytes:
-    digest = sha256(f"certificate\0{certificate}".encode() if token is None else token.reveal().encode())
+def _mark(token: Secret | None, to: Destination, task: str) -> bytes:
+    """What a request has in common with others of its session. A connection's certificate stays the same, so it is not in it."""
+    digest = sha256(b"" if token is None else token.reveal().encode())
     for part in (to.connection, task):
         data = part.encode("utf-8", "surrogatepass")
         digest.update(len(data).to_bytes(4, "big") + data)
