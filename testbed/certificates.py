@@ -1,16 +1,17 @@
-"""A throw-away certificate authority and server certificates for loopback."""
+"""Throw-away certificate authorities: certificates of servers for loopback, and of agents."""
 
 from __future__ import annotations
 
 import datetime as dt
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 
 @dataclass(frozen=True)
@@ -61,3 +62,59 @@ def make_certificate(folder: Path, *names: str, use_rsa: bool = True) -> Certifi
     made.authority.write_bytes(root.public_bytes(serialization.Encoding.PEM))
     _write_key(made.key, key)
     return made
+
+
+class AgentAuthority:
+    """An authority that gives agents certificates, good ones and others. `file` is its own certificate."""
+
+    def __init__(self, folder: Path, name: str = "agents' authority") -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.file = folder / "agents.pem"
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        now = dt.datetime.now(dt.UTC)
+        made = (_certificate(self._name, self._name, self._key.public_key(), now - dt.timedelta(days=2), now + dt.timedelta(days=2))
+                .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+                .sign(self._key, hashes.SHA256()))
+        self.file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+
+    def issue(
+        self, name: str, *alternatives: x509.GeneralName, common: Sequence[str] = (), units: Sequence[str] = (),
+        purposes: Sequence[x509.ObjectIdentifier] | None = (ExtendedKeyUsageOID.CLIENT_AUTH,), is_authority: bool = False,
+        begins: dt.timedelta = dt.timedelta(hours=-1), ends: dt.timedelta = dt.timedelta(hours=1),
+    ) -> Certificate:
+        """A certificate in files called `name`, for these subjectAltNames, common names and organisational units."""
+        key, now = ec.generate_private_key(ec.SECP256R1()), dt.datetime.now(dt.UTC)
+        subject = x509.Name([*(x509.NameAttribute(NameOID.COMMON_NAME, one) for one in common),
+                             *(x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, unit) for unit in units)])
+        leaf = _certificate(subject, self._name, key.public_key(), now + begins, now + ends).add_extension(
+            x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+        if alternatives:
+            leaf = leaf.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+        if purposes is not None:
+            leaf = leaf.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
+        made = Certificate(self.folder / f"{name}.crt", self.folder / f"{name}.key", self.file)
+        made.certificate.write_bytes(leaf.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+        _write_key(made.key, key)
+        return made
+
+    def revoke(self, *revoked: Certificate, ends: dt.timedelta = dt.timedelta(hours=1)) -> Path:
+        """The list of its certificates that count no more."""
+        now = dt.datetime.now(dt.UTC)
+        made = (x509.CertificateRevocationListBuilder().issuer_name(self._name)
+                .last_update(now - dt.timedelta(days=1)).next_update(now + ends))
+        for one in revoked:
+            serial = x509.load_pem_x509_certificate(one.certificate.read_bytes()).serial_number
+            made = made.add_revoked_certificate(
+                x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now - dt.timedelta(hours=1)).build())
+        path = self.folder / "revoked.pem"
+        path.write_bytes(made.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+        return path
+
+
+def _certificate(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, start: dt.datetime, end: dt.datetime,
+) -> x509.CertificateBuilder:
+    return (x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key)
+            .serial_number(x509.random_serial_number()).not_valid_before(start).not_valid_after(end))

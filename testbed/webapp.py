@@ -31,7 +31,8 @@ CUSTOMERS = {
 app = FastAPI()
 
 
-@app.api_route("/echo/{_:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"])
+@app.api_route("/echo/{_:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"],
+               include_in_schema=False)
 async def echo(request: Request) -> Response:
     body = await request.body()
     seen = {"method": request.method, "path": request.scope["raw_path"].decode(), "query": str(request.url.query),

@@ -147,6 +147,14 @@ def whole_configuration(example: dict[str, Any], folder: Path) -> dict[str, Any]
                          "credential": {"user": "app"}} for name in ("shop", "crm")],
         **example,
     }
+    for entry in whole["connections"]:
+        described = (entry.get("options") or {}).get("openapi")
+        if described:
+            (folder / described).write_text('{"openapi": "3.1.0", "paths": {"/": {"get": {}}}}')
+    for entry in whole["identity"].get("certificates", ()):
+        for name in ("ca", "crl"):
+            if name in entry:
+                shutil.copy(CERTIFICATE.authority, folder / entry[name])
     for entry in (*whole["listeners"], *whole["connections"], *whole["identity"]["providers"]):
         tls = {key: value for key, value in {**(entry.get("tls") or {}), "ca": (entry.get("tls") or entry).get("ca")}.items()
                if key in ("certificate", "key", "ca") and value}

@@ -178,6 +178,7 @@ def test_a_delete_waits_for_a_person_and_its_retry_goes_through(
     assert refused.status_code == 403
     ticket = refused.json()["ticket"]
     assert ticket in refused.json()["hint"]
+    assert "statement" not in refused.text, "with HTTP it is a request"
     decided = httpx.post(f"{api.control_url}/v1/reviews/{ticket}/approve", headers={"authorization": f"Bearer {dba}"}, json={})
     assert decided.status_code == 200, decided.text
     assert client.delete("/customers/2").status_code == 204

@@ -160,6 +160,7 @@ def test_ticket_mode_refuses_at_once_and_serves_one_retry(front: Gateway, agent:
             connection.execute("TRUNCATE scratch")
         entry = wait_pending(front, dba, "TRUNCATE scratch")
         assert entry["ticket"] in str(caught.value) + str(caught.value.diag.message_hint)
+        assert "a person has to approve this statement" in str(caught.value)
         assert call(front, f"/v1/reviews/{entry['ticket']}/approve", dba, {})[0] == 200
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute("TRUNCATE scratch, notes")

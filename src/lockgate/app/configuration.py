@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from pydantic import BaseModel
+
 from lockgate.audit.recording.sealing import recipient_problem
 from lockgate.audit.recording.studio import OnCut, Terms
 from lockgate.config.load import Loaded, load
 from lockgate.config.policy_checks import Known
 from lockgate.config.secrets import read_secret
-from lockgate.config.settings import Connection
+from lockgate.config.settings import Connection, IdentitySettings
 from lockgate.errors import ConfigError
+from lockgate.govern.identity import CertificateRules
 from lockgate.govern.masking.detectors import DETECTORS, DetectorSet
 from lockgate.govern.policy import PolicySet, Vocabulary, on_connection, problem
 from lockgate.model import CustomDetector, Rule, Secret
@@ -52,6 +55,11 @@ def _connection_problems(connection: Connection) -> Iterable[tuple[tuple[str, ..
     return spec.problems(connection) if spec is not None and isinstance(connection.options, spec.settings) else ()
 
 
+def _attached(protocol: str, options: BaseModel, folder: Path) -> tuple[BaseModel, tuple[Path, ...]]:
+    """A connection's options with what the files hold that they name."""
+    return discover()[protocol].attach(options, folder)
+
+
 def load_configuration(path: Path) -> Loaded:
     """Read and check a file with everything that this installation knows; `ConfigError` names lines."""
     known = Known(
@@ -64,8 +72,16 @@ def load_configuration(path: Path) -> Loaded:
         proxies=frozenset(name for name, spec in discover().items() if spec.proxies),
         piped=frozenset(name for name, spec in discover().items() if spec.piped is not None),
         connection=_connection_problems,
+        attach=_attached,
     )
     return load(path, known)
+
+
+def certificates_of(identity: IdentitySettings) -> dict[str, CertificateRules]:
+    """How certificates of clients are read, by name."""
+    return {one.name: CertificateRules(
+        one.name, one.ca, one.subject, one.crl, one.required, one.issuer or "", one.agent, one.groups, one.units,
+    ) for one in identity.certificates}
 
 
 def compile_policy(loaded: Loaded) -> PolicySet:

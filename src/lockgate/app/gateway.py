@@ -11,7 +11,7 @@ import asyncio
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ import uvloop
 
 from lockgate.app.admin import AdminServer
 from lockgate.app.configuration import (
+    certificates_of,
     compile_policy,
     credential_of,
     load_configuration,
@@ -52,6 +53,7 @@ from lockgate.config.settings import Connection, IdentitySettings
 from lockgate.control.api import create_api
 from lockgate.control.server import ControlServer, control_server
 from lockgate.errors import AuditError, LockgateError
+from lockgate.govern.identity import CertificateRules
 from lockgate.govern.masking.keys import MaskKeys
 from lockgate.govern.pipeline import Pipeline
 from lockgate.govern.review import ReviewDesk
@@ -211,6 +213,11 @@ class Gateway:
                 event, provider=provider, detail=detail),
         )
 
+    def require_usable(self, certificates: Mapping[str, CertificateRules]) -> None:
+        """`ConfigError` where some listener could not verify its clients' certificates by these rules."""
+        for door in self._doors:
+            door.doorway.require_usable(certificates)
+
     def use_verifier(self, verifier: OidcVerifier) -> None:
         """Verify with this one from here on; log-ins that wait for the one before are refused."""
         if self._keys is not None:
@@ -227,6 +234,7 @@ class Gateway:
             tasks=self.tasks, pipeline=self.pipeline, verifier=self.verifier, clock=self.clock,
             limits=HostLimits.of(settings.limits), counters=self.counters, credential=credential_of,
             audit=AuditMode(settings.audit.mode), keys=self.keys, studio=self.studio,
+            certificates=certificates_of(settings.identity),
             authority=open_authority(settings.state) if any(one.proxy for one in settings.listeners) else None,
         )
         self.host.set_keepers({connection.name: self.keeper(connection) for connection in settings.connections})
@@ -289,8 +297,9 @@ class Gateway:
 
     def _bind(self, stack: ExitStack) -> list[socket.socket]:
         """Every socket and key first: what is wrong with them is found before anything is written."""
+        certificates = certificates_of(self.loaded.settings.identity)
         for listener in self.loaded.settings.listeners:
-            door = Door(Doorway.of(listener, discover()[listener.protocol]))
+            door = Door(Doorway.of(listener, discover()[listener.protocol], certificates))
             stack.callback(door.close)
             self._doors.append(door)
         self.exporters = exporters(self.loaded.settings, self.exported)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from lockgate.app.configuration import (
+    certificates_of,
     compile_policy,
     load_configuration,
     recording_terms,
@@ -48,7 +49,7 @@ _RECONFIGURED = Refusal(
 
 
 class Reloader:
-    """Watches one gateway's file."""
+    """Watches one gateway's file, and those that it names."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
@@ -61,21 +62,25 @@ class Reloader:
     async def watch(self) -> None:
         """Look at the file every second, and at once when asked."""
         source = self._gateway.loaded.source
-        seen = _stamp(source)
+        seen = self._stamps()
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_WATCH):
                     await self._asked.wait()
-            now = _stamp(source)
+            now = self._stamps()
             if self._asked.is_set() or now != seen:
                 self._asked.clear()
-                seen = now
                 await self._reload(source)
+                seen = [now[0], *self._stamps()[1:]]        # it may name other files now
+
+    def _stamps(self) -> list[tuple[int, int, int]]:
+        loaded = self._gateway.loaded
+        return [_stamp(path) for path in (loaded.source, *loaded.files)]
 
     async def _reload(self, source: Path) -> None:
         gateway = self._gateway
         try:
-            fresh = load_configuration(source)
+            fresh = await asyncio.to_thread(load_configuration, source)     # a long OpenAPI document takes a while
             if fresh.config_hash == gateway.loaded.config_hash:
                 gateway.counters.config_reload_failed = False
                 return
@@ -98,6 +103,7 @@ class Reloader:
             verifier = None
             if fresh.settings.identity != gateway.loaded.settings.identity:
                 verifier = gateway.make_verifier(fresh.settings.identity)
+                gateway.require_usable(certificates_of(fresh.settings.identity))
             await self._record(gateway.loaded, fresh)
         except LockgateError:
             gateway.check = gateway.rows
@@ -144,6 +150,7 @@ class Reloader:
         if verifier is not None:
             gateway.use_verifier(verifier)
             host.verifier = verifier
+            host.certificates = certificates_of(fresh.settings.identity)
         gateway.studio.use(recording_terms(fresh))
         gateway.pipeline.replace(policy)
         for running in tuple(host.sessions):

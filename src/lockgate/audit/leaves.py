@@ -72,6 +72,8 @@ def begin(start: SessionStart, key: bytes) -> Draft:
         "policy": start.policy_hash, "token": start.token_hash,
         "principal": principal(key, start.issuer, start.subject),
     }
+    if start.certificate is not None:
+        fields["certificate"] = start.certificate
     return Draft(fields, {
         "issuer": start.issuer, "subject": start.subject, "agent": start.agent, "model": start.model,
         "client": start.client_id, "groups": sorted(start.groups), "peer": start.peer,

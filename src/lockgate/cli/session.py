@@ -210,6 +210,7 @@ def _head(console: Console, view: SessionView) -> None:
         ("session", view.sid), ("who", _who(view.who)), ("issuer", who.get("issuer")),
         ("agent", who.get("agent")), ("model", who.get("model")), ("client", who.get("client")),
         ("groups", ", ".join(who.get("groups", []))), ("from", who.get("peer")),
+        ("certificate", view.begin.get("certificate", "")[:16]),
         ("claims", ", ".join(f"{name}: {value}" for name, value in who.get("claims", []))),
         ("connection", f"{view.begin['connection']} ({view.begin['protocol']})"),
         ("begun", _time(view.begin["time"])),
@@ -310,7 +311,7 @@ def _summary(view: SessionView) -> dict[str, object]:
         "ended": None if view.end is None else view.end["time"],
         "cause": None if view.end is None else view.end["cause"], "connection": view.begin["connection"],
         "protocol": view.begin["protocol"], "who": view.who.state, **view.who.content,
-        "requests": view.requests, "refused": view.refused, "rows": view.rows, "matching": view.matching,
+        "certificate": view.begin.get("certificate"), "requests": view.requests, "refused": view.refused, "rows": view.rows, "matching": view.matching,
         "recorded": coverage_of(view),
     }
 

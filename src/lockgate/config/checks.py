@@ -17,7 +17,15 @@ from lockgate.config.duration import seconds
 from lockgate.config.export_checks import check_exports
 from lockgate.config.policy_checks import Known, Problem, check_policies, no_connection
 from lockgate.config.recording_checks import check_recording
-from lockgate.config.settings import BackendTls, Connection, Listener, Provider, SecretReference, Settings
+from lockgate.config.settings import (
+    BackendTls,
+    CertificateProvider,
+    Connection,
+    Listener,
+    Provider,
+    SecretReference,
+    Settings,
+)
 from lockgate.config.wording import closest
 from lockgate.errors import ConfigError
 
@@ -36,6 +44,10 @@ def check(settings: Settings, known: Known) -> Iterator[Problem]:
     yield from _twice(("audit", "export"), "name", [export.name for export in settings.audit.export])
     yield from _twice(("identity", "providers"), "name", [item.name for item in settings.identity.providers])
     yield from _twice(("identity", "providers"), "issuer", [item.issuer for item in settings.identity.providers])
+    for index, vouching in enumerate(settings.identity.certificates):
+        yield from _certificates(("identity", "certificates", index), vouching)
+    yield from _twice(("identity", "certificates"), "name", [
+        *(item.name for item in settings.identity.certificates), *(item.name for item in settings.identity.providers)])
     yield from _twice("listeners", "address", [listener.address for listener in settings.listeners
                                                if not listener.address.endswith(":0")])
     if not settings.listeners and all(connection.address for connection in settings.connections):
@@ -158,6 +170,7 @@ def _listener(at: Location, listener: Listener, settings: Settings, known: Known
     if listener.tls is not None:
         yield from _file((*at, "tls", "certificate"), listener.tls.certificate)
         yield from _file((*at, "tls", "key"), listener.tls.key)
+        yield from _clients((*at, "tls", "clients"), listener, settings)
     if listener.connection is None:
         return
     connection = next((item for item in settings.connections if item.name == listener.connection), None)
@@ -185,6 +198,29 @@ def _provider(at: Location, provider: Provider) -> Iterator[Problem]:
                 f"`{algorithm}` is not an accepted signature algorithm; {closest(algorithm, ALGORITHMS)}")
     if provider.ca is not None:
         yield from _file((*at, "ca"), provider.ca)
+
+
+def _clients(at: Location, listener: Listener, settings: Settings) -> Iterator[Problem]:
+    """Whose certificates a listener asks for."""
+    name = None if listener.tls is None else listener.tls.clients
+    if name is None:
+        return
+    found = next((item for item in settings.identity.certificates if item.name == name), None)
+    if found is None:
+        yield at, f"unknown certificates `{name}`; {closest(name, [item.name for item in settings.identity.certificates])}"
+    elif found.required and listener.plaintext_tokens == "loopback":
+        yield at, f"`{name}` are required, and without TLS nobody shows one; take `plaintext_tokens` away"
+
+
+def _certificates(at: Location, vouching: CertificateProvider) -> Iterator[Problem]:
+    for key in ("ca", "crl"):
+        path = getattr(vouching, key)
+        if path is not None:
+            yield from _file((*at, key), path)
+    if vouching.subject == "none":
+        for key in ("agent", "groups", "units", "issuer"):
+            if getattr(vouching, key):
+                yield (*at, key), f"`subject: none` names nobody; take `{key}` away"
 
 
 def _server_names(settings: Settings) -> Iterator[Problem]:

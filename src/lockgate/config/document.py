@@ -54,8 +54,8 @@ class Document:
         return self.lines.get(location, 1)
 
 
-def read(path: Path) -> Document:
-    """The file's values and lines, or `ConfigError`. Duplicate keys are in `problems`."""
+def read(path: Path, needed: str = "listeners, identity and connections") -> Document:
+    """The file's values and lines, or `ConfigError`. Duplicate keys are in `problems`. `needed`: what has to be in it."""
     document = Document(str(path))
     text = _text(path)
     try:
@@ -70,7 +70,7 @@ def read(path: Path) -> Document:
     except _Bound as bound:
         raise ConfigError(f"{path}:{bound.line}: {bound.args[0]}") from None
     if root is None:
-        raise ConfigError(f"{path}:1: the file is empty; it needs listeners, identity and connections")
+        raise ConfigError(f"{path}:1: the file is empty; it needs {needed}")
     _Builder(document).build_root(root)
     return document
 

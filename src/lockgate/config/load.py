@@ -35,7 +35,7 @@ class Loaded:
     """A valid configuration. Paths in `settings` are absolute or relative to the file's folder;
     `policy_hash` is the hex SHA-256 of policies, labels, detectors, time zone, identity and connections (`config_hash`:
     of all). `lines` says where a rule, or what a rule names (a glob, by rule and text), is written; `doubts` are what is
-    probably a mistake, each with its line.
+    probably a mistake, each with its line. `files` are those that it was made of besides `source`.
     """
 
     settings: Settings
@@ -45,6 +45,7 @@ class Loaded:
     source: Path
     lines: Mapping[tuple[str, str], int] = field(default_factory=dict)
     doubts: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
 
     def place(self, rule: str, subject: str = "") -> str:
         """``file:line`` of what a rule names, or of the rule."""
@@ -60,7 +61,7 @@ def load(path: Path, known: Known = _NOTHING_KNOWN) -> Loaded:
     written = _typed(document, problems)
     if written is None:
         raise _error(path, problems)
-    written = _with_options(written, known, document, problems)
+    written, files = _with_options(written, known, document, problems, path.parent)
     settings = _resolved(written, path.parent)
     problems.extend((document.line(at), text) for at, text in check(settings, known))
     if problems:
@@ -72,7 +73,8 @@ def load(path: Path, known: Known = _NOTHING_KNOWN) -> Loaded:
     )
     return Loaded(
         settings, rules, policy_hash(written), _digest(_dumped(written)), path, dict(_lines(settings, document)),
-        tuple(f"{path}:{line}: {text}" for line, text in sorted((document.line(at), text) for at, text in doubts(settings))))
+        tuple(f"{path}:{line}: {text}" for line, text in sorted((document.line(at), text) for at, text in doubts(settings))),
+        files)
 
 
 def state_of(path: Path) -> Path:
@@ -134,21 +136,26 @@ def _typed(document: Document, problems: list[tuple[int, str]]) -> Settings | No
 
 
 def _with_options(
-    settings: Settings, known: Known, document: Document, problems: list[tuple[int, str]]
-) -> Settings:
-    """`options` of each connection as its protocol's own type."""
-    connections = []
+    settings: Settings, known: Known, document: Document, problems: list[tuple[int, str]], folder: Path
+) -> tuple[Settings, tuple[Path, ...]]:
+    """`options` of each connection as its protocol's own type, with the files that they name read."""
+    connections, files = [], list[Path]()
     for index, connection in enumerate(settings.connections):
         model = None if known.protocols is None else known.protocols.get(connection.protocol)
         if model is not None:
             at: Location = ("connections", index, "options")
             try:
                 options = model.model_validate({} if connection.options is None else connection.options)
+                if known.attach is not None:
+                    options, read_too = known.attach(connection.protocol, options, folder)
+                    files += read_too
                 connection = connection.model_copy(update={"options": options})
             except ValidationError as error:
                 problems.extend(_explained(error, model, at, document))
+            except ConfigError as error:
+                problems.append((document.line(at), error.args[0]))
         connections.append(connection)
-    return settings.model_copy(update={"connections": tuple(connections)})
+    return settings.model_copy(update={"connections": tuple(connections)}), tuple(files)
 
 
 def _explained(

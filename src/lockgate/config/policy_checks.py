@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from pathlib import Path
 
 import re2
 from pydantic import BaseModel
@@ -39,6 +40,8 @@ class Known:
     whom recordings are encrypted. `userless` are protocols whose credential needs no user's name, `proxies` those that can be
     a forward proxy, `piped` those whose backend can be a program, without an address. `connection` tells, with the
     keys that lead there, what its protocol finds wrong with a connection.
+    `attach` reads files that options name: (protocol, options, the file's folder) → the options with what they hold, and the
+    files.
     """
 
     protocols: Mapping[str, type[BaseModel]] | None = None
@@ -50,6 +53,7 @@ class Known:
     proxies: Collection[str] = ()
     piped: Collection[str] = ()
     connection: Callable[[Connection], Iterable[tuple[tuple[str, ...], str]]] | None = None
+    attach: Callable[[str, BaseModel, Path], tuple[BaseModel, tuple[Path, ...]]] | None = None
 
 
 def check_policies(settings: Settings, known: Known) -> Iterator[Problem]:

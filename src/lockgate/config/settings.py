@@ -9,7 +9,7 @@ what a rule *means* is `govern.policy`; a protocol's own keys come from its `Pro
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -25,6 +25,8 @@ class TlsFiles(Strict):
 
     certificate: Path = Field(description="PEM file with the certificate, then its chain.")
     key: Path = Field(description="PEM file with the private key.")
+    clients: Name | None = Field(
+        default=None, description="Ask clients for a certificate: which of `identity.certificates` says whose.")
 
 
 class Listener(Strict):
@@ -61,10 +63,35 @@ class Provider(Strict):
         default=False, strict=True, description="Allow a plain http issuer on loopback. For development.")
 
 
+class CertificateProvider(Strict):
+    """Authorities whose certificates agents show in TLS, and what of a certificate says who they are."""
+
+    name: Name
+    ca: Path = Field(description="PEM file of the authorities. Only certificates that lead to one of them are accepted.")
+    crl: Path | None = Field(
+        default=None, description="PEM file of their lists of revoked certificates; read again when it changes.")
+    required: bool = Field(
+        default=False, strict=True, description="No connection without a certificate, also where a token is sent.")
+    subject: Literal["san_uri", "san_dns", "san_email", "cn", "none"] = Field(
+        description="Where an agent's name is: the one URI (a SPIFFE id), DNS name or e-mail address of subjectAltName, or the "
+                    "common name. `none`: certificates name nobody, and only bind tokens (RFC 8705).")
+    issuer: str | None = Field(
+        default=None, min_length=1, max_length=255, description="The issuer of these identities in records and for reviews; "
+        "that of a provider whose tokens have the same subjects makes them the same callers.")
+    agent: Literal["san_uri", "san_dns", "san_email", "cn", "last"] | None = Field(
+        default=None, description="Where the agent's name is; `last`: behind the subject's last slash.")
+    groups: dict[Annotated[str, Field(min_length=1, max_length=255)], tuple[str, ...]] = Field(
+        default={}, max_length=1000, description="Subject → groups; `*` stands for anything but a slash.")
+    units: bool = Field(
+        default=False, strict=True, description="The organisational units (OU) of the certificate's subject are groups too.")
+
+
 class IdentitySettings(Strict):
     """Who vouches for callers."""
 
     providers: tuple[Provider, ...] = Field(min_length=1)
+    certificates: tuple[CertificateProvider, ...] = Field(
+        default=(), max_length=64, description="Certificates by which agents are known, besides tokens.")
 
 
 class BackendTls(Strict):

@@ -27,6 +27,7 @@ from lockgate.govern.pending import Pending
 from lockgate.govern.permit import Cleared, Permit, issue_clearance, issue_permit
 from lockgate.govern.ports import Clock, Recorder
 from lockgate.govern.review import Approval, Ask, ReviewDesk, bound_hash
+from lockgate.govern.review_answers import policy_changed
 from lockgate.govern.shown import Shown
 from lockgate.model import (
     AuditMode,
@@ -121,10 +122,12 @@ class Pipeline:
         connection: str,
         start: SessionStart,
         audit: AuditMode = AuditMode.FULL,
+        noun: str = "request",
     ) -> Governor | Refusal | Pending[Governor | Refusal]:
         """May this identity open a session on `connection`? `session_begin` is durable before yes.
 
-        `audit` is the connection's default mode; rules can only raise it to `full`.
+        `audit` is the connection's default mode; rules can only raise it to `full`. `noun`: what the protocol calls what
+        its clients send.
         """
         now = self.clock.now()
         if now >= identity.expires_at:
@@ -139,7 +142,7 @@ class Pipeline:
             return denial(decision)
         if not self.recorder.is_writable:
             return _AUDIT_UNAVAILABLE
-        governor = Governor(self, identity, connection, start, audit)
+        governor = Governor(self, identity, connection, start, audit, noun)
         waiting: Pending[Governor | Refusal] = Pending(lambda: governor.end("client left"))
 
         def begun(error: AuditError | None) -> None:
@@ -171,11 +174,11 @@ class Governor:
 
     __slots__ = (
         "_audit", "_ended", "_held", "_pipeline", "_policy", "_recorder", "_view", "connection",
-        "identity", "peer", "rows", "session", "started", "statements",
+        "identity", "noun", "peer", "rows", "session", "started", "statements",
     )
 
     def __init__(
-        self, pipeline: Pipeline, identity: Identity, connection: str, start: SessionStart, audit: AuditMode
+        self, pipeline: Pipeline, identity: Identity, connection: str, start: SessionStart, audit: AuditMode, noun: str,
     ) -> None:
         self._pipeline = pipeline
         self._recorder = pipeline.recorder
@@ -186,6 +189,7 @@ class Governor:
         self._ended = False
         self.identity = identity
         self.connection = connection
+        self.noun = noun
         self.session = start.session
         self.peer = start.peer
         self.started = pipeline.clock.now()
@@ -333,6 +337,7 @@ class Governor:
         answer = self._pipeline.reviews.request(Ask(
             self.identity, self.connection, self.session, shown.text, shown.parameters,
             decision.rules, decision.review, decision.policy_hash, shown.reading, shown.context, waits=waits,
+            noun=self.noun,
         ))
         if isinstance(answer, Approval):
             return self._granted(operation, decision, planned, answer.ticket)
@@ -362,7 +367,7 @@ class Governor:
         if self._pipeline.clock.now() >= self.identity.expires_at:
             return self._refuse(operation, _EXPIRED, decision, verdict.ticket)
         if decision.policy_hash != self._pipeline.policy.policy_hash:
-            return self._refuse(operation, _POLICY_CHANGED, decision, verdict.ticket)
+            return self._refuse(operation, policy_changed(verdict.ticket, self.noun), decision, verdict.ticket)
         return self._granted(operation, decision, planned, verdict.ticket)
 
     @stage("record")
@@ -581,11 +586,6 @@ _LOOKUPS_SPENT = Refusal(
 )
 _EXPIRED = Refusal(
     RefusalCode.EXPIRED,
-    "the token that this session logged in with has expired",
-    hint="Get a new token and connect again.",
-)
-_POLICY_CHANGED = Refusal(
-    RefusalCode.REVIEW_EXPIRED,
-    "the policy changed while this request waited for review",
-    hint="Send the same statement again; it is judged by the new policy.",
+    "the token or certificate that this session logged in with has expired",
+    hint="Get a new one and connect again.",
 )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from lockgate.errors import AuditError
+from lockgate.govern.identity import ShownCertificate
 from lockgate.model import Event, Identity, Intent, Outcome, Review, SessionStart
 
 Done = Callable[[AuditError | None], None]
@@ -67,8 +68,11 @@ class ReviewStore(Protocol):
 class TokenVerifier(Protocol):
     """Checks tokens against the configured providers (`lockgate.govern.identity`)."""
 
-    def authenticate(self, token: str, callback: Callable[[Identity | Exception], None]) -> None:
-        """Calls back once, on the driver's thread, with the identity or an `IdentityError`."""
+    def authenticate(
+        self, token: str, callback: Callable[[Identity | Exception], None], certificate: ShownCertificate | None = None,
+    ) -> None:
+        """Calls back once, on the driver's thread, with the identity or an `IdentityError`. `certificate`: what the client
+        has shown, for a token that is bound to one."""
 
 
 class Clock(Protocol):

@@ -24,13 +24,13 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from lockgate.errors import AuditError, LockgateError
+from lockgate.govern import review_answers as answers
 from lockgate.govern.pending import Pending
 from lockgate.govern.ports import Clock, Recorder, ReviewStore
 from lockgate.model import (
     Event,
     Identity,
     Refusal,
-    RefusalCode,
     Review,
     ReviewMode,
     ReviewState,
@@ -68,6 +68,8 @@ class Ask:
     """The hex hash that an approval is good for, where it is no statement that is asked about."""
     waits: bool = True
     """Whether the client waits until somebody decides; False: it may be gone by then, with the ticket."""
+    noun: str = "request"
+    """What its protocol calls what was sent, for the words of a refusal."""
 
 
 class Bound(Protocol):
@@ -112,6 +114,7 @@ class _Open:
     holds: list[Hold] = field(default_factory=list)
     is_deciding: bool = False
     keeps: bool = False      # somebody was sent away with the ticket: it outlives its holds
+    noun: str = "request"    # of those who wait; after a restart nobody does
 
 
 def binding(ask: Ask) -> str:
@@ -180,7 +183,7 @@ class ReviewDesk:
         found = self._store.standing(bound, now)
         if found is not None and found.state is ReviewState.DENIED:
             if ask.terms.mode is ReviewMode.TICKET or not ask.waits:
-                return _denied(found)
+                return answers.denied(found, ask.noun)
             found = None
         if found is not None and found.state is ReviewState.APPROVED:
             approval = self._use(found)
@@ -208,7 +211,7 @@ class ReviewDesk:
             for review in pending
         )
         if len(pending) >= self._in_total or own >= self._per_identity:
-            return _TOO_MANY
+            return answers.too_many(ask.noun)
         terms, identity = ask.terms, ask.identity
         review = Review(
             ticket=self._tickets(), binding=bound, state=ReviewState.PENDING,
@@ -219,7 +222,7 @@ class ReviewDesk:
             also_groups=tuple(tuple(sorted(groups)) for groups in terms.also), context=ask.context,
         )
         self._store.create(review)
-        held = _Open(review)
+        held = _Open(review, noun=ask.noun)
         self._open[review.ticket] = held
         answer = self._wait(held, ask)
         try:
@@ -227,14 +230,14 @@ class ReviewDesk:
                          done=lambda error: self._requested(held, error))
         except AuditError as error:
             self._requested(held, error)
-            return _unrecorded(review.ticket)
+            return answers.unrecorded(review.ticket)
         return answer
 
     def _wait(self, held: _Open, ask: Ask) -> Refusal | Hold:
         ticket = held.review.ticket
         if ask.terms.mode is ReviewMode.TICKET:
             held.keeps = True
-            return _pending(ticket)
+            return answers.pending(ticket, held.noun)
         hold = Hold(ticket, lambda one: self._sent_away(held, one))
         hold.on_withdraw = lambda: self._left(held, hold)
         held.holds.append(hold)
@@ -245,12 +248,12 @@ class ReviewDesk:
         if hold in held.holds:
             held.holds.remove(hold)
             held.keeps = True
-            hold.resolve(_pending(held.review.ticket))
+            hold.resolve(answers.pending(held.review.ticket, held.noun))
 
     def _requested(self, held: _Open, error: AuditError | None) -> None:
         """The request's record is durable, or the ticket is void."""
         if error is not None:
-            self._close(held, ReviewState.WITHDRAWN, _unrecorded(held.review.ticket))
+            self._close(held, ReviewState.WITHDRAWN, answers.unrecorded(held.review.ticket))
 
     def _left(self, held: _Open, hold: Hold) -> None:
         """A client that waited is gone."""
@@ -258,7 +261,7 @@ class ReviewDesk:
             held.holds.remove(hold)
         if held.holds or held.keeps or held.review.state is not ReviewState.PENDING:
             return
-        self._close(held, ReviewState.WITHDRAWN, _withdrawn(held.review.ticket), record="withdrawn")
+        self._close(held, ReviewState.WITHDRAWN, answers.withdrawn(held.review.ticket), record="withdrawn")
 
     # ------------------------------------------------------------ deciding
 
@@ -324,7 +327,7 @@ class ReviewDesk:
         if held.review.state is not ReviewState.PENDING or self._clock.now() >= decided.expires_at:
             return ReviewError("review.closed", "the ticket was withdrawn or expired meanwhile")
         if decided.state is ReviewState.DENIED:
-            refusal = _denied(decided)
+            refusal = answers.denied(decided, held.noun)
             return decided if self._close(held, decided, refusal) else _raced()
         if not self._store.transition(decided, ReviewState.PENDING):
             return _raced()
@@ -336,7 +339,7 @@ class ReviewDesk:
                 continue
             approval = self._use(decided) if held.review is decided else None
             if approval is None:
-                hold.resolve(_used_up(decided.ticket))
+                hold.resolve(answers.used_up(decided.ticket, held.noun))
             else:
                 held.review = replace(decided, state=ReviewState.USED)
                 hold.resolve(approval)
@@ -348,12 +351,12 @@ class ReviewDesk:
         """Close every ticket whose life is over; the driver's timer calls this."""
         now = self._clock.now()
         for held in [held for held in self._open.values() if now >= held.review.expires_at]:
-            self._close(held, ReviewState.EXPIRED, _expired(held.review.ticket), record="expired")
+            self._close(held, ReviewState.EXPIRED, answers.expired(held.review.ticket, held.noun), record="expired")
 
     def policy_changed(self, policy_hash: str) -> None:
         """Close every ticket that was given under another policy, pending or approved."""
         for held in [held for held in self._open.values() if held.review.policy_hash != policy_hash]:
-            self._close(held, ReviewState.EXPIRED, _changed(held.review.ticket), record="policy_changed")
+            self._close(held, ReviewState.EXPIRED, answers.policy_changed(held.review.ticket, held.noun), record="policy_changed")
 
     def _close(
         self, held: _Open, to: ReviewState | Review, refusal: Refusal, record: str | None = None
@@ -409,60 +412,3 @@ def _canonical(value: object) -> bytes:
 
 def _raced() -> ReviewError:
     return ReviewError("review.closed", "the ticket was decided elsewhere meanwhile")
-
-
-# ---------------------------------------------------------------- what the requester reads
-
-_TOO_MANY = Refusal(
-    RefusalCode.DENIED,
-    "too many requests wait for review already",
-    hint="Wait until some of them are decided, then send the same statement again.",
-)
-
-
-def _pending(ticket: str) -> Refusal:
-    return Refusal(
-        RefusalCode.REVIEW_PENDING, "a person has to approve this statement before it runs", ticket=ticket,
-        hint=f"Nothing was executed. Ask for approval of ticket {ticket}, "
-             "then send the same statement again.",
-    )
-
-
-def _denied(review: Review) -> Refusal:
-    said = f": {review.comment}" if review.comment else ""
-    return Refusal(
-        RefusalCode.REVIEW_DENIED, f"a reviewer denied this statement{said}", ticket=review.ticket,
-        hint="Nothing was executed. Do not send it again; do the task another way or ask its owner.",
-    )
-
-
-def _expired(ticket: str) -> Refusal:
-    return Refusal(
-        RefusalCode.REVIEW_EXPIRED, "nobody decided this statement in time", ticket=ticket,
-        hint="Nothing was executed. Send the same statement again to ask anew.",
-    )
-
-
-def _changed(ticket: str) -> Refusal:
-    return Refusal(
-        RefusalCode.REVIEW_EXPIRED, "the policy changed while this statement waited for review",
-        ticket=ticket, hint="Nothing was executed. Send the same statement again; the new policy judges it.",
-    )
-
-
-def _used_up(ticket: str) -> Refusal:
-    return Refusal(
-        RefusalCode.REVIEW_EXPIRED, "the approval was used by another request for the same statement",
-        ticket=ticket, hint="Nothing was executed. Send the same statement again to ask anew.",
-    )
-
-
-def _withdrawn(ticket: str) -> Refusal:
-    return Refusal(RefusalCode.REVIEW_EXPIRED, "the request was withdrawn", ticket=ticket)
-
-
-def _unrecorded(ticket: str) -> Refusal:
-    return Refusal(
-        RefusalCode.AUDIT_UNAVAILABLE, "the request for review could not be recorded", ticket=ticket,
-        hint="Nothing was executed. Tell those who run the gateway, then try again later.",
-    )

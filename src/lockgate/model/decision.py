@@ -69,6 +69,7 @@ class RefusalCode(StrEnum):
     UNKNOWN_OBJECT = "unknown_object"          # the backend has no such relation
     UNKNOWN_COLUMN = "unknown_column"          # … or no such column
     TOO_LARGE = "too_large"                    # a statement or row beyond `limits`
+    UNLISTED = "unlisted"                      # the API's own description has no such operation
     LIMITED = "limited"                        # as many requests or bytes as policy lets a task have
     UNSUPPORTED = "unsupported"                # refused whatever the policy says
     AUDIT_UNAVAILABLE = "audit_unavailable"    # the log cannot be written

@@ -38,6 +38,7 @@ class SessionStart:
     peer: str
     policy_hash: str
     claims: Mapping[str, str] = field(default_factory=dict)   # e.g. the task that the client claims
+    certificate: str | None = None      # hex SHA-256 of the certificate that the client has shown
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import httpx
 
@@ -27,12 +28,14 @@ from lockgate.govern.identity import (
     TOKEN_LIMIT,
     Failure,
     KeySet,
+    ShownCertificate,
     UnverifiedToken,
     failed,
     index_providers,
     read_token,
     select_provider,
     verify,
+    verify_binding,
 )
 from lockgate.govern.ports import Clock
 from lockgate.model import Identity
@@ -112,11 +115,13 @@ class OidcVerifier:
         """How it stands with each provider, in the order of the configuration."""
         return tuple(source.status() for source in self._sources.values())
 
-    def authenticate(self, token: str, callback: Callback) -> None:
+    def authenticate(self, token: str, callback: Callback, certificate: ShownCertificate | None = None) -> None:
         """Call back once with the identity or an `IdentityError`: at once where keys are in memory.
 
-        A callback that had to wait runs from the loop, after the fetch.
+        A callback that had to wait runs from the loop, after the fetch. A token that is bound to a certificate counts with
+        that `certificate` only.
         """
+        callback = partial(_with_certificate, certificate, callback)
         answer: Identity | IdentityError | None
         try:
             answer = self._identify(token, callback)
@@ -169,6 +174,15 @@ class OidcVerifier:
             return None
         self._remembered.move_to_end(digest)
         return identity
+
+
+def _with_certificate(certificate: ShownCertificate | None, callback: Callback, answer: Identity | Exception) -> None:
+    if isinstance(answer, Identity):
+        try:
+            answer = verify_binding(answer, certificate)
+        except IdentityError as error:
+            answer = error
+    callback(answer)
 
 
 def _digest(token: str) -> bytes:

@@ -19,8 +19,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import SignatureAlgorithmOID
 
 from lockgate.errors import BackendError, ConfigError
+from lockgate.govern.identity import CertificateRules
 
 _CHUNK = 65_536
+_CONTEXTS = 64
 
 
 class TlsError(BackendError):
@@ -88,23 +90,60 @@ def server_context(alpn: tuple[str, ...]) -> ssl.SSLContext:
 
 
 class ServerCertificate:
-    """A listener's certificate and key, loaded once. Contexts are kept per ALPN list."""
+    """A listener's certificate and key, loaded once. Contexts are kept per ALPN list and authorities of clients."""
 
     def __init__(self, certificate: Path, key: Path) -> None:
         self._certificate = certificate
         self._key = key
-        self._contexts: dict[tuple[str, ...], ssl.SSLContext] = {}
+        self._contexts: dict[tuple[object, ...], ssl.SSLContext] = {}
         self.context(())
         self.end_point = server_end_point(x509.load_pem_x509_certificate(certificate.read_bytes()))
 
-    def context(self, alpn: tuple[str, ...]) -> ssl.SSLContext:
-        """The context that accepts these application protocols."""
-        found = self._contexts.get(alpn)
+    def context(self, alpn: tuple[str, ...], clients: CertificateRules | None = None) -> ssl.SSLContext:
+        """The context that accepts these application protocols, and asks for the certificates of `clients`. Their files are
+        read again when they have changed. Raises `ConfigError` for files that cannot be used."""
+        key = (alpn, *(() if clients is None else (clients.ca, clients.crl, clients.required, _stamps(clients.ca, clients.crl))))
+        found = self._contexts.get(key)
         if found is None:
             found = server_context(alpn)
             _load(found, self._certificate, self._key)
-            self._contexts[alpn] = found
+            if clients is not None:
+                _trust(found, clients)
+            if len(self._contexts) >= _CONTEXTS:
+                self._contexts.clear()
+            self._contexts[key] = found
         return found
+
+
+def _trust(context: ssl.SSLContext, clients: CertificateRules) -> None:
+    """Ask clients for certificates that lead to these authorities, are for clients, and are not revoked."""
+    context.verify_mode = ssl.CERT_REQUIRED if clients.required else ssl.CERT_OPTIONAL
+    for path, what in ((clients.ca, "certificate authority"), (clients.crl, "list of revoked certificates")):
+        if path is None:
+            continue
+        try:
+            context.load_verify_locations(path)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(f"cannot use {path} as a {what}: {type(error).__name__}") from None
+    counts = context.cert_store_stats()
+    if not counts["x509_ca"]:
+        raise ConfigError(f"there is no certificate authority in {clients.ca}")
+    if clients.crl is not None:
+        if not counts["crl"]:
+            raise ConfigError(f"there is no list of revoked certificates in {clients.crl}")
+        context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
+
+
+def _stamps(*paths: Path | None) -> tuple[int, ...]:
+    """When files were changed. `ConfigError` for one that cannot be looked at."""
+    stamps = []
+    for path in paths:
+        try:
+            stamps.append(0 if path is None else path.stat().st_mtime_ns)
+        except OSError as error:
+            raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+    return tuple(stamps)
+
 
 # ---------------------------------------------------------------- the backend's side
 
@@ -116,13 +155,7 @@ def client_context(
     as libpq does), ``verify-ca`` verifies the chain, ``verify-full`` the name as well. `own`: certificate and key for a
     server that asks for them. Raises `ConfigError` for files that cannot be used; changed ones are read again.
     """
-    stamps = []
-    for path in (ca, *(own or ())):
-        try:
-            stamps.append(0 if path is None else path.stat().st_mtime_ns)
-        except OSError as error:
-            raise ConfigError(f"cannot read {path}: {error.strerror}") from None
-    return _client_context(mode, ca, alpn, own, tuple(stamps))
+    return _client_context(mode, ca, alpn, own, _stamps(ca, *(own or ())))
 
 
 @lru_cache(maxsize=256)
@@ -247,6 +280,10 @@ class TlsStream:
         """The application protocol that both sides agreed on."""
         return self._object.selected_alpn_protocol()
 
+    def peer_certificate(self) -> bytes | None:
+        """The certificate that the peer showed and that was verified, in DER form."""
+        return self._object.getpeercert(binary_form=True)
+
     def peer_end_point(self) -> bytes | None:
         """RFC 5929 data of the certificate that the peer showed."""
         shown = self._object.getpeercert(binary_form=True)
@@ -298,6 +335,10 @@ class TlsWithin(TlsStream):
     def alpn(self) -> str | None:
         """As its parent, of the inner one."""
         return self._inner.alpn
+
+    def peer_certificate(self) -> bytes | None:
+        """As its parent, of the inner one."""
+        return self._inner.peer_certificate()
 
     def peer_end_point(self) -> bytes | None:
         """As its parent, of the inner one."""

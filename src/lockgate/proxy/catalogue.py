@@ -168,7 +168,7 @@ class Keeper:
             client_id=None, groups=(), token_hash="", connection=self.connection.name, protocol=self.spec.name,
             peer="gateway", policy_hash=pipeline.policy.policy_hash, claims={"kind": "system"},
         )
-        governor = Governor(pipeline, GATEWAY, self.connection.name, start, AuditMode.FULL)
+        governor = Governor(pipeline, GATEWAY, self.connection.name, start, AuditMode.FULL, self.spec.noun)
         self._beginning = True
 
         def begun(error: AuditError | None) -> None:

@@ -374,8 +374,9 @@ class Driver:
     def _handshakes(self) -> dict[Side, tuple[Pending[TlsInfo | Refusal], Refusal]]:
         raise NotImplementedError
 
-    def _end_point(self, side: Side, stream: TlsStream) -> bytes | None:
-        return stream.peer_end_point()
+    def _tls_info(self, side: Side, stream: TlsStream, refusal: Refusal) -> TlsInfo | Refusal:
+        """What a handshake established, or the refusal of what it brought."""
+        return TlsInfo(stream.server_name, stream.alpn, stream.peer_end_point())
 
     def secured(self, side: Side, error: TlsError | None) -> None:
         """A handshake is over."""
@@ -389,7 +390,7 @@ class Driver:
             self.host.counters.errors[f"tls.{side.value}"] += 1
             waiting.resolve(replace(refusal, cause=f"TLS: {error.args[0]}"))
             return
-        waiting.resolve(TlsInfo(stream.server_name, stream.alpn, self._end_point(side, stream)))
+        waiting.resolve(self._tls_info(side, stream, refusal))
 
     # ------------------------------------------------------------ steps: aside
 

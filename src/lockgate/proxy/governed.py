@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lockgate.errors import AuditError, IdentityError, Unpermitted
+from lockgate.errors import AuditError, ConfigError, IdentityError, Unpermitted
+from lockgate.govern.identity import CertificateRules, Failure, ShownCertificate, failed, identify
 from lockgate.govern.pending import Pending
 from lockgate.govern.permit import Permit, require_clearance, require_permit
 from lockgate.govern.pipeline import Governor, Grant, Held, audit_refusal
@@ -60,7 +62,7 @@ class Governed(Driver):
     """A driver with a client's end and a governor."""
 
     __slots__ = (
-        "_open", "_securing", "branch_of", "client", "client_lane", "doorway", "identity", "peer", "recording",
+        "_open", "_securing", "branch_of", "certificate", "client", "client_lane", "doorway", "identity", "peer", "recording",
         "wire",
     )
     handlers: ClassVar[Mapping[type, Handler]]
@@ -70,6 +72,7 @@ class Governed(Driver):
         self.doorway = doorway
         self.client = Endpoint(Side.CLIENT, self, host.gone)
         self.client_lane = Lane(Side.CLIENT)
+        self.certificate: ShownCertificate | None = None        # that the client's TLS has brought
         self.identity: Identity | None = None
         self.peer = "unknown"
         self.recording: Recording | None = None
@@ -93,10 +96,29 @@ class Governed(Driver):
     def _handshakes(self) -> dict[Side, tuple[Pending[TlsInfo | Refusal], Refusal]]:
         return self._securing
 
-    def _end_point(self, side: Side, stream: TlsStream) -> bytes | None:
+    def _tls_info(self, side: Side, stream: TlsStream, refusal: Refusal) -> TlsInfo | Refusal:
         if side is Side.SERVER:
-            return stream.peer_end_point()
-        return self.doorway.certificate.end_point if self.doorway.certificate is not None else None
+            return super()._tls_info(side, stream, refusal)
+        end_point = self.doorway.certificate.end_point if self.doorway.certificate is not None else None
+        shown = stream.peer_certificate() if self.certificate is None else None
+        if shown is not None:
+            try:
+                self.certificate = ShownCertificate.of(shown)
+            except IdentityError as error:
+                return replace(refusal, cause=error.args[0])
+        rules = self._clients()
+        names = self.certificate is not None and rules is not None and rules.names_callers
+        return TlsInfo(stream.server_name, stream.alpn, end_point, self.certificate.fingerprint if names else None)  # type: ignore[union-attr]
+
+    def _clients(self) -> CertificateRules | None:
+        """How certificates of clients are read at this door. Raises `ConfigError` where its rules are gone."""
+        name = self.doorway.clients
+        if name is None:
+            return None
+        rules = self.host.certificates.get(name)
+        if rules is None:
+            raise ConfigError(f"the certificates {name} of listener {self.doorway.name} are not configured any more")
+        return rules
 
     def _start_tls(self, lane: Lane, step: StartTls) -> Any:
         if step.side is Side.SERVER:
@@ -107,9 +129,12 @@ class Governed(Driver):
             if step.as_host is not None:
                 context = None if authority is None else authority.context(step.as_host, step.alpn)
             else:
-                context = None if certificate is None else certificate.context(step.alpn)
+                context = None if certificate is None else certificate.context(step.alpn, self._clients())
         except ValueError:
             context = None              # a name that no certificate can have
+        except ConfigError as error:
+            log.error("TLS for clients unusable", listener=self.doorway.name, reason=str(error.args[0]))
+            context = None
         if context is None:
             return refusal
         stream = TlsStream(context, server_side=True)
@@ -221,8 +246,24 @@ class Governed(Driver):
 
     def _authenticate(self, lane: Lane, step: Authenticate) -> Any:
         waiting: Pending[Identity | Refusal] = Pending()
-        self.host.verifier.authenticate(step.token.reveal(), partial(self._authenticated, waiting))
+        answered = partial(self._authenticated, waiting)
+        if step.token is None:
+            self._by_certificate(answered)
+        else:
+            self.host.verifier.authenticate(step.token.reveal(), answered, self.certificate)
         return self._wait(lane, waiting)
+
+    def _by_certificate(self, answered: Callable[[Identity | Exception], None]) -> None:
+        """Who the client is by the certificate that it has shown."""
+        rules, shown = self._clients(), self.certificate
+        try:
+            if rules is None or shown is None:
+                raise failed(Failure.CERTIFICATE, "the client has shown no certificate")
+            identity = identify(rules, shown, self.host.clock.now())
+        except IdentityError as error:
+            answered(error)
+        else:
+            answered(identity)
 
     def _authenticated(self, waiting: Pending[Identity | Refusal], answer: Identity | Exception) -> None:
         if isinstance(answer, Identity):
@@ -232,13 +273,14 @@ class Governed(Driver):
         if isinstance(answer, IdentityError):
             code, reason, hint = answer.code, str(answer.args[0]), answer.advice()
         else:
-            log.error("token verification failed", error=type(answer).__name__, place=place(answer))
+            log.error("identity not verified", error=type(answer).__name__, place=place(answer))
             code, reason, hint = "identity.unverifiable", "the token could not be verified", ""
         self.host.counters.logins[code] += 1
-        log.info("token refused", code=code, peer=self.peer)
+        log.info("log-in refused", code=code, peer=self.peer)
         waiting.resolve(Refusal(
             RefusalCode.UNAUTHENTICATED, f"{reason} ({code})",
-            hint=hint or "Send a valid token of a trusted provider as the password.",
+            hint=hint or ("Send a valid token of a trusted provider as the password." if self.certificate is None else
+                          "Show another certificate, or send a valid token of a trusted provider."),
         ))
 
     def _admit(self, lane: Lane, step: Admit) -> Any:
@@ -312,8 +354,10 @@ class Governed(Driver):
             model=identity.model, client_id=identity.client_id, groups=tuple(sorted(identity.groups)),
             token_hash=identity.token_hash, connection=step.connection, protocol=self.doorway.spec.name,
             peer=self.peer, policy_hash=host.pipeline.policy.policy_hash, claims=dict(step.claims),
+            certificate=None if self.certificate is None else self.certificate.fingerprint,
         )
-        return host.pipeline.admit(identity, step.connection, start, host.audit_mode(step.connection))
+        return host.pipeline.admit(
+            identity, step.connection, start, host.audit_mode(step.connection), self.doorway.spec.noun)
 
     def _admitted(self, governor: Governor) -> Admission | Refusal:
         """The session is on record: it has a governor from here on."""

@@ -16,6 +16,7 @@ from lockgate.audit.recording.studio import Studio
 from lockgate.config.duration import seconds
 from lockgate.config.settings import Connection, Limits
 from lockgate.errors import BackendError, ConfigError
+from lockgate.govern.identity import CertificateRules
 from lockgate.govern.masking.keys import MaskKeys
 from lockgate.govern.pending import Pending
 from lockgate.govern.pipeline import Pipeline
@@ -80,6 +81,7 @@ class Host:
         studio: Studio | None = None,
         authority: Authority | None = None,
         definitions: Definitions | None = None,
+        certificates: Mapping[str, CertificateRules] | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.tasks = tasks
@@ -95,6 +97,8 @@ class Host:
         self.studio = studio
         self.authority = authority
         self.definitions: Definitions = Passing() if definitions is None else definitions
+        self.certificates: Mapping[str, CertificateRules] = certificates or {}
+        """How certificates of clients are read, by the name that listeners call them."""
         self.recorded: set[Governor] = set()
         """Of sessions that are over and of which not all is recorded yet."""
         self.keepers: dict[str, Keeper] = {}

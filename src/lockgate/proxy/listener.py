@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lockgate.config.settings import Listener
+from lockgate.govern.identity import CertificateRules
 from lockgate.net.listen import open_listeners
 from lockgate.net.tls import ServerCertificate
 from lockgate.proxy.endpoint import Endpoint
@@ -26,15 +28,23 @@ class Doorway:
     certificate: ServerCertificate | None
     plaintext: bool             # tokens without TLS, where both ends are loopback
     is_proxy: bool = False
+    clients: str | None = None  # whose certificates clients may show
 
     @classmethod
-    def of(cls, listener: Listener, spec: ProtocolSpec) -> Doorway:
+    def of(cls, listener: Listener, spec: ProtocolSpec, certificates: Mapping[str, CertificateRules]) -> Doorway:
         """Load what the listener needs; `ConfigError` for files that cannot be used."""
-        certificate = None
+        certificate = clients = None
         if listener.tls is not None:
-            certificate = ServerCertificate(listener.tls.certificate, listener.tls.key)
-        return cls(listener.name, listener.address, spec, listener.connection, certificate,
-                   listener.plaintext_tokens == "loopback", listener.proxy)
+            certificate, clients = ServerCertificate(listener.tls.certificate, listener.tls.key), listener.tls.clients
+        made = cls(listener.name, listener.address, spec, listener.connection, certificate,
+                   listener.plaintext_tokens == "loopback", listener.proxy, clients)
+        made.require_usable(certificates)
+        return made
+
+    def require_usable(self, certificates: Mapping[str, CertificateRules]) -> None:
+        """`ConfigError` where clients' certificates could not be verified by these rules."""
+        if self.certificate is not None and self.clients is not None:
+            self.certificate.context((), certificates.get(self.clients))
 
 
 class Door:

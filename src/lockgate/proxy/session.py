@@ -33,15 +33,11 @@ if TYPE_CHECKING:
     from lockgate.proxy.listener import Doorway
 
 _EXPIRED = Refusal(
-    RefusalCode.EXPIRED, "the token that this session logged in with has expired",
-    hint="Get a new token and connect again.",
+    RefusalCode.EXPIRED, "the token or certificate that this session logged in with has expired",
+    hint="Get a new one and connect again.",
 )
 _SHUTTING_DOWN = Refusal(
     RefusalCode.SHUTTING_DOWN, "the gateway is shutting down", hint="Nothing is lost; connect again.",
-)
-_CANCELLED = Refusal(
-    RefusalCode.REVIEW_EXPIRED, "cancelled while it waited for review",
-    hint="Nothing was executed. Send the same statement again to ask anew.",
 )
 _BACKEND_LEFT = Refusal(
     RefusalCode.BACKEND_UNAVAILABLE, "the backend closed the connection while the request waited for review",
@@ -138,6 +134,7 @@ class Session(Governed):
         stream = Session(host, self.doorway)
         stream.client = end  # type: ignore[assignment]
         stream.branch_of, stream.mediator, stream.peer = trunk, mediator, self.peer
+        stream.certificate = self.certificate
         return stream if host.welcome(stream) else None
 
     def _cancel_key(self, size: int) -> bytes:
@@ -344,7 +341,9 @@ class Session(Governed):
         if self.governor is not None:
             # An address says who somebody is: it is payload, which can be erased.
             self.governor.event("cancel", {}, json.dumps({"peer": peer}).encode())
-        if self._answer_held(_CANCELLED):
+        if self._answer_held(Refusal(
+                RefusalCode.REVIEW_EXPIRED, "cancelled while it waited for review",
+                hint=f"Nothing was executed. Send the same {self.doorway.spec.noun} again to ask anew.")):
             return
         lane = self._aside_lane     # beside the others: a cancel comes while both may be busy
         if lane.generator is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel
@@ -264,6 +265,11 @@ class ProtocolSpec:
     piped: Callable[[LoginContext], Steps[Mediator | None]] | None = None
     """The log-in of a client that speaks over standard streams, to a connection without an address: `lockgate NAME run`
     stands in the program's place. Its mediator is a `PipedMediator` too. None: every connection has an address."""
+    attach: Callable[[Any, Path], tuple[Any, tuple[Path, ...]]] = lambda options, _: (options, ())
+    """(a connection's options validated, the configuration's folder) → the same with what the files hold that they name, and
+    those files. Raises `ConfigError`."""
+    noun: str = "request"
+    """What is judged one by one, as people and models call it, for the words of refusals."""
     redials: bool = False
     """The backend's connection may end and be dialled again within a client's connection, which outlives it; the
     mediator admits sessions itself. Else the two end together."""

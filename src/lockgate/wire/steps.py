@@ -247,19 +247,21 @@ class StartTls:
 @dataclass(frozen=True, slots=True)
 class TlsInfo:
     """What the handshake established. `server_end_point` is RFC 5929's channel binding data of the
-    certificate that the TLS *server* of that side showed, or None where it is undefined.
+    certificate that the TLS *server* of that side showed, or None where it is undefined. `certificate` is the hex SHA-256 of
+    the one that the client has shown, where it says who the client is: `Authenticate(None)` gives the identity.
     """
 
     server_name: str | None
     alpn: str | None
     server_end_point: bytes | None
+    certificate: str | None = None
 
 
 @dataclass(slots=True)
 class Authenticate:
-    """Verify a token. → `Identity` or `Refusal`."""
+    """Verify a token, or (None) read the certificate that the client has shown in TLS. → `Identity` or `Refusal`."""
 
-    token: Secret
+    token: Secret | None
 
 
 @dataclass(slots=True)

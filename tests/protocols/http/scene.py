@@ -20,7 +20,17 @@ from lockgate.protocols.http.mediator import HttpMediator
 from lockgate.wire.conformance import Broken
 from lockgate.wire.playbook import CLIENT, Playbook
 from lockgate.wire.spec import LoginContext, Passing, Route
-from lockgate.wire.steps import Admission, Admit, Alarm, Authenticate, Credential, Dial, EndSession, HangUp
+from lockgate.wire.steps import (
+    Admission,
+    Admit,
+    Alarm,
+    Authenticate,
+    Credential,
+    Dial,
+    EndSession,
+    HangUp,
+    TlsInfo,
+)
 from tests.protocols.world import IDENTITY, Clock, Desk, Log
 
 ALLOW = Rule(name="open", allow=True)
@@ -45,6 +55,7 @@ class World:
     rules: Sequence[Rule] = (ALLOW, NO_DELETE)
     connections: Sequence[Connection] = (connection(),)
     route: Route = ROUTE
+    tls: TlsInfo | None = None
     limits: Limits = field(default_factory=Limits)
     audit: AuditMode = AuditMode.ASYNC
     secret: str = SECRET
@@ -94,7 +105,7 @@ class World:
             return Admission("5e55", settings, settings.credential.user, answer.may_hide, answer.foresee)
 
         def authenticate(step: Authenticate) -> Identity | Refusal:
-            token = step.token.reveal()
+            token = "a certificate" if step.token is None else step.token.reveal()
             self.tokens.append(token)
             return self.identities.get(token) or Refusal(RefusalCode.UNAUTHENTICATED, "the token was not accepted")
 
@@ -113,7 +124,7 @@ class World:
             self.alarm = step
 
         # Before the first admission nobody is behind a conversation, and its own answers are cleared by the pipeline.
-        book = Playbook(self.make(self.context(), None, 15.0), pipeline, {
+        book = Playbook(self.make(self.context(), self.tls, 15.0), pipeline, {
             Authenticate: authenticate, Admit: admit, Dial: dial, EndSession: end, HangUp: hang_up, Alarm: alarm,
             Credential: lambda step: Secret(self.secret),
         })

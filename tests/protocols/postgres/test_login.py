@@ -12,7 +12,7 @@ import pytest
 from lockgate.config.settings import BackendCredential, BackendTls, Connection
 from lockgate.kernel.frames import frame
 from lockgate.model import Identity, Refusal, RefusalCode, Secret
-from lockgate.protocols.postgres import SPEC
+from lockgate.protocols.postgres import SPEC, messages
 from lockgate.protocols.postgres.mediator import PostgresMediator
 from lockgate.wire.playbook import CLIENT, SERVER, Performer
 from lockgate.wire.spec import LoginContext, Route
@@ -64,6 +64,7 @@ class Scene:
     plaintext: bool = False
     connection: str | None = None
     server_name: str | None = None
+    certificate: str | None = None
     alpn: str | None = None
     tls_mode: str = "disable"
     options: Any = None
@@ -97,11 +98,11 @@ class Scene:
     def _tls(self, step: StartTls) -> TlsInfo:
         self.handshakes.append(step)
         if step.side is Side.CLIENT:
-            return TlsInfo(self.server_name, self.alpn, None)
+            return TlsInfo(self.server_name, self.alpn, None, self.certificate)
         return TlsInfo(None, None, b"\x01" * 32)
 
     def _authenticate(self, step: Authenticate) -> Identity | Refusal:
-        self.tokens.append(step.token.reveal())
+        self.tokens.append("a certificate" if step.token is None else step.token.reveal())
         return self.identity  # type: ignore[no-any-return]
 
     def _admit(self, step: Admit) -> Any:
@@ -422,3 +423,18 @@ def test_statements_sent_ahead_are_judged() -> None:
     scene.client(password(TOKEN) + s.query("drop table t")).server(GREETING)
     assert scene.error()["C"] == "42501"
     assert b"drop" not in scene.to_server
+
+
+def test_a_certificate_stands_in_the_place_of_the_password() -> None:
+    """No password is asked for; who chooses OAUTHBEARER is asked for a token all the same."""
+    scene = Scene(certificate="ab" * 32)
+    scene.client(SSL).client(startup(user="me", database="crm"))
+    assert messages.ASK_PASSWORD not in scene.to_client
+    assert (scene.tokens, [one.connection for one in scene.admitted]) == (["a certificate"], ["crm"])
+    chosen = Scene(certificate="ab" * 32)
+    chosen.client(SSL).client(startup(user="me", database="crm", options="-c lockgate.auth=oauthbearer"))
+    assert (chosen.tokens, chosen.admitted) == ([], [])
+    refused = Scene(certificate="ab" * 32, identity=Refusal(RefusalCode.UNAUTHENTICATED, "the certificate is an authority's"))
+    refused.client(SSL).client(startup(user="me", database="crm"))
+    assert refused.error()["C"] == "28P01"
+    assert refused.admitted == []

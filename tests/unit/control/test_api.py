@@ -14,6 +14,7 @@ from lockgate.audit.export.exporter import Progress
 from lockgate.control.api import BODY_LIMIT, create_api
 from lockgate.control.ports import LiveSession, Published, Readiness
 from lockgate.errors import IdentityError
+from lockgate.govern.identity import ShownCertificate
 from lockgate.govern.review import ReviewDesk
 from lockgate.model import Identity, ReviewTerms, Rule
 from lockgate.proxy.counters import BOUNDS, Counters
@@ -25,7 +26,9 @@ REVIEW = Rule("ask", when='op.verb == "delete"', review=ReviewTerms(frozenset({"
 class Tokens:
     """``subject.group.group`` is a token."""
 
-    def authenticate(self, token: str, callback: Callable[[Identity | Exception], None]) -> None:
+    def authenticate(
+        self, token: str, callback: Callable[[Identity | Exception], None], certificate: ShownCertificate | None = None,
+    ) -> None:
         if token == "raises":
             callback(ValueError("canary"))
         elif "." not in token:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -90,6 +91,35 @@ def test_a_denial_answers_the_retries_of_who_did_not_wait() -> None:
     assert refused(made.desk.request(replace(ASK, parameters=("9",), terms=TICKETS))).code is RefusalCode.REVIEW_PENDING
     made.clock.time += TERMS.expires + 1
     assert refused(made.desk.request(replace(ASK, terms=TICKETS))).code is RefusalCode.REVIEW_PENDING
+
+
+@pytest.mark.parametrize("noun", ["request", "statement"])
+def test_a_refusal_speaks_the_words_of_its_protocol(noun: str) -> None:
+    """Whatever becomes of a ticket: where it is no statement that was asked about, no statement is spoken of."""
+    made, ask = Desk(per_identity=2), replace(ASK, noun=noun)
+    said = [refused(made.desk.request(replace(ask, terms=TICKETS)))]
+
+    def told(text: str, end: Callable[[Hold], object]) -> Hold:
+        hold = made.hold(replace(ask, text=text))
+        end(hold)
+        said.append(refused(came(hold)))
+        return hold
+
+    told("sent away", lambda hold: hold.postpone())
+    said.append(refused(made.desk.request(replace(ask, text="one too many"))))
+    made.desk.policy_changed("new")
+    told("denied", lambda hold: made.desk.deny(hold.ticket, DBA))
+    told("of another policy", lambda _: made.desk.policy_changed("new"))
+    held = made.hold(ask)
+    made.clock.time += TERMS.expires + 1
+    made.desk.expire_due()
+    first, second = made.hold(ask), made.hold(replace(ask, session="s2"))
+    made.approve(first.ticket)
+    said += [refused(came(held)), refused(came(second))]
+    texts = [f"{one.reason} {one.hint}" for one in said]
+    assert len(texts) == 7
+    assert all(f"this {noun}" in text or f"same {noun}" in text for text in texts), texts
+    assert noun == "statement" or not any("statement" in text for text in texts)
 
 
 def test_who_waited_for_a_denial_may_ask_anew() -> None:

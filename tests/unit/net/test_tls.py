@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lockgate.errors import ConfigError
+from lockgate.govern.identity import CertificateRules
 from lockgate.net.tls import ServerCertificate, TlsError, TlsStream, client_context, server_end_point
-from testbed.certificates import Certificate, make_certificate
+from testbed.certificates import AgentAuthority, Certificate, make_certificate
 
 
 @pytest.fixture(scope="module")
@@ -202,3 +204,76 @@ def test_the_end_point_follows_the_signature() -> None:
     secret = rsa.generate_private_key(65537, 2048)
     pss = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=32)
     assert server_end_point(self_signed(secret, hashes.SHA256(), rsa_padding=pss)) is None
+
+
+# --- certificates of clients -------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def agents(tmp_path_factory: pytest.TempPathFactory) -> AgentAuthority:
+    return AgentAuthority(tmp_path_factory.mktemp("agents"))
+
+
+def shown(made: Certificate, rules: CertificateRules | None, own: Certificate | None) -> bytes | None:
+    """What a server that asks for such certificates has been shown. `TlsError` where it took none."""
+    server = TlsStream(ServerCertificate(made.certificate, made.key).context((), rules), server_side=True)
+    context = client_context("verify-full", made.authority, (), None if own is None else (own.certificate, own.key))
+    client = TlsStream(context, server_side=False, server_name="db.example")
+    shake(client, server)
+    return server.peer_certificate()
+
+
+def test_clients_show_certificates_of_the_authorities_that_are_asked_for(made: Certificate, agents: AgentAuthority) -> None:
+    """Shown and verified, shown to nobody, or none where none is needed."""
+    rules = CertificateRules("mesh", agents.file, "cn")
+    good = agents.issue("good", common=["a"])
+    assert shown(made, rules, good) == x509.load_pem_x509_certificate(good.certificate.read_bytes()).public_bytes(
+        serialization.Encoding.DER)
+    assert shown(made, rules, None) is None
+    assert shown(made, None, good) is None
+    with pytest.raises(TlsError):
+        shown(made, replace(rules, required=True), None)
+
+
+def test_what_does_not_lead_to_an_authority_ends_the_handshake(
+    made: Certificate, agents: AgentAuthority, tmp_path: Path
+) -> None:
+    """Another authority of the same name, one that the system trusts or none; expired, not begun, or for servers."""
+    rules = CertificateRules("mesh", agents.file, "cn")
+    stranger = AgentAuthority(tmp_path)
+    for own in (stranger.issue("forged", common=["a"]), made,
+                agents.issue("late", common=["a"], ends=dt.timedelta(seconds=-5)),
+                agents.issue("early", common=["a"], begins=dt.timedelta(minutes=5)),
+                agents.issue("server", common=["a"], purposes=[ExtendedKeyUsageOID.SERVER_AUTH])):
+        with pytest.raises(TlsError):
+            shown(made, rules, own)
+
+
+def test_revoked_certificates_are_refused_and_a_changed_list_is_read(made: Certificate, agents: AgentAuthority) -> None:
+    """By the list that is there at the handshake; one that has run out lets nobody in."""
+    one, other = agents.issue("revoked", common=["a"]), agents.issue("kept", common=["a"])
+    rules = CertificateRules("mesh", agents.file, "cn", agents.revoke())
+    certificate = ServerCertificate(made.certificate, made.key)
+    before = certificate.context((), rules)
+    assert certificate.context((), rules) is before
+    assert shown(made, rules, one) is not None
+    agents.revoke(one)
+    os.utime(agents.folder / "revoked.pem", ns=(1, 1))
+    assert certificate.context((), rules) is not before
+    with pytest.raises(TlsError):
+        shown(made, rules, one)
+    assert shown(made, rules, other) is not None
+    agents.revoke(ends=dt.timedelta(hours=-1))
+    with pytest.raises(TlsError):
+        shown(made, rules, other)
+
+
+def test_files_that_let_nobody_be_verified_stop_the_start(made: Certificate, agents: AgentAuthority, tmp_path: Path) -> None:
+    """No authority, no list, or something else in the file."""
+    certificate, empty = ServerCertificate(made.certificate, made.key), tmp_path / "empty.pem"
+    empty.write_text("nothing\n")
+    for rules in (CertificateRules("mesh", empty, "cn"), CertificateRules("mesh", tmp_path / "none.pem", "cn"),
+                  CertificateRules("mesh", agents.file, "cn", empty), CertificateRules("mesh", agents.file, "cn", agents.file),
+                  CertificateRules("mesh", agents.revoke(), "cn")):
+        with pytest.raises(ConfigError):
+            certificate.context((), rules)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from lockgate.audit.recording.studio import Studio
 from lockgate.config.settings import Connection, Limits
 from lockgate.errors import IdentityError
+from lockgate.govern.identity import ShownCertificate
 from lockgate.model import AuditMode, Identity, Rule, Secret
 from lockgate.net.tls import ServerCertificate
 from lockgate.proxy.catalogue import Check, Keeper
@@ -30,7 +31,9 @@ class Tokens:
     def __init__(self) -> None:
         self.expires_at = 1_900_000_000.0
 
-    def authenticate(self, token: str, callback: Callable[[Identity | Exception], None]) -> None:
+    def authenticate(
+        self, token: str, callback: Callable[[Identity | Exception], None], certificate: ShownCertificate | None = None,
+    ) -> None:
         if token == "bad":
             callback(IdentityError("not a token"))
         elif token == "boom":

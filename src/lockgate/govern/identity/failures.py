@@ -1,4 +1,4 @@
-"""The names of what can be wrong with a token or its provider.
+"""The names of what can be wrong with a token, a certificate or a provider.
 
 Apart from the checks so that the list can be read, documented and counted in one place. A failure
 is an `IdentityError` whose `code` is stable; its message never holds any part of the token.
@@ -27,7 +27,8 @@ class Failure(StrEnum):
     ISSUED_IN_FUTURE = "identity.issued_in_future"
     AUDIENCE = "identity.audience"
     AUTHORIZED_PARTY = "identity.authorized_party"
-    SENDER_CONSTRAINED = "identity.sender_constrained"      # `cnf`: bound to a key we cannot check
+    SENDER_CONSTRAINED = "identity.sender_constrained"      # `cnf`: bound to a key that we cannot check, or that was not shown
+    CERTIFICATE = "identity.certificate"                    # a client's certificate that cannot say who it is
     SUBJECT = "identity.subject"
     GROUPS = "identity.groups"
     CLAIM = "identity.claim"                                # any other claim of the wrong form

@@ -8,6 +8,7 @@ and header) are in `compact`, because they need neither provider nor key.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 
 from lockgate.govern.identity import claims as read
@@ -16,6 +17,8 @@ from lockgate.govern.identity.failures import Failure, failed
 from lockgate.govern.identity.keys import KeySet
 from lockgate.govern.identity.rules import ProviderRules
 from lockgate.model import Identity
+
+_THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 
 
 def verify_token(
@@ -67,13 +70,8 @@ def verify(token: UnverifiedToken, rules: ProviderRules, keys: KeySet, now: floa
     expires = verify_times(claims, now, rules.leeway)
     # 8. Meant for this gateway.
     verify_audience(claims, rules.audience)
-    # 9. Not bound to a key whose possession the wire protocol cannot show (RFC 7800, RFC 9449).
-    if "cnf" in claims:
-        raise failed(
-            Failure.SENDER_CONSTRAINED,
-            "the token is bound to a client's key, which cannot be checked here",
-            advice="Ask the provider for a bearer token (no DPoP, no mutual TLS binding).",
-        )
+    # 9. Bound to nothing but a certificate, if anything: who shows it is found out by `certificates.verify_binding`.
+    bound_to = bound_certificate(claims)
     # 10. Somebody is responsible.
     subject = read.subject(claims)
     # 11. What else policies and records speak of.
@@ -94,6 +92,7 @@ def verify(token: UnverifiedToken, rules: ProviderRules, keys: KeySet, now: floa
         client_id=client_id,
         agent=agent,
         model=model,
+        bound_to=bound_to,
     )
 
 
@@ -119,6 +118,22 @@ def verify_times(claims: Mapping[str, object], now: float, leeway: float) -> flo
             advice="Compare the clocks of the gateway and of the identity provider.",
         )
     return expires + leeway
+
+
+def bound_certificate(claims: Mapping[str, object]) -> str | None:
+    """The SHA-256 of the certificate that a token is bound to (`cnf`, `x5t#S256`: RFC 8705 section 3.1), None for a bearer
+    token. Other proofs of possession are refused, since nobody would check them (RFC 7800, RFC 9449)."""
+    if "cnf" not in claims:
+        return None
+    method = claims["cnf"]
+    thumbprint = method.get("x5t#S256") if isinstance(method, dict) and len(method) == 1 else None
+    if not isinstance(thumbprint, str) or _THUMBPRINT.fullmatch(thumbprint) is None:
+        raise failed(
+            Failure.SENDER_CONSTRAINED,
+            "the token is bound to a client's key in a way that cannot be checked here",
+            advice="Ask the provider for a bearer token, or for one that is bound to a client certificate (no DPoP).",
+        )
+    return thumbprint
 
 
 def verify_audience(claims: Mapping[str, object], audience: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lockgate.model import Activity, Exported
-from lockgate.protocols.http.checks import mismatches
+from lockgate.protocols.http.checks import attach, mismatches
 from lockgate.protocols.http.enforcement import enforce
 from lockgate.protocols.http.login import login
 from lockgate.protocols.http.operations import FACTS, METHODS, TUNNEL
@@ -24,6 +24,7 @@ SPEC = ProtocolSpec(
     proxies=True,
     needs_user=False,
     problems=mismatches,
+    attach=attach,
     redials=True,
 )
 

@@ -18,11 +18,11 @@ from lockgate.govern.masking.keys import MaskKeys
 from lockgate.govern.masking.scopes import Scopes
 from lockgate.model import ColumnMask, Decision, DetectMask, Identity, KeyScope, Refusal, RefusalCode, Secret
 from lockgate.protocols.http.callers import NoToken, token_of
+from lockgate.protocols.http.listing import Listing
 from lockgate.protocols.http.messages import MessageError, RequestHead
 from lockgate.protocols.http.problems import Problem, problem_of
 from lockgate.protocols.http.routing import Destination
 from lockgate.protocols.http.settings import HttpSettings, settings_of
-from lockgate.protocols.http.targets import Templates
 from lockgate.wire.spec import LoginContext
 from lockgate.wire.steps import Admission, Admit, Authenticate, EndSession, Opened, Steps
 
@@ -37,7 +37,7 @@ class Admitted:
     mark: bytes
     connection: Connection
     settings: HttpSettings
-    templates: Templates
+    listing: Listing
     graphql: frozenset[str]                 # paths without regard to case, as some backends read them
     scopes: Scopes
     keys: MaskKeys | None
@@ -60,16 +60,16 @@ class Admitted:
 
 
 def admit(
-    context: LoginContext, head: RequestHead, to: Destination, before: Admitted | None
+    context: LoginContext, head: RequestHead, to: Destination, before: Admitted | None, certificate: str | None
 ) -> Steps[Admitted | Problem]:
     """The session of a request: the one `before` where caller, task and connection are the same. Ends that one first
-    where they are not."""
+    where they are not. Who sends no token is whom the connection's `certificate` names, if it has one."""
     connection = context.connections.get(to.connection)
     if connection is None:
         return Problem(404, "denied", "there is no such connection here")
     settings = settings_of(connection.options)
     try:
-        token = token_of(head, settings.token_header)
+        token = _token_or_certificate(head, settings.token_header, certificate)
         task = (head.get(_TASK) or b"").decode("latin-1")[:_LONGEST_TASK]
     except NoToken as error:
         return Problem(401, "unauthenticated", str(error), hint="Send `Authorization: Bearer` with a token of a trusted "
@@ -84,10 +84,20 @@ def admit(
     return (yield from _begin(context, token, to, task, mark))
 
 
-def refuse_nowhere(head: RequestHead) -> Steps[Problem | None]:
+def _token_or_certificate(head: RequestHead, header: str | None, certificate: str | None) -> Secret | None:
+    """The caller's token; None where a certificate stands in its place. A token that cannot be read is none that is absent."""
+    try:
+        return token_of(head, header)
+    except NoToken as error:
+        if certificate is not None and error.is_absent:
+            return None
+        raise
+
+
+def refuse_nowhere(head: RequestHead, certificate: str | None) -> Steps[Problem | None]:
     """Put on record that a caller asked for a host that is no connection. A problem where nobody knows who asks."""
     try:
-        token = token_of(head, None)
+        token = _token_or_certificate(head, None, certificate)
     except NoToken as error:
         return Problem(407, "unauthenticated", str(error), hint="Put the token into the proxy's URL as its password.")
     identity: Identity | Refusal = yield Authenticate(token)
@@ -99,7 +109,7 @@ def refuse_nowhere(head: RequestHead) -> Steps[Problem | None]:
     return None
 
 
-def _begin(context: LoginContext, token: Secret, to: Destination, task: str, mark: bytes) -> Steps[Admitted | Problem]:
+def _begin(context: LoginContext, token: Secret | None, to: Destination, task: str, mark: bytes) -> Steps[Admitted | Problem]:
     identity: Identity | Refusal = yield Authenticate(token)
     if isinstance(identity, Refusal):
         return problem_of(identity)
@@ -110,14 +120,15 @@ def _begin(context: LoginContext, token: Secret, to: Destination, task: str, mar
     connection: Connection = admission.connection
     settings = settings_of(connection.options)
     return Admitted(
-        mark, connection, settings, Templates(settings.paths), frozenset(path.casefold() for path in settings.graphql),
+        mark, connection, settings, Listing.of(settings), frozenset(path.casefold() for path in settings.graphql),
         Scopes(connection.name, identity, admission.session, task or None), context.keys, admission, identity,
         seconds(settings.timeout), seconds(settings.patience),
     )
 
 
-def _mark(token: Secret, to: Destination, task: str) -> bytes:
-    digest = sha256(token.reveal().encode())
+def _mark(token: Secret | None, to: Destination, task: str) -> bytes:
+    """What a request has in common with others of its session. A connection's certificate stays the same, so it is not in it."""
+    digest = sha256(b"" if token is None else token.reveal().encode())
     for part in (to.connection, task):
         data = part.encode("utf-8", "surrogatepass")
         digest.update(len(data).to_bytes(4, "big") + data)

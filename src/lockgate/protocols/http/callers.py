@@ -20,6 +20,11 @@ NEVER_ON: Final = frozenset((
     # What only the gateway may say of where a request comes from, and what makes a backend take it for another one.
     b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-forwarded-port", b"x-forwarded-prefix",
     b"x-forwarded-server", b"x-forwarded-ssl", b"x-real-ip", b"x-client-ip", b"x-cluster-client-ip", b"true-client-ip",
+    # By which proxies tell of a client's certificate (RFC 9440 section 4 has them taken out).
+    b"client-cert", b"client-cert-chain", b"x-client-cert", b"x-client-certificate", b"x-forwarded-client-cert",
+    b"x-ssl-client-cert", b"x-ssl-client-verify", b"x-ssl-client-dn", b"x-ssl-client-s-dn", b"x-ssl-cert", b"ssl-client-cert",
+    b"ssl-client-verify", b"ssl-client-s-dn", b"x-amzn-mtls-clientcert", b"x-amzn-mtls-clientcert-subject",
+    b"x-amzn-mtls-clientcert-leaf", b"x-arr-clientcert", b"x-forwarded-tls-client-cert", b"x-forwarded-tls-client-cert-info",
     b"x-original-host", b"x-host", b"x-original-url", b"x-rewrite-url", b"x-original-uri",
 ))
 """Fields that stay here, whatever they hold."""
@@ -28,7 +33,11 @@ OVERRIDES: Final = (b"x-http-method-override", b"x-http-method", b"x-method-over
 
 
 class NoToken(Exception):
-    """No token can be read; says what is wrong."""
+    """No token can be read; says what is wrong. `is_absent`: nothing came that could be one."""
+
+    def __init__(self, reason: str, *, is_absent: bool = False) -> None:
+        super().__init__(reason)
+        self.is_absent = is_absent
 
 
 def token_of(head: RequestHead, header: str | None) -> Secret:
@@ -43,7 +52,7 @@ def token_of(head: RequestHead, header: str | None) -> Secret:
         values = head.all(header.lower().encode("ascii"))
         if len(values) == 1 and values[0]:
             return _text(values[0])
-    raise NoToken("no token came with the request")
+    raise NoToken("no token came with the request", is_absent=True)
 
 
 def _credential(value: bytes) -> Secret:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from lockgate.config.checks import is_loopback
 from lockgate.config.settings import Connection
+from lockgate.protocols.http.openapi import read_openapi
 from lockgate.protocols.http.settings import HttpSettings, settings_of
 
 _KEYS: Final = {
@@ -21,6 +23,7 @@ Found = tuple[tuple[str, ...], str]
 def mismatches(connection: Connection) -> Iterator[Found]:
     """What does not go together: (keys that lead to it, what to write)."""
     settings = settings_of(connection.options)
+    yield from _openapi(settings)
     for kind, keys in _KEYS.items():
         for key in keys:
             if settings.inject != kind and key in settings.model_fields_set:
@@ -31,6 +34,26 @@ def mismatches(connection: Connection) -> Iterator[Found]:
     elif settings.inject == "aws":
         yield from _account(connection, "the access key's id", "the secret key")
         yield from _aws(settings, has_tls=connection.tls.mode != "disable")
+
+
+def _openapi(settings: HttpSettings) -> Iterator[Found]:
+    if settings.openapi is None:
+        for key in ("openapi_base", "unlisted"):
+            if key in settings.model_fields_set:
+                yield ("options", key), f"`{key}` goes with `openapi`"
+        return
+    if settings.paths:
+        yield ("options", "paths"), "templates come from the OpenAPI document; take `paths` away"
+    if settings.tunnel:
+        yield ("options", "openapi"), "nothing is looked into in a blind tunnel, so nothing can be compared with a document"
+
+
+def attach(options: HttpSettings, folder: Path) -> tuple[HttpSettings, tuple[Path, ...]]:
+    """The `ProtocolSpec.attach` of HTTP: the OpenAPI document."""
+    if options.openapi is None:
+        return options, ()
+    path = folder / options.openapi
+    return options.with_api(read_openapi(path, options.openapi_base)), (path,)
 
 
 def _account(connection: Connection, user: str, password: str) -> Iterator[Found]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from lockgate.govern.masking.detectors import DETECTORS
 from lockgate.model import ColumnMask, RequestAction, ReviewMode, Rule
+from lockgate.protocols.http.described import described, named_in
 from lockgate.protocols.http.settings import HttpSettings, settings_of
 from lockgate.wire.spec import Enforcement
 
@@ -30,8 +31,10 @@ def enforce(
         rows.append(Enforcement(
             connection, "*", "credential", f"requests are signed for {options.service} in {options.region} (AWS Signature "
             f"Version 4); {content}"))
+    rows += described(connection, options)
     for rule in rules:
         rows += _of_rule(connection, rule, options)
+        rows += named_in(connection, rule, options)
     return rows
 
 

@@ -60,6 +60,8 @@ class Forwarding(Conversation):
         """What goes to the backend, as records show it: without the credential. `content` None: there is none, or it goes
         on as it comes."""
         admitted, request = exchange.admitted, exchange.request
+        if request.unlisted is not None:
+            return request.unlisted
         settings, head = admitted.settings, request.head
         limit = self._context.limits.inspect
         is_masked = bool(decision.masks or decision.detects)

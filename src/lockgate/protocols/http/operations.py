@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from lockgate.govern.masking.bodies import Renamed, decoding
-from lockgate.model import Operation
+from lockgate.model import Operation, Refusal
 from lockgate.protocols.http.callers import NEVER_ON
 from lockgate.protocols.http.documents import depth_of, read_document
 from lockgate.protocols.http.graphql import BadDocument, operations_of, renamed_by
@@ -27,7 +27,9 @@ FACTS: Final[Mapping[str, str]] = {
     "host": "the host that the client asked for, in lower case, without port",
     "path": "the decoded path, without a slash at its end: /customers/42",
     "segments": "the parts of the path: [customers, 42]",
-    "template": "the template of `paths` that fits the path (/customers/{id}); empty where none does",
+    "template": "the template of `paths` or of the OpenAPI document that fits the path (/customers/{id}); empty where none does",
+    "operation": "the OpenAPI document's operationId, or the method and template of one without (GET /customers/{id}); empty "
+                 "for what the document does not list, and where there is none",
     "query": "query parameters by name, each a list of values: \"1\" in op.query.page",
     "headers": "header fields by lower-case name, each a list of values; without credentials and cookies",
     "content_type": "the media type of the content, in lower case, without parameters; empty without content",
@@ -77,6 +79,8 @@ class Request:
     template: str
     media_type: str
     is_graphql: bool = False                # the path is one on which the backend speaks it
+    operation: str = ""
+    unlisted: Refusal | None = None         # where the document does not list it, and nothing else passes
 
     @property
     def method(self) -> str:
@@ -100,6 +104,7 @@ def head_operation(request: Request, *, has_content: bool) -> Operation:
     facts: dict[str, object] = {
         "method": request.method, "host": request.host, "path": request.target.path,
         "segments": list(request.target.segments), "template": request.template,
+        "operation": request.operation,
         "query": request.target.query, "content_type": request.media_type, "size": head.length,
     }
     lacks = _LATER | CONTENT_FACTS if has_content else _LATER

@@ -28,6 +28,7 @@ _STATUS: Final = {
     RefusalCode.UNKNOWN_OBJECT: 404,
     RefusalCode.UNKNOWN_COLUMN: 404,
     RefusalCode.TOO_LARGE: 413,
+    RefusalCode.UNLISTED: 403,              # not 404 or 405, which caches keep, and which are the backend's to say
     RefusalCode.LIMITED: 429,
     RefusalCode.UNSUPPORTED: 501,
     RefusalCode.AUDIT_UNAVAILABLE: 503,

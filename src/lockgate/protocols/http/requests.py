@@ -118,7 +118,7 @@ class Requests(Tunnels):
                 self._context.connections.get(to.connection) is self._admitted.connection):
             admitted = self._admitted       # the same token and task as before, for the same connection
         if admitted is None:
-            admitted = yield from admit(self._context, head, to, self._admitted)
+            admitted = yield from admit(self._context, head, to, self._admitted, self._certificate)
         if isinstance(admitted, Problem):
             self._admitted = self._link = self._asked = None
             return admitted
@@ -129,9 +129,10 @@ class Requests(Tunnels):
             return _UNKNOWN_METHOD
         if to.prefix:
             target = _without(to.prefix, target)
+        place = admitted.listing.place(head.method.decode("ascii"), target.segments)
         return admitted, operations.Request(
-            head, host, target, admitted.templates.fitting(target.segments), media_type,
-            is_graphql=target.path.casefold() in admitted.graphql)
+            head, host, target, place.template, media_type, target.path.casefold() in admitted.graphql, place.operation,
+            place.unlisted)
 
     def _named_by(self, head: RequestHead) -> tuple[Fields, str, bytes | None, str]:
         """The fields, and of them the host, the method that they ask for instead, and the content's type; read once where

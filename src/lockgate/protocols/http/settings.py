@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, computed_field, model_validator
 
 from lockgate.config.strict import Duration, SecretReference, Strict
+from lockgate.protocols.http.openapi import OpenApi
+from lockgate.protocols.http.templates import BadTemplate, read_template
 
 _TOKEN = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$"
 _SCOPE = r"^([\x21\x23-\x5b\x5d-\x7e]+( [\x21\x23-\x5b\x5d-\x7e]+)*)?$"       # RFC 6749 appendix A.4
@@ -65,6 +67,14 @@ class HttpSettings(Strict):
                     "share by path.")
     paths: tuple[Template, ...] = Field(
         default=(), max_length=2000, description="Templates like `/customers/{id}`: `op.template` is the one that fits.")
+    openapi: Path | None = Field(
+        default=None, description="The backend's OpenAPI document (3.0 or 3.1, JSON or YAML): `op.operation` and "
+                                  "`op.template` come from it, and what it does not list is refused.")
+    openapi_base: str | None = Field(
+        default=None, pattern=r"^$|" + _PATH, max_length=200,
+        description="The path below which the document's operations are at the backend, instead of what its `servers` say.")
+    unlisted: Literal["deny", "allow"] = Field(
+        default="deny", description="What happens to requests that the OpenAPI document does not list.")
     graphql: tuple[Annotated[str, Field(pattern=_PATH, max_length=200)], ...] = Field(
         default=(), max_length=100, description="Paths on which the backend speaks GraphQL, like `/graphql`: `op.graphql` "
                                                 "holds the operations of requests there.")
@@ -85,6 +95,25 @@ class HttpSettings(Strict):
                     "credential is injected. A policy has to allow the verb `connect`; rules that mask or look into "
                     "requests cannot be held and stop the start.")
 
+    _api: OpenApi | None = PrivateAttr(default=None)
+
+    @property
+    def api(self) -> OpenApi | None:
+        """What the OpenAPI document says; read when the configuration was."""
+        return self._api
+
+    @computed_field  # type: ignore[prop-decorator]  # so that another document is another configuration
+    @property
+    def openapi_sha256(self) -> str | None:
+        """Of the document's file, in hex."""
+        return None if self._api is None else self._api.digest
+
+    def with_api(self, api: OpenApi) -> Self:
+        """The same with its document read."""
+        made = self.model_copy()
+        made._api = api
+        return made
+
     @property
     def signs_content(self) -> bool:
         """Whether all of a request's content has to be there before it goes on."""
@@ -96,9 +125,14 @@ class HttpSettings(Strict):
             raise ValueError("`name` goes with `inject: header` or `inject: query`, and they need it")
         if self.inject == "header" and (self.name or "").lower() in _HOP_BY_HOP:
             raise ValueError("this header belongs to the connection; the credential needs another")
-        for path in (self.base_path, self.prefix or ""):
+        for template in self.paths:
+            try:
+                read_template(template)
+            except BadTemplate as error:
+                raise ValueError(f"no path fits {template}: {error}") from None
+        for path in (self.base_path, self.prefix or "", self.openapi_base or ""):
             if path.endswith("/") or re.search(r"//|/\.\.?(/|$)|%", path):
-                raise ValueError("write base_path and prefix like /api/v1: no dot segments, escapes or slash at the end")
+                raise ValueError("write base_path, prefix and openapi_base like /api/v1: no dot segments, escapes or slash at the end")
         return self
 
 

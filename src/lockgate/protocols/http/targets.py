@@ -8,7 +8,6 @@ segments, backslashes, escaped slashes, escapes of escapes, control characters, 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -52,7 +51,7 @@ def read_target(raw: bytes) -> Target:
         raise BadTarget("the path holds a character that has to be written as an escape")
     if mark and _RAW_QUERY.fullmatch(query) is None:
         raise BadTarget("the query holds a character that has to be written as an escape")
-    segments = tuple(_segment(part) for part in path[1:].split(b"/"))
+    segments = tuple(read_segment(part) for part in path[1:].split(b"/"))
     if len(segments) > 1 and "" in segments[:-1]:
         raise BadTarget("the path holds an empty segment (//)")
     if segments[-1] == "":
@@ -60,7 +59,8 @@ def read_target(raw: bytes) -> Target:
     return Target(path, query if mark else None, "/" + "/".join(segments), segments)
 
 
-def _segment(raw: bytes) -> str:
+def read_segment(raw: bytes) -> str:
+    """A part of a path, decoded and without parameters. `BadTarget` for what could be read in two ways."""
     text = _decoded(raw, "the path")
     if "/" in text or "\\" in text:
         raise BadTarget("the path holds an escaped slash or a backslash")
@@ -108,22 +108,3 @@ def _form(raw: bytes) -> str:
         return unquote_to_bytes(raw).decode("utf-8")
     except UnicodeDecodeError:
         raise BadTarget("a parameter is not UTF-8") from None
-
-
-class Templates:
-    """Path templates; the most exact one fits: of two, the one with a literal where the other has a name, leftmost."""
-
-    def __init__(self, templates: Iterable[str]) -> None:
-        self._by_length: dict[int, list[tuple[str, tuple[str | None, ...]]]] = {}
-        for template in dict.fromkeys(templates):
-            parts = tuple(None if part.startswith("{") else part for part in template[1:].split("/"))
-            self._by_length.setdefault(len(parts), []).append((template, parts))
-        for found in self._by_length.values():
-            found.sort(key=lambda one: tuple(part is None for part in one[1]))
-
-    def fitting(self, segments: tuple[str, ...]) -> str:
-        """The template of a path, "" where there is none."""
-        for template, parts in self._by_length.get(len(segments), ()):
-            if all(part is None or part == segment for part, segment in zip(parts, segments, strict=True)):
-                return template
-        return ""

@@ -58,9 +58,9 @@ class Tunnels(Forwarding):
         host = host_of(head.target)
         name = self._context.by_server_name(host)
         if name is None or name not in self._context.connections:
-            yield from self._answer(head, (yield from refuse_nowhere(head)) or _NOT_ALLOWED)
+            yield from self._answer(head, (yield from refuse_nowhere(head, self._certificate)) or _NOT_ALLOWED)
             return
-        admitted = yield from admit(self._context, head, Destination(name), self._admitted)
+        admitted = yield from admit(self._context, head, Destination(name), self._admitted, self._certificate)
         if isinstance(admitted, Problem):
             self._admitted = self._link = self._asked = None
             yield from self._answer(head, admitted.at_proxy())
@@ -101,7 +101,7 @@ class Tunnels(Forwarding):
         operation = Operation(
             protocol="http", kind="tunnel", verbs=frozenset((TUNNEL,)), text=f"CONNECT {authority}",
             key=("connect", authority), objects=(authority,), returns=False,
-            facts={"method": "CONNECT", "host": host, "path": "", "segments": [], "template": "", "query": {},
+            facts={"method": "CONNECT", "host": host, "path": "", "segments": [], "template": "", "operation": "", "query": {},
                    "headers": {}, "content_type": "", "size": 0})
         verdict: Grant | Refusal = yield Judge(
             operation, lambda _decision: Planned(operation.text.encode()), patience=admitted.patience)

@@ -44,6 +44,8 @@ class McpSettings(HttpSettings):
         if self.command is None and (self.environment or "directory" in self.model_fields_set):
             raise ValueError("`environment` and `directory` go with `command`: who names the program on a command line could "
                              "name one that tells what it was given")
+        if self.openapi is not None:
+            raise ValueError("an OpenAPI document lists requests of HTTP, not tools; use an HTTP connection for it")
         if self.tunnel:
             raise ValueError("a blind tunnel cannot be looked into; use an HTTP connection for it")
         return self

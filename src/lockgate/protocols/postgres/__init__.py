@@ -27,6 +27,7 @@ SPEC = ProtocolSpec(
     recording=RecordingSpec("sql", SqlDecoder),
     leaktest=SUITE,
     exported=Exported(Activity.DATASTORE, "postgresql"),
+    noun="statement",
 )
 
 __all__ = ["SPEC"]

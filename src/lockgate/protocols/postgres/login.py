@@ -1,7 +1,7 @@
 """From a client's first byte to an admitted session. One generator; every wait is a step.
 
     1. opening     direct TLS, SSLRequest, GSSENCRequest, CancelRequest, StartupMessage
-    2. identity    a token as the password, over TLS (or on loopback where the listener allows it)
+    2. identity    a certificate in TLS; or a token as the password, over TLS (or on loopback where the listener allows it)
     3. admission   which connection, and may this identity use it
     4. backend     `upstream`: the gateway's own log-in with the injected credential
     5. hand-over   what the client gets to know of the backend, and a cancel key of our own
@@ -226,17 +226,24 @@ def _start_up(client: _Client, minor: int, body: bytes) -> Steps[tuple[int, Wish
 
 
 def _identify(context: LoginContext, client: _Client, wishes: Wishes) -> Steps[Identity]:
-    """Ask for the token and have it verified."""
+    """By the certificate that the client has shown in TLS, or else ask for the token and have it verified."""
     route = context.route
     if client.tls is None and not (route.is_loopback and route.allow_plaintext):
         raise _Refused(_NO_TLS)
     is_sasl = wishes.claims.get("auth", "").lower() == oauth.CHOICE
+    if client.tls is not None and client.tls.certificate is not None and not is_sasl:
+        return (yield from _verified(client, None))
     token = yield from (_bearer(client) if is_sasl else _password(client))
     if not token:
         if is_sasl:
             yield from _fail_sasl(client)
         raise _Refused(Problem("28P01", "the password is not a token", severity="FATAL",
                                hint="Send a token of a trusted provider as the password."))
+    return (yield from _verified(client, token, is_sasl=is_sasl))
+
+
+def _verified(client: _Client, token: Secret | None, *, is_sasl: bool = False) -> Steps[Identity]:
+    """Whose the token is, or (None) the certificate that the client has shown."""
     identity = yield Authenticate(token)
     if type(identity) is Refusal:
         if is_sasl:

@@ -300,6 +300,7 @@ _SQLSTATES: Final[dict[RefusalCode, str]] = {
     RefusalCode.UNKNOWN_OBJECT: "42P01",
     RefusalCode.UNKNOWN_COLUMN: "42703",
     RefusalCode.TOO_LARGE: "54000",
+    RefusalCode.UNLISTED: "0A000",
     RefusalCode.LIMITED: "54000",
     RefusalCode.UNSUPPORTED: "0A000",
     RefusalCode.AUDIT_UNAVAILABLE: "58030",
