@@ -117,6 +117,8 @@ def _recorded(rule: Rule, spec: ProtocolSpec, connection: Connection) -> Enforce
     if rule.record_raw:
         how += "; the backend's end too, before masks"
     problem = None if spec.recording is not None else f"sessions of {spec.title} cannot be recorded"
+    if not connection.address:
+        problem = f"sessions of {spec.title} with a program cannot be recorded"
     return Enforcement(connection.name, rule.name, "record raw" if rule.record_raw else "record", how, problem)
 
 

@@ -156,6 +156,14 @@ class PipedSession(Session):
         super()._logged_in(mediator)
         self._wake(self._error_lane)
 
+    def _record_session(self, client: bytes, server: bytes) -> bool:
+        """No reader of recordings knows two streams of lines yet, so what is due is refused."""
+        if self.governor is None or not self.is_recording_due()[0]:
+            return True
+        log.error("session cannot be recorded", **self._names())
+        self.close("sessions with a program cannot be recorded")
+        return False
+
     # ------------------------------------------------------------ the program
 
     async def _connect(self, connection: Connection, step: Dial) -> Refusal | None:

@@ -268,6 +268,7 @@ def test_a_servers_request_that_the_client_does_not_get_is_answered(reason: str)
     assert head.startswith(b"POST /mcp HTTP/1.1\r\n")
     assert b"Authorization: Bearer " + http.SECRET.encode() in head
     assert b"Connection: close" in head
+    assert (head.count(b"Accept: "), head.count(b"Content-Type: ")) == (1, 1)
     assert b"X-Trace" not in head
     assert json.loads(content)["id"] == 5
     assert "policy" in json.loads(content)["error"]["message"]

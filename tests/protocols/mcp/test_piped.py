@@ -102,6 +102,16 @@ def test_what_a_server_says_is_masked_and_listed_as_far_as_it_may_be_used() -> N
     assert book.settled[0].grant.masked == {"*.ssn": 1, "credit_card": 1}
 
 
+def test_a_mask_of_one_tool_hides_in_what_answers_nothing_too() -> None:
+    """Nobody knows which tool a log is about; of an answer it is known."""
+    rule = s.Rule(name="hide", masks=(s.ColumnMask(("customer.ssn",), s.MaskMethod.REDACT),))
+    book = p.world(rule).book() >> Bytes(CLIENT, p.line(s.tool(1, "customer"), s.tool(2, "note")))
+    logged = {"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": {"ssn": "219-09-9999"}}}
+    book >> Bytes(SERVER, p.line(logged, s.result(1, structuredContent={"ssn": "219-09-9999"}), s.result(2, structuredContent={"ssn": "5"})))
+    assert s.CANARY not in book.sent(CLIENT)
+    assert p.got(book)[2]["result"]["structuredContent"] == {"ssn": "5"}
+
+
 def test_standard_error_passes_masks_on_its_way_to_people() -> None:
     """Line by line, in documents by name and in words by detectors; what could drive a terminal is replaced."""
     book = p.world(s.HIDE).book()

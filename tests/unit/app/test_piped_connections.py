@@ -13,6 +13,7 @@ from lockgate.config.strict import SecretReference
 from lockgate.errors import ConfigError
 from lockgate.protocols.mcp.settings import McpSettings
 
+RECIPIENT = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
 GOOD = """\
 state: here
 identity:
@@ -51,6 +52,14 @@ def test_a_program_needs_no_address_and_no_listener(tmp_path: Path) -> None:
     assert {row.rule for row in rows} == {"agents", "hide"}
     assert not any(row.problem for row in rows)
     assert state_of(path) == loaded.settings.state == tmp_path / "here"
+
+
+def test_a_rule_that_records_stops_the_start(tmp_path: Path) -> None:
+    """Nothing can be recorded of a program yet, and nothing goes on unrecorded (I5)."""
+    path = tmp_path / "lockgate.yaml"
+    path.write_text(GOOD + f"  - {{name: tape, record: true}}\naudit: {{recording: {{recipients: [{RECIPIENT}]}}}}\n")
+    rows = enforcement_table(load_configuration(path), offline=True)
+    assert [row.problem for row in rows if row.rule == "tape"] == ["sessions of MCP with a program cannot be recorded"]
 
 
 @pytest.mark.parametrize(("old", "new", "says"), [
