@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 
 from lockgate.config.duration import seconds
@@ -57,6 +58,12 @@ class Admitted:
         of = self.scopes.of
         return BodyTerms(masks, detects, (self.connection.name, *place), of(KeyScope.CONNECTION), of(KeyScope.TASK),
                          self.keys, limit)
+
+
+@lru_cache(maxsize=256)
+def digest_of(masks: tuple[ColumnMask, ...], detects: tuple[DetectMask, ...]) -> str:
+    """What stands in the record for what is hidden; empty for nothing."""
+    return sha256(repr((masks, detects)).encode()).hexdigest() if masks or detects else ""
 
 
 def admit(

@@ -33,6 +33,8 @@ FACTS: Final[Mapping[str, str]] = {
     "form": "fields of application/x-www-form-urlencoded content by name, each a list of values",
     "graphql": "GraphQL operations on a path of `graphql`, each with type (query, mutation, subscription), name and fields "
                "(names at the top): op.graphql.exists(o, o.type == \"mutation\"); empty elsewhere",
+    "websocket": "whether the request opens a WebSocket, or is a message over one",
+    "message": "the text of a message over a WebSocket, empty elsewhere; missing where its bytes are no text",
     "parts": "parts of multipart/form-data content in order, each with name, filename and type (\"\" where none is "
              "given); empty for other content",
 }
@@ -43,12 +45,15 @@ _LATER: Final = frozenset(("headers",))
 """Facts that would make every request another one to the cache of decisions, and that few rules read."""
 TUNNEL: Final = "connect"
 """The verb of a blind tunnel, which has no method of its own kind."""
+SEND: Final = "send"
+"""The verb of a message that a client sends over a WebSocket; its method is the same in capitals."""
 METHODS: Final = frozenset((
     "get", "head", "post", "put", "patch", "delete", "options", "query", "propfind", "proppatch", "mkcol", "copy", "move",
     "lock", "unlock", "report", "search", "link", "unlink", "purge",
 ))
 """As verbs. Others are refused: nobody knows what they do. TRACE, because its answer is the request with its credential."""
-_DEEPEST: Final = 64
+DEEPEST: Final = 64
+"""Containers around a value of JSON that a rule depends on."""
 _LONGEST_TEXT: Final = 65_536
 _TEXTUAL: Final = ("application/json", "application/x-www-form-urlencoded", "application/xml", "application/graphql",
                    "application/x-ndjson")
@@ -69,6 +74,7 @@ class Request:
     template: str
     media_type: str
     is_graphql: bool = False                # the path is one on which the backend speaks it
+    is_websocket: bool = False              # it asks for one
 
     @property
     def method(self) -> str:
@@ -93,6 +99,7 @@ def head_operation(request: Request, *, has_content: bool) -> Operation:
         "method": request.method, "host": request.host, "path": request.target.path,
         "segments": list(request.target.segments), "template": request.template,
         "query": request.target.query, "content_type": request.media_type, "size": head.length,
+        "websocket": request.is_websocket, "message": "",
     }
     lacks = _LATER | CONTENT_FACTS if has_content else _LATER
     if request.is_graphql:
@@ -106,7 +113,8 @@ def head_operation(request: Request, *, has_content: bool) -> Operation:
     line = request.line()
     return Operation(
         protocol="http", kind="request", verbs=frozenset((request.method.lower(),)), text=line,
-        key=("head", request.host, line, request.media_type, head.length, has_content, request.is_graphql), facts=facts,
+        key=("head", request.host, line, request.media_type, head.length, has_content, request.is_graphql,
+             request.is_websocket), facts=facts,
         # Without the path where no template is known: a path may name a person, and what is touched stands in the log for ever.
         objects=(f"{request.host}{request.template}",),
         lacks=lacks,
@@ -137,7 +145,7 @@ def with_facts(request: Request, operation: Operation, content: bytes, wanted: f
             raise BadContent(f"the content's parts cannot be read, and a rule depends on them: {error}") from None
     if wanted >= _GRAPHQL:
         facts["graphql"] = _graphql(request, content)
-    headers = _headers(request.head)
+    headers = headers_of(request.head)
     facts["headers"] = headers
     named = tuple(sorted((name, *values) for name, values in headers.items()))
     return replace(operation, key=("facts", operation.key, named), facts=facts, lacks=operation.lacks & (_GRAPHQL | _PARTS) - wanted)
@@ -154,7 +162,8 @@ def shown_content(media_type: str, content: bytes, digest: str) -> str:
     return f"[{media_type or 'content'} of {len(content)} bytes, SHA-256 {digest}]"
 
 
-def _headers(head: RequestHead) -> dict[str, list[str]]:
+def headers_of(head: RequestHead) -> dict[str, list[str]]:
+    """The fields that conditions see."""
     found: dict[str, list[str]] = {}
     for field in head.fields:
         if field.name not in _HIDDEN:
@@ -169,8 +178,8 @@ def _json(media_type: str, content: bytes) -> object:
         value = read_document(content.decode("utf-8"))
     except (ValueError, RecursionError):
         raise BadContent("the content is no JSON of one reading, and a rule depends on it") from None
-    if depth_of(value) > _DEEPEST:
-        raise BadContent(f"the content's JSON is nested deeper than {_DEEPEST}, and a rule depends on it")
+    if depth_of(value) > DEEPEST:
+        raise BadContent(f"the content's JSON is nested deeper than {DEEPEST}, and a rule depends on it")
     return value
 
 
@@ -186,6 +195,8 @@ def _form(media_type: str, content: bytes) -> object:
 def _graphql(request: Request, content: bytes) -> object:
     written, kind = request.target.query, request.media_type
     try:
+        if request.is_websocket and "query" not in written:
+            return []                       # its messages are read one by one
         if not content:
             return operations_of(written, None)
         if kind == "application/graphql":

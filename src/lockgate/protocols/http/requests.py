@@ -17,6 +17,7 @@ from lockgate.protocols.http.problems import Problem, bad_request, problem_of
 from lockgate.protocols.http.routing import NoRoute, destination, destination_within, host_of
 from lockgate.protocols.http.targets import BadTarget, Target, read_target
 from lockgate.protocols.http.tunnels import Tunnels
+from lockgate.protocols.http.websocket.handshake import is_asked_for, read_handshake
 from lockgate.wire.steps import Compose, Judge, Record, Steps, ToClient, ToServer
 
 HELD: Final = 65_536
@@ -89,7 +90,13 @@ class Requests(Tunnels):
 
     def _exchange_of(self, admitted: Admitted, request: operations.Request, *, has_content: bool) -> Exchange | Problem:
         """What is known of a request by its head. A protocol inside of HTTP reads it otherwise, or not at all."""
-        return Exchange(admitted, request, operations.head_operation(request, has_content=has_content))
+        exchange = Exchange(admitted, request, operations.head_operation(request, has_content=has_content))
+        if request.is_websocket:
+            handshake = read_handshake(request.head)
+            if isinstance(handshake, Problem):
+                return handshake
+            exchange.handshake = handshake
+        return exchange
 
     def _request_of(
         self, head: RequestHead, *, is_proxied: bool
@@ -131,7 +138,7 @@ class Requests(Tunnels):
             target = _without(to.prefix, target)
         return admitted, operations.Request(
             head, host, target, admitted.templates.fitting(target.segments), media_type,
-            is_graphql=target.path.casefold() in admitted.graphql)
+            is_graphql=target.path.casefold() in admitted.graphql, is_websocket=is_asked_for(head))
 
     def _named_by(self, head: RequestHead) -> tuple[Fields, str, bytes | None, str]:
         """The fields, and of them the host, the method that they ask for instead, and the content's type; read once where
@@ -242,7 +249,7 @@ class Requests(Tunnels):
 def _origin_form(target: bytes) -> bytes:
     """The path and query of a target in absolute form (RFC 9112 section 3.2.2); the reader has compared its host."""
     scheme, _, rest = target.partition(b"://")
-    if scheme.lower() != b"http":
+    if scheme.lower() not in (b"http", b"ws"):
         raise BadTarget("a forward proxy is asked for https by CONNECT")
     slash = rest.find(b"/")
     mark = rest.find(b"?")
