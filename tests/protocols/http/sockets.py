@@ -10,8 +10,10 @@ from typing import Any
 
 from lockgate.govern.policy import PolicySet
 from lockgate.model import Rule
+from lockgate.protocols.http.websocket.frames import Event, FrameError, Frames
 from lockgate.wire.playbook import CLIENT, SERVER, Bytes, Playbook
 from tests.protocols.http import scene as s
+from tests.protocols.http.support import cuts
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 KEY = base64.b64encode(bytes(range(16))).decode()
@@ -124,6 +126,26 @@ def problem(book: Playbook) -> dict[str, Any]:
     found = json.loads(said(to_client(book))[-1])
     assert isinstance(found, dict)
     return found
+
+
+def read(*pieces: bytes, of_client: bool = True, limit: int = 1 << 20) -> list[Event | int]:
+    """What one peer's bytes come to; the close code of an error as the last."""
+    frames, found = Frames(of_client=of_client, limit=limit), list[Event | int]()
+    try:
+        for piece in pieces:
+            frames.feed(piece)
+            while (event := frames.event()) is not None:
+                found.append(event)
+    except FrameError as error:
+        found.append(int(error.close))
+    return found
+
+
+def verify_frames(data: bytes, *, of_client: bool) -> None:
+    """Any split gives the same events, or the same error."""
+    whole = read(data, of_client=of_client)
+    for parts in (*([data[:at], data[at:]] for at in cuts(data)), [bytes([one]) for one in data]):
+        assert read(*parts, of_client=of_client) == whole, f"other events in pieces: {parts!r}"
 
 
 def tighten(book: Playbook, *rules: Rule) -> None:

@@ -26,18 +26,8 @@ LIMIT = 1000
 
 
 def read(*pieces: bytes, of_client: bool = True, limit: int = LIMIT) -> list[Event | int]:
-    """What one peer's bytes come to; the close code of an error as the last."""
-    frames, found = Frames(of_client=of_client, limit=limit), list[Event | int]()
-    try:
-        for piece in pieces:
-            frames.feed(piece)
-            while (event := frames.event()) is not None:
-                found.append(event)
-    except FrameError as error:
-        with pytest.raises(FrameError):
-            frames.event()
-        found.append(int(error.close))
-    return found
+    """As `sockets.read`, with a bound that is soon reached."""
+    return w.read(*pieces, of_client=of_client, limit=limit)
 
 
 WHOLE = b"".join((
@@ -108,6 +98,16 @@ def test_a_compressed_message_is_refused_unread() -> None:
     assert read(w.frame(w.TEXT, bomb[:-4], rsv=4), limit=1 << 24) == [1002]
 
 
+def test_a_peer_that_failed_stays_failed() -> None:
+    """Behind what is no frame nobody knows where the next begins."""
+    frames = Frames(of_client=True, limit=LIMIT)
+    frames.feed(w.frame(3, "x"))
+    for _ in range(2):
+        with pytest.raises(FrameError, match="opcode"):
+            frames.event()
+        frames.feed(w.frame(w.TEXT, "x"))
+
+
 def test_behind_a_close_frame_nothing_is_read() -> None:
     """Section 5.5.1; and nothing is kept."""
     assert read(w.closing(None), w.frame(w.TEXT, "x"), b"no frame") == [Closing(None, "")]
@@ -138,5 +138,5 @@ def test_text_that_is_not_utf_8_is_not_written() -> None:
 @given(st.lists(st.binary(max_size=60), max_size=6))
 def test_any_bytes_in_any_split_give_the_same_events(pieces: list[bytes]) -> None:
     """Or the same error, and never another exception."""
-    whole = b"".join(pieces)
-    assert read(*pieces) == read(whole) == read(*(bytes([one]) for one in whole))
+    w.verify_frames(b"".join(pieces), of_client=True)
+    w.verify_frames(b"".join(pieces), of_client=False)
