@@ -12,7 +12,7 @@ then on. Who is silent is pinged, and is gone after as much silence again.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -306,7 +306,8 @@ class Socket:
         """Nothing of it goes on, and nothing behind it. `is_text`: a client whose message this was reads text."""
         own = b""
         if is_text and self._speaks_freely:
-            own = message_frame(problem_of(refusal).document(), is_text=True, to_client=True)
+            told = replace(refusal, hint=f"{refusal.hint or ''} This WebSocket is closed; open another one.".strip())
+            own = message_frame(problem_of(told).document(), is_text=True, to_client=True)
         yield from self._part(*close_of(refusal), OutcomeStatus.REFUSED, own=own)
 
     def _part(
