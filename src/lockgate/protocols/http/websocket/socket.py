@@ -102,6 +102,7 @@ class Socket:
         self._sent_masks: tuple[ColumnMask, ...] = ()       # of the messages so far
         self._sent_detects: tuple[DetectMask, ...] = ()
         self._bytes: _Bound | None = None
+        self._known: BodyTerms | None = None                # the last ones
         self._code: int | None = None       # with which the client has begun to close
         self._is_closing = False
         self._is_over = False
@@ -162,6 +163,8 @@ class Socket:
 
     def _plan(self, message: Message, standing: Decision, decision: Decision) -> Planned | Refusal:
         """What goes on of a message: with values in the place of tokens, without what must not go."""
+        if decision.wants:
+            return Planned(message.data)    # it is judged once more, with what is wanted
         masks = _both(_both(standing.masks, self._sent_masks), decision.masks)
         detects = _strongest(_strongest(standing.detects, self._sent_detects), decision.detects)
         data = message.data
@@ -292,7 +295,11 @@ class Socket:
         return decision
 
     def _terms(self, masks: tuple[ColumnMask, ...], detects: tuple[DetectMask, ...]) -> BodyTerms:
-        return self._admitted.terms_of(masks, detects, self._exchange.request.target.segments, self._limit)
+        known = self._known
+        if known is None or (known.masks, known.detects) != (masks, detects):
+            known = self._known = self._admitted.terms_of(
+                masks, detects, self._exchange.request.target.segments, self._limit)
+        return known
 
     # ------------------------------------------------------------ ends
 
