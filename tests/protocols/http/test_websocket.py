@@ -49,6 +49,7 @@ def test_the_handshake_is_a_request_that_is_judged_and_recorded() -> None:
     assert s.TOKEN not in sent
     assert book.sent(CLIENT).startswith(
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + w.ACCEPT.encode())
+    assert book.sent(CLIENT).count(b"Sec-WebSocket-Accept") == 1
     assert [intent.verbs for intent in here.log.intents] == [("get",)]
     assert b"Upgrade: websocket" in here.log.intents[0].forwarded
 
@@ -62,8 +63,10 @@ def test_rules_see_that_a_websocket_is_asked_for(when: str) -> None:
     book = here.book() >> Bytes(CLIENT, w.opening(Origin="https://evil.example", Sec_WebSocket_Protocol="admin"))
     assert s.status(book) == 403
     assert not book.sent(SERVER)
-    book >> Bytes(CLIENT, s.request(Origin="https://good.example", Sec_WebSocket_Protocol="x"))
-    assert b"GET /customers/1" in book.sent(SERVER)
+    book >> Bytes(CLIENT, s.request("GET", "/live", Origin="https://good.example", Sec_WebSocket_Protocol="x"))
+    assert b"GET /live" in book.sent(SERVER)
+    book >> Bytes(SERVER, s.answer()) >> Bytes(CLIENT, w.opening(Origin="https://evil.example", Sec_WebSocket_Protocol="admin"))
+    assert s.status(book) == 403            # the same line, and not the same decision
 
 
 @pytest.mark.parametrize(("fields", "status"), [
@@ -220,11 +223,29 @@ def test_rules_see_what_a_message_holds(when: str, message: str, goes: bool, opc
     assert goes or w.last(book).code == 1008
 
 
-def test_bytes_that_are_no_text_cannot_be_told() -> None:
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32-be"])
+def test_bytes_that_are_no_text_cannot_be_told(encoding: str) -> None:
     """A rule that reads the text of a message restricts what has none."""
-    book = w.opened(world(NO_ERASING)) >> Bytes(CLIENT, w.frame(w.BINARY, b"\xff\xfee\0r\0a\0s\0e\0"))
+    book = w.opened(world(NO_ERASING)) >> Bytes(CLIENT, w.frame(w.BINARY, "erase".encode(encoding)))
     assert w.last(book).code == 1008
     assert not w.said(w.to_server(book))
+
+
+def test_json_of_two_readings_is_not_understood() -> None:
+    """Where a rule reads it: the refusal says so, and is on record."""
+    here = world(Rule(name="no", when='op.verb == "send" && op.json.pay > 100', deny="no"))
+    for message in ('{"pay": 1, "pay": 101}', '{"pay": 1', "[" * 70 + "]" * 70):
+        book = w.opened(here) >> Bytes(CLIENT, w.frame(w.TEXT, message))
+        assert w.problem(book)["code"] == "not_understood"
+        assert here.log.intents[-1].refusal == "not_understood"
+
+
+def test_a_message_that_is_judged_twice_counts_once() -> None:
+    """Its JSON is read where a rule wants it; each time somebody could be asked, for as long as the client waits."""
+    here = world(REVIEWED, patience="7s")
+    book = w.opened(here) >> Bytes(CLIENT, w.frame(w.TEXT, '{"pay": 1}'))
+    assert book.governor.statements == 2    # the handshake, and the message
+    assert [(step.counts, step.patience) for step in book.judged[-2:]] == [(None, 7.0), (False, 7.0)]
 
 
 def test_who_may_only_read_may_not_send() -> None:

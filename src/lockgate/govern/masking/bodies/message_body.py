@@ -90,8 +90,8 @@ def _pieces(data: bytes) -> Iterator[bytes]:
     while at < len(text):
         try:
             _, end = _DECODER.raw_decode(text, at)
-        except RecursionError:
-            raise ValueError("not JSON: it is nested too deep") from None
+        except (ValueError, RecursionError):
+            raise ValueError("not JSON") from None
         at = _end_of_space(text, end)
         yield text[start:at].encode("utf-8")
         start = at
