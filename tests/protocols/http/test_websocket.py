@@ -19,6 +19,7 @@ from lockgate.model import (
     RowLimits,
     Rule,
 )
+from lockgate.protocols.http.enforcement import enforce
 from lockgate.wire.playbook import CLIENT, SERVER, Bytes, Closed, Hangup
 from lockgate.wire.steps import Alarm
 from tests.protocols.http import scene as s
@@ -508,6 +509,26 @@ def test_a_proxys_client_opens_a_socket_by_absolute_form(scheme: str) -> None:
     assert book.sent(SERVER).startswith(b"GET /live HTTP/1.1\r\nHost: crm.internal:8080\r\n")
     book >> Bytes(CLIENT, w.frame(w.TEXT, "x"))
     assert w.said(w.to_server(book)) == [b"x"]
+
+
+@pytest.mark.parametrize("sent", [
+    s.request("GET", "ws://crm.example/live"), s.request("GET", "wss://crm.example/live"), w.opening("wss://crm.example/live"),
+    w.opening("https://crm.example/live")])
+def test_other_schemes_are_no_requests_of_a_proxy(sent: bytes) -> None:
+    """ws:// without an upgrade is none, and what needs TLS is asked for by CONNECT."""
+    here = world()
+    here.route = replace(s.ROUTE, is_proxy=True)
+    book = here.book() >> Bytes(CLIENT, sent)
+    assert s.status(book) == 400
+    assert not book.sent(SERVER)
+
+
+def test_check_says_what_becomes_of_websockets() -> None:
+    """Once for each connection; a blind tunnel has none."""
+    assert [row.how for row in enforce("crm", None, [], None)] == [
+        "each message of a client is judged (verb send), each of the backend is behind its masks; none is compressed"]
+    assert [row.how for row in enforce("crm", {"websocket": "deny"}, [], None)] == ["refused (websocket: deny)"]
+    assert not enforce("crm", {"tunnel": True, "inject": "none"}, [], None)
 
 
 def test_a_proxys_client_opens_a_socket_through_a_tunnel() -> None:

@@ -106,7 +106,7 @@ class Requests(Tunnels):
             if is_proxied:
                 if self._tunnel is not None or not self._context.route.is_proxy:
                     return _NO_PROXY
-                raw = _origin_form(raw)
+                raw = _origin_form(raw, b"ws" if is_asked_for(head) else b"http")
             target = read_target(raw)
             target.query                    # noqa: B018 - raises for what cannot be read
             if override is not None and override.upper() != head.method:
@@ -246,10 +246,11 @@ class Requests(Tunnels):
             yield from self._sent(exchange)
 
 
-def _origin_form(target: bytes) -> bytes:
-    """The path and query of a target in absolute form (RFC 9112 section 3.2.2); the reader has compared its host."""
+def _origin_form(target: bytes, also: bytes) -> bytes:
+    """The path and query of a target in absolute form (RFC 9112 section 3.2.2); the reader has compared its host. `also` is
+    a scheme besides http that it may have."""
     scheme, _, rest = target.partition(b"://")
-    if scheme.lower() not in (b"http", b"ws"):
+    if scheme.lower() not in (b"http", also):
         raise BadTarget("a forward proxy is asked for https by CONNECT")
     slash = rest.find(b"/")
     mark = rest.find(b"?")
