@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,8 +12,8 @@ import pytest
 from lockgate.govern.masking.keys import MASTER_BYTES, MaskKeys
 from lockgate.govern.pipeline import Governor
 from lockgate.model import ColumnMask, DetectMask, KeyScope, MaskMethod, OutcomeStatus, Rule, Secret
+from lockgate.protocols.http.websocket.due import NAMES, Due
 from lockgate.protocols.http.websocket.frames import Frames, Message
-from lockgate.protocols.http.websocket.socket import Socket
 from lockgate.wire.conformance import Case, require_fail_closed, require_settled
 from lockgate.wire.playbook import CLIENT, SERVER, Bytes, Hangup, Playbook
 from lockgate.wire.steps import Side
@@ -142,6 +143,69 @@ def test_a_token_comes_back_as_its_value_and_a_mask_is_not_stored() -> None:
     assert json.loads(w.said(w.to_server(book))[0]) == {"ssn": SSN}
     book = w.opened(world()) >> Bytes(CLIENT, w.frame(w.TEXT, '{"ssn":"xxxx"}'))
     assert w.problem(book)["code"] == "not_enforceable"
+
+
+# ------------------------------------------------------------ names that a message gives
+
+
+def subscribing(document: str, **payload: str) -> bytes:
+    """A message of graphql-transport-ws."""
+    return w.frame(w.TEXT, json.dumps({"type": "subscribe", "id": "1", "payload": {"query": document, **payload}}))
+
+
+ALIASED = f'{{"type":"next","id":"1","payload":{{"data":{{"me":{{"x":"{SSN}"}}}}}}}}'
+
+
+@pytest.mark.parametrize("document", [
+    "subscription { me { x: ssn } }", "query a { me { name } } subscription b { me { ...f } } fragment f on P { x: ssn }",
+    "{ me { ... on P { X: SSN } } }"])
+def test_aliases_of_graphql_are_no_way_around_masks(document: str) -> None:
+    """An answer bears the names that a message chose, whichever message of the socket it was."""
+    book = w.opened(world(graphql=["/graphql"]), "/graphql") >> Bytes(CLIENT, w.frame(w.TEXT, '{"type":"connection_init"}'))
+    book >> Bytes(CLIENT, subscribing(document)) >> Bytes(CLIENT, subscribing("{ me { name } }")) >> Bytes(SERVER, w.told(w.TEXT, ALIASED))
+    assert len(w.said(w.to_server(book))) == 3
+    assert w.said(w.to_client(book)) == [ALIASED.replace(SSN, "xxxx").encode()]
+
+
+@pytest.mark.parametrize("message", [
+    '{"query":"{ me { x: ssn } }"}', '42["ask",{"Query":"{ me { x: ssn } }"}]', '[[{"a":{"query":"{ me { x: ssn } }"}}]]'])
+def test_aliases_count_where_nobody_has_said_that_graphql_is_spoken(message: str) -> None:
+    """In whatever can be read as such."""
+    book = w.opened(world()) >> Bytes(CLIENT, w.frame(w.BINARY, message)) >> Bytes(SERVER, w.told(w.TEXT, ALIASED))
+    assert w.said(w.to_client(book)) == [ALIASED.replace(SSN, "xxxx").encode()]
+
+
+@pytest.mark.parametrize("sent", [
+    subscribing("{ me { x: ssn "), subscribing("{ me { ... @defer { ssn } } }"), w.frame(w.TEXT, '{"type":"other"}'), w.frame(w.BINARY, b"\xff"),
+    w.frame(w.TEXT, '{"type":"start","payload":{"extensions":{}}}'), w.frame(w.TEXT, "{ me { x: ssn } }")])
+def test_names_that_nobody_can_read_are_refused_under_masks(sent: bytes) -> None:
+    """On a path of GraphQL. Without masks they go on; masks that come later cannot be held any more, and end the socket."""
+    book = w.opened(world(graphql=["/graphql"]), "/graphql") >> Bytes(CLIENT, sent)
+    assert w.last(book).code == 1008
+    assert not w.said(w.to_server(book))
+    book = w.opened(world(s.NO_DELETE, graphql=["/graphql"]), "/graphql") >> Bytes(CLIENT, sent)
+    assert len(w.said(w.to_server(book))) == 1
+    w.tighten(book, HIDE)
+    book >> Bytes(SERVER, w.told(w.TEXT, ALIASED))
+    assert w.last(book).reason.startswith("not_enforceable: what comes back")
+    assert not leaks(book)
+
+
+def test_aliases_from_before_masks_are_remembered() -> None:
+    """A policy that masks more finds the names that are in use."""
+    book = w.opened(world(s.NO_DELETE, graphql=["/graphql"]), "/graphql") >> Bytes(CLIENT, subscribing("{ me { x: ssn } }"))
+    w.tighten(book, HIDE)
+    book >> Bytes(SERVER, w.told(w.TEXT, ALIASED))
+    assert w.said(w.to_client(book)) == [ALIASED.replace(SSN, "xxxx").encode()]
+
+
+def test_a_socket_takes_so_many_names() -> None:
+    """And is closed with the reason above them."""
+    book = w.opened(world(graphql=["/graphql"]), "/graphql")
+    for number in range(0, NAMES + 600, 600):
+        book >> Bytes(CLIENT, subscribing("{ " + " ".join(f"a{at}:b" for at in range(number, number + 600)) + " }"))
+    assert w.last(book).code == 1009
+    assert len(w.said(w.to_server(book))) == NAMES // 600
 
 
 # ------------------------------------------------------------ language models
@@ -300,16 +364,15 @@ def _played(split: Any) -> object:
 
 def seeded(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mistake that somebody could make."""
-    terms, clear, kept = Socket._terms, Governor.clear, Socket._widen
+    clear, before = Governor.clear, Due.terms
     match fault:
         case "a plan that passes messages":
             monkeypatch.setattr(Governor, "clear", lambda self, plan, chunk, grant=None: clear(
                 self, plan, chunk, grant) if not chunk else self.compose(w.told(w.TEXT, chunk)))
         case "terms that forget the masks":
-            monkeypatch.setattr(Socket, "_terms", lambda self, masks, detects: terms(self, (), detects))
+            monkeypatch.setattr(Due, "terms", lambda self, standing, *more: before(self, replace(standing, masks=()), *more))
         case "a message whose masks are forgotten":
-            assert kept
-            monkeypatch.setattr(Socket, "_widen", lambda self, grant, decision: None)
+            monkeypatch.setattr(Due, "widen", lambda self, message, names: None)
         case "fragments that are shown one by one":
             monkeypatch.setattr(Frames, "_joined", lambda self, data, frame: Message(data, True))
 

@@ -7,9 +7,10 @@ from lockgate.govern.masking.bodies.body import body_mask, event_mask, mask_text
 from lockgate.govern.masking.bodies.codings import BOUNDS, CODINGS, Bounds, Coder, decoding, encoding
 from lockgate.govern.masking.bodies.message_body import MessageBody
 from lockgate.govern.masking.bodies.sent import check_body, check_message, check_text
-from lockgate.govern.masking.bodies.terms import LIMIT, BodyMask, BodyTerms
+from lockgate.govern.masking.bodies.terms import LIMIT, BodyMask, BodyTerms, Renamed
 
 __all__ = [
-    "BOUNDS", "CODINGS", "LIMIT", "BodyMask", "BodyTerms", "Bounds", "Coder", "MessageBody", "body_mask", "check_body",
-    "check_message", "check_text", "decoding", "encoding", "event_mask", "mask_text", "mask_texts", "message_mask",
+    "BOUNDS", "CODINGS", "LIMIT", "BodyMask", "BodyTerms", "Bounds", "Coder", "MessageBody", "Renamed", "body_mask",
+    "check_body", "check_message", "check_text", "decoding", "encoding", "event_mask", "mask_text", "mask_texts",
+    "message_mask",
 ]

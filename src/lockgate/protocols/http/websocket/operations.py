@@ -7,12 +7,16 @@ holds, in text and binary frames alike, because backends read JSON from both.
 from __future__ import annotations
 
 import hashlib
+import json
+import re
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
+from lockgate.govern.masking.bodies import Renamed
 from lockgate.model import Operation
 from lockgate.protocols.http.documents import depth_of, read_document
-from lockgate.protocols.http.graphql import BadDocument, operations_of
+from lockgate.protocols.http.graphql import BadDocument, operations_of, renamed_by
 from lockgate.protocols.http.operations import DEEPEST, SEND, BadContent, Request, headers_of, shown_content
 from lockgate.protocols.http.websocket.frames import Message
 
@@ -22,6 +26,8 @@ _ASKING: Final = frozenset(("subscribe", "start"))
 _QUIET: Final = frozenset((
     "connection_init", "connection_terminate", "complete", "stop", "ping", "pong"))
 """Types of graphql-transport-ws and of the older graphql-ws that ask for nothing."""
+_NAMED: Final = re.compile(r"query|\\u", re.IGNORECASE)
+_DECODER: Final = json.JSONDecoder()
 _JSON: Final = "application/json"
 _MISSING: Final = object()
 
@@ -90,14 +96,57 @@ def _document(text: str) -> object:
 
 def _graphql(value: object) -> list[dict[str, object]]:
     """The operations of a message of graphql-transport-ws or graphql-ws."""
-    kind, payload = (value.get("type"), value.get("payload")) if isinstance(value, dict) else (None, None)
     try:
-        if not isinstance(kind, str) or kind not in _QUIET | _ASKING:
-            raise BadDocument("it is no message of graphql-transport-ws or graphql-ws")
-        if kind in _QUIET:
-            return []
-        if not isinstance(payload, dict):
-            raise BadDocument("its payload is no GraphQL request")
-        return operations_of({}, payload)
+        payload = _asked(value)
+        return [] if payload is None else operations_of({}, payload)
     except BadDocument as error:
         raise BadContent(f"what the message does cannot be told, and a rule depends on it: {error}") from None
+
+
+def _asked(value: object) -> object:
+    """The GraphQL request in a message of those, None for one that asks for nothing. `BadDocument` for other messages."""
+    kind, payload = (value.get("type"), value.get("payload")) if isinstance(value, dict) else (None, None)
+    if not isinstance(kind, str) or kind not in _QUIET | _ASKING:
+        raise BadDocument("it is no message of graphql-transport-ws or graphql-ws")
+    if kind in _QUIET:
+        return None
+    if not isinstance(payload, dict):
+        raise BadDocument("its payload is no GraphQL request")
+    return payload
+
+
+def names_in(request: Request, message: Message) -> Renamed | None:
+    """Names in what comes back that stand for others because the message says so, as `renamed_fields`; None where nobody can
+    tell. On a path of `graphql` every message is one of GraphQL; elsewhere each document that can be read as such counts."""
+    text = text_of(message)
+    if request.is_graphql:
+        try:
+            payload = None if text is None else _asked(_document(text))
+            return None if text is None else () if payload is None else renamed_by({}, payload)
+        except (BadContent, BadDocument):
+            return None
+    if text is None or not _NAMED.search(text):
+        return ()
+    found: dict[str, set[str]] = {}
+    for document in _queries(text):
+        try:
+            for name, meant in renamed_by({"query": [document]}, None):
+                found.setdefault(name, set()).update(meant)
+        except BadDocument:
+            continue
+    return tuple(sorted((name, tuple(sorted(meant))) for name, meant in found.items()))
+
+
+def _queries(text: str) -> Iterator[str]:
+    """Every text under a name like `query` in the JSON of a message, which may stand behind words."""
+    start = min((at for at in (text.find("{"), text.find("[")) if at >= 0), default=len(text))
+    try:
+        value, _ = _DECODER.raw_decode(text, start)
+    except (ValueError, RecursionError):
+        return
+    todo = [value]
+    while todo:
+        one = todo.pop()
+        if isinstance(one, dict):
+            yield from (inner for name, inner in one.items() if name.lower() == "query" and isinstance(inner, str))
+        todo += one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()

@@ -18,16 +18,16 @@ from typing import Final
 
 from wsproto.frame_protocol import CloseReason
 
-from lockgate.govern.masking.bodies import BodyTerms
+from lockgate.govern.masking.bodies import Renamed
 from lockgate.govern.pipeline import Grant, Planned, denial
-from lockgate.govern.policy.composition import detect_masks
-from lockgate.model import ColumnMask, Decision, DetectMask, Effect, OutcomeStatus, Refusal, RefusalCode, Rule
+from lockgate.model import Decision, Effect, OutcomeStatus, Refusal, RefusalCode
 from lockgate.protocols.http.admission import digest_of
 from lockgate.protocols.http.exchange import Exchange
 from lockgate.protocols.http.intake import Intake
 from lockgate.protocols.http.operations import BadContent
 from lockgate.protocols.http.problems import problem_of
 from lockgate.protocols.http.websocket.closing import close_of, cut
+from lockgate.protocols.http.websocket.due import Due
 from lockgate.protocols.http.websocket.frames import (
     Closing,
     FrameError,
@@ -39,7 +39,7 @@ from lockgate.protocols.http.websocket.frames import (
     ping_frame,
     pong_frame,
 )
-from lockgate.protocols.http.websocket.operations import message_operation, text_of, with_facts
+from lockgate.protocols.http.websocket.operations import message_operation, names_in, text_of, with_facts
 from lockgate.protocols.http.websocket.shown import ShownMessages
 from lockgate.wire.steps import Alarm, Clear, Close, Compose, Judge, Record, Settle, Steps, ToClient, ToServer
 
@@ -47,8 +47,6 @@ _LAST_WORDS: Final = 10.0
 """Seconds that a backend has to answer a close frame, and a client to take one."""
 
 
-_Bound = tuple[int, str]
-"""Bytes that a task may get, and the rule that says so."""
 _Plan = Callable[[Decision], Planned | Refusal]
 
 
@@ -93,16 +91,12 @@ class Socket:
         self._exchange = exchange
         self._admitted = exchange.admitted
         self._grant = grant
-        self._limit = limit
+        self._due = Due(exchange.admitted, exchange.request.target.segments, limit)
         self._interval = exchange.admitted.timeout / 2
         self._speaks_freely = speaks_freely
         self._client = _Peer(Frames(of_client=True, limit=limit))
         self._server = _Peer(Frames(of_client=False, limit=limit))
         self._shown = ShownMessages(grant.masked, passes_binary=exchange.admitted.settings.binary == "allow")
-        self._sent_masks: tuple[ColumnMask, ...] = ()       # of the messages so far
-        self._sent_detects: tuple[DetectMask, ...] = ()
-        self._bytes: _Bound | None = None
-        self._known: BodyTerms | None = None                # the last ones
         self._code: int | None = None       # with which the client has begun to close
         self._is_closing = False
         self._is_over = False
@@ -138,7 +132,8 @@ class Socket:
             yield from self._refuse(standing)
             return
         operation = message_operation(request, message)
-        plan: _Plan = partial(self._plan, message, standing)
+        names = names_in(request, message)
+        plan: _Plan = partial(self._plan, message, names, standing)
         patience = self._admitted.patience
         verdict: Grant | Refusal = yield Judge(operation, plan, patience=patience)
         while isinstance(verdict, Grant) and verdict.decision.wants:
@@ -157,20 +152,23 @@ class Socket:
         if isinstance(permit, Refusal):
             yield from self._refuse(permit, is_text=message.is_text)
             return
-        self._widen(verdict, carried.decision)
+        self._widen(verdict, carried.decision, names)
         yield from self._to_server(ToServer(permit))
         yield Settle(verdict, OutcomeStatus.OK)
 
-    def _plan(self, message: Message, standing: Decision, decision: Decision) -> Planned | Refusal:
+    def _plan(
+        self, message: Message, names: Renamed | None, standing: Decision, decision: Decision
+    ) -> Planned | Refusal:
         """What goes on of a message: with values in the place of tokens, without what must not go."""
         if decision.wants:
             return Planned(message.data)    # it is judged once more, with what is wanted
-        masks = _both(_both(standing.masks, self._sent_masks), decision.masks)
-        detects = _strongest(_strongest(standing.detects, self._sent_detects), decision.detects)
+        terms = self._due.terms(standing, decision, names)
+        if isinstance(terms, Refusal):
+            return terms
         data = message.data
         noted: tuple[str, ...] = ()
-        if masks or detects or any(check.detectors for check in decision.requests):
-            intake = Intake(self._terms(masks, detects), decision, self._exchange.request, stores=True)
+        if terms.is_due or any(check.detectors for check in decision.requests):
+            intake = Intake(terms, decision, self._exchange.request, stores=True)
             if text_of(message) is not None:
                 data = intake.message(data)
             elif self._admitted.settings.binary != "allow":
@@ -179,13 +177,11 @@ class Socket:
             if intake.refusal is not None:
                 return intake.refusal
             noted = intake.noted
-        return Planned(data, digest_of(masks, detects), Carried(data, decision), noted=noted)
+        return Planned(data, digest_of(terms.masks, terms.detects), Carried(data, decision), noted=noted)
 
-    def _widen(self, grant: Grant, decision: Decision) -> None:
+    def _widen(self, grant: Grant, decision: Decision, names: Renamed | None) -> None:
         """What is due for a message is due for whatever comes back behind it, and counts for its bounds."""
-        self._sent_masks = _both(self._sent_masks, decision.masks)
-        self._sent_detects = _strongest(self._sent_detects, decision.detects)
-        self._bytes = _least(self._bytes, decision)
+        self._due.widen(decision, names)
         if self._grant.task is None and grant.task is not None:
             self._grant.task, self._grant.told = grant.task, self._shown.sent
 
@@ -243,9 +239,11 @@ class Socket:
         if isinstance(standing, Refusal):
             yield from self._refuse(standing)
             return None
-        shown = self._shown
-        chunk = shown.take(item, self._terms(
-            _both(standing.masks, self._sent_masks), _strongest(standing.detects, self._sent_detects)))
+        shown, terms = self._shown, self._due.terms(standing)
+        if isinstance(terms, Refusal):
+            yield from self._refuse(terms)
+            return None
+        chunk = shown.take(item, terms)
         cleared = yield Clear(shown, chunk)
         if isinstance(cleared, Refusal):
             yield from self._refuse(cleared if not shown.fault else Refusal(
@@ -289,17 +287,8 @@ class Socket:
             return denial(decision)
         if decision.wants or (decision.effect is Effect.REVIEW and self._grant.decision.effect is not Effect.REVIEW):
             return _CHANGED
-        spent, bound = self._grant.task, _least(self._bytes, decision)
-        if spent is not None and bound is not None and spent.bytes >= bound[0]:
-            return Refusal(RefusalCode.LIMITED, f"this task has got the {bound[0]} bytes that it may get", rule=bound[1])
-        return decision
-
-    def _terms(self, masks: tuple[ColumnMask, ...], detects: tuple[DetectMask, ...]) -> BodyTerms:
-        known = self._known
-        if known is None or (known.masks, known.detects) != (masks, detects):
-            known = self._known = self._admitted.terms_of(
-                masks, detects, self._exchange.request.target.segments, self._limit)
-        return known
+        spent = self._grant.task
+        return decision if spent is None else self._due.spent(decision, spent.bytes) or decision
 
     # ------------------------------------------------------------ ends
 
@@ -394,29 +383,6 @@ def _cut() -> Steps[None]:
 
 def _refused(refusal: Refusal, _decision: Decision) -> Refusal:
     return refusal
-
-
-def _least(bound: _Bound | None, decision: Decision) -> _Bound | None:
-    """The smaller bound of bytes."""
-    other = decision.limits.bytes
-    if other is None:
-        return bound
-    named = other, dict(decision.limit_rules).get("bytes", "")
-    return named if bound is None else min(bound, named)
-
-
-def _both(some: tuple[ColumnMask, ...], more: tuple[ColumnMask, ...]) -> tuple[ColumnMask, ...]:
-    """Every mask of either once, in an order that does not depend on theirs."""
-    if not more or some == more:
-        return some
-    return tuple(sorted({*some, *more}, key=repr)) if some else more
-
-
-def _strongest(some: tuple[DetectMask, ...], more: tuple[DetectMask, ...]) -> tuple[DetectMask, ...]:
-    """Every detector of either once, with its strongest method."""
-    if not more or some == more:
-        return some
-    return detect_masks((Rule("", detects=some), Rule("", detects=more))) if some else more
 
 
 _CHANGED: Final = Refusal(
