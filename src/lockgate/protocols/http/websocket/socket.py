@@ -129,7 +129,7 @@ class Socket:
         request = self._exchange.request
         standing = self._standing()
         if isinstance(standing, Refusal):
-            yield from self._refuse(standing)
+            yield from self._refuse(standing, is_text=message.is_text)
             return
         operation = message_operation(request, message)
         names = names_in(request, message)
@@ -263,9 +263,7 @@ class Socket:
             yield from self._leave_server(closing.code)
         if not self._client.is_slow:
             yield step
-        code = "none" if closing.code is None else str(closing.code)
-        yield Settle(self._grant, OutcomeStatus.OK, sent=self._shown.sent, code=code)
-        yield Close(f"the WebSocket ended: {code}")
+        yield from self._settled(OutcomeStatus.OK, closing.code)
 
     def server_closed(self) -> Steps[None]:
         """The backend has hung up: behind the client's close frame, as some do, or without a word."""
@@ -307,7 +305,7 @@ class Socket:
         yield from self._part(*close_of(refusal), OutcomeStatus.REFUSED, own=own)
 
     def _part(
-        self, code: int, reason: str, status: OutcomeStatus, *, to_server: int = CloseReason.GOING_AWAY, own: bytes = b"",
+        self, code: int | None, reason: str, status: OutcomeStatus, *, to_server: int = CloseReason.GOING_AWAY, own: bytes = b"",
     ) -> Steps[None]:
         """End both sides, each with a close frame; `own` is the gateway's last message to the client."""
         if self._is_over:
@@ -318,8 +316,13 @@ class Socket:
             yield from self._leave_server(to_server)
         if not self._client.is_slow:
             yield ToClient((yield Compose(own + close_frame(code, cut(reason), to_client=True))))
-        yield Settle(self._grant, status, sent=self._shown.sent, code=str(code))
-        yield Close(f"the WebSocket ended: {code}")
+        yield from self._settled(status, code)
+
+    def _settled(self, status: OutcomeStatus, code: int | None) -> Steps[None]:
+        name = "none" if code is None else str(code)
+        self._grant.tell(self._shown.sent)
+        yield Settle(self._grant, status, sent=self._shown.sent, code=name)
+        yield Close(f"the WebSocket ended: {name}")
 
     def _leave_server(self, code: int | None) -> Steps[None]:
         """A close frame for the backend; without one where no record can be made any more."""
@@ -371,9 +374,8 @@ class Socket:
         return peer.is_asked
 
     def _time_is_up(self) -> Steps[None]:
-        """The backend does not answer a close frame."""
-        if not self._is_over:
-            yield from self._server_closes(Closing(self._code, ""))
+        """The backend does not answer a close frame. What it says meanwhile may be in its lane, so nothing is masked here."""
+        yield from self._part(self._code, "", OutcomeStatus.OK)
 
 
 def _cut() -> Steps[None]:
