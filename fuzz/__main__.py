@@ -32,8 +32,9 @@ from lockgate.govern.masking import (
     value_mask,
 )
 from lockgate.kernel import frames
-from lockgate.model import DetectMask, MaskMethod, Secret
+from lockgate.model import ColumnMask, DetectMask, MaskMethod, Rule, Secret
 from lockgate.wire.playbook import CLIENT, SERVER, Bytes
+from tests.protocols.http import scene, sockets
 from tests.protocols.http import support as readers
 from tests.protocols.postgres.support import World
 
@@ -129,6 +130,15 @@ def responses(data: bytes) -> None:
     readers.verify_responses(data[:600], method, closed=bool(len(data) % 2))
 
 
+def socket(data: bytes) -> None:
+    """Any bytes over an open WebSocket, of either side and in every split, under masks."""
+    for of_client in (True, False):
+        sockets.verify_frames(data[:600], of_client=of_client)
+    for side in (CLIENT, SERVER):
+        book = sockets.opened(scene.World(rules=(scene.ALLOW, Rule("hide", masks=(ColumnMask(("*.ssn",), MaskMethod.REDACT),), detects=_DETECTS))))
+        book >> Bytes(side, data)
+
+
 TARGETS: dict[str, tuple[Callable[[bytes], None], Sequence[bytes]]] = {
     "statement": (statement, corpus.STATEMENTS),
     "client": (client, corpus.CLIENT_BYTES),
@@ -141,6 +151,7 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], Sequence[bytes]]] = {
     "leaf": (leaf, corpus.LEAVES),
     "requests": (requests, corpus.REQUESTS),
     "responses": (responses, corpus.RESPONSES),
+    "socket": (socket, corpus.FRAMES),
     "configuration": (configuration, corpus.CONFIGURATIONS),
 }
 NONINTERFERENCE, CRASH, KILL, MUTANTS = "noninterference", "crash", "kill", "mutants"

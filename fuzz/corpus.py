@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from tests.protocols.http import sockets as w
 from tests.protocols.postgres import support as s
 
 _DATA = Path(__file__).parents[1] / "tests" / "data"
@@ -41,6 +42,12 @@ RESPONSES = [
     b"HTTP/1.0 404\r\nConnection: close\r\n\r\nuntil the end",
     b"HTTP/1.1 304 Not Modified\r\nETag: \"a\"\r\nContent-Length: 9\r\n\r\n",
     b"HTTP/1.1 204 No Content\r\n\r\n",
+]
+FRAMES = [
+    w.frame(w.TEXT, '{"ssn":"219-09-9999","note":"card 4111111111111111"}') + w.closing(1000, "bye"),
+    w.frame(w.TEXT, "hä", fin=False) + w.frame(w.PING, "x") + w.frame(w.CONTINUATION, "llo €") + w.frame(w.BINARY, bytes(range(256))),
+    w.told(w.TEXT, '42["event",{"ssn":"219-09-9999"}]') + w.told(w.PONG) + w.told(w.TEXT, "[" * 300 + "]" * 300),
+    w.told(w.TEXT, '{"type":"response.text.delta","item_id":"i","delta":"41111111"}') * 2 + w.closing(4000, "so", of_client=False),
 ]
 TOKENS = [
     b"eyJhbGciOiJFUzI1NiIsImtpZCI6IjEifQ.eyJpc3MiOiJodHRwczovL2EiLCJzdWIiOiJiIiwiZXhwIjoxfQ." + b"A" * 86,

@@ -1,6 +1,6 @@
 """A web API as a process: a FastAPI application on uvicorn, on loopback, that tells what it was sent.
 
-python -m testbed.webapp PORT
+python -m testbed.webapp PORT [websockets-sansio|wsproto]
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, quote_plus
 
 import uvicorn
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response, WebSocket
 from fastapi.responses import PlainTextResponse, RedirectResponse, StreamingResponse
 
 from testbed.gateway import spawn, wait_ready
@@ -107,6 +107,29 @@ async def sink(request: Request) -> dict[str, int]:
     return {"size": size}
 
 
+@app.websocket("/live")
+async def live(socket: WebSocket) -> None:
+    """Answers each message: `people`, `headers`, `large N`, `note`, `leave`, or the message itself."""
+    offered = socket.scope["subprotocols"]
+    await socket.accept(subprotocol=offered[0] if offered else None)
+    async for text in socket.iter_text():
+        word, _, rest = text.partition(" ")
+        if word == "people":
+            await socket.send_text(json.dumps(list(CUSTOMERS.values())))
+        elif word == "headers":
+            await socket.send_text(json.dumps([[name.decode("latin-1"), value.decode("latin-1")]
+                                               for name, value in socket.headers.raw]))
+        elif word == "large":
+            await socket.send_text("x" * int(rest))
+        elif word == "note":
+            await socket.send_bytes(b"card 4111 1111 1111 1111 ok")
+        elif word == "leave":
+            await socket.close(4001, "as you asked, 4111 1111 1111 1111")
+            return
+        else:
+            await socket.send_text(text)
+
+
 tokens: list[str] = []
 """Access tokens that were granted; the last one is good, until `/oauth/revoke`."""
 CLIENT_ID, CLIENT_SECRET = "crm gateway", "p+ss/w%rd"
@@ -158,10 +181,10 @@ class WebApp:
 
 
 @contextmanager
-def webapp(folder: Path) -> Iterator[WebApp]:
-    """The application until the block ends."""
+def webapp(folder: Path, websockets: str = "auto") -> Iterator[WebApp]:
+    """The application until the block ends; `websockets` is the library that speaks them."""
     port, log = free_port(), folder / "webapp.log"
-    process = spawn([sys.executable, "-m", "testbed.webapp", str(port)], log, {})
+    process = spawn([sys.executable, "-m", "testbed.webapp", str(port), websockets], log, {})
     try:
         wait_ready(f"http://127.0.0.1:{port}/customers", process, log)
         yield WebApp(port, log)
@@ -171,4 +194,5 @@ def webapp(folder: Path) -> Iterator[WebApp]:
 
 
 if __name__ == "__main__":
-    uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning", timeout_keep_alive=30)
+    uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning", timeout_keep_alive=30,
+                ws=sys.argv[2] if len(sys.argv) > 2 else "auto")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import h2.config
 import h2.connection
+import h2.errors
 import h2.events
 import h2.settings
 import pytest
@@ -75,6 +76,15 @@ def test_a_stream_is_one_request() -> None:
     assert b"".join(one for one in found if isinstance(one, bytes)) == b"hello world"
     assert isinstance(found[-1], End)
     assert [field.name for field in found[-1].trailers] == [b"x-sum"]
+
+
+def test_a_websocket_over_http_2_is_not_offered_and_refused() -> None:
+    """Extended CONNECT (RFC 8441): without the setting a client may not ask, and who does is told so. They come over HTTP/1.1."""
+    client = Client()
+    assert client.h2.remote_settings.enable_connect_protocol == 0
+    assert client.ask([(":method", "CONNECT"), (":protocol", "websocket"), *HEADERS[1:], ("sec-websocket-version", "13")], ends=False) == []
+    (reset,) = client.said(h2.events.StreamReset)
+    assert reset.error_code == h2.errors.ErrorCodes.PROTOCOL_ERROR
 
 
 def test_an_answer_goes_out_as_the_windows_allow() -> None:

@@ -6,7 +6,7 @@ from lockgate.model import Activity, Exported
 from lockgate.protocols.http.checks import attach, mismatches
 from lockgate.protocols.http.enforcement import enforce
 from lockgate.protocols.http.login import login
-from lockgate.protocols.http.operations import FACTS, METHODS, TUNNEL
+from lockgate.protocols.http.operations import FACTS, METHODS, SEND, TUNNEL
 from lockgate.protocols.http.settings import HttpSettings
 from lockgate.wire.spec import ProtocolSpec
 
@@ -19,7 +19,7 @@ SPEC = ProtocolSpec(
     probe=None,
     enforce=enforce,
     facts=FACTS,
-    verbs=METHODS | {TUNNEL},
+    verbs=METHODS | {SEND, TUNNEL},
     exported=Exported(Activity.WEB),
     proxies=True,
     needs_user=False,

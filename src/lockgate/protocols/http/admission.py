@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hmac
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 
 from lockgate.config.duration import seconds
 from lockgate.config.settings import Connection
-from lockgate.govern.masking.bodies import BodyTerms
+from lockgate.govern.masking.bodies import BodyTerms, Renamed
 from lockgate.govern.masking.keys import MaskKeys
 from lockgate.govern.masking.scopes import Scopes
 from lockgate.model import ColumnMask, Decision, DetectMask, Identity, KeyScope, Refusal, RefusalCode, Secret
@@ -51,12 +52,19 @@ class Admitted:
         return self.terms_of(decision.masks, decision.detects, segments, limit)
 
     def terms_of(
-        self, masks: tuple[ColumnMask, ...], detects: tuple[DetectMask, ...], place: tuple[str, ...], limit: int
+        self, masks: tuple[ColumnMask, ...], detects: tuple[DetectMask, ...], place: tuple[str, ...], limit: int,
+        renamed: Renamed = (),
     ) -> BodyTerms:
         """Terms of masks and detectors; `place` are the names around a body behind the connection's."""
         of = self.scopes.of
         return BodyTerms(masks, detects, (self.connection.name, *place), of(KeyScope.CONNECTION), of(KeyScope.TASK),
-                         self.keys, limit)
+                         self.keys, limit, renamed=renamed)
+
+
+@lru_cache(maxsize=256)
+def digest_of(masks: tuple[ColumnMask, ...], detects: tuple[DetectMask, ...]) -> str:
+    """What stands in the record for what is hidden; empty for nothing."""
+    return sha256(repr((masks, detects)).encode()).hexdigest() if masks or detects else ""
 
 
 def admit(

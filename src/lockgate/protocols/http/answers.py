@@ -7,10 +7,12 @@ from lockgate.protocols.http.conversation import Conversation
 from lockgate.protocols.http.exchange import Exchange
 from lockgate.protocols.http.forwarding import Forward, ends_backend
 from lockgate.protocols.http.messages import End, ResponseHead
-from lockgate.protocols.http.problems import Problem, problem_of
+from lockgate.protocols.http.problems import Problem, bad_request, problem_of
 from lockgate.protocols.http.results import Reply
-from lockgate.protocols.http.statuses import FIRST_ERROR
+from lockgate.protocols.http.statuses import FIRST_ERROR, SWITCHING
 from lockgate.protocols.http.upstream import Link, disown
+from lockgate.protocols.http.websocket.handshake import SwitchReply, verify_answer
+from lockgate.protocols.http.websocket.socket import Socket
 from lockgate.wire.steps import Clear, Close, Steps, ToClient
 
 
@@ -24,6 +26,9 @@ class Answers(Conversation):
         before = exchange.reply
         while ending is None and (event := link.reader.event()) is not None:
             if isinstance(event, ResponseHead):
+                if event.status == SWITCHING:
+                    yield from self._switch(exchange, link, event)
+                    return
                 if not event.is_interim:
                     exchange.reply = self._reply_to(exchange, event)
             elif isinstance(event, bytes):
@@ -35,6 +40,29 @@ class Answers(Conversation):
             yield from self._told(exchange, link, b"".join(data), ending)
         if ending is None and self._exchange is exchange and exchange.is_sent:
             yield from self._await_answer(exchange)
+
+    def _switch(self, exchange: Exchange, link: Link, head: ResponseHead) -> Steps[None]:
+        """What follows is a WebSocket, on both sides. `MessageError` where it is not the one that was asked for."""
+        grant, handshake = exchange.grant, exchange.handshake
+        assert grant is not None
+        assert handshake is not None        # or the reader had refused the 101
+        chosen = verify_answer(head, handshake)
+        link.reader.event()                 # its End
+        if not self._reader.is_idle:        # RFC 6455 section 4.1: the client waits
+            yield from self._refuse_rest(bad_request(400, "something came behind the request for a WebSocket"))
+            return
+        forward = grant.planned.carry
+        assert isinstance(forward, Forward)
+        reply = SwitchReply(head, forward.terms, grant.masked, minor=1, closes=False, binary=False, lines=self._lines)
+        reply.switch(handshake, chosen)
+        cleared = yield Clear(reply, b"")
+        if isinstance(cleared, Refusal):
+            yield from self._withheld(exchange, reply, cleared)
+            return
+        self._phase += 1
+        self._socket = Socket(exchange, grant, self._context.limits.inspect, speaks_freely=chosen is None)
+        yield ToClient(cleared)
+        yield from self._socket.begin(link.reader.rest())
 
     def _reply_to(self, exchange: Exchange, head: ResponseHead) -> Reply:
         """The clear plan of an answer. A protocol inside of HTTP masks what it knows."""

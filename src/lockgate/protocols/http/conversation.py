@@ -16,6 +16,7 @@ from lockgate.protocols.http.exchange import Exchange, Tunnel
 from lockgate.protocols.http.messages import Fields, RequestHead
 from lockgate.protocols.http.problems import Problem
 from lockgate.protocols.http.upstream import Link
+from lockgate.protocols.http.websocket.socket import Socket
 from lockgate.wire.spec import LoginContext
 from lockgate.wire.steps import Alarm, Close, Compose, HangUp, Settle, Steps, TlsInfo, ToClient
 
@@ -36,6 +37,7 @@ class Conversation:
         self._exchange: Exchange | None = None
         self._link: Link | None = None
         self._tunnel: Tunnel | None = None  # of a forward proxy's client
+        self._socket: Socket | None = None  # that a request has opened
         self._written: tuple[Fields, Admitted, bool, Fields, bytes] | None = None
         """What was made of a client's fields last, for it sends the same ones again and again (`forwarding`)."""
         self._lines = FieldLines()          # of answers

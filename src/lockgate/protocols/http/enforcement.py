@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from lockgate.govern.masking.detectors import DETECTORS
 from lockgate.model import ColumnMask, RequestAction, ReviewMode, Rule
@@ -11,6 +11,8 @@ from lockgate.protocols.http.described import described, named_in
 from lockgate.protocols.http.settings import HttpSettings, settings_of
 from lockgate.wire.spec import Enforcement
 
+WEBSOCKET: Final = "websocket"
+"""The row that says what becomes of WebSockets."""
 _REQUESTS = {
     RequestAction.RECORD: "a find goes on record", RequestAction.MASK: "a find is replaced before it goes on",
     RequestAction.BLOCK: "a find is refused with 403",
@@ -32,6 +34,10 @@ def enforce(
             connection, "*", "credential", f"requests are signed for {options.service} in {options.region} (AWS Signature "
             f"Version 4); {content}"))
     rows += described(connection, options)
+    if not options.tunnel:
+        rows.append(Enforcement(connection, "*", WEBSOCKET, (
+            "each message of a client is judged (verb send), each of the backend is behind its masks; none is compressed"
+            if options.websocket == "allow" else "refused (websocket: deny)")))
     for rule in rules:
         rows += _of_rule(connection, rule, options)
         rows += named_in(connection, rule, options)

@@ -8,6 +8,7 @@ from lockgate.protocols.http.admission import Admitted
 from lockgate.protocols.http.messages import Framing
 from lockgate.protocols.http.operations import Request
 from lockgate.protocols.http.results import Reply
+from lockgate.protocols.http.websocket.handshake import PROTOCOL, Handshake
 
 IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"QUERY", b"PROPFIND", b"REPORT", b"SEARCH"))
 """Methods that may be sent once more where nobody knows whether the backend has seen them (RFC 9110 section 9.2.2)."""
@@ -17,7 +18,7 @@ class Exchange:
     """Mutable; lives from a request's head to the end of its answer."""
 
     __slots__ = (
-        "admitted", "content", "grant", "is_sent", "may_stream", "operation", "others", "reply", "request", "size", "streams",
+        "admitted", "content", "grant", "handshake", "is_sent", "may_stream", "operation", "others", "reply", "request", "size", "streams",
     )
 
     def __init__(self, admitted: Admitted, request: Request, operation: Operation) -> None:
@@ -32,6 +33,12 @@ class Exchange:
         self.grant: Grant | None = None
         self.others: tuple[Grant, ...] = () # of what goes to the backend in the same message (a batch)
         self.reply: Reply | None = None
+        self.handshake: Handshake | None = None     # where a WebSocket is asked for
+
+    @property
+    def upgrade(self) -> bytes:
+        """The protocol that the backend is asked to switch to; empty for none."""
+        return b"" if self.handshake is None else PROTOCOL
 
     @property
     def may_repeat(self) -> bool:

@@ -17,7 +17,8 @@ CODINGS: Final = frozenset((b"gzip", b"x-gzip", b"deflate", b"br", b"zstd", b"id
 _PARTIAL: Final = frozenset((b"range", b"if-range"))
 DIGESTS: Final = frozenset((b"content-md5", b"digest", b"content-digest", b"repr-digest", b"want-digest"))
 """Digests of content that is another one behind a mask."""
-_FRAMING: Final = frozenset((b"content-length", b"host", b"expect"))
+_FRAMING: Final = frozenset((b"content-length", b"host", b"expect", b"sec-websocket-extensions"))
+"""Fields of the client's that the gateway writes itself, or does not speak."""
 
 
 def request_fields(

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Final
 
 from lockgate.errors import ConfigError
 from lockgate.govern.masking.bodies import BodyTerms
 from lockgate.govern.pipeline import Grant, Planned
-from lockgate.model import ColumnMask, Decision, DetectMask, Refusal, RefusalCode, Secret
-from lockgate.protocols.http.admission import Admitted
+from lockgate.model import Decision, Refusal, RefusalCode, Secret
+from lockgate.protocols.http.admission import Admitted, digest_of
 from lockgate.protocols.http.codec import field_lines, request_line
 from lockgate.protocols.http.conversation import Conversation
 from lockgate.protocols.http.credentials import carriers, injected
@@ -23,6 +21,7 @@ from lockgate.protocols.http.operations import BadContent, renamed_fields
 from lockgate.protocols.http.problems import problem_of
 from lockgate.protocols.http.signing import Key, signature
 from lockgate.protocols.http.upstream import Link, connect, credential, session_token, unusable
+from lockgate.protocols.http.websocket.handshake import UPGRADE
 from lockgate.wire.steps import Record, Steps, ToServer
 
 
@@ -38,6 +37,9 @@ class Forward:
     """The first line, unless the credential changes the target."""
 
 
+_NO_WEBSOCKET: Final = Refusal(
+    RefusalCode.UNSUPPORTED, "this connection lets no WebSocket through",
+    hint="Nothing was forwarded. Ask over HTTP, or ask those who run the gateway to allow it.")
 _WITH_CONTENT: Final = frozenset((b"POST", b"PUT", b"PATCH", b"QUERY", b"PROPFIND", b"PROPPATCH", b"REPORT", b"SEARCH", b"LOCK"))
 
 
@@ -45,12 +47,6 @@ def ends_backend(head: RequestHead) -> bool:
     """Whether the backend's connection ends behind this request: its method has no content for some servers, and these would
     read the content as the next request, which nobody has judged (CL.0)."""
     return head.framing is not Framing.NONE and head.method not in _WITH_CONTENT
-
-
-@lru_cache(maxsize=256)
-def _digest(masks: tuple[ColumnMask, ...], detects: tuple[DetectMask, ...]) -> str:
-    """What stands in the record for what is hidden."""
-    return hashlib.sha256(repr((masks, detects)).encode()).hexdigest()
 
 
 class Forwarding(Conversation):
@@ -63,6 +59,8 @@ class Forwarding(Conversation):
         if request.unlisted is not None:
             return request.unlisted
         settings, head = admitted.settings, request.head
+        if exchange.handshake is not None and settings.websocket == "deny":
+            return _NO_WEBSOCKET
         limit = self._context.limits.inspect
         is_masked = bool(decision.masks or decision.detects)
         is_looked = is_looked_into(decision, request, has_keys=admitted.keys is not None)
@@ -84,7 +82,9 @@ class Forwarding(Conversation):
                 return intake.refusal
             noted = intake.noted
         framing: list[Field] = []
-        if ends_backend(head):
+        if exchange.handshake is not None:
+            framing += UPGRADE
+        elif ends_backend(head):
             framing.append(Field.of(b"Connection", b"close"))
         if content is not None and head.framing is not Framing.NONE:
             framing.append(Field.of(b"Content-Length", b"%d" % len(content)))
@@ -96,7 +96,7 @@ class Forwarding(Conversation):
             lines += field_lines(framing)
         line = request_line(head.method, target)
         shown = b"%b%b\r\n%b" % (line, lines, content or b"")
-        digest = _digest(decision.masks, decision.detects) if is_masked else ""
+        digest = digest_of(decision.masks, decision.detects)
         return Planned(
             shown, digest, Forward(target, lines, content or b"", terms if is_masked else None, line), noted=noted)
 
@@ -141,7 +141,7 @@ class Forwarding(Conversation):
         link = self._link or (yield from self._connect(exchange))       # it may have left while the record was written
         if link is None:
             return False
-        link.reader.expect(head.method)
+        link.reader.expect(head.method, exchange.upgrade)
         yield ToServer(permit)
         return True
 
@@ -209,5 +209,5 @@ class Forwarding(Conversation):
         if isinstance(permit, Refusal):
             yield from self._give_up(exchange, problem_of(permit))
             return
-        link.reader.expect(exchange.request.head.method)
+        link.reader.expect(exchange.request.head.method, exchange.upgrade)
         yield ToServer(permit)

@@ -32,13 +32,13 @@ STATUS_OPENING: Final = re.compile(rb"HTTP/1\.|(?:HTTP/1|HTTP/|HTTP|HTT|HT|H)\Z"
 _PATH: Final = rb"/(?:[!$&-;=@-\[\]^-~]++|%(?:[2-6][0-9A-Fa-f]|7[0-9A-Ea-e]|[89A-Fa-f][0-9A-Fa-f]))*+"
 _QUERY: Final = rb"(?:\?[!$-;=?-\[\]^-~]*+)?"
 _ORIGIN_FORM = re.compile(_PATH + _QUERY)
-_ABSOLUTE_FORM = re.compile(rb"(?i:(https?))://([^/?]++)((?:" + _PATH + rb")?+" + _QUERY + rb")")
+_ABSOLUTE_FORM = re.compile(rb"(?i:(https?|wss?))://([^/?]++)((?:" + _PATH + rb")?+" + _QUERY + rb")")
 _LONGEST_METHOD: Final = 32
 
 _PORT = re.compile(rb"[1-9][0-9]{0,4}")
 _LABELS = re.compile(rb"(?:[0-9A-Za-z_]++(?:-++[0-9A-Za-z_]++)*+\.)*+([0-9A-Za-z_]++(?:-++[0-9A-Za-z_]++)*+)")
 _NUMBER = re.compile(rb"[0-9]+|0[xX][0-9A-Fa-f]*")
-_DEFAULT_PORTS: Final = {b"http": 80, b"https": 443}
+_DEFAULT_PORTS: Final = {b"http": 80, b"https": 443, b"ws": 80, b"wss": 443}
 
 
 class Authority(NamedTuple):

@@ -11,7 +11,14 @@ from dataclasses import replace
 from typing import Final
 from urllib.parse import quote
 
-from lockgate.govern.masking.bodies import BodyTerms, check_body, check_text, decoding, encoding
+from lockgate.govern.masking.bodies import (
+    BodyTerms,
+    check_body,
+    check_message,
+    check_text,
+    decoding,
+    encoding,
+)
 from lockgate.govern.masking.requests import ContentCheck
 from lockgate.govern.masking.tokens import Tokens
 from lockgate.model import Decision, MaskMethod, Refusal, RefusalCode, RequestAction
@@ -23,7 +30,7 @@ _STORES: Final = frozenset((b"POST", b"PUT", b"PATCH"))
 _PLAIN: Final = frozenset((
     b"host", b"accept", b"accept-encoding", b"accept-language", b"content-type", b"content-length", b"content-encoding",
     b"transfer-encoding", b"user-agent", b"cache-control", b"te", b"trailer", b"if-modified-since", b"if-unmodified-since",
-    b"date", b"connection",
+    b"date", b"connection", b"sec-websocket-key", b"sec-websocket-version",
 ))
 """Fields in which no data of anybody stands."""
 
@@ -43,8 +50,9 @@ class Intake:
 
     __slots__ = ("_check", "_detects", "_terms", "refusal")
 
-    def __init__(self, terms: BodyTerms, decision: Decision, request: Request) -> None:
-        guards = _guards(decision, request)
+    def __init__(self, terms: BodyTerms, decision: Decision, request: Request, *, stores: bool = False) -> None:
+        """`stores`: it does whatever the request's method says (a message over a WebSocket)."""
+        guards = bool(decision.masks or decision.detects) if stores else _guards(decision, request)
         tokens = None if terms.keys is None else Tokens(terms.keys, terms.scope)
         self._terms = replace(terms, detects=())
         self._detects = bool(decision.requests)
@@ -105,6 +113,19 @@ class Intake:
             self.refusal = self.refusal or _NOT_READ
             return content
 
+    def message(self, data: bytes) -> bytes:
+        """The message that goes on, of one that is text."""
+        try:
+            return check_message(self._terms, self._check, data)
+        except ValueError:
+            self.refusal = self.refusal or _NO_TEXT
+            return data
+
+    def binary(self) -> None:
+        """A message that nothing can look into: refused where a detector would have to."""
+        if self._detects:
+            self.refusal = self.refusal or _BINARY
+
     def conclude(self) -> None:
         """Sets `refusal` where something that was looked at must not go on."""
         check = self._check
@@ -123,6 +144,9 @@ _NOT_DATA: Final = Refusal(
 _BINARY: Final = Refusal(
     RefusalCode.NOT_ENFORCEABLE, "the request's content cannot be looked into, and policy asks for that",
     hint="Nothing was forwarded. Send text, JSON or a form.")
+_NO_TEXT: Final = Refusal(
+    RefusalCode.NOT_UNDERSTOOD, "the message is neither JSON nor text that can be looked into",
+    hint="It was not forwarded. Send one JSON document, or text without NUL bytes and escapes.")
 _NOT_READ: Final = Refusal(
     RefusalCode.NOT_UNDERSTOOD, "the request's content is not what its type and coding say",
     hint="Nothing was forwarded. Send it in the form that Content-Type and Content-Encoding name.")

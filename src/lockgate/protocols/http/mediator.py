@@ -5,7 +5,7 @@
 
 Content up to `requests.HELD` is held until it is whole, so that policy, reviewer and record see all of it; more goes on as
 it comes, unless somebody has to see it first. Whatever the backend says without having been asked ends its connection,
-because it would answer somebody's next request.
+because it would answer somebody's next request. Behind a 101 both sides are the socket's (`websocket`).
 """
 
 from __future__ import annotations
@@ -24,15 +24,20 @@ class HttpMediator(Requests, Answers):
     @property
     def is_idle(self) -> bool:
         """Whether nothing is owed to the client."""
+        if self._socket is not None:
+            return True                     # messages go whole: there is always an end of one
         return self._exchange is None and (self._tunnel is None or not self._tunnel.is_blind)
 
     @property
     def is_stalled(self) -> bool:
         """Whether the client's next bytes have to wait for an answer."""
-        return self._exchange is not None and self._exchange.is_sent
+        return self._exchange is not None and self._exchange.is_sent and self._socket is None
 
     def client_data(self, data: bytes) -> Steps[None]:
         """Bytes of the client."""
+        if self._socket is not None:
+            yield from self._socket.client_data(data)
+            return
         if self._tunnel is not None and self._tunnel.is_blind:
             yield from self._up(self._tunnel, data)
             return
@@ -44,6 +49,9 @@ class HttpMediator(Requests, Answers):
 
     def server_data(self, data: bytes) -> Steps[None]:
         """Bytes of the backend."""
+        if self._socket is not None:
+            yield from self._socket.server_data(data)
+            return
         if self._tunnel is not None and self._tunnel.is_blind:
             yield from self._down(self._tunnel, data)
             return
@@ -65,13 +73,18 @@ class HttpMediator(Requests, Answers):
     def client_closed(self) -> Steps[None]:
         """The client is gone: what is open ends with the session, as unknown."""
         exchange, tunnel = self._exchange, self._tunnel
-        if tunnel is not None and tunnel.is_blind:
+        if self._socket is not None:
+            yield from self._socket.client_closed()
+        elif tunnel is not None and tunnel.is_blind:
             yield from self._end_tunnel(tunnel, OutcomeStatus.OK, "client left")
         elif exchange is not None:
             yield from self._settle(exchange, OutcomeStatus.UNKNOWN, code="client left")
 
     def server_closed(self) -> Steps[None]:
         """The backend has hung up."""
+        if self._socket is not None:
+            yield from self._socket.server_closed()
+            return
         if self._tunnel is not None and self._tunnel.is_blind:
             yield from self._end_tunnel(self._tunnel, OutcomeStatus.OK, "backend left")
             return
@@ -92,7 +105,10 @@ class HttpMediator(Requests, Answers):
                 yield from self._pump()
 
     def end(self, refusal: Refusal) -> Steps[None]:
-        """Between requests a connection is closed without a word (RFC 9112 section 9.5)."""
+        """Between requests a connection is closed without a word (RFC 9112 section 9.5); a WebSocket is told why."""
+        if self._socket is not None:
+            yield from self._socket.end(refusal)
+            return
         yield Close(f"ended: {refusal.code}")
 
     def interrupt(self) -> Steps[None]:

@@ -38,6 +38,8 @@ FACTS: Final[Mapping[str, str]] = {
     "form": "fields of application/x-www-form-urlencoded content by name, each a list of values",
     "graphql": "GraphQL operations on a path of `graphql`, each with type (query, mutation, subscription), name and fields "
                "(names at the top): op.graphql.exists(o, o.type == \"mutation\"); empty elsewhere",
+    "websocket": "whether the request opens a WebSocket, or is a message over one",
+    "message": "the text of a message over a WebSocket, empty elsewhere; missing where its bytes are no text",
     "parts": "parts of multipart/form-data content in order, each with name, filename and type (\"\" where none is "
              "given); empty for other content",
 }
@@ -48,6 +50,8 @@ _LATER: Final = frozenset(("headers",))
 """Facts that would make every request another one to the cache of decisions, and that few rules read."""
 TUNNEL: Final = "connect"
 """The verb of a blind tunnel, which has no method of its own kind."""
+SEND: Final = "send"
+"""The verb of a message that a client sends over a WebSocket; its method is the same in capitals."""
 METHODS: Final = frozenset((
     "get", "head", "post", "put", "patch", "delete", "options", "query", "propfind", "proppatch", "mkcol", "copy", "move",
     "lock", "unlock", "report", "search", "link", "unlink", "purge",
@@ -55,7 +59,8 @@ METHODS: Final = frozenset((
 """As verbs. Others are refused: nobody knows what they do. TRACE, because its answer is the request with its credential."""
 _NAMED: Final = re.compile(rb"query|\\u", re.IGNORECASE)
 """What content that holds a member `query` has in it."""
-_DEEPEST: Final = 64
+DEEPEST: Final = 64
+"""Containers around a value of JSON that a rule depends on."""
 _LONGEST_TEXT: Final = 65_536
 _TEXTUAL: Final = ("application/json", "application/x-www-form-urlencoded", "application/xml", "application/graphql",
                    "application/x-ndjson")
@@ -81,6 +86,7 @@ class Request:
     is_graphql: bool = False                # the path is one on which the backend speaks it
     operation: str = ""
     unlisted: Refusal | None = None         # where the document does not list it, and nothing else passes
+    is_websocket: bool = False              # it asks for one
 
     @property
     def method(self) -> str:
@@ -106,6 +112,7 @@ def head_operation(request: Request, *, has_content: bool) -> Operation:
         "segments": list(request.target.segments), "template": request.template,
         "operation": request.operation,
         "query": request.target.query, "content_type": request.media_type, "size": head.length,
+        "websocket": request.is_websocket, "message": "",
     }
     lacks = _LATER | CONTENT_FACTS if has_content else _LATER
     if request.is_graphql:
@@ -119,7 +126,8 @@ def head_operation(request: Request, *, has_content: bool) -> Operation:
     line = request.line()
     return Operation(
         protocol="http", kind="request", verbs=frozenset((request.method.lower(),)), text=line,
-        key=("head", request.host, line, request.media_type, head.length, has_content, request.is_graphql), facts=facts,
+        key=("head", request.host, line, request.media_type, head.length, has_content, request.is_graphql,
+             request.is_websocket), facts=facts,
         # Without the path where no template is known: a path may name a person, and what is touched stands in the log for ever.
         objects=(f"{request.host}{request.template}",),
         lacks=lacks,
@@ -150,7 +158,7 @@ def with_facts(request: Request, operation: Operation, content: bytes, wanted: f
             raise BadContent(f"the content's parts cannot be read, and a rule depends on them: {error}") from None
     if wanted >= _GRAPHQL:
         facts["graphql"] = _graphql(request, content)
-    headers = _headers(request.head)
+    headers = headers_of(request.head)
     facts["headers"] = headers
     named = tuple(sorted((name, *values) for name, values in headers.items()))
     return replace(operation, key=("facts", operation.key, named), facts=facts, lacks=operation.lacks & (_GRAPHQL | _PARTS) - wanted)
@@ -167,7 +175,8 @@ def shown_content(media_type: str, content: bytes, digest: str) -> str:
     return f"[{media_type or 'content'} of {len(content)} bytes, SHA-256 {digest}]"
 
 
-def _headers(head: RequestHead) -> dict[str, list[str]]:
+def headers_of(head: RequestHead) -> dict[str, list[str]]:
+    """The fields that conditions see."""
     found: dict[str, list[str]] = {}
     for field in head.fields:
         if field.name not in _HIDDEN:
@@ -182,8 +191,8 @@ def _json(media_type: str, content: bytes) -> object:
         value = read_document(content.decode("utf-8"))
     except (ValueError, RecursionError):
         raise BadContent("the content is no JSON of one reading, and a rule depends on it") from None
-    if depth_of(value) > _DEEPEST:
-        raise BadContent(f"the content's JSON is nested deeper than {_DEEPEST}, and a rule depends on it")
+    if depth_of(value) > DEEPEST:
+        raise BadContent(f"the content's JSON is nested deeper than {DEEPEST}, and a rule depends on it")
     return value
 
 
@@ -203,7 +212,7 @@ def renamed_fields(request: Request, content: bytes) -> Renamed:
     it can be read as one: a backend that nobody has named so is not to be a way around masks either.
     """
     if request.is_graphql:
-        return _documents(renamed_by, request, content)
+        return () if _shows_no_document(request) else _documents(renamed_by, request, content)
     try:
         codings = codings_of(request.head.fields) if content else ()
         if codings:
@@ -217,7 +226,12 @@ def renamed_fields(request: Request, content: bytes) -> Renamed:
 
 
 def _graphql(request: Request, content: bytes) -> object:
-    return _documents(operations_of, request, content)
+    return [] if _shows_no_document(request) else _documents(operations_of, request, content)
+
+
+def _shows_no_document(request: Request) -> bool:
+    """Whether it opens a WebSocket, whose messages are read one by one, and no more."""
+    return request.is_websocket and "query" not in request.target.query
 
 
 def _documents(read: Callable[[Mapping[str, list[str]], object], T], request: Request, content: bytes) -> T:

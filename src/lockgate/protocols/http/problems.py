@@ -50,18 +50,23 @@ class Problem:
     hint: str | None = None
     closes: bool = False
     retry_after: int | None = None
+    fields: tuple[Field, ...] = ()
 
-    def encode(self, *, closes: bool = False, is_head: bool = False, minor: int = 1) -> bytes:
-        """The whole response; without its content for HEAD (RFC 9110 section 9.3.2)."""
-        ends = closes or self.closes
-        body = orjson.dumps({name: value for name, value in (
+    def document(self) -> bytes:
+        """Its members, as JSON (RFC 9457 section 3)."""
+        return orjson.dumps({name: value for name, value in (
             ("type", f"urn:lockgate:refusal:{self.code.replace('_', '-')}"), ("title", REASONS[self.status]),
             ("status", self.status), ("detail", self.detail), ("code", self.code), ("rule", self.rule),
             ("ticket", self.ticket), ("hint", self.hint),
         ) if value is not None})
+
+    def encode(self, *, closes: bool = False, is_head: bool = False, minor: int = 1) -> bytes:
+        """The whole response; without its content for HEAD (RFC 9110 section 9.3.2)."""
+        ends = closes or self.closes
+        body = self.document()
         fields = [
             Field.of(b"Content-Type", b"application/problem+json"), Field.of(b"Content-Length", b"%d" % len(body)),
-            Field.of(b"Cache-Control", b"no-store"),
+            Field.of(b"Cache-Control", b"no-store"), *self.fields,
         ]
         if self.retry_after is not None:
             fields.append(Field.of(b"Retry-After", b"%d" % self.retry_after))

@@ -17,6 +17,7 @@ from lockgate.protocols.http.problems import Problem, bad_request, problem_of
 from lockgate.protocols.http.routing import NoRoute, destination, destination_within, host_of
 from lockgate.protocols.http.targets import BadTarget, Target, read_target
 from lockgate.protocols.http.tunnels import Tunnels
+from lockgate.protocols.http.websocket.handshake import is_asked_for, read_handshake
 from lockgate.wire.steps import Compose, Judge, Record, Steps, ToClient, ToServer
 
 HELD: Final = 65_536
@@ -89,7 +90,13 @@ class Requests(Tunnels):
 
     def _exchange_of(self, admitted: Admitted, request: operations.Request, *, has_content: bool) -> Exchange | Problem:
         """What is known of a request by its head. A protocol inside of HTTP reads it otherwise, or not at all."""
-        return Exchange(admitted, request, operations.head_operation(request, has_content=has_content))
+        exchange = Exchange(admitted, request, operations.head_operation(request, has_content=has_content))
+        if request.is_websocket:
+            handshake = read_handshake(request.head)
+            if isinstance(handshake, Problem):
+                return handshake
+            exchange.handshake = handshake
+        return exchange
 
     def _request_of(
         self, head: RequestHead, *, is_proxied: bool
@@ -99,7 +106,7 @@ class Requests(Tunnels):
             if is_proxied:
                 if self._tunnel is not None or not self._context.route.is_proxy:
                     return _NO_PROXY
-                raw = _origin_form(raw)
+                raw = _origin_form(raw, b"ws" if is_asked_for(head) else b"http")
             target = read_target(raw)
             target.query                    # noqa: B018 - raises for what cannot be read
             if override is not None and override.upper() != head.method:
@@ -132,7 +139,7 @@ class Requests(Tunnels):
         place = admitted.listing.place(head.method.decode("ascii"), target.segments)
         return admitted, operations.Request(
             head, host, target, place.template, media_type, target.path.casefold() in admitted.graphql, place.operation,
-            place.unlisted)
+            place.unlisted, is_asked_for(head))
 
     def _named_by(self, head: RequestHead) -> tuple[Fields, str, bytes | None, str]:
         """The fields, and of them the host, the method that they ask for instead, and the content's type; read once where
@@ -241,10 +248,11 @@ class Requests(Tunnels):
             yield from self._sent(exchange)
 
 
-def _origin_form(target: bytes) -> bytes:
-    """The path and query of a target in absolute form (RFC 9112 section 3.2.2); the reader has compared its host."""
+def _origin_form(target: bytes, also: bytes) -> bytes:
+    """The path and query of a target in absolute form (RFC 9112 section 3.2.2); the reader has compared its host. `also` is
+    a scheme besides http that it may have."""
     scheme, _, rest = target.partition(b"://")
-    if scheme.lower() != b"http":
+    if scheme.lower() not in (b"http", also):
         raise BadTarget("a forward proxy is asked for https by CONNECT")
     slash = rest.find(b"/")
     mark = rest.find(b"?")

@@ -88,6 +88,9 @@ class HttpSettings(Strict):
     binary: Literal["deny", "allow"] = Field(
         default="deny", description="What happens to answers that cannot be looked into (images, archives) where a mask "
                                     "or a detector is due.")
+    websocket: Literal["allow", "deny"] = Field(
+        default="allow", description="Whether requests may become WebSockets. Each message of a client is judged by itself, "
+                                     "with the verb `send`.")
 
     tunnel: bool = Field(
         default=False, strict=True,

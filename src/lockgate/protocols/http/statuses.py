@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+SWITCHING: Final = 101
 PARTIAL_CONTENT: Final = 206
 UNAUTHORIZED: Final = 401
 FIRST_ERROR: Final = 400

@@ -102,7 +102,7 @@ class Tunnels(Forwarding):
             protocol="http", kind="tunnel", verbs=frozenset((TUNNEL,)), text=f"CONNECT {authority}",
             key=("connect", authority), objects=(authority,), returns=False,
             facts={"method": "CONNECT", "host": host, "path": "", "segments": [], "template": "", "operation": "", "query": {},
-                   "headers": {}, "content_type": "", "size": 0})
+                   "headers": {}, "content_type": "", "size": 0, "websocket": False, "message": ""})
         verdict: Grant | Refusal = yield Judge(
             operation, lambda _decision: Planned(operation.text.encode()), patience=admitted.patience)
         if isinstance(verdict, Refusal):

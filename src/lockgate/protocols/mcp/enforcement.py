@@ -24,7 +24,8 @@ _WORDS = (
 
 def enforce(connection: str, settings: Any, rules: Sequence[Rule], catalogue: Any) -> list[Enforcement]:
     """Rows for `lockgate check`; a row with a problem stops the connection. What HTTP holds is held in messages here."""
-    return [_worded(row) for row in of_http.enforce(connection, settings_of(settings), rules, catalogue)]
+    rows = of_http.enforce(connection, settings_of(settings), rules, catalogue)
+    return [_worded(row) for row in rows if row.control != of_http.WEBSOCKET]       # which MCP does not speak
 
 
 def _worded(row: Enforcement) -> Enforcement:

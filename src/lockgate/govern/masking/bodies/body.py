@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from lockgate.govern.masking.bodies.event_body import EventBody
 from lockgate.govern.masking.bodies.members import Members
+from lockgate.govern.masking.bodies.message_body import MessageBody
 from lockgate.govern.masking.bodies.shape import shape_for
 from lockgate.govern.masking.bodies.shown import ShownValues, looks_of
 from lockgate.govern.masking.bodies.terms import BodyMask, BodyTerms
@@ -26,6 +27,11 @@ def event_mask(terms: BodyTerms, reads: Callable[[bytes, bytes], bytes]) -> Body
     """The mask for a stream of events whose data another one knows: `reads` gets an event's data and its name, and gives
     what is shown of it. Comments and unknown fields are looked into here."""
     return EventBody(ShownValues(terms), reads)
+
+
+def message_mask(terms: BodyTerms) -> MessageBody:
+    """The mask for messages that follow one another and do not say what they are."""
+    return MessageBody(ShownValues(terms), names=bool(terms.masks))
 
 
 def mask_text(terms: BodyTerms, text: bytes, name: str = "") -> tuple[bytes, dict[str, int]]:

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from lockgate.govern.masking.bodies.json_body import JsonRules, quoted
 from lockgate.govern.masking.bodies.members import Members
+from lockgate.govern.masking.bodies.message_body import MessageBody
 from lockgate.govern.masking.bodies.shape import shape_for
 from lockgate.govern.masking.bodies.terms import BodyTerms
 from lockgate.govern.masking.bodies.values import Running, Values, scope_of
@@ -33,6 +34,13 @@ def check_body(
     values = SentValues(replace(terms, limit=max(terms.limit, len(body) + 1)), check)
     shape = shape_for(values, media_type, charset, parameters or {})
     return None if shape is None else shape.feed(body) + shape.finish()
+
+
+def check_message(terms: BodyTerms, check: ContentCheck, text: bytes) -> bytes:
+    """A message of text in UTF-8 of which nobody says what it is, as `check_body`. ValueError where it cannot be looked into."""
+    body = MessageBody(SentValues(replace(terms, limit=max(terms.limit, len(text) + 1)), check), names=False)
+    (shown,) = body.message(text)
+    return shown
 
 
 def check_text(terms: BodyTerms, check: ContentCheck, text: bytes, name: str = "") -> bytes:
