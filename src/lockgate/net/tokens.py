@@ -90,6 +90,11 @@ class AccessTokens:
             self._tasks.create_task(self._fetch(source, connection, terms))
         return waiting
 
+    def held(self, connection: Connection) -> list[Secret]:
+        """The access tokens of a connection that are in memory. May be called in another thread."""
+        sources = tuple(self._sources.items())
+        return [source.token for (name, _, _), source in sources if name == connection.name and source.token is not None]
+
     def disown(self, connection: Connection, terms: ClientCredentials) -> None:
         """The backend did not take the token."""
         source = self._source(connection, terms)

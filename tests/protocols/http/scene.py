@@ -62,6 +62,7 @@ class World:
     unreachable: bool = False
     alarm: Alarm | None = None
     make: type[HttpMediator] = HttpMediator
+    wire: Any = None
     definitions: Passing = field(default_factory=Passing)
     identities: dict[str, Identity] = field(default_factory=lambda: {TOKEN.decode(): IDENTITY})
 
@@ -116,7 +117,7 @@ class World:
         book = Playbook(self.make(self.context(), None, 15.0), pipeline, {
             Authenticate: authenticate, Admit: admit, Dial: dial, EndSession: end, HangUp: hang_up, Alarm: alarm,
             Credential: lambda step: Secret(self.secret),
-        })
+        }, wire=self.wire)
         return book
 
     def ring(self, book: Playbook) -> None:
