@@ -18,7 +18,7 @@ from lockgate.protocols.http.problems import Problem
 from lockgate.protocols.http.recording import refused
 from lockgate.protocols.http.upstream import Link
 from lockgate.wire.spec import LoginContext
-from lockgate.wire.steps import Alarm, Close, Compose, HangUp, Settle, Steps, TlsInfo, ToClient
+from lockgate.wire.steps import Alarm, Close, Compose, EndSession, HangUp, Settle, Steps, TlsInfo, ToClient
 
 _IDLE: Final = 75.0
 """Seconds that a connection may be idle between requests."""
@@ -54,6 +54,13 @@ class Conversation:
     def _pump(self) -> Steps[None]:
         """Go on with what the client has sent, as far as it goes."""
         raise NotImplementedError
+
+    def _forget_caller(self) -> Steps[None]:
+        """Nobody knows who asks now: the session at hand is not theirs, and the next one who says who they are begins anew."""
+        if self._admitted is not None:
+            yield EndSession("a request came whose caller is not known")
+        self._admitted = self._link = self._asked = None
+        self._is_recorded = False
 
     # ------------------------------------------------------------ the gateway's own answers
 

@@ -20,6 +20,7 @@ from lockgate.protocols.http.fields import request_fields
 from lockgate.protocols.http.intake import Intake, is_looked_into
 from lockgate.protocols.http.messages import Field, Fields, Framing, RequestHead
 from lockgate.protocols.http.problems import problem_of
+from lockgate.protocols.http.recording import WHOLE
 from lockgate.protocols.http.signing import Key, signature
 from lockgate.protocols.http.upstream import Link, connect, credential, session_token, unusable
 from lockgate.wire.steps import Passed, Record, Side, Steps, ToServer
@@ -142,7 +143,8 @@ class Forwarding(Conversation):
     def _pass(self, exchange: Exchange, grant: Grant, begun: bytes) -> Steps[None]:
         """Say to the recording what goes on, without the credential."""
         self._passed, forward = exchange, self._carried(exchange, grant)
-        yield Passed(Side.CLIENT, b"%b%b\r\n%b%b" % (forward.line, forward.lines, forward.content, begun))
+        data = b"%b%b\r\n%b%b" % (forward.line, forward.lines, forward.content, begun)
+        yield Passed(Side.CLIENT, data, "" if begun else WHOLE)
 
     def _connect(self, exchange: Exchange) -> Steps[Link | None]:
         """A connection to the backend; None where there is none, and the client has been told."""

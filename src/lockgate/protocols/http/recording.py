@@ -11,6 +11,7 @@ text in any case; `recorded` reads all of it.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -59,6 +60,12 @@ _TEXTUAL: Final = frozenset((
 ))
 
 
+_LENGTH: Final = re.compile(rb"\r\ncontent-length: ([0-9]{1,9})\r\n", re.IGNORECASE)
+_TYPE: Final = re.compile(rb"\r\ncontent-type: ([^;\r]*)", re.IGNORECASE)
+_CODED: Final = re.compile(rb"\r\n(?:content-encoding|transfer-encoding):", re.IGNORECASE)
+_WITH_CONTENT: Final = re.compile(rb"HTTP/1\.[01] (?![23]04)[2-5][0-9]{2} ")
+
+
 def is_text(kind: bytes) -> bool:
     """Whether content of this media type (lower case, without parameters) is for people to read."""
     return kind in _TEXTUAL or kind.startswith(b"text/") or kind.endswith((b"+json", b"+xml"))
@@ -76,6 +83,21 @@ def socket_message(source: Side, data: bytes) -> Passed:
     """A message behind a switch of protocols (101), in plain: what is passed is recorded as it is, with the exchange that
     switched. The wire's own bytes are not looked at from then on."""
     return Passed(source, data, SOCKET)
+
+
+def _is_whole(data: bytes, shares: Shares) -> bool:
+    """Whether a message of the gateway's own writing is all there and all of it is recorded, as can be seen without taking it
+    apart: most are. What is not seen here is read like any other."""
+    end = data.find(b"\r\n\r\n") + 2
+    if end < 2 or len(data) >= _ONE_PIECE or _CODED.search(data, 0, end):
+        return False
+    size, length = len(data) - end - 2, _LENGTH.search(data, 0, end)
+    if size != (0 if length is None else int(length[1])):
+        return False
+    if size <= min(shares.text, shares.binary):
+        return True
+    kind = _TYPE.search(data, 0, end)
+    return kind is not None and size <= shares.text and is_text(kind[1].strip().lower())
 
 
 class _Message:
@@ -188,6 +210,7 @@ class HttpTap:
         self._reply: _Message | None = None
         self._method = b""
         self._is_open_ended = False                 # the answer's content ends with the connection
+        self._is_fresh = False                      # nothing of the answer has come
         self._is_reply_first = False                # an answer has begun before its request was let on
         self._switched = False                      # what goes to the client is another protocol
         self._unread = 0                            # bytes of it
@@ -200,6 +223,8 @@ class HttpTap:
             return [Taken(source, self._number, SOCKET, data)]
         if part == REFUSED:
             return self._refused(data, left_out)
+        if part == WHOLE and self._request is None and _is_whole(data, self._shares):
+            return [*self._begin(data[:data.index(b" ")]), Taken(Side.CLIENT, self._number, WHOLE, data)]
         try:
             return self._requests(data)
         except LockgateError:
@@ -249,6 +274,7 @@ class HttpTap:
         self._method = method
         self._reply = None
         self._switched = False
+        self._is_fresh = True
 
     # ------------------------------------------------------------ answers
 
@@ -261,6 +287,11 @@ class HttpTap:
             self._number = self._next()
             self._expect(b"GET")
             self._is_reply_first = True
+        if self._reply is None and self._is_fresh and self._method != b"HEAD" and _WITH_CONTENT.match(data) and (
+                _LENGTH.search(data) and _is_whole(data, self._shares)):
+            self._replies, self._is_reply_first = None, False
+            return [Taken(Side.SERVER, self._number, WHOLE, data)]
+        self._is_fresh = False
         try:
             return self._answers(data)
         except MessageError:

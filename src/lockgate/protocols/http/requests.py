@@ -120,7 +120,7 @@ class Requests(Tunnels):
         if admitted is None:
             admitted = yield from admit(self._context, head, to, self._admitted)
         if isinstance(admitted, Problem):
-            self._admitted = self._link = self._asked = None
+            yield from self._forget_caller()
             return admitted
         self._asked = head.fields
         if admitted is not self._admitted:

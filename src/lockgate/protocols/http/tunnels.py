@@ -63,7 +63,7 @@ class Tunnels(Forwarding):
             return
         admitted = yield from admit(self._context, head, Destination(name), self._admitted)
         if isinstance(admitted, Problem):
-            self._admitted = self._link = self._asked = None
+            yield from self._forget_caller()
             yield from self._answer(head, admitted.at_proxy())
             return
         self._admitted, self._link, self._asked, self._is_recorded = admitted, None, None, admitted.is_recorded
