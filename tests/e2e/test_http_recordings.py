@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import re
 import subprocess
@@ -11,6 +12,7 @@ import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import anyio
 import httpx
@@ -25,7 +27,7 @@ from lockgate.protocols import discover
 from testbed.certificates import Certificate, make_certificate
 from testbed.gateway import Gateway, Issuer, gateway
 from testbed.mcpserver import CARD, mcpserver
-from testbed.webapp import WebApp, webapp
+from testbed.webapp import CLIENT_ID, CLIENT_SECRET, WebApp, webapp
 from tests.e2e import test_mcp as mcp
 from tests.e2e.test_http import HEAD, SECRET
 from tests.e2e.test_http2 import client_of
@@ -35,12 +37,29 @@ RULES = "  - {{name: recorded, connections: [%s], record: true}}\n"
 SECOND = """\
   - {{name: secure, protocol: http, address: "127.0.0.1:{secure}", tls: {{certificate: {certificate}, key: {key}}}}}
 control:"""
+SPELLED = {
+    "basic": "inject: basic", "query": "inject: query, name: key", "header": "inject: header, name: x-key",
+    "oauth": 'inject: oauth2, token_url: "http://127.0.0.1:{backend}/oauth/token", unsafe_http: true, scope: all',
+    "signed": "inject: aws, region: eu-central-1, service: x, session_token: {{env: SESSION_TOKEN}}",
+}
+MORE = "".join(f"""\
+  - name: {name}
+    protocol: http
+    address: 127.0.0.1:{{backend}}
+    server_names: [{name}.example]
+    credential: {{{{user: "{'AKIDEXAMPLE' if name == 'signed' else CLIENT_ID}", password: {{{{env: CLIENT_SECRET}}}}}}}}
+    tls: {{{{mode: disable}}}}
+    options: {{{{{options}}}}}
+""" for name, options in SPELLED.items()) + "policies:"
+"""Connections whose credential is not on the wire as it is written."""
+SESSION_TOKEN = "temporary+key/of-the-session"
 CANARIES = ("219-09-9999", "219-09-9998", "4111 1111 1111 1111", SECRET)
 
 
 def recorded(head: str, *connections: str) -> str:
     """A configuration that records these connections."""
-    return head.replace("/log}}", "/log" + RECORDING + "}}") + RULES % ", ".join(connections)
+    bounded = RECORDING.replace("]}}", "], max_bytes: 4000000}}")
+    return head.replace("/log}}", "/log" + bounded + "}}") + RULES % ", ".join(connections)
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +78,9 @@ def api(
     web: WebApp, certificate: Certificate, tokens: Issuer, tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Gateway]:
     """A gateway with a listener for HTTP/1.1 and proxies, and one with TLS for HTTP/2."""
-    with gateway(tmp_path_factory.mktemp("api"), recorded(HEAD, "crm", "plain", "blind").replace("control:", SECOND, 1),
-                 env={"API_TOKEN": SECRET},
+    config = recorded(HEAD, "crm", "plain", "blind", *SPELLED).replace("control:", SECOND, 1).replace("policies:", MORE, 1)
+    with gateway(tmp_path_factory.mktemp("api"), config,
+                 env={"API_TOKEN": SECRET, "CLIENT_SECRET": CLIENT_SECRET, "SESSION_TOKEN": SESSION_TOKEN},
                  backend=web.port, issuer=tokens.url, certificate=certificate.certificate, key=certificate.key,
                  more_ports=("secure",)) as running:
         yield running
@@ -157,6 +177,23 @@ def test_the_backend_s_credential_is_taken_out_where_the_backend_tells_it(some: 
     assert "authorization" not in fields
     (echo,) = [text for text in some.of("response", "text") if text and '"tags' in text]
     assert f'["authorization", "Bearer {"*" * len(SECRET)}"]' in echo
+
+
+@pytest.mark.parametrize("name", SPELLED)
+def test_no_spelling_of_a_credential_is_recorded(api: Gateway, agent: str, name: str) -> None:
+    """A backend that tells all that it got: in Basic, in the query, in a header, as an access token, with a session token."""
+    told: list[str] = []
+
+    def act() -> None:
+        with client_at(api, agent, f"{name}.example") as client:
+            told.append(client.get("/echo/all?a=1").text)
+
+    ((seen, _),) = sessions_of(api, act)
+    basic = base64.b64encode(f"{CLIENT_ID}:{CLIENT_SECRET}".encode()).decode()
+    secrets = [CLIENT_SECRET, basic, quote(CLIENT_SECRET, safe=""), SESSION_TOKEN, "granted-"]
+    assert any(secret in told[0] for secret in secrets), "the backend has got it, and told the client"
+    require_none(seen, agent, *secrets)
+    assert "***" in seen.of("response", "text")[0]
 
 
 def test_replay_is_legible_and_can_be_searched(api: Gateway, auditor: Path, some: Seen) -> None:
@@ -276,6 +313,25 @@ def test_streams_of_one_connection_share_a_recording(api: Gateway, certificate: 
     assert sum(len(one.fields.get("text", "")) for one in seen.all
                if one.kind == "content" and paths[one.fields["of"]] == "/large/10") == 10 * 65_536
     require_none(seen, agent)
+
+
+def test_at_the_limit_all_streams_of_the_session_end(api: Gateway, certificate: Certificate, agent: str) -> None:
+    """Nothing goes on unrecorded: neither a stream that is open nor a new one on the same connection."""
+    answers: list[int] = []
+
+    async def act() -> None:
+        async with client_of(api, certificate, agent, "plain.example") as client:
+            client.base_url = httpx.URL(f"https://127.0.0.1:{api.ports['secure']}")
+            with pytest.raises(httpx.RemoteProtocolError):
+                for _ in range(9):
+                    answers.append(len((await client.get("/large/15")).content))
+            assert (await client.get("/customers")).status_code == 200, "over a new connection"
+
+    (first, end), (second, other) = sessions_of(api, lambda: asyncio.run(act()))
+    assert answers == [15 * 65_536] * 4
+    assert (end["coverage"]["state"], end["coverage"]["reason"]) == ("cut", "the limit of 4000000 bytes is reached")
+    assert (len(second.of("request", "number")), other["coverage"]["state"]) == (1, "whole")
+    assert len(first.of("request", "number")) == 5
 
 
 def test_what_a_proxy_lets_through_is_recorded_inside_of_the_tunnel(api: Gateway, agent: str) -> None:
