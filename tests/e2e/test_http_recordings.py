@@ -281,7 +281,7 @@ def test_what_is_too_large_is_recorded_in_part_and_the_log_says_so(api: Gateway,
             assert client.post("/sink", content=b"\0" * 9_000, headers={"content-type": "image/x"}).json() == {"size": 9_000}
 
     ((seen, end),) = sessions_of(api, act)
-    assert (end["coverage"]["state"], end["coverage"]["reason"]) == ("cut", "2 contents are recorded in part")
+    assert (end["coverage"]["state"], end["coverage"]["reason"]) == ("cut", "2 contents recorded in part")
     large, picture = [one.fields for one in seen.all if one.fields.get("left_out")]
     assert (large["size"], large["kept"], large["left_out"]) == (20 * 65_536, 1 << 20, 4 << 16)
     assert (picture["size"], picture["kept"], picture["from"]) == (9_000, 4_096, "request")

@@ -95,8 +95,10 @@ def rows_for(rules: Sequence[Rule], spec: ProtocolSpec, connection: Connection, 
 
 
 def _recorded(rule: Rule, spec: ProtocolSpec, connection: Connection) -> Enforcement:
-    """How a rule's recording is held: the driver records what it writes, if the protocol says how that is read."""
+    """How a rule's recording is held: the driver records what it writes, or what the protocol's tap makes of it."""
     how = "both directions at the client's end, results as they are masked; encrypted, and committed to by the log"
+    if spec.recording is not None and spec.recording.tap is not None:
+        how = "requests as they go on, answers as they are masked; encrypted, and committed to by the log"
     if rule.record_raw:
         how += "; the backend's end too, before masks"
     problem = None

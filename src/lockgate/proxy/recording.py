@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
+from lockgate.audit.evidence.report import counted
 from lockgate.audit.recording.events import INPUT, OUTPUT, WINDOW, Header, Tag
 from lockgate.audit.recording.studio import OnCut, Studio
 from lockgate.audit.recording.tape import Tape
@@ -108,7 +109,7 @@ class Recording:
     def finish(self, call: Callable[[], None]) -> None:
         """The session is over: call when all of it is recorded, or will never be."""
         if self._left_out:
-            self._client.leave_out(f"{self._shortened} contents are recorded in part", self._left_out)
+            self._client.leave_out(f"{counted(self._shortened, 'content')} recorded in part", self._left_out)
         self._client.finish()
         if self._backend is not None:
             self._backend.finish()

@@ -262,7 +262,7 @@ async def test_with_a_tap_only_its_pieces_are_recorded(tmp_path: Path) -> None:
         assert await client.ask("a b") == "done a b"
         assert await client.ask("select 1") == "done select 1"
         await leave(gateway, client)
-        assert gateway.world.recorder.cuts == [(sid, "client", 5, "1 contents are recorded in part")]
+        assert gateway.world.recorder.cuts == [(sid, "client", 5, "1 content recorded in part")]
     assert [(event.kind, event.fields, event.data) for event in read(tmp_path, sid)] == [
         ("o", {"x": 1, "p": "m"}, b"done a b"), ("o", {"x": 2, "p": "m"}, b"done sel"), ("o", {"x": 0, "p": "e"}, b"over")]
 

@@ -32,11 +32,11 @@ def test_what_is_left_out_is_told_and_the_rest_goes_on(tmp_path: Path) -> None:
     """The log says so before the last mark, and the stream is recorded to its end."""
     desk = Desk(tmp_path)
     desk.run()
-    desk.tape.leave_out("2 contents are recorded in part", 4_711)
+    desk.tape.leave_out("2 contents recorded in part", 4_711)
     desk.tape.put(0.1, "o", b"more")
     desk.tape.finish()
     desk.run()
-    assert desk.said.cuts == [("client", 4_711, "2 contents are recorded in part")]
+    assert desk.said.cuts == [("client", 4_711, "2 contents recorded in part")]
     assert desk.said.marks[-1]["data"]["final"] is True  # type: ignore[index]
     assert [event.data for event in desk.events()] == [b"more"]
 
