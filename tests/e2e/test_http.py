@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import subprocess
@@ -207,6 +208,21 @@ def test_unchanged_clients_reach_the_backend(api: Gateway, agent: str) -> None:
     said = subprocess.run(["curl", "-sS", "-u", f"agent:{agent}", "-H", "Host: crm.example", "--compressed", url],
                           capture_output=True, timeout=20, check=True)
     assert json.loads(said.stdout) == masked
+
+
+def test_who_asked_without_a_token_may_ask_again_with_one(api: Gateway, agent: str) -> None:
+    """On the same connection: the session of who asked before has ended, and another one begins."""
+    begun = len(records(api, "session_begin"))
+    connection = http.client.HTTPConnection("127.0.0.1", api.port, timeout=20)
+    answers = []
+    for token in (agent, None, agent):
+        connection.request("GET", "/customers/1", headers={
+            "Host": "crm.example", **({} if token is None else {"Authorization": f"Bearer {token}"})})
+        answer = connection.getresponse()
+        answers.append((answer.status, answer.read() and connection.sock is not None))
+    connection.close()
+    assert answers == [(200, True), (401, True), (200, True)]
+    assert len(records(api, "session_begin")) == begun + 2
 
 
 def test_a_forward_proxy_stands_in_for_hosts_that_are_connections(

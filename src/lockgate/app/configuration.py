@@ -94,7 +94,7 @@ def recording_terms(loaded: Loaded) -> Terms:
     """How sessions are recorded."""
     recording = loaded.settings.audit.recording
     return Terms(recording.recipients, recording.record, recording.max_bytes, OnCut(recording.on_limit),
-                 OnCut(recording.on_error))
+                 OnCut(recording.on_error), recording.max_content, recording.max_binary)
 
 
 def credential_of(connection: Connection) -> Secret:
@@ -112,13 +112,19 @@ def rows_for(rules: Sequence[Rule], spec: ProtocolSpec, connection: Connection, 
 
 
 def _recorded(rule: Rule, spec: ProtocolSpec, connection: Connection) -> Enforcement:
-    """How a rule's recording is held: the driver records what it writes, if the protocol says how that is read."""
+    """How a rule's recording is held: the driver records what it writes, or what the protocol's tap makes of it."""
     how = "both directions at the client's end, results as they are masked; encrypted, and committed to by the log"
+    if spec.recording is not None and spec.recording.tap is not None:
+        how = "requests as they go on, answers as they are masked; encrypted, and committed to by the log"
     if rule.record_raw:
         how += "; the backend's end too, before masks"
-    problem = None if spec.recording is not None else f"sessions of {spec.title} cannot be recorded"
-    if not connection.address:
+    problem = None
+    if spec.recording is None:
+        problem = f"sessions of {spec.title} cannot be recorded"
+    elif not connection.address:
         problem = f"sessions of {spec.title} with a program cannot be recorded"
+    elif rule.record_raw and spec.recording.tap is not None:
+        problem = f"sessions of {spec.title} are recorded behind their masks only; write `record`"
     return Enforcement(connection.name, rule.name, "record raw" if rule.record_raw else "record", how, problem)
 
 

@@ -1,4 +1,4 @@
-"""A recording in formats of others: asciicast v2, JSON lines, and SQL to read.
+"""A recording in formats of others: asciicast v2, JSON lines, SQL to read, and what its protocol has besides.
 
 Source: asciinema's "asciicast v2" (docs.asciinema.org/manual/asciicast/v2): a header line, then ``[time, code, data]``,
 where the code is ``o`` for output, ``i`` for input and ``r`` for a size as ``COLUMNSxROWS``.
@@ -113,6 +113,7 @@ class Format(StrEnum):
     """What `--format` may name."""
 
     ASCIICAST = "asciicast"
+    HAR = "har"
     JSONL = "jsonl"
     SQL = "sql"
 
@@ -120,6 +121,24 @@ class Format(StrEnum):
 FORMATS: Final[dict[Format, Callable[[Script], Iterator[str]]]] = {
     Format.ASCIICAST: asciicast, Format.JSONL: json_lines, Format.SQL: sql_text,
 }
+
+
+def exported(form: Format, script: Script) -> Iterator[str]:
+    """The recording's lines in a format. `AuditError` for one that says nothing of what was recorded."""
+    own, header = script.formats.get(form.value), script.playback.header
+    if own is not None:
+        return own(header, script.shown())
+    if form is Format.SQL and header.kind != "sql":
+        raise AuditError(f"a recording of {header.protocol} holds no statements", advice=_others(script))
+    if form is Format.HAR:
+        raise AuditError(f"a recording of {header.protocol} holds no requests that this format has a place for",
+                         advice=_others(script))
+    return FORMATS[form](script)
+
+
+def _others(script: Script) -> str:
+    known = {Format.ASCIICAST.value, Format.JSONL.value, *script.formats}
+    return f"write --format {' or '.join(sorted(known))}"
 
 
 def write_lines(lines: Iterator[str], out: Path) -> None:

@@ -8,36 +8,48 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from lockgate.audit.recording.events import CUT, OUTPUT, WINDOW, Event
 from lockgate.audit.recording.playback import Playback
 from lockgate.audit.recording.shown import Shown
+from lockgate.cli.exchanged import EXCHANGED, exchange_lines, whole_text
 from lockgate.cli.picture import Picture
 from lockgate.cli.shown import clean, framed, one_line, valued
-from lockgate.wire.spec import Decoder
+from lockgate.wire.spec import Decoder, Written
 
 _ESCAPES: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 """Control sequences of a terminal (ECMA-48), for text that is searched."""
+_STOPS: Final = ("statement", "request")
 _CELL: Final = 200                  # characters of a value that are shown in a row
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Something to show `at` seconds after the session began. `is_stop`: a statement begins, where a jump may land."""
+    """Something to show `at` seconds after the session began. `is_stop`: a statement or request begins, where a jump may
+    land. `whole`: what a search looks at, where more is there than is shown."""
 
     at: float
     text: str
     is_stop: bool = False
+    whole: str = ""
+
+    @property
+    def sought(self) -> str:
+        """What a search looks at."""
+        return searchable(f"{self.text} {self.whole}" if self.whole else self.text)
 
 
 class Script:
-    """A recording as moments. `moments` may be asked for again and begins anew."""
+    """A recording as moments. `moments` may be asked for again and begins anew. `formats` are the protocol's own."""
 
-    def __init__(self, playback: Playback, decoder: Callable[[], Decoder] | None) -> None:
+    def __init__(
+        self, playback: Playback, decoder: Callable[[], Decoder] | None, formats: Mapping[str, Written] | None = None,
+    ) -> None:
         self.playback = playback
+        self.formats = formats or {}
         self._decoder = decoder
 
     @property
@@ -59,7 +71,10 @@ class Script:
             yield from _screen(self.playback.events())
             return
         for shown in self.shown():
-            yield Moment(shown.at, "\n".join(lines_of(shown)) + "\n", shown.kind == "statement")
+            lines = lines_of(shown)
+            if lines:
+                yield Moment(shown.at, "\n".join(lines) + "\n", shown.kind in _STOPS,
+                             whole_text(shown) if shown.kind in EXCHANGED else "")
 
 
 def _screen(events: Iterator[Event]) -> Iterator[Moment]:
@@ -97,6 +112,9 @@ def clock(seconds: float) -> str:
 def lines_of(shown: Shown) -> list[str]:
     """One thing as lines that are safe on a terminal."""
     fields = shown.fields
+    exchanged = exchange_lines(shown, clock)
+    if exchanged is not None:
+        return exchanged
     if shown.kind == "statement":
         return _statement(shown)
     if shown.kind in ("columns", "row"):

@@ -1,7 +1,7 @@
 """Plays a recording in a terminal: in its own time or faster, with pause, jumps and search.
 
     space  pause            + -    twice or half as fast       q  quit
-    → ←    next or previous statement (a terminal: 5 seconds)  ↓ ↑  10 seconds on or back
+    → ←    next or previous statement or request (a terminal: 5 seconds)  ↓ ↑  10 seconds on or back
     /text  search on        n      the next place              0  from the beginning
 
 `Player` is the logic over a `Screen`; `Tty` is a real one. A jump shows nothing of what lies between, except on a
@@ -131,7 +131,7 @@ class Player:
         if show:
             self._screen.write(moment.text)
         self.position = max(self.position, moment.at)
-        self._before = (self._before + searchable(moment.text))[-_WINDOW:]
+        self._before = (self._before + moment.sought)[-_WINDOW:]
         if moment.is_stop:
             self._stops.append(self._index)
         self._index += 1
@@ -198,7 +198,7 @@ class Player:
         start, position = self._index, self.position
         while (moment := self._next) is not None:
             tail = self._before[max(len(self._before) - len(wanted) + 1, 0):]
-            if self._index != self._found and wanted in tail + searchable(moment.text):
+            if self._index != self._found and wanted in tail + moment.sought:
                 self._found = self._index
                 self._land()
                 return

@@ -63,7 +63,7 @@ def _script_of(path: Path | Stream, opener: Opener) -> Script:
         return Script(playback, None)
     if spec is None or spec.recording is None or spec.recording.decoder is None:
         raise AuditError(f"the recording is of {playback.header.protocol}, which this version cannot read")
-    return Script(playback, spec.recording.decoder)
+    return Script(playback, spec.recording.decoder, spec.recording.formats)
 
 
 def note_view(folder: Path, script: Script, purpose: str) -> None:
@@ -90,7 +90,7 @@ def play(script: Script, *, speed: float, at: float, search: str) -> None:
         if moment.at < at:
             continue
         text = plain(moment.text) if script.is_terminal else moment.text
-        if not wanted or wanted in searchable(moment.text):
+        if not wanted or wanted in moment.sought:
             sys.stdout.write(text)
     if script.playback.rest:
         sys.stdout.write("\nthe recording ends inside of a chunk: it was cut\n")

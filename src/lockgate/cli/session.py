@@ -20,7 +20,7 @@ from rich.text import Text
 
 from lockgate.audit.evidence.recordings import RECORDING_MARK
 from lockgate.audit.reader import Payload, SessionView, StatementView, Wanted, reviewer
-from lockgate.cli.exported import FORMATS, Format, write_lines
+from lockgate.cli.exported import Format, exported, write_lines
 from lockgate.cli.failing import fail
 from lockgate.cli.played import Script
 from lockgate.cli.player import FASTEST, SLOWEST
@@ -152,7 +152,7 @@ def export(
     sid: Annotated[str, typer.Argument(help="The session's id, or the beginning of it, or a recording's file.")],
     identity: Annotated[Path, typer.Option("--identity", help="The auditor's age identity file.")],
     out: Annotated[Path, typer.Option("--out", help="The file to write, which must not exist yet; - prints.")],
-    form: Annotated[Format, typer.Option("--format", help="asciicast, jsonl or sql.")] = Format.JSONL,
+    form: Annotated[Format, typer.Option("--format", help="asciicast, jsonl, sql or har.")] = Format.JSONL,
     state: State = Path("state"), stream: Stream = "client",
     package: Package = None, key: Key = None, root: Root = None, policy: Policy = None,
 ) -> None:
@@ -161,9 +161,7 @@ def export(
     with _script(sid, place, identity, stream, f"export {form.value}") as script:
         if script is None:
             fail(AuditError("the session has no recording"))
-        if form is Format.SQL and script.is_terminal:
-            fail(AuditError("a terminal's recording holds no statements", advice="write --format asciicast or jsonl"))
-        write_lines(FORMATS[form](script), out)
+        write_lines(exported(form, script), out)
 
 
 @contextmanager

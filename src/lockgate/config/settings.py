@@ -191,6 +191,11 @@ class RecordingSettings(Strict):
         default=False, strict=True, description="Record sessions of every connection that does not say otherwise.")
     max_bytes: int | None = Field(
         default=None, ge=65_536, strict=True, description="Bytes of one session that are recorded; none means all.")
+    max_content: int = Field(
+        default=1 << 20, ge=0, strict=True, description="Bytes that are recorded of a content, where requests and answers have "
+                                                        "some. More is left out, with its size and SHA-256.")
+    max_binary: int = Field(
+        default=4_096, ge=0, strict=True, description="The same of contents that are no text.")
     on_limit: Literal["end", "mark"] = Field(
         default="end", description="At `max_bytes`: end the session, or put on record that the rest is not recorded.")
     on_error: Literal["end", "mark"] = Field(

@@ -90,6 +90,12 @@ class AccessTokens:
             self._tasks.create_task(self._fetch(source, connection, terms))
         return waiting
 
+    def held(self, connection: Connection) -> list[Secret]:
+        """The access tokens of a connection that its backend may just have seen: the last one and the one before. May be
+        called in another thread."""
+        return [token for (name, _, _), source in tuple(self._sources.items()) if name == connection.name
+                for token in source.recent]
+
     def disown(self, connection: Connection, terms: ClientCredentials) -> None:
         """The backend did not take the token."""
         source = self._source(connection, terms)
@@ -113,6 +119,7 @@ class AccessTokens:
             token, life = await _granted(terms, connection.credential.user, self._credential(connection))
             now = self._clock.monotonic()
             source.token, source.until, source.refused = token, now + life - min(MARGIN, life / 5), None
+            source.recent = (token, *source.recent[:1])
             answer = token
         except (NoToken, ConfigError) as error:
             answer = source.refused = no_token(connection.name, error.args[0])
@@ -127,10 +134,11 @@ class AccessTokens:
 class _Source:
     """One connection's token, and who waits for it. Times are the clock's monotonic seconds."""
 
-    __slots__ = ("disowned", "quiet", "refused", "token", "until", "waiting")
+    __slots__ = ("disowned", "quiet", "recent", "refused", "token", "until", "waiting")
 
     def __init__(self) -> None:
         self.token: Secret | None = None
+        self.recent: tuple[Secret, ...] = ()
         self.until = 0.0
         self.refused: Refusal | None = None
         self.quiet = 0.0

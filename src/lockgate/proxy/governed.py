@@ -9,22 +9,23 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from lockgate.config.secrets import read_secret
 from lockgate.errors import AuditError, ConfigError, IdentityError, Unpermitted
 from lockgate.govern.identity import CertificateRules, Failure, ShownCertificate, failed, identify
 from lockgate.govern.pending import Pending
 from lockgate.govern.permit import Permit, require_clearance, require_permit
 from lockgate.govern.pipeline import Governor, Grant, Held, audit_refusal
-from lockgate.model import Effect, Event, Identity, OutcomeStatus, Refusal, RefusalCode, SessionStart
+from lockgate.model import Effect, Event, Identity, OutcomeStatus, Refusal, RefusalCode, Secret, SessionStart
 from lockgate.net.tls import TlsStream
 from lockgate.proxy.driver import BASE_HANDLERS, Driver, Handler, log, place, unreachable
 from lockgate.proxy.endpoint import Endpoint
 from lockgate.proxy.lane import PARKED, Lane
-from lockgate.proxy.recording import Recording
+from lockgate.proxy.recording import Recording, Tapped
 from lockgate.wire.steps import (
     LONG,
     Admission,
@@ -48,9 +49,12 @@ from lockgate.wire.steps import (
 )
 
 if TYPE_CHECKING:
+    from lockgate.audit.recording.studio import Studio
+    from lockgate.config.settings import Connection
     from lockgate.proxy.host import Host
     from lockgate.proxy.listener import Doorway
     from lockgate.proxy.trunk import Trunk
+    from lockgate.wire.spec import RecordingSpec
 
 KEEP_ALIVE = 12.0
 """Seconds between two signs of life to a client whose request waits for a person."""
@@ -76,7 +80,7 @@ class Governed(Driver):
         self.identity: Identity | None = None
         self.peer = "unknown"
         self.recording: Recording | None = None
-        self.wire: Recording | None = None      # the same, where it takes the wire's own bytes
+        self.wire: Recording | Tapped | None = None     # the same, where it takes the wire's own bytes
         self.branch_of: Trunk | None = None     # the connection that this is one stream of
         self._open: dict[int, Grant] = {}
         self._securing: dict[Side, tuple[Pending[TlsInfo | Refusal], Refusal]] = {}
@@ -163,7 +167,7 @@ class Governed(Driver):
         self.server.queue(payload)
         return self._park(lane, self.server) if self.server.is_slow else self._unless_full(lane, wire)
 
-    def _unless_full(self, lane: Lane, recording: Recording) -> Any:
+    def _unless_full(self, lane: Lane, recording: Recording | Tapped) -> Any:
         """Go on, or when what waits to be recorded has been written."""
         if not recording.is_full:
             return None
@@ -171,7 +175,7 @@ class Governed(Driver):
         return self._park(lane, recording)
 
     def _opened(self, lane: Lane, step: Opened) -> Any:
-        return None if self._record_session(step.client, step.server) else PARKED
+        return self.recording is not None if self._record_session(step.client, step.server) else PARKED
 
     def _record_session(self, client: bytes, server: bytes) -> bool:
         """Begin the recording with these bytes, where the connection or a rule wants one; at most once. False where it is
@@ -179,7 +183,7 @@ class Governed(Driver):
         host, governor = self.host, self.governor
         if self.recording is not None or governor is None:
             return True
-        connection, studio, spec = self._connection(), host.studio, self.doorway.spec
+        studio, spec = host.studio, self.doorway.spec
         is_due, is_raw = self.is_recording_due()
         if not is_due:
             return True
@@ -187,10 +191,10 @@ class Governed(Driver):
             log.error("session cannot be recorded", **self._names())
             self.close("it cannot be recorded")
             return False
-        self.recording = Recording(
-            studio, host.clock, spec.recording.kind, spec.name, governor.session,
-            partial(host.read_credential, connection), is_raw=is_raw, on_end=self.cannot_be_recorded,
-        )
+        self.recording = self._begun_recording(studio, spec.recording, is_raw=is_raw)
+        if spec.recording.tap is not None:
+            self.wire = Tapped(self.recording, spec.recording.tap)
+            return True
         if not spec.recording.is_wire:
             return True
         self.wire = self.recording
@@ -199,10 +203,29 @@ class Governed(Driver):
                 return False
         return True
 
+    def _begun_recording(self, studio: Studio, spec: RecordingSpec, *, is_raw: bool) -> Recording:
+        """The session's recording; the one that there is already where streams of one connection share the session."""
+        governor, trunk = self._governor(), self.branch_of
+        made = None if trunk is None else trunk.recordings.get(governor)
+        if made is None:
+            made = Recording(
+                studio, self.host.clock, spec.kind, self.doorway.spec.name, governor.session,
+                partial(self._credentials, self._connection(), spec), is_raw=is_raw,
+                on_end=self.cannot_be_recorded if trunk is None else partial(trunk.cannot_be_recorded, governor))
+            if trunk is not None:
+                trunk.recordings[governor] = made
+        return made
+
+    def _credentials(self, connection: Connection, spec: RecordingSpec) -> Sequence[Secret]:
+        """All that the backend gets as a credential, as it looks on the wire. Called in a recording's thread."""
+        found = [self.host.read_credential(connection), *self.host.tokens.held(connection)]
+        found += (read_secret(reference) for reference in spec.secrets(connection))
+        return [spelled for secret in found for spelled in spec.spelled(connection, secret)]
+
     def _leave(self, cause: str) -> None:
         """The admitted session is over, whatever becomes of the client's connection: what is open is settled as unknown,
         and it ends in the log once all of it is recorded."""
-        governor, recording = self.governor, self.recording
+        governor, recording, wire = self.governor, self.recording, self.wire
         if governor is None:
             return
         self._settle_open(cause[:60])
@@ -210,13 +233,11 @@ class Governed(Driver):
         if keeper is not None:
             keeper.sessions.discard(self)
         self.governor = self.recording = self.wire = None
+        if isinstance(wire, Tapped):
+            wire.close()
         if self.branch_of is not None and governor in self.branch_of.governors.values():
             return                      # other streams go on with it
-        if recording is None:
-            governor.end(cause)
-        else:
-            self.host.recorded.add(governor)
-            recording.finish(partial(self.host.recorded_to_the_end, governor, cause))
+        self.host.end_session(governor, recording, cause)
 
     def is_recording_due(self) -> tuple[bool, bool]:
         """Whether this session is to be recorded, and the backend's end of it too."""
@@ -231,11 +252,10 @@ class Governed(Driver):
         raise NotImplementedError
 
     def _passed(self, lane: Lane, step: Passed) -> Any:
-        recording = self.recording
+        recording = self.wire or self.recording
         if recording is None:
             return None
-        take = recording.heard if step.source is Side.CLIENT else recording.told
-        return self._unless_full(lane, recording) if take(step.data) else PARKED
+        return self._unless_full(lane, recording) if recording.passed(step) else PARKED
 
     def _window(self, lane: Lane, step: Window) -> Any:
         if self.recording is not None:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from lockgate.govern.pipeline import Governor
     from lockgate.proxy.catalogue import Keeper
     from lockgate.proxy.governed import Governed
+    from lockgate.proxy.recording import Recording
     from lockgate.proxy.session import Session
 
 _ASIDE = 5.0
@@ -166,6 +167,14 @@ class Host:
         """A client's connection is over."""
         self.sessions.discard(session)
         self._stir()
+
+    def end_session(self, governor: Governor, recording: Recording | None, cause: str) -> None:
+        """A session is over: it ends in the log once all of it is recorded."""
+        if recording is None:
+            governor.end(cause)
+        else:
+            self.recorded.add(governor)
+            recording.finish(partial(self.recorded_to_the_end, governor, cause))
 
     def recorded_to_the_end(self, governor: Governor, cause: str) -> None:
         """All of a session is recorded, or will never be: now it can end in the log, with what is recorded of it."""

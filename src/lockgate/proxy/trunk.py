@@ -15,6 +15,7 @@ from lockgate.wire.steps import Side
 
 if TYPE_CHECKING:
     from lockgate.govern.pipeline import Governor
+    from lockgate.proxy.recording import Recording
     from lockgate.proxy.session import Session
     from lockgate.wire.spec import Multiplexer
 
@@ -99,6 +100,8 @@ class Trunk:
         self._idle: asyncio.TimerHandle | None = None
         self.governors: dict[Hashable, Governor] = {}
         """Of sessions that streams share, by caller, connection and claims."""
+        self.recordings: dict[Governor, Recording] = {}
+        """Of those that are recorded."""
         self._rest()
 
     def receive(self, data: bytes) -> None:
@@ -174,6 +177,13 @@ class Trunk:
         """Of the connection."""
         return self._session.client.addresses()
 
+    def cannot_be_recorded(self, governor: Governor, reason: str) -> None:
+        """No more of a session can be recorded: its streams end, and no other one begins."""
+        for stream in tuple(self._streams.values()):
+            if stream.governor is governor:
+                stream.cannot_be_recorded(reason)
+        self.finish()
+
     def end(self, cause: str) -> None:
         """The connection is gone, and with it all streams."""
         if self._idle is not None:
@@ -181,7 +191,7 @@ class Trunk:
         for stream in tuple(self._streams.values()):
             stream.close(cause)
         for governor in self.governors.values():
-            governor.end(cause)
+            self._session.host.end_session(governor, self.recordings.get(governor), cause)
 
     def _write(self) -> None:
         data = self._mux.outgoing()

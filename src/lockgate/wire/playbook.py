@@ -87,16 +87,18 @@ Seen = Bytes | Closed | Apart | Told
 
 class Performer:
     """Carries steps out against a governor and remembers what left. `answers` adds steps of a login; `recording` gets
-    what the mediator says of it (`proxy.recording.Recording`).
+    what the mediator says of it (`proxy.recording.Recording`), `wire` what goes to the client too (`Tapped`).
 
     A generator that has to wait is parked; `resume` goes on with every one whose answer has come.
     """
 
     def __init__(
         self, governor: Any, answers: dict[type, Callable[[Any], Any]] | None = None, recording: Any = None,
+        wire: Any = None,
     ) -> None:
         self.governor = governor
         self.recording = recording
+        self.wire = wire
         self.seen: list[Seen] = []
         self.settled: list[Settle] = []
         self.judged: list[Judge] = []
@@ -188,7 +190,7 @@ class Performer:
             self.is_closed = True
             self.seen.append(Closed(step.cause))
         elif isinstance(step, (Snapshot, Opened)):
-            return None
+            return None if isinstance(step, Snapshot) else self.recording is not None or self.wire is not None
         else:
             raise AssertionError(  # noqa: TRY004 - a test fails
                 f"nobody answers {type(step).__name__} here")
@@ -211,16 +213,17 @@ class Performer:
                 return
 
     def _recorded(self, step: Passed | Window) -> None:
-        if self.recording is None:
+        recording = self.wire or self.recording
+        if recording is None:
             return
         if isinstance(step, Window):
-            self.recording.window(step.columns, step.rows)
-        elif step.source is CLIENT:
-            self.recording.heard(step.data)
+            recording.window(step.columns, step.rows)
         else:
-            self.recording.told(step.data)
+            recording.passed(step)
 
     def _saw(self, side: Side, data: bytes) -> None:
+        if side is CLIENT and self.wire is not None:
+            self.wire.told(data)
         last = self.seen[-1] if self.seen else None
         if isinstance(last, Bytes) and last.side is side:
             self.seen[-1] = Bytes(side, last.data + data)
@@ -233,9 +236,9 @@ class Playbook(Performer):
 
     def __init__(
         self, mediator: Mediator, governor: Any, answers: dict[type, Callable[[Any], Any]] | None = None,
-        recording: Any = None,
+        recording: Any = None, wire: Any = None,
     ) -> None:
-        super().__init__(governor, answers, recording)
+        super().__init__(governor, answers, recording, wire)
         self.mediator = mediator
         self._next = 0
 

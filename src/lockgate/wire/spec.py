@@ -6,20 +6,22 @@ Nothing outside `protocols/X/` names X: listeners, CLI help, the API and the doc
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
-from lockgate.audit.recording.events import Event
+from lockgate.audit.recording.events import Event, Header
 from lockgate.audit.recording.shown import Shown
 from lockgate.config.settings import Connection, Limits
+from lockgate.config.strict import SecretReference
 from lockgate.govern.masking.keys import MaskKeys
 from lockgate.model import Definition, Exported, Refusal, Rule, Secret
 from lockgate.wire.leaktest import LeakSuite
 from lockgate.wire.steps import Program, Steps
+from lockgate.wire.tap import TapMaker
 
 
 class PipedMediator(Protocol):
@@ -216,15 +218,30 @@ class Decoder(Protocol):
     def take(self, event: Event) -> list[Shown]: ...
 
 
+Written = Callable[[Header, Iterable[Shown]], Iterator[str]]
+"""A recording in some format, line by line."""
+
+
+def _as_it_is(_connection: Connection, secret: Secret) -> Sequence[Secret]:
+    return (secret,)
+
+
 @dataclass(frozen=True, slots=True)
 class RecordingSpec:
-    """How sessions of a protocol are recorded: `kind` is ``sql`` or ``terminal``. `decoder` makes what reads the bytes
-    (None: they are text for a terminal). `is_wire`: the bytes on the wire are recorded as they are; else what the mediator
-    says with `Passed`."""
+    """How sessions of a protocol are recorded: `kind` is ``sql``, ``terminal`` or ``exchanges``. `decoder` makes what reads
+    the bytes (None: they are text for a terminal). `is_wire`: the bytes on the wire are recorded as they are; else what the
+    mediator says with `Passed`, or, with `tap`, what that makes of what passes."""
 
     kind: str
     decoder: Callable[[], Decoder] | None = None
     is_wire: bool = True
+    tap: TapMaker | None = None
+    formats: Mapping[str, Written] = field(default_factory=dict)
+    """Formats of the protocol's own, by name; one that is called as a general one goes before it."""
+    spelled: Callable[[Connection, Secret], Sequence[Secret]] = _as_it_is
+    """How the backend's credential looks on the wire, so that it is found in what is recorded."""
+    secrets: Callable[[Connection], Sequence[SecretReference]] = lambda _: ()
+    """Other secrets of a connection that go to its backend."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,10 +190,14 @@ class EndSession:
 @dataclass(slots=True)
 class Passed:
     """What came from `source` and was let through, in plain; for the recording of a protocol whose wire is encrypted or
-    framed (`RecordingSpec.is_wire` is False). What goes to the client is passed behind its mask. → None."""
+    framed (`RecordingSpec.is_wire` is False). What goes to the client is passed behind its mask. → None.
+
+    `part` and `left_out` (bytes that belong to it and are not in it) are for the protocol's own tap (`wire.tap`)."""
 
     source: Side
     data: bytes
+    part: str = ""
+    left_out: int = 0
 
 
 @dataclass(slots=True)
@@ -209,8 +213,8 @@ class Window:
 
 @dataclass(slots=True)
 class Opened:
-    """The log-in is over, and what follows is the session's own. → None. A recording begins here, with what the
-    log-in has read already and not used."""
+    """The log-in is over, and what follows is the session's own. → whether it is recorded: what is `Passed` is wanted. A
+    recording begins here, with what the log-in has read already and not used."""
 
     client: bytes = b""
     server: bytes = b""

@@ -73,6 +73,7 @@ class World:
     unreachable: bool = False
     alarm: Alarm | None = None
     make: type[HttpMediator] = HttpMediator
+    wire: Any = None
     definitions: Passing = field(default_factory=Passing)
     identities: dict[str, Identity] = field(default_factory=lambda: {TOKEN.decode(): IDENTITY})
 
@@ -127,7 +128,7 @@ class World:
         book = Playbook(self.make(self.context(), self.tls, 15.0), pipeline, {
             Authenticate: authenticate, Admit: admit, Dial: dial, EndSession: end, HangUp: hang_up, Alarm: alarm,
             Credential: lambda step: Secret(self.secret),
-        })
+        }, wire=self.wire)
         return book
 
     def ring(self, book: Playbook) -> None:

@@ -132,6 +132,19 @@ async def test_a_token_that_the_backend_did_not_take_is_dropped_once_in_a_while(
         assert await s.get() == Secret("tok-6")
 
 
+async def test_tokens_that_a_backend_may_just_have_seen_are_known() -> None:
+    """The last and the one before, also when they are not used any more; of other connections none."""
+    async with scene() as s:
+        assert s.kept.held(CONNECTION) == []
+        for number in range(1, 4):
+            s.says = grant(f"tok-{number}")
+            await s.get()
+            s.clock.passed += tokens.DISOWNED
+            s.kept.disown(CONNECTION, s.terms())
+        assert s.kept.held(CONNECTION) == [Secret("tok-3"), Secret("tok-2")]
+        assert s.kept.held(CONNECTION.model_copy(update={"name": "erp"})) == []
+
+
 @pytest.mark.parametrize(("says", "reason"), [
     (answer(b'{"error":"invalid_client","error_description":"tok s3:cr%t"}', 401), "answered with status 401 (invalid_client)"),
     (answer(b'{"error":"s3:cr%t"}', 400), "answered with status 400"),

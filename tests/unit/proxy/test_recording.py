@@ -21,6 +21,8 @@ from lockgate.audit.recording.tape import FULL
 from lockgate.govern.policy import PolicySet
 from lockgate.model import Rule
 from lockgate.wire.spec import RecordingSpec
+from lockgate.wire.steps import Side
+from lockgate.wire.tap import Shares, Taken
 from tests.unit.govern.fakes import World
 from tests.unit.proxy import line
 from tests.unit.proxy.rig import ALLOW, Client, Rig, rig
@@ -227,3 +229,48 @@ async def test_rules_that_change_while_a_session_is_open(tmp_path: Path) -> None
         gateway.world.pipeline.replace(PolicySet.compile([ALLOW, RECORD], "x" * 64))
         assert gateway.session().is_unrecorded
         client.cut()
+
+
+# ---------------------------------------------------------------- taps
+
+
+class LineTap:
+    """Each line that the client gets is an answer of its own; of a long one eight bytes are recorded."""
+
+    def __init__(self, number: Callable[[], int], shares: Shares) -> None:
+        self.number = number
+        assert shares == Shares(1_000, 10)
+
+    def told(self, data: bytes) -> list[Taken]:
+        return [Taken(Side.SERVER, self.number(), "m", line[:8], left_out=max(len(line) - 8, 0)) for line in data.splitlines()]
+
+    def passed(self, source: Side, data: bytes, part: str, left_out: int) -> list[Taken]:
+        raise AssertionError("the line protocol passes nothing")
+
+    def closed(self) -> list[Taken]:
+        return [Taken(Side.SERVER, 0, "e", b"over")]
+
+
+TAPPED = line.spec(recording=RecordingSpec("exchanges", is_wire=False, tap=LineTap))
+
+
+async def test_with_a_tap_only_its_pieces_are_recorded(tmp_path: Path) -> None:
+    """Neither what the client sent nor what the backend says, but what the tap makes of what the client got; the log says what
+    it left out, and the session's end says it too."""
+    async with rig(ALLOW, RECORD, spec=TAPPED, studio=studio(tmp_path, content=1_000, binary=10)) as gateway:
+        client, sid = await log_in(gateway)
+        assert await client.ask("a b") == "done a b"
+        assert await client.ask("select 1") == "done select 1"
+        await leave(gateway, client)
+        assert gateway.world.recorder.cuts == [(sid, "client", 5, "1 content recorded in part")]
+    assert [(event.kind, event.fields, event.data) for event in read(tmp_path, sid)] == [
+        ("o", {"x": 1, "p": "m"}, b"done a b"), ("o", {"x": 2, "p": "m"}, b"done sel"), ("o", {"x": 0, "p": "e"}, b"over")]
+
+
+async def test_with_a_tap_nothing_goes_on_beyond_the_limit(tmp_path: Path) -> None:
+    """What cannot be recorded does not reach the client."""
+    async with rig(ALLOW, RECORD, spec=TAPPED, studio=studio(tmp_path, content=1_000, binary=10, limit=10)) as gateway:
+        client, _ = await log_in(gateway)
+        assert await client.ask("a b") == "done a b"
+        assert await client.ask("c d") == ""
+        await gateway.wait(lambda: bool(gateway.world.recorder.ended))

@@ -65,7 +65,7 @@ async def test_a_terminal_s_session_becomes_an_asciicast(tmp_path: Path) -> None
         loop.call_soon_threadsafe(call)
 
     studio = Studio(tmp_path, made.recorder, dispatch, Terms((str(IDENTITY.to_public()),)))
-    recording = Recording(studio, made.clock, "terminal", "shell", "5e55", lambda: Secret("backend-canary"), is_raw=False,
+    recording = Recording(studio, made.clock, "terminal", "shell", "5e55", lambda: (Secret("backend-canary"),), is_raw=False,
                           on_end=lambda _: None)
     book = Playbook(Shell(), made.session(), recording=recording)
     book >> Bytes(CLIENT, b"\x01100x40") >> Bytes(CLIENT, b"ls\r") << Bytes(SERVER, b"ls\r")

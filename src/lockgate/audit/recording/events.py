@@ -2,11 +2,13 @@
 
     {"v":1,"kind":"sql","protocol":"postgres","sid":…,"stream":"client","begun":<Unix milliseconds>}
     {"t":0.004182,"k":"i","n":31}      and 31 bytes, and a newline
+    {"t":0.004182,"k":"i","x":3,"p":"m","n":31}    the same, of exchange 3, of which this is part ``m``
     {"t":0.113,"k":"w","columns":80,"rows":24}
 
 `t` is seconds since the session began. `i` are bytes that came from the client, `o` bytes that went to it; in the stream
 of the backend's end, bytes that went there and came from there. `w` is a terminal's size, `x` the end of a recording
-that was cut, with its reason. Bytes are not written as base64 or with escapes: bulk results are recorded while they
+that was cut, with its reason. Exchanges that run at the same time in one session have numbers, and their pieces have parts
+as the protocol calls them (`wire.tap`). Bytes are not written as base64 or with escapes: bulk results are recorded while they
 pass, and either would cost more than compressing and encrypting them together.
 """
 
@@ -14,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -32,13 +34,22 @@ BYTES_LIMIT: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What is recorded. `kind` is ``sql`` or ``terminal``, `begun` Unix milliseconds, `stream` ``client`` or ``backend``."""
+    """What is recorded. `kind` is ``sql``, ``terminal`` or ``exchanges``, `begun` Unix milliseconds, `stream` ``client`` or ``backend``."""
 
     kind: str
     protocol: str
     sid: str
     stream: str
     begun: int
+
+
+class Tag(NamedTuple):
+    """Where bytes belong in a stream that holds exchanges: number, part, and whether more of the same part may follow (so
+    that what is torn apart between the two is one thing)."""
+
+    exchange: int
+    part: str
+    more: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +70,11 @@ def header_line(header: Header) -> bytes:
     }) + b"\n"
 
 
-def bytes_line(at: float, kind: str, size: int) -> bytes:
+def bytes_line(at: float, kind: str, size: int, tag: Tag | None = None) -> bytes:
     """The line in front of `size` bytes, which a newline follows."""
-    return b'{"t":%.6f,"k":"%b","n":%d}\n' % (at, kind.encode(), size)
+    if tag is None:
+        return b'{"t":%.6f,"k":"%b","n":%d}\n' % (at, kind.encode(), size)
+    return b'{"t":%.6f,"k":"%b","x":%d,"p":"%b","n":%d}\n' % (at, kind.encode(), tag.exchange, tag.part.encode(), size)
 
 
 def fields_line(at: float, kind: str, fields: Mapping[str, Any]) -> bytes:

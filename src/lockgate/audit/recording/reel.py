@@ -12,17 +12,18 @@ from typing import Final
 
 from lockgate.analysis.secrets import obscure
 from lockgate.audit.evidence.recordings import ChunkTree
-from lockgate.audit.recording.events import BYTES_LIMIT, INPUT, OUTPUT, Header, bytes_line, header_line
-from lockgate.audit.recording.scrub import Credentials, Needles, Scrubber
+from lockgate.audit.recording.events import BYTES_LIMIT, INPUT, OUTPUT, Header, Tag, bytes_line, header_line
+from lockgate.audit.recording.scrub import Credentials, Key, Needles, Scrubbers
 from lockgate.audit.recording.sealing import PLAIN_LIMIT, Sealer
 from lockgate.audit.recording.shelf import Medium
 from lockgate.errors import AuditError, ConfigError
 
-LINE: Final = 64
+LINE: Final = 80
 """Bytes that an event takes beside its data, at most."""
 
-Piece = tuple[float, str, bytes]
-"""Seconds since the session began, kind, and bytes; of a kind without bytes its whole line."""
+Piece = tuple[float, str, bytes, Tag | None]
+"""Seconds since the session began, kind, and bytes with their place; of a kind without bytes its whole line."""
+_WITH_BYTES: Final = (INPUT, OUTPUT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Reel:
         self._header = header
         self._sealer = sealer
         self._credentials = credentials
-        self._scrubbers = {INPUT: Scrubber(), OUTPUT: Scrubber()}
+        self._scrubbers = Scrubbers()
         self._tree = ChunkTree()
         self._bytes = 0
         self._at = 0.0
@@ -78,16 +79,16 @@ class Reel:
         parts: list[bytes | memoryview] = []
         if not self._tree.size:
             parts.append(header_line(self._header))
-        for (at, kind, _), data in zip(pieces, scrubbed, strict=True):
-            if kind in self._scrubbers:
-                _add(parts, at, kind, data)
+        for (at, kind, _, tag), data in zip(pieces, scrubbed, strict=True):
+            if kind in _WITH_BYTES:
+                _add(parts, at, kind, data, tag)
             else:
                 parts.append(data)
         if pieces:
             self._at = pieces[-1][0]
         if is_last:
-            for kind, scrubber in self._scrubbers.items():
-                _add(parts, self._at, kind, scrubber.rest())
+            for (kind, exchange, part), data in self._scrubbers.rest():
+                _add(parts, self._at, kind, data, Tag(exchange, part, more=False) if part else None)
         return parts
 
     def _scrubbed(self, pieces: Sequence[Piece]) -> list[bytes]:
@@ -97,11 +98,10 @@ class Reel:
             needles = Needles(self._credentials())
         except ConfigError:
             raise AuditError("the backend credential cannot be read, so it could not be kept out of the recording") from None
-        for kind, scrubber in self._scrubbers.items():
-            mine = [index for index, piece in enumerate(pieces) if piece[1] == kind]
-            if mine:
-                for index, data in zip(mine, scrubber.take([found[index] for index in mine], needles), strict=True):
-                    found[index] = data
+        mine = [index for index, piece in enumerate(pieces) if piece[1] in _WITH_BYTES]
+        taken = self._scrubbers.take([(_key(pieces[index]), found[index], _has_more(pieces[index])) for index in mine], needles)
+        for index, data in zip(mine, taken, strict=True):
+            found[index] = data
         return found
 
 
@@ -109,7 +109,7 @@ def _without_secrets(pieces: Sequence[Piece]) -> list[bytes]:
     """The pieces with asterisks for what somebody sends as a credential (`analysis.secrets`). One that is torn apart
     between two calls is not seen; the recording is for its recipients alone.
     """
-    found = [data for _, _, data in pieces]
+    found = [piece[2] for piece in pieces]
     mine = [index for index, piece in enumerate(pieces) if piece[1] == INPUT]
     sent = b"".join([found[index] for index in mine])
     kept = obscure(sent)
@@ -122,15 +122,24 @@ def _without_secrets(pieces: Sequence[Piece]) -> list[bytes]:
     return found
 
 
-def _add(parts: list[bytes | memoryview], at: float, kind: str, data: bytes) -> None:
+def _key(piece: Piece) -> Key:
+    tag = piece[3]
+    return (piece[1], 0, "") if tag is None else (piece[1], tag.exchange, tag.part)
+
+
+def _has_more(piece: Piece) -> bool:
+    return piece[3] is None or piece[3].more
+
+
+def _add(parts: list[bytes | memoryview], at: float, kind: str, data: bytes, tag: Tag | None) -> None:
     """The event or, where it has more bytes than one may have, events."""
     if not data:
         return
     if len(data) <= BYTES_LIMIT:
-        parts += (bytes_line(at, kind, len(data)), data, b"\n")
+        parts += (bytes_line(at, kind, len(data), tag), data, b"\n")
         return
     for some in _cut(data, BYTES_LIMIT):
-        parts += (bytes_line(at, kind, len(some)), some, b"\n")
+        parts += (bytes_line(at, kind, len(some), tag), some, b"\n")
 
 
 def _cut(data: bytes, limit: int) -> Iterator[memoryview]:

@@ -17,10 +17,13 @@ import re2
 from lockgate.model import Secret
 
 _LARGE: Final = 4_096
+_FEW: Final = 2
 SHORTEST: Final = 4
 """Bytes that a credential must have to be looked for: a shorter one is a part of anything."""
 
 Credentials = Callable[[], Sequence[Secret]]
+Key = tuple[str, int, str]
+"""Kind of event, number of the exchange and its part; 0 and "" where there are none."""
 
 
 class Needles:
@@ -80,6 +83,11 @@ class Scrubber:
     def __init__(self) -> None:
         self._held = b""
 
+    @property
+    def is_holding(self) -> bool:
+        """Whether something is held back."""
+        return bool(self._held)
+
     def take(self, pieces: list[bytes], needles: Needles) -> list[bytes]:
         """As many pieces, scrubbed: what was held back before comes in front of the first, and what may be a torn
         credential is missing at the end."""
@@ -102,6 +110,45 @@ class Scrubber:
         """What is held back, when no more comes."""
         held, self._held = self._held, b""
         return held
+
+
+class Scrubbers:
+    """All that one stream records: what may be torn apart is one direction of a stream, or one part of an exchange in it."""
+
+    __slots__ = ("_open",)
+
+    def __init__(self) -> None:
+        self._open: dict[Key, Scrubber] = {}
+
+    def take(self, pieces: Sequence[tuple[Key, bytes, bool]], needles: Needles) -> list[bytes]:
+        """As many pieces, scrubbed. The bool says whether more with the same key may follow."""
+        found = [data for _, data, _ in pieces]
+        groups: dict[Key, list[int]] = {}
+        for index, (key, _, _) in enumerate(pieces):
+            groups.setdefault(key, []).append(index)
+        if len(groups) > _FEW and self._are_clean(pieces, found, needles):
+            return found
+        for key, mine in groups.items():
+            scrubber = self._open.pop(key, None) or Scrubber()
+            for index, data in zip(mine, scrubber.take([found[index] for index in mine], needles), strict=True):
+                found[index] = data
+            last = mine[-1]
+            if not pieces[last][2]:
+                found[last] += scrubber.rest()
+            elif scrubber.is_holding:
+                self._open[key] = scrubber
+        return found
+
+    def rest(self) -> list[tuple[Key, bytes]]:
+        """What is held back, when no more comes."""
+        held = [(key, scrubber.rest()) for key, scrubber in self._open.items()]
+        self._open.clear()
+        return held
+
+    def _are_clean(self, pieces: Sequence[tuple[Key, bytes, bool]], found: list[bytes], needles: Needles) -> bool:
+        """Whether nothing has to be done, found out at once for all of them."""
+        return not (self._open or needles.is_in(b"\n".join(found))
+                    or any(more and needles.held(data) for _, data, more in pieces))
 
 
 def _ends(pieces: list[bytes], before: int) -> list[int]:

@@ -20,10 +20,16 @@ class Shown:
     ``copy_in`` ``copy_out``  text (data of COPY)
     ``notification``  channel, payload
     ``setting``       name, value
+    ``request``       number, method, target, fields (pairs of name and value), text or base64 where it has content, more
+    ``response``      of, status, reason, fields, text or base64, seconds since the request (or None), more
+    ``content``       of, from (``request`` or ``response``), text or base64: of one that has ``more``
+    ``end``           of, from, seconds, text, size, kept; sha256 and left_out of what is not all here; refused
+    ``message``       of, from, what it is in words, message (a document): what requests and answers carry
+    ``socket``        of, from, text or base64: a message behind a switch of protocols
     ``cut``           reason: nothing more is recorded
     ``unreadable``    text: bytes that do not add up
 
-    ``of`` is the number of the statement that it came of, None where it came of none.
+    ``of`` is the number of the statement that it came of, None where it came of none; or of the request.
     """
 
     at: float

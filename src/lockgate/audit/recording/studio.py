@@ -42,13 +42,16 @@ class OnCut(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Terms:
     """How sessions are recorded. `limit`: bytes of one session, None for no bound. `every`: whether sessions are recorded
-    where neither their connection nor a rule says so."""
+    where neither their connection nor a rule says so. `content` and `binary`: bytes of one message's content that are
+    recorded where a protocol has such, of text and of what nobody reads."""
 
     recipients: tuple[str, ...] = ()
     every: bool = False
     limit: int | None = None
     on_limit: OnCut = OnCut.END
     on_error: OnCut = OnCut.END
+    content: int = 1 << 20
+    binary: int = 4_096
 
 
 class Studio:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
-from lockgate.audit.recording.events import fields_line
+from lockgate.audit.recording.events import Tag, fields_line
 from lockgate.audit.recording.reel import LINE, Mark, Piece, Reel
 from lockgate.audit.recording.sealing import PLAIN_LIMIT
 from lockgate.errors import AuditError
@@ -75,11 +75,11 @@ class Tape:
         """True while as much waits as may, here or in all tapes together."""
         return self._waiting + self._writing >= FULL or self._room.used >= Room.limit
 
-    def put(self, at: float, kind: str, data: bytes) -> None:
+    def put(self, at: float, kind: str, data: bytes, tag: Tag | None = None) -> None:
         """Record bytes that passed `at` seconds after the session began."""
         if self._is_ending:
             return
-        self._pieces.append((at, kind, data))
+        self._pieces.append((at, kind, data, tag))
         size = len(data) + LINE
         self._waiting += size
         self._room.used += size
@@ -113,6 +113,11 @@ class Tape:
             self._is_ending = True
             if not self._is_busy:
                 self._write()
+
+    def leave_out(self, reason: str, dropped: int) -> None:
+        """Have the log say that so many bytes are not recorded, of a stream that is recorded for the rest."""
+        if not self._is_ending:
+            self._tell_truncated(reason, dropped)
 
     def cut(self, reason: str, dropped: int = 0) -> None:
         """Record nothing more: what waits is written, and the log says that it is not all."""

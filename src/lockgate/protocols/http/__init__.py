@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from lockgate.model import Activity, Exported
+from lockgate.protocols.http.archives import har, json_lines
 from lockgate.protocols.http.checks import attach, mismatches
+from lockgate.protocols.http.credentials import secrets_of, spelled
 from lockgate.protocols.http.enforcement import enforce
 from lockgate.protocols.http.login import login
 from lockgate.protocols.http.operations import FACTS, METHODS, SEND, TUNNEL
+from lockgate.protocols.http.recorded import HttpDecoder
+from lockgate.protocols.http.recording import HttpTap
 from lockgate.protocols.http.settings import HttpSettings
-from lockgate.wire.spec import ProtocolSpec
+from lockgate.wire.spec import ProtocolSpec, RecordingSpec
 
 SPEC = ProtocolSpec(
     name="http",
@@ -20,6 +24,9 @@ SPEC = ProtocolSpec(
     enforce=enforce,
     facts=FACTS,
     verbs=METHODS | {SEND, TUNNEL},
+    recording=RecordingSpec(
+        "exchanges", HttpDecoder, is_wire=False, tap=HttpTap, formats={"jsonl": json_lines, "har": har}, spelled=spelled,
+        secrets=secrets_of),
     exported=Exported(Activity.WEB),
     proxies=True,
     needs_user=False,

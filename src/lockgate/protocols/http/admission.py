@@ -46,6 +46,7 @@ class Admitted:
     identity: Identity
     timeout: float
     patience: float
+    is_recorded: bool
 
     def terms(self, decision: Decision, segments: tuple[str, ...], limit: int) -> BodyTerms:
         """What is hidden in the answer to a request."""
@@ -124,13 +125,13 @@ def _begin(context: LoginContext, token: Secret | None, to: Destination, task: s
     admission: Admission | Refusal = yield Admit(identity, to.connection, {"task": task} if task else {})
     if isinstance(admission, Refusal):
         return problem_of(admission)
-    yield Opened()
+    is_recorded: bool = yield Opened()
     connection: Connection = admission.connection
     settings = settings_of(connection.options)
     return Admitted(
         mark, connection, settings, Listing.of(settings), frozenset(path.casefold() for path in settings.graphql),
         Scopes(connection.name, identity, admission.session, task or None), context.keys, admission, identity,
-        seconds(settings.timeout), seconds(settings.patience),
+        seconds(settings.timeout), seconds(settings.patience), is_recorded,
     )
 
 

@@ -15,10 +15,11 @@ from lockgate.protocols.http.codec import FieldLines, RequestReader
 from lockgate.protocols.http.exchange import Exchange, Tunnel
 from lockgate.protocols.http.messages import Fields, RequestHead
 from lockgate.protocols.http.problems import Problem
+from lockgate.protocols.http.recording import refused
 from lockgate.protocols.http.upstream import Link
 from lockgate.protocols.http.websocket.socket import Socket
 from lockgate.wire.spec import LoginContext
-from lockgate.wire.steps import Alarm, Close, Compose, HangUp, Settle, Steps, TlsInfo, ToClient
+from lockgate.wire.steps import Alarm, Close, Compose, EndSession, HangUp, Settle, Steps, TlsInfo, ToClient
 
 _IDLE: Final = 75.0
 """Seconds that a connection may be idle between requests."""
@@ -45,6 +46,9 @@ class Conversation:
         """The fields with which the session at hand was last asked for; the reader gives the same ones as the same object."""
         self._named: tuple[Fields, str, bytes | None, str] | None = None
         """And what they say: host, another method, the content's type (`requests`)."""
+        self._is_recorded = False           # the session at hand
+        self._passed: Exchange | None = None
+        """The exchange whose request has been recorded as it went on."""
         self._is_pumping = False
         self._is_read = True                # the client has sent all of its request
         self._awaited = ""                  # what the alarm that is set is about
@@ -54,13 +58,27 @@ class Conversation:
         """Go on with what the client has sent, as far as it goes."""
         raise NotImplementedError
 
+    def _forget_caller(self) -> Steps[None]:
+        """Nobody knows who asks now: the session at hand is not theirs, and the next one who says who they are begins anew."""
+        if self._admitted is not None:
+            yield EndSession("a request came whose caller is not known")
+        self._admitted = self._link = self._asked = None
+        self._is_recorded = False
+
     # ------------------------------------------------------------ the gateway's own answers
 
     def _answer(self, head: RequestHead, problem: Problem) -> Steps[None]:
         """Answer a request that goes no further."""
         closes = problem.closes or not (head.keep_alive and self._is_read)
+        exchange = self._exchange
+        if self._is_recorded and (exchange is None or exchange is not self._passed):
+            yield refused(head, head.length if exchange is None else max(exchange.size, head.length), self._of_refused())
         yield ToClient((yield Compose(self._worded(head, problem, closes=closes))))
         yield from self._done(closes=closes)
+
+    def _of_refused(self) -> bytes:
+        """What is recorded of the content of a request that does not go on. A protocol inside of HTTP says what it asked for."""
+        return b""
 
     def _worded(self, head: RequestHead, problem: Problem, *, closes: bool) -> bytes:
         """The bytes of such an answer. A protocol inside of HTTP has words of its own."""

@@ -6,10 +6,14 @@ import base64
 from typing import Final
 from urllib.parse import quote
 
+import orjson
+
+from lockgate.config.settings import Connection
+from lockgate.config.strict import SecretReference
 from lockgate.errors import ConfigError
 from lockgate.model import Secret
 from lockgate.protocols.http.messages import Field, Fields
-from lockgate.protocols.http.settings import HttpSettings
+from lockgate.protocols.http.settings import HttpSettings, settings_of
 from lockgate.protocols.http.signing import CARRIERS
 from lockgate.wire.steps import ClientCredentials
 
@@ -44,6 +48,20 @@ def access_token(settings: HttpSettings) -> ClientCredentials | None:
         return None
     return ClientCredentials(
         settings.token_url, settings.scope, settings.audience, settings.client_auth == "post", settings.token_ca)
+
+
+def spelled(connection: Connection, secret: Secret) -> list[Secret]:
+    """A secret of a connection as it may look in what is recorded, should a backend echo it: in `Basic`, in a query, in JSON."""
+    text = secret.reveal()
+    basic = base64.b64encode(f"{connection.credential.user}:{text}".encode()).decode()
+    escaped = orjson.dumps(text).decode()[1:-1]
+    return [Secret(one) for one in dict.fromkeys((text, basic, quote(text, safe=""), escaped)) if text]
+
+
+def secrets_of(connection: Connection) -> tuple[SecretReference, ...]:
+    """Secrets that go to the backend besides the credential."""
+    reference = settings_of(connection.options).session_token
+    return () if reference is None else (reference,)
 
 
 def carriers(settings: HttpSettings) -> frozenset[bytes]:

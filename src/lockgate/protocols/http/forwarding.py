@@ -19,10 +19,11 @@ from lockgate.protocols.http.intake import Intake, is_looked_into
 from lockgate.protocols.http.messages import Field, Fields, Framing, RequestHead
 from lockgate.protocols.http.operations import BadContent, renamed_fields
 from lockgate.protocols.http.problems import problem_of
+from lockgate.protocols.http.recording import WHOLE
 from lockgate.protocols.http.signing import Key, signature
 from lockgate.protocols.http.upstream import Link, connect, credential, session_token, unusable
 from lockgate.protocols.http.websocket.handshake import UPGRADE
-from lockgate.wire.steps import Record, Steps, ToServer
+from lockgate.wire.steps import Passed, Record, Side, Steps, ToServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +143,16 @@ class Forwarding(Conversation):
         if link is None:
             return False
         link.reader.expect(head.method, exchange.upgrade)
+        if self._is_recorded:
+            yield from self._pass(exchange, grant, begun)
         yield ToServer(permit)
         return True
+
+    def _pass(self, exchange: Exchange, grant: Grant, begun: bytes) -> Steps[None]:
+        """Say to the recording what goes on, without the credential."""
+        self._passed, forward = exchange, self._carried(exchange, grant)
+        data = b"%b%b\r\n%b%b" % (forward.line, forward.lines, forward.content, begun)
+        yield Passed(Side.CLIENT, data, "" if begun else WHOLE)
 
     def _connect(self, exchange: Exchange) -> Steps[Link | None]:
         """A connection to the backend; None where there is none, and the client has been told."""

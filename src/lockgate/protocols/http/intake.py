@@ -27,7 +27,7 @@ from lockgate.protocols.http.operations import Request
 from lockgate.protocols.http.results import codings_of, media_type
 
 _STORES: Final = frozenset((b"POST", b"PUT", b"PATCH"))
-_PLAIN: Final = frozenset((
+PLAIN_FIELDS: Final = frozenset((
     b"host", b"accept", b"accept-encoding", b"accept-language", b"content-type", b"content-length", b"content-encoding",
     b"transfer-encoding", b"user-agent", b"cache-control", b"te", b"trailer", b"if-modified-since", b"if-unmodified-since",
     b"date", b"connection", b"sec-websocket-key", b"sec-websocket-version",
@@ -84,7 +84,7 @@ class Intake:
 
     def fields(self, fields: Fields) -> Fields:
         """The fields that go on."""
-        return tuple(field if field.name in _PLAIN else self._field(field) for field in fields)
+        return tuple(field if field.name in PLAIN_FIELDS else self._field(field) for field in fields)
 
     def _field(self, field: Field) -> Field:
         new = check_text(self._terms, self._check, field.value, field.name.decode("ascii"))

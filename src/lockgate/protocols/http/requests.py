@@ -18,7 +18,7 @@ from lockgate.protocols.http.routing import NoRoute, destination, destination_wi
 from lockgate.protocols.http.targets import BadTarget, Target, read_target
 from lockgate.protocols.http.tunnels import Tunnels
 from lockgate.protocols.http.websocket.handshake import is_asked_for, read_handshake
-from lockgate.wire.steps import Compose, Judge, Record, Steps, ToClient, ToServer
+from lockgate.wire.steps import Compose, Judge, Passed, Record, Side, Steps, ToClient, ToServer
 
 HELD: Final = 65_536
 """Bytes of a request's content that are held without anybody having asked to see it."""
@@ -127,11 +127,11 @@ class Requests(Tunnels):
         if admitted is None:
             admitted = yield from admit(self._context, head, to, self._admitted, self._certificate)
         if isinstance(admitted, Problem):
-            self._admitted = self._link = self._asked = None
+            yield from self._forget_caller()
             return admitted
         self._asked = head.fields
         if admitted is not self._admitted:
-            self._admitted, self._link = admitted, None
+            self._admitted, self._link, self._is_recorded = admitted, None, admitted.is_recorded
         if head.method.decode("ascii").lower() not in operations.METHODS:
             return _UNKNOWN_METHOD
         if to.prefix:
@@ -223,6 +223,8 @@ class Requests(Tunnels):
         if isinstance(permit, Refusal):
             yield from self._give_up(exchange, problem_of(permit))
             return
+        if self._is_recorded:
+            yield Passed(Side.CLIENT, data)
         yield ToServer(permit)
 
     # ------------------------------------------------------------ one request

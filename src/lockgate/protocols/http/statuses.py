@@ -8,6 +8,7 @@ from typing import Final
 SWITCHING: Final = 101
 PARTIAL_CONTENT: Final = 206
 UNAUTHORIZED: Final = 401
+FIRST_REDIRECT: Final = 300
 FIRST_ERROR: Final = 400
 """The first status that says that a request was not carried out."""
 

@@ -27,6 +27,7 @@ from lockgate.wire.steps import (
     Compose,
     Dial,
     Judge,
+    Passed,
     Receive,
     Record,
     Settle,
@@ -62,10 +63,10 @@ class Tunnels(Forwarding):
             return
         admitted = yield from admit(self._context, head, Destination(name), self._admitted, self._certificate)
         if isinstance(admitted, Problem):
-            self._admitted = self._link = self._asked = None
+            yield from self._forget_caller()
             yield from self._answer(head, admitted.at_proxy())
             return
-        self._admitted, self._link, self._asked = admitted, None, None
+        self._admitted, self._link, self._asked, self._is_recorded = admitted, None, None, admitted.is_recorded
         if admitted.settings.tunnel:
             yield from self._pass_blindly(head, admitted, host)
         else:
@@ -74,6 +75,7 @@ class Tunnels(Forwarding):
     def _stand_in(self, admitted: Admitted, host: str) -> Steps[None]:
         """Be the host: TLS if the client begins it, else plain HTTP inside."""
         self._phase += 1
+        yield from self._pass_connect(host)
         yield ToClient((yield Compose(_ESTABLISHED)))
         yield Alarm(_FIRST, self._nothing_came)
         early = self._reader.rest() or (yield Receive(Side.CLIENT))
@@ -89,6 +91,12 @@ class Tunnels(Forwarding):
                 return
         else:
             self._reader.feed(early)
+
+    def _pass_connect(self, host: str) -> Steps[None]:
+        """Say to the recording that a tunnel is opened."""
+        if self._is_recorded:
+            name = host.encode("ascii")
+            yield Passed(Side.CLIENT, b"CONNECT %b:443 HTTP/1.1\r\nHost: %b:443\r\n\r\n" % (name, name))
 
     def _nothing_came(self) -> Steps[None]:
         if self._tunnel is None:
@@ -116,6 +124,7 @@ class Tunnels(Forwarding):
         self._tunnel = Tunnel(admitted, host, verdict)
         self._phase += 1
         early = self._reader.rest()
+        yield from self._pass_connect(host)
         yield ToClient((yield Compose(_ESTABLISHED)))
         yield Alarm(None)
         if early:

@@ -5,15 +5,19 @@ from __future__ import annotations
 from functools import partial
 
 from lockgate.model import Activity, Exported
+from lockgate.protocols.http.archives import har, json_lines
+from lockgate.protocols.http.credentials import secrets_of, spelled
 from lockgate.protocols.http.login import login
 from lockgate.protocols.mcp.checks import mismatches
+from lockgate.protocols.http.recording import HttpTap
 from lockgate.protocols.mcp.enforcement import enforce
 from lockgate.protocols.mcp.mediator import McpMediator
 from lockgate.protocols.mcp.methods import VERBS
 from lockgate.protocols.mcp.operations import FACTS
 from lockgate.protocols.mcp.piped_login import login as login_piped
+from lockgate.protocols.mcp.recorded import McpDecoder
 from lockgate.protocols.mcp.settings import McpSettings
-from lockgate.wire.spec import ProtocolSpec
+from lockgate.wire.spec import ProtocolSpec, RecordingSpec
 
 SPEC = ProtocolSpec(
     name="mcp",
@@ -25,6 +29,9 @@ SPEC = ProtocolSpec(
     enforce=enforce,
     facts=FACTS,
     verbs=VERBS,
+    recording=RecordingSpec(
+        "exchanges", McpDecoder, is_wire=False, tap=HttpTap, formats={"jsonl": json_lines, "har": har}, spelled=spelled,
+        secrets=secrets_of),
     exported=Exported(Activity.WEB),
     needs_user=False,
     redials=True,

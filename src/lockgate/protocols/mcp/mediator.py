@@ -194,6 +194,16 @@ class McpMediator(HttpMediator):
         refusal = exchange.refusal or Refusal(RefusalCode.NOT_UNDERSTOOD, "nothing can be forwarded of this")
         yield from self._answer(exchange.request.head, problem_of(refusal))
 
+    def _of_refused(self) -> bytes:
+        """The messages by method and name, without what they say."""
+        exchange = self._exchange
+        asked = [message for message in exchange.messages if message.method] if isinstance(exchange, McpExchange) else []
+        found = [orjson.dumps({
+            "jsonrpc": "2.0", **({} if message.id is None else {"id": message.id}), "method": message.method,
+            "params": {name: value for name in ("name", "uri") if isinstance(value := message.params.get(name), str)},
+        }) for message in asked]
+        return document_of(found, is_batch=False) if found else b""
+
     def _worded(self, head: RequestHead, problem: Problem, *, closes: bool) -> bytes:
         """A refusal as JSON-RPC where a request waits for it, on its stream where that is open. With 200, because clients
         show nobody what an HTTP error says."""
