@@ -3,12 +3,13 @@
 Apart from `columns` and `detection`, whose results are rows that know their columns: here a name beside a value is all there is.
 """
 
-from lockgate.govern.masking.bodies.body import body_mask, event_mask, mask_text, mask_texts
+from lockgate.govern.masking.bodies.body import body_mask, event_mask, passing_mask
 from lockgate.govern.masking.bodies.codings import BOUNDS, CODINGS, Bounds, Coder, decoding, encoding
+from lockgate.govern.masking.bodies.message_fields import mask_fields
 from lockgate.govern.masking.bodies.sent import check_body, check_text
 from lockgate.govern.masking.bodies.terms import LIMIT, BodyMask, BodyTerms
 
 __all__ = [
     "BOUNDS", "CODINGS", "LIMIT", "BodyMask", "BodyTerms", "Bounds", "Coder", "body_mask", "check_body",
-    "check_text", "decoding", "encoding", "event_mask", "mask_text", "mask_texts",
+    "check_text", "decoding", "encoding", "event_mask", "mask_fields", "passing_mask",
 ]
