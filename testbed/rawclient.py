@@ -86,19 +86,19 @@ class Http1:
         content: list[bytes] = []
         trailers: Fields = ()
         while True:
-            event = reader.next_event()
+            try:
+                event = reader.next_event()
+            except h11.RemoteProtocolError:
+                raise Cut(raw) from None
             if event is h11.NEED_DATA:
                 piece = self._received()
                 raw += piece
                 if not piece and head is None:
                     self.closed = True
                     raise Cut(raw)
-                try:
-                    reader.receive_data(piece)
-                    if not piece:
-                        self.closed = True
-                except h11.RemoteProtocolError:
-                    raise Cut(raw) from None
+                reader.receive_data(piece)
+                if not piece:
+                    self.closed = True
             elif isinstance(event, h11.InformationalResponse):
                 interims.append(event.status_code)
                 if event.status_code == 100 and behind_continue:
