@@ -42,6 +42,13 @@ connections:
     server_names: [ruled.example]
     tls: {{mode: disable}}
     options: {{inject: none}}
+  - name: oauth
+    protocol: http
+    address: 127.0.0.1:{origin}
+    server_names: [oauth.example]
+    credential: {{user: me, password: {{env: API_TOKEN}}}}
+    tls: {{mode: disable}}
+    options: {{inject: oauth2, token_url: "http://127.0.0.1:{origin}/token", unsafe_http: true}}
   - name: web
     protocol: http
     address: 127.0.0.1:{web}

@@ -127,8 +127,8 @@ class Reply:
     def _begin(self) -> None:
         """Find out how the content can be looked into."""
         terms, head = self._terms, self._head
-        if terms is None or not self.has_content:
-            return
+        if terms is None or not self.has_content or (head.framing is Framing.LENGTH and head.length == 0):
+            return                          # where nothing is, its type says nothing
         if head.status == PARTIAL_CONTENT:
             raise Unreadable("it is a part of a document, in which fields cannot be found")
         kind, parameters = media_type(b", ".join(head.all(b"content-type")))
