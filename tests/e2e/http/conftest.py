@@ -78,6 +78,10 @@ policies:
     connections: [web, ruled]
     when: op.path == "/echo/forbidden"
     deny: this path is not for agents
+  - name: not-this-model
+    connections: [web]
+    when: op.path in ["/v1/chat/completions", "/v1/messages"] && op.json.model == "forbidden"
+    deny: this model is not for agents
   - name: looks-inside
     connections: [ruled]
     when: op.path == "/json" && has(op.json.amount) && op.json.amount > 100
