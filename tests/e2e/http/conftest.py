@@ -11,6 +11,7 @@ import pytest
 
 from testbed.certificates import Certificate, make_certificate
 from testbed.gateway import Gateway, Issuer, gateway, run
+from testbed.nginx import PROGRAM, Nginx, nginx
 from testbed.scripted import Scripted, scripted
 from testbed.webapp import WebApp, webapp
 from tests.e2e.test_http import HEAD
@@ -40,6 +41,12 @@ connections:
     protocol: http
     address: 127.0.0.1:{origin}
     server_names: [ruled.example]
+    tls: {{mode: disable}}
+    options: {{inject: none}}
+  - name: server
+    protocol: http
+    address: 127.0.0.1:{nginx}
+    server_names: [a.example]
     tls: {{mode: disable}}
     options: {{inject: none}}
   - name: oauth
@@ -138,13 +145,24 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
 
 
 @pytest.fixture(scope="session")
+def server(origin: Scripted, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx | None]:
+    """nginx, None where it is not installed."""
+    if PROGRAM is None:
+        yield None
+        return
+    with nginx(tmp_path_factory.mktemp("nginx"), origin.port) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
 def gate(
-    origin: Scripted, web: WebApp, tokens: Issuer, agent: str, tmp_path_factory: pytest.TempPathFactory
+    origin: Scripted, web: WebApp, server: Nginx | None, tokens: Issuer, agent: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Gate]:
     """The gateway in front of both."""
     folder = tmp_path_factory.mktemp("gate")
     certificate: Certificate = make_certificate(folder / "tls", *(f"{name}.example" for name in ("plain", "crm", "ruled", "web", "down", "slow")))
     with gateway(folder, CONFIG, env={"API_TOKEN": CREDENTIAL}, more_ports=("tls",), issuer=tokens.url, origin=origin.port,
+                 nginx=server.behind if server else 1,
                  web=web.port, certificate=certificate.certificate, key=certificate.key) as running:
         authority = folder / "authority.pem"
         authority.write_text(run("ca", "--config", str(folder / "lockgate.yaml")))
