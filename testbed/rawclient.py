@@ -133,11 +133,12 @@ class Http1:
 
 
 class Http2:
-    """One connection over TLS, whose streams follow each other."""
+    """One connection over TLS, whose streams follow each other. Without a `name` none is said in TLS, and none is checked."""
 
     def __init__(self, port: int, context: ssl.SSLContext, name: str) -> None:
+        context.check_hostname = bool(name)
         context.set_alpn_protocols(["h2"])
-        self._socket = context.wrap_socket(socket.create_connection(("127.0.0.1", port), _PATIENCE), server_hostname=name)
+        self._socket = context.wrap_socket(socket.create_connection(("127.0.0.1", port), _PATIENCE), server_hostname=name or None)
         self._h2 = H2Connection(H2Configuration(client_side=True, header_encoding=None))
         self._h2.initiate_connection()
         self._h2.increment_flow_control_window(1 << 24)

@@ -20,6 +20,7 @@ CREDENTIAL = "5d20-http-backend-canary"
 TOP = HEAD.partition("listeners:\n")[0]
 COMMON = HEAD[HEAD.index("control:"):HEAD.index("connections:\n")]
 CONFIG = TOP + """\
+limits: {{inspect: 1000000}}
 listeners:
   - {{name: api, protocol: http, address: "127.0.0.1:{port}", plaintext_tokens: loopback, proxy: true}}
   - {{name: tls, protocol: http, address: "127.0.0.1:{tls}", tls: {{certificate: "{certificate}", key: "{key}"}}}}
