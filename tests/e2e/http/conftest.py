@@ -86,6 +86,10 @@ policies:
     connections: [web, ruled]
     when: op.path == "/echo/forbidden"
     deny: this path is not for agents
+  - name: deletes-need-a-person
+    connections: [web]
+    when: op.verb == "delete"
+    review: {{by: [dba], expires: 5m}}
   - name: not-this-model
     connections: [web]
     when: op.path in ["/v1/chat/completions", "/v1/messages"] && op.json.model == "forbidden"
