@@ -67,7 +67,7 @@ def _may_be_found(terms: BodyTerms, row: bytes) -> bool:
 
 def _is_named(terms: BodyTerms, fields: Sequence[Named], row: bytes) -> bool:
     """Whether a mask may name a field or a parameter in one."""
-    chosen = selection(terms.masks, terms.place)
+    chosen = selection(terms.masks, terms.place, (), terms.renamed)
     if _any_hidden(chosen, tuple([name for name, _ in fields])):
         return True
     return any(_hides_parameter(chosen, name) >= 0 for name in _before_values(row))
