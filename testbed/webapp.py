@@ -130,6 +130,49 @@ async def live(socket: WebSocket) -> None:
             await socket.send_text(text)
 
 
+SAYS = ("card 41", "11 1111", " 1111 1111", " ok")
+"""What the language models here answer, in the pieces of a stream."""
+
+
+@app.post("/v1/chat/completions")
+async def completions(request: Request) -> Response:
+    """OpenAI's shape, whole or as a stream."""
+    asked = await request.json()
+    about = {"id": "c1", "created": 1, "model": asked["model"]}
+    if not asked.get("stream"):
+        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "".join(SAYS)}}
+        return Response(json.dumps({**about, "object": "chat.completion", "choices": [choice]}), media_type="application/json")
+
+    async def stream() -> AsyncIterator[bytes]:
+        for at, piece in enumerate((*SAYS, None)):
+            choice = {"index": 0, "delta": {"content": piece} if piece else {}, "finish_reason": "stop" if at == len(SAYS) else None}
+            yield b"data: " + json.dumps({**about, "object": "chat.completion.chunk", "choices": [choice]}).encode() + b"\n\n"
+        yield b"data: [DONE]\n\n"
+
+    return StreamingResponse(stream(), media_type="text/event-stream")
+
+
+@app.post("/v1/messages")
+async def messages(request: Request) -> Response:
+    """Anthropic's shape, whole or as a stream."""
+    asked = await request.json()
+    whole = {"id": "m1", "type": "message", "role": "assistant", "model": asked["model"], "stop_reason": "end_turn"}
+    if not asked.get("stream"):
+        return Response(json.dumps({**whole, "content": [{"type": "text", "text": "".join(SAYS)}]}), media_type="application/json")
+    events: list[dict[str, object]] = [
+        {"type": "message_start", "message": {**whole, "content": []}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        *({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": piece}} for piece in SAYS),
+        {"type": "content_block_stop", "index": 0}, {"type": "message_stop"},
+    ]
+
+    async def stream() -> AsyncIterator[bytes]:
+        for event in events:
+            yield f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
+
+    return StreamingResponse(stream(), media_type="text/event-stream")
+
+
 tokens: list[str] = []
 """Access tokens that were granted; the last one is good, until `/oauth/revoke`."""
 CLIENT_ID, CLIENT_SECRET = "crm gateway", "p+ss/w%rd"

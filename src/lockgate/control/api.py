@@ -15,11 +15,13 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
+from lockgate.control.described import ACCEPTANCE, ERASURE, SIGNED_IN, VERDICT, content, errors, sent
 from lockgate.control.metrics import exposition, registry
 from lockgate.control.ports import Controlled
 from lockgate.control.published import read_published
@@ -162,7 +164,7 @@ def create_api(gateway: Controlled) -> FastAPI:
     _install_log(api, gateway, door)
     _install_tools(api, gateway, door)
 
-    @api.get("/v1/sessions")
+    @api.get("/v1/sessions", dependencies=SIGNED_IN, responses=errors(doors=True))
     async def sessions(request: Request) -> Response:
         """Sessions that are open now."""
         await door.reviewer(request)
@@ -180,7 +182,7 @@ def _install_health(api: FastAPI, gateway: Controlled) -> None:
         """The process is alive."""
         return JSONResponse({"status": "ok"})
 
-    @api.get("/readyz")
+    @api.get("/readyz", responses=content("application/json", status=503))
     async def readyz() -> Response:
         """Sessions are taken; otherwise 503, with what is in the way."""
         readiness = gateway.readiness()
@@ -189,14 +191,14 @@ def _install_health(api: FastAPI, gateway: Controlled) -> None:
             200 if readiness.is_ready else 503,
         )
 
-    @api.get("/metrics")
+    @api.get("/metrics", response_class=PlainTextResponse)
     async def prometheus() -> Response:
         """Prometheus metrics."""
         return Response(exposition(metrics), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 def _install_reviews(api: FastAPI, gateway: Controlled, door: Door) -> None:
-    @api.get("/v1/reviews")
+    @api.get("/v1/reviews", dependencies=SIGNED_IN, responses=errors(422, doors=True))
     async def list_reviews(
         request: Request,
         state: Literal["pending", "approved", "denied", "expired", "withdrawn", "used", "all"] = "pending",
@@ -210,7 +212,7 @@ def _install_reviews(api: FastAPI, gateway: Controlled, door: Door) -> None:
                  if is_visible(review, identity)]
         return JSONResponse(found)
 
-    @api.get("/v1/reviews/{ticket}")
+    @api.get("/v1/reviews/{ticket}", dependencies=SIGNED_IN, responses=errors(404, 422, doors=True))
     async def get_review(ticket: str, request: Request) -> Response:
         """One ticket, in whatever state."""
         identity = await door.reviewer(request)
@@ -231,12 +233,15 @@ def _install_decisions(api: FastAPI, gateway: Controlled, door: Door) -> None:
             raise Problem(_STATUS.get(answer.code, 409), answer.code, str(answer.args[0]))
         return JSONResponse(shown(answer, gateway.clock.now()))
 
-    @api.post("/v1/reviews/{ticket}/approve")
+    decision: dict[str, Any] = {
+        "dependencies": SIGNED_IN, "openapi_extra": sent(VERDICT, required=False), "responses": errors(404, 409, 413, 422, doors=True)}
+
+    @api.post("/v1/reviews/{ticket}/approve", **decision)
     async def approve(ticket: str, request: Request) -> Response:
         """Let the request through, once."""
         return await decide(ticket, request, gateway.reviews.approve)
 
-    @api.post("/v1/reviews/{ticket}/deny")
+    @api.post("/v1/reviews/{ticket}/deny", **decision)
     async def deny(ticket: str, request: Request) -> Response:
         """Refuse the request."""
         return await decide(ticket, request, gateway.reviews.deny)
@@ -245,13 +250,14 @@ def _install_decisions(api: FastAPI, gateway: Controlled, door: Door) -> None:
 def _install_tools(api: FastAPI, gateway: Controlled, door: Door) -> None:
     """What backends say of their tools, and reviewers' yes to it."""
 
-    @api.get("/v1/tools/{connection}")
+    @api.get("/v1/tools/{connection}", dependencies=SIGNED_IN, responses=errors(422, doors=True))
     async def tools(connection: str, request: Request) -> Response:
         """Definitions of a connection's tools: what is accepted, what the backend says now."""
         await door.reviewer(request)
         return JSONResponse(list(gateway.accepting.listed(connection)))
 
-    @api.post("/v1/tools/{connection}/accept")
+    @api.post("/v1/tools/{connection}/accept", dependencies=SIGNED_IN, openapi_extra=sent(ACCEPTANCE),
+              responses=errors(404, 409, 413, 422, doors=True))
     async def accept(connection: str, request: Request) -> Response:
         """Accept one definition: `tool`, and the `digest` of what was looked at."""
         identity = await door.reviewer(request)
@@ -272,7 +278,8 @@ def _install_tools(api: FastAPI, gateway: Controlled, door: Door) -> None:
 
 
 def _install_erasures(api: FastAPI, gateway: Controlled, door: Door) -> None:
-    @api.post("/v1/audit/erasures")
+    @api.post("/v1/audit/erasures", dependencies=SIGNED_IN, openapi_extra=sent(ERASURE),
+              responses=errors(404, 409, 413, 422, doors=True) | content("application/json", status=202))
     async def erase(request: Request) -> Response:
         """Erase payloads of the log, or ask somebody else to approve that: `subject` and perhaps `issuer`, or
         `records` (pairs of first and last index), and a `reason`.
@@ -290,7 +297,7 @@ def _install_erasures(api: FastAPI, gateway: Controlled, door: Door) -> None:
             raise Problem(_ERASURE_STATUS.get(error.code, 503), error.code, str(error.args[0])) from None
         return JSONResponse(dict(answer), 202 if "ticket" in answer else 200)
 
-    @api.get("/v1/audit/erasures")
+    @api.get("/v1/audit/erasures", dependencies=SIGNED_IN, responses=errors(422, doors=True))
     async def erasures(request: Request, ticket: Annotated[str | None, Query(max_length=64)] = None) -> Response:
         """What became of the erasures that the caller asked for, or may approve, oldest first."""
         identity = await door.caller(request)
@@ -316,17 +323,20 @@ def _install_log(api: FastAPI, gateway: Controlled, door: Door) -> None:
             raise Problem(404, "log.absent", "the published log has nothing here")
         return Response(found.content, headers=dict(found.headers))
 
-    @api.get("/log/checkpoint")
+    of_the_log: dict[str, Any] = {"dependencies": SIGNED_IN, "response_class": Response, "responses": {
+        **errors(404, 422, doors=True), **content("text/plain", "application/octet-stream")}}
+
+    @api.get("/log/checkpoint", **of_the_log)
     async def checkpoint(request: Request) -> Response:
         """The newest published checkpoint, a signed note."""
         return await resource("checkpoint", request)
 
-    @api.get("/log/cosigned")
+    @api.get("/log/cosigned", **of_the_log)
     async def cosigned(request: Request) -> Response:
         """The newest checkpoint that a quorum of witnesses cosigned, once its tree is published."""
         return await resource("cosigned", request)
 
-    @api.get("/log/tile/{path:path}")
+    @api.get("/log/tile/{path:path}", **of_the_log)
     async def tile(path: str, request: Request) -> Response:
         """One tile or entry bundle."""
         return await resource(f"tile/{path}", request)
@@ -351,8 +361,13 @@ def _install_errors(api: FastAPI) -> None:
         return problem(422, "invalid", f"not understood: {where}")
 
     @api.exception_handler(HTTPException)
-    async def on_http(_: Request, error: HTTPException) -> Response:
-        return problem(error.status_code, "http", str(error.detail))
+    async def on_http(request: Request, error: HTTPException) -> Response:
+        answer = problem(error.status_code, "http", str(error.detail))
+        if error.status_code == 405:        # RFC 9110 section 15.5.6; Starlette names those of one route only
+            answer.headers["Allow"] = ", ".join(sorted(
+                method for route in api.routes if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
+                for method in route.methods or ()))
+        return answer
 
     @api.exception_handler(LockgateError)
     async def on_failure(_: Request, error: LockgateError) -> Response:

@@ -101,6 +101,14 @@ def test_what_cannot_be_looked_into_does_not_pass(answer: bytes, words: str) -> 
     assert [outcome.status for outcome in world.log.outcomes] == [OutcomeStatus.REFUSED]
 
 
+def test_an_answer_without_content_needs_no_type() -> None:
+    """Of a length of nothing: a redirect, a resource that was made. There is nothing to look into."""
+    for status in (200, 201, 302):
+        book = make() >> Bytes(CLIENT, s.request()) >> Bytes(SERVER, b"HTTP/1.1 %d x\r\nContent-Length: 0\r\n\r\n" % status)
+        assert s.status(book) == status
+        assert b"Content-Length: 0\r\n" in book.sent(CLIENT)
+
+
 def test_a_stream_that_turns_out_to_be_something_else_is_cut() -> None:
     """What has gone out was masked; nothing of the rest follows, and no end that would make it look whole."""
     book = make() >> Bytes(CLIENT, s.request())

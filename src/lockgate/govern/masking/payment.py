@@ -18,6 +18,7 @@ from lockgate.govern.masking.detector import (
 from lockgate.govern.masking.validators import NOT_DIGITS, is_card, issued_lengths, luhn, mod97
 
 _SEP = BLANK_OR_DASH.encode() + b"?"
+_SHORTEST = 13
 _RUN = re.compile(rb"[0-9](?:" + _SEP + rb"[0-9]){12,}")
 _GROUP = re.compile(rb"[0-9]+")
 _FRACTION = re.compile(rb"\.0*+[1-9]")
@@ -35,21 +36,33 @@ def _cards_in(value: bytes) -> list[Span]:
     """Card numbers in digit groups joined by single blanks or dashes, and numbers that a word names.
 
     Groups that are no part of the number may stand beside it (``42 4111 1111 1111 1111``), so every
-    window that starts and ends at a group's border is tried. Digits next to a decimal point are a
-    fraction, not a card.
+    window that starts and ends at a group's border is tried. A group next to a decimal
+    point is a fraction, not a card.
     """
     spans: list[Span] = []
     for run in _RUN.finditer(value):
         base, stop = run.span()
-        if (base >= 2 and value[base - 1] == 46 and 48 <= value[base - 2] <= 57) or _FRACTION.match(value, stop):
-            continue
         whole = run.group()
+        has_left = base >= 2 and value[base - 1] == 46 and 48 <= value[base - 2] <= 57
+        if has_left or _FRACTION.match(value, stop):
+            base, stop = _without_fractions(value, base, stop, has_left=has_left)
+            whole = value[base:stop]
         digits = whole if whole.isdigit() else whole.translate(None, NOT_DIGITS)
+        if len(digits) < _SHORTEST:
+            continue
         if len(digits) <= 19 and (is_card(digits) or _is_named(value, base, digits)):
             spans.append((base, stop))
         elif digits is not whole:
             spans += _windows_in(whole, digits, base)
     return spans
+
+
+def _without_fractions(value: bytes, base: int, stop: int, *, has_left: bool) -> tuple[int, int]:
+    """A run without the group in front or behind that is a part of a decimal fraction: ``1.1 4111 …`` is a number and a card."""
+    groups = [group.span() for group in _GROUP.finditer(value, base, stop)]
+    groups = groups[1:] if has_left else groups
+    groups = groups[:-1] if _FRACTION.match(value, stop) else groups
+    return (groups[0][0], groups[-1][1]) if groups else (base, base)
 
 
 def _is_named(value: bytes, base: int, digits: bytes) -> bool:

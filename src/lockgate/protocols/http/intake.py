@@ -93,8 +93,8 @@ class Intake:
     def content(self, request: Request, content: bytes, *, binary: bool) -> bytes:
         """The content that goes on. `binary`: what cannot be looked into may."""
         head = request.head
-        kind, parameters = media_type(b", ".join(head.all(b"content-type")))
         try:
+            kind, parameters = media_type(b", ".join(head.all(b"content-type")))
             codings = codings_of(head.fields)
             plain = content
             if codings:

@@ -20,10 +20,11 @@ from lockgate.govern.masking.bodies import (
     body_mask,
     decoding,
     encoding,
-    mask_texts,
+    mask_fields,
+    passing_mask,
 )
 from lockgate.protocols.http.codec import chunk, field_lines, last_chunk, response_bytes
-from lockgate.protocols.http.fields import answer_fields
+from lockgate.protocols.http.fields import CODINGS, answer_fields
 from lockgate.protocols.http.messages import Field, Fields, Framing, ResponseHead
 from lockgate.protocols.http.statuses import PARTIAL_CONTENT, REASONS
 
@@ -126,8 +127,8 @@ class Reply:
     def _begin(self) -> None:
         """Find out how the content can be looked into."""
         terms, head = self._terms, self._head
-        if terms is None or not self.has_content:
-            return
+        if terms is None or not self.has_content or (head.framing is Framing.LENGTH and head.length == 0):
+            return                          # where nothing is, its type says nothing
         if head.status == PARTIAL_CONTENT:
             raise Unreadable("it is a part of a document, in which fields cannot be found")
         kind, parameters = media_type(b", ".join(head.all(b"content-type")))
@@ -135,7 +136,9 @@ class Reply:
         if body is None:
             if not self._passes:
                 raise Unreadable("it is binary, and masks are due that cannot be put on it")
-            return
+            if any(coding not in CODINGS for coding in codings_of(head.fields)):
+                return
+            body = passing_mask(terms)
         codings = codings_of(head.fields)
         if codings:
             self._decoder, self._encoder = decoding(codings), encoding(codings)
@@ -183,11 +186,10 @@ class Reply:
 
     def _masked_fields(self, fields: Fields) -> Fields:
         terms = self._terms
-        if terms is None or not terms.detects:
+        if terms is None or not fields:
             return fields
-        before = [field.value for field in fields]
-        shown, masked = mask_texts(terms, before)
-        if shown is before:
+        shown, masked = mask_fields(terms, [(field.name, field.value) for field in fields])
+        if shown is None:
             return fields
         self._count(masked)
         return tuple(field._replace(value=value) for field, value in zip(fields, shown, strict=True))
@@ -205,10 +207,14 @@ def codings_of(fields: Fields) -> tuple[bytes, ...]:
 
 
 def media_type(value: bytes) -> tuple[bytes, dict[bytes, bytes]]:
-    """A media type in small letters, and its parameters (RFC 9110 section 8.3.1)."""
+    """A media type in small letters, and its parameters (RFC 9110 section 8.3.1). ValueError for a parameter that is there
+    twice: readers differ in which of them they take."""
     kind, *rest = value.split(b";")
     parameters = {}
     for piece in rest:
         name, _, text = piece.partition(b"=")
-        parameters[name.strip().lower()] = text.strip().strip(b'"')
+        name = name.strip().lower()
+        if name in parameters:
+            raise ValueError("a media type has a parameter twice")
+        parameters[name] = text.strip().strip(b'"')
     return kind.strip().lower(), parameters

@@ -8,8 +8,8 @@ from lockgate.model import Activity, Exported
 from lockgate.protocols.http.archives import har, json_lines
 from lockgate.protocols.http.credentials import secrets_of, spelled
 from lockgate.protocols.http.login import login
-from lockgate.protocols.mcp.checks import mismatches
 from lockgate.protocols.http.recording import HttpTap
+from lockgate.protocols.mcp.checks import mismatches
 from lockgate.protocols.mcp.enforcement import enforce
 from lockgate.protocols.mcp.mediator import McpMediator
 from lockgate.protocols.mcp.methods import VERBS

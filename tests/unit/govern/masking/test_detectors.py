@@ -51,3 +51,13 @@ def test_an_unknown_detector_is_a_configuration_error() -> None:
     with pytest.raises(ConfigError) as caught:
         SHIPPED.named("credit-card")
     assert "credit_card" in caught.value.advice()
+
+
+@pytest.mark.parametrize(("text", "found"), [
+    (b"v1.1 4111 1111 1111 1111", b"4111 1111 1111 1111"), (b"4111111111111111 1.1", b"4111111111111111"),
+    (b"0.5 4111-1111-1111-1111 2.25", b"4111-1111-1111-1111"), (b"1.4111111111111111", b""), (b"4111111111111111.5", b""),
+    (b"1.1 2.2", b""), (b"3.1 4111 1111 1111 1111.5", b""),
+])
+def test_a_card_beside_a_decimal_fraction_is_found(text: bytes, found: bytes) -> None:
+    """The fraction's digits are none of the card's; a number that is itself a fraction is no card."""
+    assert [text[start:end] for start, end in DETECTORS["credit_card"].find(text)] == ([found] if found else [])

@@ -130,6 +130,8 @@ class CsvBody:
         if len(fields) > _MOST_COLUMNS:
             raise ValueError("the table has more columns than are looked at")
         names = [_plain(field).decode("utf-8", "replace").strip() for field, _ in fields]
+        if names[0].lower() == "sep=":
+            raise ValueError("the table's first record names a delimiter instead of columns")
         return [_Column(name, *self._members.hides(name)) for name in names]
 
     def _written(self, field: bytes, new: bytes) -> bytes:

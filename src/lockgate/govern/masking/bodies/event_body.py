@@ -1,7 +1,7 @@
 """Streams of events: `text/event-stream` (HTML standard, "Server-sent events"), event by event.
 
 The lines of an event's data are one text: a JSON document, whose values are masked, or else words, which are searched. What
-does not change goes on byte for byte, ends of lines and all; `id`, `event` and `retry` are not looked at. The texts of
+does not change goes on byte for byte, ends of lines and all; `id`, `event` and `retry` are words. The texts of
 language models come in pieces, one an event: `deltas` joins them.
 """
 
@@ -20,7 +20,6 @@ _END: Final = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)|\A(?>\r\n|\n|\r)")
 """Of an event, or a line by itself: the line feed behind a carriage return that has ended an event may come later."""
 _LINE: Final = re.compile(rb"([^\r\n]*)(\r\n|\n|\r|\Z)")
 _LONGEST_END: Final = 3                             # bytes of an end that are there without its last
-_KEPT: Final = (b"id", b"event", b"retry")
 
 
 class EventBody:
@@ -122,8 +121,8 @@ class EventBody:
         return [], self._values.text(text)
 
     def _other(self, line: bytes) -> bytes:
-        """A comment or an unknown field: words."""
-        return line if not line or _field(line) in _KEPT else self._values.text(line)
+        """A comment or another field: words."""
+        return self._values.text(line) if line else line
 
     def _written(self, events: list[Event]) -> bytes:
         end = self._end

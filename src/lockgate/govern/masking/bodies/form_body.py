@@ -62,11 +62,16 @@ class FormBody:
         if not field:
             return field
         name, mark, value = field.partition(b"=")
-        plain = _plain(value if mark else name)
-        new = self._members.text(plain, _plain(name).decode("utf-8", "replace") if mark else "")
-        if new is plain or new == plain:
-            return field
-        return (name + mark if mark else b"") + quote_plus(new).encode("ascii")
+        called = _plain(name)
+        if not mark:
+            return _written(name, called, self._members.text(called, ""))
+        new = self._members.text(_plain(value), called.decode("utf-8", "replace"))
+        return _written(name, called, self._members.values.text(called)) + mark + _written(value, _plain(value), new)
+
+
+def _written(raw: bytes, plain: bytes, new: bytes) -> bytes:
+    """As it was written, unless something else stands for it."""
+    return raw if new == plain else quote_plus(new).encode("ascii")
 
 
 def _plain(text: bytes) -> bytes:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from lockgate.govern.masking.bodies.members import Members
+from lockgate.govern.masking.bodies.seeming_body import Passing, SeemingBody
 from lockgate.govern.masking.bodies.terms import BodyMask
 from lockgate.govern.masking.bodies.values import Values
 from lockgate.govern.masking.detector import REDACTED
@@ -154,7 +155,8 @@ class MultipartBody:
         if shape is None:
             if not self._values.terms.passes_binary:
                 raise ValueError("the body has a part that nothing can look into")
-            return _Passing()
+            document, passing = self._values.documents(), Passing(self.masked)
+            return passing if document is None else SeemingBody(document, passing, inner, must=False)
         return shape
 
 
@@ -200,13 +202,6 @@ class _Nothing:
 
     def finish(self) -> bytes:
         return b""
-
-
-class _Passing(_Nothing):
-    """What nothing can look into, and may pass."""
-
-    def feed(self, data: bytes) -> bytes:
-        return data
 
 
 class _Hidden(_Nothing):

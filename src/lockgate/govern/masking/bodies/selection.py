@@ -129,6 +129,10 @@ class Selection:
                 self._below[state, name] = found
         return found
 
+    def hides_name(self, name: str) -> int:
+        """What hides a text under this name that lies in nothing, -1 for nothing."""
+        return self.tables.scalars[self.below(0, name)]
+
     def hides_at(self, path: Iterable[str | int]) -> int:
         """What hides a string at the end of a path of names and indexes, or something that it lies in; -1 for nothing."""
         state, tables = 0, self.tables

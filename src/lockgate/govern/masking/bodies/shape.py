@@ -14,6 +14,7 @@ from lockgate.govern.masking.bodies.event_body import EventBody
 from lockgate.govern.masking.bodies.form_body import FormBody
 from lockgate.govern.masking.bodies.json_body import JsonBody
 from lockgate.govern.masking.bodies.multipart_body import MultipartBody
+from lockgate.govern.masking.bodies.seeming_body import SeemingBody
 from lockgate.govern.masking.bodies.terms import BodyMask
 from lockgate.govern.masking.bodies.text_body import TextBody
 from lockgate.govern.masking.bodies.values import Values
@@ -31,6 +32,8 @@ _TEXTS: Final = frozenset((
 ))
 _XML: Final = frozenset((b"application/xml", b"text/xml"))
 _TABLES: Final = frozenset((b"text/csv", b"text/tab-separated-values"))
+_MAY_BE_JSON: Final = (FormBody, EventBody, CsvBody, TextBody)
+"""Shapes that would take a document for words. XML and bodies in parts refuse one."""
 _UTF8: Final = frozenset((b"", b"utf-8", b"utf8", b"us-ascii", b"ascii"))
 _ASCII_LIKE: Final = (b"iso-8859-", b"iso8859-", b"latin", b"windows-125", b"cp125", b"koi8-")
 
@@ -42,6 +45,15 @@ def shape_for(
     document that stands there. ValueError for a character encoding in which it cannot be read, and where the type lacks
     a parameter.
     """
+    found = _called(values, media_type, charset, parameters, root)
+    document = values.documents() if isinstance(found, _MAY_BE_JSON) else None
+    return found if found is None or document is None else SeemingBody(document, found, root)
+
+
+def _called(
+    values: Values, media_type: bytes, charset: bytes, parameters: Mapping[bytes, bytes], root: int
+) -> BodyMask | None:
+    """The shape of what the body is called."""
     charset = charset.strip(b'" ').lower()
     is_utf8 = charset in _UTF8
     if media_type in _LINES or media_type in _JSON or media_type.endswith(b"+json"):

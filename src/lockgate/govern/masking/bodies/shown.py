@@ -74,6 +74,9 @@ class ShownValues(Values):
     def looks(self) -> bool:
         return self._looks is not None
 
+    def documents(self) -> Values | None:
+        return ShownValues(self.terms)
+
     def hits(self, data: bytes) -> list[tuple[int, int]]:
         looks = self._looks
         return [] if looks is None else [hit.span() for hit in looks.json.finditer(data)]

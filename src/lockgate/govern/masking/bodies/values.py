@@ -46,6 +46,11 @@ class Values(ABC):
     def looks(self) -> bool:
         """Whether values that no mask names are looked at."""
 
+    def documents(self) -> Values | None:
+        """Values for the document that a body may be though it is called something else, with counts of their own; None where
+        it is taken for what it is called."""
+        return None
+
     @property
     def every(self) -> bool:
         """Whether all of them are, not only where `hits` points, and `hidden_json` is asked for every hidden value."""

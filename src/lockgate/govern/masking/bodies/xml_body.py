@@ -22,6 +22,7 @@ _TOKEN: Final = re.compile(
     rb"(?P<text>[^<]++)|(?P<comment><!--.*?-->)|<!\[CDATA\[(?P<section>.*?)\]\]>|(?P<instruction><\?.*?\?>)"
     rb"|(?P<close></[^<>]*+>)|(?P<open><(?![!?/])[^<>\"']*+(?:(?:\"[^\"]*+\"|'[^']*+')[^<>\"']*+)*+>)", re.DOTALL)
 _ATTRIBUTE: Final = re.compile(rb"([^\s=/<>\"']+)\s*=\s*(\"[^\"]*\"|'[^']*')")
+_DECLARATION: Final = re.compile(rb"<\?xml[ \t\r\n]")
 _NAME: Final = re.compile(rb"</?([^\s/<>]+)")
 _ENTITY: Final = re.compile(rb"&(?:#x([0-9a-fA-F]{1,8})|#([0-9]{1,8})|([a-z]{2,4}));")
 _ENTITIES: Final = {b"lt": b"<", b"gt": b">", b"amp": b"&", b"quot": b'"', b"apos": b"'"}
@@ -128,7 +129,7 @@ class XmlBody:
 
     def _aside(self, raw: bytes) -> bytes:
         """A comment or an instruction."""
-        return raw if raw.startswith(b"<?xml") else self._values.text(raw)
+        return raw if _DECLARATION.match(raw) is not None else self._values.text(raw)
 
     def _opened(self, raw: bytes) -> bytes:
         """An element begins."""
@@ -173,10 +174,11 @@ class XmlBody:
 
     def _attribute(self, found: re.Match[bytes], state: int) -> bytes:
         name = found[1].rpartition(b":")[2].decode("utf-8", "replace")
-        if found[1] == b"xmlns" or found[1].startswith(b"xmlns:"):
-            return found[0]
         value = _plain(found[2][1:-1])
-        new = self._members.text(value, name, state)
+        if found[1] == b"xmlns" or found[1].startswith(b"xmlns:"):
+            new = self._values.text(value)          # no mask names a namespace
+        else:
+            new = self._members.text(value, name, state)
         if new is value:
             return found[0]
         return found[0][:found.start(2) - found.start()] + b'"' + _escaped(new) + b'"'

@@ -1,0 +1,99 @@
+"""Header fields and trailers: what masks name, what detectors find, and what is never meant."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lockgate.govern.masking.bodies import BodyTerms, mask_fields
+from lockgate.govern.masking.bodies.shown import ShownValues
+from lockgate.govern.masking.detectors import DETECTORS
+from lockgate.model import CustomDetector, DetectMask, MaskMethod
+from tests.unit.govern.masking.bodies.documents import KEYS, mask
+from tests.unit.govern.masking.bodies.test_text_body import EVERY, PROSE
+from tests.unit.govern.masking.shapes import accepted
+
+CARDS = (DetectMask(("credit_card",), MaskMethod.REDACT),)
+HIDE = BodyTerms((mask("*.ssn", "customers.*"),), CARDS, ("crm", "orders", "7"))
+NAMED = BodyTerms((mask("*.ssn", "*.customer_id"),), CARDS)
+
+
+def shown(terms: BodyTerms, name: str, value: str) -> str:
+    """What becomes of one field among others."""
+    fields = [(b"date", b"Sun, 06 Nov 1994 08:49:37 GMT"), (name.lower().encode(), value.encode())]
+    values, _ = mask_fields(terms, fields)
+    if values is None:
+        return value
+    assert values[0] == fields[0][1]
+    return values[1].decode()
+
+
+@pytest.mark.parametrize(("name", "value", "left"), [
+    ("ssn", "219-09-9999", "xxxx"), ("X-SSN", "219-09-9999", "xxxx"), ("X-Customer-Id", "12", "xxxx"), ("customer_id", "12", "xxxx"),
+    ("Location", "/a?b=1&ssn=219-09-9999#c", "/a?b=1&ssn=xxxx#c"), ("Location", "https://e.example/?%73sn=219", "https://e.example/?%73sn=xxxx"),
+    ("Content-Location", "/a?x=1;ssn=2", "/a?x=1;ssn=xxxx"), ("Link", '</a?ssn=1>; rel="next", </b?ssn=2>', '</a?ssn=xxxx>; rel="next", </b?ssn=xxxx>'),
+    ("Refresh", "5; url=/a?ssn=219", "5; url=/a?ssn=xxxx"), ("Set-Cookie", "ssn=219-09-9999; Path=/", "ssn=xxxx; Path=/"),
+    ("Set-Cookie", "a=ssn; ssn=1", "a=ssn; ssn=1"), ("X-Info", 'a=1, ssn="219 09", b', 'a=1, ssn="xxxx", b'), ("X-Info", "ssn=1", "ssn=xxxx"),
+    ("X-Info", "", ""), ("ssn", "", ""), ("X-Info", "assn=1 ssnx=2", "assn=1 ssnx=2"), ("X-Info", "=1&ssn", "=1&ssn"),
+])
+def test_what_a_mask_names_is_hidden(name: str, value: str, left: str) -> None:
+    """A field, a parameter of a URL, a cookie, and what looks like a parameter in fields that no standard knows."""
+    assert shown(NAMED, name, value) == left
+
+
+@pytest.mark.parametrize(("name", "value", "left"), [
+    ("X-Card", "4111 1111 1111 1111 ok", "xxxx ok"), ("Location", "/a?c=4111%201111%201111%201111&d=1", "/a?c=xxxx&d=1"),
+    ("Location", "/a?c=4111+1111+1111+1111", "/a?c=xxxx"), ("X", "%3411111111111111%31", "xxxx"), ("ETag", '"4111111111111111"', '"xxxx"'),
+    ("Content-Disposition", "attachment; filename*=UTF-8''4111%201111%201111%201111.pdf", "attachment; filename*=UTF-8''xxxx.pdf"),
+    ("X", "4111 1111%201111 1111", "xxxx"), ("X", "100%", "100%"), ("X", "a%20b+c", "a%20b+c"), ("Content-Type", "a/b+json", "a/b+json"),
+])
+def test_what_detectors_find_is_hidden_behind_escapes_too(name: str, value: str, left: str) -> None:
+    """What has no find stays as it was written."""
+    assert shown(NAMED, name, value) == left
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("Content-Type", "text/plain; charset=utf-8"), ("ETag", '"a"'), ("Cache-Control", "max-age=5"), ("Link", "</a>; rel=next"),
+    ("Server", "x"), ("Access-Control-Allow-Origin", "*"), ("WWW-Authenticate", 'Basic realm="a"'),
+])
+def test_fields_of_the_protocol_are_not_hidden_by_name(name: str, value: str) -> None:
+    """`customers.*` means what stands in an answer, not what the answer needs to be one."""
+    terms = BodyTerms((mask("customers.*"),), CARDS, ("crm", "customers", "7"))
+    assert shown(terms, name, value) == value
+    assert shown(terms, "X-Name", "ann") == "xxxx"
+    assert shown(HIDE, "X-Name", "ann") == "ann"
+
+
+def test_every_method_writes_a_field() -> None:
+    """Whatever a mask makes of a value, it ends no field and begins none."""
+    for method in MaskMethod:
+        terms = BodyTerms((mask("*.ssn", method=method),), (), (), b"scope", b"scope", KEYS)
+        values, _ = mask_fields(terms, [(b"ssn", b"219-09-9999 \xe9"), (b"x", b"ssn=219-09-9999")])
+        assert values is not None
+        assert b"219-09-9999" not in b"".join(values)
+        assert not any(byte < 32 for value in values for byte in value)
+
+
+@given(texts=st.lists(st.tuples(PROSE, st.sampled_from(sorted(DETECTORS)).flatmap(accepted) | st.just(b"plain"), PROSE), max_size=4))
+@settings(max_examples=50, deadline=None)
+def test_fields_together_are_searched_like_each_alone(texts: list[tuple[bytes, bytes, bytes]]) -> None:
+    """For what any shipped detector knows, among other texts, and at the ends of one."""
+    fields = [(b"x", b"".join(parts).replace(b"\0", b"").replace(b"%", b"").replace(b"+", b"")) for parts in texts]
+    found, masked = mask_fields(EVERY, fields)
+    alone = [ShownValues(EVERY) for _ in fields]
+    expected = []
+    for values, (_, value) in zip(alone, fields, strict=True):
+        running = values.running()
+        expected.append(running.feed(value) + running.finish())
+    assert (found if found is not None else [value for _, value in fields]) == expected
+    assert sum(masked.values()) == sum(sum(values.masked.values()) for values in alone)
+
+
+def test_an_anchored_pattern_is_found_in_one_field_of_several() -> None:
+    """The ends of a value are its own, whatever is looked at with it."""
+    custom = CustomDetector("badge", "^b[0-9]{4}$")
+    terms = BodyTerms(detects=(DetectMask(("badge",), MaskMethod.REDACT, (custom,)),))
+    found, masked = mask_fields(terms, [(b"x", b"a"), (b"x", b"b1234"), (b"x", b"c")])
+    assert found is not None
+    assert (found[0::2], b"1234" in found[1], masked) == ([b"a", b"c"], False, {"badge": 1})
