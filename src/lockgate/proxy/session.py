@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from lockgate.errors import RemoteProtocolError
@@ -22,6 +22,7 @@ from lockgate.govern.pipeline import Governor, Held
 from lockgate.model import Refusal, RefusalCode
 from lockgate.net.address import is_loopback
 from lockgate.proxy.driver import Handler, log
+from lockgate.proxy.endpoint import Endpoint
 from lockgate.proxy.governed import GOVERNED_HANDLERS, Governed
 from lockgate.proxy.lane import Lane
 from lockgate.proxy.trunk import StreamEndpoint, Trunk
@@ -385,8 +386,24 @@ class Session(Governed):
         if self._expiry is not None:
             self._expiry.cancel()
         self._leave(step.cause)
+        self._leave_backend()
         self.identity = self.connection = None
         return self._hang_up(lane, HangUp())
+
+    def _leave_backend(self) -> None:
+        """The backend's end goes to whoever asks next, if the mediator leaves it as good as new; else it is closed."""
+        server, lane, connection = self.server, self.server_lane, self.connection
+        is_at_rest = not lane.inbox and not lane.has_ended and (lane.generator is None or lane.is_running)
+        spare = self.doorway.spec.spare(self.mediator) if server.protocol and is_at_rest and self.mediator is not None else None
+        if spare is None or connection is None:
+            server.close()
+            return
+        self._face(Endpoint(Side.SERVER, self, self.host.gone))
+        self.host.pool.put(connection, server, spare, self._caller())
+
+    def _caller(self) -> Hashable:
+        identity = self.identity
+        return None if identity is None else (identity.issuer, identity.subject, identity.agent)
 
     def _set_alarm(self, lane: Lane, step: Alarm) -> Any:
         """Alarms are set anew with every message and hardly ever go off: a timer that goes off before is left, and looks."""

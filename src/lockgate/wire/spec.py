@@ -208,6 +208,15 @@ class RecordingSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Spare:
+    """A backend's end as its mediator leaves it: good for another session within so many `seconds`; of the same caller
+    only, where `is_bound`."""
+
+    seconds: float
+    is_bound: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ProtocolSpec:
     """A protocol, as its folder's `__init__.py` exports it under the name `SPEC`."""
 
@@ -245,3 +254,6 @@ class ProtocolSpec:
     redials: bool = False
     """The backend's connection may end and be dialled again within a client's connection, which outlives it; the
     mediator admits sessions itself. Else the two end together."""
+    spare: Callable[[Any], Spare | None] = lambda _: None
+    """(mediator) → whether the backend's end that `Reach` gave it is good for another session, now that this one leaves it.
+    None: it is closed."""

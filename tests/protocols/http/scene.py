@@ -20,7 +20,18 @@ from lockgate.protocols.http.mediator import HttpMediator
 from lockgate.wire.conformance import Broken
 from lockgate.wire.playbook import CLIENT, Playbook
 from lockgate.wire.spec import LoginContext, Passing, Route
-from lockgate.wire.steps import Admission, Admit, Alarm, Authenticate, Credential, Dial, EndSession, HangUp
+from lockgate.wire.steps import (
+    Admission,
+    Admit,
+    Alarm,
+    Authenticate,
+    Credential,
+    Dial,
+    EndSession,
+    HangUp,
+    Reach,
+    Reached,
+)
 from tests.protocols.world import IDENTITY, Clock, Desk, Log
 
 ALLOW = Rule(name="open", allow=True)
@@ -60,6 +71,9 @@ class World:
     dials: int = 0
     hang_ups: int = 0
     unreachable: bool = False
+    used: bool = False
+    """Whether ends that may be kept ones are."""
+    reached: list[Reach] = field(default_factory=list)
     alarm: Alarm | None = None
     make: type[HttpMediator] = HttpMediator
     definitions: Passing = field(default_factory=Passing)
@@ -102,6 +116,13 @@ class World:
             self.dials += 1
             return Refusal(RefusalCode.BACKEND_UNAVAILABLE, "the backend cannot be reached") if self.unreachable else None
 
+        def reach(step: Reach) -> Reached | Refusal:
+            self.dials += 1
+            self.reached.append(step)
+            if self.unreachable:
+                return Refusal(RefusalCode.BACKEND_UNAVAILABLE, "the backend cannot be reached")
+            return Reached(step.protocols[0], is_used=self.used and step.idle > 0)
+
         def end(step: EndSession) -> None:
             self.ended.append(step.cause)
             book.governor.end(step.cause)
@@ -115,6 +136,7 @@ class World:
         # Before the first admission nobody is behind a conversation, and its own answers are cleared by the pipeline.
         book = Playbook(self.make(self.context(), None, 15.0), pipeline, {
             Authenticate: authenticate, Admit: admit, Dial: dial, EndSession: end, HangUp: hang_up, Alarm: alarm,
+            Reach: reach,
             Credential: lambda step: Secret(self.secret),
         })
         return book

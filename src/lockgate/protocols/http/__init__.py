@@ -25,6 +25,7 @@ SPEC = ProtocolSpec(
     needs_user=False,
     problems=mismatches,
     redials=True,
+    spare=lambda mediator: mediator.spare,
 )
 
 __all__ = ["SPEC"]

@@ -25,6 +25,7 @@ class Answers(Conversation):
         while ending is None and (event := link.reader.event()) is not None:
             if isinstance(event, ResponseHead):
                 if not event.is_interim:
+                    link.answered(event)
                     exchange.reply = self._reply_to(exchange, event)
             elif isinstance(event, bytes):
                 data.append(event)
@@ -68,6 +69,8 @@ class Answers(Conversation):
         link.is_used = True
         if not reply.keeps_backend or link.reader.has_rest or not exchange.is_sent or ends_backend(exchange.request.head):
             yield from self._drop_link()
+        else:
+            link.is_at_rest = True
         yield from self._done(closes=reply.closes)
 
     def _noted(self, exchange: Exchange) -> Steps[None]:

@@ -133,13 +133,13 @@ class Forwarding(Conversation):
         link = self._link or (yield from self._connect(exchange))       # it may have left while the record was written
         if link is None:
             return False
-        link.reader.expect(head.method)
+        link.ask(head)
         yield ToServer(permit)
         return True
 
-    def _connect(self, exchange: Exchange) -> Steps[Link | None]:
-        """A connection to the backend; None where there is none, and the client has been told."""
-        link = yield from connect(exchange.admitted.connection)
+    def _connect(self, exchange: Exchange, *, again: bool = False) -> Steps[Link | None]:
+        """A connection to the backend (`again`: a new one); None where there is none, and the client has been told."""
+        link = yield from connect(exchange.admitted.connection, exchange, again=again)
         if isinstance(link, Refusal):
             yield from self._give_up(exchange, problem_of(link))
             return None
@@ -193,7 +193,7 @@ class Forwarding(Conversation):
         one, where asking twice does no harm (RFC 9112 section 9.3.1)."""
         grant = exchange.grant
         assert grant is not None
-        link = yield from self._connect(exchange)
+        link = yield from self._connect(exchange, again=True)
         payload = None if link is None else (yield from self._with_credential(exchange, grant))
         if link is None or payload is None:
             return
@@ -201,5 +201,5 @@ class Forwarding(Conversation):
         if isinstance(permit, Refusal):
             yield from self._give_up(exchange, problem_of(permit))
             return
-        link.reader.expect(exchange.request.head.method)
+        link.ask(exchange.request.head)
         yield ToServer(permit)

@@ -15,6 +15,7 @@ from lockgate.model import OutcomeStatus, Refusal
 from lockgate.protocols.http.answers import Answers
 from lockgate.protocols.http.messages import End, MessageError
 from lockgate.protocols.http.requests import Requests
+from lockgate.wire.spec import Spare
 from lockgate.wire.steps import Close, Steps
 
 
@@ -30,6 +31,12 @@ class HttpMediator(Requests, Answers):
     def is_stalled(self) -> bool:
         """Whether the client's next bytes have to wait for an answer."""
         return self._exchange is not None and self._exchange.is_sent
+
+    @property
+    def spare(self) -> Spare | None:
+        """What the backend's connection is good for when this client leaves it."""
+        link = self._link
+        return None if link is None or not self._admitted or not self._admitted.settings.reuse else link.left()
 
     def client_data(self, data: bytes) -> Steps[None]:
         """Bytes of the client."""

@@ -75,6 +75,10 @@ class HttpSettings(Strict):
     patience: Duration = Field(
         default="3s", description="How long a request under review is held before it is refused with its ticket.")
     timeout: Duration = Field(default="60s", description="How long the backend may be silent while an answer is due.")
+    reuse: bool = Field(
+        default=True, strict=True,
+        description="Connections to the backend that a client leaves are kept for a while, and used again for other clients' "
+                    "requests. Those over which content has gone, for the same caller's only.")
     binary: Literal["deny", "allow"] = Field(
         default="deny", description="What happens to answers that cannot be looked into (images, archives) where a mask "
                                     "or a detector is due.")

@@ -26,6 +26,7 @@ SPEC = ProtocolSpec(
     exported=Exported(Activity.WEB),
     needs_user=False,
     redials=True,
+    spare=lambda mediator: mediator.spare,
 )
 
 __all__ = ["SPEC"]
