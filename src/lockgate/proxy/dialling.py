@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from lockgate.errors import BackendError
 from lockgate.model import Refusal
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from lockgate.proxy.host import Host
 
 
+_EARLY: Final = 65_536
+"""Bytes that are read before there is anybody to take them."""
+
+
 class Dialling:
     """The owner of an end until it can be used."""
 
@@ -33,15 +37,19 @@ class Dialling:
         self._protocols = protocols
         self._end = Endpoint(Side.SERVER, self, host.gone)
         self._secured: asyncio.Future[TlsError | None] = host.loop.create_future()
-        self._is_early = False
+        self.early = b""
+        """What the backend has said already, where the protocol lets it speak first."""
 
     async def run(self) -> Endpoint | Refusal:
-        """The end, or why there is none. Nothing is left open where this is cancelled."""
+        """The end, or why there is none. Nothing is left open where this is cancelled. Whoever gets it takes it over at once,
+        so that nothing comes in between."""
         try:
             answer = await self._reached()
         except asyncio.CancelledError:
             self._end.abort()
             raise
+        if isinstance(answer, Endpoint) and answer.is_ended:
+            answer = unreachable(self._connection.name, f"{self._connection.address} hung up at once")
         if isinstance(answer, Refusal):
             self._end.abort()
         return answer
@@ -54,26 +62,27 @@ class Dialling:
                 await dial(address, port, lambda: self._end, host.dial_timeout)
                 if connection.tls.mode == "disable":
                     self._end.protocol = self._protocols[0]
-                    return self._end
-                return await self._secure()
+                else:
+                    refusal = await self._secure()
+                    if refusal is not None:
+                        return refusal
         except (BackendError, TimeoutError) as error:
             reason = str(error.args[0]) if isinstance(error, BackendError) else "no answer in time"
             log.warning("backend unreachable", reason=reason, connection=connection.name)
             host.counters.errors["backend.unreachable"] += 1
             return unreachable(connection.name, f"{connection.address} cannot be reached: {reason}")
+        return self._end
 
-    async def _secure(self) -> Endpoint | Refusal:
+    async def _secure(self) -> Refusal | None:
         connection, end = self._connection, self._end
         stream = backend_tls(connection, self._protocols)
         if isinstance(stream, Refusal):
             return stream
         end.secure(stream, b"")
         error = await self._secured
-        if error is None and self._is_early:
-            error = TlsError("the backend spoke before it was asked")
         end.protocol = stream.alpn or self._protocols[-1] if error is None else ""
         if end.protocol in self._protocols:
-            return end
+            return None
         reason = "it chose a protocol that was not offered" if error is None else str(error.args[0])
         log.info("TLS handshake failed", side="server", reason=reason, connection=connection.name)
         self._host.counters.errors["tls.server"] += 1
@@ -86,8 +95,10 @@ class Dialling:
         self._host.opened(self._end)
 
     def received(self, side: Side, data: bytes) -> None:
-        """Nobody has asked for anything."""
-        self._is_early = True
+        """Nobody has asked for anything yet."""
+        self.early += data
+        if len(self.early) >= _EARLY:
+            self._end.hold()
 
     def ended(self, side: Side) -> None:
         """The backend hung up."""

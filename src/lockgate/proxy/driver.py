@@ -31,6 +31,7 @@ from lockgate.net.tls import TlsError, TlsStream, client_context
 from lockgate.net.tokens import no_token
 from lockgate.proxy.endpoint import Endpoint
 from lockgate.proxy.lane import PARKED, Lane
+from lockgate.proxy.stream import StreamEndpoint
 from lockgate.wire.steps import (
     Aside,
     Close,
@@ -109,7 +110,7 @@ class Driver:
     def __init__(self, host: Host) -> None:
         self.host = host
         self.loop = host.loop
-        self.server = Endpoint(Side.SERVER, self, host.gone)
+        self.server: Endpoint | StreamEndpoint = Endpoint(Side.SERVER, self, host.gone)
         self.server_lane = Lane(Side.SERVER)
         self.connection: Connection | None = None
         self.governor: Governor | None = None
@@ -253,7 +254,12 @@ class Driver:
     def _lane(self, side: Side) -> Lane:
         return self.server_lane
 
-    def _end_of(self, side: Side) -> Endpoint:
+    def _own_end(self) -> Endpoint:
+        """The backend's end, where it is no stream."""
+        assert isinstance(self.server, Endpoint)
+        return self.server
+
+    def _end_of(self, side: Side) -> Endpoint | StreamEndpoint:
         return self.server
 
     def drained(self, side: Side) -> None:
@@ -321,10 +327,17 @@ class Driver:
 
     def _hang_up(self, lane: Lane, step: HangUp) -> Any:
         """The backend's end is closed, and a fresh one stands in its place."""
-        self.server.close()
+        left = self.server
+        left.close()
+        if left.is_slow:
+            self.loop.call_soon(self._unpark, left)
         self._face(Endpoint(Side.SERVER, self, self.host.gone))
 
-    def _face(self, end: Endpoint) -> None:
+    def _unpark(self, end: Endpoint | StreamEndpoint) -> None:
+        """Who waits for this end to take more need not wait any more."""
+        self._resume(self.server_lane, end, None)
+
+    def _face(self, end: Endpoint | StreamEndpoint) -> None:
         """Have this end at the backend from here on."""
         self.server = end
         server_lane = self.server_lane
@@ -343,10 +356,13 @@ class Driver:
         found.then(lambda end: answer.resolve(end if isinstance(end, Refusal) else self._reached(end)))
         return self._wait(lane, answer, unreachable(connection.name))
 
-    def _reached(self, end: Endpoint) -> Reached:
+    def _reached(self, end: Endpoint | StreamEndpoint) -> Reached:
         end.hand_over(self)
         self._face(end)
-        return Reached(end.protocol, end.is_used)
+        reached = Reached(end.protocol, end.is_used, is_single=isinstance(end, StreamEndpoint))
+        if isinstance(end, StreamEndpoint):
+            end.reached = reached
+        return reached
 
     def _caller(self) -> Hashable:
         """Who ends are kept for that nobody else may use."""
@@ -363,8 +379,9 @@ class Driver:
     async def _dialling(self, lane: Lane, token: object, connection: Connection) -> None:
         host, port = split_address(connection.address)
         answer: Refusal | None = None
+        end = self._own_end()
         try:
-            await dial(host, port, lambda: self.server, self.host.dial_timeout)
+            await dial(host, port, lambda: end, self.host.dial_timeout)
         except BackendError as error:
             log.warning("backend unreachable", reason=error.args[0], connection=connection.name)
             self.host.counters.errors["backend.unreachable"] += 1
@@ -399,7 +416,7 @@ class Driver:
         stream = backend_tls(connection, step.alpn)
         if isinstance(stream, Refusal):
             return stream
-        return self._handshake(lane, self.server, stream, step.initial, distrusted(connection.name))
+        return self._handshake(lane, self._own_end(), stream, step.initial, distrusted(connection.name))
 
     def _handshake(
         self, lane: Lane, end: Endpoint, stream: TlsStream, initial: bytes, refusal: Refusal

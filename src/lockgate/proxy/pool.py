@@ -1,4 +1,5 @@
 """Ends at backends that nobody uses at the moment, kept for whoever asks next (`Reach`), and the dialling of new ones.
+Connections that carry streams of many sessions are `shared`.
 
 Stands apart from sessions, which come and go while an end stays. It knows no protocol: whether an end is good for another
 session is for the mediator to say that leaves it (`ProtocolSpec.spare`).
@@ -13,13 +14,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from lockgate.govern.pending import Pending
 from lockgate.model import Refusal
 from lockgate.net.tls import TlsError
 from lockgate.proxy.dialling import Dialling
+from lockgate.proxy.driver import unreachable
 from lockgate.proxy.endpoint import Endpoint
+from lockgate.proxy.shared import Landed, Shared
+from lockgate.proxy.stream import StreamEndpoint
 from lockgate.wire.spec import Spare
 from lockgate.wire.steps import Reach, Side
 
@@ -72,6 +77,7 @@ class Pool:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._kept: dict[str, list[Kept]] = {}          # by connection, the one that was left last at the end
+        self._shared: list[Shared] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.TimerHandle | None = None
         self._is_closed = False
@@ -81,17 +87,23 @@ class Pool:
 
     # ------------------------------------------------------------ asking
 
-    def reach(self, connection: Connection, step: Reach, caller: Hashable) -> Endpoint | Pending[Endpoint | Refusal]:
+    def reach(
+        self, connection: Connection, step: Reach, caller: Hashable
+    ) -> Endpoint | StreamEndpoint | Pending[Endpoint | StreamEndpoint | Refusal]:
         """An end at the connection's backend, still in its former owner's hands: whoever gets it takes it over."""
-        found = self._taken(connection, step, caller) if step.idle > 0 else None
-        if found is not None:
+        shared = self._shared_of(connection, step)
+        found: Endpoint | StreamEndpoint | Pending[Any] | None = None
+        if step.idle > 0 and (shared is None or shared.is_single):
+            found = self._taken(connection, step, caller)
+        if found is None and shared is not None:
+            found = shared.ask(step)
+        if found is None:
+            answer: Pending[Any] = Pending()
+            self._dial(connection, step, partial(self._landed, connection, answer))
+            return answer
+        if not isinstance(found, Pending):
             self._host.counters.links["reused"] += 1
-            return found
-        answer: Pending[Endpoint | Refusal] = Pending()
-        task = self._host.tasks.create_task(self._dial(connection, step, answer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return answer
+        return found
 
     def _taken(self, connection: Connection, step: Reach, caller: Hashable) -> Endpoint | None:
         now = self._host.loop.time()
@@ -107,14 +119,43 @@ class Pool:
             return kept.end
         return None
 
-    async def _dial(self, connection: Connection, step: Reach, answer: Pending[Endpoint | Refusal]) -> None:
-        found = await Dialling(self._host, connection, step.protocols).run()
+    def _shared_of(self, connection: Connection, step: Reach) -> Shared | None:
+        """The connections that carry streams, where one of the protocols does."""
+        for shared in self._shared:
+            if shared.connection is connection:
+                return shared if not shared.makes.keys().isdisjoint(step.protocols) else None
+        keeper = self._host.keepers.get(connection.name)
+        if keeper is None or keeper.spec.bundles.keys().isdisjoint(step.protocols):
+            return None
+        made = Shared(self._host, connection, keeper.spec.bundles, self._dial, self._keep)
+        self._shared.append(made)
+        return made
+
+    def _dial(self, connection: Connection, step: Reach, landed: Landed) -> None:
+        task = self._host.tasks.create_task(self._dialled(connection, step, landed))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _dialled(self, connection: Connection, step: Reach, landed: Landed) -> None:
+        dialling = Dialling(self._host, connection, step.protocols)
+        found = await dialling.run()
         if isinstance(found, Endpoint):
             self._host.counters.links["dialled"] += 1
-            if answer.is_done:          # who asked is gone
-                self.put(connection, found, Spare(IDLE), None)
-                return
-        answer.resolve(found)
+            keeper = self._host.keepers.get(connection.name)
+            if dialling.early and (keeper is None or found.protocol not in keeper.spec.bundles):
+                found.abort()
+                found = unreachable(connection.name, f"{connection.address} spoke before it was asked")
+        landed(found, dialling.early)
+
+    def _landed(self, connection: Connection, answer: Pending[Any], found: Endpoint | Refusal, early: bytes) -> None:
+        if answer.is_done and isinstance(found, Endpoint):      # who asked is gone
+            self._keep(connection, found)
+        else:
+            answer.resolve(found)
+
+    def _keep(self, connection: Connection, end: Endpoint) -> None:
+        """An end that nobody has used."""
+        self.put(connection, end, Spare(IDLE), None)
 
     # ------------------------------------------------------------ keeping
 
@@ -164,6 +205,10 @@ class Pool:
         self._drop_all(kept for kept in self._all() if (
             kept.connection.name not in keepers or keepers[kept.connection.name].connection is not kept.connection))
         self._kept = {name: of for name, of in self._kept.items() if of}
+        self._shared = [shared for shared in self._shared if len(shared)]
+        for shared in self._shared:
+            if keepers.get(shared.connection.name) is None or keepers[shared.connection.name].connection is not shared.connection:
+                shared.retire()
 
     def close(self) -> None:
         """The gateway ends: nothing is kept any more. Ends that are asked for are still dialled."""
@@ -171,6 +216,8 @@ class Pool:
         if self._sweeper is not None:
             self._sweeper.cancel()
         self._drop_all(self._all())
+        for shared in self._shared:
+            shared.retire()
 
     def stop(self) -> None:
         """And not dialled either."""

@@ -25,7 +25,8 @@ from lockgate.proxy.driver import Handler, log
 from lockgate.proxy.endpoint import Endpoint
 from lockgate.proxy.governed import GOVERNED_HANDLERS, Governed
 from lockgate.proxy.lane import Lane
-from lockgate.proxy.trunk import StreamEndpoint, Trunk
+from lockgate.proxy.stream import StreamEndpoint
+from lockgate.proxy.trunk import Trunk
 from lockgate.wire.spec import LoginContext, Mediator, Multiplexer, Route
 from lockgate.wire.steps import Admission, Alarm, EndSession, HangUp, Side, Steps
 
@@ -94,9 +95,10 @@ class Session(Governed):
     def connected(self, side: Side) -> None:
         """The client's end is there: start its log-in. The backend's end is nobody's news."""
         host = self.host
-        host.opened(self._end_of(side))
         if side is Side.SERVER:
+            host.opened(self._own_end())
             return
+        host.opened(self.client)
         host.counters.connections += 1
         self.peer = self.client.addresses()[0]
         if not host.welcome(self):
@@ -394,8 +396,11 @@ class Session(Governed):
         """The backend's end goes to whoever asks next, if the mediator leaves it as good as new; else it is closed."""
         server, lane, connection = self.server, self.server_lane, self.connection
         is_at_rest = not lane.inbox and not lane.has_ended and (lane.generator is None or lane.is_running)
-        spare = self.doorway.spec.spare(self.mediator) if server.protocol and is_at_rest and self.mediator is not None else None
-        if spare is None or connection is None:
+        if not isinstance(server, Endpoint) or not server.protocol or not is_at_rest or connection is None or self.mediator is None:
+            server.close()
+            return
+        spare = self.doorway.spec.spare(self.mediator)
+        if spare is None:
             server.close()
             return
         self._face(Endpoint(Side.SERVER, self, self.host.gone))

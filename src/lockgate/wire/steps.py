@@ -293,10 +293,13 @@ class Reach:
 @dataclass(slots=True)
 class Reached:
     """An end at a backend that speaks `protocol`. `is_used`: requests have gone over it before, so the backend may be
-    closing it just now."""
+    closing it just now. `is_single`: it is one stream of a connection (`ProtocolSpec.bundles`), for one request.
+    `is_untouched` is set when it ends and the backend has looked at nothing that was sent over it."""
 
     protocol: str
     is_used: bool
+    is_single: bool = False
+    is_untouched: bool = False
 
 
 @dataclass(frozen=True, slots=True)

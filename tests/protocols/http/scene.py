@@ -31,6 +31,7 @@ from lockgate.wire.steps import (
     HangUp,
     Reach,
     Reached,
+    TlsInfo,
 )
 from tests.protocols.world import IDENTITY, Clock, Desk, Log
 
@@ -71,9 +72,11 @@ class World:
     dials: int = 0
     hang_ups: int = 0
     unreachable: bool = False
+    tls: TlsInfo | None = None
     used: bool = False
     """Whether ends that may be kept ones are."""
     reached: list[Reach] = field(default_factory=list)
+    given: list[Reached] = field(default_factory=list)
     alarm: Alarm | None = None
     make: type[HttpMediator] = HttpMediator
     definitions: Passing = field(default_factory=Passing)
@@ -121,7 +124,9 @@ class World:
             self.reached.append(step)
             if self.unreachable:
                 return Refusal(RefusalCode.BACKEND_UNAVAILABLE, "the backend cannot be reached")
-            return Reached(step.protocols[0], is_used=self.used and step.idle > 0)
+            protocol = step.protocols[0]
+            self.given.append(Reached(protocol, is_used=self.used and step.idle > 0, is_single=protocol == "h2"))
+            return self.given[-1]
 
         def end(step: EndSession) -> None:
             self.ended.append(step.cause)
@@ -134,7 +139,7 @@ class World:
             self.alarm = step
 
         # Before the first admission nobody is behind a conversation, and its own answers are cleared by the pipeline.
-        book = Playbook(self.make(self.context(), None, 15.0), pipeline, {
+        book = Playbook(self.make(self.context(), self.tls, 15.0), pipeline, {
             Authenticate: authenticate, Admit: admit, Dial: dial, EndSession: end, HangUp: hang_up, Alarm: alarm,
             Reach: reach,
             Credential: lambda step: Secret(self.secret),

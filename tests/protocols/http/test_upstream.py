@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
+from typing import Any
 
 import pytest
 
+from lockgate.protocols.http.checks import mismatches
 from lockgate.protocols.http.mediator import HttpMediator
 from lockgate.wire.playbook import CLIENT, SERVER, Bytes, Hangup, Playbook
 from lockgate.wire.spec import Spare
+from lockgate.wire.steps import TlsInfo
 from tests.protocols.http import scene as s
 
 
@@ -154,3 +157,82 @@ def test_what_was_sent_with_content_is_not_repeated() -> None:
     book = world.book() >> Bytes(CLIENT, s.request("POST", "/pay", b"{}")) >> Hangup(SERVER)
     assert s.status(book) == 502
     assert book.sent(SERVER).count(b"POST /pay") == 1
+
+
+# ---------------------------------------------------------------- HTTP/2
+
+
+def world_of(mode: str = "require", alpn: str = "h2", **options: object) -> s.World:
+    made = s.connection(**options)
+    return s.World(connections=(made.model_copy(update={"tls": made.tls.model_copy(update={"mode": mode})}),),
+                   tls=TlsInfo(None, alpn, None))
+
+
+@pytest.mark.parametrize(("mode", "options", "fields", "offered"), [
+    ("require", {}, {}, ("h2", "http/1.1")),
+    ("disable", {}, {}, ("http/1.1",)),
+    ("require", {"versions": "http/1.1"}, {}, ("http/1.1",)),
+    ("require", {"versions": "h2"}, {}, ("h2",)),
+    ("disable", {"versions": "h2"}, {}, ("h2",)),
+    ("require", {"reuse": False}, {}, ("http/1.1",)),
+    ("require", {}, {"Connection": "upgrade", "Upgrade": "websocket"}, ("http/1.1",)),
+    ("require", {"alpn": "http/1.1"}, {}, ("http/1.1",)),
+    ("require", {"alpn": "http/1.1", "versions": "h2"}, {}, ("h2",)),
+])
+def test_the_version_is_agreed_on_as_the_connection_says(
+    mode: str, options: dict[str, Any], fields: dict[str, str], offered: tuple[str, ...]
+) -> None:
+    """What the client speaks, by ALPN over TLS; without it only where the settings say so; and never for what HTTP/2 has not."""
+    world = world_of(mode, **options)
+    world.book() >> Bytes(CLIENT, s.request("GET", "/x", None, **fields))
+    assert [step.protocols for step in world.reached] == [offered]
+
+
+def test_a_stream_carries_one_exchange() -> None:
+    """The next request has another one, and nobody else gets it."""
+    world = world_of()
+    book = world.book() >> Bytes(CLIENT, s.request()) >> Bytes(SERVER, s.answer())
+    assert spare(book) is None
+    assert world.hang_ups == 1
+    book >> Bytes(CLIENT, s.request()) >> Bytes(SERVER, s.answer())
+    assert world.dials == 2
+    assert s.status(book) == 200
+
+
+def test_what_was_not_looked_at_goes_out_again() -> None:
+    """RFC 9113 section 8.7: a POST with its content too, under the record that there is, twice at most and then over HTTP/1.1."""
+    world = world_of()
+    book = world.book() >> Bytes(CLIENT, s.request("POST", "/pay", b'{"sum":7}'))
+    for _ in range(3):
+        world.given[-1].is_untouched = True
+        book >> Hangup(SERVER)
+    assert [step.protocols for step in world.reached] == [("h2", "http/1.1"), ("h2", "http/1.1"), ("http/1.1",)]
+    assert book.sent(SERVER).count(b'{"sum":7}') == 3
+    assert len(world.log.intents) == 1
+    assert s.status(book) == 502
+
+
+def test_content_that_went_on_as_it_came_cannot_go_out_again() -> None:
+    """It is not here any more."""
+    world = world_of()
+    book = world.book() >> Bytes(CLIENT, s.request("PUT", "/large", Content_Length="150000") + b"x" * 70_000)
+    world.given[-1].is_untouched = True
+    book >> Hangup(SERVER)
+    assert world.dials == 1
+    assert s.status(book) == 502
+
+
+def test_an_answer_that_has_begun_is_not_asked_for_again() -> None:
+    """Whatever the backend says of the request then."""
+    world = world_of()
+    book = world.book() >> Bytes(CLIENT, s.request()) >> Bytes(SERVER, s.answer(b"x" * 300_000)[:-1])
+    world.given[-1].is_untouched = True
+    book >> Hangup(SERVER)
+    assert world.dials == 1
+    assert book.is_closed
+
+
+def test_a_single_version_and_no_sharing_do_not_go_together() -> None:
+    """HTTP/2 is many requests on one connection."""
+    assert [keys for keys, _ in mismatches(s.connection(versions="h2", reuse=False))] == [("options", "reuse")]
+    assert not list(mismatches(s.connection(versions="h2")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lockgate.model import Activity, Exported
+from lockgate.protocols.http.bundle import Http2Bundle
 from lockgate.protocols.http.checks import mismatches
 from lockgate.protocols.http.enforcement import enforce
 from lockgate.protocols.http.login import login
@@ -25,6 +26,7 @@ SPEC = ProtocolSpec(
     needs_user=False,
     problems=mismatches,
     redials=True,
+    bundles={"h2": lambda is_secure: Http2Bundle(is_secure=is_secure)},
     spare=lambda mediator: mediator.spare,
 )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from lockgate.govern.pipeline import Grant
 from lockgate.model import Operation
 from lockgate.protocols.http.admission import Admitted
@@ -13,11 +15,16 @@ IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"QUERY"
 """Methods that may be sent once more where nobody knows whether the backend has seen them (RFC 9110 section 9.2.2)."""
 
 
+REPEATS: Final = 2
+"""Times that a request goes out again at most."""
+
+
 class Exchange:
     """Mutable; lives from a request's head to the end of its answer."""
 
     __slots__ = (
-        "admitted", "content", "grant", "is_sent", "may_stream", "operation", "others", "reply", "request", "size", "streams",
+        "admitted", "content", "grant", "is_sent", "may_stream", "operation", "others", "repeats", "reply", "request",
+        "size", "streams",
     )
 
     def __init__(self, admitted: Admitted, request: Request, operation: Operation) -> None:
@@ -32,12 +39,18 @@ class Exchange:
         self.grant: Grant | None = None
         self.others: tuple[Grant, ...] = () # of what goes to the backend in the same message (a batch)
         self.reply: Reply | None = None
+        self.repeats = 0                    # times that it has gone out again
 
     @property
     def may_repeat(self) -> bool:
         """Whether the request may go out a second time over another connection."""
         head = self.request.head
         return self.reply is None and head.framing is Framing.NONE and head.method in IDEMPOTENT
+
+    @property
+    def can_repeat(self) -> bool:
+        """Whether all of it is still here and nothing of an answer has come: for a backend that has looked at nothing."""
+        return self.reply is None and not self.streams and self.repeats < REPEATS
 
 
 class Tunnel:

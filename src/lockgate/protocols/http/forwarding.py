@@ -137,9 +137,9 @@ class Forwarding(Conversation):
         yield ToServer(permit)
         return True
 
-    def _connect(self, exchange: Exchange, *, again: bool = False) -> Steps[Link | None]:
-        """A connection to the backend (`again`: a new one); None where there is none, and the client has been told."""
-        link = yield from connect(exchange.admitted.connection, exchange, again=again)
+    def _connect(self, exchange: Exchange) -> Steps[Link | None]:
+        """A connection to the backend; None where there is none, and the client has been told."""
+        link = yield from connect(exchange.admitted.connection, exchange, is_stream=self._is_stream)
         if isinstance(link, Refusal):
             yield from self._give_up(exchange, problem_of(link))
             return None
@@ -189,11 +189,13 @@ class Forwarding(Conversation):
             yield from self._await_answer(exchange)
 
     def _repeat(self, exchange: Exchange) -> Steps[None]:
-        """A connection that had been used before was closed before anything of an answer came: ask once more over a new
-        one, where asking twice does no harm (RFC 9112 section 9.3.1)."""
+        """The connection was closed before anything of an answer came: ask once more over a new one, where asking twice does
+        no harm because it had been used before (RFC 9112 section 9.3.1), or because the backend has looked at nothing (RFC 9113
+        section 8.7)."""
         grant = exchange.grant
         assert grant is not None
-        link = yield from self._connect(exchange, again=True)
+        exchange.repeats += 1
+        link = yield from self._connect(exchange)
         payload = None if link is None else (yield from self._with_credential(exchange, grant))
         if link is None or payload is None:
             return

@@ -88,7 +88,7 @@ class HttpMediator(Requests, Answers):
         try:
             ending = link.reader.closed()
         except MessageError as error:
-            if link.is_used and exchange.may_repeat:
+            if exchange.can_repeat and (link.is_untouched or (link.is_used and exchange.may_repeat)):
                 yield from self._repeat(exchange)
             else:
                 yield from self._backend_failed(exchange, error.args[0])

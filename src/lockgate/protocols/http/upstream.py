@@ -17,7 +17,7 @@ from lockgate.errors import ConfigError
 from lockgate.model import Refusal, RefusalCode, Secret
 from lockgate.protocols.http.codec import ResponseReader
 from lockgate.protocols.http.credentials import access_token
-from lockgate.protocols.http.exchange import Exchange
+from lockgate.protocols.http.exchange import REPEATS, Exchange
 from lockgate.protocols.http.messages import Framing, RequestHead, ResponseHead
 from lockgate.protocols.http.settings import HttpSettings, settings_of
 from lockgate.protocols.http.statuses import UNAUTHORIZED
@@ -26,18 +26,23 @@ from lockgate.wire.steps import Credential, Disown, Reach, Reached, Steps
 
 _FRESH: Final = 1.0
 """Seconds for which an end may have been idle that gets a request that cannot be repeated: shorter than any server waits."""
+_H1: Final = "http/1.1"
+_H2: Final = "h2"
 _BINDING = re.compile(rb"(?:^|,)[ \t]*(?:negotiate|ntlm|kerberos)(?:[ \t,]|$)")
 _TIMEOUT = re.compile(rb"(?:^|[ ,])timeout=([0-9]{1,5})(?![0-9])")
 
 
 class Link:
-    """One connection to the backend. `is_used`: an exchange has been over it, so it may have been closed meanwhile.
-    `is_at_rest`: none is. `is_bound`: it is its caller's. `is_private`: not even the caller's other connections may use it."""
+    """One connection to the backend, or one stream of it (`is_single`), for one exchange. `is_used`: an exchange has been over
+    it, so it may have been closed meanwhile. `is_at_rest`: none is. `is_bound`: it is its caller's. `is_private`: not even the
+    caller's other connections may use it."""
 
-    __slots__ = ("is_at_rest", "is_bound", "is_private", "is_used", "last", "reader")
+    __slots__ = ("_reached", "is_at_rest", "is_bound", "is_private", "is_single", "is_used", "last", "reader")
 
     def __init__(self, reached: Reached) -> None:
+        self._reached = reached
         self.reader = ResponseReader()
+        self.is_single = reached.is_single
         self.is_used = reached.is_used
         self.is_at_rest = True
         self.is_bound = self.is_private = False
@@ -49,6 +54,11 @@ class Link:
         if head.framing is not Framing.NONE:
             self.is_bound = True
         self.reader.expect(head.method)
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether the backend has said that it looked at nothing of the request, when it ended this."""
+        return self._reached.is_untouched
 
     def answered(self, head: ResponseHead) -> None:
         """The head of its answer has come."""
@@ -70,11 +80,27 @@ def _binds(head: ResponseHead) -> bool:
     return _BINDING.search(b",".join(head.all(b"www-authenticate")).lower()) is not None
 
 
-def connect(connection: Connection, exchange: Exchange, *, again: bool = False) -> Steps[Link | Refusal]:
-    """A connection to the backend, over TLS unless the settings say otherwise. `again`: one that nobody has used before."""
-    idle = 0.0 if again or not settings_of(connection.options).reuse else inf if exchange.may_repeat else _FRESH
-    reached: Reached | Refusal = yield Reach(("http/1.1",), idle)
+def connect(connection: Connection, exchange: Exchange, *, is_stream: bool) -> Steps[Link | Refusal]:
+    """A connection to the backend, over TLS unless the settings say otherwise; one that nobody has used before for a request
+    that goes out again. `is_stream`: the client speaks HTTP/2."""
+    settings = settings_of(connection.options)
+    is_new = exchange.repeats > 0 or not settings.reuse
+    idle = 0.0 if is_new else inf if exchange.may_repeat else _FRESH
+    reached: Reached | Refusal = yield Reach(_protocols(connection, settings, exchange, is_stream=is_stream), idle)
     return reached if isinstance(reached, Refusal) else Link(reached)
+
+
+def _protocols(connection: Connection, settings: HttpSettings, exchange: Exchange, *, is_stream: bool) -> tuple[str, ...]:
+    """What may be spoken for this request: what its client speaks, unless the settings say otherwise. A client of HTTP/1.1
+    that keeps its connection has one at the backend, which is more than twice as fast as streams. HTTP/2 has no `Upgrade`, and
+    a backend that refuses streams, or wants another connection for some request (HTTP_1_1_REQUIRED), is asked over HTTP/1.1
+    in the end."""
+    if settings.versions == "h2":
+        return (_H2,)
+    is_offered = is_stream and settings.versions == "auto" and settings.reuse and connection.tls.mode != "disable"
+    if not is_offered or exchange.request.head.upgrade or exchange.repeats >= REPEATS:
+        return (_H1,)
+    return (_H2, _H1)
 
 
 def credential(settings: HttpSettings) -> Steps[Secret | Refusal]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from lockgate.model import Activity, Exported
+from lockgate.protocols.http.bundle import Http2Bundle
 from lockgate.protocols.http.login import login
 from lockgate.protocols.mcp.enforcement import enforce
 from lockgate.protocols.mcp.mediator import McpMediator
@@ -26,6 +27,7 @@ SPEC = ProtocolSpec(
     exported=Exported(Activity.WEB),
     needs_user=False,
     redials=True,
+    bundles={"h2": lambda is_secure: Http2Bundle(is_secure=is_secure)},
     spare=lambda mediator: mediator.spare,
 )
 
