@@ -11,7 +11,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 KERNEL := $(wildcard src/lockgate/kernel/*.py src/lockgate/audit/evidence/*.py) \
-	$(addprefix src/lockgate/audit/,entry.py commitment.py leaves.py growth.py apart/frames.py)
+	$(addprefix src/lockgate/audit/,entry.py commitment.py leaves.py growth.py apart/frames.py) \
+	$(addprefix src/lockgate/protocols/http/,grammar.py framing.py incoming.py reader.py codec.py fields.py)
 ARGS ?=
 
 .PHONY: help demo test lint types bench docs fuzz lock clean

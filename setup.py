@@ -22,12 +22,17 @@ LOOP = ("merkle", "leaf", "ordinary", "erasures", "ledger", "recordings", "bindi
 AUDIT = Path("src") / "lockgate" / "audit"
 APPENDING = ("entry", "commitment", "leaves", "growth", "apart/frames")
 
+# Bytes to messages and back, for every request and every answer.
+HTTP = Path("src") / "lockgate" / "protocols" / "http"
+MESSAGES = ("grammar", "framing", "incoming", "reader", "codec", "fields")
+
 
 def kernel_extensions() -> list[Extension]:
     """The kernel's modules as optional extensions, or nothing where they cannot or shall not be built."""
     kernel = sorted(str(path) for path in KERNEL.glob("*.py") if path.name != "__init__.py")
     sources = [*kernel, *(str(EVIDENCE / f"{name}.py") for name in LOOP),
-               *(str(AUDIT / f"{name}.py") for name in APPENDING)]
+               *(str(AUDIT / f"{name}.py") for name in APPENDING),
+               *(str(HTTP / f"{name}.py") for name in MESSAGES)]
     if os.environ.get("LOCKGATE_KERNEL") == "interpreted":
         return []
     try:

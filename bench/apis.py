@@ -35,7 +35,8 @@ NGINX = """
 daemon off; worker_processes 1; pid {folder}/{name}.pid; error_log {folder}/{name}.log crit;
 events {{ worker_connections 4096; }}
 http {{
-  access_log off; keepalive_requests 10000000; default_type application/json; server_tokens off;
+  access_log off; keepalive_requests 10000000; server_tokens off;
+  types {{ application/json json; text/plain txt; }}
   client_body_temp_path {folder}/{name}b; proxy_temp_path {folder}/{name}p; fastcgi_temp_path {folder}/{name}f;
   uwsgi_temp_path {folder}/{name}u; scgi_temp_path {folder}/{name}s;
   upstream backend {{ server 127.0.0.1:{backend}; keepalive 512; keepalive_requests 10000000; }}

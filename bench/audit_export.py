@@ -20,6 +20,7 @@ from queue import SimpleQueue
 from bench.audit_append import begin, intent
 from bench.audit_publish import grow, measured
 from lockgate.app.targets import lines, protocols
+from lockgate.audit.export.cursor import CursorFile
 from lockgate.audit.export.exporter import Exporter
 from lockgate.audit.export.files import JsonLinesFile
 from lockgate.audit.export.told import Teller, Told
@@ -44,7 +45,7 @@ def exporter(folder: Path, name: str) -> Exporter:
     def deliver(batch: Sequence[Told]) -> None:
         file.write(lines(mapper, batch))
 
-    return Exporter(name, lambda: open_source(folder), deliver, folder / "export" / f"{name}.cursor", Teller())
+    return Exporter(name, lambda: open_source(folder), deliver, CursorFile(folder / "export" / f"{name}.cursor"), Teller())
 
 
 def drained(running: Exporter) -> None:

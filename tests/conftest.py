@@ -47,7 +47,7 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 # --- the kernel, compiled and interpreted ------------------------------------------------------
 
 # The kernel and what is built on it: loaded once more from source for the interpreted build.
-_RELOADED = ("lockgate.kernel", "lockgate.govern.masking")
+_RELOADED = ("lockgate.kernel", "lockgate.govern.masking", "lockgate.protocols.http")
 
 
 class _SourceOnly:

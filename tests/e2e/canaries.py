@@ -10,6 +10,7 @@ import base64
 import json
 import urllib.parse
 from collections.abc import Iterable, Iterator
+from io import BytesIO
 from pathlib import Path
 
 import pyrage
@@ -63,7 +64,7 @@ def recordings(folder: Path, identity: pyrage.x25519.Identity) -> Iterator[Place
     """What every stream of every session holds, opened as its auditor would."""
     opener = Opener([identity])
     for path in sorted((folder / "recordings").rglob("*.rec")):
-        yield "recording", b"".join(opener.open(chunk, number) for number, chunk in enumerate(chunks_of(path)))
+        yield "recording", b"".join(opener.open(chunk, number) for number, chunk in enumerate(chunks_of(BytesIO(path.read_bytes()))))
 
 
 def children(process: int) -> Iterator[Place]:

@@ -16,6 +16,7 @@ import termios
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -392,7 +393,7 @@ def test_the_player_s_keys(recorded: Gateway, identity: Path, small: Seen) -> No
 @pytest.mark.skipif(not (shutil.which("age") and shutil.which("zstd")), reason="age or zstd is not installed")
 def test_other_people_s_tools_read_a_chunk(recorded: Gateway, identity: Path, small: Seen) -> None:
     """age and zstd open what the gateway wrote, with the auditor's identity."""
-    chunk = next(chunks_of(streams_of(recorded.state / "audit", small.sid)["client"]))
+    chunk = next(chunks_of(BytesIO(streams_of(recorded.state / "audit", small.sid)["client"].read_bytes())))
     opened = subprocess.run(["age", "-d", "-i", str(identity)], input=chunk, capture_output=True, check=True).stdout
     plain = subprocess.run(["zstd", "-dc"], input=opened, capture_output=True, check=True).stdout
     assert plain.startswith(b'{"v":1,"kind":"sql"')

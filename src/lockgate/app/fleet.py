@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import structlog
 
 from lockgate.app.housekeeping import Chore
+from lockgate.app.unheld import Unheld
 from lockgate.audit.fleet.membership import Membership
+from lockgate.audit.fleet.showing import show_heads
 from lockgate.audit.fleet.witness import FleetLog
 from lockgate.audit.storage.database.place import Place
 from lockgate.config.duration import seconds
 from lockgate.config.load import Loaded
 from lockgate.config.secrets import read_secret
-from lockgate.config.settings import DatabaseSettings
+from lockgate.config.settings import DatabaseSettings, Settings
 from lockgate.errors import AuditError
 from lockgate.model import Secret
 
 log = structlog.get_logger("lockgate")
+_UNHELD = 60.0
 
 
 def place_of(settings: DatabaseSettings) -> Place:
@@ -34,27 +39,34 @@ def place_of(settings: DatabaseSettings) -> Place:
 class Fleet:
     """The shard that this gateway holds, and what it does for all of them."""
 
-    def __init__(self, member: Membership, settings: DatabaseSettings) -> None:
+    def __init__(self, member: Membership, settings: DatabaseSettings, unheld: Unheld) -> None:
         self.member = member
+        self._unheld = unheld
         self._log = FleetLog(member)
         self._settings = settings
 
     @classmethod
-    def join(cls, loaded: Loaded) -> Fleet | None:
-        """Take a shard, or None where the log is in a file. Raises `LockgateError`."""
+    def join(cls, loaded: Loaded, in_force: Callable[[], Settings]) -> Fleet | None:
+        """Take a shard, or None where the log is in a file. `in_force` gives the settings as they are later. Raises
+        `LockgateError`.
+        """
         audit = loaded.settings.audit
         if audit.store is None:
             return None
         lease = seconds(audit.store.lease)
         member = Membership.join(place_of(audit.store), loaded.settings.state / "audit", audit.origin,
-                                 count=audit.store.shards, seconds=lease)
+                                 count=audit.store.shards, seconds=lease,
+                                 signer={} if audit.signer is None else audit.signer.terms())
         log.info("shard taken", shard=member.origin, holder=member.lease.holder, epoch=member.lease.epoch)
-        return cls(member, audit.store)
+        return cls(member, audit.store, Unheld(member, in_force))
 
     def chores(self) -> list[Chore]:
-        """What says that the shard is lost, ends what crashed gateways left, and lets no shard shrink unnoticed."""
+        """What says that the shard is lost, ends what crashed gateways left, sees to what nobody holds, and lets no shard
+        shrink unnoticed.
+        """
         lease = seconds(self._settings.lease)
-        return [Chore("lease", lease / 3, self.member.require_held), Chore("adoption", lease, self._adopt),
+        return [Chore("unheld", max(lease, _UNHELD), self._unheld.run),
+                Chore("lease", lease / 3, self.member.require_held), Chore("adoption", lease, self._adopt),
                 Chore("fleet_log", seconds(self._settings.fleet_log), self._tick)]
 
     def _adopt(self) -> None:
@@ -62,7 +74,10 @@ class Fleet:
             log.warning("a crashed gateway's sessions are ended in the log", shard=shard)
 
     def _tick(self) -> None:
-        self._log.tick()
+        try:
+            show_heads(self.member)
+        finally:
+            self._log.tick()
 
     def leave(self) -> None:
         """Give everything back. A database that does not answer lets the leases lapse."""

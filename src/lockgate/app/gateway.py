@@ -41,6 +41,7 @@ from lockgate.audit.export.exporter import Exporter
 from lockgate.audit.keys import COSIGNED_FILE, VERIFIER_FILE, read_verifier
 from lockgate.audit.log import AuditLog
 from lockgate.audit.recording.studio import Studio
+from lockgate.audit.storage.database.recordings import Recorder
 from lockgate.audit.storage.sqlite import open_source
 from lockgate.audit.tiles.disk import TILES_FOLDER, Disk
 from lockgate.audit.tiles.publisher import Publisher
@@ -141,13 +142,13 @@ class Gateway:
         def dispatch(call: Callable[[], None]) -> None:
             loop.call_soon_threadsafe(call)
 
-        self.fleet = Fleet.join(loaded)
+        self.fleet = Fleet.join(loaded, lambda: self.loaded.settings)
         own, origin, place, shard = folder / "audit", audit.origin, None, 0
         if self.fleet is not None:
             stack.callback(self.fleet.leave)
             member = self.fleet.member
             own, origin, place, shard = member.folder, member.origin, member.place, member.lease.shard
-            self.exported = LogAt(origin, own)      # each shard's own name and cursors
+            self.exported = LogAt(origin, own, place, shard)
             self.exporters = exporters(loaded.settings, self.exported)
         self.audit_folder = own
         self.audit = AuditLog.open(
@@ -165,7 +166,8 @@ class Gateway:
             self.anchoring = Anchoring(audit.anchor, own, lambda: open_source(own))
             stack.callback(self.anchoring.close)
         stack.callback(self._close_audit)
-        self.studio = Studio(own, self.audit, dispatch, recording_terms(loaded))
+        self.studio = Studio(own, self.audit, dispatch, recording_terms(loaded),
+                             None if place is None else Recorder(place, shard))
         stack.callback(self.studio.close)
         engine = open_database(folder)
         stack.callback(engine.dispose)

@@ -15,6 +15,7 @@ from typing import Final
 
 import orjson
 
+from lockgate.audit.export.cursor import Bookmark, CursorFile
 from lockgate.audit.export.exporter import Deliver, Exporter, Undelivered, gently
 from lockgate.audit.export.files import JsonLinesFile
 from lockgate.audit.export.https import HttpsTarget
@@ -22,6 +23,9 @@ from lockgate.audit.export.syslog import Message, SyslogTarget
 from lockgate.audit.export.told import Teller, Told
 from lockgate.audit.ocsf import Mapper
 from lockgate.audit.storage.contract import Source
+from lockgate.audit.storage.database.cursors import DatabaseCursor
+from lockgate.audit.storage.database.place import Place
+from lockgate.audit.storage.database.source import DatabaseSource
 from lockgate.audit.storage.sqlite import open_source
 from lockgate.config.duration import seconds
 from lockgate.config.exports import ExportSettings, TelemetrySettings
@@ -53,14 +57,24 @@ def protocols() -> Mapping[str, Exported]:
 
 @dataclass(frozen=True, slots=True)
 class LogAt:
-    """The log that is exported: its name and its folder, where the cursors are. A fleet has one for each shard."""
+    """The log that is exported: its name and its folder, where the cursors are; of a shard they are with it in the
+    database, so that whoever has it goes on where the others left off.
+    """
 
     origin: str
     folder: Path
+    place: Place | None = None
+    shard: int = 0
 
     def open(self) -> Source:
         """A snapshot. Raises `AuditError`."""
-        return open_source(self.folder)
+        return open_source(self.folder) if self.place is None else DatabaseSource(self.place, self.shard)
+
+    def bookmark(self, name: str) -> Bookmark:
+        """Where the cursor of an exporter is."""
+        if self.place is None:
+            return CursorFile(self.folder / _CURSORS / f"{name}.cursor")
+        return DatabaseCursor(self.place, self.shard, name)
 
 
 def exporters(settings: Settings, log: LogAt) -> list[Exporter]:
@@ -73,12 +87,8 @@ def exporters(settings: Settings, log: LogAt) -> list[Exporter]:
 
 def _exporter(export: ExportSettings, log: LogAt) -> Exporter:
     mapper = Mapper(log.origin, version(), protocols(), raw=export.raw)
-    return Exporter(export.name, log.open, _deliver(export, mapper), _cursor(log.folder, export.name),
+    return Exporter(export.name, log.open, _deliver(export, mapper), log.bookmark(export.name),
                     Teller(names=export.names, statements=export.statements))
-
-
-def _cursor(folder: Path, name: str) -> Path:
-    return folder / _CURSORS / f"{name}.cursor"
 
 
 def _deliver(export: ExportSettings, mapper: Mapper) -> Deliver:
@@ -180,5 +190,5 @@ def _tracing(telemetry: TelemetrySettings, log: LogAt) -> Exporter:
         if found:
             target.write(spans.encoded(found))
 
-    return Exporter(TRACES, log.open, post, _cursor(log.folder, TRACES),
+    return Exporter(TRACES, log.open, post, log.bookmark(TRACES),
                     Teller(names=telemetry.names, statements=telemetry.statements))

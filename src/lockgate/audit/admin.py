@@ -14,7 +14,7 @@ import socket
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -24,7 +24,7 @@ from lockgate.audit.custody import Custody, Erased, Forget, Person, Scope, nowhe
 from lockgate.audit.entry import MAX_INTEGER
 from lockgate.audit.erasing import Wish
 from lockgate.audit.log import AuditLog
-from lockgate.audit.storage.database.place import fleet_folder
+from lockgate.audit.storage.database.place import fleet_folder, log_beside
 from lockgate.audit.storage.sqlite import FILE, open_source
 from lockgate.errors import AuditError
 from lockgate.model import Event
@@ -72,10 +72,12 @@ def recorded(folder: Path, forget: Forget = nowhere) -> Iterator[Recorded]:
     """The log in `folder` (``<state>/audit``), through the gateway that runs or directly; `forget` is then what
     `Custody` does with reviews whose payloads are erased.
     """
-    connected = _connect(folder)
-    if connected is not None:
-        connected.close()
+    if _answers(folder):
         yield _Remote(folder)
+        return
+    own = _own_shard(folder)
+    if own is not None and _answers(own):
+        yield _Elsewhere(own, folder)
         return
     with _opened(folder, forget) as custody:
         yield _Local(custody)
@@ -225,6 +227,50 @@ def _line(connection: socket.socket) -> Mapping[str, Any]:
     if not isinstance(answer, dict):
         raise AdminRefused("the gateway's answer is not understood")
     return answer
+
+
+class _Elsewhere:
+    """Acts on a shard that another gateway writes, from beside this one: they are recorded on this one's log, and name
+    that one. What changes a log is for the gateway that writes it.
+    """
+
+    def __init__(self, own: Path, folder: Path) -> None:
+        self._own = _Remote(own)
+        with open_source(folder) as source:
+            self._origin = source.origin
+
+    def append(self, event: Event) -> int:
+        return self._own.append(replace(event, fields={**event.fields, "log": self._origin}))
+
+    def erase(self, wish: Wish) -> Erased:
+        raise self._refused()
+
+    def hold(self, name: str, action: str, scope: Scope | None, reason: str) -> int:
+        raise self._refused()
+
+    def rotate(self, reason: str) -> tuple[str, str]:
+        raise self._refused()
+
+    def _refused(self) -> AdminRefused:
+        return AdminRefused(f"{self._origin} is not the log of the gateway that runs here",
+                            advice="run the command beside the gateway that writes it")
+
+
+def _own_shard(folder: Path) -> Path | None:
+    """The folder of the shard that this machine's gateway has, where `folder` is another one's."""
+    found = fleet_folder(folder)
+    if found is None or found[1] is None:
+        return None
+    own = log_beside(found[0])
+    return None if own == folder else own
+
+
+def _answers(folder: Path) -> bool:
+    """Whether a gateway has this log open."""
+    connected = _connect(folder)
+    if connected is not None:
+        connected.close()
+    return connected is not None
 
 
 # ---------------------------------------------------------------- the words of the socket

@@ -33,7 +33,8 @@ from lockgate.audit.failures import MalformedEntry
 from lockgate.audit.keys import VERIFIER_FILE, read_verifier
 from lockgate.audit.leaves import principal
 from lockgate.audit.log import AuditLog
-from lockgate.audit.removal import recorded_sessions, remove_recording, scrub
+from lockgate.audit.recording.shelf import shelf_of
+from lockgate.audit.removal import scrub
 from lockgate.audit.signing.opening import recall
 from lockgate.audit.signing.rotation import prepare_rotation
 from lockgate.audit.standing import Standing, read
@@ -129,12 +130,13 @@ class Custody:
         records waits for the moment that this takes.
         """
         _require_reason(reason)
-        if fleet_folder(self.folder) is not None:
-            raise Refused("this log is a shard of a fleet, whose gateways sign with one key",
+        settings = recall(self.folder)
+        if settings and fleet_folder(self.folder) is not None:
+            raise Refused("the key of this log is not in a file: whoever signs for a fleet has one key for all of its logs",
                           advice="docs/howto/fleet.md says how a fleet's key is kept")
         with self.turn:
             old = read_verifier(self.folder / VERIFIER_FILE)
-            new = prepare_rotation(self.folder, old.name, recall(self.folder)).verifier
+            new = prepare_rotation(self.folder, old.name, settings).verifier
             self.submit(KeyChange(requester, reason))
             return str(old), str(new)
 
@@ -192,7 +194,10 @@ class Custody:
                 for number, ranges in enumerate(plan.parts)
             ]
             self.forget(plan.tickets)
-            removed = sum(remove_recording(self.folder, sid) for sid in plan.sessions)
+            removed = 0
+            if plan.sessions:
+                with shelf_of(self.folder) as shelf:
+                    removed = sum(shelf.remove(sid) for sid in plan.sessions)
             self.is_scrubbed = scrub(self.folder / FILE)
             return Erased(tuple(leaves), plan.payloads, removed, plan.unfinished, self.is_scrubbed)
 
@@ -212,23 +217,37 @@ class Custody:
             if payloads is not None and (plan := self._old(now, payloads)) is not None:
                 done += len(self.carry_out(plan, GATEWAY, _RETENTION).leaves)
         if recordings is not None:
-            for sid in recorded_sessions(self.folder):
+            with shelf_of(self.folder) as shelf:
+                old = shelf.sessions(recordings)
+            for sid in old:
                 with self.turn:
                     done += self._retain_recording(sid, now, recordings)
         if not self.is_scrubbed:
             self.is_scrubbed = scrub(self.folder / FILE)
         return done
 
+    def is_due(self, payloads: float | None, recordings: float | None, now: float) -> bool:
+        """Whether `retain` would find something. Reads only."""
+        if payloads is not None and self._old(now, payloads) is not None:
+            return True
+        if recordings is None:
+            return False
+        with shelf_of(self.folder) as shelf:
+            old = shelf.sessions(recordings)
+        with open_source(self.folder) as source:
+            self.standing.advance(source)
+            return any(self._old_recording(source, sid, now, recordings) is not None for sid in old)
+
     def sweep(self) -> None:
         """Once: delete recordings that are erased in the log, where a crash came before their files were gone."""
         if self._is_swept:
             return
-        with self.turn, open_source(self.folder) as source:
+        with self.turn, open_source(self.folder) as source, shelf_of(self.folder) as shelf:
             self.standing.advance(source)
-            for sid in recorded_sessions(self.folder):
+            for sid in shelf.sessions():
                 with contextlib.suppress(AuditError):       # a folder of no session of this log
                     if is_recording_erased(source, self.standing, sid):
-                        remove_recording(self.folder, sid)
+                        shelf.remove(sid)
         self._is_swept = True
 
     def _old(self, now: float, period: float) -> Plan | None:
@@ -239,11 +258,15 @@ class Custody:
     def _retain_recording(self, sid: str, now: float, period: float) -> int:
         with open_source(self.folder) as source:
             self.standing.advance(source)
-            try:
-                plan = find_recording(source, self.standing, sid, _before(source, now, period))
-            except AuditError:      # a folder of no session of this log: not the gateway's to remove
-                return 0
+            plan = self._old_recording(source, sid, now, period)
         return 0 if plan is None else len(self.carry_out(plan, GATEWAY, _RETENTION).leaves)
+
+
+    def _old_recording(self, source: Source, sid: str, now: float, period: float) -> Plan | None:
+        try:
+            return find_recording(source, self.standing, sid, _before(source, now, period))
+        except AuditError:      # a folder of no session of this log: not the gateway's to remove
+            return None
 
 
 def _before(source: Source, now: float, period: float) -> int:

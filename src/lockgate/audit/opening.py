@@ -25,6 +25,7 @@ from lockgate.audit.keys import CHECKPOINT_FILE, COSIGNED_FILE
 from lockgate.audit.leaves import Draft
 from lockgate.audit.ledger import Session
 from lockgate.audit.recording.coverage import crash_coverage
+from lockgate.audit.recording.shelf import FolderShelf, Shelf
 from lockgate.audit.signing.contract import CheckpointSigner
 from lockgate.audit.signing.opening import Settings, key_path, open_signer, recall, remember, tempo
 from lockgate.audit.signing.rotation import finish_elsewhere, finish_rotation
@@ -66,6 +67,10 @@ class Recovered:
     settings: Settings
     crashed: Mapping[str, Session]
     """Sessions that the last process left open."""
+
+    def shelf(self) -> Shelf:
+        """The log's recordings."""
+        return self.store.shelf() if isinstance(self.store, DatabaseStore) else FolderShelf(self.folder)
 
     def close(self) -> None:
         """Let go of the store and the signer."""
@@ -116,7 +121,8 @@ def reopening(recovered: Recovered, now: float, facts: Mapping[str, Any]) -> lis
             number += 1
         fields: leaves.Fields = {"type": "session_end", "cause": "crash"}
         if session.recorded.is_any:
-            fields["coverage"] = crash_coverage(recovered.folder, sid, session.recorded)
+            with recovered.shelf() as shelf:
+                fields["coverage"] = crash_coverage(shelf, sid, session.recorded)
         items.append((sid, number, now, Draft(fields)))
     return items
 

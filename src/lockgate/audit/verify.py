@@ -34,6 +34,7 @@ from lockgate.audit.evidence.trust import Trust
 from lockgate.audit.failures import BrokenNote, MalformedEntry, Undisclosed, UntrustedNote
 from lockgate.audit.keys import VERIFIER_FILE, read_verifier
 from lockgate.audit.recording.checking import RecordingCheck, left_playing
+from lockgate.audit.recording.shelf import FolderShelf, Shelf
 from lockgate.audit.rows import UNREADABLE, before, together, unbroken
 from lockgate.audit.storage.contract import Source
 from lockgate.audit.storage.sqlite import FILE, SqliteSource
@@ -84,7 +85,7 @@ def verify_log(
         report.find("store", Verdict.TAMPERED, f"{FILE} cannot be opened: {error}")
         return report
     with source:
-        run = _Run(report, source, verifier, endorsed, RecordingCheck(folder))
+        run = _Run(report, source, verifier, endorsed, RecordingCheck(FolderShelf(folder)))
         run.attempt("schema", lambda: check_schema(report, source.connection, verifier.name))
         run.all(())
         run.attempt("payloads", lambda: check_destroyed(report, source.connection, run.contents.erased_by))
@@ -94,28 +95,28 @@ def verify_log(
 
 
 def verify_source(
-    source: Source, verifier: Verifier, folder: Path, *, against: str | None = None, expected: Iterable[Expected] = (),
-    is_key_pinned: bool = True,
+    source: Source, shelf: Shelf, verifier: Verifier, folder: Path, *, against: str | None = None, expected: Iterable[Expected] = (),
+    trust: Trust | None = None, is_key_pinned: bool = True,
 ) -> Report:
-    """Check a log that is no file, with what this machine keeps of it in `folder`. `expected` are checkpoints
-    that somebody else vouches for.
+    """Check a log that is no file and its recordings, with what this machine keeps of it in `folder`. `expected` are checkpoints
+    that somebody else vouches for, `trust` the log's trust note, whose newest key `verifier` is then.
 
     Does not raise: what is wrong is in the report.
     """
     report = Report(str(folder), is_key_pinned=is_key_pinned)
-    endorsed = Endorsements(folder, verifier.key, None, against, believes_folder=not is_key_pinned)
+    endorsed = Endorsements(folder, verifier.key, trust, against, believes_folder=not is_key_pinned)
     for check, problem in endorsed.read():
         report.find(check, Verdict.TAMPERED, problem)
-    _Run(report, source, verifier, endorsed, None).all(expected)
+    _Run(report, source, verifier, endorsed, RecordingCheck(shelf)).all(expected)
     report.cover("store", "one snapshot: every row belongs to the log")
     return report
 
 
 class _Run:
-    """One verification: what the checks share. Without `recordings` none are looked for."""
+    """One verification: what the checks share."""
 
     def __init__(
-        self, report: Report, source: Source, verifier: Verifier, endorsed: Endorsements, recordings: RecordingCheck | None,
+        self, report: Report, source: Source, verifier: Verifier, endorsed: Endorsements, recordings: RecordingCheck,
     ) -> None:
         self.report = report
         self.source = source
@@ -130,7 +131,6 @@ class _Run:
         self.good = 0        # entries up to here are covered by a signed root that fits
         self.older = 0       # kept checkpoints that fit
         self.keys = self.sealed = 0
-        self.marks = 0
         self.is_salt_missing = False
         report.origin = verifier.name
         report.cover("key", str(verifier))
@@ -321,10 +321,8 @@ class _Run:
     ) -> None:
         """What is kept for an entry besides what it discloses: nothing for one without a payload, and else its key."""
         kind = record["type"]
-        if kind in {"rec_mark", "session_end"}:
-            self.marks += kind == "rec_mark"
-            if self.recordings is not None and self.contents.ledger is not None:
-                self.recordings.take(index, record)
+        if kind in {"rec_mark", "session_end"} and self.contents.ledger is not None:
+            self.recordings.take(index, record)
         if secret is not None:
             self.keys += 1
         said = record.get("payload")
@@ -412,15 +410,10 @@ class _Run:
     def recorded(self) -> None:
         """Recordings are what was marked, or were erased; what was erased is not there."""
         check = self.recordings
-        if check is None:
-            if self.marks:
-                self.report.notes.append(f"{counted(self.marks, 'mark')} of recordings were not compared: recordings are "
-                                         "on the machines that made them")
-            return
         for verdict, message, index in check.complaints(self.contents.erased_by):
             self.report.find("recordings", verdict, message, index)
         if self.contents.is_second_look_due:
-            for message, index in left_playing(check.folder, self.source, self.contents.erased_by):
+            for message, index in left_playing(check.shelf, self.source, self.contents.erased_by):
                 self.tampered("erasure", message, index)
         if check.streams:
             self.report.cover("recordings", check.covered)

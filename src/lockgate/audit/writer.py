@@ -9,25 +9,21 @@ longer that of the disk: it must not be used again.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from lockgate.audit import leaves
 from lockgate.audit.bell import Bell
-from lockgate.audit.checkpoint import Checkpoint, Verifier, open_note, tree_of
-from lockgate.audit.entry import parse
-from lockgate.audit.evidence.failures import EvidenceError
-from lockgate.audit.evidence.trust import key_of, ranges_of
-from lockgate.audit.failures import MalformedEntry, Poisoned, Tampered, UntrustedNote
+from lockgate.audit.checkpoint import Checkpoint, Verifier, open_note
+from lockgate.audit.failures import Poisoned, UntrustedNote
 from lockgate.audit.growth import Growth, Row
 from lockgate.audit.leaves import Draft
-from lockgate.audit.ledger import Ledger, Session, take
-from lockgate.audit.rows import before, together, unbroken
+from lockgate.audit.ledger import Session
+from lockgate.audit.recovery import recover_log
 from lockgate.audit.signing.contract import CheckpointSigner, Handover
 from lockgate.audit.signing.notary import Lagging, Notary, Prompt, Tempo
 from lockgate.audit.storage.contract import Batch, Head, Store
-from lockgate.audit.tree import Frontier, leaf_hash
+from lockgate.audit.tree import Frontier
 
 PAYLOAD_LIMIT: Final = 4 * 1024 * 1024
 """Longer payloads are committed to but not kept; their leaf says so (``kept: false``)."""
@@ -71,75 +67,22 @@ class Writer:
     # ------------------------------------------------------------ start
 
     def recover(self, kept: Mapping[str, str | None]) -> dict[str, Session]:
-        """Read the whole log, compare it with its checkpoint, and return the sessions left open.
+        """Read the log (`recovery`), compare it with its checkpoint, and return the sessions left open.
 
         `kept` are checkpoints that were put beside the log, by what they are: a store that is smaller, or
         does not have their root at their size, was rolled back. So it is against what the signer remembers.
         Raises `Tampered` with the first bad index.
         """
-        ledger, frontier, head = Ledger(), self._growth.frontier, self._head
-        claims = [_Claim.of(f"{name} checkpoint", note) for name, note in kept.items() if note]
-        remembered = self._signer.last()
-        if remembered is not None and remembered.size:
-            claims.append(_Claim("signer", None, remembered))
-        if head.note:
-            claims.append(_Claim.of("checkpoint", head.note))
-        start = (remembered or claims[-1].tree).size if claims else 0
-        base, grown = Frontier(), list[bytes]()
-        ledger.root = frontier.root
-        sizes = sorted({start, *(claim.tree.size for claim in claims)})
-        for rows in together(self._store.leaves()):
-            done = 0
-            leaves, digests = unbroken(rows, frontier.size)
-            while done < len(rows):
-                stop = min(len(leaves), done + before(sizes, frontier.size))
-                count = ledger.follow_all(frontier, leaves, digests, done, stop)
-                if not count:
-                    _take(ledger, frontier, frontier.size, rows[done])
-                done += count or 1
-                if frontier.size == start:
-                    base = frontier.copy()
-                for claim in claims:
-                    if frontier.size == claim.tree.size and frontier.root() != claim.tree.root:
-                        raise Tampered(claim.contradicted, index=frontier.size - 1, check=claim.check)
-            if self._signer.lags:
-                grown += [digest for index, digest, _ in rows if index >= start]
-        self._require_covered(claims, ledger)
-        if (head.size, head.frontier, head.epoch) != (frontier.size, frontier.to_bytes(), ledger.starts):
-            raise Tampered("the head does not fit the entries", index=frontier.size, check="head")
-        for error in ledger.unrooted:
-            raise Tampered(error.message, index=error.index or 0, check=error.check, last=error.last)
-        self._growth.last_ms = ledger.last_time
-        self._epoch = head.epoch + 1
+        found = recover_log(self._store, self._signer, self._head, kept)
+        read = found.reading
+        self._growth.frontier = read.frontier
+        self._growth.last_ms = found.last_time
+        self._growth.sessions = dict(found.open)
+        self._epoch = self._head.epoch + 1
         self._store.resume_history()
-        self._growth.sessions = dict(ledger.open)
         if self._signer.lags:
-            self._notary = Lagging(self._signer, base, grown, head.note, self._tempo)
-        return ledger.open
-
-    def _require_covered(self, claims: Sequence[_Claim], ledger: Ledger) -> None:
-        """Every checkpoint is by the key of its size, and the newest one covers what it has to."""
-        frontier, head = self._growth.frontier, self._head
-        for claim in claims:
-            if claim.tree.size > frontier.size:
-                raise Tampered(f"the log was rolled back: {claim.tree.size} entries were {claim.verb}",
-                               index=frontier.size, check=claim.check)
-        try:
-            ranges = ranges_of(ledger.rotations, self._signer.verifier.key)
-            if ranges[-1].key != self._signer.verifier.key:
-                raise Tampered("the log goes on with another key than this signer's",
-                               index=ledger.rotations[-1][0], check="rotation")
-            for claim in claims:
-                if claim.note is not None:
-                    key = key_of(ranges, claim.tree.size)
-                    open_note(claim.note, Verifier(key.name, key.public), cosigned=claim.check != "checkpoint")
-        except EvidenceError as error:
-            raise Tampered(str(error), index=error.index or 0, check=error.check) from None
-        except UntrustedNote as error:
-            raise Tampered(str(error), index=claim.tree.size, check=claim.check) from None
-        if head.signed < frontier.size and not ledger.lags:
-            raise Tampered(f"the signed checkpoint covers {head.signed} entries; stored are {frontier.size}",
-                           index=head.signed, check="checkpoint")
+            self._notary = Lagging(self._signer, read.base, read.grown, self._head.note, self._tempo)
+        return found.open
 
     def terms(self, folder: Path) -> dict[str, Any]:
         """What a writer in another process has to know to `take_over` after this one's last commit."""
@@ -198,7 +141,9 @@ class Writer:
         """As `commit`, for records whose payload is encoded already. Their fields are used up."""
         batch = Batch(is_kept=is_kept)
         self._growth.grow(batch, rows)
-        self._store_batch(batch, self._notary.note_for(self._tree()))
+        note = self._notary.note_for(self._tree())
+        batch.signed = self._notary.signed()
+        self._store_batch(batch, note)
         self._notary.committed(self._tree(), [digest for _, digest, _ in batch.entries])
 
     def settle(self) -> None:
@@ -251,44 +196,3 @@ class Writer:
 def _row(sid: str | None, number: int, now: float, draft: Draft) -> Row:
     fields, payload = draft
     return sid, number, now, fields, None if payload is None else leaves.encode_payload(payload)
-
-
-@dataclass(frozen=True, slots=True)
-class _Claim:
-    """A tree that somebody has seen of this log: a note beside it, its head's, or the signer's memory."""
-
-    check: str
-    note: str | None
-    tree: Checkpoint
-
-    @classmethod
-    def of(cls, check: str, note: str) -> _Claim:
-        try:
-            return cls(check, note, tree_of(note))
-        except UntrustedNote as error:
-            raise Tampered(str(error), index=0, check=check) from None
-
-    @property
-    def verb(self) -> str:
-        """What happened to that tree."""
-        return "signed" if self.check in ("signer", "checkpoint") else self.check.partition(" ")[0]
-
-    @property
-    def contradicted(self) -> str:
-        """The finding where the entries have another root."""
-        return f"the log is not the one whose checkpoint was {self.verb}"
-
-
-def _take(ledger: Ledger, frontier: Frontier, index: int, stored: tuple[Any, Any, Any]) -> None:
-    """Check one stored row and let tree and ledger grow by it."""
-    at, digest, leaf = stored
-    if at != index:
-        raise Tampered(f"entry {index} is missing", index=index, check="entries")
-    if type(leaf) is not bytes or type(digest) is not bytes or leaf_hash(leaf) != digest:
-        raise Tampered("the entry is not the one that was stored", index=index, check="leaf hash")
-    try:
-        record = parse(leaf)
-    except MalformedEntry as error:
-        raise Tampered(str(error), index=index, check="leaf grammar") from None
-    take(ledger, index, record, digest)
-    frontier.append(digest)

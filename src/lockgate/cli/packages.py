@@ -16,10 +16,11 @@ from lockgate.audit.evidence.main import no_package, printable
 from lockgate.audit.evidence.package import verify_package
 from lockgate.audit.evidence.report import Report, conclusion, report_json, text_lines
 from lockgate.audit.evidence.signatures import Pins
-from lockgate.audit.keys import COSIGNED_FILE, POLICY_FILE, VERIFIER_FILE
+from lockgate.audit.keys import COSIGNED_FILE, POLICY_FILE
 from lockgate.audit.packaging.asking import Asked
 from lockgate.audit.packaging.export import Exported, export_package
 from lockgate.audit.signing.trust import TRUST_FILE
+from lockgate.audit.storage.database.place import log_verifier
 from lockgate.cli.failing import fail
 from lockgate.cli.period import From, To, period_of
 from lockgate.cli.state import log_folder
@@ -146,7 +147,7 @@ def _pins_here(folder: Path, root: Path | None, policy: Path | None) -> Pins:
             witnesses = "".join(f"{line}\n" for line in lines if line.startswith(("witness ", "group ", "quorum ")))
         elif policy is None and (folder / COSIGNED_FILE).is_file() and (folder / POLICY_FILE).is_file():
             witnesses = pinned(folder / POLICY_FILE)
-        return Pins(pinned(folder / VERIFIER_FILE), policy=witnesses or None)
+        return Pins(str(log_verifier(folder)), policy=witnesses or None)
     except (OSError, UnicodeDecodeError) as error:
         raise AuditError(str(error)) from None
 

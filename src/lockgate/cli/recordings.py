@@ -11,9 +11,9 @@ from lockgate.audit.admin import recorded
 from lockgate.audit.evidence.recordings import RecordedStreams
 from lockgate.audit.packaging.pages import PackagePages
 from lockgate.audit.reader import Reader, SessionView
-from lockgate.audit.recording.playback import Playback, streams_of
-from lockgate.audit.recording.reel import FOLDER
+from lockgate.audit.recording.playback import Playback, Stream
 from lockgate.audit.recording.sealing import Opener
+from lockgate.audit.recording.shelf import FOLDER, shelf_of
 from lockgate.cli.played import Script, plain, searchable
 from lockgate.cli.player import Player, on_terminal
 from lockgate.config.duration import seconds
@@ -32,12 +32,13 @@ def open_script(wanted: str, folder: Path, identity: Path, stream: str) -> Scrip
     if not path.is_file():
         with Reader(folder) as reader:
             sid = reader.session(wanted).sid
-        found = streams_of(folder, sid)
+        with shelf_of(folder) as shelf:
+            found = shelf.streams(sid)
         if not found:
             return None
         if stream not in found:
             raise AuditError(f"the session has no recorded stream {stream}", advice=f"it has {', '.join(found)}")
-        path = found[stream]
+        return _script_of(Stream(folder, sid, stream), opener)
     return _script_of(path, opener)
 
 
@@ -55,7 +56,7 @@ def packed_script(pages: PackagePages, wanted: str, folder: Path, identity: Path
     return _script_of(pages.extract(found[stream], folder), opener)
 
 
-def _script_of(path: Path, opener: Opener) -> Script:
+def _script_of(path: Path | Stream, opener: Opener) -> Script:
     playback = Playback(path, opener)
     spec = discover().get(playback.header.protocol)
     if playback.header.kind == "terminal":
@@ -70,8 +71,8 @@ def note_view(folder: Path, script: Script, purpose: str) -> None:
 
     Of a recording in the folder of the log only: a copy elsewhere, as in an evidence package, has no log to be noted in.
     """
-    path = script.playback.path.resolve()
-    if (folder / FOLDER).resolve() not in path.parents:
+    path = script.playback.path
+    if isinstance(path, Path) and (folder / FOLDER).resolve() not in path.resolve().parents:
         return
     header = script.playback.header
     with recorded(folder) as log:

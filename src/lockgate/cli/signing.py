@@ -6,6 +6,7 @@ import os
 import pwd
 import signal
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -13,9 +14,11 @@ import typer
 
 from lockgate.audit import keys
 from lockgate.audit.admin import recorded
+from lockgate.audit.checkpoint import Signer
 from lockgate.audit.signing.guard import Guard
 from lockgate.audit.signing.process import listen, serve
 from lockgate.audit.signing.trust import draft_trust, read_trust, sign_trust
+from lockgate.audit.storage.database.place import shard_folder, shard_origin
 from lockgate.cli.state import log_folder
 from lockgate.errors import AuditError
 
@@ -37,15 +40,38 @@ def signer(
     start: Annotated[
         Path | None, typer.Option("--checkpoint", help="With --init: a checkpoint that this key signed, to continue a log.")
     ] = None,
+    shards: Annotated[
+        int | None, typer.Option("--shards", min=1, max=1000, help="Sign for a fleet named --origin: so many shards and the "
+                                 "fleet log. The memory is a folder then; --init adds what is missing in it.")
+    ] = None,
 ) -> None:
     """Sign checkpoints for a gateway, and refuse whatever takes back what was signed before."""
     place = memory or key.with_name(key.name + ".signed")
+    logs = {origin: place} if shards is None else {
+        shard_origin(origin, shard): place / shard_folder(shard) for shard in range(shards + 1)}
     if init:
-        note = None if start is None else _text(start)
-        typer.echo(str(Guard.begin(key, place, origin, note)))
+        typer.echo(_begin(key, logs, start, is_fleet=shards is not None))
         return
     allowed = frozenset({os.getuid(), *(_uid(name) for name in user or ())})
-    guard = Guard.open(key, place, origin)
+    with ExitStack() as stack:
+        guards = {name: Guard.open(key, path, name) for name, path in logs.items()}
+        for guard in guards.values():
+            stack.callback(guard.close)
+        _answer(socket, guards, allowed, origin)
+
+
+def _begin(key: Path, logs: dict[str, Path], start: Path | None, *, is_fleet: bool) -> str:
+    """Make the memory of each log; of a fleet's, where there is none yet. The verifier key of the first one."""
+    if is_fleet and start is not None:
+        raise AuditError("--checkpoint is for one log", advice="a fleet's gateway shows its signer what the fleet has signed")
+    note = None if start is None else _text(start)
+    made = [Guard.begin(key, path, name, note) for name, path in logs.items() if not (is_fleet and path.exists())]
+    first = next(iter(logs))
+    return str(made[0].named(first) if made else Signer(first, keys.read_key(key)).verifier)
+
+
+def _answer(socket: Path, guards: dict[str, Guard], allowed: frozenset[int], origin: str) -> None:
+    """Sign until SIGTERM or SIGINT."""
     listening = listen(socket, others=len(allowed) > 1)
 
     def end(*_: object) -> None:
@@ -53,14 +79,14 @@ def signer(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
-    typer.echo(f"signing {origin} on {socket}, {guard.last().size} entries signed so far")
+    size = sum(guard.last().size for guard in guards.values())
+    typer.echo(f"signing {origin} on {socket}, {size} entries signed so far")
     sys.stdout.flush()
     try:
-        serve(listening, guard, allowed, lambda what: typer.echo(f"refused: {what}", err=True))
+        serve(listening, guards, allowed, lambda what: typer.echo(f"refused: {what}", err=True))
     finally:
         listening.close()
         socket.unlink(missing_ok=True)
-        guard.close()
 
 
 def _uid(name: str) -> int:
@@ -75,7 +101,7 @@ def rotate_key(
     state: Annotated[Path, typer.Option("--state", help="The gateway's state folder.")] = Path("state"),
 ) -> None:
     """Give the log a new key, while its gateway runs or is stopped. The old one signs that it does. The key is in a
-    file, or with a signer's process.
+    file, or with a signer's process that has it for this log alone.
     """
     with recorded(log_folder(state)) as log:
         old, new = log.rotate(reason)
@@ -103,7 +129,7 @@ def draft(
     output: Output = None,
 ) -> None:
     """Write the text of a trust note, from the log's keys as its entries name them."""
-    _put(output, draft_trust(_folder(state), serial, None if policy is None else _text(policy), tsa or ()))
+    _put(output, draft_trust(log_folder(state), serial, None if policy is None else _text(policy), tsa or ()))
 
 
 @trust.command("sign")
@@ -125,10 +151,6 @@ def show(
     """Verify a trust note and print what it says."""
     found = read_trust(note, root)
     typer.echo(found.text(), nl=False)
-
-
-def _folder(state: Path) -> Path:
-    return state / "audit" if (state / "audit").is_dir() else state
 
 
 def _text(path: Path) -> str:

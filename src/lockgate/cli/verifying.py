@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
@@ -29,11 +29,13 @@ from lockgate.audit.evidence.report import Report, Verdict
 from lockgate.audit.evidence.signatures import Pins, signatories
 from lockgate.audit.evidence.trust import Trust
 from lockgate.audit.failures import MalformedEntry, ProofFailed, UntrustedNote
-from lockgate.audit.signing.trust import TRUST_FILE, read_trust
-from lockgate.audit.storage.database.place import fleet_folder, log_beside
+from lockgate.audit.keys import VERIFIER_FILE, read_verifier
+from lockgate.audit.signing.trust import TRUST_FILE, read_trust, read_trusts
+from lockgate.audit.storage.database.place import fleet_folder
 from lockgate.audit.storage.sqlite import FILE
+from lockgate.audit.tiles.layout import CHECKPOINT, CHECKPOINT_LIMIT
 from lockgate.audit.tiles.proof import PROOF_LIMIT, parse_proof
-from lockgate.audit.tiles.reader import fetch_from
+from lockgate.audit.tiles.reader import Fetch, fetch_from
 from lockgate.audit.tiles.verify import verify_tiles
 from lockgate.audit.verify import verify_log
 from lockgate.cli import fleet
@@ -82,9 +84,7 @@ _UNFIT: Final[tuple[tuple[Callable[[Kind, Given], bool], str, str], ...]] = (
      "the trust note says which witnesses count", "give --root, or --key with --policy"),
     (lambda kind, given: given.policy is not None and kind is Kind.FLEET,
      "the shards of a fleet are verified without their witnesses", "leave out --policy"),
-    (lambda kind, given: given.root is not None and kind is Kind.FLEET,
-     "the shards of a fleet have no trust note", "give the fleet's pinned log.vkey with --key"),
-    (lambda kind, given: given.key is not None and given.root is not None and kind in (Kind.FOLDER, Kind.URL),
+    (lambda kind, given: given.key is not None and given.root is not None and kind is not Kind.PACKAGE,
      "the trust note says which keys count", "give --root, or --key"),
     (lambda kind, given: given.token is not None and kind is not Kind.URL,
      "nobody is asked for what is on this machine", "leave out --token-file"),
@@ -98,7 +98,7 @@ def require_fit(kind: Kind, given: Given) -> None:
         if is_unfit(kind, given):
             fail(AuditError(words, advice=advice))
     for path in (given.key, given.root, given.trust, given.policy, given.against):
-        if path is not None and not path.is_file():
+        if path is not None and not path.is_file() and not (path is given.trust and path.is_dir()):
             fail(AuditError(f"{path}: there is no such file"))
     if given.against is not None:
         _kept(given.against)
@@ -107,13 +107,15 @@ def require_fit(kind: Kind, given: Given) -> None:
 def verify(
     what: Annotated[str | None, typer.Argument(
         metavar="[PACKAGE|FOLDER|URL]",
-        help="An evidence package, the log's folder, or a published log; default: <state>/audit.")] = None,
+        help="An evidence package, the log's folder, a published log, or a fleet's database (postgresql://…); default: "
+             "<state>/audit.")] = None,
     key: Key = None, policy: Policy = None,
     against: Annotated[
         Path | None, typer.Option("--against", help="A signed checkpoint that was kept elsewhere.")
     ] = None,
     trust_note: Annotated[
-        Path | None, typer.Option("--trust", help="The organisation's trust note; default: trust.note in the folder.")
+        Path | None, typer.Option("--trust", help="The organisation's trust note, for a fleet a folder with one for each log; "
+                                    "default: trust.note in the log's folder.")
     ] = None,
     root: Root = None,
     state: State = Path("state"),
@@ -130,16 +132,21 @@ def verify(
     """
     console = Console(highlight=False, soft_wrap=True)
     given = Given(key, root, trust_note, policy, against, token_file)
-    shared = None if _is_url(what) else fleet_folder(audit_folder(Path(what or state)))
-    kind = _kind_of(what, is_fleet=shared is not None)
+    named = str(what or state)
+    base, only = (None, None) if _is_url(what) else fleet_folder(audit_folder(Path(named))) or (None, None)
+    kind = _kind_of(what, is_fleet=base is not None or fleet.is_database(what))
     require_fit(kind, given)
-    if shared is not None and kind is Kind.FLEET:
-        _answer_for_fleet(console, *shared, given, as_json=as_json, record=record)
+    if kind is Kind.FLEET:
+        reports = _fleet_reports(named, base, only, given)
+        if record:
+            for one in reports:
+                _record_run(log_folder(state), one)
+        raise typer.Exit(fleet.fleet_verdict(console, reports, as_json=as_json))
     place = log_folder(Path(what or state))
     if kind is Kind.PACKAGE:
         report = check_package(Path(str(what)), key=key, root=root, policy=policy, against=against)
     else:
-        trust = None if root is None else _trust_of(place, given, root, kind, str(what or state))
+        trust = None if root is None else _trust_of(place, given, root, kind, named)
         report = _published(str(what), given, trust) if kind is Kind.URL else _on_disk(place, given, trust, what)
     if record:
         _record_run(place if (place / FILE).exists() else log_folder(state), report)
@@ -187,34 +194,52 @@ def _policy_of(given: Given) -> WitnessPolicy | None:
         fail(AuditError(f"{given.policy}: is no witness policy: {error.message}"))
 
 
-def _trust_of(place: Path, given: Given, root: Path, kind: Kind, named: str) -> Trust:
-    """What the pinned root signed: in the note that was given, else in the one of the folder."""
+def _trust_of(place: Path, given: Given, root: Path, kind: Kind, named: str) -> Callable[[str], Trust]:
+    """What the pinned root signed about the log of a name: in the note that was given, or one in a folder of them,
+    else in the note of the log's folder.
+    """
     if given.trust is None and (kind is Kind.URL or not (place / TRUST_FILE).is_file()):
         fail(AuditError(f"{named}: there is no {TRUST_FILE} here for --root to open",
                         advice="name the organisation's trust note with --trust"))
+    found = _trusts_of(given.trust or place / TRUST_FILE, root, named)
+    if not found:
+        fail(AuditError(f"{given.trust}: there is no trust note in this folder"))
+
+    def of(origin: str) -> Trust:
+        if origin and origin not in found and len(found) > 1:
+            fail(AuditError(f"{named}: no trust note is about {origin}"))
+        return found.get(origin) or next(iter(found.values()))      # one of another log is found to be that
+
+    return of
+
+
+def _trusts_of(place: Path | None, root: Path, named: str) -> dict[str, Trust]:
+    """What the pinned root signed of each log: in a note, in a folder of notes, or in the logs' folders there."""
+    if place is None:
+        fail(AuditError(f"{named}: there are no trust notes here for --root to open",
+                        advice="name the note, or the folder with a fleet's notes, with --trust"))
     try:
-        return read_trust(given.trust or place / TRUST_FILE, root)
+        if place.is_dir():
+            return read_trusts(place, root)
+        trust = read_trust(place, root)
     except UntrustedNote as error:
         Console(highlight=False, soft_wrap=True).print(f"[bold red]UNTRUSTED[/] (trust): {escape(str(error))}")
         raise typer.Exit(int(Verdict.UNTRUSTED)) from None
+    return {trust.origin: trust}
 
 
-def _answer_for_fleet(
-    console: Console, base: Path, only: int | None, given: Given, *, as_json: bool, record: bool,
-) -> NoReturn:
-    """The verdict on the shards of a fleet and its log, from its database."""
+def _fleet_reports(named: str, base: Path | None, only: int | None, given: Given) -> list[Report]:
+    """On the shards of a fleet and its log: where a state folder points to, or in a database that was named."""
+    kept = None if given.against is None else _kept(given.against)
+    trusts = None if given.root is None else _trusts_of(given.trust or base, given.root, named)
     try:
-        reports = fleet.fleet_reports(base, only, key=given.key,
-                                      against=None if given.against is None else _kept(given.against))
+        return (fleet.reports_from(named, key=given.key, against=kept, trusts=trusts) if base is None
+                else fleet.fleet_reports(base, only, key=given.key, against=kept, trusts=trusts))
     except AuditError as error:
         fail(error)
-    if record:
-        for report in reports:
-            _record_run(log_beside(base), report)
-    raise typer.Exit(fleet.fleet_verdict(console, reports, as_json=as_json))
 
 
-def _on_disk(place: Path, given: Given, trust: Trust | None, what: str | None) -> Report:
+def _on_disk(place: Path, given: Given, trusted: Callable[[str], Trust] | None, what: str | None) -> Report:
     """On the store's folder, or on a folder of tiles, which has no store."""
     if not place.is_dir():
         fail(AuditError(f"{what or place}: there is no such package or folder",
@@ -224,15 +249,34 @@ def _on_disk(place: Path, given: Given, trust: Trust | None, what: str | None) -
         fail(AuditError(f"{place}: this is a package that was unpacked", advice="verify the file that it came in"))
     kept, policy = None if given.against is None else _kept(given.against), _policy_of(given)
     if not is_store and (place / "tile").is_dir():
-        return verify_tiles(fetch_from(place), str(place), key=given.key, against=kept, trust=trust, policy=policy)
-    return verify_log(place, key=given.key, against=kept, trust=trust, policy=policy)
+        fetch = fetch_from(place)
+        trust = trusted and trusted(_origin_in(fetch))
+        return verify_tiles(fetch, str(place), key=given.key, against=kept, trust=trust, policy=policy)
+    return verify_log(place, key=given.key, against=kept, trust=trusted and trusted(_origin_of(place)), policy=policy)
 
 
-def _published(what: str, given: Given, trust: Trust | None) -> Report:
+def _origin_in(fetch: Fetch) -> str:
+    """What a published log says it is called; nothing where it cannot be read, which its verification will tell."""
+    try:
+        return fetch(CHECKPOINT, CHECKPOINT_LIMIT).partition(b"\n")[0].decode("utf-8", "replace")
+    except AuditError:
+        return ""
+
+
+def _origin_of(place: Path) -> str:
+    """What the verifier key in a log's folder is called after; nothing where there is none."""
+    try:
+        return read_verifier(place / VERIFIER_FILE).name
+    except UntrustedNote:
+        return ""
+
+
+def _published(what: str, given: Given, trusted: Callable[[str], Trust] | None) -> Report:
     token = None if given.token is None else token_of(given.token)
     kept, policy = None if given.against is None else _kept(given.against), _policy_of(given)
     try:
         with published_at(what, token) as fetch:
+            trust = trusted and trusted(_origin_in(fetch))
             return verify_tiles(fetch, what, key=given.key, against=kept, trust=trust, policy=policy)
     except AuditError as error:
         fail(error)

@@ -94,8 +94,9 @@ def _store(settings: Settings) -> Iterator[Problem]:
         yield from _file((*at, "tls", "ca"), store.tls.ca)
     if store.password is not None:
         yield from _secret((*at, "password"), store.password)
-    if settings.audit.signer is not None:
-        yield ("audit", "signer"), "gateways that share a database sign with the key file `log.key` of the fleet"
+    if settings.audit.signer is not None and settings.audit.signer.file is not None:
+        yield ("audit", "signer", "file"), ("gateways that share a database have the fleet's key as `log.key` in their audit "
+                                            "folders; leave `file` out")
 
 
 def _erasure(settings: Settings) -> Iterator[Problem]:

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fuzz import corpus
-from lockgate.protocols.http.messages import Framing
+from lockgate.protocols.http.codec import RequestReader
+from lockgate.protocols.http.messages import Event, MessageError
 from tests.protocols.http import support as s
 
 # What request smuggling is made of, and what separates one thing from the next.
@@ -55,15 +56,55 @@ def test_the_seeds_are_taken(seed: bytes) -> None:
     assert s.verify_requests(seed).end in ("1", "2")
 
 
+class Wrong:
+    """A reader of requests with a fault in it, around ours."""
+
+    def __init__(self) -> None:
+        self.ours = RequestReader()
+        self.fed = 0
+
+    def feed(self, data: bytes) -> None:
+        self.fed += 1
+        self.ours.feed(data)
+
+    def next_message(self) -> None:
+        self.ours.next_message()
+
+    @property
+    def in_head(self) -> bool:
+        return self.ours.in_head
+
+    def event(self) -> Event | None:
+        return self.ours.event()
+
+
+class Hurried(Wrong):
+    """What it finds hangs on where the bytes are cut."""
+
+    def event(self) -> Event | None:
+        found = super().event()
+        if found is None and self.fed > 1:
+            raise MessageError("nothing has come")
+        return found
+
+
+class Careless(Wrong):
+    """Content of a known length is lost on it."""
+
+    def event(self) -> Event | None:
+        found = super().event()
+        return super().event() if isinstance(found, bytes) else found
+
+
 def test_another_outcome_in_pieces_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader whose answer hangs on where the bytes are cut does not pass."""
-    monkeypatch.setattr("lockgate.protocols.http.incoming.Incoming.first_line", lambda self: 1 << 20)
+    monkeypatch.setattr(s, "RequestReader", Hurried)
     with pytest.raises(AssertionError, match="in pieces"):
         s.verify_requests(corpus.REQUESTS[0])
 
 
 def test_another_message_than_h11s_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader that sees another end of a message than h11 does not pass."""
-    monkeypatch.setattr("lockgate.protocols.http.codec.read_framing", lambda values, minor: (Framing.NONE, 0))
+    monkeypatch.setattr(s, "RequestReader", Careless)
     with pytest.raises(AssertionError, match="h11 takes other"):
         s.verify_requests(corpus.REQUESTS[1])

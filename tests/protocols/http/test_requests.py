@@ -281,7 +281,7 @@ def test_a_failure_does_not_tell_the_bytes(vector: s.Vector) -> None:
         while reader.event() is not None or reader.next_message() is not None:
             pass
     assert "s3cr3t" not in f"{caught.value!r}{caught.value.__cause__!r}"
-    assert caught.value.__suppress_context__
+    assert caught.value.__context__ is None
 
 
 # --- limits ----------------------------------------------------------------------------------------

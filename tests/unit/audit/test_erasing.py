@@ -19,7 +19,8 @@ from lockgate.audit.evidence.recordings import RECORDING_MAGIC
 from lockgate.audit.evidence.report import Verdict
 from lockgate.audit.log import AuditLog
 from lockgate.audit.reader import Reader
-from lockgate.audit.recording.reel import Mark, stream_file
+from lockgate.audit.recording.reel import Mark
+from lockgate.audit.recording.shelf import stream_file
 from lockgate.audit.removal import scrub
 from lockgate.audit.storage.sqlite import open_source
 from lockgate.audit.tree import EMPTY_ROOT

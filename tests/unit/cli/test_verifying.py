@@ -58,6 +58,8 @@ def words(place: Path, *arguments: str) -> list[str]:
     (["http://127.0.0.1:9/log", "--key", "{key}", "--against", "{none}"], "no.note: is no checkpoint"),
     (["{gz}", "--key", "{key}"], "unpack it with gunzip"),
     (["{state}", "--key", "{key}", "--root", "{root}", "--trust", "{trust}"], "the trust note says which keys count"),
+    (["postgresql://127.0.0.1:9/log", "--key", "{key}", "--root", "{root}"], "the trust note says which keys count"),
+    (["postgresql://127.0.0.1:9/log"], "nothing here says which key the fleet signs with"),
     (["{state}", "--key", "{key}", "--token-file", "{token}"], "leave out --token-file"),
     (["{package}", "--key", "{key}", "--policy", "{state}"], "there is no such file"),
 ])

@@ -12,7 +12,7 @@ from pathlib import Path
 import pyrage
 import pytest
 
-from lockgate.audit.recording import reel
+from lockgate.audit.recording import shelf
 from lockgate.audit.recording.events import Event
 from lockgate.audit.recording.playback import Playback, streams_of
 from lockgate.audit.recording.sealing import Opener
@@ -164,7 +164,7 @@ async def test_a_disk_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return write(descriptor, content)
 
-    monkeypatch.setattr(reel.os, "write", fail)
+    monkeypatch.setattr(shelf.os, "write", fail)
     async with rig(ALLOW, RECORD, spec=SPEC, studio=studio(tmp_path, on_error=how)) as gateway:
         client, sid = await log_in(gateway)
         assert await client.ask("select 1") == "done select 1"
@@ -181,7 +181,7 @@ async def test_a_disk_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         await gateway.wait(lambda: bool(gateway.world.recorder.ended))
         assert "No space left" in gateway.world.recorder.cuts[0][3]
         failing.clear()
-    assert streams_of(tmp_path, sid)["client"].read_bytes() == reel.RECORDING_MAGIC
+    assert streams_of(tmp_path, sid)["client"].read_bytes() == shelf.RECORDING_MAGIC
 
 
 async def test_a_disk_that_is_slow_slows_the_session_and_loses_nothing(
@@ -199,7 +199,7 @@ async def test_a_disk_that_is_slow_slows_the_session_and_loses_nothing(
         writer.write(b"x" * (FULL * 2) + b"\n")
         await writer.drain()
 
-    monkeypatch.setattr(reel.os, "write", slow)
+    monkeypatch.setattr(shelf.os, "write", slow)
     async with rig(ALLOW, RECORD, spec=SPEC, studio=studio(tmp_path), buffer=65_536) as gateway:
         gateway.backend.work = work
         client, sid = await log_in(gateway)

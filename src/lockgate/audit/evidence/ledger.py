@@ -181,6 +181,12 @@ class LogLedger:
         self._place(index, record)
         self._beside(index, record["type"], record)
 
+    def take_session(self, index: int, record: dict[str, Any], leaf_hash: bytes) -> None:
+        """One leaf before the range, of a session that is open where the range begins. In order, from the session's first."""
+        if record["index"] != index or "sid" not in record:
+            raise EvidenceError("position", "the entry is not a session's, or says it is another", index)
+        self._session(index, record["type"], record, leaf_hash)
+
     def _beside(self, index: int, kind: str, record: dict[str, Any]) -> None:
         """What says something about other entries."""
         if kind == "review_request":

@@ -1,4 +1,4 @@
-"""How far an exporter has come: a small file that names the log, the next entry and the hash of the last one.
+"""How far an exporter has come: a few bytes, beside the log or with it in a database, that name the log, the next entry and the hash of the last one.
 
 The hash is what makes a cursor more than a number: a log that was rolled back or replaced under it does not
 hold that entry any more, and the exporter stops instead of going on in another history.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import orjson
 
@@ -36,8 +36,33 @@ class Cursor:
     hash: str = ""
 
 
+class Bookmark(Protocol):
+    """Where a cursor is kept. Both may raise `AuditError`."""
+
+    def load(self, origin: str) -> Cursor:
+        """The cursor as stored; a fresh one where there is none."""
+
+    def save(self, cursor: Cursor) -> None:
+        """Store it durably before this returns."""
+
+
+class CursorFile:
+    """A cursor beside the log."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def load(self, origin: str) -> Cursor:
+        """As the file has it."""
+        return load_cursor(self._path, origin)
+
+    def save(self, cursor: Cursor) -> None:
+        """In place of the file."""
+        save_cursor(self._path, cursor)
+
+
 def load_cursor(path: Path, origin: str) -> Cursor:
-    """The cursor as stored; a fresh one where there is no file. Raises `AuditError` for a damaged file:
+    """The cursor in a file; a fresh one where there is no file. Raises `AuditError` for a damaged file:
     starting anew by itself would send everything twice, or hide a replaced log.
     """
     try:
@@ -47,18 +72,28 @@ def load_cursor(path: Path, origin: str) -> Cursor:
         return Cursor(origin)
     except OSError as error:
         raise AuditError(f"{path}: {error.strerror}") from None
+    return read_cursor(data, str(path))
+
+
+def read_cursor(data: bytes, where: str) -> Cursor:
+    """The reverse of `cursor_bytes`. Raises `AuditError`, which names the place."""
+    cursor, sound = Cursor(""), False
     try:
         stored = orjson.loads(data)
         cursor = Cursor(stored["origin"], stored["next"], stored["hash"])
         sound = (stored["v"] == 1 and type(cursor.origin) is str and type(cursor.next) is int and cursor.next >= 0
                  and bool(_HASH.fullmatch(cursor.hash)) and bool(cursor.hash) == (cursor.next > 0))
     except (orjson.JSONDecodeError, KeyError, TypeError):
-        sound = False
-        cursor = Cursor(origin)
+        pass
     if not sound:
-        raise AuditError(f"{path}: the cursor is damaged",
-                         advice="remove the file to export the log again from its beginning")
+        raise AuditError(f"{where}: the cursor is damaged",
+                         advice="remove it to export the log again from its beginning")
     return cursor
+
+
+def cursor_bytes(cursor: Cursor) -> bytes:
+    """A cursor as it is stored."""
+    return orjson.dumps({"v": 1, "origin": cursor.origin, "next": cursor.next, "hash": cursor.hash})
 
 
 def save_cursor(path: Path, cursor: Cursor) -> None:
@@ -67,8 +102,7 @@ def save_cursor(path: Path, cursor: Cursor) -> None:
         path.parent.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise AuditError(f"{path.parent}: {error.strerror}") from None
-    write_durably(path, orjson.dumps({"v": 1, "origin": cursor.origin, "next": cursor.next, "hash": cursor.hash}),
-                  0o600)
+    write_durably(path, cursor_bytes(cursor), 0o600)
 
 
 def require_same_log(cursor: Cursor, source: Source) -> None:

@@ -13,10 +13,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, TypeVar
 
-from lockgate.audit.export.cursor import Cursor, load_cursor, require_same_log, save_cursor
+from lockgate.audit.export.cursor import Bookmark, Cursor, require_same_log
 from lockgate.audit.export.told import Teller, Told
 from lockgate.audit.storage.contract import Source
 from lockgate.errors import AuditError
@@ -82,13 +81,13 @@ class Exporter:
     """`run` is called now and then, by one thread at a time; `progress` from anywhere."""
 
     def __init__(
-        self, name: str, open_source: Callable[[], Source], deliver: Deliver, cursor: Path, teller: Teller, *,
+        self, name: str, open_source: Callable[[], Source], deliver: Deliver, bookmark: Bookmark, teller: Teller, *,
         batch: int = BATCH, now: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
         self._open = open_source
         self._deliver = deliver
-        self._path = cursor
+        self._bookmark = bookmark
         self._teller = teller
         self._largest = self._batch = batch
         self._now = now
@@ -134,7 +133,7 @@ class Exporter:
         """Fill the batch; False where there is nothing to deliver."""
         with self._open() as source:
             if self._cursor is None:
-                self._cursor = load_cursor(self._path, source.origin)
+                self._cursor = self._bookmark.load(source.origin)
             require_same_log(self._cursor, source)
             self._size = source.head().size
             if not self._pending:
@@ -154,7 +153,7 @@ class Exporter:
         self._deliver(batch)
         last = batch[-1].leaf
         self._cursor = Cursor(self._cursor.origin, last.index + 1, last.hash.hex())
-        save_cursor(self._path, self._cursor)
+        self._bookmark.save(self._cursor)
         del self._pending[: len(batch)]
         self._oldest = self._pending[0].leaf.record["time"] / 1000 if self._pending else 0.0
         self._sent += len(batch)

@@ -7,17 +7,22 @@ forked or deleted contradicts a leaf of another log, under another head.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from lockgate.audit.checkpoint import Checkpoint, Verifier
 from lockgate.audit.entry import parse
+from lockgate.audit.evidence.failures import EvidenceError
 from lockgate.audit.evidence.report import Finding, Report, Verdict
+from lockgate.audit.evidence.trust import Trust, key_of, ranges_of
 from lockgate.audit.failures import MalformedEntry
 from lockgate.audit.fleet.witness import RECORD
 from lockgate.audit.keys import VERIFIER_FILE, read_verifier
+from lockgate.audit.storage.contract import Source
 from lockgate.audit.storage.database.connection import Connection
 from lockgate.audit.storage.database.place import FLEET, Pointer, shard_folder, shard_origin
+from lockgate.audit.storage.database.recordings import DatabaseShelf
 from lockgate.audit.storage.database.source import DatabaseSource
 from lockgate.audit.verify import Expected, verify_source
 from lockgate.errors import AuditError
@@ -28,17 +33,19 @@ _CHECK: Final = "fleet log"
 
 def verify_fleet(
     pointer: Pointer, folder: Path, *, key: Path | None = None, against: str | None = None, only: int | None = None,
+    trusts: Mapping[str, Trust] | None = None,
 ) -> list[Report]:
     """Check the fleet log and every shard, or `only` one of them. `folder` is the gateway's audit folder, `key`
-    a pinned verifier key of any log of the fleet (they share one), `against` a checkpoint of one of them.
+    a pinned verifier key of any log of the fleet (they begin with one), `against` a checkpoint of one of them,
+    `trusts` the organisation's trust notes by the logs' names, which then say for each log which keys count.
 
     Does not raise: what is wrong is in the reports.
     """
     try:
-        verifier = _verifier(pointer, key or folder / VERIFIER_FILE)
+        verifier = None if trusts is not None else _verifier(pointer, key or folder / VERIFIER_FILE)
     except AuditError as error:
         return [_failed(folder, pointer.origin, Finding("key", Verdict.UNTRUSTED, str(error)))]
-    run = _Fleet(pointer, folder, verifier, key is not None, against)
+    run = _Fleet(pointer, folder, verifier, key is not None or trusts is not None, against, trusts or {})
     try:
         return run.all(only)
     except AuditError as error:
@@ -57,14 +64,23 @@ def _failed(folder: Path, origin: str, finding: Finding) -> Report:
 
 
 class _Fleet:
-    def __init__(self, pointer: Pointer, folder: Path, verifier: Verifier, pinned: bool, against: str | None) -> None:
+    """`verifier` is the key that the logs began with, or None where trust notes say which keys they have."""
+
+    def __init__(
+        self, pointer: Pointer, folder: Path, verifier: Verifier | None, pinned: bool, against: str | None,
+        trusts: Mapping[str, Trust],
+    ) -> None:
         self.pointer = pointer
         self.folder = folder
         self.verifier = verifier
         self.pinned = pinned
         self.against = against
+        self.trusts = trusts
         self.expected: dict[str, list[Expected]] = {}
         self.first: dict[str, int] = {}
+        self.named: dict[str, list[tuple[int, int, str]]] = {}
+        """Keys of shards as the fleet log names them: the leaf's index, the size, and the key."""
+        self.misnamed: list[Finding] = []
 
     def all(self, only: int | None) -> list[Report]:
         """The fleet log, then the shards: what they hold now is at least what it says."""
@@ -82,6 +98,7 @@ class _Fleet:
         there = {shard_origin(self.pointer.origin, shard) for shard in shards}
         for origin in sorted(set(self.expected) - there):
             fleet.findings.append(Finding(_CHECK, Verdict.TAMPERED, f"{origin} is gone", self.first[origin]))
+        fleet.findings += self.misnamed
         fleet.cover(_CHECK, f"{sum(map(len, self.expected.values()))} checkpoints of {len(self.expected)} shards, "
                                  "each a prefix of what the shard holds")
         return reports if only not in (None, FLEET) else [*reports, fleet]
@@ -91,7 +108,8 @@ class _Fleet:
         with DatabaseSource(self.pointer.place, FLEET) as source:
             for index, _, leaf in source.leaves(0, report.entries - 1, (f'"type":"{RECORD}"'.encode(),)):
                 try:
-                    checkpoint = _checkpoint(parse(leaf)["data"])
+                    data = parse(leaf)["data"]
+                    checkpoint = _checkpoint(data)
                 except (MalformedEntry, KeyError, TypeError, ValueError):
                     report.findings.append(Finding(_CHECK, Verdict.TAMPERED, "not a checkpoint of a shard", index))
                     continue
@@ -101,6 +119,8 @@ class _Fleet:
                     report.findings.append(Finding(
                         _CHECK, Verdict.TAMPERED, f"{checkpoint.origin} has not grown since its last checkpoint", index))
                 known.append((_CHECK, checkpoint))
+                if "key" in data:
+                    self.named.setdefault(checkpoint.origin, []).append((index, checkpoint.size, str(data["key"])))
         return report
 
     def log(self, shard: int) -> Report:
@@ -109,11 +129,42 @@ class _Fleet:
         folder = self.folder / shard_folder(shard)
         against = self.against if self.against is not None and self.against.partition("\n")[0] == origin else None
         try:
-            with DatabaseSource(self.pointer.place, shard) as source:
-                return verify_source(source, self.verifier.named(origin), folder, against=against,
-                                     expected=self.expected.get(origin, ()), is_key_pinned=self.pinned)
+            verifier, trust = self.key_of(shard, origin), self.trusts.get(origin)
+        except AuditError as error:
+            return _failed(folder, origin, Finding("key", Verdict.UNTRUSTED, str(error)))
+        try:
+            with DatabaseSource(self.pointer.place, shard) as source, DatabaseShelf(self.pointer.place, shard) as shelf:
+                report = verify_source(source, shelf, verifier, folder, against=against, trust=trust,
+                                       expected=self.expected.get(origin, ()), is_key_pinned=self.pinned)
+                self.compare_keys(source, origin, verifier)
         except AuditError as error:
             return _failed(folder, origin, Finding("store", Verdict.TAMPERED, str(error)))
+        return report
+
+    def key_of(self, shard: int, origin: str) -> Verifier:
+        """The key that a log is verified with: its trust note's, the pinned one, or what this machine keeps of it."""
+        if self.verifier is None:
+            trust = self.trusts.get(origin)
+            if trust is None:
+                raise AuditError(f"no trust note is about {origin}")
+            return Verifier(origin, trust.keys[-1].key.public)
+        own = self.folder / shard_folder(shard) / VERIFIER_FILE
+        return read_verifier(own) if not self.pinned and own.exists() else self.verifier.named(origin)
+
+    def compare_keys(self, source: Source, origin: str, verifier: Verifier) -> None:
+        """The fleet log names the key that a shard had at each size."""
+        named = self.named.get(origin)
+        if not named:
+            return
+        changes = [(index, parse(bytes(leaf))) for index, _, leaf in source.leaves(containing=(b'"type":"key_rotate"',))]
+        try:
+            ranges = ranges_of([(index, str(record["data"].get("old")), str(record["data"].get("new")))
+                                for index, record in changes if record["type"] == "key_rotate"], verifier.key)
+            wrong = [index for index, size, key in named if key_of(ranges, size).vkey != key]
+        except (EvidenceError, MalformedEntry):
+            return      # found where the shard was verified
+        for index in wrong[:1]:
+            self.misnamed.append(Finding(_CHECK, Verdict.TAMPERED, f"{origin} had another key than is named", index))
 
 
 def _checkpoint(data: object) -> Checkpoint:

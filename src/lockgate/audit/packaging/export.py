@@ -13,6 +13,7 @@ import shutil
 import tempfile
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -31,7 +32,7 @@ from lockgate.audit.evidence.recordings import CHUNK_LIMIT, RECORDING_MAGIC
 from lockgate.audit.evidence.streams import StreamKey
 from lockgate.audit.evidence.trust import key_of, ranges_of
 from lockgate.audit.failures import Undisclosed
-from lockgate.audit.keys import POLICY_FILE, VERIFIER_FILE, read_verifier
+from lockgate.audit.keys import POLICY_FILE
 from lockgate.audit.packaging.asking import Answer, Asked, resolve
 from lockgate.audit.packaging.proving import Proofs
 from lockgate.audit.packaging.reading import (
@@ -46,7 +47,9 @@ from lockgate.audit.packaging.reading import (
     text_in,
 )
 from lockgate.audit.packaging.standalone import standalone
+from lockgate.audit.recording.shelf import Shelf, shelf_of
 from lockgate.audit.storage.contract import Source
+from lockgate.audit.storage.database.place import log_verifier
 from lockgate.audit.storage.sqlite import open_source
 from lockgate.errors import AuditError
 
@@ -107,9 +110,9 @@ def export_package(
     try:
         with tempfile.TemporaryDirectory(prefix=".package-", dir=target.parent) as spool:
             part = Path(spool) / "package"
-            with open_source(folder) as source:
+            with open_source(folder) as source, shelf_of(folder) as shelf:
                 answer = resolve(source, asked)
-                writer = _PackageWriter(source, folder, asked, answer, Path(spool))
+                writer = _PackageWriter(source, shelf, folder, asked, answer, Path(spool))
                 writer.write()
                 writer.pack(part)
             written = Exported(target, answer.first, answer.last, writer.size, writer.disclosed)
@@ -125,12 +128,13 @@ def export_package(
 class _PackageWriter:
     """One package in the making: its members lie in the spool folder until all of them are known."""
 
-    def __init__(self, source: Source, folder: Path, asked: Asked, answer: Answer, spool: Path) -> None:
+    def __init__(self, source: Source, shelf: Shelf, folder: Path, asked: Asked, answer: Answer, spool: Path) -> None:
         head = source.head()
         self.size = head.signed
         self.disclosed = 0
         self._note = head.note
         self._source = source
+        self._shelf = shelf
         self._folder = folder
         self._asked = asked
         self._answer = answer
@@ -175,7 +179,7 @@ class _PackageWriter:
                          for index, _, leaf in leaves_of(self._source, 0, self.size - 1, (b'"type":"key_rotate"',))
                          if (record := record_of(index, leaf)).get("type") == "key_rotate"]
         try:
-            return key_of(ranges_of(self._changes, read_verifier(self._folder / VERIFIER_FILE).key), self.size)
+            return key_of(ranges_of(self._changes, log_verifier(self._folder).key), self.size)
         except EvidenceError as error:
             raise damaged(error.message) from None
 
@@ -389,14 +393,18 @@ class _PackageWriter:
                 key, chunks = mark_of(index, record)
                 last[key] = (index, chunks)
         for key, (index, chunks) in sorted(last.items(), key=lambda item: item[1]):
-            path = self._folder / key.member
-            if not chunks or not path.is_file():
-                continue    # nothing was recorded, or it was erased, or is lost: the log says which
+            if not chunks:
+                continue    # nothing was recorded
+            try:
+                found = self._shelf.read(key.sid, key.stream)
+            except FileNotFoundError:
+                continue    # it was erased, or is lost: the log says which
             if not self._is_asked_for(key.sid, index):
+                found.close()
                 self._recordings_withheld.append(index)
                 continue
             spooled = self._spool / str(len(self._files))
-            with path.open("rb") as source, spooled.open("wb") as target:
+            with closing(found) as source, spooled.open("wb") as target:
                 target.write(source.read(len(RECORDING_MAGIC)))
                 for _ in range(chunks):
                     head = source.read(4)

@@ -20,7 +20,7 @@ from lockgate.audit.evidence.failures import EvidenceError
 from lockgate.audit.evidence.package import member_place
 from lockgate.audit.evidence.proofs import parse_tlog_proof
 from lockgate.audit.reader import MISSING, Payload
-from lockgate.audit.recording.reel import FOLDER, SUFFIX
+from lockgate.audit.recording.shelf import FOLDER, SUFFIX
 from lockgate.audit.storage.contract import Head, the_one_session
 from lockgate.audit.tree import leaf_hash
 from lockgate.errors import AuditError

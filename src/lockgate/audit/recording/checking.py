@@ -1,4 +1,4 @@
-"""Recordings in a log's folder against the marks in the log, in one pass and without any key.
+"""The recordings of a log against the marks in the log, in one pass and without any key.
 
 A stream is read on from where its last mark left off, so that nothing is kept of it but its right edge. What is not there
 may have been erased, which whoever asks for the complaints knows by then.
@@ -7,14 +7,13 @@ may have been erased, which whoever asks for the complaints knows by then.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 from lockgate.audit.evidence.recordings import CHUNK_LIMIT, RECORDING_MAGIC, RECORDING_MARK, ChunkTree
 from lockgate.audit.evidence.report import Verdict, counted
-from lockgate.audit.recording.reel import stream_file
-from lockgate.audit.removal import recorded_sessions
+from lockgate.audit.recording.shelf import Shelf
 from lockgate.audit.storage.contract import Source
 from lockgate.errors import AuditError
 
@@ -22,10 +21,10 @@ _NAMED: Final = 100     # findings that are kept
 
 
 def left_playing(
-    folder: Path, source: Source, erased_by: Callable[[int], int | None],
+    shelf: Shelf, source: Source, erased_by: Callable[[int], int | None],
 ) -> Iterator[tuple[str, int]]:
     """Recordings that are there though all of their marks are erased: what to say, and the last mark."""
-    for sid in recorded_sessions(folder):
+    for sid in shelf.sessions():
         try:
             first, last, _ = source.session(sid)
         except AuditError:
@@ -38,7 +37,8 @@ def left_playing(
 
 @dataclass(slots=True)
 class _Stream:
-    path: Path
+    sid: str
+    name: str
     tree: ChunkTree = field(default_factory=ChunkTree)
     offset: int = len(RECORDING_MAGIC)
     is_out: bool = False        # missing, or found to be wrong: not looked at again
@@ -47,9 +47,9 @@ class _Stream:
 
 @dataclass(slots=True)
 class RecordingCheck:
-    """One run over a log. `folder` is the log's."""
+    """One run over a log."""
 
-    folder: Path
+    shelf: Shelf
     chunks: int = 0
     streams: int = 0
     cut: int = 0
@@ -91,7 +91,7 @@ class RecordingCheck:
             if not is_plain:
                 self._complain(index, "a mark names no stream")
                 return
-            stream = self._open[sid, name] = _Stream(stream_file(self.folder, sid, name))
+            stream = self._open[sid, name] = _Stream(sid, name)
             self.streams += 1
         if stream.missing is not None:
             stream.missing[1:] = [index]
@@ -103,8 +103,7 @@ class RecordingCheck:
     def _advance(self, index: int, stream: _Stream, data: Mapping[str, Any]) -> None:
         name = data["stream"]
         try:
-            self._read(stream, data["chunks"])
-            size = stream.path.stat().st_size
+            is_end = self._read(stream, data["chunks"], is_final=data["final"])
         except FileNotFoundError:
             self._lacks(stream, index, f"the recording of stream {name} is MISSING")
             return
@@ -117,14 +116,12 @@ class RecordingCheck:
         elif stream.tree.root().hex() != data["root"]:
             self._out(stream, index, f"the first {data['chunks']} chunks of stream {name} do not have the root that was "
                                      "recorded")
-        elif data["final"] and size != stream.offset:
+        elif data["final"] and not is_end:
             self._out(stream, index, f"something follows the last chunk of stream {name}")
 
-    def _read(self, stream: _Stream, count: int) -> None:
-        with stream.path.open("rb") as file:
-            if file.read(len(RECORDING_MAGIC)) != RECORDING_MAGIC:
-                raise ValueError("it is no recording")
-            file.seek(stream.offset)
+    def _read(self, stream: _Stream, count: int, *, is_final: bool) -> bool:
+        """Up to so many chunks; with `is_final`, whether nothing follows."""
+        with closing(self.shelf.read_on(stream.sid, stream.name, stream.tree.size, stream.offset)) as file:
             while stream.tree.size < count:
                 head = file.read(4)
                 length = int.from_bytes(head, "big")
@@ -132,10 +129,11 @@ class RecordingCheck:
                     raise ValueError(f"chunk {stream.tree.size} has an impossible length")
                 chunk = file.read(length)
                 if len(head) < 4 or len(chunk) < length:
-                    return
+                    return True
                 stream.tree.append(chunk)
                 stream.offset += 4 + length
                 self.chunks += 1
+            return is_final and not file.read(1)
 
     def _out(self, stream: _Stream, index: int, message: str) -> None:
         stream.is_out = True

@@ -1,28 +1,23 @@
-"""The file of one stream: events become chunks, and chunks are on the disk when their mark is told.
+"""One stream: events become chunks, and chunks are durable when their mark is told.
 
-Runs in the studio's threads, one call at a time. After an error the file ends with the last chunk that is whole, and
-the reel takes nothing more.
+Runs in the studio's threads, one call at a time. After an error the stream ends with the last chunk that is whole, and
+the reel takes nothing more. Where the chunks go is `shelf`'s.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from lockgate.analysis.secrets import obscure
-from lockgate.audit import durable
-from lockgate.audit.evidence.recordings import RECORDING_MAGIC, ChunkTree
+from lockgate.audit.evidence.recordings import ChunkTree
 from lockgate.audit.recording.events import BYTES_LIMIT, INPUT, OUTPUT, Header, bytes_line, header_line
 from lockgate.audit.recording.scrub import Credentials, Needles, Scrubber
 from lockgate.audit.recording.sealing import PLAIN_LIMIT, Sealer
+from lockgate.audit.recording.shelf import Medium
 from lockgate.errors import AuditError, ConfigError
 
-FOLDER: Final = "recordings"
-"""Below the log's folder: one folder for each session, in it one file for each stream."""
-SUFFIX: Final = ".rec"
 LINE: Final = 64
 """Bytes that an event takes beside its data, at most."""
 
@@ -39,24 +34,17 @@ class Mark:
     root: bytes
 
 
-def stream_file(folder: Path, sid: str, stream: str) -> Path:
-    """Where a stream of a session is, below the log's folder."""
-    return folder / FOLDER / sid / (stream + SUFFIX)
-
-
 class Reel:
-    """One stream's file, open for appending."""
+    """One stream, open for appending."""
 
-    def __init__(self, path: Path, header: Header, sealer: Sealer, credentials: Credentials) -> None:
-        self._path = path
+    def __init__(self, medium: Medium, header: Header, sealer: Sealer, credentials: Credentials) -> None:
+        self._medium = medium
         self._header = header
         self._sealer = sealer
         self._credentials = credentials
         self._scrubbers = {INPUT: Scrubber(), OUTPUT: Scrubber()}
         self._tree = ChunkTree()
         self._bytes = 0
-        self._size = 0
-        self._file = -1
         self._at = 0.0
 
     @property
@@ -65,18 +53,8 @@ class Reel:
         return Mark(self._tree.size, self._bytes, self._tree.root())
 
     def open(self) -> None:
-        """Make the file, durable with its folders. Raises `AuditError`."""
-        try:
-            for made in (self._path.parent.parent, self._path.parent):
-                made.mkdir(mode=0o700, exist_ok=True)
-            self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            self._append(RECORDING_MAGIC)
-            os.fsync(self._file)
-            for made in (self._path.parent, self._path.parent.parent, self._path.parent.parent.parent):
-                durable.sync_folder(made)
-        except OSError as error:
-            self.close()
-            raise _failed(error) from None
+        """Make the stream. Raises `AuditError`."""
+        self._medium.open()
 
     def write(self, pieces: Sequence[Piece], *, is_last: bool = False) -> Mark:
         """Append chunks with these events and make them durable. Raises `AuditError` where they cannot be."""
@@ -85,24 +63,15 @@ class Reel:
             return self.mark
         # Where an event ends is of no account to chunks.
         chunks = [self._sealer.seal(some) for some in _cut(plain, PLAIN_LIMIT)]
-        try:
-            for chunk in chunks:
-                self._append(len(chunk).to_bytes(4, "big") + chunk)
-            os.fsync(self._file)
-        except OSError as error:
-            self._cut_back()
-            raise _failed(error) from None
+        self._medium.append(chunks)
         for chunk in chunks:
             self._tree.append(chunk)
-            self._size += 4 + len(chunk)
         self._bytes += len(plain)
         return self.mark
 
     def close(self) -> None:
-        """Let go of the file."""
-        file, self._file = self._file, -1
-        if file >= 0:
-            os.close(file)
+        """Let go of the stream."""
+        self._medium.close()
 
     def _plain(self, pieces: Sequence[Piece], *, is_last: bool) -> list[bytes | memoryview]:
         scrubbed = self._scrubbed(pieces)
@@ -134,19 +103,6 @@ class Reel:
                 for index, data in zip(mine, scrubber.take([found[index] for index in mine], needles), strict=True):
                     found[index] = data
         return found
-
-    def _append(self, data: bytes) -> None:
-        """All of it: a write may take less than it is given, and does where a disk fills up."""
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(self._file, rest):]
-
-    def _cut_back(self) -> None:
-        try:
-            os.ftruncate(self._file, len(RECORDING_MAGIC) + self._size)
-        except OSError:
-            pass            # a chunk that is not whole is seen by whoever reads the file
-        self.close()
 
 
 def _without_secrets(pieces: Sequence[Piece]) -> list[bytes]:
@@ -182,8 +138,3 @@ def _cut(data: bytes, limit: int) -> Iterator[memoryview]:
     whole = memoryview(data)
     for start in range(0, len(data), limit):
         yield whole[start : start + limit]
-
-
-def _failed(error: OSError) -> AuditError:
-    return AuditError(f"the recording cannot be written: {error.strerror}",
-                      advice="free or repair the disk of the state folder")

@@ -8,17 +8,28 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from lockgate.audit.recording.events import Header
-from lockgate.audit.recording.reel import Mark, Reel, stream_file
+from lockgate.audit.recording.reel import Mark, Reel
 from lockgate.audit.recording.scrub import Credentials
 from lockgate.audit.recording.sealing import Sealer
+from lockgate.audit.recording.shelf import FileMedium, Medium, stream_file
 from lockgate.audit.recording.tape import Log, Room, Tape, Work
 from lockgate.errors import AuditError
 
 _THREADS: Final = 2
 """One compresses while the other waits for the disk."""
+
+
+class Recorder(Protocol):
+    """Where streams are written if not into files."""
+
+    def medium(self, sid: str, stream: str) -> Medium:
+        """Where one of them is."""
+
+    def close(self) -> None:
+        """Once no thread writes any more."""
 
 
 class OnCut(StrEnum):
@@ -43,9 +54,14 @@ class Terms:
 class Studio:
     """Makes tapes. Used on the driver's thread, where `dispatch` calls back too."""
 
-    def __init__(self, folder: Path, log: Log, dispatch: Callable[[Callable[[], None]], None], terms: Terms) -> None:
-        """`folder` is the log's. `ConfigError` for recipients that are none."""
+    def __init__(
+        self, folder: Path, log: Log, dispatch: Callable[[Callable[[], None]], None], terms: Terms,
+        recorder: Recorder | None = None,
+    ) -> None:
+        """`folder` is the log's; with a `recorder` what is recorded is kept with the log in a database. `ConfigError`
+        for recipients that are none."""
         self._folder = folder
+        self._recorder = recorder
         self._log = log
         self._dispatch = dispatch
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="lockgate-recording")
@@ -60,8 +76,9 @@ class Studio:
 
     def begin(self, header: Header, credentials: Credentials, on_failure: Callable[[str], None]) -> Tape:
         """A tape for one stream. `on_failure` is told why it cannot go on."""
-        path = stream_file(self._folder, header.sid, header.stream)
-        tape = Tape(header.sid, header.stream, Reel(path, header, self._sealer, credentials), self._log, self._submit,
+        medium = (FileMedium(stream_file(self._folder, header.sid, header.stream)) if self._recorder is None
+                  else self._recorder.medium(header.sid, header.stream))
+        tape = Tape(header.sid, header.stream, Reel(medium, header, self._sealer, credentials), self._log, self._submit,
                     self._room, on_failure)
         self._tapes.add(tape)
         tape.when_over(partial(self._tapes.discard, tape))
@@ -77,6 +94,8 @@ class Studio:
         """Let go of the threads. What is still being written is waited for; what waits is dropped, and the log says of
         such a session that its recording is cut."""
         self._threads.shutdown(wait=True, cancel_futures=True)
+        if self._recorder is not None:
+            self._recorder.close()
         self._tapes.clear()
 
     def _submit(self, work: Work, then: Callable[[Mark | AuditError], None]) -> None:

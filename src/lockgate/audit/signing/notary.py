@@ -40,6 +40,9 @@ class Notary(Protocol):
     def newest(self) -> str | None:
         """The newest note of a durable tree, or None where that is the one in the store."""
 
+    def signed(self) -> tuple[str, bytes] | None:
+        """The newest note that was got here and the frontier of its tree; None where a commit has its own."""
+
     def settle(self, checkpoint: Checkpoint) -> str:
         """The note of exactly this durable tree, waited for. Raises `AuditError`."""
 
@@ -63,6 +66,9 @@ class Prompt:
     def newest(self) -> str | None:
         """The store has it."""
         return None
+
+    def signed(self) -> None:
+        """The store has it."""
 
     def settle(self, checkpoint: Checkpoint) -> str:
         """A fresh signature."""
@@ -114,6 +120,11 @@ class Lagging:
         """The newest note there is."""
         with self._changed:
             return self._note or None
+
+    def signed(self) -> tuple[str, bytes] | None:
+        """The newest note there is, unless it came with the log, and its tree."""
+        with self._changed:
+            return None if self._signed is None else (self._note, self._base.to_bytes())
 
     def settle(self, checkpoint: Checkpoint) -> str:
         """Wait, at most for `patience`."""

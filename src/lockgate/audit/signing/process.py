@@ -1,8 +1,9 @@
 """`lockgate audit signer`: the process that has the log's key, and answers over a Unix socket.
 
 One request per connection, one connection at a time, each bounded in bytes and seconds: there is one
-gateway, and it waits for nobody else. Who may ask is decided by the kernel's word on the peer
-(SO_PEERCRED), not by what it says.
+gateway, and it waits for nobody else. A fleet's signer answers for every log of it, each with a memory of
+its own and all with one key, which it therefore does not change. Who may ask is decided by the kernel's word
+on the peer (SO_PEERCRED), not by what it says.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import socket
 import stat
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -62,8 +63,11 @@ def _clear(path: Path) -> None:
             raise AuditError(f"{path}: another signer listens there")
 
 
-def serve(listening: socket.socket, guard: Guard, allowed: frozenset[int], observe: Callable[[str], None]) -> None:
-    """Answer until the listening socket is closed. `observe` hears of everything that was refused.
+def serve(
+    listening: socket.socket, guards: Mapping[str, Guard], allowed: frozenset[int], observe: Callable[[str], None],
+) -> None:
+    """Answer until the listening socket is closed. `guards` are by the names of their logs; `observe` hears of
+    everything that was refused.
 
     Raises `AuditError` where the memory cannot be written: the signer ends then, and nothing is signed.
     """
@@ -75,7 +79,7 @@ def serve(listening: socket.socket, guard: Guard, allowed: frozenset[int], obser
         with connection:
             connection.settimeout(_TIMEOUT)
             try:
-                answer = _answer(connection, guard, allowed)
+                answer = _answer(connection, guards, allowed)
                 if "refused" in answer:
                     observe(answer["refused"])
                 wire.send_line(connection, answer)
@@ -83,7 +87,7 @@ def serve(listening: socket.socket, guard: Guard, allowed: frozenset[int], obser
                 observe(f"a connection was dropped: {error}")
 
 
-def _answer(connection: socket.socket, guard: Guard, allowed: frozenset[int]) -> dict[str, Any]:
+def _answer(connection: socket.socket, guards: Mapping[str, Guard], allowed: frozenset[int]) -> dict[str, Any]:
     user = peer(connection)
     if user not in allowed:
         return {"refused": f"user {user} may not ask this signer"}
@@ -91,6 +95,10 @@ def _answer(connection: socket.socket, guard: Guard, allowed: frozenset[int]) ->
     try:
         if request.get("v") != 1:
             raise SignerRefused("the request is of an unknown version")
+        origin = request.get("origin")
+        guard = guards.get(origin) if isinstance(origin, str) else None
+        if guard is None:
+            raise SignerRefused(f"this signer signs {_first(guards)}, not {str(origin)[:200]}")
         if request.get("do") == "last":
             last = guard.last()
             waiting = guard.successor
@@ -98,6 +106,8 @@ def _answer(connection: socket.socket, guard: Guard, allowed: frozenset[int]) ->
                     "next": None if waiting is None else str(waiting)}
         if request.get("do") == "sign":
             return {"note": guard.sign(*wire.read_sign_request(request, guard.verifier.name))}
+        if request.get("do") in ("prepare", "switch") and len(guards) > 1:
+            raise SignerRefused("this signer's key is that of a fleet, all of whose logs it signs with it")
         if request.get("do") == "prepare":
             return {"vkey": str(guard.prepare())}
         if request.get("do") == "switch":
@@ -105,6 +115,11 @@ def _answer(connection: socket.socket, guard: Guard, allowed: frozenset[int]) ->
         raise SignerRefused("the request is unknown")
     except SignerRefused as error:
         return {"refused": str(error)}
+
+
+def _first(guards: Mapping[str, Guard]) -> str:
+    names = list(guards)
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
 
 
 def peer(connection: socket.socket) -> int:

@@ -34,7 +34,7 @@ class SocketSigner:
         Raises `SignerAway`, or `SignerRefused` where it signs for another log.
         """
         try:
-            said = _ask(path, {"v": 1, "do": "last"})
+            said = _ask(path, _request("last", origin))
             verifier = Verifier.parse(str(said.get("vkey")))
             successor = None if said.get("next") is None else Verifier.parse(str(said["next"]))
         except UntrustedNote as error:
@@ -50,7 +50,7 @@ class SocketSigner:
 
     def last(self) -> Checkpoint:
         """What the signer remembers."""
-        answer = _ask(self._path, {"v": 1, "do": "last"})
+        answer = _ask(self._path, self._request("last"))
         size = answer.get("size")
         if answer.get("vkey") != str(self._verifier) or type(size) is not int:
             raise SignerRefused(f"the signer at {self._path} has another key now")
@@ -64,7 +64,7 @@ class SocketSigner:
     def prepare(self) -> Verifier:
         """Have the next key made beside this one, unless it is there; its verifier key. Nothing changes yet."""
         try:
-            verifier = Verifier.parse(str(_ask(self._path, {"v": 1, "do": "prepare"}).get("vkey")))
+            verifier = Verifier.parse(str(_ask(self._path, self._request("prepare")).get("vkey")))
         except UntrustedNote as error:
             raise SignerRefused(f"the signer's next key is not usable: {error}") from None
         if verifier.name != self._verifier.name or str(verifier) == str(self._verifier):
@@ -73,10 +73,13 @@ class SocketSigner:
 
     def switch(self, leaf: bytes, path: Sequence[bytes], successor: Verifier) -> SocketSigner:
         """Have the next key take over: the signer is shown that the last entry it signed says so."""
-        answer = _ask(self._path, {"v": 1, "do": "switch", "leaf": leaf.hex(), "path": [node.hex() for node in path]})
+        answer = _ask(self._path, {**self._request("switch"), "leaf": leaf.hex(), "path": [node.hex() for node in path]})
         if answer.get("vkey") != str(successor):
             raise SignerRefused("the signer goes on with another key than it announced")
         return SocketSigner(self._path, successor)
+
+    def _request(self, what: str) -> dict[str, Any]:
+        return _request(what, self._verifier.name)
 
 
 def checked(note: object, checkpoint: Checkpoint, verifier: Verifier) -> str:
@@ -87,6 +90,10 @@ def checked(note: object, checkpoint: Checkpoint, verifier: Verifier) -> str:
     except UntrustedNote:
         pass
     raise SignerRefused("the signer answered with something else than a signature of this checkpoint")
+
+
+def _request(what: str, origin: str) -> dict[str, Any]:
+    return {"v": 1, "do": what, "origin": origin}
 
 
 def _ask(path: Path, request: dict[str, Any]) -> dict[str, Any]:

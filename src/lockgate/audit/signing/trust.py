@@ -18,7 +18,8 @@ from lockgate.audit.evidence.notes import NOTE_LIMIT, SignatureLine
 from lockgate.audit.evidence.policy import Policy, parse_policy
 from lockgate.audit.evidence.trust import Trust, TrustedAuthority, parse_trust, parse_trust_note, ranges_of
 from lockgate.audit.failures import UntrustedNote
-from lockgate.audit.keys import VERIFIER_FILE, read_verifier
+from lockgate.audit.keys import read_verifier
+from lockgate.audit.storage.database.place import log_verifier
 from lockgate.audit.storage.sqlite import open_source
 from lockgate.errors import AuditError
 
@@ -37,7 +38,7 @@ def draft_trust(folder: Path, serial: int, policy: str | None, authorities: Iter
     changes = [(index, str(record["data"].get("old")), str(record["data"].get("new")))
                for index, record in found if record["type"] == "key_rotate"]
     try:
-        known = ranges_of(changes, read_verifier(folder / VERIFIER_FILE).key)
+        known = ranges_of(changes, log_verifier(folder).key)
         rules = Policy((), (), (), "none") if policy is None else parse_policy(policy)
         text = Trust(serial, known, rules, tuple(_authority(given) for given in authorities)).text()
         return parse_trust(text).text()
@@ -64,6 +65,20 @@ def read_trust(path: Path, root: Path) -> Trust:
         raise UntrustedNote(f"{path}: cannot be read: {error}") from None
     except EvidenceError as error:
         raise UntrustedNote(f"{path}: {error.message}") from None
+
+
+def read_trusts(folder: Path, root: Path) -> dict[str, Trust]:
+    """The trust notes of several logs, by the logs' names: ``*.note`` in a folder and ``trust.note`` in the folders there.
+
+    Raises `UntrustedNote`, also where two of them are about one log.
+    """
+    found: dict[str, Trust] = {}
+    for path in sorted({*folder.glob("*.note"), *folder.glob(f"*/{TRUST_FILE}")}):
+        trust = read_trust(path, root)
+        if trust.origin in found:
+            raise UntrustedNote(f"{path}: another note is about {trust.origin} as well")
+        found[trust.origin] = trust
+    return found
 
 
 def _authority(given: str) -> TrustedAuthority:

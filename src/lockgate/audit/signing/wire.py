@@ -1,10 +1,10 @@
 """What passes between a log and its signer over a Unix socket: one JSON line there, one back, then closed.
 
-{"v":1,"do":"last"}                                  → {"vkey":…, "size":…, "root":hex, "next":… or null}
-{"v":1,"do":"sign","size":…,"root":hex,"proof":[hex…]} → {"note":…}
-{"v":1,"do":"prepare"}                               → {"vkey":…}, of the next key
-{"v":1,"do":"switch","leaf":hex,"path":[hex…]}       → {"vkey":…}, of the key that goes on
-anything that is not done                            → {"refused":…}
+{"v":1,"do":"last","origin":…}                                     → {"vkey":…, "size":…, "root":hex, "next":… or null}
+{"v":1,"do":"sign","origin":…,"size":…,"root":hex,"proof":[hex…]} → {"note":…}
+{"v":1,"do":"prepare","origin":…}                                  → {"vkey":…}, of the next key
+{"v":1,"do":"switch","origin":…,"leaf":hex,"path":[hex…]}         → {"vkey":…}, of the key that goes on
+anything that is not done                                          → {"refused":…}
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def send_line(connection: socket.socket, value: dict[str, Any]) -> None:
 
 def sign_request(checkpoint: Checkpoint, proof: Sequence[bytes]) -> dict[str, Any]:
     """The request for a signature."""
-    return {"v": 1, "do": "sign", "size": checkpoint.size, "root": checkpoint.root.hex(),
+    return {"v": 1, "do": "sign", "origin": checkpoint.origin, "size": checkpoint.size, "root": checkpoint.root.hex(),
             "proof": [node.hex() for node in proof]}
 
 

@@ -7,7 +7,7 @@ on size and epoch. Everything else that people see (tiles, packages, exports) is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
@@ -53,6 +53,47 @@ class Batch:
     """Ranges of entries, both ends included, whose payloads and keys are destroyed by this batch."""
     is_kept: bool = False
     """Whether the checkpoint that is stored with this batch is kept for good, whatever the spacing."""
+    signed: tuple[str, bytes] | None = None
+    """Where the signer lags: the newest note that this process got, and the frontier of its tree."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A checkpoint that is kept for good, with the tree that it is of, and how often the log had been opened then."""
+
+    size: int
+    note: str
+    frontier: bytes
+    epoch: int
+
+
+class Tail(Protocol):
+    """The end of a log, in one snapshot, for whoever goes on with it without reading all of it. A context manager.
+
+    Types are whatever the store holds. Every method may raise `AuditError`.
+    """
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def kept(self, size: int) -> Kept | None:
+        """The newest checkpoint that is kept of a tree of at most `size` entries."""
+
+    def hashes(self, first: int, last: int) -> Iterator[bytes]:
+        """Leaf hashes from `first` to `last` included, in order."""
+
+    def rows(self, first: int) -> Iterator[tuple[Any, Any, Any]]:
+        """Rows (index, hash, leaf) from `first` on, in order."""
+
+    def rows_of(self, sids: Collection[str], first: int, last: int) -> Iterator[tuple[Any, Any, Any]]:
+        """Rows from `first` to `last` included that belong to these sessions."""
+
+    def open_sessions(self) -> dict[str, int]:
+        """Sessions without an end, and the index that each began at."""
+
+    def last_start(self, before: int) -> bytes | None:
+        """The leaf of the newest `node_start` before an index."""
 
 
 class Store(Protocol):
@@ -69,6 +110,9 @@ class Store(Protocol):
 
     def leaves(self) -> Iterator[tuple[Any, Any, Any]]:
         """Every stored row (index, hash, leaf) in order."""
+
+    def tail(self) -> Tail | None:
+        """What a start reads of a log that is shared and long; None where it reads all of it (`leaves`)."""
 
     def resume_history(self) -> None:
         """Continue the spacing of kept checkpoints where the store left off."""

@@ -156,6 +156,9 @@ class SqliteStore:
     def terms(self) -> None:
         """A writer in another process needs nothing but the folder to open the same file."""
 
+    def tail(self) -> None:
+        """A log in a file is read whole: it is this machine's own, and short work."""
+
     def resume_history(self) -> None:
         """Continue the spacing of kept checkpoints where the file left off."""
         try:

@@ -44,7 +44,7 @@ class Incoming:
         start, end = self._at, min(self._at + most, len(self._data))
         self._at = self._seen = end
         if isinstance(self._data, bytes):
-            return self._data[start:end]    # the same object where it is all of it
+            return self._data if end - start == len(self._data) else self._data[start:end]
         with memoryview(self._data) as view:
             return bytes(view[start:end])
 

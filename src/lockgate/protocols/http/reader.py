@@ -93,8 +93,8 @@ class Reader:
         try:
             return self._next()
         except MessageError as failure:
-            self._failure = self._fault(failure)
-            raise self._failure from None
+            told = self._failure = self._fault(failure)
+        raise told                          # out here, where it has no context that could be shown
 
     def _fault(self, failure: MessageError) -> MessageError:
         """The failure as this side tells it."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from lockgate.audit.export.cursor import Cursor, Diverged, load_cursor, save_cursor
+from lockgate.audit.export.cursor import Cursor, CursorFile, Diverged, load_cursor, save_cursor
 from lockgate.audit.export.exporter import Exporter, Undelivered
 from lockgate.audit.export.told import Teller, Told
 from lockgate.audit.storage.sqlite import open_source
@@ -47,7 +47,7 @@ class Clock:
 
 def exporter(folder: Path, target: Target, clock: Clock | None = None, batch: int = 4) -> Exporter:
     clock = clock or Clock()
-    return Exporter("siem", lambda: open_source(folder), target.take, folder / "export" / "siem.cursor", Teller(),
+    return Exporter("siem", lambda: open_source(folder), target.take, CursorFile(folder / "export" / "siem.cursor"), Teller(),
                     batch=batch, monotonic=clock, now=lambda: 1_900_000_000.0)
 
 
@@ -100,7 +100,7 @@ def test_what_was_erased_while_the_target_was_away_does_not_leave(tmp_path: Path
         target.take(batch)
         kept.extend(batch)
 
-    running = Exporter("siem", lambda: open_source(tmp_path), take, tmp_path / "siem.cursor",
+    running = Exporter("siem", lambda: open_source(tmp_path), take, CursorFile(tmp_path / "siem.cursor"),
                        Teller(names=True, statements=True), batch=2, monotonic=clock, now=lambda: 1_900_000_000.0)
     target.refusals = [Undelivered("away")]
     with pytest.raises(Undelivered):
@@ -192,6 +192,7 @@ def test_a_cursor_is_stored_whole(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from lockgate.audit.export.cursor import CursorFile
 from lockgate.audit.export.exporter import Exporter
 from lockgate.audit.export.files import JsonLinesFile
 from lockgate.audit.export.told import Teller
@@ -216,7 +217,7 @@ for name in ("write", "fsync", "open"):
 Path.replace = deadly("replace", Path.replace)
 file = JsonLinesFile(folder / "out" / "events.jsonl", size=1200)
 Exporter("siem", lambda: open_source(folder), lambda batch: file.write([told.leaf.text for told in batch]),
-         folder / "export" / "siem.cursor", Teller(), batch=4).run()
+         CursorFile(folder / "export" / "siem.cursor"), Teller(), batch=4).run()
 sys.exit(42)
 """
 
@@ -257,7 +258,7 @@ def test_a_cursor_that_moves_first_loses_records(tmp_path: Path) -> None:
     last = batch[-1].leaf
     from lockgate.audit.export import exporter as module
     self._cursor = module.Cursor(self._cursor.origin, last.index + 1, last.hash.hex())
-    module.save_cursor(self._path, self._cursor)
+    self._bookmark.save(self._cursor)
     self._deliver(batch)
     del self._pending[: len(batch)]
 file = Json''').replace('Exporter("siem"', 'running = Exporter("siem"').replace("running.run()", "running.run()")

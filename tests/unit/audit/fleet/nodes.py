@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket as socket_module
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,23 +20,52 @@ from lockgate.audit.entry import parse
 from lockgate.audit.evidence.report import Report
 from lockgate.audit.fleet.membership import Membership
 from lockgate.audit.fleet.verification import verify_fleet
-from lockgate.audit.storage.database.place import Place, read_pointer
+from lockgate.audit.signing.guard import Guard
+from lockgate.audit.signing.process import listen, serve
+from lockgate.audit.storage.database.place import Place, read_pointer, shard_folder, shard_origin
 from lockgate.audit.storage.database.source import DatabaseSource
 from tests.unit.audit.logs import Driven
 
 ORIGIN = "fleet.test/log"
 
 
-def join(place: Place, folder: Path, *, count: int = 4, seconds: float = 60.0, key: Path | None = None) -> Membership:
-    """A member whose folder has the fleet's key already, as an operator would copy it."""
+def join(
+    place: Place, folder: Path, *, count: int = 4, seconds: float = 60.0, key: Path | None = None, socket: Path | None = None,
+) -> Membership:
+    """A member whose folder has the fleet's key already, as an operator would copy it, or that asks a signer."""
     if key is not None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         shutil.copy(key / "log.key", folder / "log.key")
-    return Membership.join(place, folder, ORIGIN, count=count, seconds=seconds)
+    return Membership.join(place, folder, ORIGIN, count=count, seconds=seconds,
+                           signer={} if socket is None else {"socket": str(socket), "patience": 10.0})
+
+
+@contextmanager
+def signing(key: Path, where: Path, *, shards: int = 4) -> Iterator[tuple[Path, dict[str, Guard], list[str]]]:
+    """A fleet's signer on one machine, in a thread: its socket, its memories, and what it refused."""
+    where.mkdir(exist_ok=True)
+    names = {shard_origin(ORIGIN, shard): where / shard_folder(shard) for shard in range(shards + 1)}
+    for name, path in names.items():
+        if not path.exists():
+            Guard.begin(key, path, name)
+    guards = {name: Guard.open(key, path, name) for name, path in names.items()}
+    refused: list[str] = []
+    listening = listen(where / "s.sock", others=False)
+    thread = threading.Thread(target=serve, args=(listening, guards, frozenset({os.getuid()}), refused.append))
+    thread.start()
+    try:
+        yield where / "s.sock", guards, refused
+    finally:
+        listening.shutdown(socket_module.SHUT_RDWR)
+        thread.join()
+        listening.close()
+        for guard in guards.values():
+            guard.close()
 
 
 def opened(member: Membership, **options: Any) -> Driven:
     """The log of the shard that a member holds."""
+    options = {"signer": member.ring.signer, **options}
     return Driven(member.folder, origin=member.origin, place=member.place, shard=member.lease.shard, **options)
 
 

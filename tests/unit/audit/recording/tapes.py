@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from io import BytesIO
 from pathlib import Path
 
 import pyrage
@@ -10,8 +11,9 @@ import pyrage
 from lockgate.audit.evidence.recordings import require_marks
 from lockgate.audit.recording.coverage import chunks_of
 from lockgate.audit.recording.events import Event, EventReader, Header
-from lockgate.audit.recording.reel import Mark, Reel, stream_file
+from lockgate.audit.recording.reel import Mark, Reel
 from lockgate.audit.recording.sealing import Opener, Sealer
+from lockgate.audit.recording.shelf import FileMedium, stream_file
 from lockgate.audit.recording.tape import Room, Tape, Work
 from lockgate.errors import AuditError
 from lockgate.model import Secret
@@ -43,7 +45,7 @@ class Desk:
         self.jobs: list[tuple[Work, Callable[[Mark | AuditError], None]]] = []
         self.failures: list[str] = []
         self.path = stream_file(folder, "5e55", "client")
-        reel = Reel(self.path, HEADER, Sealer([str(IDENTITY.to_public())]), lambda: secrets)
+        reel = Reel(FileMedium(self.path), HEADER, Sealer([str(IDENTITY.to_public())]), lambda: secrets)
         self.tape = Tape("5e55", "client", reel, self.said, lambda work, then: self.jobs.append((work, then)), Room(),
                          self.failures.append)
         self.over: list[int] = []
@@ -66,11 +68,11 @@ class Desk:
     def events(self) -> list[Event]:
         """What the file holds."""
         reader, opener = EventReader(), Opener([IDENTITY])
-        return [event for number, chunk in enumerate(chunks_of(self.path)) for event in reader.feed(opener.open(chunk, number))]
+        return [event for number, chunk in enumerate(chunks_of(BytesIO(self.path.read_bytes()))) for event in reader.feed(opener.open(chunk, number))]
 
     def unmarked(self) -> int:
         """Chunks behind the last mark; raises where marks and file differ."""
         rest: list[int] = []
-        chunks = list(chunks_of(self.path, rest))
+        chunks = list(chunks_of(BytesIO(self.path.read_bytes()), rest))
         assert rest == [0]
         return require_marks(self.said.marks, chunks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from lockgate.audit.evidence.report import Verdict
 from lockgate.audit.failures import UnknownSession
 from lockgate.audit.reader import Reader
 from lockgate.audit.recording.coverage import chunks_of
-from lockgate.audit.recording.reel import Mark, stream_file
+from lockgate.audit.recording.reel import Mark
+from lockgate.audit.recording.shelf import stream_file
 from lockgate.audit.verify import verify_log
 from lockgate.model import Event
 from tests.unit.audit.logs import Driven, chunk_root
@@ -244,7 +246,7 @@ def test_every_cut_of_a_file_is_seen(tmp_path: Path) -> None:
         path.write_bytes(whole[:cut])
         rest: list[int] = []
         count = max((number for number, end in enumerate(ends) if end <= cut), default=0)
-        assert list(chunks_of(path, rest)) == CHUNKS[:count]
+        assert list(chunks_of(BytesIO(path.read_bytes()), rest)) == CHUNKS[:count]
         assert rest == [cut - ends[count] if cut >= ends[0] else cut]
 
 
@@ -255,7 +257,7 @@ def test_a_file_that_is_no_recording_is_none(tmp_path: Path, data: bytes) -> Non
     path = on_disk(tmp_path)
     path.write_bytes(data)
     with pytest.raises(EvidenceError) as caught:
-        list(chunks_of(path))
+        list(chunks_of(BytesIO(path.read_bytes())))
     assert caught.value.verdict == "tampered"
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lockgate.audit.recording import reel
+from lockgate.audit.recording import shelf
 from lockgate.audit.recording.events import Event
 from lockgate.audit.recording.reel import LINE
 from lockgate.audit.recording.sealing import PLAIN_LIMIT
@@ -187,7 +187,7 @@ def test_a_disk_that_fails_is_no_success(tmp_path: Path, monkeypatch: pytest.Mon
     def fail(*_: object, **__: object) -> int:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(reel.os, where, fail)
+    monkeypatch.setattr(shelf.os, where, fail)
     desk.tape.put(0.0, "o", b"x")
     desk.tape.tick()
     desk.run()

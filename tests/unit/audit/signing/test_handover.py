@@ -50,7 +50,7 @@ def own_signer(folder: Path, place: Path) -> dict[str, str]:
 def signer_thread(key: Path, where: Path) -> Iterator[None]:
     """The signer's own loop over its socket, in a thread, which starts sooner than a process."""
     guard, listening = Guard.open(key, key.with_name(key.name + ".signed"), ORIGIN), listen(where, others=False)
-    thread = threading.Thread(target=serve, args=(listening, guard, frozenset({os.getuid()}), str))
+    thread = threading.Thread(target=serve, args=(listening, {ORIGIN: guard}, frozenset({os.getuid()}), str))
     thread.start()
     try:
         yield
@@ -158,7 +158,7 @@ def test_the_published_log_follows_the_key(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_made_ready_changes_nothing(tmp_path: Path) -> None:
-    """A key service, a fleet, a next key that others can read: refused in words, and the log goes on as it was."""
+    """A key service, a fleet's signer, a next key that others can read: refused in words, and the log goes on as it was."""
     folder = tmp_path / "log"
     sample(folder)
     before = (folder / "log.vkey").read_text()
@@ -168,11 +168,12 @@ def test_what_cannot_be_made_ready_changes_nothing(tmp_path: Path) -> None:
         remember(folder, {"kms": {}})
         with pytest.raises(AuditError, match="in a key service"):
             acts.rotate("why", ("local", "ann"))
-        remember(folder, {})
+        remember(folder, {"socket": "nowhere"})
         (folder / "store.json").write_text("{}")
-        with pytest.raises(Refused, match="a shard of a fleet"):
+        with pytest.raises(Refused, match="one key for all of its logs"):
             acts.rotate("why", ("local", "ann"))
         (folder / "store.json").unlink()
+        remember(folder, {})
         (folder / "log.key.next").write_text("no key")
         (folder / "log.key.next").chmod(0o644)
         with pytest.raises(AuditError, match="lets others read"):

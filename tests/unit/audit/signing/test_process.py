@@ -125,7 +125,7 @@ class Served:
         self.listening = listen(path, others=False)
         self.guard = Guard.open(key, key.with_name(key.name + ".signed"), ORIGIN)
         self.thread = threading.Thread(
-            target=serve, args=(self.listening, self.guard, allowed, self.refused.append))
+            target=serve, args=(self.listening, {ORIGIN: self.guard}, allowed, self.refused.append))
         self.thread.start()
 
     def end(self) -> None:
@@ -150,11 +150,11 @@ def test_only_users_that_were_named_may_ask(tmp_path: Path, key: Path) -> None:
 
 
 @pytest.mark.parametrize("sent", [
-    b"\n", b"[]\n", b"{}\n", b'{"v":2,"do":"last"}\n', b'{"v":1,"do":"x"}\n', b'{"v":1,"do":"sign"}\n', b"{" * 9000 + b"\n",
-    b'{"v":1,"do":"sign","size":1.0,"root":"","proof":[]}\n', b"x" * 20_000, b"",
-    b'{"v":1,"do":"sign","size":1,"root":"' + b"zz" * 32 + b'","proof":[]}\n',
-    b'{"v":1,"do":"sign","size":' + str(2**63).encode() + b',"root":"' + b"00" * 32 + b'","proof":[]}\n',
-    b'{"v":1,"do":"sign","size":1,"root":"' + b"00" * 32 + b'","proof":[' + b'"",' * 63 + b'""]}\n',
+    b"\n", b"[]\n", b"{}\n", b'{"v":2,"do":"last"}\n', b'{"v":1,"origin":"lockgate.test/log","do":"x"}\n', b'{"v":1,"do":"sign"}\n', b"{" * 9000 + b"\n",
+    b'{"v":1,"origin":"lockgate.test/log","do":"sign","size":1.0,"root":"","proof":[]}\n', b"x" * 20_000, b"",
+    b'{"v":1,"origin":"lockgate.test/log","do":"sign","size":1,"root":"' + b"zz" * 32 + b'","proof":[]}\n',
+    b'{"v":1,"origin":"lockgate.test/log","do":"sign","size":' + str(2**63).encode() + b',"root":"' + b"00" * 32 + b'","proof":[]}\n',
+    b'{"v":1,"origin":"lockgate.test/log","do":"sign","size":1,"root":"' + b"00" * 32 + b'","proof":[' + b'"",' * 63 + b'""]}\n',
 ])
 def test_malformed_requests_sign_nothing_and_end_nothing(tmp_path: Path, key: Path, sent: bytes) -> None:
     """Whatever a client sends, the next one is served."""

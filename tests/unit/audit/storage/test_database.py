@@ -22,6 +22,7 @@ from lockgate.audit.storage.database import schema
 from lockgate.audit.storage.database import store as store_module
 from lockgate.audit.storage.database.connection import Connection
 from lockgate.audit.storage.database.place import Place, Pointer, read_pointer, write_pointer
+from lockgate.audit.storage.database.recordings import DatabaseShelf, Recorder
 from lockgate.audit.storage.database.source import DatabaseSource
 from lockgate.audit.storage.database.store import DatabaseStore
 from lockgate.errors import AuditError
@@ -145,8 +146,13 @@ def test_the_printed_sql_is_enough_and_no_more(server: Server, tmp_path: Path) -
         head = store.head()
         store.commit(rows, head, grown(head, 301))
         store.close()
+        recorder = Recorder(gate, 1)
+        recorder.medium("s", "client").append([b"chunk"])
+        recorder.close()
+        with DatabaseShelf(gate, 1) as shelf:
+            assert shelf.remove("s")
         with Connection(gate) as connection:
-            for statement in ("UPDATE entries SET leaf = ''", "DELETE FROM entries", "TRUNCATE payloads",
+            for statement in ("UPDATE recordings SET chunk = ''", "DELETE FROM cursors","UPDATE entries SET leaf = ''", "DELETE FROM entries", "TRUNCATE payloads",
                               "UPDATE checkpoints SET note = ''", "DELETE FROM sessions", "DROP TABLE entries",
                               "UPDATE sessions SET first = 0", "UPDATE meta SET value = ''", "DELETE FROM head",
                               "ALTER TABLE entries DISABLE TRIGGER ALL"):

@@ -7,6 +7,7 @@ import pytest
 
 from lockgate.audit.evidence.report import Report, Verdict
 from lockgate.audit.keys import read_verifier
+from lockgate.audit.recording.shelf import FolderShelf
 from lockgate.audit.storage.contract import Source
 from lockgate.audit.verify import verify_source
 from tests.unit.audit.storage.stores import DatabaseLog, FileLog
@@ -16,7 +17,7 @@ from tests.unit.audit.storage.test_conformance import work
 def report_on(kept: FileLog) -> Report:
     source: Source
     with kept.source() as source:
-        return verify_source(source, read_verifier(kept.folder / "log.vkey"), kept.folder)
+        return verify_source(source, FolderShelf(kept.folder), read_verifier(kept.folder / "log.vkey"), kept.folder)
 
 
 def alter(kept: FileLog, statement: str) -> None:

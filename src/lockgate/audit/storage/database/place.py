@@ -12,13 +12,15 @@ import re
 import ssl
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import orjson
 
-from lockgate.audit.keys import write_durably
+from lockgate.audit.checkpoint import Verifier
+from lockgate.audit.keys import VERIFIER_FILE, read_verifier, write_durably
 from lockgate.errors import AuditError
 from lockgate.model import Secret
 
@@ -90,6 +92,27 @@ class Place:
         return cls(**{**terms, "password": Secret(terms["password"])})
 
 
+def place_at(url: str) -> Place:
+    """The database that a URL names, as libpq writes one: ``postgresql://user@host:5432/database?sslmode=verify-full``,
+    also with ``sslrootcert``. The password is in the environment variable ``PGPASSWORD``, never in the URL.
+
+    Raises `AuditError`.
+    """
+    parts = urlsplit(url)
+    more = dict(parse_qsl(parts.query))
+    try:
+        port = parts.port or 5432
+    except ValueError:
+        port = 0
+    if parts.scheme != KIND or parts.password or not port or not parts.hostname or set(more) - {"sslmode", "sslrootcert"}:
+        raise AuditError("a database's URL is postgresql://user@host:port/database, with sslmode and sslrootcert at most",
+                         advice="put the password into the environment, as PGPASSWORD")
+    place = Place(parts.hostname, port, unquote(parts.path.removeprefix("/")), unquote(parts.username or ""),
+                  password_env="PGPASSWORD" if "PGPASSWORD" in os.environ else None,
+                  tls=more.get("sslmode", "verify-full"), ca=more.get("sslrootcert"))
+    return replace(place, password=read_password(place))
+
+
 def is_loopback(host: str) -> bool:
     """Whether a host is this machine whatever the network says."""
     try:
@@ -157,6 +180,17 @@ def fleet_folder(folder: Path) -> tuple[Path, int | None] | None:
         return folder, None
     shard = _named(folder.name)
     return None if shard is None or not (folder.parent / POINTER).is_file() else (folder.parent, shard)
+
+
+def log_verifier(folder: Path) -> Verifier:
+    """The verifier key of the log in a folder. Of a shard that this machine keeps nothing of, the key that the fleet's
+    shards begin with. Raises `UntrustedNote`.
+    """
+    base = fleet_folder(folder)
+    if base is None or base[1] is None or (folder / VERIFIER_FILE).exists():
+        return read_verifier(folder / VERIFIER_FILE)
+    found = read_verifier(base[0] / VERIFIER_FILE)
+    return found.named(shard_origin(found.name.rpartition("/")[0], base[1]))
 
 
 def _named(folder: str) -> int | None:

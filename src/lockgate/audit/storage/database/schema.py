@@ -41,12 +41,19 @@ CREATE INDEX ON lockgate_audit.sessions (shard, first) WHERE last IS NULL;
 CREATE TABLE lockgate_audit.checkpoints (shard integer, size bigint, note text NOT NULL, frontier bytea NOT NULL,
   epoch bigint NOT NULL, PRIMARY KEY (shard, size));
 """
-_STEPS: Final = (_FIRST,)
+_SECOND: Final = """\
+CREATE TABLE lockgate_audit.recordings (shard integer, sid text, stream text, number integer CHECK (number >= 0),
+  chunk bytea NOT NULL, made timestamptz NOT NULL DEFAULT clock_timestamp(), PRIMARY KEY (shard, sid, stream, number));
+ALTER TABLE lockgate_audit.recordings ALTER COLUMN chunk SET STORAGE EXTERNAL;
+CREATE TABLE lockgate_audit.cursors (shard integer, name text, cursor bytea NOT NULL, PRIMARY KEY (shard, name));
+"""
+_STEPS: Final = (_FIRST, _SECOND)
 """Each takes the tables from one format to the next."""
 FORMAT: Final = len(_STEPS)
-_TABLES: Final = 9
+_TABLES: Final = 11
 
 _STAMP: Final = f"INSERT INTO lockgate_audit.store VALUES ({FORMAT});\n"  # noqa: S608 - a constant
+_RESTAMP: Final = f"UPDATE lockgate_audit.store SET format = {FORMAT};\n"  # noqa: S608 - a constant
 _RIGHTS: Final = """\
 GRANT USAGE ON SCHEMA lockgate_audit TO {role};
 GRANT SELECT, INSERT ON lockgate_audit.shards, lockgate_audit.meta, lockgate_audit.head, lockgate_audit.entries,
@@ -56,6 +63,8 @@ GRANT UPDATE ON lockgate_audit.head TO {role};
 GRANT UPDATE (last) ON lockgate_audit.sessions TO {role};
 GRANT UPDATE (holder, epoch, expires) ON lockgate_audit.shards TO {role};
 GRANT DELETE ON lockgate_audit.payload_keys, lockgate_audit.payloads TO {role};
+GRANT SELECT, INSERT, DELETE ON lockgate_audit.recordings TO {role};
+GRANT SELECT, INSERT, UPDATE ON lockgate_audit.cursors TO {role};
 """
 _READING: Final = """\
 GRANT USAGE ON SCHEMA lockgate_audit TO {role};
@@ -63,10 +72,12 @@ GRANT SELECT ON ALL TABLES IN SCHEMA lockgate_audit TO {role};
 """
 
 
-def statements(role: str, *, auditor: str | None = None) -> str:
-    """The SQL that makes the tables and lets `role` write and `auditor` read them, and nothing more."""
-    made = "BEGIN;\nCREATE SCHEMA lockgate_audit;\n" + "".join(_STEPS)
-    made += _STAMP + _RIGHTS.format(role=_quoted(role))
+def statements(role: str, *, auditor: str | None = None, since: int = 0) -> str:
+    """The SQL that makes the tables and lets `role` write and `auditor` read them, and nothing more; `since` a format:
+    what is new after it.
+    """
+    made = "BEGIN;\n" + ("CREATE SCHEMA lockgate_audit;\n" if not since else "") + "".join(_STEPS[since:])
+    made += (_STAMP if not since else _RESTAMP) + _RIGHTS.format(role=_quoted(role))
     if auditor is not None:
         made += _READING.format(role=_quoted(auditor))
     return made + "COMMIT;\n"
@@ -132,6 +143,10 @@ async def _migrate(connection: Connection) -> None:
             found = 0
         else:
             found = await raw.fetchval("SELECT format FROM lockgate_audit.store")
+            if found < FORMAT and not await raw.fetchval(
+                    "SELECT has_schema_privilege('lockgate_audit', 'CREATE')"):
+                raise AuditError(f"{connection.address}: the tables of the audit log are of an earlier format ({found})",
+                                 advice=f"let an administrator run what `lockgate audit sql --since {found}` prints")
         for step in _STEPS[found:]:
             await raw.execute(step)
         if found == 0:

@@ -8,19 +8,20 @@ lease costs the sleeper a restart and the log nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from lockgate.audit.failures import Locked
 from lockgate.audit.storage.database.connection import Connection
-from lockgate.audit.storage.database.place import shard_origin
+from lockgate.audit.storage.database.place import shard_folder, shard_origin
 
 _ENSURE: Final = ("INSERT INTO shards (shard, origin) SELECT n, CASE n WHEN 0 THEN $2 || '/fleet'"
                   " ELSE $2 || '/shard-' || n END FROM generate_series(0, $1::int) n ON CONFLICT DO NOTHING")
 _TAKE: Final = """
 WITH free AS (
   SELECT shard FROM shards
-  WHERE shard BETWEEN $1 AND $2 AND (expires < clock_timestamp() OR holder = $3)
+  WHERE shard BETWEEN $1 AND $2 AND shard <> ALL($6::int[]) AND (expires < clock_timestamp() OR holder = $3)
   ORDER BY holder <> $3, shard <> $5, holder = '', shard LIMIT 1 FOR UPDATE SKIP LOCKED)
 UPDATE shards s SET holder = $3, epoch = s.epoch + 1, expires = clock_timestamp() + make_interval(secs => $4)
 FROM free WHERE s.shard = free.shard RETURNING s.shard, s.origin, s.epoch"""
@@ -30,6 +31,8 @@ _RELEASE: Final = ("UPDATE shards SET holder = '', expires = '-infinity'"
                    " WHERE shard = $1 AND holder = $2 AND epoch = $3")
 _HELD: Final = ("SELECT shard, holder, ceil(extract(epoch FROM expires - clock_timestamp()))::int AS seconds"
                 " FROM shards WHERE shard BETWEEN $1 AND $2 ORDER BY shard")
+_FREE: Final = ("SELECT s.shard, s.origin, h.size FROM shards s JOIN head h USING (shard) WHERE s.shard > 0 AND s.holder = ''"
+                " AND h.size > 0 ORDER BY s.shard")
 _ORPHANS: Final = ("SELECT shard FROM shards WHERE shard BETWEEN 1 AND $1 AND holder <> '' AND holder <> $2"
                    " AND expires < clock_timestamp() ORDER BY shard")
 
@@ -52,14 +55,15 @@ def ensure(connection: Connection, origin: str, count: int) -> None:
 
 def take(
     connection: Connection, origin: str, holder: str, seconds: float, *, first: int, last: int, preferred: int = 0,
+    without: Sequence[int] = (),
 ) -> Lease | None:
-    """A lease on one shard between `first` and `last`, or None where none is free.
+    """A lease on one shard between `first` and `last` and `without` some, or None where none is free.
 
     Best is what this holder has already: its earlier process is gone, which the lock on its folder
     shows. Then comes the one it held before, then one that was left by a crash, then a fresh one.
     Raises `AuditError`, also where the database belongs to a fleet of another name.
     """
-    rows = connection.rows(_TAKE, first, last, holder, seconds, preferred)
+    rows = connection.rows(_TAKE, first, last, holder, seconds, preferred, list(without))
     if not rows:
         return None
     shard, stored, epoch = rows[0]
@@ -87,8 +91,14 @@ def holders(connection: Connection, first: int, last: int) -> str:
     """Who has the shards from `first` to `last`, for the message to a gateway that got none."""
     said = []
     for shard, holder, seconds in connection.rows(_HELD, first, last):
-        said.append(f"shard-{shard} by {holder} for {seconds} s more" if holder else f"shard-{shard} by nobody")
+        name = shard_folder(shard)
+        said.append(f"{name} by {holder} for {seconds} s more" if holder else f"{name} by nobody")
     return ", ".join(said[:8]) + (f" and {len(said) - 8} more" if len(said) > 8 else "")
+
+
+def free(connection: Connection) -> list[tuple[int, str, int]]:
+    """Shards that were begun and that nobody holds: number, name and size."""
+    return [(shard, origin, size) for shard, origin, size in connection.rows(_FREE)]
 
 
 def orphans(connection: Connection, last: int, holder: str) -> list[int]:

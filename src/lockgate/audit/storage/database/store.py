@@ -25,10 +25,12 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from lockgate.audit.failures import Poisoned
-from lockgate.audit.storage.contract import Batch, Head
+from lockgate.audit.storage.contract import Batch, Head, signed_size
 from lockgate.audit.storage.database import schema
 from lockgate.audit.storage.database.connection import Connection
 from lockgate.audit.storage.database.place import Place
+from lockgate.audit.storage.database.recordings import DatabaseShelf
+from lockgate.audit.storage.database.tail import DatabaseTail
 from lockgate.errors import AuditError
 
 FORMAT: Final = b"1"
@@ -125,12 +127,23 @@ class DatabaseStore:
         for chunk in chunks:
             await raw.fetchrow(_MORE, self.shard, [], [], [], [], [], *chunk)
         await self._index(raw, batch)
-        is_due = new.size - self._kept >= _HISTORY or (batch.is_kept and new.size > self._kept)
-        if is_due and new.signed == new.size:   # what is kept is signed; a signer that lags gets there at the end
-            await raw.execute(_KEEP, self.shard, new.size, new.note, new.frontier, new.epoch)
-            self._kept = new.size
+        await self._keep(raw, batch, new)
         self._require_flush(found)
         await raw.execute("COMMIT")
+
+    async def _keep(self, raw: Any, batch: Batch, new: Head) -> None:
+        """Now and then, the newest tree that is signed: a take-over goes on from there. A signer that lags has signed an
+        older one than this batch's.
+        """
+        size, note, frontier = new.size, new.note, new.frontier
+        if new.signed != new.size:
+            if batch.signed is None:
+                return
+            note, frontier = batch.signed
+            size = signed_size(note, 0)
+        if size - self._kept >= _HISTORY or (batch.is_kept and size > self._kept):
+            await raw.execute(_KEEP, self.shard, size, note, frontier, new.epoch)
+            self._kept = size
 
     async def _index(self, raw: Any, batch: Batch) -> None:
         if batch.begun:
@@ -159,6 +172,14 @@ class DatabaseStore:
                                            self.shard):
             yield tuple(row)
         self._connection.execute("COMMIT")
+
+    def tail(self) -> DatabaseTail:
+        """The shard's end: a take-over does not read what others have verified."""
+        return DatabaseTail(self._connection, self.shard)
+
+    def shelf(self) -> DatabaseShelf:
+        """The shard's recordings."""
+        return DatabaseShelf(self.place, self.shard)
 
     def resume_history(self) -> None:
         """Continue the spacing of kept checkpoints where the shard left off."""
