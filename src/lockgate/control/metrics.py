@@ -54,6 +54,7 @@ class GatewayCollector(Collector):
             ("lockgate_cancels", "Cancel requests by result.", "result", counters.cancels),
             ("lockgate_catalogue_loads", "Looks at a backend's catalogue by result.", "result",
              counters.catalogue_loads),
+            ("lockgate_backend_links", "Connections to backends by what became of them.", "event", counters.links),
             ("lockgate_errors", "Errors by kind.", "kind", counters.errors),
         ):
             family = CounterMetricFamily(name, text, labels=[label])

@@ -46,6 +46,7 @@ class Counters:
     durations: Histogram = field(default_factory=Histogram)                   # recorded until settled
     waits: Histogram = field(default_factory=Histogram)                       # for a person
     cancels: Counter[str] = field(default_factory=Counter)                    # by result
+    links: Counter[str] = field(default_factory=Counter)                      # backends' ends: dialled, reused, dropped why
     catalogue_loads: Counter[str] = field(default_factory=Counter)            # by result
     config_reloads: int = 0
     config_reload_failed: bool = False

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -31,6 +31,7 @@ from lockgate.net.tls import TlsError, TlsStream, client_context
 from lockgate.net.tokens import no_token
 from lockgate.proxy.endpoint import Endpoint
 from lockgate.proxy.lane import PARKED, Lane
+from lockgate.proxy.stream import StreamEndpoint
 from lockgate.wire.steps import (
     Aside,
     Close,
@@ -40,6 +41,8 @@ from lockgate.wire.steps import (
     Dial,
     Disown,
     HangUp,
+    Reach,
+    Reached,
     Receive,
     Side,
     StartTls,
@@ -74,6 +77,28 @@ def unreachable(connection: str, cause: str | None = None) -> Refusal:
     )
 
 
+def backend_tls(connection: Connection, alpn: tuple[str, ...]) -> TlsStream | Refusal:
+    """TLS towards a backend as its settings say, before the handshake; the reason why it cannot be is in the log."""
+    tls = connection.tls
+    refusal = distrusted(connection.name)
+    if tls.mode == "disable":
+        return refusal
+    name = tls.server_name or split_address(connection.address)[0]
+    try:
+        return TlsStream(client_context(tls.mode, tls.ca, alpn, tls.own), server_side=False, server_name=name)
+    except (ConfigError, ValueError) as error:
+        log.error("backend TLS unusable", connection=connection.name, reason=str(error.args[0]))
+        return replace(refusal, cause=f"its TLS settings cannot be used: {error.args[0]}")
+
+
+def distrusted(connection: str, cause: str | None = None) -> Refusal:
+    """What a client reads when TLS to the backend fails; the reason is in the log."""
+    return Refusal(
+        RefusalCode.BACKEND_UNAVAILABLE, f"the backend of connection {connection} is not trusted",
+        hint="Tell those who run the gateway; its log says which check failed.", cause=cause,
+    )
+
+
 class Driver:
     """Runs generators against a backend. Not reusable after `close`."""
 
@@ -85,7 +110,7 @@ class Driver:
     def __init__(self, host: Host) -> None:
         self.host = host
         self.loop = host.loop
-        self.server = Endpoint(Side.SERVER, self, host.gone)
+        self.server: Endpoint | StreamEndpoint = Endpoint(Side.SERVER, self, host.gone)
         self.server_lane = Lane(Side.SERVER)
         self.connection: Connection | None = None
         self.governor: Governor | None = None
@@ -162,6 +187,7 @@ class Driver:
 
     def _failed(self, fault: Exception) -> None:
         """A generator or a step raised: close, and say where, but not what."""
+        self.server.close()             # nobody knows what state it is in
         kind = fault.code if isinstance(fault, LockgateError) else "internal"
         self.host.counters.errors[kind] += 1
         if isinstance(fault, ProtocolError):
@@ -187,7 +213,11 @@ class Driver:
         """Drop tasks and the backend's lane and end."""
         for task in tuple(self._tasks):
             task.cancel()
+        self._leave_backend()
         self._withdraw(self.server_lane)
+
+    def _leave_backend(self) -> None:
+        """Nothing more is said to the backend."""
         self.server.close()
 
     def _withdraw(self, lane: Lane) -> None:
@@ -224,7 +254,12 @@ class Driver:
     def _lane(self, side: Side) -> Lane:
         return self.server_lane
 
-    def _end_of(self, side: Side) -> Endpoint:
+    def _own_end(self) -> Endpoint:
+        """The backend's end, where it is no stream."""
+        assert isinstance(self.server, Endpoint)
+        return self.server
+
+    def _end_of(self, side: Side) -> Endpoint | StreamEndpoint:
         return self.server
 
     def drained(self, side: Side) -> None:
@@ -292,12 +327,45 @@ class Driver:
 
     def _hang_up(self, lane: Lane, step: HangUp) -> Any:
         """The backend's end is closed, and a fresh one stands in its place."""
-        self.server.close()
-        self.server = Endpoint(Side.SERVER, self, self.host.gone)
+        left = self.server
+        left.close()
+        if left.is_slow:
+            self.loop.call_soon(self._unpark, left)
+        self._face(Endpoint(Side.SERVER, self, self.host.gone))
+
+    def _unpark(self, end: Endpoint | StreamEndpoint) -> None:
+        """Who waits for this end to take more need not wait any more."""
+        self._resume(self.server_lane, end, None)
+
+    def _face(self, end: Endpoint | StreamEndpoint) -> None:
+        """Have this end at the backend from here on."""
+        self.server = end
         server_lane = self.server_lane
         server_lane.inbox.clear()
         server_lane.inbox_size = 0
         server_lane.has_ended = server_lane.is_end_told = False
+
+    def _reach(self, lane: Lane, step: Reach) -> Any:
+        connection = self._connection()
+        if not self.server.is_fresh:
+            self._hang_up(lane, HangUp())
+        found = self.host.pool.reach(connection, step, self._caller())
+        if not isinstance(found, Pending):
+            return self._reached(found)
+        answer: Pending[Reached | Refusal] = Pending(found.withdraw)
+        found.then(lambda end: answer.resolve(end if isinstance(end, Refusal) else self._reached(end)))
+        return self._wait(lane, answer, unreachable(connection.name))
+
+    def _reached(self, end: Endpoint | StreamEndpoint) -> Reached:
+        end.hand_over(self)
+        self._face(end)
+        reached = Reached(end.protocol, end.is_used, is_single=isinstance(end, StreamEndpoint))
+        if isinstance(end, StreamEndpoint):
+            end.reached = reached
+        return reached
+
+    def _caller(self) -> Hashable:
+        """Who ends are kept for that nobody else may use."""
         return None
 
     def _dial(self, lane: Lane, step: Dial) -> Any:
@@ -314,8 +382,9 @@ class Driver:
     async def _connect(self, connection: Connection, step: Dial) -> Refusal | None:
         """The backend's end gets its transport. None, or why it does not."""
         host, port = split_address(connection.address)
+        end = self._own_end()
         try:
-            await dial(host, port, lambda: self.server, self.host.dial_timeout)
+            await dial(host, port, lambda: end, self.host.dial_timeout)
         except BackendError as error:
             log.warning("backend unreachable", reason=error.args[0], connection=connection.name)
             self.host.counters.errors["backend.unreachable"] += 1
@@ -347,20 +416,10 @@ class Driver:
 
     def _start_server_tls(self, lane: Lane, step: StartTls) -> Any:
         connection = self._connection()
-        tls = connection.tls
-        refusal = Refusal(
-            RefusalCode.BACKEND_UNAVAILABLE, f"the backend of connection {connection.name} is not trusted",
-            hint="Tell those who run the gateway; its log says which check failed.",
-        )
-        if tls.mode == "disable":
-            return refusal
-        name = tls.server_name or split_address(connection.address)[0]
-        try:
-            stream = TlsStream(client_context(tls.mode, tls.ca, step.alpn, tls.own), server_side=False, server_name=name)
-        except (ConfigError, ValueError) as error:
-            log.error("backend TLS unusable", connection=connection.name, reason=str(error.args[0]))
-            return replace(refusal, cause=f"its TLS settings cannot be used: {error.args[0]}")
-        return self._handshake(lane, self.server, stream, step.initial, refusal)
+        stream = backend_tls(connection, step.alpn)
+        if isinstance(stream, Refusal):
+            return stream
+        return self._handshake(lane, self._own_end(), stream, step.initial, distrusted(connection.name))
 
     def _handshake(
         self, lane: Lane, end: Endpoint, stream: TlsStream, initial: bytes, refusal: Refusal
@@ -408,6 +467,7 @@ BASE_HANDLERS: Mapping[type, Handler] = {
     Compose: Driver._compose,
     Close: Driver._close,
     Dial: Driver._dial,
+    Reach: Driver._reach,
     HangUp: Driver._hang_up,
     Credential: Driver._credential,
     Disown: Driver._disown,

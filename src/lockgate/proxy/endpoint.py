@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import select
 from collections.abc import Callable
 from typing import Protocol, cast
 
@@ -54,7 +55,7 @@ class Endpoint(asyncio.Protocol):
 
     __slots__ = (
         "_handshaking", "_loop", "_on_gone", "_out", "_out_size", "_owner", "_state", "_timer", "_transport",
-        "_unsent", "is_ended", "is_held", "is_slow", "side", "tls",
+        "_unsent", "is_ended", "is_held", "is_slow", "is_used", "made", "protocol", "side", "tls",
     )
 
     def __init__(self, side: Side, owner: Owner, on_gone: Callable[[Endpoint], None]) -> None:
@@ -63,6 +64,9 @@ class Endpoint(asyncio.Protocol):
         self.is_ended = False       # no more bytes will come
         self.is_held = False        # reading is paused
         self.is_slow = False        # writing is paused
+        self.is_used = False        # it has been another session's before
+        self.made = 0.0             # when it was connected, on the loop's clock
+        self.protocol = ""          # what is spoken over it, where its owner was told so
         self._owner = owner
         self._on_gone = on_gone
         self._loop = asyncio.get_running_loop()
@@ -82,6 +86,7 @@ class Endpoint(asyncio.Protocol):
             stream.abort()
             return
         self._transport = stream
+        self.made = self._loop.time()
         stream.set_write_buffer_limits(HIGH, LOW)
         tune(transport)
         self._owner.connected(self.side)
@@ -232,6 +237,25 @@ class Endpoint(asyncio.Protocol):
     def is_fresh(self) -> bool:
         """True until it has had a transport or was closed."""
         return self._transport is None and self._state is _State.OPEN
+
+    @property
+    def is_quiet(self) -> bool:
+        """True where nothing is under way in either direction, not even unread in the system's buffer: an end of the
+        stream that the loop has not come to yet, or an answer that nobody asked for."""
+        transport = self._transport
+        if (
+            self._state is not _State.OPEN or transport is None or transport.is_closing() or self.is_ended
+            or self._handshaking or self._out or transport.get_write_buffer_size()
+        ):
+            return False
+        waiting = select.poll()
+        waiting.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return not waiting.poll(0)
+
+    def hand_over(self, owner: Owner) -> None:
+        """Tell somebody else from here on."""
+        self._owner = owner
+        self.release()
 
     def close(self, *, linger: bool = False) -> None:
         """Send what was queued and close.

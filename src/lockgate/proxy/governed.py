@@ -26,6 +26,7 @@ from lockgate.proxy.driver import BASE_HANDLERS, Driver, Handler, log, place, un
 from lockgate.proxy.endpoint import Endpoint
 from lockgate.proxy.lane import PARKED, Lane
 from lockgate.proxy.recording import Recording, Tapped
+from lockgate.proxy.stream import StreamEndpoint
 from lockgate.wire.steps import (
     LONG,
     Admission,
@@ -90,8 +91,12 @@ class Governed(Driver):
     def _lane(self, side: Side) -> Lane:
         return self.client_lane if side is Side.CLIENT else self.server_lane
 
-    def _end_of(self, side: Side) -> Endpoint:
+    def _end_of(self, side: Side) -> Endpoint | StreamEndpoint:
         return self.client if side is Side.CLIENT else self.server
+
+    def _unpark(self, end: Endpoint | StreamEndpoint) -> None:
+        super()._unpark(end)
+        self._resume(self.client_lane, end, None)
 
     def _flush(self) -> None:
         self.client.flush()

@@ -31,6 +31,7 @@ from lockgate.proxy.cancel import CancelRegistry
 from lockgate.proxy.counters import Counters
 from lockgate.proxy.driver import log
 from lockgate.proxy.endpoint import Endpoint
+from lockgate.proxy.pool import Pool
 from lockgate.wire.spec import Definitions, Passing, ProtocolSpec
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ class Host:
         self.sessions: set[Session] = set()
         self.cancels: CancelRegistry[Governed] = CancelRegistry(clock.monotonic)
         self.is_draining = False
+        self.pool = Pool(self)
         self._ends: set[Endpoint] = set()
         self._quiet: asyncio.Event | None = None
         self._server_names: dict[str, str] = {}
@@ -128,6 +130,7 @@ class Host:
             for keeper in keepers.values() for name in keeper.connection.server_names
         }
         self._by_spec = {}
+        self.pool.settings_changed()
 
     def connections_of(self, spec: ProtocolSpec, *, piped: bool = False) -> Mapping[str, Connection]:
         """Connections of one protocol, by name: those with an address, or those that are programs."""
@@ -200,9 +203,11 @@ class Host:
         deadline (seconds from now). When this returns no connection is left.
         """
         self.is_draining = True
+        self.pool.close()
         try:
             await self._emptied(deadline)
         finally:
+            self.pool.stop()
             self._beside.shutdown(wait=False, cancel_futures=True)
 
     async def _emptied(self, deadline: float) -> None:

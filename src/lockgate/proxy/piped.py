@@ -122,20 +122,20 @@ class PipedSession(Session):
             self.client_lane.put(rest)
         super()._greet()
 
-    def _reached(self, protocol: str) -> list[str]:
+    def _programs_of(self, protocol: str) -> list[str]:
         """The connections of a protocol that are programs."""
         return [name for name, keeper in self.host.keepers.items()
                 if not keeper.connection.address and keeper.spec.name == protocol]
 
     def _named(self, hello: Hello) -> str | None:
         """The connection that is asked for: the one of that name, or the only one."""
-        names = self._reached(hello.protocol)
+        names = self._programs_of(hello.protocol)
         if hello.connection is None:
             return names[0] if len(names) == 1 else None
         return hello.connection if hello.connection in names else None
 
     def _nowhere_of(self, hello: Hello) -> str:
-        names = ", ".join(self._reached(hello.protocol))
+        names = ", ".join(self._programs_of(hello.protocol))
         if not names:
             return f"no {hello.protocol[:20]} connection of the configuration is a program, without `address`"
         return f"say which connection with --connection: {names}"
@@ -174,7 +174,7 @@ class PipedSession(Session):
         try:
             environment = programs.minimal(os.environ)
             environment.update((name, _read(value)) for name, value in terms.environment.items())
-            running = await programs.start(terms.command, environment, terms.directory, lambda: self.server)
+            running = await programs.start(terms.command, environment, terms.directory, self._own_end)
         except (BackendError, ConfigError) as error:
             log.warning("program cannot be started", reason=str(error.args[0]), connection=connection.name)
             self.host.counters.errors["backend.unreachable"] += 1

@@ -91,7 +91,7 @@ class Probe(Driver):
 
     def connected(self, side: Side) -> None:
         """The backend's end is there."""
-        self.host.opened(self.server)
+        self.host.opened(self._own_end())
 
     def received(self, side: Side, data: bytes) -> None:
         """Bytes of the backend: for the probe that waits, or kept."""

@@ -22,9 +22,11 @@ from lockgate.govern.pipeline import Governor, Held
 from lockgate.model import Refusal, RefusalCode
 from lockgate.net.address import is_loopback
 from lockgate.proxy.driver import Handler, log
+from lockgate.proxy.endpoint import Endpoint
 from lockgate.proxy.governed import GOVERNED_HANDLERS, Governed
 from lockgate.proxy.lane import Lane
-from lockgate.proxy.trunk import StreamEndpoint, Trunk
+from lockgate.proxy.stream import StreamEndpoint
+from lockgate.proxy.trunk import Trunk
 from lockgate.wire.spec import LoginContext, Mediator, Multiplexer, Route
 from lockgate.wire.steps import Abandon, Admission, Alarm, EndSession, Fork, HangUp, Side, Steps
 
@@ -90,9 +92,10 @@ class Session(Governed):
     def connected(self, side: Side) -> None:
         """The client's end is there: start its log-in. The backend's end is nobody's news."""
         host = self.host
-        host.opened(self._end_of(side))
         if side is Side.SERVER:
+            host.opened(self._own_end())
             return
+        host.opened(self.client)
         host.counters.connections += 1
         self.peer = self.client.addresses()[0]
         if not host.welcome(self):
@@ -399,6 +402,7 @@ class Session(Governed):
         if self._expiry is not None:
             self._expiry.cancel()
         self._leave(step.cause)
+        self._leave_backend()
         self.identity = self.connection = None
         return self._hang_up(lane, HangUp())
 
@@ -413,6 +417,24 @@ class Session(Governed):
             if type(forked.waits_for) is Held:
                 self._heard(forked)
             self._withdraw(forked)
+
+    def _leave_backend(self) -> None:
+        """The backend's end goes to whoever asks next, if the mediator leaves it as good as new; else it is closed."""
+        server, lane, connection = self.server, self.server_lane, self.connection
+        is_at_rest = not lane.inbox and not lane.has_ended and (lane.generator is None or lane.is_running)
+        if not isinstance(server, Endpoint) or not server.protocol or not is_at_rest or connection is None or self.mediator is None:
+            server.close()
+            return
+        spare = self.doorway.spec.spare(self.mediator)
+        if spare is None:
+            server.close()
+            return
+        self._face(Endpoint(Side.SERVER, self, self.host.gone))
+        self.host.pool.put(connection, server, spare, self._caller())
+
+    def _caller(self) -> Hashable:
+        identity = self.identity
+        return None if identity is None else (identity.issuer, identity.subject, identity.agent)
 
     def _set_alarm(self, lane: Lane, step: Alarm) -> Any:
         """Alarms are set anew with every message and hardly ever go off: a timer that goes off before is left, and looks."""

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Final
 
+from lockgate.proxy.stream import StreamEndpoint
 from lockgate.wire.steps import Side
 
 if TYPE_CHECKING:
@@ -21,71 +22,6 @@ if TYPE_CHECKING:
 
 _IDLE: Final = 75.0
 """Seconds that a connection may be without a stream."""
-
-
-class StreamEndpoint:
-    """The client's end of one stream; to its session it is what `Endpoint` is."""
-
-    __slots__ = ("_held", "_is_closed", "_number", "_out", "_trunk", "is_ended", "is_held", "is_slow", "side", "tls")
-
-    def __init__(self, trunk: Trunk, number: int) -> None:
-        self.side = Side.CLIENT
-        self.tls = None
-        self.is_ended = self.is_held = self.is_slow = False
-        self._trunk = trunk
-        self._number = number
-        self._out: list[bytes] = []
-        self._held = 0
-        self._is_closed = False
-
-    def queue(self, data: bytes) -> None:
-        """Send with the next `flush`."""
-        self._out.append(data)
-
-    def flush(self) -> None:
-        """Send what was queued."""
-        if self._out and not self._is_closed:
-            data = b"".join(self._out)
-            self._out.clear()
-            self.is_slow = self._trunk.send(self._number, data)
-
-    def took(self, size: int) -> None:
-        """Bytes of content went to the session: the client may send more, unless the session is behind."""
-        if self.is_held:
-            self._held += size
-        else:
-            self._trunk.taken(self._number, size)
-
-    def hold(self) -> None:
-        """The session is behind."""
-        self.is_held = True
-
-    def release(self) -> None:
-        """And is not any more."""
-        if self.is_held:
-            self.is_held = False
-            held, self._held = self._held, 0
-            self._trunk.taken(self._number, held)
-
-    @property
-    def is_connected(self) -> bool:
-        """Until it is closed."""
-        return not self._is_closed
-
-    def close(self, *, linger: bool = False) -> None:
-        """Send what was queued; no more follows."""
-        if not self._is_closed:
-            self.flush()
-            self._is_closed = True
-            self._trunk.left(self._number)
-
-    def abort(self) -> None:
-        """Close it."""
-        self.close()
-
-    def addresses(self) -> tuple[str, str]:
-        """Of the connection."""
-        return self._trunk.addresses()
 
 
 class Trunk:
@@ -130,7 +66,7 @@ class Trunk:
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
-        end = StreamEndpoint(self, number)
+        end = StreamEndpoint(Side.CLIENT, self, number)
         stream = self._session.branch(self, end, self._mux.mediator())
         if stream is None:
             self._mux.closed(number)

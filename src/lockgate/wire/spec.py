@@ -66,8 +66,8 @@ class Mediator(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StreamEvent:
-    """What happens to one stream of a client's connection: it opens, brings `data` (of which `size` bytes are content that
-    its window counts), takes data again, or ends before its time."""
+    """What happens to one stream of a connection: it opens, brings `data` (of which `size` bytes are content that its window
+    counts), takes data again, or ends before its time; `is_untouched`: and the backend has looked at nothing that came on it."""
 
     stream: int
     data: bytes = b""
@@ -75,6 +75,7 @@ class StreamEvent:
     opens: bool = False
     drained: bool = False
     ends: bool = False
+    is_untouched: bool = False
 
 
 @runtime_checkable
@@ -109,6 +110,53 @@ class Multiplexer(Protocol):
 
     def end(self) -> None:
         """Let no more streams be opened."""
+
+
+class Bundle(Protocol):
+    """A connection to a backend that carries streams of many sessions (HTTP/2): its frames. Sans-IO and synchronous. On each
+    stream a session speaks as it would over a connection of its own, once."""
+
+    @property
+    def is_ready(self) -> bool:
+        """True once the backend has shown that it speaks this."""
+
+    @property
+    def has_ended(self) -> bool:
+        """True when no stream can be opened any more."""
+
+    @property
+    def room(self) -> int:
+        """Streams that may be opened now."""
+
+    def open(self) -> int:
+        """A new stream's number."""
+
+    def receive(self, data: bytes) -> list[StreamEvent]:
+        """What the backend's bytes mean."""
+
+    def outgoing(self) -> bytes:
+        """Bytes for the backend that wait to be sent; to be asked for after every other call."""
+
+    def send(self, number: int, data: bytes) -> bool:
+        """Bytes of a stream's session. False where the stream is gone."""
+
+    def taken(self, number: int, size: int) -> None:
+        """A stream's session has taken so many bytes of content."""
+
+    def is_slow(self, number: int) -> bool:
+        """Whether the backend is behind with a stream."""
+
+    def closed(self, number: int) -> None:
+        """A stream's session has left it."""
+
+    def lost(self) -> list[StreamEvent]:
+        """The connection is gone."""
+
+    def end(self) -> None:
+        """Let no more streams be opened."""
+
+    def goodbye(self) -> None:
+        """No stream is left, and the connection is about to be closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +293,15 @@ class RecordingSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Spare:
+    """A backend's end as its mediator leaves it: good for another session within so many `seconds`; of the same caller
+    only, where `is_bound`."""
+
+    seconds: float
+    is_bound: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ProtocolSpec:
     """A protocol, as its folder's `__init__.py` exports it under the name `SPEC`."""
 
@@ -290,3 +347,8 @@ class ProtocolSpec:
     redials: bool = False
     """The backend's connection may end and be dialled again within a client's connection, which outlives it; the
     mediator admits sessions itself. Else the two end together."""
+    bundles: Mapping[str, Callable[[bool], Bundle]] = field(default_factory=dict)
+    """What `Reach` may agree on of which one connection carries streams of many sessions; (is there TLS) → its frames."""
+    spare: Callable[[Any], Spare | None] = lambda _: None
+    """(mediator) → whether the backend's end that `Reach` gave it is good for another session, now that this one leaves it.
+    None: it is closed."""

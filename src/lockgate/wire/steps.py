@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from math import inf
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -181,7 +182,7 @@ class HangUp:
 
 @dataclass(slots=True)
 class EndSession:
-    """End the admitted session and close the backend's end; the client's connection stays, and another identity or
+    """End the admitted session and leave the backend's end; the client's connection stays, and another identity or
     connection may be admitted on it. → None. What is open is settled as unknown."""
 
     cause: str
@@ -323,6 +324,31 @@ class Dial:
     program: Program | None = None
 
 
+@dataclass(slots=True)
+class Reach:
+    """An end at the admitted connection's backend, over TLS where its settings say so: one that is kept from before, or a
+    new one. In place of the end that there was. → `Reached` or `Refusal`.
+
+    `protocols` are offered by ALPN, the preferred one first; a backend that chooses none speaks the last. Without TLS it
+    speaks the first. An end that is kept may have been idle for `idle` seconds; 0: only a new one will do.
+    """
+
+    protocols: tuple[str, ...]
+    idle: float = inf
+
+
+@dataclass(slots=True)
+class Reached:
+    """An end at a backend that speaks `protocol`. `is_used`: requests have gone over it before, so the backend may be
+    closing it just now. `is_single`: it is one stream of a connection (`ProtocolSpec.bundles`), for one request.
+    `is_untouched` is set when it ends and the backend has looked at nothing that was sent over it."""
+
+    protocol: str
+    is_used: bool
+    is_single: bool = False
+    is_untouched: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class ClientCredentials:
     """How an access token is had for the connection's user and password (OAuth 2, RFC 6749 section 4.4).
@@ -390,7 +416,7 @@ class Aside:
 
 Step = (
     Judge | Record | Clear | Compute | Compose | Settle | Note | ToServer | ToClient | Close | Receive | StartTls
-    | Authenticate | Admit | Dial | Credential | Disown | Snapshot | Interrupt | Aside | Window | Passed | Opened | Alarm
+    | Authenticate | Admit | Dial | Reach | Credential | Disown | Snapshot | Interrupt | Aside | Window | Passed | Opened | Alarm
     | HangUp | EndSession | Fork | Abandon | Tell
 )
 

@@ -29,6 +29,8 @@ from lockgate.wire.steps import (
     Dial,
     EndSession,
     HangUp,
+    Reach,
+    Reached,
     TlsInfo,
 )
 from tests.protocols.world import IDENTITY, Clock, Desk, Log
@@ -55,7 +57,6 @@ class World:
     rules: Sequence[Rule] = (ALLOW, NO_DELETE)
     connections: Sequence[Connection] = (connection(),)
     route: Route = ROUTE
-    tls: TlsInfo | None = None
     limits: Limits = field(default_factory=Limits)
     audit: AuditMode = AuditMode.ASYNC
     secret: str = SECRET
@@ -71,6 +72,11 @@ class World:
     dials: int = 0
     hang_ups: int = 0
     unreachable: bool = False
+    tls: TlsInfo | None = None
+    used: bool = False
+    """Whether ends that may be kept ones are."""
+    reached: list[Reach] = field(default_factory=list)
+    given: list[Reached] = field(default_factory=list)
     alarm: Alarm | None = None
     make: type[HttpMediator] = HttpMediator
     wire: Any = None
@@ -114,6 +120,15 @@ class World:
             self.dials += 1
             return Refusal(RefusalCode.BACKEND_UNAVAILABLE, "the backend cannot be reached") if self.unreachable else None
 
+        def reach(step: Reach) -> Reached | Refusal:
+            self.dials += 1
+            self.reached.append(step)
+            if self.unreachable:
+                return Refusal(RefusalCode.BACKEND_UNAVAILABLE, "the backend cannot be reached")
+            protocol = step.protocols[0]
+            self.given.append(Reached(protocol, is_used=self.used and step.idle > 0, is_single=protocol == "h2"))
+            return self.given[-1]
+
         def end(step: EndSession) -> None:
             self.ended.append(step.cause)
             book.governor.end(step.cause)
@@ -127,6 +142,7 @@ class World:
         # Before the first admission nobody is behind a conversation, and its own answers are cleared by the pipeline.
         book = Playbook(self.make(self.context(), self.tls, 15.0), pipeline, {
             Authenticate: authenticate, Admit: admit, Dial: dial, EndSession: end, HangUp: hang_up, Alarm: alarm,
+            Reach: reach,
             Credential: lambda step: Secret(self.secret),
         }, wire=self.wire)
         return book

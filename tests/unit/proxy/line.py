@@ -7,13 +7,13 @@ request  ``<verb> …``, judged, recorded and forwarded; the backend's line is c
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pydantic import BaseModel
 
 from lockgate.govern.pipeline import Grant, Planned
 from lockgate.model import Operation, OutcomeStatus, Refusal, Secret
-from lockgate.wire.spec import LoginContext, ProbeContext, ProtocolSpec, RecordingSpec
+from lockgate.wire.spec import LoginContext, ProbeContext, ProtocolSpec, RecordingSpec, Spare
 from lockgate.wire.steps import (
     Admit,
     Aside,
@@ -24,6 +24,7 @@ from lockgate.wire.steps import (
     Dial,
     Interrupt,
     Judge,
+    Reach,
     Receive,
     Record,
     Settle,
@@ -155,7 +156,22 @@ def read_line() -> Steps[tuple[bytes, bytes]]:
     return line, rest
 
 
-def login(context: LoginContext) -> Steps[Line | None]:
+def dial() -> Steps[Refusal | None]:
+    """An end of its own, whose greeting is read."""
+    answer = yield Dial()
+    if answer is None:
+        greeting = yield Receive(Side.SERVER)
+        answer = None if greeting else Refusal("backend_unavailable", "hung up")  # type: ignore[arg-type]
+    return answer
+
+
+def reach() -> Steps[Refusal | None]:
+    """An end that may have been another session's."""
+    answer = yield Reach(("line",))
+    return answer if isinstance(answer, Refusal) else None
+
+
+def login(context: LoginContext, connect: Callable[[], Steps[Refusal | None]] = dial) -> Steps[Line | None]:
     line, rest = yield from read_line()
     if line == b"tls":
         info = yield StartTls(Side.CLIENT, initial=rest)
@@ -170,10 +186,7 @@ def login(context: LoginContext) -> Steps[Line | None]:
     if not isinstance(identity, Refusal):
         answer = yield Admit(identity, context.route.connection or "crm")
         if not isinstance(answer, Refusal):
-            answer = yield Dial()
-            if answer is None:
-                greeting = yield Receive(Side.SERVER)
-                answer = None if greeting else Refusal("backend_unavailable", "hung up")  # type: ignore[arg-type]
+            answer = yield from connect()
     if isinstance(answer, Refusal):
         yield ToClient((yield Compose(f"no {answer.code}\n".encode())))
         yield Close("refused")
@@ -216,3 +229,18 @@ def spec(
     )
 
 
+class Sharing(Line):
+    """A mediator that says no word to the backend when its client leaves."""
+
+    def client_closed(self) -> Steps[None]:
+        yield from ()
+
+
+def pooled(spare: Spare | None = Spare(30.0)) -> ProtocolSpec:  # noqa: B008 - frozen
+    """The protocol with ends that are shared; whatever a session leaves between requests is `spare`."""
+
+    def sharing(context: LoginContext) -> Steps[Line | None]:
+        made = yield from login(context, reach)
+        return None if made is None else Sharing()
+
+    return replace(spec(), login=sharing, redials=True, spare=lambda mediator: spare if mediator.is_idle else None)

@@ -51,6 +51,7 @@ class Backend:
         self.arrived = asyncio.Event()
         self.writers: list[asyncio.StreamWriter] = []
         self.greets = True
+        self.greeting = b"hello\n"
         self.answers = True
         self.catalogue = b"tables"
         self.work: Callable[[bytes, asyncio.StreamWriter], Awaitable[None]] | None = None
@@ -67,7 +68,7 @@ class Backend:
         self.open += 1
         try:
             if self.greets:
-                writer.write(b"hello\n")
+                writer.write(self.greeting)
             while data := await reader.readline():
                 self.lines.append(data)
                 self.arrived.set()
@@ -164,11 +165,11 @@ class Rig:
 async def rig(
     *rules: Rule, spec: ProtocolSpec | None = None, certificate: ServerCertificate | None = None, audit: str = "async",
     check: Check = lambda *_: [], start_backend: bool = True, record: bool | None = None,
-    studio: Callable[[World], Studio] | None = None, **limits: object,
+    studio: Callable[[World], Studio] | None = None, backend: Backend | None = None, **limits: object,
 ) -> AsyncIterator[Rig]:
     """A gateway until the block ends; afterwards nothing is left open."""
     made = world(*(rules or (ALLOW,)))
-    backend = Backend()
+    backend = backend or Backend()
     await backend.start()
     if not start_backend:
         await backend.stop()

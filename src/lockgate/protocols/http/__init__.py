@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lockgate.model import Activity, Exported
 from lockgate.protocols.http.archives import har, json_lines
+from lockgate.protocols.http.bundle import Http2Bundle
 from lockgate.protocols.http.checks import attach, mismatches
 from lockgate.protocols.http.credentials import secrets_of, spelled
 from lockgate.protocols.http.enforcement import enforce
@@ -33,6 +34,8 @@ SPEC = ProtocolSpec(
     problems=mismatches,
     attach=attach,
     redials=True,
+    bundles={"h2": lambda is_secure: Http2Bundle(is_secure=is_secure)},
+    spare=lambda mediator: mediator.spare,
 )
 
 __all__ = ["SPEC"]

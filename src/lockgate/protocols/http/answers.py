@@ -30,6 +30,7 @@ class Answers(Conversation):
                     yield from self._switch(exchange, link, event)
                     return
                 if not event.is_interim:
+                    link.answered(event)
                     exchange.reply = self._reply_to(exchange, event)
             elif isinstance(event, bytes):
                 data.append(event)
@@ -94,8 +95,10 @@ class Answers(Conversation):
         yield from self._settle(exchange, status, reply.sent, str(reply.status))
         yield from disown(exchange.admitted.settings, reply.status)
         link.is_used = True
-        if not reply.keeps_backend or link.reader.has_rest or not exchange.is_sent or ends_backend(exchange.request.head):
+        if not reply.keeps_backend or link.is_single or link.reader.has_rest or not exchange.is_sent or ends_backend(exchange.request.head):
             yield from self._drop_link()
+        else:
+            link.is_at_rest = True
         yield from self._done(closes=reply.closes)
 
     def _noted(self, exchange: Exchange) -> Steps[None]:

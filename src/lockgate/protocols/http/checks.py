@@ -28,6 +28,8 @@ def mismatches(connection: Connection) -> Iterator[Found]:
         for key in keys:
             if settings.inject != kind and key in settings.model_fields_set:
                 yield ("options", key), f"`{key}` goes with `inject: {kind}`"
+    if settings.versions == "h2" and not settings.reuse:
+        yield ("options", "reuse"), "`reuse: false` goes with `versions: http/1.1`; HTTP/2 carries many requests on one connection"
     if settings.inject == "oauth2":
         yield from _account(connection, "the client's id at the token server", "its secret")
         yield from _oauth2(settings)

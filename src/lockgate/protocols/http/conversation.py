@@ -32,6 +32,7 @@ class Conversation:
         self._context = context
         self._server_name = tls.server_name if tls is not None else None
         self._certificate = tls.certificate if tls is not None else None
+        self._is_stream = tls is not None and tls.alpn == "h2"      # one of a client's connection of HTTP/2
         self._head_timeout = head_timeout
         self._reader = RequestReader()
         self._admitted: Admitted | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from lockgate.govern.pipeline import Grant
 from lockgate.model import Operation
 from lockgate.protocols.http.admission import Admitted
@@ -14,11 +16,16 @@ IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"QUERY"
 """Methods that may be sent once more where nobody knows whether the backend has seen them (RFC 9110 section 9.2.2)."""
 
 
+REPEATS: Final = 2
+"""Times that a request goes out again at most."""
+
+
 class Exchange:
     """Mutable; lives from a request's head to the end of its answer."""
 
     __slots__ = (
-        "admitted", "content", "grant", "handshake", "is_sent", "may_stream", "operation", "others", "reply", "request", "size", "streams",
+        "admitted", "content", "grant", "handshake", "is_sent", "may_stream", "operation", "others", "repeats", "reply", "request",
+        "size", "streams",
     )
 
     def __init__(self, admitted: Admitted, request: Request, operation: Operation) -> None:
@@ -33,6 +40,7 @@ class Exchange:
         self.grant: Grant | None = None
         self.others: tuple[Grant, ...] = () # of what goes to the backend in the same message (a batch)
         self.reply: Reply | None = None
+        self.repeats = 0                    # times that it has gone out again
         self.handshake: Handshake | None = None     # where a WebSocket is asked for
 
     @property
@@ -45,6 +53,11 @@ class Exchange:
         """Whether the request may go out a second time over another connection."""
         head = self.request.head
         return self.reply is None and head.framing is Framing.NONE and head.method in IDEMPOTENT
+
+    @property
+    def can_repeat(self) -> bool:
+        """Whether all of it is still here and nothing of an answer has come: for a backend that has looked at nothing."""
+        return self.reply is None and not self.streams and self.repeats < REPEATS
 
 
 class Tunnel:

@@ -142,7 +142,7 @@ class Forwarding(Conversation):
         link = self._link or (yield from self._connect(exchange))       # it may have left while the record was written
         if link is None:
             return False
-        link.reader.expect(head.method, exchange.upgrade)
+        link.ask(head, exchange.upgrade)
         if self._is_recorded:
             yield from self._pass(exchange, grant, begun)
         yield ToServer(permit)
@@ -156,7 +156,7 @@ class Forwarding(Conversation):
 
     def _connect(self, exchange: Exchange) -> Steps[Link | None]:
         """A connection to the backend; None where there is none, and the client has been told."""
-        link = yield from connect(exchange.admitted.connection)
+        link = yield from connect(exchange.admitted.connection, exchange, is_stream=self._is_stream)
         if isinstance(link, Refusal):
             yield from self._give_up(exchange, problem_of(link))
             return None
@@ -206,10 +206,12 @@ class Forwarding(Conversation):
             yield from self._await_answer(exchange)
 
     def _repeat(self, exchange: Exchange) -> Steps[None]:
-        """A connection that had been used before was closed before anything of an answer came: ask once more over a new
-        one, where asking twice does no harm (RFC 9112 section 9.3.1)."""
+        """The connection was closed before anything of an answer came: ask once more over a new one, where asking twice does
+        no harm because it had been used before (RFC 9112 section 9.3.1), or because the backend has looked at nothing (RFC 9113
+        section 8.7)."""
         grant = exchange.grant
         assert grant is not None
+        exchange.repeats += 1
         link = yield from self._connect(exchange)
         payload = None if link is None else (yield from self._with_credential(exchange, grant))
         if link is None or payload is None:
@@ -218,5 +220,5 @@ class Forwarding(Conversation):
         if isinstance(permit, Refusal):
             yield from self._give_up(exchange, problem_of(permit))
             return
-        link.reader.expect(exchange.request.head.method, exchange.upgrade)
+        link.ask(exchange.request.head, exchange.upgrade)
         yield ToServer(permit)

@@ -15,6 +15,7 @@ from lockgate.model import OutcomeStatus, Refusal
 from lockgate.protocols.http.answers import Answers
 from lockgate.protocols.http.messages import End, MessageError
 from lockgate.protocols.http.requests import Requests
+from lockgate.wire.spec import Spare
 from lockgate.wire.steps import Close, Steps
 
 
@@ -32,6 +33,12 @@ class HttpMediator(Requests, Answers):
     def is_stalled(self) -> bool:
         """Whether the client's next bytes have to wait for an answer."""
         return self._exchange is not None and self._exchange.is_sent and self._socket is None
+
+    @property
+    def spare(self) -> Spare | None:
+        """What the backend's connection is good for when this client leaves it."""
+        link = self._link
+        return None if link is None or not self._admitted or not self._admitted.settings.reuse else link.left()
 
     def client_data(self, data: bytes) -> Steps[None]:
         """Bytes of the client."""
@@ -94,7 +101,7 @@ class HttpMediator(Requests, Answers):
         try:
             ending = link.reader.closed()
         except MessageError as error:
-            if link.is_used and exchange.may_repeat:
+            if exchange.can_repeat and (link.is_untouched or (link.is_used and exchange.may_repeat)):
                 yield from self._repeat(exchange)
             else:
                 yield from self._backend_failed(exchange, error.args[0])

@@ -203,8 +203,8 @@ class Requests(Tunnels):
             return
         content, exchange.content = b"".join(exchange.content), []
         is_chunked = exchange.request.head.framing is Framing.CHUNKED
-        if (yield from self._forward(exchange, verdict, chunk(content) if is_chunked else content)):
-            exchange.streams = True
+        exchange.streams = True             # from the first byte on: it cannot go out again
+        yield from self._forward(exchange, verdict, chunk(content) if is_chunked else content)
 
     def _stream(self, exchange: Exchange, data: bytes) -> Steps[None]:
         is_chunked = exchange.request.head.framing is Framing.CHUNKED

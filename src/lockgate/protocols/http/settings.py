@@ -85,6 +85,14 @@ class HttpSettings(Strict):
     patience: Duration = Field(
         default="3s", description="How long a request under review is held before it is refused with its ticket.")
     timeout: Duration = Field(default="60s", description="How long the backend may be silent while an answer is due.")
+    versions: Literal["auto", "http/1.1", "h2"] = Field(
+        default="auto", description="What the backend is spoken to in. `auto`: HTTP/2 for requests of clients that speak it, if "
+                                    "the backend offers it over TLS; else HTTP/1.1. `h2`: HTTP/2 for all requests; without TLS "
+                                    "it is taken for granted.")
+    reuse: bool = Field(
+        default=True, strict=True,
+        description="Connections to the backend that a client leaves are kept for a while, and used again for other clients' "
+                    "requests. Those over which content has gone, for the same caller's only. Without it HTTP/2 is not offered.")
     binary: Literal["deny", "allow"] = Field(
         default="deny", description="What happens to answers that cannot be looked into (images, archives) where a mask "
                                     "or a detector is due.")

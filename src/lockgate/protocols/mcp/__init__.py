@@ -6,6 +6,7 @@ from functools import partial
 
 from lockgate.model import Activity, Exported
 from lockgate.protocols.http.archives import har, json_lines
+from lockgate.protocols.http.bundle import Http2Bundle
 from lockgate.protocols.http.credentials import secrets_of, spelled
 from lockgate.protocols.http.login import login
 from lockgate.protocols.http.recording import HttpTap
@@ -37,6 +38,8 @@ SPEC = ProtocolSpec(
     redials=True,
     problems=mismatches,
     piped=login_piped,
+    bundles={"h2": lambda is_secure: Http2Bundle(is_secure=is_secure)},
+    spare=lambda mediator: mediator.spare,
 )
 
 __all__ = ["SPEC"]

@@ -13,7 +13,7 @@ from lockgate.config.settings import Connection
 from lockgate.govern.masking.scopes import Scopes
 from lockgate.model import Identity, Refusal, RefusalCode
 from lockgate.protocols.http.admission import Admitted
-from lockgate.protocols.http.targets import Templates
+from lockgate.protocols.http.listing import Listing
 from lockgate.protocols.mcp.jsonrpc import Kind, Malformed, read
 from lockgate.protocols.mcp.lines import Line, LineReader
 from lockgate.protocols.mcp.piped import PipedMediator
@@ -69,9 +69,9 @@ def _admitted(context: LoginContext) -> Steps[PipedMediator | Refusal]:
         return refusal
     settings = settings_of(connection.options)
     return PipedMediator(context, Admitted(
-        b"", connection, settings, Templates(()), frozenset(),
+        b"", connection, settings, Listing.of(settings), frozenset(),
         Scopes(connection.name, identity, admission.session, piped.claims.get("task")), context.keys, admission, identity,
-        seconds(settings.timeout), seconds(settings.patience),
+        seconds(settings.timeout), seconds(settings.patience), is_recorded=False,
     ))
 
 
