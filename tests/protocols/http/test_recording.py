@@ -17,6 +17,7 @@ from lockgate.protocols.http.recording import HttpTap, socket_message
 from lockgate.wire.playbook import CLIENT, SERVER, Bytes
 from lockgate.wire.steps import Passed, Side
 from lockgate.wire.tap import Shares, Taken
+from tests.protocols.http import sockets as w
 from tests.protocols.http.scene import ALLOW, SECRET, TOKEN, World, answer, connection, request
 
 HIDE = Rule("hide", masks=(ColumnMask(("*.ssn",), MaskMethod.REDACT),))
@@ -380,3 +381,19 @@ def test_a_message_that_comes_at_once_is_read_as_one_that_comes_in_pieces(name: 
     for part in found[1][0].values():
         part.pop("base64", None)            # pieces have paddings of their own
     assert found[0] == found[1]
+
+
+def test_messages_of_a_websocket_are_recorded_behind_their_masks() -> None:
+    """Those of the client as they went on, those of the backend as the client got them, and the gateway's own last one."""
+    wire = Wire()
+    rules = (ALLOW, HIDE, Rule("no-erasing", when='op.verb == "send" && op.message == "erase"', deny="no"),
+             Rule("look", requests=(RequestCheck(("credit_card",), RequestAction.MASK),)))
+    book = w.opened(World(rules=rules, wire=wire))
+    book >> Bytes(CLIENT, w.frame(w.TEXT, "4111111111111111")) >> Bytes(SERVER, w.told(w.TEXT, '{"ssn":"219-09-9999"}'))
+    book >> Bytes(CLIENT, w.frame(w.TEXT, "erase"))
+    said = [(piece.source, piece.exchange, piece.data) for piece in wire.pieces if piece.part == "s"]
+    assert said[:2] == [(CLIENT, 1, b"xxxx"), (SERVER, 1, b'{"ssn":"xxxx"}')]
+    assert orjson.loads(said[2][2])["rule"] == "no-erasing"
+    assert len(said) == 3
+    for hidden in (SECRET.encode(), TOKEN, b"219-09", b"4111"):
+        assert hidden not in wire.raw

@@ -14,6 +14,7 @@ from lockgate.wire.playbook import CLIENT, SERVER, Bytes, Hangup, Playbook
 from lockgate.wire.spec import Spare
 from lockgate.wire.steps import TlsInfo
 from tests.protocols.http import scene as s
+from tests.protocols.http.sockets import KEY
 
 
 def spare(book: Playbook) -> Spare | None:
@@ -175,7 +176,8 @@ def world_of(mode: str = "require", alpn: str = "h2", **options: object) -> s.Wo
     ("require", {"versions": "h2"}, {}, ("h2",)),
     ("disable", {"versions": "h2"}, {}, ("h2",)),
     ("require", {"reuse": False}, {}, ("http/1.1",)),
-    ("require", {}, {"Connection": "upgrade", "Upgrade": "websocket"}, ("http/1.1",)),
+    ("require", {}, {"Connection": "upgrade", "Upgrade": "websocket", "Sec_WebSocket_Version": "13",
+                     "Sec_WebSocket_Key": KEY}, ("http/1.1",)),
     ("require", {"alpn": "http/1.1"}, {}, ("http/1.1",)),
     ("require", {"alpn": "http/1.1", "versions": "h2"}, {}, ("h2",)),
 ])

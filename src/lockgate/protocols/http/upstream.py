@@ -48,8 +48,8 @@ class Link:
         self.is_bound = self.is_private = False
         self.last: ResponseHead | None = None       # the head of the last answer
 
-    def ask(self, head: RequestHead, upgrade: bytes) -> None:
-        """A request goes out, which asks for this protocol behind it (empty: for none)."""
+    def ask(self, head: RequestHead, upgrade: bytes = b"") -> None:
+        """A request goes out, which offers this protocol to switch to."""
         self.is_at_rest = False
         if head.framing is not Framing.NONE:
             self.is_bound = True
@@ -95,7 +95,7 @@ def _protocols(connection: Connection, settings: HttpSettings, exchange: Exchang
     that keeps its connection has one at the backend, which is more than twice as fast as streams. HTTP/2 has no `Upgrade`, and
     a backend that refuses streams, or wants another connection for some request (HTTP_1_1_REQUIRED), is asked over HTTP/1.1
     in the end."""
-    if settings.versions == "h2" and not exchange.upgrade:
+    if settings.versions == "h2":
         return (_H2,)
     is_offered = is_stream and settings.versions == "auto" and settings.reuse and connection.tls.mode != "disable"
     if not is_offered or exchange.request.head.upgrade or exchange.repeats >= REPEATS:

@@ -23,14 +23,16 @@ _UNREADABLE: Final = "it is neither JSON nor text that can be looked into"
 
 
 class ShownMessages:
-    """The clear plan of one socket. `take` says what is cleared next, `fault` why it could not be; `sent` counts content."""
+    """The clear plan of one socket. `take` says what is cleared next, `fault` why it could not be; `sent` counts content,
+    `told` are the messages that were cleared last."""
 
-    __slots__ = ("_body", "_next", "_passes_binary", "_terms", "fault", "masked", "sent")
+    __slots__ = ("_body", "_next", "_passes_binary", "_terms", "fault", "masked", "sent", "told")
 
     def __init__(self, masked: dict[str, int], *, passes_binary: bool) -> None:
         self.masked = masked
         self.sent = 0
         self.fault = ""
+        self.told: list[bytes] = []
         self._passes_binary = passes_binary
         self._terms: BodyTerms | None = None
         self._body: MessageBody | None = None
@@ -48,6 +50,7 @@ class ShownMessages:
         item, terms = self._next, self._terms
         assert item is not None
         assert terms is not None
+        self.told = []
         held = self._changed(terms)
         try:
             if isinstance(item, Closing):
@@ -85,6 +88,7 @@ class ShownMessages:
 
     def _frames(self, messages: list[bytes], *, is_text: bool = True) -> bytes:
         self.sent += sum(map(len, messages))
+        self.told += messages
         return b"".join(message_frame(one, is_text=is_text, to_client=True) for one in messages)
 
     def _reason(self, reason: bytes, terms: BodyTerms) -> str:

@@ -26,6 +26,7 @@ from lockgate.protocols.http.exchange import Exchange
 from lockgate.protocols.http.intake import Intake
 from lockgate.protocols.http.operations import BadContent
 from lockgate.protocols.http.problems import problem_of
+from lockgate.protocols.http.recording import socket_message
 from lockgate.protocols.http.websocket.closing import close_of, cut
 from lockgate.protocols.http.websocket.due import Due
 from lockgate.protocols.http.websocket.frames import (
@@ -41,7 +42,19 @@ from lockgate.protocols.http.websocket.frames import (
 )
 from lockgate.protocols.http.websocket.operations import message_operation, names_in, text_of, with_facts
 from lockgate.protocols.http.websocket.shown import ShownMessages
-from lockgate.wire.steps import Alarm, Clear, Close, Compose, Judge, Record, Settle, Steps, ToClient, ToServer
+from lockgate.wire.steps import (
+    Alarm,
+    Clear,
+    Close,
+    Compose,
+    Judge,
+    Record,
+    Settle,
+    Side,
+    Steps,
+    ToClient,
+    ToServer,
+)
 
 _LAST_WORDS: Final = 10.0
 """Seconds that a backend has to answer a close frame, and a client to take one."""
@@ -153,6 +166,8 @@ class Socket:
             yield from self._refuse(permit, is_text=message.is_text)
             return
         self._widen(verdict, carried.decision, names)
+        if self._admitted.is_recorded:
+            yield socket_message(Side.CLIENT, carried.data)
         yield from self._to_server(ToServer(permit))
         yield Settle(verdict, OutcomeStatus.OK)
 
@@ -250,6 +265,9 @@ class Socket:
                 RefusalCode.NOT_ENFORCEABLE, f"a message of the backend cannot be shown: {shown.fault}",
                 hint="What came back cannot be masked as policy asks; tell those who own it."))
             return None
+        if self._admitted.is_recorded:
+            for one in shown.told:
+                yield socket_message(Side.SERVER, one)
         return ToClient(cleared)
 
     def _server_closes(self, closing: Closing) -> Steps[None]:
@@ -301,7 +319,10 @@ class Socket:
         own = b""
         if is_text and self._speaks_freely:
             told = replace(refusal, hint=f"{refusal.hint or ''} This WebSocket is closed; open another one.".strip())
-            own = message_frame(problem_of(told).document(), is_text=True, to_client=True)
+            document = problem_of(told).document()
+            own = message_frame(document, is_text=True, to_client=True)
+            if self._admitted.is_recorded:
+                yield socket_message(Side.SERVER, document)
         yield from self._part(*close_of(refusal), OutcomeStatus.REFUSED, own=own)
 
     def _part(
