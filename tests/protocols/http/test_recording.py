@@ -169,6 +169,20 @@ def test_large_content_is_recorded_up_to_its_share(media_type: str, kept: int) -
     assert sum(piece.left_out for piece in wire.pieces) == 5_120 - kept
 
 
+def test_what_comes_behind_the_share_is_counted() -> None:
+    """Of content that goes on as it comes: nothing more is kept, and the size and the digest are of all of it."""
+    wire = Wire()
+    wire.pieces += wire.tap.passed(CLIENT, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", "m", 0)
+    wire.told(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n")
+    for number in range(10):
+        wire.told(b"190\r\n" + b"%d" % number * 400 + b"\r\n")
+    wire.told(b"0\r\n\r\n")
+    (end,) = wire.of("end")
+    assert (end["size"], end["kept"], end["left_out"]) == (4_000, 1_000, 3_000)
+    assert end["sha256"] == hashlib.sha256(b"".join(b"%d" % number * 400 for number in range(10))).hexdigest()
+    assert sum(piece.left_out for piece in wire.pieces) == 3_000
+
+
 def test_a_compressed_bomb_is_recorded_up_to_its_share() -> None:
     """What it comes to is not kept beyond it."""
     wire = Wire()
