@@ -9,9 +9,10 @@ from typing import Any
 import orjson
 import pytest
 
-from lockgate.audit.recording.events import INPUT, OUTPUT, Event
+from lockgate.audit.recording.events import INPUT, OUTPUT, Event, Header
 from lockgate.audit.recording.shown import Shown
 from lockgate.model import ColumnMask, DetectMask, MaskMethod, RequestAction, RequestCheck, Rule
+from lockgate.protocols.http.archives import json_lines
 from lockgate.protocols.http.recorded import HttpDecoder
 from lockgate.protocols.http.recording import HttpTap, socket_message
 from lockgate.wire.playbook import CLIENT, SERVER, Bytes
@@ -265,7 +266,7 @@ def test_an_answer_that_begins_before_its_request_is_let_on() -> None:
 
 
 def test_behind_a_switch_of_protocols_messages_are_recorded_as_they_are_said() -> None:
-    """The wire's own bytes are only counted."""
+    """The wire's own bytes are not looked at; an export has the messages with the exchange that switched."""
     wire = Wire()
     wire.pieces += wire.tap.passed(
         CLIENT, b"GET /chat HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n", "", 0)
@@ -273,7 +274,12 @@ def test_behind_a_switch_of_protocols_messages_are_recorded_as_they_are_said() -
     wire.told(b"\x81\x02hi")
     for source, text in ((CLIENT, b"hello"), (SERVER, b"hi")):
         wire.passed(socket_message(source, text))
+    wire.told(b"\x81\x02ho")
+    wire.pieces += wire.tap.closed()
     assert [(one["of"], one["from"], one["text"]) for one in wire.of("socket")] == [(1, "request", "hello"), (1, "response", "hi")]
+    assert sum(piece.left_out for piece in wire.pieces) == 0
+    (_, line) = json_lines(Header("exchanges", "http", "5e55", "client", 0), wire.shown)
+    assert [one["text"] for one in orjson.loads(line)["beside"]] == ["hello", "hi"]
 
 
 def test_of_a_blind_tunnel_the_size_is_recorded() -> None:
@@ -284,6 +290,8 @@ def test_of_a_blind_tunnel_the_size_is_recorded() -> None:
     wire.told(b"\x16\x03\x01" * 100)
     wire.pieces += wire.tap.closed()
     assert wire.of("end")[-1]["left_out"] == 300
+    (_, line) = json_lines(Header("exchanges", "http", "5e55", "client", 0), wire.shown)
+    assert orjson.loads(line)["response"]["left_out"] == 300
     assert sum(piece.left_out for piece in wire.pieces) == 300
 
 
