@@ -9,9 +9,10 @@ from typing import Any
 import orjson
 import pytest
 
-from lockgate.audit.recording.events import INPUT, OUTPUT, Event
+from lockgate.audit.recording.events import INPUT, OUTPUT, Event, Header
 from lockgate.audit.recording.shown import Shown
 from lockgate.model import ColumnMask, DetectMask, MaskMethod, RequestAction, RequestCheck, Rule
+from lockgate.protocols.http.archives import json_lines
 from lockgate.protocols.http.recorded import HttpDecoder
 from lockgate.protocols.http.recording import HttpTap, socket_message
 from lockgate.wire.playbook import CLIENT, SERVER, Bytes
@@ -170,6 +171,20 @@ def test_large_content_is_recorded_up_to_its_share(media_type: str, kept: int) -
     assert sum(piece.left_out for piece in wire.pieces) == 5_120 - kept
 
 
+def test_what_comes_behind_the_share_is_counted() -> None:
+    """Of content that goes on as it comes: nothing more is kept, and the size and the digest are of all of it."""
+    wire = Wire()
+    wire.pieces += wire.tap.passed(CLIENT, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", "m", 0)
+    wire.told(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n")
+    for number in range(10):
+        wire.told(b"190\r\n" + b"%d" % number * 400 + b"\r\n")
+    wire.told(b"0\r\n\r\n")
+    (end,) = wire.of("end")
+    assert (end["size"], end["kept"], end["left_out"]) == (4_000, 1_000, 3_000)
+    assert end["sha256"] == hashlib.sha256(b"".join(b"%d" % number * 400 for number in range(10))).hexdigest()
+    assert sum(piece.left_out for piece in wire.pieces) == 3_000
+
+
 def test_a_compressed_bomb_is_recorded_up_to_its_share() -> None:
     """What it comes to is not kept beyond it."""
     wire = Wire()
@@ -252,7 +267,7 @@ def test_an_answer_that_begins_before_its_request_is_let_on() -> None:
 
 
 def test_behind_a_switch_of_protocols_messages_are_recorded_as_they_are_said() -> None:
-    """The wire's own bytes are only counted."""
+    """The wire's own bytes are not looked at; an export has the messages with the exchange that switched."""
     wire = Wire()
     wire.pieces += wire.tap.passed(
         CLIENT, b"GET /chat HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n", "", 0)
@@ -260,7 +275,12 @@ def test_behind_a_switch_of_protocols_messages_are_recorded_as_they_are_said() -
     wire.told(b"\x81\x02hi")
     for source, text in ((CLIENT, b"hello"), (SERVER, b"hi")):
         wire.passed(socket_message(source, text))
+    wire.told(b"\x81\x02ho")
+    wire.pieces += wire.tap.closed()
     assert [(one["of"], one["from"], one["text"]) for one in wire.of("socket")] == [(1, "request", "hello"), (1, "response", "hi")]
+    assert sum(piece.left_out for piece in wire.pieces) == 0
+    (_, line) = json_lines(Header("exchanges", "http", "5e55", "client", 0), wire.shown)
+    assert [one["text"] for one in orjson.loads(line)["beside"]] == ["hello", "hi"]
 
 
 def test_of_a_blind_tunnel_the_size_is_recorded() -> None:
@@ -271,6 +291,8 @@ def test_of_a_blind_tunnel_the_size_is_recorded() -> None:
     wire.told(b"\x16\x03\x01" * 100)
     wire.pieces += wire.tap.closed()
     assert wire.of("end")[-1]["left_out"] == 300
+    (_, line) = json_lines(Header("exchanges", "http", "5e55", "client", 0), wire.shown)
+    assert orjson.loads(line)["response"]["left_out"] == 300
     assert sum(piece.left_out for piece in wire.pieces) == 300
 
 

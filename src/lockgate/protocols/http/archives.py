@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl
 from lockgate.audit.recording.events import Header
 from lockgate.audit.recording.shown import Shown
 from lockgate.protocols.http.recorded import REQUEST, RESPONSE
+from lockgate.protocols.http.statuses import SWITCHING
 
 _LIMIT: Final = 10_000                  # exchanges that are open at the same time
 _UNKNOWN: Final = -1
@@ -74,6 +75,11 @@ class _Exchange:
     sides: dict[str, _Message] = field(default_factory=lambda: {REQUEST: _Message(), RESPONSE: _Message()})
     beside: list[dict[str, Any]] = field(default_factory=list)
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether more follows the answer: another protocol, or a tunnel."""
+        return self.sides[RESPONSE].said.get("status") == SWITCHING or self.sides[REQUEST].said.get("method") == "CONNECT"
+
 
 def _exchanges(shown: Iterable[Shown]) -> Iterator[_Exchange]:
     """Each when its answer has ended; those that have none at the end."""
@@ -98,7 +104,8 @@ def _exchanges(shown: Iterable[Shown]) -> Iterator[_Exchange]:
                 name: _value(name, value) for name, value in one.fields.items() if name != "of"}})
         if one.kind == RESPONSE:
             exchange.answered = one.at
-        if side == RESPONSE and (one.kind == "end" or (one.kind == RESPONSE and not one.fields.get("more"))):
+        is_whole = one.kind == RESPONSE and not one.fields.get("more")
+        if side == RESPONSE and (one.kind == "end" or (is_whole and not exchange.goes_on)):
             over = exchange
     yield from found.values()
 

@@ -17,6 +17,7 @@ from lockgate.audit.recording.events import CUT, INPUT, OUTPUT, Event
 from lockgate.audit.recording.shown import Shown
 from lockgate.protocols.http.recording import BYTES, CONTENT, END, HEAD, SOCKET, WHOLE, is_text
 from lockgate.protocols.http.results import media_type
+from lockgate.protocols.http.statuses import SWITCHING
 
 REQUEST: Final = "request"
 RESPONSE: Final = "response"
@@ -86,7 +87,7 @@ class HttpDecoder:
             shown = self._unreadable(event, number)
         else:
             return []
-        if side == RESPONSE and part in (WHOLE, END):
+        if side == RESPONSE and part in (WHOLE, END) and shown.fields.get("status") != SWITCHING:
             self._exchanges.pop(number, None)
         return [shown]
 

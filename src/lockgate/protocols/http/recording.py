@@ -213,13 +213,15 @@ class HttpTap:
         self._is_fresh = False                      # nothing of the answer has come
         self._is_reply_first = False                # an answer has begun before its request was let on
         self._switched = False                      # what goes to the client is another protocol
-        self._unread = 0                            # bytes of it
+        self._is_spoken = False                     # the mediator says what it is
+        self._unread = 0                            # bytes of it, where it does not
 
     # ------------------------------------------------------------ requests
 
     def passed(self, source: Side, data: bytes, part: str, left_out: int) -> list[Taken]:
         """See `Tap`: HTTP/1.1 bytes of a request, what is recorded of a refused one, or a message of another protocol."""
         if part == SOCKET:
+            self._is_spoken, self._unread = True, 0
             return [Taken(source, self._number, SOCKET, data)]
         if part == REFUSED:
             return self._refused(data, left_out)
@@ -281,7 +283,7 @@ class HttpTap:
     def told(self, data: bytes) -> list[Taken]:
         """See `Tap`."""
         if self._switched:
-            self._unread += len(data)
+            self._unread += 0 if self._is_spoken else len(data)
             return []
         if self._replies is None:                   # an answer to what was no request, or is not let on yet
             self._number = self._next()
@@ -342,7 +344,7 @@ class HttpTap:
             found.append(Taken(Side.SERVER, self._number, END, orjson.dumps({"size": self._unread, "left_out": self._unread}),
                                left_out=self._unread))
         self._request = self._reply = self._replies = None
-        self._switched, self._unread = False, 0
+        self._switched, self._is_spoken, self._unread = False, False, 0
         return found
 
 
