@@ -119,6 +119,7 @@ config/export_checks.py
 config/exports.py
 config/settings.py
 control/api.py
+control/described.py
 control/issuer.py
 control/server.py
 control/witness.py

@@ -103,9 +103,10 @@ def test_what_cannot_be_looked_into_does_not_pass(answer: bytes, words: str) -> 
 
 def test_an_answer_without_content_needs_no_type() -> None:
     """Of a length of nothing: a redirect, a resource that was made. There is nothing to look into."""
-    for status in (200, 201, 302):
-        book = make() >> Bytes(CLIENT, s.request()) >> Bytes(SERVER, b"HTTP/1.1 %d x\r\nContent-Length: 0\r\n\r\n" % status)
-        assert s.status(book) == status
+    kinds = (b"", b"Content-Type: application/json\r\n", b"Content-Type: image/png\r\nContent-Encoding: gzip\r\n")
+    for status, kind in ((status, kind) for status in (200, 201, 302) for kind in kinds):
+        book = make() >> Bytes(CLIENT, s.request()) >> Bytes(SERVER, b"HTTP/1.1 %d x\r\n%bContent-Length: 0\r\n\r\n" % (status, kind))
+        assert s.status(book) == status, kind
         assert b"Content-Length: 0\r\n" in book.sent(CLIENT)
 
 

@@ -127,13 +127,15 @@ class Reply:
     def _begin(self) -> None:
         """Find out how the content can be looked into."""
         terms, head = self._terms, self._head
-        if terms is None or not self.has_content or (head.framing is Framing.LENGTH and head.length == 0):
-            return                          # where nothing is, its type says nothing
+        if terms is None or not self.has_content:
+            return
         if head.status == PARTIAL_CONTENT:
             raise Unreadable("it is a part of a document, in which fields cannot be found")
         kind, parameters = media_type(b", ".join(head.all(b"content-type")))
         body = self._mask_of(terms, kind, parameters)
         if body is None:
+            if head.framing is Framing.LENGTH and head.length == 0:
+                return                      # where nothing is, its type says nothing
             if not self._passes:
                 raise Unreadable("it is binary, and masks are due that cannot be put on it")
             if any(coding not in CODINGS for coding in codings_of(head.fields)):

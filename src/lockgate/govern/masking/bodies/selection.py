@@ -254,10 +254,12 @@ class Selection:
         return bits
 
 
+@lru_cache(maxsize=1024)
 def selection(
     masks: tuple[ColumnMask, ...], place: tuple[str, ...], deltas: tuple[str, ...] = (), renamed: Renamed = (),
 ) -> Selection:
-    """The automaton for a body of this place. Kept: places that differ in names which no glob means have one together."""
+    """The automaton for a body of this place. Kept, because each body asks, and its header fields do; places that differ in
+    names which no glob means have one together."""
     return _made(masks, tuple(_globs(masks, place)), deltas, renamed)
 
 
