@@ -35,6 +35,7 @@ from lockgate.kernel import frames
 from lockgate.model import DetectMask, MaskMethod, Secret
 from lockgate.wire.playbook import CLIENT, SERVER, Bytes
 from tests.protocols.http import support as readers
+from tests.protocols.mcp.pipes import verify_lines
 from tests.protocols.postgres.support import World
 
 _DETECTS = (DetectMask(("credit_card", "email", "ssn", "jwt"), MaskMethod.PARTIAL),)
@@ -129,6 +130,11 @@ def responses(data: bytes) -> None:
     readers.verify_responses(data[:600], method, closed=bool(len(data) % 2))
 
 
+def pipes(data: bytes) -> None:
+    """Any bytes as a client's lines, in every split; what a server reads of them is what was judged."""
+    verify_lines(data[:600])
+
+
 TARGETS: dict[str, tuple[Callable[[bytes], None], Sequence[bytes]]] = {
     "statement": (statement, corpus.STATEMENTS),
     "client": (client, corpus.CLIENT_BYTES),
@@ -141,6 +147,7 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], Sequence[bytes]]] = {
     "leaf": (leaf, corpus.LEAVES),
     "requests": (requests, corpus.REQUESTS),
     "responses": (responses, corpus.RESPONSES),
+    "pipes": (pipes, corpus.LINES),
     "configuration": (configuration, corpus.CONFIGURATIONS),
 }
 NONINTERFERENCE, CRASH, KILL, MUTANTS = "noninterference", "crash", "kill", "mutants"

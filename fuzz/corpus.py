@@ -42,6 +42,14 @@ RESPONSES = [
     b"HTTP/1.1 304 Not Modified\r\nETag: \"a\"\r\nContent-Length: 9\r\n\r\n",
     b"HTTP/1.1 204 No Content\r\n\r\n",
 ]
+LINES = [
+    b'{"jsonrpc":"2.0","id":0,"method":"initialize","params":{}}\n{"jsonrpc":"2.0","method":"notifications/initialized"}\r\n',
+    (b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","arguments":{"x":\r'
+     b'{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"drop"}}\r}}}\n'),
+    (b'[{"jsonrpc":"2.0","id":3,"method":"ping"},{"jsonrpc":"2.0","id":4,"method":"tools/call","params":{"name":"drop"}}]\n'
+     b'{"jsonrpc":"2.0","id":5,"result":{"a":"\xe2\x80\xa8\xc2\x85"}}\n\n{"jsonrpc":"2.0","id":"x","error":{"code":1}}\n'),
+    b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}\n{"jsonrpc":"2.0","id":1,"method":"x"}\n',
+]
 TOKENS = [
     b"eyJhbGciOiJFUzI1NiIsImtpZCI6IjEifQ.eyJpc3MiOiJodHRwczovL2EiLCJzdWIiOiJiIiwiZXhwIjoxfQ." + b"A" * 86,
     b"eyJhbGciOiJub25lIn0.e30.",
