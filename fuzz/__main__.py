@@ -36,6 +36,7 @@ from lockgate.model import ColumnMask, DetectMask, MaskMethod, Rule, Secret
 from lockgate.wire.playbook import CLIENT, SERVER, Bytes
 from tests.protocols.http import scene, sockets
 from tests.protocols.http import support as readers
+from tests.protocols.mcp.pipes import verify_lines
 from tests.protocols.postgres.support import World
 
 _DETECTS = (DetectMask(("credit_card", "email", "ssn", "jwt"), MaskMethod.PARTIAL),)
@@ -139,6 +140,11 @@ def socket(data: bytes) -> None:
         book >> Bytes(side, data)
 
 
+def pipes(data: bytes) -> None:
+    """Any bytes as a client's lines, in every split; what a server reads of them is what was judged."""
+    verify_lines(data[:600])
+
+
 TARGETS: dict[str, tuple[Callable[[bytes], None], Sequence[bytes]]] = {
     "statement": (statement, corpus.STATEMENTS),
     "client": (client, corpus.CLIENT_BYTES),
@@ -152,6 +158,7 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], Sequence[bytes]]] = {
     "requests": (requests, corpus.REQUESTS),
     "responses": (responses, corpus.RESPONSES),
     "socket": (socket, corpus.FRAMES),
+    "pipes": (pipes, corpus.LINES),
     "configuration": (configuration, corpus.CONFIGURATIONS),
 }
 NONINTERFERENCE, CRASH, KILL, MUTANTS = "noninterference", "crash", "kill", "mutants"

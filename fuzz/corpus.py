@@ -49,6 +49,14 @@ FRAMES = [
     w.told(w.TEXT, '42["event",{"ssn":"219-09-9999"}]') + w.told(w.PONG) + w.told(w.TEXT, "[" * 300 + "]" * 300),
     w.told(w.TEXT, '{"type":"response.text.delta","item_id":"i","delta":"41111111"}') * 2 + w.closing(4000, "so", of_client=False),
 ]
+LINES = [
+    b'{"jsonrpc":"2.0","id":0,"method":"initialize","params":{}}\n{"jsonrpc":"2.0","method":"notifications/initialized"}\r\n',
+    (b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","arguments":{"x":\r'
+     b'{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"drop"}}\r}}}\n'),
+    (b'[{"jsonrpc":"2.0","id":3,"method":"ping"},{"jsonrpc":"2.0","id":4,"method":"tools/call","params":{"name":"drop"}}]\n'
+     b'{"jsonrpc":"2.0","id":5,"result":{"a":"\xe2\x80\xa8\xc2\x85"}}\n\n{"jsonrpc":"2.0","id":"x","error":{"code":1}}\n'),
+    b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}\n{"jsonrpc":"2.0","id":1,"method":"x"}\n',
+]
 TOKENS = [
     b"eyJhbGciOiJFUzI1NiIsImtpZCI6IjEifQ.eyJpc3MiOiJodHRwczovL2EiLCJzdWIiOiJiIiwiZXhwIjoxfQ." + b"A" * 86,
     b"eyJhbGciOiJub25lIn0.e30.",

@@ -402,7 +402,7 @@ def test_a_server_that_does_not_want_to_end_is_ended(front: Gateway, agent: str)
 
 def test_a_token_that_expires_ends_the_session_in_words(front: Gateway, tokens: Issuer) -> None:
     """The client's log and its standard error say so."""
-    with pipe(words(front, "light"), tokens.token("agent-1", "agents", agent="analyst", lifetime="3")) as process:
+    with pipe(words(front, "light"), tokens.token("agent-1", "agents", agent="analyst", lifetime="8")) as process:
         say(process, HELLO)
         assert hear(process)["id"] == 0
         told = hear(process)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lockgate.config.settings import Connection
-from lockgate.model import Refusal, Secret
+from lockgate.model import Effect, Refusal, Secret
 from lockgate.protocols.mcp.piped_login import login
 from lockgate.protocols.mcp.settings import McpSettings
-from lockgate.wire.playbook import CLIENT, SERVER, Playbook, Told
+from lockgate.wire.playbook import CLIENT, SERVER, Bytes, Playbook, Told
 from lockgate.wire.spec import LoginContext, Piped
 from lockgate.wire.steps import Dial, Program
 from tests.protocols.http import scene as http
@@ -76,3 +77,23 @@ def server_got(book: Playbook) -> list[Any]:
 def told(book: Playbook) -> bytes:
     """What people read beside the stream."""
     return b"".join(seen.data for seen in book.seen if isinstance(seen, Told))
+
+
+def verify_lines(data: bytes) -> None:
+    """Any bytes of a client on a pipe: each split gives the same, and a reader with universal newlines, as most servers have,
+    reads exactly the messages that were judged and let through."""
+    whole = world(s.NO_DROP)
+    sent = (whole.book() >> Bytes(CLIENT, data)).sent(SERVER)
+    lines = io.TextIOWrapper(io.BytesIO(sent), encoding="utf-8").readlines()
+    let = [intent for intent in whole.log.intents if intent.decision == Effect.ALLOW]
+    assert len(lines) == len(let), (lines, let)
+    for text, intent in zip(lines, let, strict=True):
+        message = json.loads(text)
+        assert intent.forwarded == text.encode().removesuffix(b"\n")
+        assert (message.get("method") or "answer",) == tuple(intent.verbs), text
+        assert message.get("params", {}).get("name") != "drop" or message["method"] != "tools/call", text
+    for size in (1, 3, 64):
+        book = world(s.NO_DROP).book()
+        for at in range(0, len(data), size):
+            book >> Bytes(CLIENT, data[at:at + size])
+        assert book.sent(SERVER) == sent

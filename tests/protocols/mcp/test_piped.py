@@ -76,9 +76,11 @@ def test_no_message_is_hidden_in_the_space_of_another() -> None:
     be three for the server, of which the second one is a call of a tool that policy refuses."""
     hidden = json.dumps(s.tool(2, "drop")).encode()
     raw = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"customer","arguments":{"x":\r' + hidden + b'\r}}}'
-    book = p.world(s.NO_DROP).book() >> Bytes(CLIENT, raw + b"\n")
+    world = p.world(s.NO_DROP)
+    book = world.book() >> Bytes(CLIENT, raw + b"\n")
     assert b"\r" not in book.sent(SERVER)
     assert len(p.server_got(book)) == 1
+    assert world.log.intents[0].forwarded + b"\n" == book.sent(SERVER)
     book >> Bytes(SERVER, b'{"jsonrpc":"2.0","id":1,"result":\r{"content":[]}\r}\n')
     assert b"\r" not in book.sent(CLIENT)
     assert p.got(book) == [s.result(1, content=[])]

@@ -1,7 +1,7 @@
 """Messages on a pipe: one a line, UTF-8, no newline within (MCP 2025-11-25, "Transports", stdio).
 
 A carriage return is space to JSON and a line's end to many readers (Python's text files among them), so one between two
-values could make two lines of what was judged as one message. None goes on: `one_line` makes a blank of it. Every other sign
+values could make two lines of what was judged as one message. None goes on: `on_one_line` makes a blank of it. Every other sign
 that some readers end a line at (U+0085, U+2028 …) can stand within a string only, where nothing behind it is a message.
 """
 
@@ -62,6 +62,11 @@ class LineReader:
         return line
 
 
-def one_line(text: str) -> bytes:
-    """A message as a line. It holds no newline, for it was one."""
-    return text.replace("\r", " ").encode() + b"\n"
+def on_one_line(text: str) -> str:
+    """A message's text as every reader takes it for one line. It holds no newline, for it was one."""
+    return text.replace("\r", " ")
+
+
+def line_of(text: str) -> bytes:
+    """A message as a line."""
+    return on_one_line(text).encode() + b"\n"

@@ -12,6 +12,7 @@ the server or a cancellation is not held up by it. Judging and masking are the s
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -24,7 +25,7 @@ from lockgate.model import Decision, Effect, OutcomeStatus, Refusal, RefusalCode
 from lockgate.protocols.http.admission import Admitted
 from lockgate.protocols.mcp.jsonrpc import INVALID_REQUEST, Id, Kind, Malformed, Message, read
 from lockgate.protocols.mcp.judging import Asking, Carried, pins_of
-from lockgate.protocols.mcp.lines import Line, LineReader, one_line
+from lockgate.protocols.mcp.lines import Line, LineReader, line_of, on_one_line
 from lockgate.protocols.mcp.operations import refused_operation
 from lockgate.protocols.mcp.refusals import answer_of, answer_to_server, words_of
 from lockgate.protocols.mcp.shown import Asked, Shown, lenient
@@ -101,8 +102,8 @@ class PipedMediator:
             except Malformed as error:
                 yield from self._refuse_line(error)
                 continue
-            for message in messages:
-                yield from self._heard(message, granted)
+            for message in messages:            # on record as it goes on
+                yield from self._heard(replace(message, text=on_one_line(message.text)), granted)
         yield from self._forward(granted)
 
     def _heard(self, message: Message, granted: list[Let]) -> Steps[None]:
@@ -181,7 +182,7 @@ class PipedMediator:
         for _, message in granted:
             if message.kind is Kind.REQUEST:
                 self._held[_key(message)] = message
-        permit = yield Record([grant for grant, _ in granted], b"".join(one_line(_carried(grant).text) for grant, _ in granted))
+        permit = yield Record([grant for grant, _ in granted], b"".join(line_of(_carried(grant).text) for grant, _ in granted))
         if isinstance(permit, Refusal):
             for _, message in granted:
                 self._held.pop(_key(message), None)

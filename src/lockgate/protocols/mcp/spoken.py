@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from lockgate.govern.masking.bodies import BodyTerms
 from lockgate.protocols.mcp.jsonrpc import Id, Malformed
-from lockgate.protocols.mcp.lines import one_line
+from lockgate.protocols.mcp.lines import line_of
 from lockgate.protocols.mcp.shown import Shown, masked_text
 
 _ID: Final = re.compile(rb'"id"\s*:\s*(-?\d{1,19}|"[^"\\\r\n]{0,512}")')
@@ -37,7 +37,7 @@ class Spoken:
         except Malformed as error:
             self.fault = str(error)
             return b""
-        out = b"".join(one_line(message.decode()) for message in found)
+        out = b"".join(line_of(message.decode()) for message in found)
         self.sent = len(out)
         return out
 
