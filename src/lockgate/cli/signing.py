@@ -14,6 +14,7 @@ import typer
 
 from lockgate.audit import keys
 from lockgate.audit.admin import recorded
+from lockgate.audit.apart.memory import forbid_dumps
 from lockgate.audit.checkpoint import Signer
 from lockgate.audit.signing.guard import Guard, own_key
 from lockgate.audit.signing.process import listen, serve
@@ -52,6 +53,7 @@ def signer(
     if init:
         typer.echo(_begin(key, logs, start, is_fleet=shards is not None))
         return
+    forbid_dumps()
     allowed = frozenset({os.getuid(), *(_uid(name) for name in user or ())})
     with ExitStack() as stack:
         guards = {name: Guard.open(key, path, name, None if shards is None else own_key(path)) for name, path in logs.items()}
