@@ -237,7 +237,7 @@ class Gateway:
 
     def rows(self, spec: ProtocolSpec, connection: Connection, catalogue: Any) -> list[Enforcement]:
         """How the rules in force are held on a connection."""
-        return rows_for(self.loaded.rules, spec, connection, catalogue)
+        return rows_for(self.loaded, spec, connection, catalogue)
 
     async def first_looks(self, keepers: Iterable[Keeper]) -> None:
         """Ask each backend once, all at the same time; bounded by the log-in deadline."""
