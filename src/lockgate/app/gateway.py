@@ -125,6 +125,7 @@ class Gateway:
         self._serving: asyncio.Task[None] | None = None
         self._chores: list[asyncio.Task[None]] = []
         self.fleet: Fleet | None = None
+        self.endorsing: list[Chore] = []
         self.audit_folder = loaded.settings.state / "audit"
         self.exported = LogAt(loaded.settings.audit.origin, self.audit_folder)
         self.exporters: list[Exporter] = []
@@ -165,6 +166,8 @@ class Gateway:
 
             self.anchoring = Anchoring(audit.anchor, own, lambda: open_source(own))
             stack.callback(self.anchoring.close)
+        if self.fleet is not None:
+            self.endorsing = self.fleet.endorsement(audit, self.clock.now, stack)
         stack.callback(self._close_audit)
         self.studio = Studio(own, self.audit, dispatch, recording_terms(loaded),
                              None if place is None else Recorder(place, shard))
@@ -317,6 +320,7 @@ class Gateway:
     def chores(self) -> list[Chore]:
         """What the settings ask for beside the requests."""
         chores = [retention(self), *([] if self.fleet is None else self.fleet.chores())]
+        chores += self.endorsing
         chores += [Chore(f"export.{exporter.name}", 1.0, exporter.run) for exporter in self.exporters]
         publish = self.loaded.settings.audit.publish
         if publish is not None:
