@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,6 +34,8 @@ from lockgate.audit.verify import verify_log
 from lockgate.errors import AuditError
 from lockgate.model import Event
 from tests.unit.audit.logs import ORIGIN, Driven, sample
+from tests.unit.audit.signing.test_kms import TOKEN, KeyServer
+from tests.unit.audit.signing.test_kms import settings as kms_settings
 from tests.unit.audit.signing.trees import signer_process
 from tests.unit.audit.test_log import records
 from tests.unit.audit.tiles.published import publisher_of
@@ -61,7 +64,7 @@ def signer_thread(key: Path, where: Path) -> Iterator[None]:
         guard.close()
 
 
-async def rotate_under_load(folder: Path, apart: bool, settings: dict[str, str] | None) -> tuple[str, str]:
+async def rotate_under_load(folder: Path, apart: bool, settings: dict[str, Any] | None) -> tuple[str, str]:
     """What of a gateway answers, while records come before, during and after the change of keys."""
     loop = asyncio.get_running_loop()
     log = AuditLog.open(folder, origin=ORIGIN, dispatch=loop.call_soon_threadsafe, apart=apart, signer=settings)
@@ -125,6 +128,23 @@ async def test_a_signers_key_is_changed_where_it_is(tmp_path: Path, apart: bool)
     with signer_process(tmp_path / "s.key", where):     # a signer that is started anew goes on with it as well
         Driven(folder, signer=settings).log.close()
     assert verify_log(folder).verdict is Verdict.VERIFIED
+
+
+@pytest.mark.parametrize("apart", [False, True])
+async def test_a_key_services_next_version_takes_over_meanwhile(tmp_path: Path, apart: bool) -> None:
+    """The same, with the key in a key service, where an operator has made a new version of it."""
+    folder, service = tmp_path / "log", KeyServer()
+    try:
+        (tmp_path / "token").write_text(TOKEN)
+        settings = kms_settings(service, tmp_path / "token")
+        Driven(folder, signer=settings).log.close()
+        service.rotate()
+        old, new = await rotate_under_load(folder, apart, settings)
+        assert new == str(Verifier(ORIGIN, service.versions[3].public_key().public_bytes_raw()))
+        del service.versions[2]
+    finally:
+        await asyncio.to_thread(service.close)
+    await asyncio.to_thread(require_handed_over, folder, old, new)
 
 
 def require_handed_over(folder: Path, old: str, new: str) -> None:
