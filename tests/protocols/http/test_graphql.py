@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 
 import pytest
 
-from lockgate.model import Rule
+from lockgate.config.settings import Connection
+from lockgate.model import ColumnMask, DetectMask, MaskMethod, Rule
 from lockgate.protocols.http.graphql import DEEPEST, DOCUMENTS, LONGEST, TOKENS, BadDocument, operations_of
 from lockgate.wire.playbook import CLIENT, SERVER, Bytes
 from tests.protocols.http import scene as s
@@ -89,3 +91,87 @@ def test_brackets_in_strings_are_no_depth() -> None:
     many = "{" * (DEEPEST + 1)
     found = operations_of({}, f'{{ a(b: "{many}", c: """{many} "q" \\""" """) #{many}\n }}')
     assert found == [{"type": "query", "name": "", "fields": ["a"]}]
+
+
+# --- masks --------------------------------------------------------------------------------------
+
+HIDE = Rule(name="hide", masks=(ColumnMask(("person.ssn",), MaskMethod.REDACT),))
+PLAIN = s.connection()
+VALUE = "219-09-9999"
+
+
+def shown(query: str | bytes, answer: object, *, connection: Connection = CRM, media_type: str = "application/json",
+          target: str = "/graphql", rule: Rule = HIDE, **fields: str) -> str:
+    """What the client gets to see of the backend's answer; "" where the request was refused instead."""
+    content = body(query) if isinstance(query, str) else query
+    book = s.World(rules=(s.ALLOW, rule), connections=(connection,)).book()
+    book >> Bytes(CLIENT, s.request("POST", target, content, Content_Type=media_type, **fields))
+    if not book.sent(SERVER):
+        assert s.problem(book)["code"] == "not_understood"
+        return ""
+    book >> Bytes(SERVER, s.answer(json.dumps(answer).encode()))
+    return book.sent(CLIENT).partition(b"\r\n\r\n")[2].decode()
+
+
+@pytest.mark.parametrize("connection", [CRM, PLAIN], ids=["named", "not named"])
+@pytest.mark.parametrize(("query", "answer"), [
+    ("{ person { x: ssn } }", {"data": {"person": {"x": VALUE}}}),
+    ("{ p: person { ssn } }", {"data": {"p": {"ssn": VALUE}}}),
+    ("{ p: person { X: ssn y: name } }", {"data": {"p": {"X": VALUE, "y": "ann"}}}),
+    ("{ person { ...F } } fragment F on P { x: ssn }", {"data": {"person": {"x": VALUE}}}),
+    ("{ person { ... on P { name: ssn } } }", {"data": {"person": {"name": VALUE}}}),
+    ("{ name: person { id: ssn } }", {"data": {"name": {"id": VALUE}}}),
+    ("query a { b { c } } query d { person { c: ssn } }", {"data": {"person": {"c": VALUE}}}),
+])
+def test_an_alias_defeats_no_mask(connection: Connection, query: str, answer: object) -> None:
+    """Whatever name the request gives to a field, it is hidden under it, and what else stands there is not lost."""
+    assert VALUE in shown("{ person { name } }", answer if "ssn" not in json.dumps(answer) else {"x": VALUE})
+    got = shown(query, answer, connection=connection)
+    assert got
+    assert VALUE not in got
+    assert got.replace('"xxxx"', f'"{VALUE}"') == json.dumps(answer)
+
+
+def test_paths_and_patterns_follow_aliases_too() -> None:
+    """JSON paths and regular expressions name fields as the schema does."""
+    for mask in (ColumnMask((), MaskMethod.REDACT, paths=("$.data.person.ssn",)), ColumnMask((), MaskMethod.REDACT, names=("^ssn$",))):
+        rule = Rule(name="hide", masks=(mask,))
+        assert VALUE not in shown("{ p: person { x: ssn } }", {"data": {"p": {"x": VALUE}}}, rule=rule)
+        assert VALUE in shown("{ p: person { x: name } }", {"data": {"p": {"x": VALUE}}}, rule=rule)
+
+
+def test_aliases_are_found_wherever_a_document_stands() -> None:
+    """In the URL, in a batch, in a form, in its own type, in compressed content, under a name with escapes."""
+    query, answer = "{ person { x: ssn } }", [{"data": {"person": {"x": VALUE}}}]
+    form = b"query=" + query.replace(" ", "%20").encode()
+    for content, more in (
+        (json.dumps([{"query": "{ a }"}, {"query": query}]).encode(), {}),
+        (form, {"media_type": "application/x-www-form-urlencoded"}),
+        (query.encode(), {"media_type": "application/graphql"}),
+        (body("{ a }"), {"target": "/graphql?query=" + query.replace(" ", "%20")}),
+        (body(query).replace(b"query", b"\\u0071uery"), {}),
+    ):
+        for connection in (CRM, PLAIN):
+            got = shown(content, answer, connection=connection, **more)
+            assert got
+            assert VALUE not in got
+    padded = body(query, pad="x" * 70_000)
+    assert VALUE not in (got := shown(padded, answer))
+    assert got
+    assert VALUE not in shown(gzip.compress(body(query)), answer, connection=PLAIN, Content_Encoding="gzip")
+
+
+@pytest.mark.parametrize("content", [
+    json.dumps({"extensions": {"persistedQuery": {"sha256Hash": "0" * 64}}}).encode(), body("{ person { x: ssn }"),
+    body("{ person { ... @defer { ssn } } }"), body("{ person @stream { ssn } }"), b'{"query":"{a}","query":"{b}"}',
+], ids=["persisted", "broken", "deferred", "streamed", "twice"])
+def test_what_names_its_answer_unseen_is_refused_under_masks(content: bytes) -> None:
+    """Where masks go by name, a request on these paths has to show the names that its answer will have."""
+    assert shown(content, {"x": VALUE}) == ""
+    only_detectors = Rule(name="find", detects=(DetectMask(("credit_card",), MaskMethod.REDACT),))
+    assert shown(content, {"x": VALUE}, rule=only_detectors) == json.dumps({"x": VALUE})
+
+
+def test_other_requests_with_a_query_go_on() -> None:
+    """On a path that nobody has named, a member `query` may be anything else."""
+    assert shown("ssn:[* TO *] AND {", {"hits": 1}, connection=PLAIN, target="/search") == '{"hits": 1}'

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
 from lockgate.errors import ConfigError
 from lockgate.govern.masking.bodies import BodyTerms
 from lockgate.govern.pipeline import Grant, Planned
-from lockgate.model import ColumnMask, Decision, DetectMask, Refusal, Secret
+from lockgate.model import ColumnMask, Decision, DetectMask, Refusal, RefusalCode, Secret
 from lockgate.protocols.http.admission import Admitted
 from lockgate.protocols.http.codec import field_lines, request_line
 from lockgate.protocols.http.conversation import Conversation
@@ -19,6 +19,7 @@ from lockgate.protocols.http.exchange import Exchange
 from lockgate.protocols.http.fields import request_fields
 from lockgate.protocols.http.intake import Intake, is_looked_into
 from lockgate.protocols.http.messages import Field, Fields, Framing, RequestHead
+from lockgate.protocols.http.operations import BadContent, renamed_fields
 from lockgate.protocols.http.problems import problem_of
 from lockgate.protocols.http.signing import Key, signature
 from lockgate.protocols.http.upstream import Link, connect, credential, session_token, unusable
@@ -64,6 +65,11 @@ class Forwarding(Conversation):
         is_masked = bool(decision.masks or decision.detects)
         is_looked = is_looked_into(decision, request, has_keys=admitted.keys is not None)
         terms = admitted.terms(decision, request.target.segments, limit) if is_masked or is_looked else None
+        if terms is not None and decision.masks and (content is not None or head.framing is Framing.NONE):
+            try:
+                terms = replace(terms, renamed=renamed_fields(request, content or b""))
+            except BadContent as error:
+                return Refusal(RefusalCode.NOT_UNDERSTOOD, str(error), hint="Nothing was forwarded.")
         target, fields, lines = self._addressed(exchange, is_masked=is_masked)
         noted: tuple[str, ...] = ()
         if terms is not None and is_looked:

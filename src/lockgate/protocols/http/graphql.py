@@ -1,4 +1,4 @@
-"""What a GraphQL request may do: the operations of its documents (GraphQL, October 2021, section 2; GraphQL over HTTP).
+"""What a GraphQL request may do, and how it names what it asks for (GraphQL, October 2021, section 2; GraphQL over HTTP).
 
 Every operation that is written counts, whichever one `operationName` picks, and so does every place that some server reads
 a document from: the query parameter besides the content, all of a batch, a form. What cannot be read has an unknown effect,
@@ -13,20 +13,25 @@ from typing import Final
 
 from graphql import GraphQLError, parse
 from graphql.language import (
+    DirectiveNode,
     DocumentNode,
     FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
     InlineFragmentNode,
+    Node,
     OperationDefinitionNode,
     SelectionSetNode,
 )
+
+from lockgate.govern.masking.bodies import Renamed
 
 LONGEST: Final = 65_536
 """Characters of all documents of a request."""
 TOKENS: Final = 4_000
 DEEPEST: Final = 64
 DOCUMENTS: Final = 16
+_DEFERRING: Final = frozenset(("defer", "stream"))
 _QUIET: Final = re.compile(r'"""(?:[^"\\]|\\.|"(?!""))*"""|"(?:[^"\\\n]|\\.)*"|#[^\n\r]*', re.DOTALL)
 """Strings and comments, in which brackets are none."""
 _OPENING: Final = frozenset("{[(")
@@ -38,15 +43,37 @@ class BadDocument(ValueError):
 
 
 def operations_of(written: Mapping[str, list[str]], content: object) -> list[dict[str, object]]:
-    """`type` (query, mutation, subscription), `name` ("" for none) and `fields` (names of top-level fields, fragments
+    """What the documents of a request do: `type` (query, mutation, subscription), `name` ("" for none) and `fields` (names of top-level fields, fragments
     followed, without aliases) of every operation. `written`: query parameters or a form, by name; `content`: JSON, or the
     text of a document, None for none. `BadDocument` for what cannot be read."""
+    return [operation for document in _read(written, content) for operation in _operations(document)]
+
+
+def renamed_by(written: Mapping[str, list[str]], content: object) -> Renamed:
+    """The names that the answer has in the place of fields' own (aliases), each with every field that it may stand for.
+    `BadDocument` as `operations_of`, and where the answer would come in pieces that no names are around."""
+    found: dict[str, set[str]] = {}
+    for document in _read(written, content):
+        todo: list[Node] = [document]
+        while todo:
+            node = todo.pop()
+            if isinstance(node, DirectiveNode) and node.name.value in _DEFERRING:
+                raise BadDocument("its answer would come in pieces, which cannot be masked by name")
+            if isinstance(node, FieldNode) and node.alias is not None:
+                found.setdefault(node.alias.value.casefold(), set()).add(node.name.value)
+            for key in node.keys:
+                below = getattr(node, key, None)
+                todo.extend(one for one in (below if isinstance(below, (list, tuple)) else (below,)) if isinstance(one, Node))
+    return tuple(sorted((name, tuple(sorted(fields))) for name, fields in found.items()))
+
+
+def _read(written: Mapping[str, list[str]], content: object) -> list[DocumentNode]:
     documents = [*written.get("query", ()), *_documents(content)]
     if not documents:
         raise BadDocument("it holds no GraphQL document")
     if len(documents) > DOCUMENTS or sum(map(len, documents)) > LONGEST:
         raise BadDocument(f"its GraphQL documents are more than {DOCUMENTS} or longer than {LONGEST} characters")
-    return [operation for document in documents for operation in _operations(_parsed(document))]
+    return [_parsed(document) for document in documents]
 
 
 def _documents(content: object) -> Iterator[str]:

@@ -7,16 +7,19 @@ What is known from the head alone is judged first; facts of the content are foun
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeVar
 
+from lockgate.govern.masking.bodies import Renamed, decoding
 from lockgate.model import Operation
 from lockgate.protocols.http.callers import NEVER_ON
 from lockgate.protocols.http.documents import depth_of, read_document
-from lockgate.protocols.http.graphql import BadDocument, operations_of
+from lockgate.protocols.http.graphql import BadDocument, operations_of, renamed_by
 from lockgate.protocols.http.messages import RequestHead
 from lockgate.protocols.http.parts import BadParts, parts_of
+from lockgate.protocols.http.results import codings_of
 from lockgate.protocols.http.targets import BadTarget, Target, parameters
 
 FACTS: Final[Mapping[str, str]] = {
@@ -48,11 +51,16 @@ METHODS: Final = frozenset((
     "lock", "unlock", "report", "search", "link", "unlink", "purge",
 ))
 """As verbs. Others are refused: nobody knows what they do. TRACE, because its answer is the request with its credential."""
+_NAMED: Final = re.compile(rb"query|\\u", re.IGNORECASE)
+"""What content that holds a member `query` has in it."""
 _DEEPEST: Final = 64
 _LONGEST_TEXT: Final = 65_536
 _TEXTUAL: Final = ("application/json", "application/x-www-form-urlencoded", "application/xml", "application/graphql",
                    "application/x-ndjson")
 _HIDDEN: Final = NEVER_ON | {b"cookie", b"x-api-key", b"x-csrf-token"}
+
+
+T = TypeVar("T")
 
 
 class BadContent(ValueError):
@@ -183,20 +191,45 @@ def _form(media_type: str, content: bytes) -> object:
         raise BadContent(f"the content is no form that can be read: {error}") from None
 
 
+def renamed_fields(request: Request, content: bytes) -> Renamed:
+    """Names in the answer that stand for others because the request says so, where it may be one of GraphQL.
+
+    On a path of `graphql` everything is, and `BadContent` is raised for what cannot be read. Elsewhere a request is where
+    it can be read as one: a backend that nobody has named so is not to be a way around masks either.
+    """
+    if request.is_graphql:
+        return _documents(renamed_by, request, content)
+    try:
+        codings = codings_of(request.head.fields) if content else ()
+        if codings:
+            decoder = decoding(codings)
+            content = decoder.feed(content) + decoder.finish()
+        if _NAMED.search(content) or request.media_type == "application/graphql" or "query" in request.target.query:
+            return _documents(renamed_by, request, content)
+    except ValueError:
+        pass
+    return ()
+
+
 def _graphql(request: Request, content: bytes) -> object:
+    return _documents(operations_of, request, content)
+
+
+def _documents(read: Callable[[Mapping[str, list[str]], object], T], request: Request, content: bytes) -> T:
+    """What `read` makes of every place that some server reads a GraphQL document from."""
     written, kind = request.target.query, request.media_type
     try:
         if not content:
-            return operations_of(written, None)
+            return read(written, None)
         if kind == "application/graphql":
-            return operations_of(written, content.decode("utf-8"))
+            return read(written, content.decode("utf-8"))
         if kind == "application/x-www-form-urlencoded":
             form = parameters(content)
-            return operations_of({"query": [*written.get("query", ()), *form.get("query", ())]}, None)
+            return read({"query": [*written.get("query", ()), *form.get("query", ())]}, None)
         value = _json(kind, content)
         if value is None:
             raise BadDocument("its content is of no type that GraphQL is read from")
-        return operations_of(written, value)
+        return read(written, value)
     except (BadDocument, BadTarget, UnicodeDecodeError) as error:
         why = "its text is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
         raise BadContent(f"what the request does cannot be told, and a rule depends on it: {why}") from None

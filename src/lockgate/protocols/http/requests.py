@@ -156,7 +156,8 @@ class Requests(Tunnels):
         decision = verdict.decision
         exchange.may_stream = (
             decision.effect is Effect.ALLOW and not decision.wants and not decision.looks_at_requests
-            and not exchange.admitted.settings.signs_content)
+            and not exchange.admitted.settings.signs_content
+            and not (decision.masks and exchange.request.is_graphql))
         if head.expects_continue:
             yield ToClient((yield Compose(_CONTINUE)))
 

@@ -6,9 +6,9 @@ Apart from `columns` and `detection`, whose results are rows that know their col
 from lockgate.govern.masking.bodies.body import body_mask, event_mask, mask_text, mask_texts
 from lockgate.govern.masking.bodies.codings import BOUNDS, CODINGS, Bounds, Coder, decoding, encoding
 from lockgate.govern.masking.bodies.sent import check_body, check_text
-from lockgate.govern.masking.bodies.terms import LIMIT, BodyMask, BodyTerms
+from lockgate.govern.masking.bodies.terms import LIMIT, BodyMask, BodyTerms, Renamed
 
 __all__ = [
-    "BOUNDS", "CODINGS", "LIMIT", "BodyMask", "BodyTerms", "Bounds", "Coder", "body_mask", "check_body",
+    "BOUNDS", "CODINGS", "LIMIT", "BodyMask", "BodyTerms", "Bounds", "Coder", "Renamed", "body_mask", "check_body",
     "check_text", "decoding", "encoding", "event_mask", "mask_text", "mask_texts",
 ]

@@ -3,7 +3,7 @@
 Apart from `analysis.sql.covers`, which asks a catalogue. A body has none, so names decide: the last part of a glob is
 compared with the member's own name, whatever the case of its letters; the parts before it have to occur in this order among
 the names around it (`BodyTerms.place`, then the members that it lies in), not necessarily next to each other. `*` asks
-for nothing. Of four parts the first is the connection's name. `names` are searched in the member's name, `types` say
+for nothing. A member that the request gave another name (`BodyTerms.renamed`) is named by both. Of four parts the first is the connection's name. `names` are searched in the member's name, `types` say
 nothing here. JSON paths begin at the whole document, or at each member that the mask names. Rather too much is hidden than
 too little.
 
@@ -22,6 +22,7 @@ from typing import Final
 import re2
 
 from lockgate.analysis.sql.covers import Cover, cover_of
+from lockgate.govern.masking.bodies.terms import Renamed
 from lockgate.govern.masking.detector import REDACTED
 from lockgate.govern.masking.json_paths import JsonPaths, States
 from lockgate.govern.masking.json_values import leaf_of
@@ -69,13 +70,16 @@ class Selection:
     values are hidden, `labels` under which one name equal values get equal masks, as in results of SQL.
     """
 
-    def __init__(self, masks: tuple[ColumnMask, ...], globs: tuple[_Glob, ...], deltas: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, masks: tuple[ColumnMask, ...], globs: tuple[_Glob, ...], deltas: tuple[str, ...] = (), renamed: Renamed = (),
+    ) -> None:
         """`deltas` are paths to strings that are pieces of a longer text: where no mask hides one, `delta` does."""
         self._delta = frozenset((len(masks),)) if deltas else frozenset()
         if deltas:
             masks = (*masks, ColumnMask((), MaskMethod.PARTIAL, label="text", paths=deltas))
         self._covers = tuple(cover_of(mask, ", ".join(mask.columns or mask.names or mask.paths)) for mask in masks)
         self._globs = globs
+        self._renamed = {name: tuple((one, one.casefold()) for one in meant) for name, meant in renamed}
         self._names = [(at, re2.compile(text.encode(), options()))
                        for at, mask in enumerate(masks) for text in mask.names]
         self._paths = tuple(JsonPaths(mask.paths) if mask.paths else None for mask in masks)
@@ -139,17 +143,21 @@ class Selection:
 
     def _under(self, state: _State, name: str) -> _State:
         folded = name.casefold()
-        hidden = {at for at, pattern in self._names if pattern.search(name.encode("utf-8", "replace")) is not None}
+        also = self._renamed.get(folded, ())
+        hidden = {at for at, pattern in self._names for one in (name, *(true for true, _ in also))
+                  if pattern.search(one.encode("utf-8", "replace")) is not None}
         done = list(state.done)
         for place, glob in enumerate(self._globs):
             met = done[place]
+            wanted = glob.name if met == len(glob.around) else glob.around[met]
+            if not (fnmatchcase(folded, wanted) or any(fnmatchcase(one, wanted) for _, one in also)):
+                continue
             if met == len(glob.around):
-                if fnmatchcase(folded, glob.name):
-                    hidden.add(glob.mask)
-            elif fnmatchcase(folded, glob.around[met]):
+                hidden.add(glob.mask)
+            else:
                 done[place] = met + 1
         return self._next(tuple(done), tuple(
-            states if one is None else one.under_key(states, name)
+            states if one is None else one.under_key(states, name).union(*(one.under_key(states, true) for true, _ in also))
             for one, states in zip(self._paths, state.paths, strict=True)), hidden)
 
     def _other(self, state: _State) -> _State:
@@ -235,20 +243,23 @@ class Selection:
             return _ANY_LENGTH
         for one in self._paths:
             names |= frozenset() if one is None else one.keys
+        names |= self._renamed.keys()
         bits = 0
         for name in names:
             bits |= 1 << min(len(name.encode("utf-8", "replace")), 62)
         return bits
 
 
-def selection(masks: tuple[ColumnMask, ...], place: tuple[str, ...], deltas: tuple[str, ...] = ()) -> Selection:
+def selection(
+    masks: tuple[ColumnMask, ...], place: tuple[str, ...], deltas: tuple[str, ...] = (), renamed: Renamed = (),
+) -> Selection:
     """The automaton for a body of this place. Kept: places that differ in names which no glob means have one together."""
-    return _made(masks, tuple(_globs(masks, place)), deltas)
+    return _made(masks, tuple(_globs(masks, place)), deltas, renamed)
 
 
 @lru_cache(maxsize=256)
-def _made(masks: tuple[ColumnMask, ...], globs: tuple[_Glob, ...], deltas: tuple[str, ...]) -> Selection:
-    return Selection(masks, globs, deltas)
+def _made(masks: tuple[ColumnMask, ...], globs: tuple[_Glob, ...], deltas: tuple[str, ...], renamed: Renamed) -> Selection:
+    return Selection(masks, globs, deltas, renamed)
 
 
 def _globs(masks: tuple[ColumnMask, ...], place: tuple[str, ...]) -> Iterable[_Glob]:

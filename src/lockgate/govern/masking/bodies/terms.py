@@ -11,6 +11,9 @@ from lockgate.model import ColumnMask, DetectMask
 LIMIT: Final = 1 << 20
 """Bytes of one value, event or line that are held at most."""
 
+Renamed = tuple[tuple[str, tuple[str, ...]], ...]
+"""Names, case-folded, and what each may stand for, as it is written there; in order."""
+
 
 @dataclass(frozen=True, slots=True)
 class BodyTerms:
@@ -19,7 +22,8 @@ class BodyTerms:
     `place` are the names around it, that parts of a glob may mean: the connection's first, then the segments of a URL's
     path or the name of a tool. `scope` and `task_scope` are the keys' reach (`MaskTerms.scope`) for masks of the connection
     and of the task; `keys` None means that no key is there, and a mask that needs one redacts. `limit`: bytes held at most
-    for one value, event or line. `passes_binary`: parts of a body in parts that nothing can look into may pass.
+    for one value, event or line. `passes_binary`: parts of a body in parts that nothing can look into may pass. `renamed`:
+    names in the body and the ones that they stand for, because the request asked for other names.
     """
 
     masks: tuple[ColumnMask, ...] = ()
@@ -30,6 +34,7 @@ class BodyTerms:
     keys: MaskKeys | None = None
     limit: int = LIMIT
     passes_binary: bool = False
+    renamed: Renamed = ()
 
     @property
     def is_due(self) -> bool:

@@ -38,7 +38,7 @@ class Values(ABC):
         """What the masks name."""
         made = self._selection
         if made is None:
-            made = self._selection = selection(self.terms.masks, self.terms.place, self.deltas)
+            made = self._selection = selection(self.terms.masks, self.terms.place, self.deltas, self.terms.renamed)
         return made
 
     @property
