@@ -101,6 +101,8 @@ def test_replies_and_effects_are_those_of_a_server_with_limits(script: list[byte
 
 
 @settings(max_examples=200)
+@example([s.parse("select 0") + s.bind("", "p1") + s.execute("p1"),
+          s.parse("commit") + s.bind() + s.execute() + s.execute("p1", 2)], 0, False)
 @given(SCRIPT, st.integers(0, 1 << 32), st.booleans())
 def test_questions_in_between_change_nothing(script: list[bytes], seed: int, has_limits: bool) -> None:
     """A rule on estimates that never matches: the same as without it, in every order of messages, with limits too."""

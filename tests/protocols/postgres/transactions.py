@@ -94,6 +94,7 @@ class TransactionServer(ModelServer):
             if tag == "COMMIT":
                 self._commit()
             self.pending, self.status = [], "I"
+            self.portals.clear()                    # of the transaction that has ended, begun with BEGIN or not
             return s.complete(tag)
         changed = re.search(r"(insert|delete).*?(\d+)", text)
         if changed:
