@@ -239,3 +239,22 @@ def test_a_sealed_tag_of_elsewhere_stays_what_it_is() -> None:
     for world, sent in ((other, shown), (s.World(rules=(s.ALLOW, HIDE), keys=KEYS), changed)):
         book = world.book() >> Bytes(CLIENT, s.request(If_None_Match=sent))
         assert f"If-None-Match: {sent}\r\n".encode() in book.sent(SERVER)
+
+
+@pytest.mark.parametrize("framed", ["length", "chunks"])
+def test_binary_content_passes_up_to_a_size(framed: str) -> None:
+    """What is known to be longer is refused before anything of it has left; what turns out to be is cut."""
+    world = s.World(rules=(s.ALLOW, HIDE), connections=(s.connection(binary="allow", binary_size=300_000),))
+    for size, passes in ((300_000, True), (300_001, False)):
+        content = b"\x89PNG\0" + b"\0" * (size - 5)
+        whole = s.answer(content, media_type="image/png") if framed == "length" else chunked(content, Content_Type="image/png")
+        book = world.book() >> Bytes(CLIENT, s.request()) >> Bytes(SERVER, whole[:1_000]) >> Bytes(SERVER, whole[1_000:])
+        if passes:
+            assert book.sent(CLIENT).count(b"\0") == size - 4
+            assert not book.is_closed
+        elif framed == "length":
+            assert s.problem(book)["status"] == 502
+            assert "larger" in s.problem(book)["detail"]
+        else:
+            assert not book.sent(CLIENT).endswith(b"0\r\n\r\n")
+            assert book.is_closed

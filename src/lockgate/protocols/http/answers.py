@@ -73,7 +73,8 @@ class Answers(Conversation):
         assert isinstance(forward, Forward)
         return Reply(
             head, forward.terms, grant.masked, minor=asked.minor, closes=not (asked.keep_alive and exchange.is_sent),
-            binary=exchange.admitted.settings.binary == "allow", lines=self._lines)
+            binary=exchange.admitted.settings.binary == "allow", binary_size=exchange.admitted.settings.binary_size,
+            lines=self._lines)
 
     def _told(self, exchange: Exchange, link: Link, data: bytes, ending: End | None) -> Steps[None]:
         """A piece of the answer, behind its mask, to the client."""

@@ -31,6 +31,7 @@ from lockgate.protocols.http.validators import sealed
 
 WHOLE: Final = 262_144
 """Bytes of content that are held until they are all there."""
+_LARGE: Final = "it is binary, and larger than such content may be here"
 _CHUNKED: Final = Field.of(b"Transfer-Encoding", b"chunked")
 _CLOSE: Final = Field.of(b"Connection", b"close")
 
@@ -43,16 +44,17 @@ class Reply:
     """One answer. `ends` and `trailers` are set before the last `apply`; `fault` says why one raised."""
 
     __slots__ = (
-        "_body", "_decoder", "_encoder", "_head", "_held", "_is_chunked", "_is_out", "_lines", "_passes", "_terms", "closes",
+        "_body", "_decoder", "_encoder", "_head", "_held", "_is_chunked", "_is_out", "_is_unseen", "_lines", "_passes", "_room", "_terms", "closes",
         "ends", "fault", "has_content", "is_whole", "masked", "sent", "trailers",
     )
 
     def __init__(
         self, head: ResponseHead, terms: BodyTerms | None, masked: dict[str, int], *, minor: int, closes: bool, binary: bool,
-        lines: Callable[[Iterable[Field]], bytes] = field_lines,
+        binary_size: int | None = None, lines: Callable[[Iterable[Field]], bytes] = field_lines,
     ) -> None:
         """`terms` None: nothing is due. `masked` counts what is hidden. `closes`: the connection ends behind this answer.
-        `binary`: content that cannot be looked into may go on. `lines` writes fields, and checks them."""
+        `binary`: content that cannot be looked into may go on, up to `binary_size` bytes (None: any number). `lines` writes
+        fields, and checks them."""
         self.masked = masked
         self.ends = False
         self.trailers: Fields = ()
@@ -64,10 +66,12 @@ class Reply:
         self._terms = terms
         self._held: list[bytes] = []
         self._is_out = False
+        self._is_unseen = False             # nothing can look into the content, and it may pass
         self._body: BodyMask | None = None
         self._decoder: Coder | None = None
         self._encoder: Coder | None = None
         self._passes = binary
+        self._room = binary_size
         self._lines = lines
         self.is_whole = head.framing is Framing.LENGTH and head.length <= WHOLE
         self._is_chunked = self.has_content and not self.is_whole and minor > 0 and not (
@@ -139,6 +143,9 @@ class Reply:
                 return                      # where nothing is, its type says nothing
             if not self._passes:
                 raise Unreadable("it is binary, and masks are due that cannot be put on it")
+            self._is_unseen = True
+            if head.framing is Framing.LENGTH and self._room is not None and head.length > self._room:
+                raise Unreadable(_LARGE)    # before anything of it has left
             if any(coding not in CODINGS for coding in codings_of(head.fields)):
                 return
             body = passing_mask(terms)
@@ -152,6 +159,10 @@ class Reply:
         return body_mask(terms, kind, parameters.get(b"charset", b""), parameters)
 
     def _content(self, data: bytes) -> bytes:
+        if self._is_unseen and self._room is not None:
+            self._room -= len(data)
+            if self._room < 0:
+                raise Unreadable(_LARGE)
         body = self._body
         if body is None:
             return data

@@ -96,6 +96,10 @@ class HttpSettings(Strict):
     binary: Literal["deny", "allow"] = Field(
         default="deny", description="What happens to answers that cannot be looked into (images, archives) where a mask "
                                     "or a detector is due.")
+    binary_size: int | None = Field(
+        default=None, gt=0, strict=True,
+        description="`binary: allow`: the most bytes that such an answer may have. A longer one is refused, or cut where its "
+                    "length was not known.")
     websocket: Literal["allow", "deny"] = Field(
         default="allow", description="Whether requests may become WebSockets. Each message of a client is judged by itself, "
                                      "with the verb `send`.")
@@ -132,6 +136,8 @@ class HttpSettings(Strict):
 
     @model_validator(mode="after")
     def _names(self) -> HttpSettings:
+        if self.binary_size is not None and self.binary == "deny":
+            raise ValueError("`binary_size` goes with `binary: allow`")
         if (self.inject in ("header", "query")) != (self.name is not None):
             raise ValueError("`name` goes with `inject: header` or `inject: query`, and they need it")
         if self.inject == "header" and (self.name or "").lower() in _HOP_BY_HOP:
