@@ -69,7 +69,8 @@ class Forwarding(Conversation):
         terms = admitted.terms(decision, request.target.segments, limit) if is_masked or is_looked else None
         if terms is not None and decision.masks and (content is not None or head.framing is Framing.NONE):
             try:
-                terms = replace(terms, renamed=renamed_fields(request, content or b""))
+                if renamed := renamed_fields(request, content or b""):
+                    terms = replace(terms, renamed=renamed)
             except BadContent as error:
                 return Refusal(RefusalCode.NOT_UNDERSTOOD, str(error), hint="Nothing was forwarded.")
         target, fields, lines = self._addressed(exchange, is_masked=is_masked)
