@@ -37,7 +37,6 @@ from tests.unit.audit.tampering.ordinary import PARTS
 from tests.unit.audit.tampering.parts import Part
 
 _PATIENCE: Final = 2.0      # seconds of the processor that a mutant may take for one case
-_SLOW: Final = 0.5          # that one may take without a mistake, or a mutant might seem not to end
 _MODULE: Final = "lockgate_mutant"
 _TOP = re.compile(r"^# =+\n# (\w+)\n", re.MULTILINE)
 _WORD = re.compile(r"[\w.-]+", re.ASCII)
@@ -337,8 +336,6 @@ class Program:
             start = time.process_time()     # what is made once is there by now
             case()
             self.costs.append(time.process_time() - start)
-            if self.costs[-1] > _SLOW:
-                raise RuntimeError(f"{self.names[number]} takes too long")
             for line in seen:
                 self.reached.setdefault(places[line], []).append(number)
 

@@ -20,7 +20,7 @@ import brotli
 import zstandard
 
 from testbed.scripted import Script
-from tests.e2e.http.exchanges import chunked, lines
+from tests.e2e.apis.exchanges import chunked, lines
 
 SSN = b"219-09-9999"
 CARD = b"4111111111111111"

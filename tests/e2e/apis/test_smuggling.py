@@ -12,7 +12,7 @@ import pytest
 from testbed.nginx import Nginx
 from testbed.rawclient import Answer, Cut, Http1
 from testbed.scripted import Script, Scripted
-from tests.e2e.http.conftest import Gate
+from tests.e2e.apis.conftest import Gate
 from tests.e2e.test_custody import records, until
 from tests.protocols.http.support import Vector, vectors
 

@@ -10,7 +10,7 @@ import pytest
 
 from testbed.rawclient import Answer, Http1, Http2
 from testbed.scripted import Script, Scripted
-from tests.e2e.http.conftest import Gate
+from tests.e2e.apis.conftest import Gate
 
 SCRIPTS = {
     b"ok": Script([b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"]),

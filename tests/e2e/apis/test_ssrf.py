@@ -14,8 +14,8 @@ from lockgate.config.settings import Connection
 from lockgate.protocols.http.checks import mismatches
 from testbed.rawclient import Answer, Cut, Http1, Http2
 from testbed.scripted import Script, Scripted
-from tests.e2e.http import elsewhere
-from tests.e2e.http.conftest import Gate
+from tests.e2e.apis import elsewhere
+from tests.e2e.apis.conftest import Gate
 from tests.e2e.test_custody import until
 
 OK = Script([b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"])

@@ -10,8 +10,8 @@ import pytest
 from lockgate.protocols.http.requests import HELD
 from testbed.rawclient import Answer, Http1, Http2
 from testbed.scripted import Fields, Scripted, Seen
-from tests.e2e.http.conftest import Gate
-from tests.e2e.http.exchanges import Exchange, exchanges
+from tests.e2e.apis.conftest import Gate
+from tests.e2e.apis.exchanges import Exchange, exchanges
 
 SEED, COUNT, OF_HTTP2 = 20261127, 600, 5
 """One exchange in `OF_HTTP2` is asked over HTTP/2."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.e2e.http.conftest import Gate
+from tests.e2e.apis.conftest import Gate
 
 SCHEMATHESIS = [str(Path(sys.executable).with_name("st")), "run"]
 BOUNDS = ["--phases=coverage,fuzzing", "--max-examples=3", "--generation-deterministic", "--max-failures=40", "--request-timeout=20",

@@ -19,7 +19,7 @@ import requests
 from autogen_core import CancellationToken
 from autogen_ext.tools.http import HttpTool
 
-from tests.e2e.http.conftest import CREDENTIAL, Gate
+from tests.e2e.apis.conftest import CREDENTIAL, Gate
 
 MASKED = {"id": 1, "name": "ann", "email": "ann@example.com", "ssn": "xxxx", "balance": 12.5}
 

@@ -12,8 +12,8 @@ from lockgate.model import ColumnMask, DetectMask, MaskMethod, Rule
 from lockgate.wire.playbook import CLIENT, SERVER, Bytes, Hangup
 from testbed.rawclient import Answer, Cut, Http1, Http2
 from testbed.scripted import Scripted
-from tests.e2e.http.conftest import Gate
-from tests.e2e.http.leaks import CARD, SSN, Leak, leaks, readings
+from tests.e2e.apis.conftest import Gate
+from tests.e2e.apis.leaks import CARD, SSN, Leak, leaks, readings
 from tests.protocols.http import scene
 
 CASES = 430
