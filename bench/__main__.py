@@ -71,12 +71,15 @@ class Variant:
     record: bool = True
 
 
+MODES, CLIENTS = ("simple", "extended"), (1, 8, 64)
+ASYNC, FULL = "lockgate: + mask (async)", "lockgate: + audit full, mask"
+"""Two that differ in `audit` alone."""
 VARIANTS = (
     Variant("lockgate: relay", "async", "", record=False),
     Variant("lockgate: + policy", "async", POLICY, record=False),
     Variant("lockgate: + audit async", "async", POLICY),
-    Variant("lockgate: + mask (async)", "async", POLICY + MASK),
-    Variant("lockgate: + audit full, mask", "full", POLICY + MASK),
+    Variant(ASYNC, "async", POLICY + MASK),
+    Variant(FULL, "full", POLICY + MASK),
     Variant("lockgate: + detectors (async)", "async", POLICY + MASK + DETECT),
 )
 
@@ -235,8 +238,8 @@ def measure(options: argparse.Namespace, folder: Path, console: Console) -> dict
             results[target.name] = {"idle_bytes": idle_memory(target)}
             targets.append(target)
         samples: dict[tuple[str, str], list[dict[str, float]]] = {}
-        for mode in ("simple", "extended"):
-            for clients in (1, 8, 64):
+        for mode in MODES:
+            for clients in CLIENTS:
                 for turn in range(options.rounds):
                     order = targets[turn % len(targets):] + targets[:turn % len(targets)]
                     for target in order:
@@ -281,6 +284,24 @@ def show(results: dict[str, dict[str, object]], console: Console) -> None:
     console.print(table)
 
 
+def full_to_async(results: dict[str, dict[str, object]]) -> dict[str, float]:
+    """What waiting until each record is durable leaves of the transactions per second, by pgbench's mode and clients."""
+    full, behind = results[FULL], results[ASYNC]
+    return {case: full[case]["tps"] / behind[case]["tps"] for case in full if "-" in case}  # type: ignore[index]
+
+
+def show_full(results: dict[str, dict[str, object]], console: Console) -> None:
+    """The price of `audit: full`."""
+    ratios = full_to_async(results)
+    table = Table(title="audit: full as a ratio to audit: async, the same rules, transactions per second")
+    table.add_column("pgbench -S")
+    for clients in CLIENTS:
+        table.add_column(f"{clients} client{'s' if clients > 1 else ''}", justify="right")
+    for mode in MODES:
+        table.add_row(mode, *(f"{ratios[f'{mode}-{clients}']:.2f}" for clients in CLIENTS))
+    console.print(table)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="short runs, one round")
@@ -295,11 +316,12 @@ def main() -> int:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     show(results, console)  # type: ignore[arg-type]
+    show_full(results, console)  # type: ignore[arg-type]
     target = Path(__file__).parent / "results" / "latest.json"
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps({"machine": f"{platform.machine()}, {os.cpu_count()} cores",
                                   "python": platform.python_version(), "lockgate": version.splitlines(),
-                                  "results": results}, indent=1) + "\n")
+                                  "full_to_async": full_to_async(results), "results": results}, indent=1) + "\n")
     console.print(f"written to {target.relative_to(Path.cwd()) if target.is_relative_to(Path.cwd()) else target}")
     for script in ("bench.analysis", "bench.hostile", "bench.kernel", "bench.masking", "bench.recording", "bench.audit_append", "bench.audit_verify",
                    "bench.audit_stores", "bench.apis"):

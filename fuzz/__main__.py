@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from fuzz import corpus, crash, kill, mutants, noninterference
+from fuzz import corpus, crash, flips, kill, mutants, noninterference
 from lockgate.analysis.sql import AnalysisLimits, Analyzer
 from lockgate.audit import entry
 from lockgate.config import document
@@ -161,8 +161,10 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], Sequence[bytes]]] = {
     "pipes": (pipes, corpus.LINES),
     "configuration": (configuration, corpus.CONFIGURATIONS),
 }
-NONINTERFERENCE, CRASH, KILL, MUTANTS = "noninterference", "crash", "kill", "mutants"
-"""Not targets as those above: they take statements instead of bytes, lose power, kill a gateway, or change the verifier."""
+NONINTERFERENCE, CRASH, KILL, MUTANTS, FLIPS = "noninterference", "crash", "kill", "mutants", "flips"
+"""Not targets as those above: they take statements instead of bytes, lose power, kill a gateway, change the verifier, or flip
+bytes of evidence.
+"""
 
 
 def mutate(seeds: Sequence[bytes], dice: random.Random) -> bytes:
@@ -212,13 +214,14 @@ def main() -> int:
         CRASH: lambda options: crash.main(options.crashes, options.seed),
         KILL: lambda options: kill.main(options.times, options.seed),
         MUTANTS: lambda options: mutants.main(options.sample, options.seed),
+        FLIPS: lambda options: flips.main(options.sample, options.seed),
     }
     parser = argparse.ArgumentParser(prog="python -m fuzz", description=__doc__)
     parser.add_argument("--seconds", type=float, default=30, help="per target")
     parser.add_argument("--seed", type=int, default=time.time_ns() & 0xFFFFFFFF)
     parser.add_argument("--statements", type=int, help="noninterference: compare so many, however long it takes")
     parser.add_argument("--crashes", type=int, default=1_000, help="crash: how often the power fails")
-    parser.add_argument("--sample", type=int, help="mutants: try so many of them only")
+    parser.add_argument("--sample", type=int, help="mutants, flips: try so many of them only")
     parser.add_argument("--times", type=int, default=5, help="kill: how often a gateway is killed")
     parser.add_argument("--record", type=Path, help="noninterference: write a recording of sqlsmith to this file")
     parser.add_argument("targets", nargs="*", metavar="target", help=", ".join([*TARGETS, *runs]))

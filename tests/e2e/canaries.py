@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import resource
+import signal
 import urllib.parse
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
@@ -70,16 +74,33 @@ def recordings(folder: Path, identity: pyrage.x25519.Identity) -> Iterator[Place
 def children(process: int) -> Iterator[Place]:
     """Environment and command line of everything that a process started, and its own command line."""
     yield "cmdline", Path(f"/proc/{process}/cmdline").read_bytes()
-    for path in Path(f"/proc/{process}/task").glob("*/children"):
-        for child in map(int, path.read_text().split()):
-            yield "environ of a child", Path(f"/proc/{child}/environ").read_bytes()
-            yield from children(child)
+    for child in descendants(process):
+        yield "environ of a child", Path(f"/proc/{child}/environ").read_bytes()
+        yield "cmdline", Path(f"/proc/{child}/cmdline").read_bytes()
+
+
+def descendants(process: int) -> list[int]:
+    """Everything that a process started and that still runs, youngest first."""
+    own = [int(child) for path in Path(f"/proc/{process}/task").glob("*/children") for child in path.read_text().split()]
+    return [found for child in own for found in (*descendants(child), child)]
 
 
 def answers(front: Gateway, bodies: Iterable[bytes]) -> Iterator[Place]:
     """What the control API said."""
     for body in bodies:
         yield "answer", body
+
+
+def cores(front: Gateway) -> Iterator[Place]:
+    """What SIGABRT leaves of a gateway and of the processes that it started, after somebody has lifted the limit on cores."""
+    with suppress(PermissionError):
+        for process in (front.process.pid, *descendants(front.process.pid)):
+            resource.prlimit(process, resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    for process in descendants(front.process.pid):
+        os.kill(process, signal.SIGABRT)
+    front.process.send_signal(signal.SIGABRT)
+    front.process.wait(30)
+    yield from (("core", path.read_bytes()) for path in front.folder.glob("core*"))
 
 
 def dumps(folder: Path, process: int) -> Iterator[Place]:

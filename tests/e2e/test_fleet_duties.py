@@ -153,8 +153,19 @@ def test_a_fleet_does_its_duties_and_another_gateway_goes_on_with_them(
         with gateway(tmp_path / "b", config, **values) as third:
             check_exports(siem, before)
             erase(third, tokens, agent)
+        rotate(first, agent, tmp_path / "a")
         told = cli("audit", "verify", "--state", str(first.state), "--key", str(first.state / "audit" / "log.vkey"))
         assert told.count("VERIFIED") == 4, told
+
+
+def rotate(front: Gateway, agent: str, machine: Path) -> None:
+    """The shard's key is changed while its gateway runs: the signer has one of its own for it then, and goes on with it."""
+    old, new = (line.split()[1] for line in cli("audit", "rotate-key", "--state", str(front.state), "--reason", "yearly").splitlines())
+    shard = front.state / "audit" / "shard-1"
+    assert (shard / "log.vkey").read_text().strip() == new != old
+    assert [path.name for path in (machine / "signer.key.signed").glob("*.key")] == ["shard-1.key"]
+    ask(front, agent, "SELECT 'behind the change'")
+    eventually(lambda: any(found["data"]["key"] == new for found in records(front.state / "audit" / "fleet", "shard_checkpoint")))
 
 
 def replay_from_elsewhere(first: Gateway, identity: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -66,15 +65,24 @@ class Ran:
 
 @contextmanager
 def running(folder: Path, how: str, backend: Server, issuer: Issuer) -> Iterator[Gateway]:
-    """`leaky.py` as a process in a folder of its own, so that a core would be there."""
+    """`leaky.py` as a process in a folder of its own, so that a core would be there, in front of PostgreSQL."""
     folder.mkdir()
-    ports = {"port": free_port(), "control": free_port()}
     (folder / "plain.password").write_text(FILE_PASSWORD + "\n")
-    config = folder / "lockgate.yaml"
-    config.write_text(CONFIG.format(folder=folder, backend=backend.port, issuer=issuer.url,
-                                    recipient=AUDITOR.to_public(), **ports))
-    words = [sys.executable, leaky.__file__, how, str(config), *([PASSWORD] if how == "leaky" else [])]
-    environment = {**os.environ, "CRM_PASSWORD": PASSWORD, "OTHER_SECRET": OTHER, "PYTHONPATH": os.pathsep.join(sys.path)}
+    said = {"backend": backend.port, "issuer": issuer.url, "recipient": AUDITOR.to_public()}
+    with started(folder, how, CONFIG, {"CRM_PASSWORD": PASSWORD, "OTHER_SECRET": OTHER}, said) as front:
+        yield front
+
+
+@contextmanager
+def started(
+    folder: Path, how: str, config: str, secrets: dict[str, str], said: dict[str, object], *more: str,
+) -> Iterator[Gateway]:
+    """The process with these secrets in its environment; `more` are further ports that the configuration names."""
+    ports = {name: free_port() for name in ("port", "control", *more)}
+    path = folder / "lockgate.yaml"
+    path.write_text(config.format(folder=folder, **said, **ports))
+    words = [sys.executable, leaky.__file__, how, str(path), *([secrets["CRM_PASSWORD"]] if how == "leaky" else [])]
+    environment = {**os.environ, **secrets, "PYTHONPATH": os.pathsep.join(sys.path)}
     with (folder / "gateway.log").open("wb") as log:
         process = subprocess.Popen(words, stdout=log, stderr=log, cwd=folder, env=environment)
     front = Gateway(ports["port"], ports["control"], folder, process, folder / "gateway.log", ports)
@@ -147,11 +155,7 @@ def crash(front: Gateway, agent: str, ran: Ran) -> None:
     ran.places += canaries.dumps(front.folder, front.process.pid)
     with suppress(psycopg.OperationalError), psycopg.connect(front.dsn(agent), autocommit=True) as connection:
         connection.execute("SELECT 1")
-        with suppress(PermissionError):
-            resource.prlimit(front.process.pid, resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        front.process.send_signal(signal.SIGABRT)
-        front.process.wait(30)
-    ran.places += [("core", b"") for _ in front.folder.glob("core*")]
+        ran.places += canaries.cores(front)
 
 
 def run(folder: Path, how: str, backend: Server, issuer: Issuer) -> Ran:

@@ -22,7 +22,7 @@ from lockgate.errors import ConfigError
 from lockgate.govern.identity import CertificateRules
 from lockgate.govern.masking.detectors import DETECTORS, DetectorSet
 from lockgate.govern.policy import PolicySet, Vocabulary, on_connection, problem
-from lockgate.model import CustomDetector, Rule, Secret
+from lockgate.model import CustomDetector, Secret
 from lockgate.protocols import discover
 from lockgate.wire.spec import Enforcement, ProtocolSpec
 
@@ -103,29 +103,33 @@ def credential_of(connection: Connection) -> Secret:
     return Secret("") if password is None else read_secret(password)
 
 
-def rows_for(rules: Sequence[Rule], spec: ProtocolSpec, connection: Connection, catalogue: Any) -> list[Enforcement]:
-    """How each rule that can apply is held on a connection."""
-    applying = [on_connection(rule, connection.name) for rule in rules
+def rows_for(loaded: Loaded, spec: ProtocolSpec, connection: Connection, catalogue: Any) -> list[Enforcement]:
+    """How each rule that can apply is held on a connection, and whether its sessions can be recorded where they shall be."""
+    applying = [on_connection(rule, connection.name) for rule in loaded.rules
                 if not rule.connections or connection.name in rule.connections]
     rows = spec.enforce(connection.name, connection.options, applying, catalogue)
-    return rows + [_recorded(rule, spec, connection) for rule in applying if rule.record]
+    if loaded.settings.audit.recording.record if connection.record is None else connection.record:
+        asked = "`audit.recording.record`" if connection.record is None else "`record`"
+        rows.append(_recorded(CONNECTION, asked, spec, connection))
+    return rows + [_recorded(rule.name, f"rule `{rule.name}`", spec, connection, is_raw=rule.record_raw)
+                   for rule in applying if rule.record]
 
 
-def _recorded(rule: Rule, spec: ProtocolSpec, connection: Connection) -> Enforcement:
-    """How a rule's recording is held: the driver records what it writes, or what the protocol's tap makes of it."""
+def _recorded(rule: str, asked: str, spec: ProtocolSpec, connection: Connection, *, is_raw: bool = False) -> Enforcement:
+    """How a recording is held that was `asked` for: the driver records what it writes, or what the protocol's tap makes of it."""
     how = "both directions at the client's end, results as they are masked; encrypted, and committed to by the log"
     if spec.recording is not None and spec.recording.tap is not None:
         how = "requests as they go on, answers as they are masked; encrypted, and committed to by the log"
-    if rule.record_raw:
+    if is_raw:
         how += "; the backend's end too, before masks"
     problem = None
     if spec.recording is None:
-        problem = f"sessions of {spec.title} cannot be recorded"
+        problem = f"sessions of {spec.title} cannot be recorded, as {asked} wants"
     elif not connection.address:
-        problem = f"sessions of {spec.title} with a program cannot be recorded"
-    elif rule.record_raw and spec.recording.tap is not None:
+        problem = f"sessions of {spec.title} with a program cannot be recorded, as {asked} wants"
+    elif is_raw and spec.recording.tap is not None:
         problem = f"sessions of {spec.title} are recorded behind their masks only; write `record`"
-    return Enforcement(connection.name, rule.name, "record raw" if rule.record_raw else "record", how, problem)
+    return Enforcement(connection.name, rule, "record raw" if is_raw else "record", how, problem)
 
 
 def described(loaded: Loaded, row: Enforcement) -> str:

@@ -33,9 +33,9 @@ def enforcement_table(loaded: Loaded, *, offline: bool) -> list[Enforcement]:
     """
     compile_policy(loaded)
     if not offline:
-        return uvloop.run(_ask_backends(loaded, partial(rows_for, loaded.rules)))
+        return uvloop.run(_ask_backends(loaded, partial(rows_for, loaded)))
     rows: list[Enforcement] = []
-    plain = [replace(rule, masks=()) for rule in loaded.rules]
+    plain = replace(loaded, rules=tuple(replace(rule, masks=()) for rule in loaded.rules))
     for connection in loaded.settings.connections:
         rows += rows_for(plain, discover()[connection.protocol], connection, None)
         rows += [

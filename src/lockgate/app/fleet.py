@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import structlog
 
+from lockgate.app.fleet_endorsement import fleet_endorsement
 from lockgate.app.housekeeping import Chore
 from lockgate.app.unheld import Unheld
 from lockgate.audit.fleet.membership import Membership
 from lockgate.audit.fleet.showing import show_heads
 from lockgate.audit.fleet.witness import FleetLog
-from lockgate.audit.storage.database.place import Place
+from lockgate.audit.storage.database.place import FLEET, Place
+from lockgate.audit.storage.database.source import DatabaseSource
 from lockgate.config.duration import seconds
 from lockgate.config.load import Loaded
 from lockgate.config.secrets import read_secret
-from lockgate.config.settings import DatabaseSettings, Settings
+from lockgate.config.settings import AuditSettings, DatabaseSettings, Settings
 from lockgate.errors import AuditError
 from lockgate.model import Secret
 
@@ -68,6 +72,13 @@ class Fleet:
         return [Chore("unheld", max(lease, _UNHELD), self._unheld.run),
                 Chore("lease", lease / 3, self.member.require_held), Chore("adoption", lease, self._adopt),
                 Chore("fleet_log", seconds(self._settings.fleet_log), self._tick)]
+
+    def endorsement(self, audit: AuditSettings, now: Callable[[], float], stack: ExitStack) -> list[Chore]:
+        """What has the fleet log cosigned and time-stamped while this gateway writes it. Raises `LockgateError`."""
+        member = self.member
+        return fleet_endorsement(
+            audit, member.ring.lend(FLEET), lambda: DatabaseSource(member.place, FLEET), lambda: self._log.is_held,
+            seconds(self._settings.fleet_log), (now, time.monotonic), stack)
 
     def _adopt(self) -> None:
         for shard in self.member.adopt():

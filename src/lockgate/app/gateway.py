@@ -131,6 +131,7 @@ class Gateway:
         self._serving: asyncio.Task[None] | None = None
         self._chores: list[asyncio.Task[None]] = []
         self.fleet: Fleet | None = None
+        self.endorsing: list[Chore] = []
         self.audit_folder = loaded.settings.state / "audit"
         self.exported = LogAt(loaded.settings.audit.origin, self.audit_folder)
         self.exporters: list[Exporter] = []
@@ -171,6 +172,8 @@ class Gateway:
 
             self.anchoring = Anchoring(audit.anchor, own, lambda: open_source(own))
             stack.callback(self.anchoring.close)
+        if self.fleet is not None:
+            self.endorsing = self.fleet.endorsement(audit, self.clock.now, stack)
         stack.callback(self._close_audit)
         self.studio = Studio(own, self.audit, dispatch, recording_terms(loaded),
                              None if place is None else Recorder(place, shard))
@@ -249,7 +252,7 @@ class Gateway:
 
     def rows(self, spec: ProtocolSpec, connection: Connection, catalogue: Any) -> list[Enforcement]:
         """How the rules in force are held on a connection."""
-        return rows_for(self.loaded.rules, spec, connection, catalogue)
+        return rows_for(self.loaded, spec, connection, catalogue)
 
     async def first_looks(self, keepers: Iterable[Keeper]) -> None:
         """Ask each backend once, all at the same time; bounded by the log-in deadline."""
@@ -331,6 +334,7 @@ class Gateway:
     def chores(self) -> list[Chore]:
         """What the settings ask for beside the requests."""
         chores = [retention(self), *([] if self.fleet is None else self.fleet.chores())]
+        chores += self.endorsing
         chores += [Chore(f"export.{exporter.name}", 1.0, exporter.run) for exporter in self.exporters]
         publish = self.loaded.settings.audit.publish
         if publish is not None:

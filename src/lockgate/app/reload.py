@@ -93,12 +93,12 @@ class Reloader:
     async def _take_over(self, fresh: Loaded, policy: PolicySet) -> None:
         gateway = self._gateway
         keepers, added = self._keepers(fresh)
-        gateway.check = partial(rows_for, fresh.rules)
+        gateway.check = partial(rows_for, fresh)
         try:
             await gateway.first_looks(added)
             refuse_problems(fresh, [
                 row for keeper in keepers.values() if keeper.is_checked
-                for row in rows_for(fresh.rules, keeper.spec, keeper.connection, keeper.catalogue)
+                for row in rows_for(fresh, keeper.spec, keeper.connection, keeper.catalogue)
             ])
             verifier = None
             if fresh.settings.identity != gateway.loaded.settings.identity:

@@ -39,7 +39,6 @@ from lockgate.audit.signing.opening import recall
 from lockgate.audit.signing.rotation import prepare_rotation
 from lockgate.audit.standing import Standing, read
 from lockgate.audit.storage.contract import Source
-from lockgate.audit.storage.database.place import fleet_folder
 from lockgate.audit.storage.sqlite import FILE, open_source
 from lockgate.errors import AuditError
 from lockgate.model import Erasure, Event, KeyChange
@@ -130,15 +129,11 @@ class Custody:
         records waits for the moment that this takes.
         """
         _require_reason(reason)
-        settings = recall(self.folder)
-        if settings and fleet_folder(self.folder) is not None:
-            raise Refused("the key of this log is not in a file: whoever signs for a fleet has one key for all of its logs",
-                          advice="docs/howto/fleet.md says how a fleet's key is kept")
         with self.turn:
             old = read_verifier(self.folder / VERIFIER_FILE)
-            new = prepare_rotation(self.folder, old.name, settings).verifier
+            prepare_rotation(self.folder, old.name, recall(self.folder))
             self.submit(KeyChange(requester, reason))
-            return str(old), str(new)
+            return str(old), str(read_verifier(self.folder / VERIFIER_FILE))
 
     # ------------------------------------------------------------ legal holds
 

@@ -14,8 +14,9 @@ import typer
 
 from lockgate.audit import keys
 from lockgate.audit.admin import recorded
+from lockgate.audit.apart.memory import forbid_dumps
 from lockgate.audit.checkpoint import Signer
-from lockgate.audit.signing.guard import Guard
+from lockgate.audit.signing.guard import Guard, own_key
 from lockgate.audit.signing.process import listen, serve
 from lockgate.audit.signing.trust import draft_trust, read_trust, sign_trust
 from lockgate.audit.storage.database.place import shard_folder, shard_origin
@@ -52,9 +53,10 @@ def signer(
     if init:
         typer.echo(_begin(key, logs, start, is_fleet=shards is not None))
         return
+    forbid_dumps()
     allowed = frozenset({os.getuid(), *(_uid(name) for name in user or ())})
     with ExitStack() as stack:
-        guards = {name: Guard.open(key, path, name) for name, path in logs.items()}
+        guards = {name: Guard.open(key, path, name, None if shards is None else own_key(path)) for name, path in logs.items()}
         for guard in guards.values():
             stack.callback(guard.close)
         _answer(socket, guards, allowed, origin)
@@ -100,8 +102,8 @@ def rotate_key(
     reason: Annotated[str, typer.Option("--reason", help="Why; it becomes part of the log.")],
     state: Annotated[Path, typer.Option("--state", help="The gateway's state folder.")] = Path("state"),
 ) -> None:
-    """Give the log a new key, while its gateway runs or is stopped. The old one signs that it does. The key is in a
-    file, or with a signer's process that has it for this log alone.
+    """Give the log a new key, while its gateway runs or is stopped. The old one signs that it does. A key service's
+    next key is the newest version that was made there.
     """
     with recorded(log_folder(state)) as log:
         old, new = log.rotate(reason)

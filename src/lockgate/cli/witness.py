@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from lockgate.audit import keys
+from lockgate.audit.apart.memory import forbid_dumps
 from lockgate.audit.evidence.failures import EvidenceError
 from lockgate.audit.evidence.notes import WITNESS_KEY, NoteKey, parse_vkey, require_key_name
 from lockgate.audit.witness.memory import Memory
@@ -50,6 +51,7 @@ def serve(
     key: Annotated[Path | None, typer.Option("--key", help="PEM private key of the certificate.")] = None,
 ) -> None:
     """Answer until interrupted. Logs that are not named are refused."""
+    forbid_dumps()
     known = [keys.read_verifier(path).key for path in log]
     try:
         own = parse_vkey((folder / _VERIFIER).read_text(encoding="utf-8").strip(), WITNESS_KEY)

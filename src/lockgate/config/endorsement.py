@@ -16,7 +16,7 @@ class KeyServiceSettings(Strict):
 
     url: str = Field(pattern=r"^https?://", description="Where the transit engine is: `https://vault.example/v1/transit`.")
     key: str = Field(min_length=1, description="The key's name there, of type ed25519.")
-    version: int = Field(default=1, ge=1, strict=True, description="The version of the key that signs this log.")
+    version: int = Field(default=1, ge=1, strict=True, description="The version of the key that a new log begins with. Then it is signed by the version that is pinned in `log.vkey`.")
     token: Path = Field(description="File with the token. Read for every call, so that an agent may renew it.")
     timeout: Duration = Field(default="5s", description="How long one call may take.")
     ca: Path | None = Field(default=None, description="PEM file of authorities instead of the system's.")

@@ -7,6 +7,7 @@ import h2.connection
 import h2.errors
 import h2.events
 import h2.settings
+import hyperframe.frame
 import pytest
 
 from lockgate.protocols.http.codec import RequestReader
@@ -85,6 +86,31 @@ def test_a_websocket_over_http_2_is_not_offered_and_refused() -> None:
     assert client.ask([(":method", "CONNECT"), (":protocol", "websocket"), *HEADERS[1:], ("sec-websocket-version", "13")], ends=False) == []
     (reset,) = client.said(h2.events.StreamReset)
     assert reset.error_code == h2.errors.ErrorCodes.PROTOCOL_ERROR
+
+
+def test_streams_come_to_their_end_behind_a_goaway() -> None:
+    """Who is told that no more streams are opened still gets the answers to those that are; one that comes too late is
+    refused as not looked at."""
+    client = Client()
+    client.ask(HEADERS, 1)
+    client.h2.send_headers(3, HEADERS, end_stream=True)
+    late = client.h2.data_to_send()
+    client.mux.end()
+    client.mux.end()
+    assert client.mux.receive(late) == []
+    assert client.mux.send(1, s.answer(b"whole")) is True
+    frames, said = [], client.mux.outgoing()
+    while said:
+        frame, length = hyperframe.frame.Frame.parse_frame_header(memoryview(said[:9]))
+        frame.parse_body(memoryview(said[9:9 + length]))
+        frames.append(frame)
+        said = said[9 + length:]
+    kinds = [(type(frame).__name__, frame.stream_id) for frame in frames]
+    assert kinds == [("GoAwayFrame", 0), ("RstStreamFrame", 3), ("HeadersFrame", 1), ("DataFrame", 1), ("DataFrame", 1)]
+    assert (frames[0].last_stream_id, frames[0].error_code) == (1, 0)
+    assert frames[1].error_code == h2.errors.ErrorCodes.REFUSED_STREAM
+    assert frames[3].data == b"whole"
+    assert not client.mux.has_ended
 
 
 def test_an_answer_goes_out_as_the_windows_allow() -> None:

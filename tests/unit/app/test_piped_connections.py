@@ -59,7 +59,8 @@ def test_a_rule_that_records_stops_the_start(tmp_path: Path) -> None:
     path = tmp_path / "lockgate.yaml"
     path.write_text(GOOD + f"  - {{name: tape, record: true}}\naudit: {{recording: {{recipients: [{RECIPIENT}]}}}}\n")
     rows = enforcement_table(load_configuration(path), offline=True)
-    assert [row.problem for row in rows if row.rule == "tape"] == ["sessions of MCP with a program cannot be recorded"]
+    assert [row.problem for row in rows if row.rule == "tape"] == [
+        "sessions of MCP with a program cannot be recorded, as rule `tape` wants"]
 
 
 @pytest.mark.parametrize(("old", "new", "says"), [

@@ -4,9 +4,9 @@
     <audit>/shard-2/log.key  that of shard 2: a copy of it, until the shard's key is changed there
 
 Any gateway may have to continue any shard, so it needs the key that the shard has by now. One that has an
-older one leaves that shard to others. A signer in another process, or a key service, has one key for the
-whole fleet; each gateway pins its verifier key. The log's name is part of what is signed: a
-checkpoint of one shard is none of another.
+older one leaves that shard to others. With a signer in another process, or a key service, it is the same with
+`log.vkey`, which says what the shard is signed with: each gateway pins it. The log's name is part of what is
+signed: a checkpoint of one shard is none of another.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from lockgate.audit.checkpoint import Signer, Verifier, open_note
 from lockgate.audit.entry import parse
 from lockgate.audit.failures import MalformedEntry, UntrustedNote
 from lockgate.audit.signing.opening import Settings, open_signer, remember
+from lockgate.audit.storage.contract import signed_size
 from lockgate.audit.storage.database.connection import Connection
 from lockgate.audit.storage.database.place import FLEET, shard_folder, shard_origin
 from lockgate.errors import AuditError
 
-_NOTES: Final = "SELECT s.origin, h.note FROM head h JOIN shards s USING (shard) WHERE h.note <> '' LIMIT 1001"
-_STANDS: Final = ("SELECT h.note, (SELECT e.leaf FROM entries e WHERE e.shard = h.shard AND e.idx = h.size - 1)"
-                  " FROM head h WHERE h.shard = $1 AND h.note <> ''")
+_NOTES: Final = "SELECT shard, s.origin, h.note FROM head h JOIN shards s USING (shard) WHERE h.note <> '' LIMIT 1001"
+_STANDS: Final = "SELECT size, note FROM head WHERE shard = $1 AND note <> ''"
+_LEAVES: Final = "SELECT idx, leaf FROM entries WHERE shard = $1 AND idx = ANY($2::bigint[])"
 _KEY: Final = "fleet key"       # its row in `meta`: which public key the first gateway made
 
 
@@ -43,7 +44,7 @@ class Keyring:
         is_first = not connection.value("SELECT EXISTS (SELECT 1 FROM head WHERE size > 0)")
         is_new = not path.exists()
         try:
-            made = open_signer(self.folder, shard_origin(self.origin, FLEET), self.signer,
+            made = open_signer(self._place(FLEET), shard_origin(self.origin, FLEET), self.signer,
                                may_create=is_first or bool(self.signer))
         except AuditError as error:
             if is_new and not is_first and not self.signer:
@@ -59,7 +60,7 @@ class Keyring:
                 raise AuditError(f"{self.folder}: another gateway made the fleet's key at the same time",
                                  advice="copy log.key from it (mode 0600), or ask a signer that has the same key")
         rows = connection.rows(_NOTES)
-        if rows and not any(_is_by(note, made.verifier.named(name)) for name, note in rows):
+        if rows and not any(_is_by(note, self.verifier(shard).named(name)) for shard, name, note in rows):
             if is_new:
                 self._forget()
             raise AuditError(f"{path}: is not the key that this fleet signs with",
@@ -90,6 +91,11 @@ class Keyring:
         is_own = (own / (keys.VERIFIER_FILE if self.signer else keys.KEY_FILE)).exists()
         return self._key_in(own if is_own else self.folder, shard)
 
+    def _place(self, shard: int) -> Path:
+        """The folder that says which key a signer has for a log: its own, once the log was here."""
+        own = self.folder / shard_folder(shard)
+        return own if self.signer and (own / keys.VERIFIER_FILE).exists() else self.folder
+
     def first(self, shard: int) -> Verifier:
         """The key that a shard begins with here. Raises `AuditError`."""
         return self._key_in(self.folder, shard)
@@ -101,17 +107,31 @@ class Keyring:
         return Signer(origin, keys.read_key(folder / keys.KEY_FILE)).verifier
 
     def fits(self, connection: Connection, shard: int) -> bool:
-        """Whether this gateway can go on with a shard: its key signed the head, or was named by the newest entry."""
+        """Whether this gateway can go on with a shard: its key signed the head, or is named by the newest entry, or by
+        the last one that the head's signature is of. That may be an older one where the signer lags: then the next
+        key has gone on already, if there are entries behind it.
+        """
         verifier = self.verifier(shard)
-        return all(_is_by(note, verifier) or _hands_over(leaf, verifier)
-                   for note, leaf in connection.rows(_STANDS, shard))
+        for size, note in connection.rows(_STANDS, shard):
+            signed = min(signed_size(note, 0), size)
+            named = {index: _named(leaf) for index, leaf in connection.rows(_LEAVES, shard, [size - 1, signed - 1])}
+            is_over = signed < size and named.get(signed - 1) is not None
+            if str(verifier) not in named.values() and (is_over or not _is_by(note, verifier)):
+                return False
+        return True
 
     def require_fit(self, connection: Connection, shard: int) -> None:
         """Raise `AuditError` unless `fits`."""
         if not self.fits(connection, shard):
-            name = shard_folder(shard)
-            raise AuditError(f"{name} goes on with a key that is not here",
-                             advice=f"copy {name}/log.key and {name}/log.vkey from the gateway where the key was changed")
+            raise self.misfit(shard)
+
+    def misfit(self, shard: int) -> AuditError:
+        """That a shard goes on with another key, and what brings it here."""
+        name = shard_folder(shard)
+        here = f"{name}/log.vkey" if self.signer else f"{name}/log.key and {name}/log.vkey"
+        there = f", and the signer's {name}.key to the signer here" if "socket" in self.signer else ""
+        return AuditError(f"{name} goes on with a key that is not here",
+                          advice=f"copy {here} from the gateway where the key was changed{there}")
 
 
 def _is_by(note: str, verifier: Verifier) -> bool:
@@ -122,10 +142,10 @@ def _is_by(note: str, verifier: Verifier) -> bool:
     return True
 
 
-def _hands_over(leaf: bytes | None, verifier: Verifier) -> bool:
-    """Whether an entry is the change to this key. What it says is checked when the shard is opened."""
+def _named(leaf: bytes) -> str | None:
+    """The key that an entry hands over to, if it is a change of keys. What it says is checked when the shard is opened."""
     try:
-        record = {} if leaf is None else parse(bytes(leaf))
+        record = parse(bytes(leaf))
     except MalformedEntry:
-        return False
-    return record.get("type") == "key_rotate" and record["data"].get("new") == str(verifier)
+        return None
+    return str(record["data"].get("new")) if record.get("type") == "key_rotate" else None

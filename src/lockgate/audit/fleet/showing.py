@@ -29,15 +29,19 @@ _HEADS: Final = ("SELECT s.shard, s.origin, h.size, h.note FROM shards s JOIN he
 def show_heads(member: Membership) -> int:
     """Show this gateway's signer the logs that it does not write itself. Returns how many trees it had not seen.
 
-    Does nothing for a signer without memory. Raises `AuditError`: the signer is away, or (`Tampered`) a log is not
-    what this signer remembers; the others are shown to it all the same.
+    Does nothing for a signer without memory. Raises `AuditError`: the signer is away, or has not the key that a log goes
+    on with, or (`Tampered`) a log is not what this signer remembers; the others are shown to it all the same.
     """
     if "socket" not in member.ring.signer:
         return 0
     faults: list[str] = []
+    misfit: AuditError | None = None
     shown = 0
     with member.alone(), Connection(member.place) as connection:
         for shard, origin, size, note in connection.rows(_HEADS, [member.lease.shard], member.lease.holder):
+            if not member.ring.fits(connection, shard):
+                misfit = member.ring.misfit(shard)
+                continue
             try:
                 shown += _show(member, connection, shard, size, note)
             except SignerAway:
@@ -46,6 +50,8 @@ def show_heads(member: Membership) -> int:
                 faults.append(f"{origin}: {error}")
     if faults:
         raise Tampered(f"the fleet is not what this gateway's signer has seen: {'; '.join(faults)}", index=0, check="fleet")
+    if misfit is not None:
+        raise misfit
     return shown
 
 

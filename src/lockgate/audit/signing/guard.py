@@ -30,22 +30,24 @@ class Guard:
 
     lags = False
 
-    def __init__(self, key: Signer, file: Path, path: Path, last: Checkpoint, lock: int) -> None:
+    def __init__(self, key: Signer, own: Path, path: Path, last: Checkpoint, lock: int) -> None:
         self._key = key
-        self._file = file
+        self._own = own
         self._path = path
         self._last = last
         self._lock = lock
 
     @classmethod
-    def open(cls, key: Path, state: Path, origin: str) -> Self:
-        """Continue where the state file left off. Raises `AuditError`, also where there is no state file:
+    def open(cls, key: Path, state: Path, origin: str, own: Path | None = None) -> Self:
+        """Continue where the state file left off. `own` is where this log's next key goes, and what it signs with once
+        that is there, if `key` is one that other logs share. Raises `AuditError`, also where there is no state file:
         a signer without memory would sign anything.
         """
+        own = own or key
         lock = _hold(state)
         try:
             last = _read(state, origin)
-            return cls(Signer(origin, keys.read_key(key)), key, state, last, lock)
+            return cls(Signer(origin, keys.read_key(own if own.exists() else key)), own, state, last, lock)
         except AuditError:
             os.close(lock)
             raise
@@ -104,10 +106,10 @@ class Guard:
         return None if waiting is None else waiting.verifier
 
     def prepare(self) -> Verifier:
-        """Make the next key beside this one, unless it is there. Raises `SignerRefused`; this key goes on signing."""
+        """Make the next key, unless it is there. Raises `SignerRefused`; this key goes on signing."""
         waiting = self._next()
         try:
-            waiting = waiting or Signer(self.verifier.name, keys.create_key(keys.successor(self._file)))
+            waiting = waiting or Signer(self.verifier.name, keys.create_key(keys.successor(self._own)))
         except AuditError as error:
             raise SignerRefused(str(error)) from None
         return waiting.verifier
@@ -127,13 +129,13 @@ class Guard:
             raise SignerRefused(f"not the last entry of the {last.size} that were signed: {error}") from None
         if record["type"] != "key_rotate" or record["data"] != {"old": str(self.verifier), "new": str(waiting.verifier)}:
             raise SignerRefused("the last entry that was signed does not hand over to the next key")
-        keys.replace_durably(keys.successor(self._file), self._file)
+        keys.replace_durably(keys.successor(self._own), self._own)
         self._key = waiting
         return waiting.verifier
 
     def _next(self) -> Signer | None:
         """The key that waits. One that cannot be used is said to be so, and no reason for this one to stop signing."""
-        path = keys.successor(self._file)
+        path = keys.successor(self._own)
         try:
             return Signer(self.verifier.name, keys.read_key(path)) if path.exists() else None
         except AuditError as error:
@@ -142,6 +144,11 @@ class Guard:
     def close(self) -> None:
         """Let go of the files."""
         os.close(self._lock)
+
+
+def own_key(memory: Path) -> Path:
+    """Where one log of a fleet has its key, beside its memory, once that was changed."""
+    return memory.with_name(memory.name + ".key")
 
 
 def _make(folder: Path) -> None:

@@ -29,33 +29,51 @@ from lockgate.model import Secret
 _LIMIT: Final = 65_536
 _TOKEN: Final = 4096
 _KEY: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}", re.ASCII)
+_VERSION: Final = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 _BUSY: Final = frozenset({408, 412, 425, 429, 472, 473})    # timeouts, limits, and a standby that lags
 
 
 class KeyService(Protocol):
     """Signs by key id. Both calls raise `SignerAway` (try again) or `SignerRefused`."""
 
-    def public_key(self, key: str) -> bytes:
-        """The 32 bytes of an Ed25519 key's public half."""
+    def public_keys(self, key: str) -> Mapping[int, bytes]:
+        """The public halves (32 bytes) of an Ed25519 key's versions, by their numbers."""
 
-    def sign(self, key: str, message: bytes) -> bytes:
-        """An Ed25519 signature (64 bytes) over the message."""
+    def sign(self, key: str, version: int, message: bytes) -> bytes:
+        """An Ed25519 signature (64 bytes) over the message, by this version of the key."""
 
 
 class KmsSigner:
-    """The log's key by its id in a key service. Every signature is verified before it is used."""
+    """A version of a key in a key service. Every signature is verified before it is used."""
 
     lags = True
 
-    def __init__(self, service: KeyService, key: str, verifier: Verifier) -> None:
+    def __init__(self, service: KeyService, key: str, origin: str, versions: Mapping[int, bytes], version: int) -> None:
         self._service = service
         self._key = key
-        self._verifier = verifier
+        self._versions = versions
+        self._version = version
+        self._verifier = Verifier(origin, versions[version])
 
     @classmethod
-    def connect(cls, service: KeyService, key: str, origin: str) -> Self:
-        """The key by the service's word on its public half: compare it with the one that is pinned."""
-        return cls(service, key, Verifier(origin, service.public_key(key)))
+    def connect(cls, service: KeyService, key: str, origin: str, first: int, pinned: Verifier | None = None) -> Self:
+        """The version whose public half is pinned; without one, or where there is none, the version `first`, by the
+        service's word on it: compare it with what is pinned. Raises `SignerAway` or `SignerRefused`.
+        """
+        versions = service.public_keys(key)
+        found = [number for number, public in versions.items() if pinned is not None and public == pinned.key.public]
+        version = max(found, default=first)
+        if version not in versions:
+            raise SignerRefused(f"the key {key} has no version {version}")
+        return cls(service, key, origin, versions, version)
+
+    def successor(self) -> Self:
+        """The newest version of the key. Raises `SignerRefused` where that is this one."""
+        newest = max(self._versions)
+        if newest <= self._version:
+            raise SignerRefused(f"the key {self._key} has no version after {self._version}, which signs this log",
+                                advice="make a new version in the key service, then ask again")
+        return type(self)(self._service, self._key, self._verifier.name, self._versions, newest)
 
     @property
     def verifier(self) -> Verifier:
@@ -68,7 +86,7 @@ class KmsSigner:
     def sign(self, checkpoint: Checkpoint, proof: Sequence[bytes] = ()) -> str:
         """The signed note. The proof has no reader."""
         text = checkpoint.body()
-        signature = self._service.sign(self._key, text.encode())
+        signature = self._service.sign(self._key, self._version, text.encode())
         line = SignatureLine(self._verifier.name, self._verifier.id, signature).line
         return checked(f"{text}\n{line}", checkpoint, self._verifier)
 
@@ -77,15 +95,11 @@ class Transit:
     """Vault's and OpenBao's transit engine: ``POST <url>/sign/<key>``, ``GET <url>/keys/<key>``.
 
     `url` ends in the engine's mount, such as ``https://vault.example/v1/transit``. `token` is a file that is
-    read for every call, since an agent renews it. `version` is the version of the key, which stays the
-    same when the service rotates it. `ca` is a PEM file of authorities instead of the system's.
+    read for every call, since an agent renews it. `ca` is a PEM file of authorities instead of the system's.
     """
 
-    def __init__(
-        self, url: str, token: Path, *, version: int = 1, timeout: float = 5.0, ca: Path | None = None,
-    ) -> None:
+    def __init__(self, url: str, token: Path, *, timeout: float = 5.0, ca: Path | None = None) -> None:
         self._url = url.rstrip("/")
-        self._version = version
         self._token = token
         self._timeout = timeout
         try:
@@ -93,25 +107,22 @@ class Transit:
         except OSError as error:
             raise AuditError(f"{ca}: no authorities can be read: {error.strerror or 'not PEM'}") from None
 
-    def public_key(self, key: str) -> bytes:
-        """The public half of the configured version."""
+    def public_keys(self, key: str) -> Mapping[int, bytes]:
+        """The public halves of the versions that the service still has."""
         data = self._call("GET", f"keys/{_name(key)}", None)
         versions = data.get("keys")
-        found = versions.get(str(self._version)) if isinstance(versions, dict) else None
-        encoded = found.get("public_key") if isinstance(found, dict) else None
-        if data.get("type") != "ed25519":
+        if data.get("type") != "ed25519" or not isinstance(versions, dict):
             raise SignerRefused(f"the key {key} is not of type ed25519")
-        public = _base64(encoded)
-        if len(public) != 32:
-            raise SignerRefused(f"the key {key} has no version {self._version}")
-        return public
+        found = {int(number): _base64(said.get("public_key")) for number, said in versions.items()
+                 if _VERSION.fullmatch(number) and isinstance(said, dict)}
+        return {number: public for number, public in found.items() if len(public) == 32}
 
-    def sign(self, key: str, message: bytes) -> bytes:
-        """Sign with the configured version."""
+    def sign(self, key: str, version: int, message: bytes) -> bytes:
+        """Sign with one version."""
         data = self._call("POST", f"sign/{_name(key)}", {
-            "input": base64.b64encode(message).decode(), "key_version": self._version})
+            "input": base64.b64encode(message).decode(), "key_version": version})
         said = data.get("signature")
-        prefix = f"vault:v{self._version}:"
+        prefix = f"vault:v{version}:"
         if not isinstance(said, str) or not said.startswith(prefix):
             raise SignerRefused("the key service signed with another version of the key")
         return _base64(said[len(prefix):])

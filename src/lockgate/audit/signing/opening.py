@@ -9,15 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from lockgate.audit import keys
+from lockgate.audit.checkpoint import Verifier
 from lockgate.audit.signing.contract import CheckpointSigner
 from lockgate.audit.signing.notary import Tempo
 from lockgate.audit.signing.remote import SocketSigner
 from lockgate.errors import AuditError
+
+if TYPE_CHECKING:
+    from lockgate.audit.signing.kms import KmsSigner
 
 Settings = Mapping[str, Any]
 _FILE: Final = "signer.json"
@@ -30,14 +34,14 @@ def open_signer(folder: Path, origin: str, settings: Settings, *, may_create: bo
     """The log's signer. Raises `AuditError` that says what to do.
 
     A key that is elsewhere is pinned in the folder (`log.vkey`) when the log is made; a signer with
-    another one is refused from then on.
+    another one is refused from then on. A key service signs with the version that is pinned.
     """
     if "socket" in settings:
         remote = SocketSigner.connect(Path(settings["socket"]), origin)
         keys.pin(folder, remote.verifier, may_create=may_create)
         return remote
     if "kms" in settings:
-        signer = _kms(settings["kms"], origin)
+        signer = open_kms(folder, origin, settings)
         keys.pin(folder, signer.verifier, may_create=may_create)
         return signer
     return keys.load_or_create(folder, origin, may_create=may_create, key=key_path(folder, settings))
@@ -76,9 +80,13 @@ def tempo(settings: Settings) -> Tempo:
     return Tempo(_KMS_PACE if "kms" in settings else _SOCKET_PACE, settings.get("patience", Tempo().patience))
 
 
-def _kms(said: Mapping[str, Any], origin: str) -> CheckpointSigner:
+def open_kms(folder: Path, origin: str, settings: Settings, key: Verifier | None = None) -> KmsSigner:
+    """The key service's signer, by a key of the log or else by what the folder has pinned. Raises `AuditError`."""
     from lockgate.audit.signing.kms import KmsSigner, Transit  # brings an HTTP client with it
 
-    service = Transit(said["url"], Path(said["token"]), version=said["version"], timeout=said["timeout"],
+    said, pinned = settings["kms"], folder / keys.VERIFIER_FILE
+    if key is None and pinned.exists():
+        key = keys.read_verifier(pinned)
+    service = Transit(said["url"], Path(said["token"]), timeout=said["timeout"],
                       ca=Path(said["ca"]) if said.get("ca") else None)
-    return KmsSigner.connect(service, said["key"], origin)
+    return KmsSigner.connect(service, said["key"], origin, said["version"], key)

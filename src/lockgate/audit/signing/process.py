@@ -2,8 +2,8 @@
 
 One request per connection, one connection at a time, each bounded in bytes and seconds: there is one
 gateway, and it waits for nobody else. A fleet's signer answers for every log of it, each with a memory of
-its own and all with one key, which it therefore does not change. Who may ask is decided by the kernel's word
-on the peer (SO_PEERCRED), not by what it says.
+its own, and all with one key until that of a log is changed: then this log has its own. Who may ask is decided by the
+kernel's word on the peer (SO_PEERCRED), not by what it says.
 """
 
 from __future__ import annotations
@@ -106,8 +106,6 @@ def _answer(connection: socket.socket, guards: Mapping[str, Guard], allowed: fro
                     "next": None if waiting is None else str(waiting)}
         if request.get("do") == "sign":
             return {"note": guard.sign(*wire.read_sign_request(request, guard.verifier.name))}
-        if request.get("do") in ("prepare", "switch") and len(guards) > 1:
-            raise SignerRefused("this signer's key is that of a fleet, all of whose logs it signs with it")
         if request.get("do") == "prepare":
             return {"vkey": str(guard.prepare())}
         if request.get("do") == "switch":

@@ -1,25 +1,29 @@
 """A change of the log's key: the order of its steps, and how a start finishes one that a crash cut short.
 
-    1  the next key is on the disk beside the old one (`log.key.next`), here or where the signer is
+    1  the next key is on the disk beside the old one (`log.key.next`), here or where the signer is; a key service has
+       it as the newest version of its key
     2  the leaf `key_rotate` is committed; the old key signs the tree that it is the last entry of, which is kept
     3  the next key takes the old one's place, and its verifier key is published
 
 Before 2 nothing has happened, and whatever goes wrong changes nothing. After it the log says which key goes on, and
 the next start does the rest. The old key is not kept; what it signed verifies with its verifier key, which the
-leaf names. A signer in another process does 3 only when it is shown the leaf, under the tree that it signed last.
+leaf names. A signer in another process does 3 only when it is shown the leaf, under the tree that it signed last. A
+key service has no step 3 of its own: it signs with whichever version is pinned (`log.vkey`).
 """
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from lockgate.audit import keys
-from lockgate.audit.checkpoint import Checkpoint, Signer, Verifier
+from lockgate.audit.checkpoint import Checkpoint, Signer, Verifier, open_note
 from lockgate.audit.entry import parse
-from lockgate.audit.failures import MalformedEntry
+from lockgate.audit.failures import MalformedEntry, Tampered
 from lockgate.audit.signing.contract import CheckpointSigner, Handover
-from lockgate.audit.signing.opening import Settings, key_path
+from lockgate.audit.signing.opening import Settings, key_path, open_kms
 from lockgate.audit.signing.remote import SocketSigner
 from lockgate.audit.storage.contract import Batch, Head, Store
 from lockgate.audit.tree import Frontier, growth_proof
@@ -63,11 +67,22 @@ class _RemoteSuccessor:
         return signer
 
 
+class _ServiceSuccessor:
+    """The newest version of a key in a key service."""
+
+    def __init__(self, signer: CheckpointSigner) -> None:
+        self._signer = signer
+        self.verifier = signer.verifier
+
+    def install(self, folder: Path, handover: Handover) -> CheckpointSigner:
+        keys.publish(folder, self.verifier)
+        return self._signer
+
+
 def prepare_rotation(folder: Path, origin: str, settings: Settings) -> Successor:
     """Step 1, or what is left of an earlier one. Raises `AuditError`; nothing has happened then."""
     if "kms" in settings:
-        raise AuditError("the key of this log is in a key service, where this command does not change it",
-                         advice="docs/howto/witnesses.md says how a log goes on with another key of a service")
+        return _ServiceSuccessor(open_kms(folder, origin, settings).successor())
     if "socket" in settings:
         signer = SocketSigner.connect(Path(settings["socket"]), origin)
         return _RemoteSuccessor(signer, signer.prepare())
@@ -113,9 +128,29 @@ def finish_elsewhere(folder: Path, origin: str, settings: Settings, store: Store
     recovery finds it.
     """
     pinned = folder / keys.VERIFIER_FILE
-    if "socket" not in settings or not pinned.exists():
+    if not pinned.exists():
         return
-    signer, known = SocketSigner.connect(Path(settings["socket"]), origin), str(keys.read_verifier(pinned))
+    if "kms" in settings:
+        _finish_in_service(folder, origin, settings, store)
+    elif "socket" in settings:
+        _finish_in_process(folder, SocketSigner.connect(Path(settings["socket"]), origin), store)
+
+
+def _finish_in_service(folder: Path, origin: str, settings: Settings, store: Store) -> None:
+    """Only the last entry can be a change that is not finished: nothing is committed until the next key is pinned."""
+    known = str(keys.read_verifier(folder / keys.VERIFIER_FILE))
+    leaf, size = _last(store), store.head().size
+    found = None if leaf is None else _change(leaf, size, ())
+    if found is None or found.old != known:
+        return
+    new = Verifier.parse(found.new)
+    if new.name == origin and str(open_kms(folder, origin, settings, new).verifier) == found.new:
+        _let_old_sign(open_kms(folder, origin, settings), store, size)
+        keys.publish(folder, new)
+
+
+def _finish_in_process(folder: Path, signer: SocketSigner, store: Store) -> None:
+    known = str(keys.read_verifier(folder / keys.VERIFIER_FILE))
     if signer.successor is None and str(signer.verifier) == known:
         return
     found = _newest(store)
@@ -128,9 +163,13 @@ def finish_elsewhere(folder: Path, origin: str, settings: Settings, store: Store
         keys.publish(folder, signer.verifier)
 
 
-def _let_old_sign(signer: SocketSigner, store: Store, size: int) -> None:
-    """Have the tree that ends with the change of keys signed by the old key, and that note kept."""
-    signed, base, grown = signer.last().size, Frontier(), []
+def _let_old_sign(signer: CheckpointSigner, store: Store, size: int) -> None:
+    """Have the tree that ends with the change of keys signed by the old key, and that note kept.
+
+    Raises `Tampered` where that tree does not extend what the key has signed: a key service would not notice.
+    """
+    last = signer.last() or open_note(store.head().note, signer.verifier)
+    signed, base, grown = last.size, Frontier(), []
     tree = Frontier()
     for _, digest, _ in store.leaves():
         tree.append(digest)
@@ -138,6 +177,8 @@ def _let_old_sign(signer: SocketSigner, store: Store, size: int) -> None:
             base.append(digest)
         else:
             grown.append(digest)
+    if base.root() != last.root:
+        raise Tampered(f"the first {signed} entries are not those that were signed", index=signed, check="rotation")
     note = signer.sign(Checkpoint(signer.verifier.name, size, tree.root()), growth_proof(base, grown))
     head = store.head()
     store.resume_history()
@@ -158,13 +199,31 @@ def _newest(store: Store) -> _Change | None:
     found: _Change | None = None
     before = Frontier()
     for index, digest, leaf in store.leaves():
-        if type(leaf) is bytes and b'"type":"key_rotate"' in leaf:
-            try:
-                record = parse(leaf)
-            except MalformedEntry:
-                record = {"type": ""}
-            if record["type"] == "key_rotate":
-                data = record["data"]
-                found = _Change(index + 1, str(data.get("old")), str(data.get("new")), leaf, tuple(reversed(before.nodes)))
+        found = _change(leaf, index + 1, before.nodes) or found
         before.append(digest)
     return found
+
+
+def _change(leaf: object, size: int, before: Sequence[bytes]) -> _Change | None:
+    """What an entry hands over, if that is what it does; `before` are the nodes of the tree that it was added to."""
+    if type(leaf) is not bytes or b'"type":"key_rotate"' not in leaf:
+        return None
+    try:
+        record = parse(leaf)
+    except MalformedEntry:
+        return None
+    if record["type"] != "key_rotate":
+        return None
+    data = record["data"]
+    return _Change(size, str(data.get("old")), str(data.get("new")), leaf, tuple(reversed(before)))
+
+
+def _last(store: Store) -> object:
+    """The newest leaf, or None."""
+    tail = store.tail()
+    if tail is None:
+        rows = list(deque(store.leaves(), 1))
+    else:
+        with tail:
+            rows = list(tail.rows(max(0, store.head().size - 1)))
+    return rows[-1][2] if rows else None

@@ -8,7 +8,7 @@ from typing import Final
 from lockgate.errors import ConfigError
 from lockgate.govern.masking.bodies import BodyTerms
 from lockgate.govern.pipeline import Grant, Planned
-from lockgate.model import Decision, Refusal, RefusalCode, Secret
+from lockgate.model import Decision, KeyScope, Refusal, RefusalCode, Secret
 from lockgate.protocols.http.admission import Admitted, digest_of
 from lockgate.protocols.http.codec import field_lines, request_line
 from lockgate.protocols.http.conversation import Conversation
@@ -22,6 +22,7 @@ from lockgate.protocols.http.problems import problem_of
 from lockgate.protocols.http.recording import WHOLE
 from lockgate.protocols.http.signing import Key, signature
 from lockgate.protocols.http.upstream import Link, connect, credential, session_token, unusable
+from lockgate.protocols.http.validators import unsealed
 from lockgate.protocols.http.websocket.handshake import UPGRADE
 from lockgate.wire.steps import Passed, Record, Side, Steps, ToServer
 
@@ -110,6 +111,7 @@ class Forwarding(Conversation):
         settings = admitted.settings
         fields = request_fields(
             head, host.encode("ascii"), settings.token_header, carriers(settings), is_masked=is_masked)
+        fields = unsealed(fields, admitted.keys, admitted.scopes.of(KeyScope.CONNECTION))
         lines = field_lines(fields)
         self._written = (head.fields, admitted, is_masked, fields, lines)
         return fields, lines

@@ -27,6 +27,7 @@ from h2.events import (
 )
 from h2.exceptions import H2Error, ProtocolError
 from h2.settings import SettingCodes
+from hyperframe.frame import GoAwayFrame
 
 from lockgate.errors import LocalProtocolError
 from lockgate.protocols.http.codec import ResponseReader, chunk, last_chunk, request_bytes
@@ -78,6 +79,8 @@ class Http2Multiplexer:
         self._h2.increment_flow_control_window(_WINDOW * 4)
         self._streams: dict[int, _Stream] = {}
         self._whole = self._resets = 0
+        self._is_ending = False
+        self._said = b""                # goes out in front of what h2 says
         self.has_ended = False
 
     def mediator(self) -> HttpMediator:
@@ -86,7 +89,8 @@ class Http2Multiplexer:
 
     def outgoing(self) -> bytes:
         """Bytes for the client that wait to be sent."""
-        return self._h2.data_to_send()
+        said, self._said = self._said, b""
+        return said + self._h2.data_to_send()
 
     def receive(self, data: bytes) -> list[StreamEvent]:
         """What the client's bytes mean for its streams. `has_ended` is set where nothing can follow."""
@@ -118,6 +122,9 @@ class Http2Multiplexer:
 
     def _asked(self, event: RequestReceived, found: list[StreamEvent]) -> None:
         number = event.stream_id
+        if self._is_ending:
+            self._reset(number, ErrorCodes.REFUSED_STREAM)      # the client had not read the GOAWAY yet, and may ask elsewhere
+            return
         is_whole = event.stream_ended is not None
         try:
             head, method, is_chunked = _request(event.headers, is_whole=is_whole)
@@ -162,7 +169,7 @@ class Http2Multiplexer:
         if self._streams.pop(number, None) is not None:
             found.append(StreamEvent(number, ends=True))
         if self._resets > _RESETS + self._whole:
-            self.end(calm=True)
+            self._calm()
 
     def taken(self, number: int, size: int) -> None:
         """The stream's mediator has taken so many bytes of content: the client may send more."""
@@ -238,12 +245,17 @@ class Http2Multiplexer:
 
     # ------------------------------------------------------------ ends
 
-    def end(self, *, calm: bool = False) -> None:
-        """Say GOAWAY: no stream is opened any more. `calm`: the client does what nobody does."""
-        if self.has_ended:
-            return
+    def end(self) -> None:
+        """Say GOAWAY: no stream is opened any more, and those that are open come to their end (RFC 9113 section 6.8). h2's own
+        GOAWAY would end them."""
+        if not self.has_ended and not self._is_ending:
+            self._is_ending = True
+            self._said = GoAwayFrame(last_stream_id=self._h2.highest_inbound_stream_id, error_code=ErrorCodes.NO_ERROR).serialize()
+
+    def _calm(self) -> None:
+        """The client does what nobody does: it is told so, and nothing of it goes on."""
         try:
-            self._h2.close_connection(ErrorCodes.ENHANCE_YOUR_CALM if calm else ErrorCodes.NO_ERROR)
+            self._h2.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
         except ProtocolError:
             pass                        # it has been said
         self.has_ended = True

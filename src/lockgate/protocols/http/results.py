@@ -27,6 +27,7 @@ from lockgate.protocols.http.codec import chunk, field_lines, last_chunk, respon
 from lockgate.protocols.http.fields import CODINGS, answer_fields
 from lockgate.protocols.http.messages import Field, Fields, Framing, ResponseHead
 from lockgate.protocols.http.statuses import PARTIAL_CONTENT, REASONS
+from lockgate.protocols.http.validators import sealed
 
 WHOLE: Final = 262_144
 """Bytes of content that are held until they are all there."""
@@ -191,10 +192,10 @@ class Reply:
         if terms is None or not fields:
             return fields
         shown, masked = mask_fields(terms, [(field.name, field.value) for field in fields])
-        if shown is None:
-            return fields
-        self._count(masked)
-        return tuple(field._replace(value=value) for field, value in zip(fields, shown, strict=True))
+        if shown is not None:
+            self._count(masked)
+            fields = tuple(field._replace(value=value) for field, value in zip(fields, shown, strict=True))
+        return sealed(fields, terms.keys, terms.scope)
 
     def _count(self, masked: dict[str, int]) -> None:
         for name, count in masked.items():

@@ -20,7 +20,7 @@ from lockgate.audit.entry import parse
 from lockgate.audit.evidence.report import Report
 from lockgate.audit.fleet.membership import Membership
 from lockgate.audit.fleet.verification import verify_fleet
-from lockgate.audit.signing.guard import Guard
+from lockgate.audit.signing.guard import Guard, own_key
 from lockgate.audit.signing.process import listen, serve
 from lockgate.audit.storage.database.place import Place, read_pointer, shard_folder, shard_origin
 from lockgate.audit.storage.database.source import DatabaseSource
@@ -48,7 +48,7 @@ def signing(key: Path, where: Path, *, shards: int = 4) -> Iterator[tuple[Path, 
     for name, path in names.items():
         if not path.exists():
             Guard.begin(key, path, name)
-    guards = {name: Guard.open(key, path, name) for name, path in names.items()}
+    guards = {name: Guard.open(key, path, name, own_key(path)) for name, path in names.items()}
     refused: list[str] = []
     listening = listen(where / "s.sock", others=False)
     thread = threading.Thread(target=serve, args=(listening, guards, frozenset({os.getuid()}), refused.append))

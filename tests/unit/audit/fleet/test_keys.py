@@ -11,8 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from lockgate.audit import keys
-from lockgate.audit.checkpoint import Checkpoint, Signer
-from lockgate.audit.custody import Custody, Refused, submitting
+from lockgate.audit.checkpoint import Checkpoint, Signer, Verifier
+from lockgate.audit.custody import Custody, submitting
 from lockgate.audit.evidence.report import Verdict
 from lockgate.audit.failures import Tampered
 from lockgate.audit.fleet.membership import Membership
@@ -23,6 +23,7 @@ from lockgate.audit.signing.contract import SignerRefused
 from lockgate.audit.signing.guard import Guard
 from lockgate.audit.signing.remote import SocketSigner
 from lockgate.audit.signing.trust import draft_trust, read_trusts, sign_trust
+from lockgate.audit.storage.database.connection import Connection
 from lockgate.audit.storage.database.place import FLEET, Place
 from lockgate.audit.storage.database.source import DatabaseSource
 from lockgate.audit.tiles.disk import Disk
@@ -209,13 +210,17 @@ def test_a_signer_with_another_key_is_not_taken(place: Place, tmp_path: Path, ke
 
 
 def test_a_key_service_signs_for_a_fleet(place: Place, tmp_path: Path) -> None:
-    """One key by its id for every log; it has no memory that could be shown anything."""
+    """One key by its id for every log, and a version of it for each once that was changed. A gateway that has not been
+    told of the change leaves the shard alone."""
     service = KeyServer()
     try:
         (tmp_path / "token").write_text(TOKEN)
         signer = {"kms": {"url": service.url, "key": "log", "version": 2, "timeout": 5.0, "token": str(tmp_path / "token")}}
-        members = [Membership.join(place, tmp_path / name, ORIGIN, count=2, seconds=60.0, signer=signer)
-                   for name in ("n1", "n2")]
+
+        def joined(name: str, count: int = 2) -> Membership:
+            return Membership.join(place, tmp_path / name, ORIGIN, count=count, seconds=60.0, signer=signer)
+
+        members = [joined("n1"), joined("n2")]
         log = FleetLog(members[0])
         for number, member in enumerate(members):
             assert show_heads(member) == 0
@@ -224,12 +229,42 @@ def test_a_key_service_signs_for_a_fleet(place: Place, tmp_path: Path) -> None:
         log.end()
         for member in members:
             member.leave()
-        with pytest.raises(AuditError, match="one key for all of its logs"):
-            change_key(tmp_path / "n1" / "shard-1")
+        service.rotate()
+        names = [change_key(tmp_path / "n1" / folder) for folder in ("shard-1", "fleet")]
+        assert [new.split("+")[2] == service_key(service, 3) for _, new in names] == [True, True]
+        again = joined("n1")
+        session(again, "2" * 16)
+        log = FleetLog(again)
+        assert log.tick() == 1
+        log.end()
+        again.leave()
+        other = joined("n2")
+        assert other.lease.shard == 2
+        session(other, "3" * 16)
+        execute(place, "UPDATE shards SET holder = 'dead', expires = now() - interval '1 second' WHERE shard = 1")
+        with pytest.raises(AuditError, match="shard-1 goes on with a key that is not here") as refused:
+            other.adopt()
+        assert refused.value.advice() == "copy shard-1/log.vkey from the gateway where the key was changed"
+        (tmp_path / "n2" / "shard-1").mkdir()
+        shutil.copy(tmp_path / "n1" / "shard-1" / "log.vkey", tmp_path / "n2" / "shard-1" / "log.vkey")
+        assert other.adopt() == [1]
+        other.leave()
     finally:
         service.close()
     assert not list(tmp_path.rglob("log.key"))
-    assert all(report.findings == [] for report in verified(tmp_path / "n2").values())
+    assert all(report.findings == [] for report in verified(tmp_path / "n1").values())
+    assert all(report.findings == [] for report in verified(tmp_path / "n1", key=pinned(tmp_path, names[1][0])).values())
+
+
+def pinned(folder: Path, key: str) -> Path:
+    """A verifier key in a file, as an auditor has it."""
+    (folder / "pinned").write_text(f"{key}\n")
+    return folder / "pinned"
+
+
+def service_key(service: KeyServer, version: int) -> str:
+    """The last part of a verifier key."""
+    return str(Verifier("x", service.versions[version].public_key().public_bytes_raw())).split("+")[2]
 
 
 def test_a_fleet_is_moved_from_key_files_to_signers(place: Place, tmp_path: Path, key: Path) -> None:
@@ -248,23 +283,67 @@ def test_a_fleet_is_moved_from_key_files_to_signers(place: Place, tmp_path: Path
     assert verified(tmp_path / "n1")["shard-1"].findings == []
 
 
-def test_a_signer_of_many_logs_keeps_its_key(place: Place, tmp_path: Path, key: Path) -> None:
-    """It signs every log of the fleet with it: what one log says is no reason to change it under the others."""
-    with signing(key, tmp_path / "a") as (socket, guards, refused):
+def test_a_signer_of_many_logs_changes_the_key_of_one(place: Place, tmp_path: Path, key: Path) -> None:
+    """The next key is that log's own, the others go on with the common one. Another gateway's signer is not asked about
+    the log before it has the key, and says what is missing; with it the gateway takes the shard over."""
+    with signing(key, tmp_path / "a") as (socket, guards, _), signing(key, tmp_path / "b") as (second, _, _):
+        member = join(place, tmp_path / "n1", count=2, socket=socket)
+        session(member, "a" * 16)
+        other = join(place, tmp_path / "n2", count=2, socket=second)
+        session(other, "b" * 16)
+        assert show_heads(other) == 1
+        log = FleetLog(member)
+        assert log.tick() == 2
+        log.end()
+        member.leave()
+        (old, new), (first, later) = (change_key(tmp_path / "n1" / name) for name in ("shard-1", "fleet"))
+        assert (str(guards[SHARD].verifier), str(guards[f"{ORIGIN}/fleet"].verifier)) == (new, later)
+        assert old.split("+")[2] == first.split("+")[2] == str(guards[f"{ORIGIN}/shard-2"].verifier).split("+")[2]
+        assert sorted(path.name for path in (tmp_path / "a").glob("*.key*")) == ["fleet.key", "shard-1.key"]
+        member = join(place, tmp_path / "n1", count=2, socket=socket)       # goes on, by what it has of each log
+        session(member, "c" * 16)
+        log = FleetLog(member)
+        assert log.tick() == 1
+        log.end()
+        gone(place, member)
+        for act in (lambda: show_heads(other), other.adopt):
+            with pytest.raises(AuditError, match="goes on with a key that is not here") as refused:
+                act()
+            assert not isinstance(refused.value, Tampered)
+        assert "the signer's shard-1.key" in str(other.ring.misfit(1).advice())
+    for name in ("shard-1", "fleet"):
+        shutil.copy(tmp_path / "a" / f"{name}.key", tmp_path / "b" / f"{name}.key")
+        (tmp_path / "n2" / name).mkdir(exist_ok=True)
+        shutil.copy(tmp_path / "n1" / name / "log.vkey", tmp_path / "n2" / name / "log.vkey")
+    with signing(key, tmp_path / "b") as (second, guards, _):
+        while show_heads(other):
+            pass
+        assert other.adopt() == [1]
+        assert guards[SHARD].last().size == len(records(place, 1))
+        other.leave()
+    assert findings(tmp_path / "n1") == {}
+    assert findings(tmp_path / "n2", key=pinned(tmp_path, first)) == {}
+
+
+def test_a_signer_that_lagged_when_its_gateway_died_is_gone_on_with(place: Place, tmp_path: Path, key: Path) -> None:
+    """Behind the change there are entries, and the head still has the old key's note: the new key goes on, the old not."""
+    with signing(key, tmp_path / "a") as (socket, _, _):
         member = join(place, tmp_path / "n1", count=1, socket=socket)
         session(member, "a" * 16)
         member.leave()
-        asked = SocketSigner.connect(socket, SHARD)
-        with pytest.raises(SignerRefused, match="that of a fleet"):
-            asked.prepare()
-        with pytest.raises(SignerRefused, match="that of a fleet"):
-            asked.switch(b"{}", [], asked.verifier)
-        assert len(refused) == 2
-        with pytest.raises(Refused, match="one key for all of its logs"):
-            change_key(tmp_path / "n1" / "shard-1")
-        assert guards[SHARD].successor is None
-    assert [record for record in records(place, 1) if record["type"] == "key_rotate"] == []
-    assert verified(tmp_path / "n1")["shard-1"].findings == []
+        change_key(tmp_path / "n1" / "shard-1")
+        member = join(place, tmp_path / "n1", count=1, socket=socket)
+        (handed,) = (record["index"] + 1 for record in records(place, 1) if record["type"] == "key_rotate")
+        session(member, "b" * 16)
+        with DatabaseSource(place, 1) as source:
+            note = source.note(handed)
+        execute(place, "UPDATE head SET note = %s WHERE shard = 1", note)
+        with Connection(place) as connection:
+            assert member.ring.fits(connection, 1)
+            (member.folder / "log.vkey").unlink()
+            member.ring.lend(1)
+            assert not member.ring.fits(connection, 1)
+        member.leave()
 
 
 def test_the_command_begins_a_memory_for_each_log(tmp_path: Path) -> None:

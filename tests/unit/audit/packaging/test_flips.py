@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import io
+import time
 from pathlib import Path
 
 import pytest
 
-from lockgate.audit.evidence.failures import EvidenceError
-from lockgate.audit.evidence.package import _PackageRun
-from lockgate.audit.evidence.report import Report, Verdict
+from fuzz.flips import fitted_places, flipped, is_found, places, small_places, undetected
+from lockgate.audit.evidence.report import Verdict
 from lockgate.audit.evidence.signatures import Pins
 from lockgate.audit.packaging import export
 from tests.unit.audit.logs import Driven, review_events, sample
 from tests.unit.audit.logs import binding as bound
-from tests.unit.audit.packages import check, exported, listed, members
+from tests.unit.audit.packages import check, exported, members
+from tests.unit.audit.tampering.everything import FILES, everything
 
-BESIDE = ("README.txt", "verify.py", "manifest.json")   # vouched for by the manifest alone, or the manifest
+DAY = 86_400
+SMALL = 1_024       # bytes of a file that counts as small
 
 
 @pytest.fixture(scope="module")
@@ -38,48 +39,48 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, str]:
         return exported(folder, session="a"), (folder / "log.vkey").read_text()
 
 
-def is_found(package: bytes, key: str) -> bool:
-    """As the verdict, without the checks behind the one that says no already."""
-    report = Report("flipped")
-    try:
-        _PackageRun(report, io.BytesIO(package), Pins(key)).archive()
-    except EvidenceError:
-        return True
-    return bool(report.findings) or check(package, key).verdict is not Verdict.VERIFIED
-
-
-def flipped(data: bytes, place: int, bit: int) -> bytes:
-    changed = bytearray(data)
-    changed[place] ^= bit
-    return bytes(changed)
-
-
 def test_every_byte_flipped_is_detected(small: tuple[bytes, str]) -> None:
     """One flipped bit in any byte of the archive: headers, padding, manifest and every file."""
     package, key = small
     assert check(package, key).verdict is Verdict.VERIFIED
-    missed = [place for place in range(len(package)) if is_found(flipped(package, place, 1 << place % 8), key) is False]
-    assert missed == []
+    assert undetected(package, Pins(key), places(package)) == []
 
 
 def test_every_byte_flipped_is_detected_though_the_manifest_fits(small: tuple[bytes, str]) -> None:
     """The manifest is not what holds: with one that fits the change, signatures, proofs and hashes say no."""
     package, key = small
-    files = members(package)
-    missed = []
-    for name, data in files.items():
-        for place in range(len(data) if name not in BESIDE else 0):
-            changed = listed({**files, name: flipped(data, place, 1 << place % 7)})
-            if check(changed, key).verdict is Verdict.VERIFIED:
-                missed.append((name, place))
-    assert missed == []
+    assert undetected(package, Pins(key), fitted_places(package)) == []
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, Pins]:
+    """A package with everything that there is, as it is exported."""
+    return everything(tmp_path_factory.mktemp("whole"))
+
+
+def test_a_flip_is_detected_in_a_package_with_everything(whole: tuple[bytes, Pins]) -> None:
+    """Recordings, trust note, cosignatures, time-stamps, changes of keys, README and verifier: each byte of the small files,
+    and of the rest others every day. `make fuzz ARGS=flips` takes all."""
+    package, pins = whole
+    assert set(FILES) <= set(members(package))
+    assert not is_found(package, pins)
+    today = int(time.time()) // DAY
+    chosen = small_places(package, SMALL) | set(list(places(package))[today % 251::251])
+    assert undetected(package, pins, sorted(chosen)) == []
+    assert undetected(package, pins, list(fitted_places(package))[today % 29::29]) == []
+
+
+def test_a_byte_that_nobody_vouches_for_is_named(whole: tuple[bytes, Pins]) -> None:
+    """A search that cannot fail proves nothing: under a manifest that fits, nothing else speaks for the README."""
+    package, pins = whole
+    assert undetected(package, pins, [("README.txt", 5), ("checkpoint", 5)]) == [("README.txt", 5)]
 
 
 def test_bytes_of_a_real_package_flipped_are_detected(tmp_path: Path) -> None:
     """A package with the whole verifier in it: a byte in every 500."""
     sample(tmp_path / "log")
     package, key = exported(tmp_path / "log"), (tmp_path / "log" / "log.vkey").read_text()
-    assert all(is_found(flipped(package, place, 0x20), key) for place in range(7, len(package), 499))
+    assert all(is_found(flipped(package, place, 0x20), Pins(key)) for place in range(7, len(package), 499))
 
 
 @pytest.mark.parametrize("end", [0, 1, 511, 512, 5000, -1, -512, -1024])

@@ -8,20 +8,21 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lockgate.app.admin import AdminServer
 from lockgate.audit.admin import AdminRefused, recorded
 from lockgate.audit.checkpoint import Checkpoint, Verifier, open_note
-from lockgate.audit.custody import Custody, Refused, submitting
+from lockgate.audit.custody import Custody, submitting
 from lockgate.audit.entry import canonical
 from lockgate.audit.evidence.report import Verdict
 from lockgate.audit.keys import read_verifier
 from lockgate.audit.leaves import encode_payload
 from lockgate.audit.log import AuditLog
 from lockgate.audit.opening import recover, reopening
-from lockgate.audit.signing.contract import Handover, SignerRefused
+from lockgate.audit.signing.contract import Handover, SignerAway, SignerRefused
 from lockgate.audit.signing.guard import Guard
 from lockgate.audit.signing.opening import remember
 from lockgate.audit.signing.process import listen, serve
@@ -33,6 +34,8 @@ from lockgate.audit.verify import verify_log
 from lockgate.errors import AuditError
 from lockgate.model import Event
 from tests.unit.audit.logs import ORIGIN, Driven, sample
+from tests.unit.audit.signing.test_kms import TOKEN, KeyServer
+from tests.unit.audit.signing.test_kms import settings as kms_settings
 from tests.unit.audit.signing.trees import signer_process
 from tests.unit.audit.test_log import records
 from tests.unit.audit.tiles.published import publisher_of
@@ -61,7 +64,7 @@ def signer_thread(key: Path, where: Path) -> Iterator[None]:
         guard.close()
 
 
-async def rotate_under_load(folder: Path, apart: bool, settings: dict[str, str] | None) -> tuple[str, str]:
+async def rotate_under_load(folder: Path, apart: bool, settings: dict[str, Any] | None) -> tuple[str, str]:
     """What of a gateway answers, while records come before, during and after the change of keys."""
     loop = asyncio.get_running_loop()
     log = AuditLog.open(folder, origin=ORIGIN, dispatch=loop.call_soon_threadsafe, apart=apart, signer=settings)
@@ -127,6 +130,23 @@ async def test_a_signers_key_is_changed_where_it_is(tmp_path: Path, apart: bool)
     assert verify_log(folder).verdict is Verdict.VERIFIED
 
 
+@pytest.mark.parametrize("apart", [False, True])
+async def test_a_key_services_next_version_takes_over_meanwhile(tmp_path: Path, apart: bool) -> None:
+    """The same, with the key in a key service, where an operator has made a new version of it."""
+    folder, service = tmp_path / "log", KeyServer()
+    try:
+        (tmp_path / "token").write_text(TOKEN)
+        settings = kms_settings(service, tmp_path / "token")
+        Driven(folder, signer=settings).log.close()
+        service.rotate()
+        old, new = await rotate_under_load(folder, apart, settings)
+        assert new == str(Verifier(ORIGIN, service.versions[3].public_key().public_bytes_raw()))
+        del service.versions[2]
+    finally:
+        await asyncio.to_thread(service.close)
+    await asyncio.to_thread(require_handed_over, folder, old, new)
+
+
 def require_handed_over(folder: Path, old: str, new: str) -> None:
     """The log verifies by either key, names the change once, and has its checkpoint by the old one."""
     assert str(read_verifier(folder / "log.vkey")) == new != old
@@ -158,21 +178,21 @@ def test_the_published_log_follows_the_key(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_made_ready_changes_nothing(tmp_path: Path) -> None:
-    """A key service, a fleet's signer, a next key that others can read: refused in words, and the log goes on as it was."""
+    """A key service or a signer that is away, a next key that others can read: refused in words, and the log goes on as it
+    was."""
     folder = tmp_path / "log"
     sample(folder)
     before = (folder / "log.vkey").read_text()
     log = AuditLog.open(folder, origin=ORIGIN, dispatch=lambda call: call())
     acts = Custody(folder, submitting(log, lambda call: call()))
     try:
-        remember(folder, {"kms": {}})
-        with pytest.raises(AuditError, match="in a key service"):
+        remember(folder, {"kms": {"url": "http://127.0.0.1:9/v1/transit", "key": "log", "version": 1, "timeout": 1.0,
+                                  "token": str(folder / "log.vkey")}})
+        with pytest.raises(SignerAway, match="key service does not answer"):
             acts.rotate("why", ("local", "ann"))
         remember(folder, {"socket": "nowhere"})
-        (folder / "store.json").write_text("{}")
-        with pytest.raises(Refused, match="one key for all of its logs"):
+        with pytest.raises(SignerAway, match="signer at nowhere does not answer"):
             acts.rotate("why", ("local", "ann"))
-        (folder / "store.json").unlink()
         remember(folder, {})
         (folder / "log.key.next").write_text("no key")
         (folder / "log.key.next").chmod(0o644)

@@ -13,23 +13,31 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from lockgate.audit.checkpoint import open_note
+from lockgate.audit.checkpoint import Verifier, open_note
 from lockgate.audit.evidence.report import Verdict
+from lockgate.audit.keys import publish, read_verifier
+from lockgate.audit.opening import recover, reopening
 from lockgate.audit.signing.contract import SignerAway, SignerRefused
 from lockgate.audit.signing.kms import KmsSigner, Transit
+from lockgate.audit.signing.opening import open_kms
+from lockgate.audit.signing.rotation import prepare_rotation
+from lockgate.audit.storage.sqlite import open_source
 from lockgate.audit.verify import verify_log
 from lockgate.errors import AuditError
-from tests.unit.audit.logs import Driven
+from tests.unit.audit.logs import Driven, change_key
 from tests.unit.audit.signing.trees import ORIGIN, tree
 
+NOW = 1_800_000_100.0
+WHO = {"actor": ["local", "root"], "reason": "x"}
 TOKEN = "hvs.canary-of-the-key-service"
 
 
 class KeyServer:
-    """The two calls of the engine that are used. `spoil` may turn an answer into another one, once each."""
+    """The two calls of the engine that are used, and a key of two versions, the first of which is archived. `spoil` may
+    turn an answer into another one, once each."""
 
     def __init__(self) -> None:
-        self.private = Ed25519PrivateKey.generate()
+        self.versions = {2: Ed25519PrivateKey.generate()}
         self.spoil: list[Callable[[int, Any], tuple[int, Any]]] = []
         self.signed = 0
         outer = self
@@ -63,13 +71,18 @@ class KeyServer:
         if token != TOKEN:
             return 403, {"errors": ["permission denied"]}
         if path == "/v1/transit/keys/log":
-            public = base64.b64encode(self.private.public_key().public_bytes_raw()).decode()
-            return 200, {"data": {"type": "ed25519", "keys": {"2": {"public_key": public}}}}
-        if path == "/v1/transit/sign/log" and body["key_version"] == 2:
+            said = {str(number): {"public_key": base64.b64encode(key.public_key().public_bytes_raw()).decode()}
+                    for number, key in self.versions.items()}
+            return 200, {"data": {"type": "ed25519", "keys": said}}
+        if path == "/v1/transit/sign/log" and (version := body["key_version"]) in self.versions:
             self.signed += 1
-            signature = self.private.sign(base64.b64decode(body["input"]))
-            return 200, {"data": {"signature": f"vault:v2:{base64.b64encode(signature).decode()}"}}
+            signature = self.versions[version].sign(base64.b64decode(body["input"]))
+            return 200, {"data": {"signature": f"vault:v{version}:{base64.b64encode(signature).decode()}"}}
         return 404, {"errors": []}
+
+    def rotate(self) -> None:
+        """What an operator does: a new version, beside those that are there."""
+        self.versions[max(self.versions) + 1] = Ed25519PrivateKey.generate()
 
     def close(self) -> None:
         self.server.shutdown()
@@ -97,7 +110,7 @@ def settings(service: KeyServer, token: Path, **other: Any) -> dict[str, Any]:
 
 def test_the_service_signs_a_checkpoint_by_key_id(service: KeyServer, token: Path) -> None:
     """The note is by the service's key, and opens with the key that the service names."""
-    signer = KmsSigner.connect(Transit(service.url, token, version=2), "log", ORIGIN)
+    signer = KmsSigner.connect(Transit(service.url, token), "log", ORIGIN, 2)
     assert open_note(signer.sign(tree(5)), signer.verifier) == tree(5)
 
 
@@ -116,7 +129,7 @@ def test_every_answer_but_a_valid_signature_signs_nothing(
     service: KeyServer, token: Path, spoil: Callable[[int, Any], tuple[int, Any]], expected: type[AuditError],
 ) -> None:
     """What may pass by itself is tried again by the caller; what will not is a refusal. No token in either."""
-    signer = KmsSigner.connect(Transit(service.url, token, version=2), "log", ORIGIN)
+    signer = KmsSigner.connect(Transit(service.url, token), "log", ORIGIN, 2)
     service.spoil.append(spoil)
     with pytest.raises(expected) as caught:
         signer.sign(tree(5))
@@ -127,20 +140,20 @@ def test_every_answer_but_a_valid_signature_signs_nothing(
 def test_a_service_that_is_away_slow_or_another_one_is_told_apart(service: KeyServer, token: Path) -> None:
     """No listener, no token and silence may pass; a wrong token, key or version will not."""
     with pytest.raises(SignerAway):
-        KmsSigner.connect(Transit("http://127.0.0.1:9/v1/transit", token, version=2), "log", ORIGIN)
+        KmsSigner.connect(Transit("http://127.0.0.1:9/v1/transit", token), "log", ORIGIN, 2)
     with pytest.raises(SignerAway, match="no token"):
-        KmsSigner.connect(Transit(service.url, token.with_name("absent"), version=2), "log", ORIGIN)
+        KmsSigner.connect(Transit(service.url, token.with_name("absent")), "log", ORIGIN, 2)
     for key, version in (("log", 1), ("other", 2), ("../log", 2)):
         with pytest.raises(SignerRefused):
-            KmsSigner.connect(Transit(service.url, token, version=version), key, ORIGIN)
+            KmsSigner.connect(Transit(service.url, token), key, ORIGIN, version)
     token.write_text("another")
     with pytest.raises(SignerRefused, match="403"):
-        KmsSigner.connect(Transit(service.url, token, version=2), "log", ORIGIN)
+        KmsSigner.connect(Transit(service.url, token), "log", ORIGIN, 2)
     silent = threading.Event()
     service.spoil.append(lambda status, said: ((silent.wait(5) and status) or status, said))
     try:
         with pytest.raises(SignerAway, match="Timeout"):
-            Transit(service.url, token, version=2, timeout=0.1).public_key("log")
+            Transit(service.url, token, timeout=0.1).public_keys("log")
     finally:
         silent.set()
 
@@ -163,9 +176,91 @@ def test_a_log_signed_by_a_key_service_does_not_wait_for_it(service: KeyServer, 
 def test_another_key_at_the_service_is_refused_from_then_on(service: KeyServer, token: Path, tmp_path: Path) -> None:
     """The verifier key is pinned in the folder when the log is made."""
     Driven(tmp_path / "log", signer=settings(service, token)).log.close()
-    service.private = Ed25519PrivateKey.generate()
+    service.versions[2] = Ed25519PrivateKey.generate()
     with pytest.raises(AuditError, match="another key"):
         Driven(tmp_path / "log", signer=settings(service, token))
     (tmp_path / "log" / "log.vkey").unlink()
     with pytest.raises(AuditError, match="verifier key is gone"):
         Driven(tmp_path / "log", signer=settings(service, token))
+
+
+# ---------------------------------------------------------------- a change of keys
+
+
+def worked(folder: Path, signer: dict[str, Any], sid: str, *, apart: bool = False) -> str:
+    """A start, a session and an end; the key that is pinned then."""
+    driven = Driven(folder, signer=signer, apart=apart)
+    driven.begin(sid)
+    driven.run(sid)
+    driven.log.close()
+    return str(read_verifier(folder / "log.vkey"))
+
+
+def require_verified(folder: Path, *pinned: str) -> None:
+    """By each of these keys, wholly."""
+    for key in pinned:
+        (folder.parent / "pinned").write_text(f"{key}\n")
+        report = verify_log(folder, key=folder.parent / "pinned")
+        assert (report.verdict, report.unsigned) == (Verdict.VERIFIED, 0), report.findings
+
+
+def test_the_log_goes_on_with_the_newest_version_of_the_key(service: KeyServer, token: Path, tmp_path: Path) -> None:
+    """The old version signs the change and nothing after it; what it signed still verifies, once it is gone from the
+    service too. The version in the settings is that of a new log, and needs no change."""
+    folder, signer = tmp_path / "log", settings(service, token)
+    first = worked(folder, signer, "a" * 16)
+    with pytest.raises(SignerRefused, match="no version after 2"):
+        change_key(folder)
+    service.rotate()
+    assert worked(folder, signer, "b" * 16, apart=True) == first    # a version that nobody has handed the log to signs nothing
+    service.rotate()
+    old, new = change_key(folder)
+    assert (old, new) == (first, str(Verifier(ORIGIN, service.versions[4].public_key().public_bytes_raw())))
+    del service.versions[2]
+    assert worked(folder, signer, "c" * 16, apart=True) == new
+    with open_source(folder) as source:
+        (changed,) = (index for index, _, _ in source.leaves(containing=(b'"type":"key_rotate"',)))
+        handed, newest = source.note(changed + 1), source.head().note
+    assert handed is not None
+    assert open_note(handed, Verifier.parse(old)).size == changed + 1
+    assert open_note(newest, Verifier.parse(new)).size > changed + 1
+    require_verified(folder, old, new)
+
+
+@pytest.mark.parametrize("step", ["prepared", "committed", "signed", "published"])
+def test_the_next_start_finishes_what_a_crash_cut_short(service: KeyServer, token: Path, tmp_path: Path, step: str) -> None:
+    """Before the leaf the old version goes on, behind it the new one."""
+    folder, signer = tmp_path / "log", settings(service, token)
+    old = worked(folder, signer, "a" * 16)
+    service.rotate()
+    successor = prepare_rotation(folder, ORIGIN, signer).verifier
+    if step != "prepared":
+        recovered = recover(folder, ORIGIN, signer=signer)
+        recovered.writer.commit(reopening(recovered, NOW, {}))
+        recovered.writer.settle()
+        if step == "committed":
+            service.spoil.append(lambda _, __: (403, {}))
+            with pytest.raises(SignerRefused):      # after the leaf is durable, and before the old key has signed it
+                recovered.writer.rotate(NOW, successor, WHO)
+        else:
+            recovered.writer.rotate(NOW, successor, WHO)
+        recovered.close()
+    if step == "published":
+        publish(folder, successor)
+    new = worked(folder, signer, "b" * 16)
+    assert new == (old if step == "prepared" else str(successor))
+    require_verified(folder, old, new)
+
+
+def test_a_leaf_that_names_no_version_of_the_key_is_not_followed(service: KeyServer, token: Path, tmp_path: Path) -> None:
+    """Nor is one behind a tree that the old version has not signed: nothing is signed or pinned for it."""
+    folder, signer = tmp_path / "log", settings(service, token)
+    old = worked(folder, signer, "a" * 16)
+    recovered = recover(folder, ORIGIN, signer=signer)
+    recovered.writer.commit(reopening(recovered, NOW, {}))
+    recovered.writer.rotate(NOW, Verifier(ORIGIN, bytes([7]) * 32), WHO)
+    recovered.close()
+    with pytest.raises(AuditError, match="goes on with another key"):
+        worked(folder, signer, "b" * 16)
+    assert str(read_verifier(folder / "log.vkey")) == old
+    assert str(open_kms(folder, ORIGIN, signer).verifier) == old

@@ -1,0 +1,69 @@
+"""Entity tags and digests of content that goes on behind masks.
+
+Many servers make an entity tag of the content's digest. Whoever knows all of a document but one value could try values until
+the tag fits, so where masks are due the client gets the tag sealed (a token, `govern.masking.tokens`): what is equal stays equal,
+and in `If-Match` and `If-None-Match` it becomes the backend's again. Fields that say a checksum of content do not go on.
+Source: RFC 9110 sections 8.8.3, 13.1.1 and 13.1.2.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Final
+
+from lockgate.govern.masking.keys import MaskKeys
+from lockgate.govern.masking.tokens import TokenMint, Tokens
+from lockgate.protocols.http.messages import Field, Fields
+
+_TAG: Final = re.compile(rb'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
+_SEALED: Final = re.compile(rb'(?<=")tok_[a-z2-7]+(?=")', re.IGNORECASE)
+_CONDITIONS: Final = frozenset((b"if-match", b"if-none-match"))
+_CHECKSUM: Final = re.compile(rb"checksum|(?:^|-)(?:md5|sha-?(?:1|256|384|512)|crc-?(?:32c?|64)?|etag-?hash|hash|digest)(?:-|$)")
+_LABEL: Final = "entity tag"
+
+
+def sealed(fields: Fields, keys: MaskKeys | None, scope: bytes) -> Fields:
+    """The fields of an answer with its entity tag sealed, and without checksums. Without keys, or where the tag is none of
+    the standard's, it is left out."""
+    if not any(field.name == b"etag" or _CHECKSUM.search(field.name) for field in fields):
+        return fields
+    kept: list[Field] = []
+    for field in fields:
+        if field.name == b"etag":
+            value = None if keys is None else _seal(_mint(keys, scope), field.value)
+            if value is not None:
+                kept.append(field._replace(value=value))
+        elif not _CHECKSUM.search(field.name):
+            kept.append(field)
+    return tuple(kept)
+
+
+def unsealed(fields: Fields, keys: MaskKeys | None, scope: bytes) -> Fields:
+    """The fields of a request with the entity tags that were sealed here as the backend gave them; others stay."""
+    if keys is None or not any(field.name in _CONDITIONS and b"tok_" in field.value.lower() for field in fields):
+        return fields
+    tokens = _tokens(keys, scope)
+
+    def open_one(found: re.Match[bytes]) -> bytes:
+        opened = tokens.detokenize(found[0])
+        return found[0] if opened is None else opened.value
+
+    return tuple(
+        field._replace(value=_SEALED.sub(open_one, field.value)) if field.name in _CONDITIONS else field for field in fields)
+
+
+def _seal(mint: TokenMint, value: bytes) -> bytes | None:
+    found = _TAG.fullmatch(value)
+    token = None if found is None else mint.make(found[2])
+    return None if found is None or token is None else b'%b"%b"' % (found[1] or b"", token)
+
+
+@lru_cache(maxsize=64)
+def _mint(keys: MaskKeys, scope: bytes) -> TokenMint:
+    return TokenMint(keys, scope, _LABEL, "text")
+
+
+@lru_cache(maxsize=64)
+def _tokens(keys: MaskKeys, scope: bytes) -> Tokens:
+    return Tokens(keys, scope, (_LABEL,))
