@@ -3,7 +3,7 @@ script, in one run and in rotated order, as ratios.
 
 wrk asks nginx's own static file of 2 kB of JSON for it, with 1, 32 and 256 connections; one field is masked. A stream of
 100 MB is read by curl. mitmproxy is no dependency of anything here, so it is looked for on the PATH or in `MITMDUMP`;
-without it its column is missing.
+without it its column is missing. Tool calls of MCP stand at the end (`bench.toolcalls`).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from bench import toolcalls
 from testbed.gateway import gateway, issuer
 from testbed.postgres import free_port
 
@@ -194,6 +195,7 @@ def _run(folder: Path, console: Console) -> None:
         console.print(f"a stream of {STREAM >> 20} MB: " + ", ".join(
             f"{name} {STREAM / (1 << 20) / figure[0]:.0f} MB/s ({seconds['direct'][0] / figure[0]:.2f} of direct)"
             for name, figure in seconds.items()))
+        toolcalls.show(console, toolcalls.measure(folder / "toolcalls", tokens))
 
 
 def _show(console: Console, connections: int, figures: dict[str, tuple[float, ...]]) -> None:

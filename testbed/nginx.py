@@ -1,4 +1,5 @@
-"""nginx as a process, on loopback: a backend that answers everything, and a proxy in front of another backend."""
+"""nginx as a process, on loopback: a backend that answers everything, a proxy in front of another backend, and proxies that
+add a token."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from testbed.postgres import free_port
 
 PROGRAM = shutil.which("nginx") or ("/usr/sbin/nginx" if Path("/usr/sbin/nginx").exists() else None)
 """Where it is, None where it is not installed."""
-_CONFIG = """\
+_HEAD = """\
 daemon off;
 master_process off;
 pid {folder}/pid;
@@ -30,6 +31,8 @@ http {{
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
     keepalive_timeout 30;
+"""
+_CONFIG = _HEAD + """\
     server {{ listen 127.0.0.1:{direct}; location / {{ default_type application/json; return 200 '{{"ok":true}}'; }} }}
     server {{ listen 127.0.0.1:{behind}; location / {{ default_type application/json; return 200 '{{"ok":true}}'; }} }}
     server {{
@@ -38,6 +41,20 @@ http {{
     }}
 }}
 """
+_BEARER = """\
+    server {{
+        listen 127.0.0.1:{port};
+        location / {{
+            proxy_pass http://127.0.0.1:{origin};
+            proxy_http_version 1.1;
+            proxy_buffering off;
+            proxy_set_header Host $http_host;
+            proxy_set_header Connection "";
+            proxy_set_header Authorization "Bearer {token}";
+        }}
+    }}
+"""
+"""For clients that cannot send one; what they say is passed on as it comes."""
 
 
 @dataclass(frozen=True)
@@ -58,24 +75,43 @@ class Nginx:
 @contextmanager
 def nginx(folder: Path, origin: int) -> Iterator[Nginx]:
     """nginx until the block ends; `origin` is the port that its proxy asks."""
-    assert PROGRAM is not None
     folder.mkdir(parents=True, exist_ok=True)
     running = Nginx(free_port(), free_port(), free_port(), folder / "access.log")
+    with _serving(folder, _CONFIG.format(folder=folder, origin=origin, direct=running.direct, behind=running.behind,
+                                         proxy=running.proxy), running.direct):
+        yield running
+
+
+@contextmanager
+def bearers(folder: Path, *added: tuple[int, str]) -> Iterator[list[int]]:
+    """Ports, one for each origin and token, that pass requests on to that origin with that token, until the block ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    ports = [free_port() for _ in added]
+    servers = "".join(_BEARER.format(port=port, origin=origin, token=token)
+                      for port, (origin, token) in zip(ports, added, strict=True))
+    with _serving(folder, f"{_HEAD.format(folder=folder)}{servers}}}", ports[0]):
+        yield ports
+
+
+@contextmanager
+def _serving(folder: Path, words: str, port: int) -> Iterator[None]:
+    """With `words` as its file, ready at `port`."""
+    assert PROGRAM is not None
     config = folder / "nginx.conf"
-    config.write_text(_CONFIG.format(folder=folder, origin=origin, direct=running.direct, behind=running.behind, proxy=running.proxy))
+    config.write_text(words)
     log = folder / "nginx.log"
     process = spawn([PROGRAM, "-p", str(folder), "-c", str(config)], log, {})
     try:
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline and process.poll() is None:
             try:
-                socket.create_connection(("127.0.0.1", running.direct)).close()
+                socket.create_connection(("127.0.0.1", port)).close()
                 break
             except ConnectionRefusedError:
                 time.sleep(0.02)
         else:
             raise RuntimeError(f"nginx did not become ready:\n{log.read_text(errors='replace')[-2000:]}")
-        yield running
+        yield
     finally:
         process.terminate()
         process.wait(20)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-import pytest
+
+from tests.npm import installed
 
 HERE = Path(__file__).parent
-_WANTED = '"version": "8.8.1"'
-_INSTALLED = HERE / "node_modules" / "oidc-provider" / "package.json"
 
 
 @dataclass(frozen=True)
@@ -43,24 +41,10 @@ class IndependentProvider:
         return str(answer.json()["access_token"])
 
 
-def install() -> str:
-    """Put the pinned version in place (git ignores it); returns the node binary. Skips without node."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None:
-        pytest.skip("the independent OpenID provider needs node and npm, which are not installed")
-    if not _INSTALLED.exists() or _WANTED not in _INSTALLED.read_text():
-        done = subprocess.run(
-            [npm, "install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts"],
-            cwd=HERE, capture_output=True, text=True, timeout=100, check=False,
-        )
-        assert done.returncode == 0, f"npm install failed:\n{done.stderr[-2000:]}"
-    return node
-
-
 @contextmanager
 def independent_provider() -> Iterator[IndependentProvider]:
     """The provider on a loopback port; it ends with the block."""
-    node = install()
+    node = installed(HERE)
     secret = secrets.token_urlsafe(32)
     with subprocess.Popen(
         [node, "provider.mjs"], cwd=HERE, env={**os.environ, "TEST_CLIENT_SECRET": secret},

@@ -17,7 +17,7 @@ from lockgate.govern.masking.tokens import TokenMint, Tokens
 from lockgate.protocols.http.messages import Field, Fields
 
 _TAG: Final = re.compile(rb'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
-_SEALED: Final = re.compile(rb'(?<=")tok_[a-z2-7]+(?=")', re.IGNORECASE)
+_MINTED: Final = re.compile(rb'(?<=")tok_[a-z2-7]+(?=")', re.IGNORECASE)
 _CONDITIONS: Final = frozenset((b"if-match", b"if-none-match"))
 _CHECKSUM: Final = re.compile(rb"checksum|(?:^|-)(?:md5|sha-?(?:1|256|384|512)|crc-?(?:32c?|64)?|etag-?hash|hash|digest)(?:-|$)")
 _LABEL: Final = "entity tag"
@@ -50,7 +50,7 @@ def unsealed(fields: Fields, keys: MaskKeys | None, scope: bytes) -> Fields:
         return found[0] if opened is None else opened.value
 
     return tuple(
-        field._replace(value=_SEALED.sub(open_one, field.value)) if field.name in _CONDITIONS else field for field in fields)
+        field._replace(value=_MINTED.sub(open_one, field.value)) if field.name in _CONDITIONS else field for field in fields)
 
 
 def _seal(mint: TokenMint, value: bytes) -> bytes | None:

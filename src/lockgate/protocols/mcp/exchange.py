@@ -15,10 +15,12 @@ from lockgate.protocols.mcp.shown import Asked, Shown
 class McpExchange(Exchange):
     """Mutable, as `Exchange`."""
 
-    __slots__ = ("answered_server", "asked", "forward", "is_batch", "is_opened", "messages", "own", "refusal", "shown", "waited")
+    __slots__ = (
+        "answered_server", "asked", "forward", "is_batch", "is_opened", "messages", "own", "refusal", "session", "shown", "waited")
 
-    def __init__(self, admitted: Admitted, request: Request, operation: Operation) -> None:
+    def __init__(self, admitted: Admitted, request: Request, operation: Operation, session: bytes) -> None:
         super().__init__(admitted, request, operation)
+        self.session = session              # the server's id of it, empty where there is none
         self.messages: list[Message] = []
         self.is_batch = False
         self.asked: dict[tuple[type, Id], Asked] = {}       # what the server is asked for

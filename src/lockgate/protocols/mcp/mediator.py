@@ -74,19 +74,20 @@ class McpMediator(HttpMediator):
 
     def _exchange_of(self, admitted: Admitted, request: Request, *, has_content: bool) -> Exchange | Problem:
         head, method = request.head, request.method
-        if len(head.all(binding.FIELD)) > 1 or self._session_of(admitted, head) is None:
+        session = self._session_of(admitted, head)
+        if session is None or len(head.all(binding.FIELD)) > 1:
             return _NOT_YOURS
         if method == "POST":
             if not has_content:
                 return _NO_CONTENT
             if request.media_type != "application/json" or head.all(b"content-encoding"):
                 return _NO_JSON
-            return McpExchange(admitted, request, refused_operation())
+            return McpExchange(admitted, request, refused_operation(), session)
         if method not in ("GET", "DELETE"):
             return _NO_METHOD
         if has_content:
             return _NO_CONTENT
-        return McpExchange(admitted, request, stream_operation(methods.LISTEN if method == "GET" else methods.LEAVE))
+        return McpExchange(admitted, request, stream_operation(methods.LISTEN if method == "GET" else methods.LEAVE), session)
 
     def _session_of(self, admitted: Admitted, head: RequestHead) -> bytes | None:
         """The server's id of the session, empty where there is none; None for one of somebody else."""
@@ -101,10 +102,10 @@ class McpMediator(HttpMediator):
             yield ToClient((yield Compose(_CONTINUE)))
 
     def _addressed(self, exchange: Exchange, *, is_masked: bool) -> tuple[bytes, Fields, bytes]:
+        assert isinstance(exchange, McpExchange)
         target, fields, _ = super()._addressed(exchange, is_masked=is_masked)
-        session = self._session_of(exchange.admitted, exchange.request.head)
         fields = tuple(
-            field._replace(value=session or b"") if field.name == binding.FIELD else field
+            field._replace(value=exchange.session) if field.name == binding.FIELD else field
             for field in fields if field.name in _TRAVELS)
         return target, fields, field_lines(fields)
 
@@ -230,12 +231,19 @@ class McpMediator(HttpMediator):
         shown = exchange.shown = Shown(
             exchange.asked, rest, pins_of(admitted, self._context), admitted.admission.foresees, rest.is_due,
             admitted.settings.binary == "allow")
-        fields = tuple(
-            field._replace(value=binding.bound(field.value, admitted.keys, admitted.identity, admitted.connection.name))
-            if field.name == binding.FIELD else field for field in head.fields)
         asked = exchange.request.head
+        fields = tuple(
+            field._replace(value=self._bound(exchange, field.value)) if field.name == binding.FIELD else field
+            for field in head.fields)
         return McpReply(replace(head, fields=fields), exchange, shown, grant.masked,
                         closes=not (asked.keep_alive and exchange.is_sent), route=partial(self._route_of, admitted))
+
+    def _bound(self, exchange: McpExchange, session: bytes) -> bytes:
+        """The id that the client gets for the server's; most answers name the session that the client named."""
+        if session and session == exchange.session:
+            return exchange.request.head.all(binding.FIELD)[0]
+        admitted = exchange.admitted
+        return binding.bound(session, admitted.keys, admitted.identity, admitted.connection.name)
 
     def _route_of(self, admitted: Admitted, data: bytes) -> bytes:
         """Where the older transport's client has to send its messages: a path here. ValueError for any other place."""
