@@ -14,7 +14,7 @@ from lockgate.protocols.http.messages import Field, Fields, RequestHead
 
 CODINGS: Final = frozenset((b"gzip", b"x-gzip", b"deflate", b"br", b"zstd", b"identity"))
 """Content codings that can be looked into."""
-_PARTIAL: Final = frozenset((b"range", b"if-range"))
+_PARTIAL: Final = frozenset((b"range", b"if-range", b"a-im"))
 DIGESTS: Final = frozenset((b"content-md5", b"digest", b"content-digest", b"repr-digest", b"want-digest"))
 """Digests of content that is another one behind a mask."""
 _FRAMING: Final = frozenset((b"content-length", b"host", b"expect", b"sec-websocket-extensions"))
