@@ -314,6 +314,15 @@ def test_the_host_selects_the_connection() -> None:
     assert s.status(book) == 404
 
 
+@pytest.mark.parametrize("path", ["/%66iles/a", "/file%73", "/files;x/a", "/files;/a"])
+def test_a_prefix_in_another_spelling_is_refused(path: str) -> None:
+    """It selects the connection, and what is behind it goes on: where that begins is not guessed."""
+    world = s.World(connections=(s.connection("files", prefix="/files"),))
+    book = world.book() >> Bytes(CLIENT, s.request(target=path, host=b"elsewhere.example"))
+    assert book.sent(CLIENT).startswith(b"HTTP/1.1 400 ")
+    assert not book.sent(SERVER)
+
+
 @pytest.mark.parametrize("target", [
     "/a/../b", "/a/./b", "/a/%2e%2e/b", "/a//b", "/a%2fb", "/a%5cb", "/a\\b", "/%252e%252e/", "/a%00", "/%ff", "/a%zz",
     "/a;x/..;/b", "/.;/a", "/a%0d%0aX:1", "/?a=%zz",
