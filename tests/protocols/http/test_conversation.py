@@ -323,6 +323,35 @@ def test_a_prefix_in_another_spelling_is_refused(path: str) -> None:
     assert not book.sent(SERVER)
 
 
+UTF_7 = b'{"note":"+ACI-,+ACI-sum+ACI-:500,+ACI-x+ACI-:+ACI-"}'
+
+
+@pytest.mark.parametrize(("kind", "coding", "content", "fact"), [
+    ("application/json; charset=utf-7", "identity", UTF_7, "json"), ("application/json; charset=x; charset=y", "identity", b"{}", "json"),
+    ("application/json", "br", b"{}", "json"), ("application/x-www-form-urlencoded; charset=utf-7", "identity", b"a=+AGI-", "form"),
+])
+def test_content_that_is_read_in_other_characters_is_no_fact(kind: str, coding: str, content: bytes, fact: str) -> None:
+    """A backend that heeds the charset reads members in it that nobody has seen here. What is plain is judged as before."""
+    world = s.World(rules=(s.ALLOW, Rule(name="sum", when=f'op.verb == "post" && "sum" in op.{fact}', deny="too much")))
+    book = world.book() >> Bytes(CLIENT, s.request("POST", content=content, Content_Type=kind, Content_Encoding=coding))
+    assert not book.sent(SERVER)
+    assert s.problem(book)["code"] == "not_understood"
+    for end in ("", '; charset="UTF-8"'):
+        book = world.book() >> Bytes(CLIENT, s.request("POST", content=content, Content_Type=kind.partition(";")[0] + end))
+        assert book.sent(SERVER)
+
+
+def test_a_reviewer_reads_no_text_that_a_backend_reads_otherwise() -> None:
+    """Of content in another charset a person sees what it is; and another charset is another request."""
+    seen = []
+    for kind in ("application/json", "application/json; charset=utf-7", "text/plain;charset=utf-16"):
+        world = s.World()
+        world.book() >> Bytes(CLIENT, s.request("POST", content=UTF_7, Content_Type=kind))
+        seen.append(world.log.intents[0].text)
+    assert UTF_7.decode() in seen[0]
+    assert all(UTF_7.decode() not in text for text in seen[1:])
+
+
 @pytest.mark.parametrize("target", [
     "/a/../b", "/a/./b", "/a/%2e%2e/b", "/a//b", "/a%2fb", "/a%5cb", "/a\\b", "/%252e%252e/", "/a%00", "/%ff", "/a%zz",
     "/a;x/..;/b", "/.;/a", "/a%0d%0aX:1", "/?a=%zz",

@@ -19,7 +19,7 @@ from lockgate.protocols.http.documents import depth_of, read_document
 from lockgate.protocols.http.graphql import BadDocument, operations_of, renamed_by
 from lockgate.protocols.http.messages import RequestHead
 from lockgate.protocols.http.parts import BadParts, parts_of
-from lockgate.protocols.http.results import codings_of
+from lockgate.protocols.http.results import codings_of, media_type
 from lockgate.protocols.http.targets import BadTarget, Target, parameters
 
 FACTS: Final[Mapping[str, str]] = {
@@ -62,8 +62,11 @@ _NAMED: Final = re.compile(rb"query|\\u", re.IGNORECASE)
 DEEPEST: Final = 64
 """Containers around a value of JSON that a rule depends on."""
 _LONGEST_TEXT: Final = 65_536
+_PLAIN: Final = frozenset((b"utf-8", b"utf8", b"us-ascii", b"ascii"))
+"""Charsets in which what is read as UTF-8 is the same text."""
 _TEXTUAL: Final = ("application/json", "application/x-www-form-urlencoded", "application/xml", "application/graphql",
                    "application/x-ndjson")
+_CODED: Final = "the content is in a coding, or in other characters than UTF-8, and a rule depends on it"
 _HIDDEN: Final = NEVER_ON | {b"cookie", b"x-api-key", b"x-csrf-token"}
 
 
@@ -137,10 +140,25 @@ def head_operation(request: Request, *, has_content: bool) -> Operation:
 def with_content(request: Request, operation: Operation, content: bytes) -> Operation:
     """The same request with its content, as reviewers and records see it: its text, or its digest."""
     digest = hashlib.sha256(content).hexdigest()
+    head = request.head
+    shown = shown_content(request.media_type, content, digest, is_plain=_is_plain(head))
     return replace(
-        operation, text=f"{operation.text}\n\n{shown_content(request.media_type, content, digest)}",
-        key=("content", operation.key, digest), facts={**operation.facts, "size": len(content)},
+        operation, text=f"{operation.text}\n\n{shown}",
+        key=("content", operation.key, digest, *head.all(b"content-type"), *head.all(b"content-encoding")),
+        facts={**operation.facts, "size": len(content)},
     )
+
+
+def _is_plain(head: RequestHead) -> bool:
+    """Whether content is in UTF-8 and no coding, which is how it is read here. A backend that heeds another charset reads other
+    JSON in the same bytes: in UTF-7 `+ACI-` is a quotation mark."""
+    if codings_of(head.fields):
+        return False
+    try:
+        charset = media_type(b", ".join(head.all(b"content-type")))[1].get(b"charset", b"utf-8")
+    except ValueError:
+        return False
+    return charset.lower() in _PLAIN
 
 
 def with_facts(request: Request, operation: Operation, content: bytes, wanted: frozenset[str]) -> Operation:
@@ -149,6 +167,8 @@ def with_facts(request: Request, operation: Operation, content: bytes, wanted: f
     facts = dict(operation.facts)
     for name in operation.lacks & CONTENT_FACTS:
         value = _READERS[name](request.media_type, content)
+        if value is not None and not _is_plain(request.head):
+            raise BadContent(_CODED)
         if value is not None:
             facts[name] = value
     if wanted >= _PARTS:
@@ -157,16 +177,17 @@ def with_facts(request: Request, operation: Operation, content: bytes, wanted: f
         except BadParts as error:
             raise BadContent(f"the content's parts cannot be read, and a rule depends on them: {error}") from None
     if wanted >= _GRAPHQL:
-        facts["graphql"] = _graphql(request, content)
+        facts["graphql"] = [] if _shows_no_document(request) else _documents(operations_of, request, content)
     headers = headers_of(request.head)
     facts["headers"] = headers
     named = tuple(sorted((name, *values) for name, values in headers.items()))
     return replace(operation, key=("facts", operation.key, named), facts=facts, lacks=operation.lacks & (_GRAPHQL | _PARTS) - wanted)
 
 
-def shown_content(media_type: str, content: bytes, digest: str) -> str:
-    """Content as people read it: text up to 64 KiB, else what it is, its size and SHA-256."""
-    if len(content) <= _LONGEST_TEXT and (media_type.startswith("text/") or media_type in _TEXTUAL
+def shown_content(media_type: str, content: bytes, digest: str, *, is_plain: bool = True) -> str:
+    """Content as people read it: text up to 64 KiB, else what it is, its size and SHA-256. `is_plain`: nobody reads other
+    characters in it."""
+    if is_plain and len(content) <= _LONGEST_TEXT and (media_type.startswith("text/") or media_type in _TEXTUAL
                                           or media_type.endswith(("+json", "+xml"))):
         try:
             return content.decode("utf-8")
@@ -225,10 +246,6 @@ def renamed_fields(request: Request, content: bytes) -> Renamed:
     return ()
 
 
-def _graphql(request: Request, content: bytes) -> object:
-    return [] if _shows_no_document(request) else _documents(operations_of, request, content)
-
-
 def _shows_no_document(request: Request) -> bool:
     """Whether it opens a WebSocket, whose messages are read one by one, and no more."""
     return request.is_websocket and "query" not in request.target.query
@@ -240,6 +257,8 @@ def _documents(read: Callable[[Mapping[str, list[str]], object], T], request: Re
     try:
         if not content:
             return read(written, None)
+        if not _is_plain(request.head):
+            raise BadContent(_CODED)
         if kind == "application/graphql":
             return read(written, content.decode("utf-8"))
         if kind == "application/x-www-form-urlencoded":
