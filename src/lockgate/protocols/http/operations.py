@@ -16,7 +16,7 @@ from lockgate.govern.masking.bodies import Renamed, decoding
 from lockgate.model import Operation, Refusal
 from lockgate.protocols.http.callers import NEVER_ON
 from lockgate.protocols.http.documents import depth_of, read_document
-from lockgate.protocols.http.graphql import BadDocument, operations_of, renamed_by
+from lockgate.protocols.http.graphql import BadDocument, operations_of, queries_in, renamed_by, renamed_in
 from lockgate.protocols.http.messages import RequestHead
 from lockgate.protocols.http.parts import BadParts, parts_of
 from lockgate.protocols.http.results import codings_of, media_type
@@ -57,7 +57,7 @@ METHODS: Final = frozenset((
     "lock", "unlock", "report", "search", "link", "unlink", "purge",
 ))
 """As verbs. Others are refused: nobody knows what they do. TRACE, because its answer is the request with its credential."""
-_NAMED: Final = re.compile(rb"query|\\u", re.IGNORECASE)
+_NAMED: Final = re.compile(r"query|\\u", re.IGNORECASE)
 """What content that holds a member `query` has in it."""
 DEEPEST: Final = 64
 """Containers around a value of JSON that a rule depends on."""
@@ -229,21 +229,48 @@ def _form(media_type: str, content: bytes) -> object:
 def renamed_fields(request: Request, content: bytes) -> Renamed:
     """Names in the answer that stand for others because the request says so, where it may be one of GraphQL.
 
-    On a path of `graphql` everything is, and `BadContent` is raised for what cannot be read. Elsewhere a request is where
-    it can be read as one: a backend that nobody has named so is not to be a way around masks either.
+    On a path of `graphql` everything is, and `BadContent` is raised for what cannot be read. Elsewhere every text is a document
+    that stands where some server reads one from, whatever the content's type says, and that can be read as one: a backend that
+    nobody has named so is not to be a way around masks either.
     """
     if request.is_graphql:
         return () if _shows_no_document(request) else _documents(renamed_by, request, content)
     try:
-        codings = codings_of(request.head.fields) if content else ()
-        if codings:
-            decoder = decoding(codings)
-            content = decoder.feed(content) + decoder.finish()
-        if _NAMED.search(content) or request.media_type == "application/graphql" or "query" in request.target.query:
-            return _documents(renamed_by, request, content)
-    except ValueError:
-        pass
-    return ()
+        return renamed_in(_texts(request, content))
+    except BadDocument as error:
+        raise BadContent(f"it may be GraphQL, and masks go by names: {error}; name the path in `graphql`") from None
+
+
+def _texts(request: Request, content: bytes) -> list[str]:
+    """What some server may read as a document of GraphQL."""
+    found = [*request.target.query.get("query", ())]
+    for extensions in request.target.query.get("extensions", ()):
+        queries_in(extensions)
+    try:
+        text = _plain(request.head, content)
+    except (ValueError, LookupError):       # it is not what it says, or in a coding that nobody knows
+        return found
+    if request.media_type == "application/graphql":
+        return [*found, text]
+    if _NAMED.search(text) is None:
+        return found
+    if request.media_type == "application/x-www-form-urlencoded":
+        try:
+            return found + parameters(text.encode()).get("query", [])
+        except BadTarget:
+            return found
+    pieces = [part.partition("\r\n\r\n")[2] for part in text.split("\r\n--")] if request.media_type.startswith("multipart/") else [text]
+    return found + [query for piece in pieces for query in queries_in(piece)]
+
+
+def _plain(head: RequestHead, content: bytes) -> str:
+    """Content without its codings, as text."""
+    codings = codings_of(head.fields)
+    if codings and content:
+        decoder = decoding(codings)
+        content = decoder.feed(content) + decoder.finish()
+    charset = media_type(b", ".join(head.all(b"content-type")))[1].get(b"charset", b"utf-8")
+    return content.decode(charset.decode("ascii"))
 
 
 def _shows_no_document(request: Request) -> bool:
