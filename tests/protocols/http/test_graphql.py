@@ -194,7 +194,8 @@ def test_a_document_that_some_server_reads_is_no_way_around_masks(content: bytes
     body("query" + "{ a " * 65 + "x: ssn" + "}" * 65), body("{ person { ... @defer { ssn } } }"),
     ALIASED[:-1] + b',"a":' + b"[" * 20_000 + b"]" * 20_000 + b"}",
     json.dumps({"extensions": {"persistedQuery": {"sha256Hash": "0" * 64}}}).encode(),
-], ids=["long", "tokens", "deep", "deferred", "deep JSON", "persisted"])
+    json.dumps([{"query": f"{{ a{number} }}"} for number in range(17)]).encode(),
+], ids=["long", "tokens", "deep", "deferred", "deep JSON", "persisted", "many"])
 def test_a_document_that_is_too_much_to_be_read_is_refused_anywhere(content: bytes) -> None:
     """What is read by the backend and not here has names that nobody knows."""
     assert shown(content, {"x": VALUE}, connection=PLAIN) == ""
@@ -210,3 +211,5 @@ def test_a_persisted_query_in_the_url_is_refused_anywhere() -> None:
 def test_other_requests_with_a_query_go_on() -> None:
     """On a path that nobody has named, a member `query` may be anything else."""
     assert shown("ssn:[* TO *] AND {", {"hits": 1}, connection=PLAIN, target="/search") == '{"hits": 1}'
+    many = json.dumps([{"query": f"name:{number} " + "x" * 3_000} for number in range(20)]).encode()
+    assert shown(many, {"hits": 1}, connection=PLAIN, target="/search") == '{"hits": 1}'

@@ -79,13 +79,17 @@ def renamed_by(written: Mapping[str, list[str]], content: object) -> Renamed:
 def renamed_in(documents: Iterable[str]) -> Renamed:
     """The same of texts that may be documents. `BadDocument` for what looks like one, and is too much to be read."""
     found: dict[str, set[str]] = {}
-    for document in documents:
+    likely = {document for document in documents if _BEGINS.match(document) is not None}
+    if len(likely) > DOCUMENTS:
+        raise Unbounded(f"it holds more than {DOCUMENTS} GraphQL documents")
+    for document in likely:
         try:
             for name, meant in renamed_by({"query": [document]}, None):
                 found.setdefault(name, set()).update(meant)
-        except BadDocument as error:
-            if isinstance(error, Unbounded) and _BEGINS.match(document) is not None:
-                raise
+        except Unbounded:
+            raise
+        except BadDocument:
+            continue                        # a backend cannot read it either
     return tuple(sorted((name, tuple(sorted(meant))) for name, meant in found.items()))
 
 
