@@ -6,9 +6,11 @@ import re
 
 import pytest
 
+from lockgate.govern.review import bound_hash
 from lockgate.model import AuditMode, Effect, OutcomeStatus, Refusal, RefusalCode, ReviewTerms, Rule
 from lockgate.wire.playbook import CLIENT, SERVER, Bytes, Closed, Hangup
 from tests.protocols.http import scene as s
+from tests.protocols.world import IDENTITY
 
 
 def test_the_backend_gets_its_credential_and_never_the_callers_token() -> None:
@@ -339,6 +341,20 @@ def test_content_that_is_read_in_other_characters_is_no_fact(kind: str, coding: 
     for end in ("", '; charset="UTF-8"'):
         book = world.book() >> Bytes(CLIENT, s.request("POST", content=content, Content_Type=kind.partition(";")[0] + end))
         assert book.sent(SERVER)
+
+
+def test_a_ticket_is_bound_to_how_content_is_read() -> None:
+    """What was approved as JSON is not a form with the same bytes, nor content in a coding."""
+    asks = []
+    json_type, form = "application/json", "application/x-www-form-urlencoded"
+    for kind, coding in ((json_type, "identity"), (json_type, "identity"), (form, "identity"), (json_type, "x-own")):
+        world = s.World(rules=(s.ALLOW, Rule(name="ask", when='op.verb == "post"', review=ReviewTerms(frozenset({"dba"}), 60.0))))
+        world.book() >> Bytes(CLIENT, s.request("POST", content=b'{"a":"&sum=500&"}', Content_Type=kind, Content_Encoding=coding))
+        asks += world.desk.asked
+    assert len(asks) == 4
+    bound = [bound_hash(IDENTITY, "crm", ask.policy_hash, ask) for ask in asks]
+    assert bound[0] == bound[1]
+    assert len(set(bound)) == 3
 
 
 def test_a_reviewer_reads_no_text_that_a_backend_reads_otherwise() -> None:

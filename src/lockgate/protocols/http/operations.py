@@ -62,6 +62,7 @@ _NAMED: Final = re.compile(r"query|\\u", re.IGNORECASE)
 DEEPEST: Final = 64
 """Containers around a value of JSON that a rule depends on."""
 _LONGEST_TEXT: Final = 65_536
+_READ_BY: Final = (b"content-type", b"content-encoding")
 _PLAIN: Final = frozenset((b"utf-8", b"utf8", b"us-ascii", b"ascii"))
 """Charsets in which what is read as UTF-8 is the same text."""
 _TEXTUAL: Final = ("application/json", "application/x-www-form-urlencoded", "application/xml", "application/graphql",
@@ -138,14 +139,15 @@ def head_operation(request: Request, *, has_content: bool) -> Operation:
 
 
 def with_content(request: Request, operation: Operation, content: bytes) -> Operation:
-    """The same request with its content, as reviewers and records see it: its text, or its digest."""
+    """The same request with its content, as reviewers and records see it: its text, or its digest. A ticket is bound to what
+    says how the content is read: as a form, JSON is other fields."""
     digest = hashlib.sha256(content).hexdigest()
     head = request.head
     shown = shown_content(request.media_type, content, digest, is_plain=_is_plain(head))
     return replace(
         operation, text=f"{operation.text}\n\n{shown}",
-        key=("content", operation.key, digest, *head.all(b"content-type"), *head.all(b"content-encoding")),
-        facts={**operation.facts, "size": len(content)},
+        key=("content", operation.key, digest), facts={**operation.facts, "size": len(content)},
+        reading="\n".join(value.decode("latin-1") for name in _READ_BY for value in (name, *head.all(name))),
     )
 
 
