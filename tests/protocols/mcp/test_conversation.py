@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -236,10 +237,12 @@ def test_sessions_are_signed_for_their_caller() -> None:
     for fields in ({"MCP_Session_Id": "abc"}, {"MCP_Session_Id": "abcd." + given.decode().partition(".")[2]}):
         book >> Bytes(CLIENT, s.post(s.call(3, "ping"), **fields))
         assert http.status(book) == 404
-    other = world.book() >> Bytes(CLIENT, s.post(s.call(3, "ping"), MCP_Session_Id=given.decode()).replace(http.TOKEN, b"eyJ.token.2"))
-    assert http.status(other) == 404
+    world.identities["eyJ.token.3"] = replace(http.IDENTITY, agent="another")       # of the same person
+    for token in (b"eyJ.token.2", b"eyJ.token.3"):
+        other = world.book() >> Bytes(CLIENT, s.post(s.call(3, "ping"), MCP_Session_Id=given.decode()).replace(http.TOKEN, token))
+        assert http.status(other) == 404
+        assert not other.sent(SERVER)
     assert book.sent(SERVER) == before
-    assert not other.sent(SERVER)
 
 
 def test_nothing_goes_on_before_its_record_is_durable() -> None:
