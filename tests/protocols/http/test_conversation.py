@@ -6,9 +6,11 @@ import re
 
 import pytest
 
+from lockgate.govern.review import bound_hash
 from lockgate.model import AuditMode, Effect, OutcomeStatus, Refusal, RefusalCode, ReviewTerms, Rule
 from lockgate.wire.playbook import CLIENT, SERVER, Bytes, Closed, Hangup
 from tests.protocols.http import scene as s
+from tests.protocols.world import IDENTITY
 
 
 def test_the_backend_gets_its_credential_and_never_the_callers_token() -> None:
@@ -312,6 +314,58 @@ def test_the_host_selects_the_connection() -> None:
     assert book.sent(SERVER).startswith(b"GET /v2/a?b=1 HTTP/1.1\r\n")
     book >> Bytes(SERVER, s.answer()) >> Bytes(CLIENT, s.request(host=b"elsewhere.example"))
     assert s.status(book) == 404
+
+
+@pytest.mark.parametrize("path", ["/%66iles/a", "/file%73", "/files;x/a", "/files;/a"])
+def test_a_prefix_in_another_spelling_is_refused(path: str) -> None:
+    """It selects the connection, and what is behind it goes on: where that begins is not guessed."""
+    world = s.World(connections=(s.connection("files", prefix="/files"),))
+    book = world.book() >> Bytes(CLIENT, s.request(target=path, host=b"elsewhere.example"))
+    assert book.sent(CLIENT).startswith(b"HTTP/1.1 400 ")
+    assert not book.sent(SERVER)
+
+
+UTF_7 = b'{"note":"+ACI-,+ACI-sum+ACI-:500,+ACI-x+ACI-:+ACI-"}'
+
+
+@pytest.mark.parametrize(("kind", "coding", "content", "fact"), [
+    ("application/json; charset=utf-7", "identity", UTF_7, "json"), ("application/json; charset=x; charset=y", "identity", b"{}", "json"),
+    ("application/json", "br", b"{}", "json"), ("application/x-www-form-urlencoded; charset=utf-7", "identity", b"a=+AGI-", "form"),
+])
+def test_content_that_is_read_in_other_characters_is_no_fact(kind: str, coding: str, content: bytes, fact: str) -> None:
+    """A backend that heeds the charset reads members in it that nobody has seen here. What is plain is judged as before."""
+    world = s.World(rules=(s.ALLOW, Rule(name="sum", when=f'op.verb == "post" && "sum" in op.{fact}', deny="too much")))
+    book = world.book() >> Bytes(CLIENT, s.request("POST", content=content, Content_Type=kind, Content_Encoding=coding))
+    assert not book.sent(SERVER)
+    assert s.problem(book)["code"] == "not_understood"
+    for end in ("", '; charset="UTF-8"'):
+        book = world.book() >> Bytes(CLIENT, s.request("POST", content=content, Content_Type=kind.partition(";")[0] + end))
+        assert book.sent(SERVER)
+
+
+def test_a_ticket_is_bound_to_how_content_is_read() -> None:
+    """What was approved as JSON is not a form with the same bytes, nor content in a coding."""
+    asks = []
+    json_type, form = "application/json", "application/x-www-form-urlencoded"
+    for kind, coding in ((json_type, "identity"), (json_type, "identity"), (form, "identity"), (json_type, "x-own")):
+        world = s.World(rules=(s.ALLOW, Rule(name="ask", when='op.verb == "post"', review=ReviewTerms(frozenset({"dba"}), 60.0))))
+        world.book() >> Bytes(CLIENT, s.request("POST", content=b'{"a":"&sum=500&"}', Content_Type=kind, Content_Encoding=coding))
+        asks += world.desk.asked
+    assert len(asks) == 4
+    bound = [bound_hash(IDENTITY, "crm", ask.policy_hash, ask) for ask in asks]
+    assert bound[0] == bound[1]
+    assert len(set(bound)) == 3
+
+
+def test_a_reviewer_reads_no_text_that_a_backend_reads_otherwise() -> None:
+    """Of content in another charset a person sees what it is; and another charset is another request."""
+    seen = []
+    for kind in ("application/json", "application/json; charset=utf-7", "text/plain;charset=utf-16"):
+        world = s.World()
+        world.book() >> Bytes(CLIENT, s.request("POST", content=UTF_7, Content_Type=kind))
+        seen.append(world.log.intents[0].text)
+    assert UTF_7.decode() in seen[0]
+    assert all(UTF_7.decode() not in text for text in seen[1:])
 
 
 @pytest.mark.parametrize("target", [

@@ -11,7 +11,7 @@ import pytest
 from lockgate.app.configuration import load_configuration
 from lockgate.errors import ConfigError
 from lockgate.govern.pending import Pending
-from lockgate.model import Refusal, RefusalCode, Secret
+from lockgate.model import ColumnMask, MaskMethod, Refusal, RefusalCode, Rule, Secret
 from lockgate.protocols.http.enforcement import enforce
 from lockgate.protocols.http.signing import Key, authorization
 from lockgate.wire.playbook import CLIENT, SERVER, Bytes, Playbook
@@ -239,3 +239,22 @@ def test_what_does_not_go_together_is_told_with_its_line(
     except ConfigError as error:
         found = str(error).splitlines()
     assert found == [f"{path}:{line.format(folder=tmp_path) if 'folder' in line else line}" for line in expected]
+
+
+@pytest.mark.parametrize("name", ["X_Internal_Key", "x_client_cert", "X_SSL.Client_Verify", "Client_Cert", "X_Host", "True_Client_IP", "X_Agent"])
+def test_a_field_that_stays_here_does_so_in_another_spelling(name: str) -> None:
+    """Many servers read `_` as `-`: it would be the credential's field, or what a proxy says of a client's certificate."""
+    crm = s.connection(inject="header", name="X-Internal-Key", token_header="x-agent")
+    sent = s.request(X_Mark="evil").replace(b"X-Mark", name.encode()).replace(b"\r\n\r\n", b"\r\nmy_own: 1\r\n\r\n")
+    book = s.World(connections=(crm,)).book() >> Bytes(CLIENT, sent)
+    assert b"evil" not in book.sent(SERVER)
+    assert b"\r\nmy_own: 1\r\n" in book.sent(SERVER)
+    assert book.sent(SERVER).count(s.SECRET.encode()) == 1
+
+
+def test_changes_to_a_document_are_not_asked_for_where_masks_are_due() -> None:
+    """Nor are parts of it (RFC 3229 section 10.5.3): nothing can be found in them."""
+    hide = Rule(name="hide", masks=(ColumnMask(("*.ssn",), MaskMethod.REDACT),))
+    for rules, is_there in (((s.ALLOW, hide), False), ((s.ALLOW,), True)):
+        book = s.World(rules=rules).book() >> Bytes(CLIENT, s.request(A_IM="vcdiff, range"))
+        assert (b"A-IM: vcdiff" in book.sent(SERVER)) is is_there

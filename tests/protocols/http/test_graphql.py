@@ -172,6 +172,44 @@ def test_what_names_its_answer_unseen_is_refused_under_masks(content: bytes) -> 
     assert shown(content, {"x": VALUE}, rule=only_detectors) == json.dumps({"x": VALUE})
 
 
+ALIASED = body("{ person { x: ssn } }")
+PARTS = b"--b\r\nContent-Disposition: form-data; name=operations\r\n\r\n%b\r\n--b--\r\n" % ALIASED
+
+
+@pytest.mark.parametrize(("content", "media_type"), [
+    (ALIASED, "text/plain"), (ALIASED, ""), (ALIASED.replace(b"query", b"Query"), "application/json"),
+    (b'{"query":"{a}",' + ALIASED[1:], "application/json"), (ALIASED[:-1] + b',"query":"{a}"}', "application/json"),
+    (b"[%b,{}]" % ALIASED, "application/json"), (b'{"operation":%b}' % ALIASED, "application/json"),
+    (PARTS, "multipart/form-data; boundary=b"), (ALIASED, "application/json; charset=utf-8"),
+], ids=["text", "untyped", "capital", "last of two", "first of two", "batch", "within", "parts", "utf-8"])
+def test_a_document_that_some_server_reads_is_no_way_around_masks(content: bytes, media_type: str) -> None:
+    """Nobody has said that GraphQL is spoken here, and backends differ in where they find a document."""
+    got = shown(content, {"data": {"person": {"x": VALUE}}}, connection=PLAIN, media_type=media_type)
+    assert '"x"' in got
+    assert VALUE not in got
+
+
+@pytest.mark.parametrize("content", [
+    body("#" + "x" * 65_536 + "\n{ person { x: ssn } }", ), body("{ person { x: ssn " + "a " * 4_000 + "} }"),
+    body("query" + "{ a " * 65 + "x: ssn" + "}" * 65), body("{ person { ... @defer { ssn } } }"),
+    ALIASED[:-1] + b',"a":' + b"[" * 20_000 + b"]" * 20_000 + b"}",
+    json.dumps({"extensions": {"persistedQuery": {"sha256Hash": "0" * 64}}}).encode(),
+    json.dumps([{"query": f"{{ a{number} }}"} for number in range(17)]).encode(),
+], ids=["long", "tokens", "deep", "deferred", "deep JSON", "persisted", "many"])
+def test_a_document_that_is_too_much_to_be_read_is_refused_anywhere(content: bytes) -> None:
+    """What is read by the backend and not here has names that nobody knows."""
+    assert shown(content, {"x": VALUE}, connection=PLAIN) == ""
+
+
+def test_a_persisted_query_in_the_url_is_refused_anywhere() -> None:
+    """As one in the content."""
+    world = s.World(rules=(s.ALLOW, HIDE), connections=(PLAIN,))
+    book = world.book() >> Bytes(CLIENT, s.request("GET", "/graphql?extensions=%7B%22persistedQuery%22:%7B%7D%7D"))
+    assert not book.sent(SERVER)
+
+
 def test_other_requests_with_a_query_go_on() -> None:
     """On a path that nobody has named, a member `query` may be anything else."""
     assert shown("ssn:[* TO *] AND {", {"hits": 1}, connection=PLAIN, target="/search") == '{"hits": 1}'
+    many = json.dumps([{"query": f"name:{number} " + "x" * 3_000} for number in range(20)]).encode()
+    assert shown(many, {"hits": 1}, connection=PLAIN, target="/search") == '{"hits": 1}'

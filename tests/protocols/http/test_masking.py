@@ -209,6 +209,9 @@ def tagged(book: Playbook, tag: str, **fields: str) -> bytes:
     return b"" if found is None else found[1]
 
 
+UNKNOWN = '"lockgate-unknown"'
+
+
 @pytest.mark.parametrize("tag", ['"33a64df551425fcc55e4d42a148795d9"', 'W/"7e-0815"', '""'])
 def test_an_entity_tag_is_sealed_where_masks_are_due(tag: str) -> None:
     """It may be a digest of what is hidden. Equal ones stay equal, and in a condition the backend gets its own back."""
@@ -219,8 +222,24 @@ def test_an_entity_tag_is_sealed_where_masks_are_due(tag: str) -> None:
     assert tagged(world.book(), tag) == shown
     assert tagged(world.book(), '"another"') != shown
     book = world.book() >> Bytes(CLIENT, s.request("PUT", content=b"{}", If_Match=shown.decode() + ', "own"', If_None_Match="*"))
-    assert f'If-Match: {tag}, "own"\r\n'.encode() in book.sent(SERVER)
+    assert f'If-Match: {tag}, {UNKNOWN}\r\n'.encode() in book.sent(SERVER)
     assert b"If-None-Match: *\r\n" in book.sent(SERVER)
+
+
+@pytest.mark.parametrize(("name", "sent", "got"), [
+    ("If-None-Match", '"{}"', UNKNOWN), ("If-None-Match", 'W/"{}" , "x"', f"{UNKNOWN} , {UNKNOWN}"),
+    ("If-None-Match", "{}", UNKNOWN), ("If-None-Match", '"x", {}', UNKNOWN), ("If-Match", '"{}"', UNKNOWN),
+    ("If", '<urn:uuid:1> ["{}"]) (Not [W/"{}"])', f"<urn:uuid:1> [{UNKNOWN}]) (Not [{UNKNOWN}])"), ("If", "([{}])", f"([{UNKNOWN}])"),
+])
+@pytest.mark.parametrize("keys", [KEYS, None], ids=["keys", "no keys"])
+def test_a_tag_that_nobody_was_shown_fits_nothing_where_masks_are_due(name: str, sent: str, got: str, keys: MaskKeys | None) -> None:
+    """Where a tag is a digest, a client could ask with the digest of its guess whether a hidden value is the guessed one."""
+    digest = "33a64df551425fcc55e4d42a148795d9"
+    fields = {name.replace("-", "_"): sent.format(digest, digest)}
+    masked = s.World(rules=(s.ALLOW, HIDE), keys=keys).book() >> Bytes(CLIENT, s.request(**fields))
+    assert f"\r\n{name}: {got}\r\n".encode() in masked.sent(SERVER)
+    plain = s.World(rules=(s.ALLOW,), keys=keys).book() >> Bytes(CLIENT, s.request(**fields))
+    assert f"\r\n{name}: {fields[name.replace('-', '_')]}\r\n".encode() in plain.sent(SERVER)
 
 
 @pytest.mark.parametrize("tag", ["unquoted", '"a" x', '"' + "a" * 1_025 + '"'])
@@ -231,14 +250,14 @@ def test_a_tag_that_cannot_be_sealed_is_left_out(tag: str) -> None:
     assert tagged(s.World(rules=(s.ALLOW,), keys=KEYS).book(), tag) == tag.encode()
 
 
-def test_a_sealed_tag_of_elsewhere_stays_what_it_is() -> None:
-    """Another connection's is not opened, nor is one that was changed: the backend finds that it does not fit."""
+def test_a_sealed_tag_of_elsewhere_fits_nothing() -> None:
+    """Another connection's is not opened, nor is one that was changed."""
     shown = tagged(s.World(rules=(s.ALLOW, HIDE), keys=KEYS).book(), '"1"').decode()
     other = s.World(rules=(s.ALLOW, HIDE), keys=MaskKeys(Secret("6b" * MASTER_BYTES)))
     changed = shown[:-2] + ("a" if shown[-2] != "a" else "b") + '"'
     for world, sent in ((other, shown), (s.World(rules=(s.ALLOW, HIDE), keys=KEYS), changed)):
         book = world.book() >> Bytes(CLIENT, s.request(If_None_Match=sent))
-        assert f"If-None-Match: {sent}\r\n".encode() in book.sent(SERVER)
+        assert f"If-None-Match: {UNKNOWN}\r\n".encode() in book.sent(SERVER)
 
 
 @pytest.mark.parametrize("framed", ["length", "chunks"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -236,10 +237,12 @@ def test_sessions_are_signed_for_their_caller() -> None:
     for fields in ({"MCP_Session_Id": "abc"}, {"MCP_Session_Id": "abcd." + given.decode().partition(".")[2]}):
         book >> Bytes(CLIENT, s.post(s.call(3, "ping"), **fields))
         assert http.status(book) == 404
-    other = world.book() >> Bytes(CLIENT, s.post(s.call(3, "ping"), MCP_Session_Id=given.decode()).replace(http.TOKEN, b"eyJ.token.2"))
-    assert http.status(other) == 404
+    world.identities["eyJ.token.3"] = replace(http.IDENTITY, agent="another")       # of the same person
+    for token in (b"eyJ.token.2", b"eyJ.token.3"):
+        other = world.book() >> Bytes(CLIENT, s.post(s.call(3, "ping"), MCP_Session_Id=given.decode()).replace(http.TOKEN, token))
+        assert http.status(other) == 404
+        assert not other.sent(SERVER)
     assert book.sent(SERVER) == before
-    assert not other.sent(SERVER)
 
 
 def test_nothing_goes_on_before_its_record_is_durable() -> None:
@@ -282,3 +285,27 @@ def test_answers_to_a_server_are_bounded() -> None:
     book = s.world().book() >> Bytes(CLIENT, s.post(s.tool(1, "customer")))
     book >> Bytes(SERVER, s.stream(*(s.event(s.call(number, "tools/steal")) for number in range(40))))
     assert sum(isinstance(seen, Apart) for seen in book.seen) == 16
+
+
+@pytest.mark.parametrize("uri", [
+    "crm://open/../secret", "crm://secret/.", "crm://open/%2e%2E/secret", "crm://open%2f..%2fsecret", "crm://open/%252e%252e/secret",
+    "CRM://secret", "crm://%73ecret", "crm://sec\tret", " crm://secret", "crm:\\\\secret", "https://CRM.example/secret",
+])
+@pytest.mark.parametrize("method", ["resources/read", "resources/subscribe", "resources/unsubscribe"])
+def test_a_uri_in_another_spelling_is_refused(method: str, uri: str) -> None:
+    """A server would take it for the one that a rule is about, and the rule would not."""
+    world = s.world(s.NO_DROP)
+    book = world.book() >> Bytes(CLIENT, s.post(s.call(1, method, uri=uri)))
+    assert not book.sent(SERVER)
+    assert s.refusal(s.last(book))["code"] == "not_understood"
+    assert [intent.verbs for intent in world.log.intents] == [("unknown",)]
+
+
+@pytest.mark.parametrize("uri", [
+    "crm://customers/42", "note:///my file.txt", "file:///C:/a.b/..c/d...", "web://https://Example.com/a?b=../c#.", "crm://Customer/%7Ea",
+    "web://https%3A%2F%2Fexample.com%2F%3Fq%3Da%2520b", "urn:isbn:1", "readme",
+])
+def test_a_uri_that_stays_what_it_is_goes_on(uri: str) -> None:
+    """Most are in no need of another spelling."""
+    book = s.world(s.NO_DROP).book() >> Bytes(CLIENT, s.post(s.call(1, "resources/read", uri=uri)))
+    assert json.loads(book.sent(SERVER).partition(b"\r\n\r\n")[2])["params"] == {"uri": uri}

@@ -242,3 +242,19 @@ def test_a_mask_does_not_come_back_as_data_and_a_token_comes_back_as_its_value()
     assert book.sent(SERVER).endswith(json.dumps({"name": "find", "arguments": {"ssn": SSN}}).encode() + b"}")
     book >> Bytes(SERVER, s.told(s.result(2))) >> Bytes(CLIENT, s.post(s.tool(3, "store", note="xxxx")))
     assert s.refusal(s.last(book))["code"] == "not_enforceable"
+
+
+@pytest.mark.parametrize("rule", [
+    Rule(name="hide", when='op.tool == "customer"', masks=(ColumnMask(("*.ssn",), MaskMethod.REDACT),)),
+    Rule(name="hide", masks=(ColumnMask(("customer.ssn",), MaskMethod.REDACT),)),
+], ids=["by condition", "by place"])
+def test_the_result_of_a_task_is_behind_the_masks_of_every_tool(rule: Rule) -> None:
+    """It comes for another request, which names the task only: a tool that is called as a task shows no more than another."""
+    world = s.world(rule)
+    book = world.book() >> Bytes(CLIENT, s.post(s.call(1, "tools/call", name="customer", arguments={}, task={"ttl": 9})))
+    book >> Bytes(SERVER, s.told(s.result(1, task={"taskId": "t", "status": "working"})))
+    book >> Bytes(CLIENT, s.post(s.call(2, "tasks/result", taskId="t")))
+    book >> Bytes(SERVER, s.told(s.result(2, content=[text(ROW)], structuredContent={"ssn": SSN})))
+    assert s.last(book)["id"] == 2
+    assert s.CANARY not in book.sent(CLIENT)
+    assert all(intent.mask_plan for intent in world.log.intents[1:])

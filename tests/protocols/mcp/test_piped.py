@@ -7,10 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from lockgate.model import AuditMode, Effect, OutcomeStatus, Refusal, RefusalCode, Secret
+from lockgate.model import (
+    AuditMode,
+    ColumnMask,
+    Effect,
+    MaskMethod,
+    OutcomeStatus,
+    Refusal,
+    RefusalCode,
+    Rule,
+    Secret,
+)
+from lockgate.protocols.mcp import piped
 from lockgate.wire.conformance import Broken
 from lockgate.wire.playbook import CLIENT, SERVER, Bytes, Closed, Hangup
-from lockgate.wire.steps import Program
+from lockgate.wire.steps import Program, Side
 from tests.protocols.http import scene as http
 from tests.protocols.mcp import pipes as p
 from tests.protocols.mcp import scene as s
@@ -187,6 +198,35 @@ def test_a_cancelled_request_that_runs_is_cancelled_at_the_server() -> None:
     assert sorted((outcome.status, outcome.code) for outcome in world.log.outcomes) == [
         (OutcomeStatus.CANCELLED, "cancelled"), (OutcomeStatus.OK, "")]
     assert [event.fields["reason"] for event in world.log.events] == ["answers nothing"]
+
+
+CUSTOMERS = Rule(name="hide", when='op.tool == "customer"', masks=(ColumnMask(("*.ssn",), MaskMethod.REDACT),))
+ROW = {"structuredContent": {"ssn": s.CANARY.decode()}, "content": []}
+
+
+@pytest.mark.parametrize("left", [
+    (CLIENT, p.line({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}})),
+    (SERVER, b'{"id": 1, "level": "debug"}\n'),
+], ids=["cancelled", "seemingly answered"])
+def test_the_id_of_a_request_that_was_left_is_no_other_requests(left: tuple[Side, bytes]) -> None:
+    """A server may answer what was cancelled all the same: the answer is not shown behind the masks of something else."""
+    book = p.world(CUSTOMERS).book() >> Bytes(CLIENT, p.line(s.tool(1, "customer"))) >> Bytes(*left)
+    book >> Bytes(CLIENT, p.line(s.call(1, "ping"))) >> Bytes(SERVER, p.line(s.result(1, **ROW)))
+    assert "ping" not in [one.get("method") for one in p.server_got(book)]
+    assert s.CANARY not in book.sent(CLIENT)
+
+
+def test_cancelled_requests_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Above the bound a cancellation does not go on, and the answer comes as it would have."""
+    monkeypatch.setattr(piped, "_LEFT", 1)
+    world = p.world(CUSTOMERS)
+    book = world.book() >> Bytes(CLIENT, p.line(s.tool(1, "customer"), s.tool(2, "customer")))
+    for number in (1, 2):
+        book >> Bytes(CLIENT, p.line({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": number}}))
+    assert [one["params"].get("requestId") for one in p.server_got(book)] == [None, None, 1]
+    book >> Bytes(SERVER, p.line(s.result(2, **ROW)))
+    assert [one["id"] for one in p.got(book)] == [2]
+    assert s.CANARY not in book.sent(CLIENT)
 
 
 def test_a_request_with_the_id_of_another_is_refused() -> None:

@@ -6,6 +6,7 @@ must not let a backend or a client do.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from lockgate.protocols.http.callers import NEVER_ON
@@ -14,7 +15,10 @@ from lockgate.protocols.http.messages import Field, Fields, RequestHead
 
 CODINGS: Final = frozenset((b"gzip", b"x-gzip", b"deflate", b"br", b"zstd", b"identity"))
 """Content codings that can be looked into."""
-_PARTIAL: Final = frozenset((b"range", b"if-range"))
+_UNUSUAL: Final = re.compile(rb"[^a-z0-9-]")
+_ODD: Final = re.compile(rb"[^a-z0-9]")
+"""Signs of a name that CGI and its heirs read as `-` (RFC 3875 section 4.1.18): X_Client_Cert is X-Client-Cert there."""
+_PARTIAL: Final = frozenset((b"range", b"if-range", b"a-im"))
 DIGESTS: Final = frozenset((b"content-md5", b"digest", b"content-digest", b"repr-digest", b"want-digest"))
 """Digests of content that is another one behind a mask."""
 _FRAMING: Final = frozenset((b"content-length", b"host", b"expect", b"sec-websocket-extensions"))
@@ -31,7 +35,7 @@ def request_fields(
         never |= _PARTIAL
     kept = [Field.of(b"Host", host)]
     for field in end_to_end(head.fields):
-        if field.name in never:
+        if field.name in never or (_UNUSUAL.search(field.name) is not None and _ODD.sub(b"-", field.name) in never):
             continue
         if is_masked and field.name == b"accept-encoding":
             field = Field(field.name, _known_codings(field.value), field.raw)

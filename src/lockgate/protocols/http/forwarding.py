@@ -112,7 +112,7 @@ class Forwarding(Conversation):
         settings = admitted.settings
         fields = request_fields(
             head, host.encode("ascii"), settings.token_header, carriers(settings), is_masked=is_masked)
-        fields = unsealed(fields, admitted.keys, admitted.scopes.of(KeyScope.CONNECTION))
+        fields = unsealed(fields, admitted.keys, admitted.scopes.of(KeyScope.CONNECTION), is_masked=is_masked)
         lines = field_lines(fields)
         self._written = (head.fields, admitted, is_masked, fields, lines)
         return fields, lines

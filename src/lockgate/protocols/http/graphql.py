@@ -8,7 +8,8 @@ and is refused where a rule depends on it: a persisted query shows its digest on
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from json import JSONDecodeError, JSONDecoder
 from typing import Final
 
 from graphql import GraphQLError, parse
@@ -32,6 +33,10 @@ TOKENS: Final = 4_000
 DEEPEST: Final = 64
 DOCUMENTS: Final = 16
 _DEFERRING: Final = frozenset(("defer", "stream"))
+_ABORTED: Final = "Parsing aborted"
+"""What the parser says where there are too many tokens."""
+_BEGINS: Final = re.compile(r"(?:[\s,\ufeff]|#[^\n\r]*)*+(?:\{|(?:query|mutation|subscription|fragment)\b)")
+_JSON: Final = re.compile(r"[{\[]")
 _QUIET: Final = re.compile(r'"""(?:[^"\\]|\\.|"(?!""))*"""|"(?:[^"\\\n]|\\.)*"|#[^\n\r]*', re.DOTALL)
 """Strings and comments, in which brackets are none."""
 _OPENING: Final = frozenset("{[(")
@@ -40,6 +45,10 @@ _CLOSING: Final = frozenset("}])")
 
 class BadDocument(ValueError):
     """A request whose effect cannot be told. Says why, without anything of it."""
+
+
+class Unbounded(BadDocument):
+    """What may well be read elsewhere, and is too much to be read here."""
 
 
 def operations_of(written: Mapping[str, list[str]], content: object) -> list[dict[str, object]]:
@@ -58,7 +67,7 @@ def renamed_by(written: Mapping[str, list[str]], content: object) -> Renamed:
         while todo:
             node = todo.pop()
             if isinstance(node, DirectiveNode) and node.name.value in _DEFERRING:
-                raise BadDocument("its answer would come in pieces, which cannot be masked by name")
+                raise Unbounded("its answer would come in pieces, which cannot be masked by name")
             if isinstance(node, FieldNode) and node.alias is not None:
                 found.setdefault(node.alias.value.casefold(), set()).add(node.name.value)
             for key in node.keys:
@@ -67,12 +76,53 @@ def renamed_by(written: Mapping[str, list[str]], content: object) -> Renamed:
     return tuple(sorted((name, tuple(sorted(fields))) for name, fields in found.items()))
 
 
+def renamed_in(documents: Iterable[str]) -> Renamed:
+    """The same of texts that may be documents. `BadDocument` for what looks like one, and is too much to be read."""
+    found: dict[str, set[str]] = {}
+    likely = {document for document in documents if _BEGINS.match(document) is not None}
+    if len(likely) > DOCUMENTS:
+        raise Unbounded(f"it holds more than {DOCUMENTS} GraphQL documents")
+    for document in likely:
+        try:
+            for name, meant in renamed_by({"query": [document]}, None):
+                found.setdefault(name, set()).update(meant)
+        except Unbounded:
+            raise
+        except BadDocument:
+            continue                        # a backend cannot read it either
+    return tuple(sorted((name, tuple(sorted(meant))) for name, meant in found.items()))
+
+
+def queries_in(text: str) -> list[str]:
+    """Every text under a name like `query` in the JSON of a text, which may stand behind words; of a name that is there twice
+    all. `BadDocument` for a persisted query, which shows its digest only, and for what is nested too deep."""
+    found: list[str] = []
+
+    def look(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        for name, value in pairs:
+            if name.lower() == "query" and isinstance(value, str):
+                found.append(value)
+            elif name.lower() == "persistedquery":
+                raise Unbounded("it is a persisted query")
+        return {}
+
+    start = _JSON.search(text)
+    if start is not None:
+        try:
+            JSONDecoder(object_pairs_hook=look).raw_decode(text, start.start())
+        except RecursionError:
+            raise Unbounded("its JSON is nested too deep") from None
+        except JSONDecodeError:
+            pass                            # nobody else reads it either
+    return found
+
+
 def _read(written: Mapping[str, list[str]], content: object) -> list[DocumentNode]:
     documents = [*written.get("query", ()), *_documents(content)]
     if not documents:
         raise BadDocument("it holds no GraphQL document")
     if len(documents) > DOCUMENTS or sum(map(len, documents)) > LONGEST:
-        raise BadDocument(f"its GraphQL documents are more than {DOCUMENTS} or longer than {LONGEST} characters")
+        raise Unbounded(f"its GraphQL documents are more than {DOCUMENTS} or longer than {LONGEST} characters")
     return [_parsed(document) for document in documents]
 
 
@@ -91,11 +141,12 @@ def _documents(content: object) -> Iterator[str]:
 
 def _parsed(document: str) -> DocumentNode:
     if _depth(document) > DEEPEST:
-        raise BadDocument(f"its GraphQL is nested deeper than {DEEPEST}")
+        raise Unbounded(f"its GraphQL is nested deeper than {DEEPEST}")
     try:
         return parse(document, no_location=True, max_tokens=TOKENS)
-    except (GraphQLError, RecursionError):
-        raise BadDocument(f"its GraphQL cannot be read, or has more than {TOKENS} tokens") from None
+    except (GraphQLError, RecursionError) as error:
+        kind = BadDocument if isinstance(error, GraphQLError) and _ABORTED not in error.message else Unbounded
+        raise kind(f"its GraphQL cannot be read, or has more than {TOKENS} tokens") from None
 
 
 def _depth(document: str) -> int:

@@ -16,10 +16,10 @@ from lockgate.govern.masking.bodies import Renamed, decoding
 from lockgate.model import Operation, Refusal
 from lockgate.protocols.http.callers import NEVER_ON
 from lockgate.protocols.http.documents import depth_of, read_document
-from lockgate.protocols.http.graphql import BadDocument, operations_of, renamed_by
+from lockgate.protocols.http.graphql import BadDocument, operations_of, queries_in, renamed_by, renamed_in
 from lockgate.protocols.http.messages import RequestHead
 from lockgate.protocols.http.parts import BadParts, parts_of
-from lockgate.protocols.http.results import codings_of
+from lockgate.protocols.http.results import codings_of, media_type
 from lockgate.protocols.http.targets import BadTarget, Target, parameters
 
 FACTS: Final[Mapping[str, str]] = {
@@ -57,13 +57,17 @@ METHODS: Final = frozenset((
     "lock", "unlock", "report", "search", "link", "unlink", "purge",
 ))
 """As verbs. Others are refused: nobody knows what they do. TRACE, because its answer is the request with its credential."""
-_NAMED: Final = re.compile(rb"query|\\u", re.IGNORECASE)
+_NAMED: Final = re.compile(r"query|\\u", re.IGNORECASE)
 """What content that holds a member `query` has in it."""
 DEEPEST: Final = 64
 """Containers around a value of JSON that a rule depends on."""
 _LONGEST_TEXT: Final = 65_536
+_READ_BY: Final = (b"content-type", b"content-encoding")
+_PLAIN: Final = frozenset((b"utf-8", b"utf8", b"us-ascii", b"ascii"))
+"""Charsets in which what is read as UTF-8 is the same text."""
 _TEXTUAL: Final = ("application/json", "application/x-www-form-urlencoded", "application/xml", "application/graphql",
                    "application/x-ndjson")
+_CODED: Final = "the content is in a coding, or in other characters than UTF-8, and a rule depends on it"
 _HIDDEN: Final = NEVER_ON | {b"cookie", b"x-api-key", b"x-csrf-token"}
 
 
@@ -135,12 +139,28 @@ def head_operation(request: Request, *, has_content: bool) -> Operation:
 
 
 def with_content(request: Request, operation: Operation, content: bytes) -> Operation:
-    """The same request with its content, as reviewers and records see it: its text, or its digest."""
+    """The same request with its content, as reviewers and records see it: its text, or its digest. A ticket is bound to what
+    says how the content is read: as a form, JSON is other fields."""
     digest = hashlib.sha256(content).hexdigest()
+    head = request.head
+    shown = shown_content(request.media_type, content, digest, is_plain=_is_plain(head))
     return replace(
-        operation, text=f"{operation.text}\n\n{shown_content(request.media_type, content, digest)}",
+        operation, text=f"{operation.text}\n\n{shown}",
         key=("content", operation.key, digest), facts={**operation.facts, "size": len(content)},
+        reading="\n".join(value.decode("latin-1") for name in _READ_BY for value in (name, *head.all(name))),
     )
+
+
+def _is_plain(head: RequestHead) -> bool:
+    """Whether content is in UTF-8 and no coding, which is how it is read here. A backend that heeds another charset reads other
+    JSON in the same bytes: in UTF-7 `+ACI-` is a quotation mark."""
+    if codings_of(head.fields):
+        return False
+    try:
+        charset = media_type(b", ".join(head.all(b"content-type")))[1].get(b"charset", b"utf-8")
+    except ValueError:
+        return False
+    return charset.lower() in _PLAIN
 
 
 def with_facts(request: Request, operation: Operation, content: bytes, wanted: frozenset[str]) -> Operation:
@@ -149,6 +169,8 @@ def with_facts(request: Request, operation: Operation, content: bytes, wanted: f
     facts = dict(operation.facts)
     for name in operation.lacks & CONTENT_FACTS:
         value = _READERS[name](request.media_type, content)
+        if value is not None and not _is_plain(request.head):
+            raise BadContent(_CODED)
         if value is not None:
             facts[name] = value
     if wanted >= _PARTS:
@@ -157,16 +179,17 @@ def with_facts(request: Request, operation: Operation, content: bytes, wanted: f
         except BadParts as error:
             raise BadContent(f"the content's parts cannot be read, and a rule depends on them: {error}") from None
     if wanted >= _GRAPHQL:
-        facts["graphql"] = _graphql(request, content)
+        facts["graphql"] = [] if _shows_no_document(request) else _documents(operations_of, request, content)
     headers = headers_of(request.head)
     facts["headers"] = headers
     named = tuple(sorted((name, *values) for name, values in headers.items()))
     return replace(operation, key=("facts", operation.key, named), facts=facts, lacks=operation.lacks & (_GRAPHQL | _PARTS) - wanted)
 
 
-def shown_content(media_type: str, content: bytes, digest: str) -> str:
-    """Content as people read it: text up to 64 KiB, else what it is, its size and SHA-256."""
-    if len(content) <= _LONGEST_TEXT and (media_type.startswith("text/") or media_type in _TEXTUAL
+def shown_content(media_type: str, content: bytes, digest: str, *, is_plain: bool = True) -> str:
+    """Content as people read it: text up to 64 KiB, else what it is, its size and SHA-256. `is_plain`: nobody reads other
+    characters in it."""
+    if is_plain and len(content) <= _LONGEST_TEXT and (media_type.startswith("text/") or media_type in _TEXTUAL
                                           or media_type.endswith(("+json", "+xml"))):
         try:
             return content.decode("utf-8")
@@ -208,25 +231,48 @@ def _form(media_type: str, content: bytes) -> object:
 def renamed_fields(request: Request, content: bytes) -> Renamed:
     """Names in the answer that stand for others because the request says so, where it may be one of GraphQL.
 
-    On a path of `graphql` everything is, and `BadContent` is raised for what cannot be read. Elsewhere a request is where
-    it can be read as one: a backend that nobody has named so is not to be a way around masks either.
+    On a path of `graphql` everything is, and `BadContent` is raised for what cannot be read. Elsewhere every text is a document
+    that stands where some server reads one from, whatever the content's type says, and that can be read as one: a backend that
+    nobody has named so is not to be a way around masks either.
     """
     if request.is_graphql:
         return () if _shows_no_document(request) else _documents(renamed_by, request, content)
     try:
-        codings = codings_of(request.head.fields) if content else ()
-        if codings:
-            decoder = decoding(codings)
-            content = decoder.feed(content) + decoder.finish()
-        if _NAMED.search(content) or request.media_type == "application/graphql" or "query" in request.target.query:
-            return _documents(renamed_by, request, content)
-    except ValueError:
-        pass
-    return ()
+        return renamed_in(_texts(request, content))
+    except BadDocument as error:
+        raise BadContent(f"it may be GraphQL, and masks go by names: {error}; name the path in `graphql`") from None
 
 
-def _graphql(request: Request, content: bytes) -> object:
-    return [] if _shows_no_document(request) else _documents(operations_of, request, content)
+def _texts(request: Request, content: bytes) -> list[str]:
+    """What some server may read as a document of GraphQL."""
+    found = [*request.target.query.get("query", ())]
+    for extensions in request.target.query.get("extensions", ()):
+        queries_in(extensions)
+    try:
+        text = _plain(request.head, content)
+    except (ValueError, LookupError):       # it is not what it says, or in a coding that nobody knows
+        return found
+    if request.media_type == "application/graphql":
+        return [*found, text]
+    if _NAMED.search(text) is None:
+        return found
+    if request.media_type == "application/x-www-form-urlencoded":
+        try:
+            return found + parameters(text.encode()).get("query", [])
+        except BadTarget:
+            return found
+    pieces = [part.partition("\r\n\r\n")[2] for part in text.split("\r\n--")] if request.media_type.startswith("multipart/") else [text]
+    return found + [query for piece in pieces for query in queries_in(piece)]
+
+
+def _plain(head: RequestHead, content: bytes) -> str:
+    """Content without its codings, as text."""
+    codings = codings_of(head.fields)
+    if codings and content:
+        decoder = decoding(codings)
+        content = decoder.feed(content) + decoder.finish()
+    charset = media_type(b", ".join(head.all(b"content-type")))[1].get(b"charset", b"utf-8")
+    return content.decode(charset.decode("ascii"))
 
 
 def _shows_no_document(request: Request) -> bool:
@@ -240,6 +286,8 @@ def _documents(read: Callable[[Mapping[str, list[str]], object], T], request: Re
     try:
         if not content:
             return read(written, None)
+        if not _is_plain(request.head):
+            raise BadContent(_CODED)
         if kind == "application/graphql":
             return read(written, content.decode("utf-8"))
         if kind == "application/x-www-form-urlencoded":

@@ -115,6 +115,8 @@ class Requests(Tunnels):
                 to = destination_within(self._context, host, self._tunnel.admitted.connection.name)
             else:
                 to = destination(self._context, host, target.path, self._server_name)
+            if to.prefix:
+                target = _without(to.prefix, target)
         except BadTarget as error:
             return Problem(400, "not_understood", str(error), hint="Nothing was forwarded.")
         except NoRoute as error:
@@ -134,8 +136,6 @@ class Requests(Tunnels):
             self._admitted, self._link, self._is_recorded = admitted, None, admitted.is_recorded
         if head.method.decode("ascii").lower() not in operations.METHODS:
             return _UNKNOWN_METHOD
-        if to.prefix:
-            target = _without(to.prefix, target)
         place = admitted.listing.place(head.method.decode("ascii"), target.segments)
         return admitted, operations.Request(
             head, host, target, place.template, media_type, target.path.casefold() in admitted.graphql, place.operation,
@@ -264,6 +264,8 @@ def _origin_form(target: bytes, also: bytes) -> bytes:
 
 
 def _without(prefix: str, target: Target) -> Target:
-    """The target behind the prefix that led to the connection."""
+    """The target behind the prefix that led to the connection. `BadTarget` where the prefix is written in another way."""
+    if not target.raw_path.startswith(prefix.encode("ascii")):
+        raise BadTarget("the beginning of the path selects the connection, and is not written as it is configured")
     raw = target.raw_path[len(prefix):] or b"/"
     return read_target(raw if target.raw_query is None else raw + b"?" + target.raw_query)

@@ -2,8 +2,9 @@
 
 Many servers make an entity tag of the content's digest. Whoever knows all of a document but one value could try values until
 the tag fits, so where masks are due the client gets the tag sealed (a token, `govern.masking.tokens`): what is equal stays equal,
-and in `If-Match` and `If-None-Match` it becomes the backend's again. Fields that say a checksum of content do not go on.
-Source: RFC 9110 sections 8.8.3, 13.1.1 and 13.1.2.
+and in `If-Match` and `If-None-Match` it becomes the backend's again. A tag that the client did not get here would ask the
+backend whether it is right, so it goes on as one that fits nothing. Fields that say a checksum of content do not go on.
+Source: RFC 9110 sections 8.8.3, 13.1.1 and 13.1.2; RFC 4918 section 10.4.
 """
 
 from __future__ import annotations
@@ -17,8 +18,12 @@ from lockgate.govern.masking.tokens import TokenMint, Tokens
 from lockgate.protocols.http.messages import Field, Fields
 
 _TAG: Final = re.compile(rb'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
-_MINTED: Final = re.compile(rb'(?<=")tok_[a-z2-7]+(?=")', re.IGNORECASE)
-_CONDITIONS: Final = frozenset((b"if-match", b"if-none-match"))
+_LIST: Final = re.compile(rb'\*|[, \t]*(?:(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"(?:[ \t]*,[, \t]*|[ \t]*$))*')
+_MINTED: Final = re.compile(rb'tok_[a-z2-7]+', re.IGNORECASE)
+_CONDITIONS: Final = frozenset((b"if-match", b"if-none-match", b"if"))
+_NO_TAG: Final = b'"lockgate-unknown"'
+_BRACKETED: Final = re.compile(rb"\[([^\]]*)\]")
+"""A tag in WebDAV's `If` (RFC 4918 section 10.4)."""
 _CHECKSUM: Final = re.compile(rb"checksum|(?:^|-)(?:md5|sha-?(?:1|256|384|512)|crc-?(?:32c?|64)?|etag-?hash|hash|digest)(?:-|$)")
 _LABEL: Final = "entity tag"
 
@@ -39,18 +44,30 @@ def sealed(fields: Fields, keys: MaskKeys | None, scope: bytes) -> Fields:
     return tuple(kept)
 
 
-def unsealed(fields: Fields, keys: MaskKeys | None, scope: bytes) -> Fields:
-    """The fields of a request with the entity tags that were sealed here as the backend gave them; others stay."""
-    if keys is None or not any(field.name in _CONDITIONS and b"tok_" in field.value.lower() for field in fields):
+def unsealed(fields: Fields, keys: MaskKeys | None, scope: bytes, *, is_masked: bool) -> Fields:
+    """The fields of a request with the entity tags that were sealed here as the backend gave them. Others stay, or fit nothing
+    where masks are due."""
+    if not any(field.name in _CONDITIONS for field in fields) or (keys is None and not is_masked):
         return fields
-    tokens = _tokens(keys, scope)
+    tokens = None if keys is None else _tokens(keys, scope)
 
     def open_one(found: re.Match[bytes]) -> bytes:
-        opened = tokens.detokenize(found[0])
-        return found[0] if opened is None else opened.value
+        opened = tokens.detokenize(found[2]) if tokens is not None and _MINTED.fullmatch(found[2]) else None
+        if opened is not None:
+            return b'%b"%b"' % (found[1] or b"", opened.value)
+        return _NO_TAG if is_masked else found[0]
 
-    return tuple(
-        field._replace(value=_MINTED.sub(open_one, field.value)) if field.name in _CONDITIONS else field for field in fields)
+    def opened(value: bytes) -> bytes:
+        if is_masked and _LIST.fullmatch(value) is None:
+            return _NO_TAG                  # some servers take tags without quotes
+        return _TAG.sub(open_one, value)
+
+    def changed(field: Field) -> bytes:
+        if field.name == b"if":
+            return _BRACKETED.sub(lambda found: b"[%b]" % opened(found[1]), field.value)
+        return opened(field.value)
+
+    return tuple(field._replace(value=changed(field)) if field.name in _CONDITIONS else field for field in fields)
 
 
 def _seal(mint: TokenMint, value: bytes) -> bytes | None:

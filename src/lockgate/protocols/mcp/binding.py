@@ -36,7 +36,7 @@ def unbound(given: bytes, keys: MaskKeys | None, identity: Identity, connection:
 
 def _signature(session: bytes, keys: MaskKeys, identity: Identity, connection: str) -> bytes:
     made = hmac.new(keys.of_gateway(_PURPOSE), digestmod=hashlib.sha256)
-    for part in (identity.issuer, identity.subject, connection):
+    for part in (identity.issuer, identity.subject, identity.agent or "", connection):
         data = part.encode("utf-8", "surrogatepass")
         made.update(len(data).to_bytes(8, "big") + data)
     made.update(session)

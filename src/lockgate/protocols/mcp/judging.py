@@ -17,6 +17,7 @@ from lockgate.protocols.mcp.operations import operation_of, refused_operation
 from lockgate.protocols.mcp.pins import Pins
 from lockgate.protocols.mcp.sent import looked_at
 from lockgate.protocols.mcp.settings import settings_of
+from lockgate.protocols.mcp.shown import lenient
 from lockgate.wire.spec import LoginContext
 from lockgate.wire.steps import Judge
 
@@ -64,11 +65,14 @@ class Asking:
             unpinned = pins_of(admitted, self.context).refusal(name)
             if unpinned is not None:
                 return unpinned
-        terms = admitted.terms(decision, (name,) if name else (), self.context.limits.inspect)
+        limit = self.context.limits.inspect
+        terms = admitted.terms(decision, (name,) if name else (), limit)
+        if message.method == methods.RESULT:
+            terms = lenient(admitted.terms_of(*admitted.admission.may_hide(), (), limit))
         sent = looked_at(message, terms, decision)
         if sent.refusal is not None:
             return sent.refusal
-        return Planned(sent.text.encode(), digest_of(decision, terms), Carried(terms, sent.text), noted=sent.noted)
+        return Planned(sent.text.encode(), digest_of(terms), Carried(terms, sent.text), noted=sent.noted)
 
 
 def pins_of(admitted: Admitted, context: LoginContext) -> Pins:
@@ -77,9 +81,9 @@ def pins_of(admitted: Admitted, context: LoginContext) -> Pins:
     return Pins(admitted.connection.name, context.definitions, settings.pins != "off", settings.definitions)
 
 
-def digest_of(decision: Decision, terms: BodyTerms) -> str:
+def digest_of(terms: BodyTerms) -> str:
     """What stands in the record for what is hidden."""
-    return hashlib.sha256(repr((decision.masks, decision.detects)).encode()).hexdigest() if terms.is_due else ""
+    return hashlib.sha256(repr((terms.masks, terms.detects)).encode()).hexdigest() if terms.is_due else ""
 
 
 _UNKNOWN: Final = Refusal(

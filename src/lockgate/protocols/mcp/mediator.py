@@ -114,7 +114,7 @@ class McpMediator(HttpMediator):
         terms = exchange.admitted.terms(decision, (), self._context.limits.inspect)
         target, _, lines = self._addressed(exchange, is_masked=terms.is_due)
         line = request_line(exchange.request.head.method, target)
-        return Planned(b"%b%b\r\n" % (line, lines), digest_of(decision, terms), Forward(target, lines, b"", terms, line))
+        return Planned(b"%b%b\r\n" % (line, lines), digest_of(terms), Forward(target, lines, b"", terms, line))
 
     def _judge(self, exchange: Exchange, content: bytes | None) -> Steps[None]:
         assert isinstance(exchange, McpExchange)

@@ -32,6 +32,8 @@ SERVER_NOTIFICATIONS: Final = frozenset((
 """What servers tell clients."""
 
 CALL: Final = "tools/call"
+RESULT: Final = "tasks/result"
+"""Asks for the result of a request that was made before: of which tool, the message does not say."""
 LISTEN: Final = "listen"
 """The verb of a stream that a client opens to hear its server."""
 LEAVE: Final = "leave"

@@ -10,6 +10,7 @@ from typing import Any, Final
 from lockgate.model import Operation
 from lockgate.protocols.mcp import methods
 from lockgate.protocols.mcp.jsonrpc import Kind, Malformed, Message, require_one_reading
+from lockgate.protocols.mcp.uris import verify_uri
 
 FACTS: Final[Mapping[str, str]] = {
     "method": "the JSON-RPC method: tools/call, resources/read; `listen` and `leave` of a stream and of a session's end",
@@ -37,6 +38,8 @@ def operation_of(message: Message) -> Operation:
         value = message.params.get(member)
         if not isinstance(value, str) or not value:
             raise Malformed(f"params.{member} is no text")
+        if fact == "uri":
+            verify_uri(value)
         facts[fact] = value
     if message.method in _CALLS:
         arguments = message.params.get("arguments", {})

@@ -51,6 +51,8 @@ Key = tuple[type, Id]
 Let = tuple[Grant, Message]
 _AT_ONCE: Final = 256
 """Requests of a client that are under way."""
+_LEFT: Final = 4_096
+"""Ids of requests that nobody waits for any more, and that the server may answer all the same."""
 _NOTES: Final = 256
 """Events of one session for the record that its server causes; more are counted by nobody."""
 _ASIDE: Final = 8_192
@@ -69,6 +71,7 @@ class PipedMediator:
         self._asked: dict[Key, Asked] = {}
         self._grants: dict[Key, Grant] = {}
         self._held: dict[Key, Message] = {}         # a person is asked about these, or they are being recorded
+        self._left: set[Key] = set()                # were cancelled, or seem to be answered: their ids are nobody else's
         self._waited = 0
         self._beside = 0                            # how many of them
         self._noted = 0
@@ -128,11 +131,14 @@ class PipedMediator:
             yield from self._answer(message.id, message, asking.refusal or verdict)
 
     def _trouble(self, message: Message, granted: list[Let]) -> Refusal | None:
-        """Why a request cannot be told from others, or is one too many."""
+        """Why a request cannot be told from others, or is one too many; or a cancellation. The answer to a request that was
+        cancelled may still come, and would be taken for the answer to another one with its id, behind that one's masks."""
+        if message.method == _CANCELLED and len(self._left) >= _LEFT and _cancelled(message) in self._asked:
+            return _NO_CANCEL
         if message.kind is not Kind.REQUEST:
             return None
         key = _key(message)
-        if key in self._asked or key in self._held or any(_key(other) == key for _, other in granted if other.kind is Kind.REQUEST):
+        if key in self._asked or key in self._held or key in self._left or any(_key(other) == key for _, other in granted if other.kind is Kind.REQUEST):
             return _TAKEN
         return _BUSY if len(self._asked) + len(self._held) + len(granted) >= _AT_ONCE else None
 
@@ -198,7 +204,7 @@ class PipedMediator:
             if message.kind is not Kind.REQUEST:
                 yield Settle(grant, OutcomeStatus.OK)
             if message.method == _CANCELLED:
-                yield from self._done(_cancelled(message), OutcomeStatus.CANCELLED, code="cancelled")
+                yield from self._leave(_cancelled(message), OutcomeStatus.CANCELLED, "cancelled")
 
     def _refuse_line(self, error: Malformed) -> Steps[None]:
         """A line that is no message: on record, and answered without an id, as none is known."""
@@ -220,6 +226,12 @@ class PipedMediator:
         grant = self._grants.pop(key)
         grant.tell(sent)
         yield Settle(grant, status, sent=sent, code=code)
+
+    def _leave(self, key: Key | None, status: OutcomeStatus, code: str) -> Steps[None]:
+        """A request is over, and its answer may still come."""
+        if key in self._asked:
+            self._left.add(key)
+            yield from self._done(key, status, code=code)
 
     # ------------------------------------------------------------ the server's side
 
@@ -275,8 +287,9 @@ class PipedMediator:
             hint="The request was carried out. What came back cannot be masked as policy asks; tell those who own it.")
         for key in answered or (() if number is None else ((type(number), number),)):
             asked = self._asked.get(key)
-            if asked is not None:
-                yield from self._done(key, OutcomeStatus.REFUSED, code="unreadable")
+            if asked is not None and (answered or len(self._left) < _LEFT):
+                over = self._done if answered else self._leave
+                yield from over(key, OutcomeStatus.REFUSED, code="unreadable")
                 yield ToClient((yield Compose(answer_of(key[1], asked.method, refusal) + b"\n")))
 
     def _answer_server(self, message: Message) -> Steps[None]:
@@ -342,9 +355,12 @@ def _cancelled(message: Message) -> Key | None:
 
 
 _TAKEN: Final = Refusal(
-    RefusalCode.NOT_UNDERSTOOD, "a request has the id of one that is under way", hint="Nothing was forwarded.")
+    RefusalCode.NOT_UNDERSTOOD, "a request has the id of one that is under way, or that was cancelled",
+    hint="Nothing was forwarded. Ids are used once in a session.")
 _BUSY: Final = Refusal(
     RefusalCode.LIMITED, f"more than {_AT_ONCE} requests are under way", hint="Nothing was forwarded. Wait for answers first.")
+_NO_CANCEL: Final = Refusal(
+    RefusalCode.LIMITED, f"more than {_LEFT} requests of this session were cancelled", hint="Wait for the answer.")
 _SERVER_LEFT: Final = Refusal(
     RefusalCode.BACKEND_UNAVAILABLE, "the server has ended",
     hint="Whether the request was carried out is not known. Start it again by connecting again.")

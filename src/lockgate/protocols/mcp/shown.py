@@ -267,7 +267,8 @@ def _with_masked(text: str, found: Mapping[str, int]) -> str:
 
 
 def lenient(terms: BodyTerms) -> BodyTerms:
-    """Terms of what no request is known for (a stream that is resumed): a mask hides its names wherever they stand."""
+    """Terms of what no request is known for (a stream that is resumed, the result of a task): a mask hides its names wherever
+    they stand."""
     masks = tuple(
         replace(mask, columns=tuple("*." + glob.rpartition(".")[2] for glob in mask.columns)) for mask in terms.masks)
     return replace(terms, masks=tuple(dict.fromkeys(masks)))

@@ -4,8 +4,10 @@ Apart from `members`, whose texts are data and nothing else. Here a value may be
 and percent signs:
 
 1. a field that a mask names is hidden as a whole: `ssn`, `X-SSN`; `customer_id` names `X-Customer-Id` too;
-2. so is a parameter in the query of a URL, a cookie, and in fields that no standard knows whatever looks like `name=value`;
-3. detectors search the value as it is written and with its escapes undone.
+2. so is a parameter in the query or fragment of a URL, a cookie, and in fields that no standard knows whatever looks like
+   `name=value`;
+3. a field, a parameter or a cookie that is a JSON document, with percent signs or without, is masked as one;
+4. detectors search the value as it is written and with its escapes undone.
 
 Fields of the protocol itself are never hidden by their own name, since `customers.*` does not mean `Content-Type`.
 """
@@ -18,6 +20,7 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
+from lockgate.govern.masking.bodies.json_body import JsonBody
 from lockgate.govern.masking.bodies.members import Members
 from lockgate.govern.masking.bodies.selection import Selection, selection
 from lockgate.govern.masking.bodies.shown import ShownValues, looks_of
@@ -38,10 +41,14 @@ _OF_THE_PROTOCOL: Final = frozenset((                # RFC 9110, 9111 and their 
     b"vary", b"via", b"warning", b"www-authenticate", b"x-content-type-options", b"x-frame-options", b"x-xss-protection",
 ))
 _CORS: Final = b"access-control-"
-_IN_URLS: Final = re.compile(rb"([?&;])([^=&?;#\s<>\",]{1,256})=([^&;#\s<>\",]*)")
-_ANYWHERE: Final = re.compile(rb"(^|[?&;,\s{(])([^=&?;#\s<>\",]{1,256})=(\"[^\"]*\"|[^&;#\s<>\",]*)")
+_IN_URLS: Final = re.compile(rb"([?&;#])([^=&?;#\s<>\",]{1,256})=([^&;#\s<>\",]*)")
+_ANYWHERE: Final = re.compile(rb"(^|[?&;#,\s{(])([^=&?;#\s<>\",]{1,256})=(\"[^\"]*\"|[^&;#\s<>\",]*)")
 _COOKIE: Final = re.compile(rb"(^)([^=;]{1,256})=([^;]*)")
 _BREAKS: Final = bytes.maketrans(b"&?;,#<>\"({\0\t", b" " * 12)
+_OPENING: Final = re.compile(rb"[{\[]|%(?:25)*(?:7b|5b)", re.IGNORECASE)
+"""What may begin a document somewhere in fields."""
+_DOCUMENT: Final = re.compile(rb"[ \t]*(?:j:)?(?=[{\[])")
+"""What stands before one that is all of a value; `j:` is Express's."""
 _PIECE: Final = re.compile(rb"[^\s/?&;=#,<>\"']+")
 _MOST_NAMES: Final = 1_024
 
@@ -66,7 +73,9 @@ def _may_be_found(terms: BodyTerms, row: bytes) -> bool:
 
 
 def _is_named(terms: BodyTerms, fields: Sequence[Named], row: bytes) -> bool:
-    """Whether a mask may name a field or a parameter in one."""
+    """Whether a mask may name a field, or something in one."""
+    if _OPENING.search(row) is not None:
+        return True
     chosen = selection(terms.masks, terms.place, (), terms.renamed)
     if _any_hidden(chosen, tuple([name for name, _ in fields])):
         return True
@@ -118,6 +127,9 @@ def _shown(members: Members, name: bytes, value: bytes) -> bytes:
     at = _hides(values.selection, name)
     if at >= 0 and value:
         return _written(values.hidden_text(at, _latin(value)))
+    found = _document(values, _latin(value))
+    if found is not None:
+        return _written(found)
     if b"=" in value and values.terms.masks:
         value = _pattern(name).sub(lambda found: _parameter(values, found), value)
     running = values.running()
@@ -131,12 +143,30 @@ def _shown(members: Members, name: bytes, value: bytes) -> bytes:
 
 def _parameter(values: Values, found: re.Match[bytes]) -> bytes:
     at = _hides_parameter(values.selection, found[2])
-    if at < 0 or not found[3]:
+    if at < 0:
+        document = _document(values, _plain(found[3]))
+        return found[0] if document is None else found[1] + found[2] + b"=" + quote(document, safe=b"").encode("ascii")
+    if not found[3]:
         return found[0]
     is_quoted = found[3].startswith(b'"')
     new = values.hidden_text(at, found[3][1:-1] if is_quoted else _plain(found[3]))
     new = quote(new, safe=b"").encode("ascii")
     return found[1] + found[2] + b"=" + (b'"' + new + b'"' if is_quoted else new)
+
+
+def _document(values: Values, text: bytes) -> bytes | None:
+    """A JSON document behind its masks; None for another text, and where it stays what it is."""
+    before, inner = _DOCUMENT.match(text), values.documents()
+    if before is None or inner is None or not values.terms.masks:
+        return None
+    body = JsonBody(inner)
+    try:
+        new = body.feed(text[before.end():]) + body.finish()
+    except ValueError:
+        return None
+    for name, count in inner.masked.items():
+        values.masked[name] = values.masked.get(name, 0) + count
+    return text[:before.end()] + new if inner.masked else None
 
 
 def _unescaped(values: Values, piece: bytes) -> bytes:

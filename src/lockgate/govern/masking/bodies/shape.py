@@ -14,6 +14,7 @@ from lockgate.govern.masking.bodies.event_body import EventBody
 from lockgate.govern.masking.bodies.form_body import FormBody
 from lockgate.govern.masking.bodies.json_body import JsonBody
 from lockgate.govern.masking.bodies.multipart_body import MultipartBody
+from lockgate.govern.masking.bodies.script_body import ScriptBody
 from lockgate.govern.masking.bodies.seeming_body import SeemingBody
 from lockgate.govern.masking.bodies.terms import BodyMask
 from lockgate.govern.masking.bodies.text_body import TextBody
@@ -25,8 +26,12 @@ _LINES: Final = frozenset((
     b"application/x-ndjson", b"application/ndjson", b"application/jsonl", b"application/jsonlines",
     b"application/x-jsonlines", b"application/json-seq", b"text/x-ndjson", b"application/stream+json",
 ))
-_TEXTS: Final = frozenset((
-    b"application/javascript", b"application/x-javascript", b"application/ecmascript", b"application/graphql",
+_SCRIPTS: Final = frozenset((
+    b"application/javascript", b"application/x-javascript", b"application/ecmascript", b"text/javascript", b"text/ecmascript",
+    b"text/x-javascript",
+))
+_TEXTS: Final = _SCRIPTS | frozenset((
+    b"application/graphql",
     b"application/xhtml+xml",                       # its document type means nothing, as in HTML
     b"application/yaml", b"application/x-yaml", b"application/toml", b"application/sql", b"application/x-sh",
 ))
@@ -47,7 +52,11 @@ def shape_for(
     """
     found = _called(values, media_type, charset, parameters, root)
     document = values.documents() if isinstance(found, _MAY_BE_JSON) else None
-    return found if found is None or document is None else SeemingBody(document, found, root)
+    if found is None or document is None:
+        return found
+    if media_type in _SCRIPTS and values.terms.masks:
+        found = ScriptBody(values.documents() or document, found, root)
+    return SeemingBody(document, found, root)
 
 
 def _called(

@@ -7,16 +7,14 @@ holds, in text and binary frames alike, because backends read JSON from both.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
 from lockgate.govern.masking.bodies import Renamed
 from lockgate.model import Operation
 from lockgate.protocols.http.documents import depth_of, read_document
-from lockgate.protocols.http.graphql import BadDocument, operations_of, renamed_by
+from lockgate.protocols.http.graphql import BadDocument, operations_of, queries_in, renamed_by, renamed_in
 from lockgate.protocols.http.operations import DEEPEST, SEND, BadContent, Request, headers_of, shown_content
 from lockgate.protocols.http.websocket.frames import Message
 
@@ -27,7 +25,6 @@ _QUIET: Final = frozenset((
     "connection_init", "connection_terminate", "complete", "stop", "ping", "pong"))
 """Types of graphql-transport-ws and of the older graphql-ws that ask for nothing."""
 _NAMED: Final = re.compile(r"query|\\u", re.IGNORECASE)
-_DECODER: Final = json.JSONDecoder()
 _JSON: Final = "application/json"
 _MISSING: Final = object()
 
@@ -127,26 +124,7 @@ def names_in(request: Request, message: Message) -> Renamed | None:
             return None
     if text is None or not _NAMED.search(text):
         return ()
-    found: dict[str, set[str]] = {}
-    for document in _queries(text):
-        try:
-            for name, meant in renamed_by({"query": [document]}, None):
-                found.setdefault(name, set()).update(meant)
-        except BadDocument:
-            continue
-    return tuple(sorted((name, tuple(sorted(meant))) for name, meant in found.items()))
-
-
-def _queries(text: str) -> Iterator[str]:
-    """Every text under a name like `query` in the JSON of a message, which may stand behind words."""
-    start = min((at for at in (text.find("{"), text.find("[")) if at >= 0), default=len(text))
     try:
-        value, _ = _DECODER.raw_decode(text, start)
-    except (ValueError, RecursionError):
-        return
-    todo = [value]
-    while todo:
-        one = todo.pop()
-        if isinstance(one, dict):
-            yield from (inner for name, inner in one.items() if name.lower() == "query" and isinstance(inner, str))
-        todo += one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
+        return renamed_in(queries_in(text))
+    except BadDocument:
+        return None

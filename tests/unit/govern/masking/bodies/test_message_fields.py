@@ -35,6 +35,12 @@ def shown(terms: BodyTerms, name: str, value: str) -> str:
     ("Content-Location", "/a?x=1;ssn=2", "/a?x=1;ssn=xxxx"), ("Link", '</a?ssn=1>; rel="next", </b?ssn=2>', '</a?ssn=xxxx>; rel="next", </b?ssn=xxxx>'),
     ("Refresh", "5; url=/a?ssn=219", "5; url=/a?ssn=xxxx"), ("Set-Cookie", "ssn=219-09-9999; Path=/", "ssn=xxxx; Path=/"),
     ("Set-Cookie", "a=ssn; ssn=1", "a=ssn; ssn=1"), ("X-Info", 'a=1, ssn="219 09", b', 'a=1, ssn="xxxx", b'), ("X-Info", "ssn=1", "ssn=xxxx"),
+    ("Location", "/a#ssn=219&b=1", "/a#ssn=xxxx&b=1"), ("X-Next", "/a#ssn=219", "/a#ssn=xxxx"),
+    ("X-User", '{"ssn":"219","n":1.50}', '{"ssn":"xxxx","n":1.50}'), ("X-Users", ' [{"ssn":"219"}]', '[{"ssn":"xxxx"}]'),
+    ("X-User", '{"user":{"ssn":"21\u00e9"}}', '{"user":{"ssn":"xxxx"}}'), ("X-User", '{"a":"219"}', '{"a":"219"}'), ("X-User", "{ssn: 1}", "{ssn: 1}"),
+    ("Set-Cookie", "u=%7B%22ssn%22%3A%22219%22%7D; Path=/", "u=%7B%22ssn%22%3A%22xxxx%22%7D; Path=/"),
+    ("Set-Cookie", 'u=j%3A{"ssn":219}; Path=/', "u=j%3A%7B%22ssn%22%3A0%7D; Path=/"),
+    ("Location", "/a?b=%5B%7B%22ssn%22%3A1%7D%5D&c=%7B%22d%22%3A1%7D", "/a?b=%5B%7B%22ssn%22%3A0%7D%5D&c=%7B%22d%22%3A1%7D"),
     ("X-Info", "", ""), ("ssn", "", ""), ("X-Info", "assn=1 ssnx=2", "assn=1 ssnx=2"), ("X-Info", "=1&ssn", "=1&ssn"),
 ])
 def test_what_a_mask_names_is_hidden(name: str, value: str, left: str) -> None:
