@@ -64,7 +64,7 @@ def read(path: Path, needed: str = "listeners, identity and connections") -> Doc
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line if mark else 0
-        raise ConfigError(f"{path}:{line + 1}: not valid YAML: {error.problem}{_quoting(text, line)}") from None
+        raise ConfigError(f"{path}:{line + 1}: not valid YAML: {error.problem}{_quoting(text, line) or _indentation(error)}") from None
     except yaml.YAMLError:
         raise ConfigError(f"{path}:1: not valid YAML: it holds characters that YAML does not allow") from None
     except _Bound as bound:
@@ -104,6 +104,14 @@ def _quoting(text: str, line: int) -> str:
     mark = "" if found is None else found[1] or found[2]
     quote = '"' if mark == "'" else "'"
     return f"; put a value that begins with {mark} in quotes: {quote}{mark}…{quote}" if mark else ""
+
+
+def _indentation(error: yaml.MarkedYAMLError) -> str:
+    """What is wrong where a key stands neither beside its neighbours nor below them."""
+    is_key = error.problem in (
+        "expected <block end>, but found '<block mapping start>'", "mapping values are not allowed here",
+        "expected <block end>, but found '<block sequence start>'")
+    return "; indent the line like its neighbours" if is_key else ""
 
 
 def _require_bounds(text: str) -> None:

@@ -16,7 +16,7 @@ from pydantic import Field
 from lockgate.config.endorsement import AnchorSettings, SignerSettings, WitnessSettings
 from lockgate.config.exports import ExportSettings, TelemetrySettings
 from lockgate.config.policies import DetectorSettings, LabelName, LabelSettings, PolicySettings
-from lockgate.config.strict import Address, Duration, Name, Strict
+from lockgate.config.strict import Address, AddressOrNone, Duration, Name, Strict
 from lockgate.config.strict import SecretReference as SecretReference  # noqa: PLC0414  # settings speak of it too
 
 
@@ -123,7 +123,7 @@ class Connection(Strict):
 
     name: Name
     protocol: str
-    address: Address | Literal[""] = Field(
+    address: AddressOrNone = Field(
         default="", description="Where it is, host:port. Left out: it is a program that is started for each session and "
                                 "speaks on its standard streams.")
     credential: BackendCredential = BackendCredential()

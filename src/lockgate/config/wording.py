@@ -25,11 +25,15 @@ _EXPECTED = {
 }
 _KINDS = {str: "text", int: "a number", float: "a number", bool: "true or false", list: "a list",
           dict: "keys and values", type(None): "nothing"}
+_ADDRESS = "host:port, like 127.0.0.1:5432"
 _PATTERNS = {
     r"^\d+(ms|s|m|h|d)$": "a duration: a number and ms, s, m, h or d, like 30s or 15m",
     r"^[1-9]\d{0,5}/h$": "a number an hour, like 60/h",
     r"^[a-z0-9][a-z0-9_-]{0,62}$": "a name: up to 63 of a–z, 0–9, _ and -, beginning with a letter or digit",
-    r"^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$": "host:port, like 127.0.0.1:5432",
+    r"^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$": _ADDRESS,
+    r"^((\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5})?$": _ADDRESS,
+    r"^(/[A-Za-z0-9._~!$&'()*+,=:@%-]*)+$": "a path that begins with a slash, like /crm",
+    r"^$|^(/[A-Za-z0-9._~!$&'()*+,=:@%-]*)+$": "a path that begins with a slash, like /crm",
 }
 
 
@@ -54,7 +58,8 @@ def explain(error: Mapping[str, Any], model: type[BaseModel], location: Location
         return f"`{_name(location)}` is empty; write something"
     if kind == "string_pattern_mismatch":
         wanted = _PATTERNS.get(str(context.get("pattern")), f"text like {context.get('pattern')}")
-        return f"`{_name(location)}` must be {wanted}"
+        is_url = wanted is _ADDRESS and "://" in str(value)
+        return f"`{_name(location)}` must be {wanted}" + ", not a URL; `tls` says whether it is https" * is_url
     if kind == "literal_error":
         return f"`{_name(location)}` must be {context.get('expected')}"
     return f"`{_name(location)}`: {str(error['msg'])[:1].lower()}{str(error['msg'])[1:]}"

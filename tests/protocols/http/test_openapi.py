@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
+from lockgate.config.wording import explain
 from lockgate.errors import ConfigError
 from lockgate.model import Effect, Rule
 from lockgate.protocols.http.checks import attach, mismatches
@@ -183,6 +185,15 @@ def test_what_does_not_go_together_is_said(tmp_path: Path) -> None:
         McpSettings.model_validate({"openapi": "api.json"})
 
 
+@pytest.mark.parametrize("key", ["prefix", "base_path", "openapi_base"])
+def test_a_path_without_its_slash_is_said_in_words(key: str) -> None:
+    """Not as the regular expression that it does not match."""
+    with pytest.raises(ValidationError) as caught:
+        HttpSettings.model_validate({key: "crm"})
+    said = [explain(error, HttpSettings, error["loc"]) for error in caught.value.errors()]
+    assert said == [f"`{key}` must be a path that begins with a slash, like /crm"]
+
+
 def test_the_check_shows_the_document_and_names_what_it_does_not_have(tmp_path: Path) -> None:
     """A condition on an operation that does not exist holds for no request, which is hardly meant."""
     rules = [Rule(name="typo", when='op.operation == "showPets"', deny="no"),
@@ -199,6 +210,26 @@ def test_the_check_shows_the_document_and_names_what_it_does_not_have(tmp_path: 
     assert [row.doubt for row in without if row.doubt] == [(
         "the connection has no OpenAPI document, so no request has an operation; name the connections that the rule is for, if "
         "it is meant for others")]
+
+
+@pytest.mark.parametrize(("when", "said"), [
+    ('op.template == "/customer"', "`paths` of the connection have no template /customer; write /customers"),
+    ('op.template in ["/orders", "/customers"]', "`paths` of the connection have no template /orders; name the connections"),
+    ('op.method == "delete"', 'methods are written in capitals; write "DELETE", or `op.verb` with "delete"'),
+    ('op.query.page == "all"', ('`op.query.page` is a list, since a name may be given more than once, and is never equal to a '
+                                'text; write `"all" in op.query.page`')),
+    ('"x" != op.headers["x-a"]', 'write `!("x" in op.headers["x-a"])`'),
+    ('op.template == "/customers" && op.method == "DELETE" && op.query.page == ["all"]', ""),
+    ('op.template == "" || op.query.page[0] == "a" || op.query.page.exists(p, p == "a")', ""),
+])
+def test_the_check_names_comparisons_that_no_request_can_satisfy(when: str, said: str) -> None:
+    """A rule that denies would otherwise never do so, and nobody would hear of it; a list beside a text stops the start."""
+    rows = enforce("crm", HttpSettings(paths=("/customers",)), [Rule(name="r", when=when, deny="no")], None)
+    found = [row.doubt or row.problem or "" for row in rows if row.doubt or row.problem]
+    assert len(found) == bool(said)
+    assert all(said in one for one in found)
+    without = enforce("crm", HttpSettings(), [Rule(name="r", when='op.template == "/a"', deny="no")], None)
+    assert "neither `paths` nor an OpenAPI document" in "".join(row.doubt or "" for row in without)
 
 
 @pytest.mark.parametrize(("method", "target", "content", "said"), [

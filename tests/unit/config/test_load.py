@@ -142,6 +142,7 @@ def test_the_policy_hash_covers_what_decides_and_nothing_else(tmp_path: Path) ->
     ("policies:", ("labels: {pii: {columns: ['*.x'], detect: [jwt]}}\npolicies:\n  - {name: h, mask: [{labels: [pii], "
                   "with: hash}]}"), "can be hidden with partial, redact or null (label `pii` has `detect`)"),
     ("15m", "15 minutes", "lockgate.yaml:24: `expires` must be a duration: a number and ms, s, m, h or d"),
+    ("  - name: crm\n    protocol", "  - name: crm\n   protocol", "; indent the line like its neighbours"),
     ("15m", "0s", "lockgate.yaml:24: `expires` must be longer than nothing"),
     ("by: [dba]", "by: []", "lockgate.yaml:24: `by` is empty; write at least one entry"),
     ("by: [dba]", "by: dba", "lockgate.yaml:24: `by` must be a list, like [a, b], not text"),
@@ -189,6 +190,8 @@ def test_the_policy_hash_covers_what_decides_and_nothing_else(tmp_path: Path) ->
     (", plaintext_tokens: loopback", ", plaintext_tokens: loopback, connection: crn", "unknown connection `crn`"),
     ('"127.0.0.1:5432"', '"127.0.0.1:70000"', "has no valid port"),
     ('"127.0.0.1:5432"', '"127.0.0.1"', "`address` must be host:port"),
+    ("crm-db.internal:5432", "crm-db.internal", "lockgate.yaml:10: `address` must be host:port, like 127.0.0.1:5432"),
+    ("crm-db.internal:5432", "https://crm-db.internal:5432", "not a URL; `tls` says whether it is https"),
     ("https://login", "http://login", "lockgate.yaml:6: an issuer over plain http can be forged"),
     ("https://login.example.com", "http://login.example.com, unsafe_http: true", "`unsafe_http` is for loopback only"),
     ("https://login.example.com", "ftp://x", "`issuer` must be a URL"),

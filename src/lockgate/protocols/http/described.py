@@ -1,17 +1,19 @@
-"""What `lockgate check` says of an OpenAPI document, and of conditions that name operations."""
+"""What `lockgate check` says of an OpenAPI document, and of conditions that no request of the connection can satisfy."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 
-from lockgate.govern.policy.tokens import comparisons, tokens_of
+from lockgate.govern.policy.tokens import Token, comparisons, literal, text, tokens_of
 from lockgate.model import Rule
 from lockgate.protocols.http.listing import Listing
 from lockgate.protocols.http.settings import HttpSettings
 from lockgate.wire.spec import Enforcement
 
 _ROW = "openapi"
+_OF_LISTS = ("query", "headers", "form")        # facts that give a list of values for each name
+_ADVICE = "name the connections that the rule is for, if it is meant for others"
 
 
 def described(connection: str, options: HttpSettings) -> Iterator[Enforcement]:
@@ -33,15 +35,54 @@ def described(connection: str, options: HttpSettings) -> Iterator[Enforcement]:
 
 
 def named_in(connection: str, rule: Rule, options: HttpSettings) -> Iterator[Enforcement]:
-    """Operations that a rule's condition names and no request of the connection can have."""
-    if not rule.when or "operation" not in rule.when:
+    """What a rule's condition compares with and no request of the connection can have."""
+    if not rule.when:
         return
-    known = {} if options.api is None else options.api.operations
-    words = dict.fromkeys(one.literal for one in comparisons(tokens_of(rule.when)) if one.fact == "operation")
-    for word in words:
-        if word and word not in known:
-            near = difflib.get_close_matches(word, known, 1, 0.6)
-            advice = (f"write {near[0]}" if near else "name the connections that the rule is for, if it is meant for others")
-            why = ("the connection has no OpenAPI document, so no request has an operation" if options.api is None
-                   else f"the OpenAPI document has no operation {word}")
-            yield Enforcement(connection, rule.name, f"operation {word}", "no request has it", None, f"{why}; {advice}", rule.when)
+    tokens = tokens_of(rule.when)
+    for written, better in _lists_as_texts(tokens):
+        yield Enforcement(connection, rule.name, "condition", "", f"`{written}` is a list, since a name may be given more than once, and "
+                          f"is never equal to a text; write `{better}`", None, rule.when)
+    compared = dict.fromkeys((one.fact, one.literal) for one in comparisons(tokens) if one.literal)
+    for fact, word in compared:
+        why = _missing(fact, word, options)
+        if why:
+            yield Enforcement(connection, rule.name, f"{fact} {word}", "no request has it", None, why, rule.when)
+
+
+def _missing(fact: str, word: str, options: HttpSettings) -> str:
+    """Why no request has this word as the fact, and what to write; "" where one may."""
+    api = options.api
+    operations = {} if api is None else api.operations
+    match fact:
+        case "operation" if api is None:
+            return f"the connection has no OpenAPI document, so no request has an operation; {_ADVICE}"
+        case "operation" if word not in operations:
+            return f"the OpenAPI document has no operation {word}; {_nearest(word, operations)}"
+        case "template":
+            known = {*options.paths, *(one.template for one in operations.values())}
+            if not known:
+                return f"the connection has neither `paths` nor an OpenAPI document, so no request has a template; {_ADVICE}"
+            whose = "`paths` of the connection have" if api is None else "the OpenAPI document has"
+            return "" if word in known else f"{whose} no template {word}; {_nearest(word, known)}"
+        case "method" if word != word.upper():
+            return f'methods are written in capitals; write "{word.upper()}", or `op.verb` with "{word.lower()}"'
+    return ""
+
+
+def _nearest(word: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(word, known, 1, 0.6)
+    return f"write {near[0]}" if near else _ADVICE
+
+
+def _lists_as_texts(tokens: Sequence[Token]) -> Iterator[tuple[str, str]]:
+    """Each ``op.query.x == "y"``: what is a list there, and what to write instead."""
+    for at in range(len(tokens)):
+        if text(tokens, at) != "op" or text(tokens, at + 1) != "." or text(tokens, at + 2) not in _OF_LISTS:
+            continue
+        end = at + 5 if text(tokens, at + 3) == "." else at + 6
+        written = "".join(token.text for token in tokens[at:end])
+        for sign, place in ((end, end + 1), (at - 1, at - 2)):
+            word = literal(tokens, place)
+            if text(tokens, sign) in ("==", "!=") and word is not None:
+                inside = f'"{word}" in {written}'
+                yield written, inside if text(tokens, sign) == "==" else f"!({inside})"
