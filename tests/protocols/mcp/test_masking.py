@@ -55,6 +55,9 @@ SAID: dict[str, tuple[bytes, bytes]] = {
     "embedded": (CALL, s.told(s.result(1, content=[{"type": "resource", "resource": {"uri": "crm://1", "text": ROW}},
                                                    {"type": "resource_link", "uri": f"crm://{CARD}", "name": NOTE}]))),
     "unnamed": (CALL, s.told(s.result(1, content=[], ssn=SSN, more={"ssn": SSN, "x": NOTE}, _meta={"ssn": SSN}))),
+    "within words": (CALL, s.told(s.result(1, content=[{**text("a"), "annotations": {"ssn": SSN, "audience": ["user"]}}], values=[{"ssn": SSN}],
+                                           metadata={"a": {"ssn": SSN}}, name={"ssn": SSN}))),
+    "status of a task": (CALL, s.told(s.result(1, task={"taskId": "t", "status": "working", "statusMessage": ROW}))),
     "error": (CALL, s.told({"jsonrpc": "2.0", "id": 1, "error": {"code": 1, "message": NOTE, "data": {"ssn": SSN}}})),
     "resource": (s.post(s.call(1, "resources/read", uri="crm://1")), s.told(s.result(1, contents=[{"uri": "crm://1", "text": ROW}]))),
     "prompt": (s.post(s.call(1, "prompts/get", name="p")), s.told(s.result(

@@ -19,7 +19,7 @@ from lockgate.protocols.http.messages import Field, Fields
 
 _TAG: Final = re.compile(rb'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 _LIST: Final = re.compile(rb'\*|[, \t]*(?:(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"(?:[ \t]*,[, \t]*|[ \t]*$))*')
-_MINTED: Final = re.compile(rb'tok_[a-z2-7]+', re.IGNORECASE)
+_OURS: Final = re.compile(rb'tok_[a-z2-7]+', re.IGNORECASE)
 _CONDITIONS: Final = frozenset((b"if-match", b"if-none-match", b"if"))
 _NO_TAG: Final = b'"lockgate-unknown"'
 _BRACKETED: Final = re.compile(rb"\[([^\]]*)\]")
@@ -52,7 +52,7 @@ def unsealed(fields: Fields, keys: MaskKeys | None, scope: bytes, *, is_masked: 
     tokens = None if keys is None else _tokens(keys, scope)
 
     def open_one(found: re.Match[bytes]) -> bytes:
-        opened = tokens.detokenize(found[2]) if tokens is not None and _MINTED.fullmatch(found[2]) else None
+        opened = tokens.detokenize(found[2]) if tokens is not None and _OURS.fullmatch(found[2]) else None
         if opened is not None:
             return b'%b"%b"' % (found[1] or b"", opened.value)
         return _NO_TAG if is_masked else found[0]

@@ -204,7 +204,10 @@ class PipedMediator:
             if message.kind is not Kind.REQUEST:
                 yield Settle(grant, OutcomeStatus.OK)
             if message.method == _CANCELLED:
-                yield from self._leave(_cancelled(message), OutcomeStatus.CANCELLED, "cancelled")
+                key = _cancelled(message)
+                if key is not None and key in self._asked:
+                    self._left.add(key)
+                yield from self._done(key, OutcomeStatus.CANCELLED, code="cancelled")
 
     def _refuse_line(self, error: Malformed) -> Steps[None]:
         """A line that is no message: on record, and answered without an id, as none is known."""
@@ -226,12 +229,6 @@ class PipedMediator:
         grant = self._grants.pop(key)
         grant.tell(sent)
         yield Settle(grant, status, sent=sent, code=code)
-
-    def _leave(self, key: Key | None, status: OutcomeStatus, code: str) -> Steps[None]:
-        """A request is over, and its answer may still come."""
-        if key in self._asked:
-            self._left.add(key)
-            yield from self._done(key, status, code=code)
 
     # ------------------------------------------------------------ the server's side
 
@@ -288,8 +285,9 @@ class PipedMediator:
         for key in answered or (() if number is None else ((type(number), number),)):
             asked = self._asked.get(key)
             if asked is not None and (answered or len(self._left) < _LEFT):
-                over = self._done if answered else self._leave
-                yield from over(key, OutcomeStatus.REFUSED, code="unreadable")
+                if not answered:
+                    self._left.add(key)
+                yield from self._done(key, OutcomeStatus.REFUSED, code="unreadable")
                 yield ToClient((yield Compose(answer_of(key[1], asked.method, refusal) + b"\n")))
 
     def _answer_server(self, message: Message) -> Steps[None]:

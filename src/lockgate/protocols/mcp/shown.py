@@ -24,14 +24,15 @@ MASKED: Final = "lockgate/masked"
 """The name in `_meta` under which a result says what is masked in it."""
 _DEEPEST: Final = 512
 _JSON: Final = b"application/json"
-_DATA: Final = frozenset(("text", "structuredContent", "data", "input", "systemPrompt", "message", "arguments"))
+_DATA: Final = frozenset(("text", "structuredContent", "data", "input", "systemPrompt", "message", "statusMessage", "arguments"))
 _STRUCTURE: Final = frozenset(("content", "contents", "messages", "resource", "completion", "task"))
 _WORDS: Final = frozenset("""
 type uri mimeType name title description role isError model stopReason nextCursor total hasMore level logger progress
-progressToken requestId reason size id toolUseId code values requestedSchema mode url elicitationId elicitations taskId
-status statusMessage createdAt lastUpdatedAt ttl pollInterval annotations icons modelPreferences maxTokens temperature
-stopSequences includeContext tools toolChoice metadata
+progressToken requestId reason size id toolUseId code values mode url elicitationId elicitations taskId
+status createdAt lastUpdatedAt ttl pollInterval annotations maxTokens temperature stopSequences includeContext metadata
 """.split())
+_DESCRIBED: Final = frozenset(("requestedSchema", "icons", "modelPreferences", "tools", "toolChoice"))
+"""What describes to its last member."""
 _BINARY: Final = ('"image"', '"audio"')
 _WITHHELD: Final = '{"type":"text","text":"[an image or sound, withheld: masks are due that cannot be put on it]"}'
 _NO_DATA: Final = frozenset((
@@ -221,7 +222,11 @@ class _Look:
             return self.data(value)
         if name in _STRUCTURE:
             return self.structure(value)
-        return self.words(value) if name in _WORDS else self._named(text[name_at:end], start - name_at)
+        if name in _DESCRIBED:
+            return self.words(value)
+        if name in _WORDS:
+            return self.structure(value)    # an object is no word, and may hold anything
+        return self._named(text[name_at:end], start - name_at)
 
     def _masked(self, terms: BodyTerms, text: str) -> str:
         return masked_text(terms, text, self._found) if terms.is_due else text
