@@ -99,6 +99,7 @@ class Host:
         self.studio = studio
         self.authority = authority
         self.definitions: Definitions = Passing() if definitions is None else definitions
+        self.shared: dict[str, dict[str, Any]] = {}     # of protocols, by name
         self.certificates: Mapping[str, CertificateRules] = certificates or {}
         """How certificates of clients are read, by the name that listeners call them."""
         self.recorded: set[Governor] = set()

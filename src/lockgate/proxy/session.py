@@ -128,7 +128,7 @@ class Session(Governed):
             route=route, connections=host.connections_of(doorway.spec), by_server_name=host.by_server_name,
             cancel_key=self._cancel_key, limits=host.limits.settings, keys=host.keys,
             now=host.clock.now,
-            definitions=host.definitions,
+            definitions=host.definitions, shared=host.shared.setdefault(self.doorway.spec.name, {}),
         )
 
     def branch(self, trunk: Trunk, end: StreamEndpoint, mediator: Mediator) -> Session | None:

@@ -226,6 +226,8 @@ class LoginContext:
     """Unix seconds, for what is signed with its time."""
     definitions: Definitions = field(default_factory=Passing)
     """What backends have said of their tools, and what of it was accepted."""
+    shared: dict[str, Any] = field(default_factory=dict)
+    """What a protocol's sessions have in common in this process; it is the protocol's to fill, and to bound."""
     piped: Piped | None = None
     """Of a log-in by `ProtocolSpec.piped`; `route.connection` is the connection that is asked for."""
 

@@ -81,13 +81,14 @@ class World:
     make: type[HttpMediator] = HttpMediator
     wire: Any = None
     definitions: Passing = field(default_factory=Passing)
+    shared: dict[str, Any] = field(default_factory=dict)
     identities: dict[str, Identity] = field(default_factory=lambda: {TOKEN.decode(): IDENTITY})
 
     def context(self) -> LoginContext:
         names = {name: one.name for one in self.connections for name in one.server_names}
         return LoginContext(
             self.route, {one.name: one for one in self.connections}, names.get, lambda size: b"", self.limits, self.keys,
-            self.now, self.definitions)
+            self.now, self.definitions, shared=self.shared)
 
     def book(self) -> Playbook:
         """A conversation that begins."""

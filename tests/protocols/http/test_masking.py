@@ -242,6 +242,21 @@ def test_a_tag_that_nobody_was_shown_fits_nothing_where_masks_are_due(name: str,
     assert f"\r\n{name}: {fields[name.replace('-', '_')]}\r\n".encode() in plain.sent(SERVER)
 
 
+def test_tags_of_two_resources_cannot_be_compared() -> None:
+    """Who may write could store a guess at one and look whether its tag is the other's; and a tag fits its resource only."""
+    world, shown = s.World(rules=(s.ALLOW, HIDE), keys=KEYS), []
+    for path in ("/customers/1", "/customers/2"):
+        book = world.book() >> Bytes(CLIENT, s.request("GET", path)) >> Bytes(SERVER, s.answer(JSON, ETag='"same"'))
+        found = re.search(rb"(?m:^)ETag: (.*)\r\n", book.sent(CLIENT))
+        assert found is not None
+        shown.append(found[1].decode())
+    assert shown[0] != shown[1]
+    for path, sent in (("/customers/1", '"same"'), ("/customers/2", UNKNOWN)):
+        book = world.book() >> Bytes(CLIENT, s.request("PUT", path, b"{}", If_Match=shown[0]))
+        assert f"If-Match: {sent}\r\n".encode() in book.sent(SERVER)
+
+
+
 @pytest.mark.parametrize("tag", ["unquoted", '"a" x', '"' + "a" * 1_025 + '"'])
 def test_a_tag_that_cannot_be_sealed_is_left_out(tag: str) -> None:
     """So is every tag where there are no keys. What no mask is due for keeps its own."""

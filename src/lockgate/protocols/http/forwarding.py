@@ -22,7 +22,7 @@ from lockgate.protocols.http.problems import problem_of
 from lockgate.protocols.http.recording import WHOLE
 from lockgate.protocols.http.signing import Key, signature
 from lockgate.protocols.http.upstream import Link, connect, credential, session_token, unusable
-from lockgate.protocols.http.validators import unsealed
+from lockgate.protocols.http.validators import is_conditional, unsealed
 from lockgate.protocols.http.websocket.handshake import UPGRADE
 from lockgate.wire.steps import Passed, Record, Side, Steps, ToServer
 
@@ -112,7 +112,6 @@ class Forwarding(Conversation):
         settings = admitted.settings
         fields = request_fields(
             head, host.encode("ascii"), settings.token_header, carriers(settings), is_masked=is_masked)
-        fields = unsealed(fields, admitted.keys, admitted.scopes.of(KeyScope.CONNECTION), is_masked=is_masked)
         lines = field_lines(fields)
         self._written = (head.fields, admitted, is_masked, fields, lines)
         return fields, lines
@@ -127,7 +126,12 @@ class Forwarding(Conversation):
         target = settings.base_path.encode("ascii") + request.target.raw_path
         if request.target.raw_query is not None:
             target += b"?" + request.target.raw_query
-        return target, *self._fields_for(admitted, request.head, host, is_masked=is_masked)
+        fields, lines = self._fields_for(admitted, request.head, host, is_masked=is_masked)
+        if is_conditional(fields):
+            fields = unsealed(fields, admitted.keys, admitted.scopes.of(KeyScope.CONNECTION), request.target.segments,
+                              is_masked=is_masked)
+            lines = field_lines(fields)
+        return target, fields, lines
 
     def _forward(self, exchange: Exchange, grant: Grant, begun: bytes = b"") -> Steps[bool]:
         """Put the request on record and send it, with the credential. `begun`: the content that has come of one that goes

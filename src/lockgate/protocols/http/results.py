@@ -206,7 +206,7 @@ class Reply:
         if shown is not None:
             self._count(masked)
             fields = tuple(field._replace(value=value) for field, value in zip(fields, shown, strict=True))
-        return sealed(fields, terms.keys, terms.scope)
+        return sealed(fields, terms.keys, terms.scope, terms.place[1:])
 
     def _count(self, masked: dict[str, int]) -> None:
         for name, count in masked.items():

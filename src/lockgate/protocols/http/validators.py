@@ -28,15 +28,21 @@ _CHECKSUM: Final = re.compile(rb"checksum|(?:^|-)(?:md5|sha-?(?:1|256|384|512)|c
 _LABEL: Final = "entity tag"
 
 
-def sealed(fields: Fields, keys: MaskKeys | None, scope: bytes) -> Fields:
+def is_conditional(fields: Fields) -> bool:
+    """Whether a request's fields name entity tags."""
+    return any(field.name in _CONDITIONS for field in fields)
+
+
+def sealed(fields: Fields, keys: MaskKeys | None, scope: bytes, place: tuple[str, ...]) -> Fields:
     """The fields of an answer with its entity tag sealed, and without checksums. Without keys, or where the tag is none of
-    the standard's, it is left out."""
+    the standard's, it is left out. `place`: the segments of the path, so that tags of two resources cannot be compared: who
+    may write could store a guess at one and compare it with the other."""
     if not any(field.name == b"etag" or _CHECKSUM.search(field.name) for field in fields):
         return fields
     kept: list[Field] = []
     for field in fields:
         if field.name == b"etag":
-            value = None if keys is None else _seal(_mint(keys, scope), field.value)
+            value = None if keys is None else _seal(_mint(keys, _of(scope, place)), field.value)
             if value is not None:
                 kept.append(field._replace(value=value))
         elif not _CHECKSUM.search(field.name):
@@ -44,12 +50,14 @@ def sealed(fields: Fields, keys: MaskKeys | None, scope: bytes) -> Fields:
     return tuple(kept)
 
 
-def unsealed(fields: Fields, keys: MaskKeys | None, scope: bytes, *, is_masked: bool) -> Fields:
-    """The fields of a request with the entity tags that were sealed here as the backend gave them. Others stay, or fit nothing
-    where masks are due."""
-    if not any(field.name in _CONDITIONS for field in fields) or (keys is None and not is_masked):
+def unsealed(
+    fields: Fields, keys: MaskKeys | None, scope: bytes, place: tuple[str, ...], *, is_masked: bool,
+) -> Fields:
+    """The fields of a request with the entity tags that were sealed for this place as the backend gave them. Others stay, or fit
+    nothing where masks are due."""
+    if keys is None and not is_masked:
         return fields
-    tokens = None if keys is None else _tokens(keys, scope)
+    tokens = None if keys is None else _tokens(keys, _of(scope, place))
 
     def open_one(found: re.Match[bytes]) -> bytes:
         opened = tokens.detokenize(found[2]) if tokens is not None and _OURS.fullmatch(found[2]) else None
@@ -70,17 +78,21 @@ def unsealed(fields: Fields, keys: MaskKeys | None, scope: bytes, *, is_masked: 
     return tuple(field._replace(value=changed(field)) if field.name in _CONDITIONS else field for field in fields)
 
 
+def _of(scope: bytes, place: tuple[str, ...]) -> bytes:
+    return scope + "/".join(place).encode()     # a segment holds no slash
+
+
 def _seal(mint: TokenMint, value: bytes) -> bytes | None:
     found = _TAG.fullmatch(value)
     token = None if found is None else mint.make(found[2])
     return None if found is None or token is None else b'%b"%b"' % (found[1] or b"", token)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)
 def _mint(keys: MaskKeys, scope: bytes) -> TokenMint:
     return TokenMint(keys, scope, _LABEL, "text")
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)
 def _tokens(keys: MaskKeys, scope: bytes) -> Tokens:
     return Tokens(keys, scope, (_LABEL,))

@@ -10,6 +10,7 @@ nothing of HTTP (`operations`, `sent`, `shown`, `pins`).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -33,12 +34,13 @@ from lockgate.protocols.http.results import Reply
 from lockgate.protocols.http.upstream import credential
 from lockgate.protocols.mcp import binding, methods
 from lockgate.protocols.mcp.exchange import McpExchange
-from lockgate.protocols.mcp.jsonrpc import Kind, Malformed, Message, read
+from lockgate.protocols.mcp.jsonrpc import Id, Kind, Malformed, Message, read
 from lockgate.protocols.mcp.judging import Asking, Carried, digest_of, pins_of
 from lockgate.protocols.mcp.operations import refused_operation, stream_operation
 from lockgate.protocols.mcp.refusals import answer_of, answer_to_server
 from lockgate.protocols.mcp.shown import Asked, Shown, lenient
 from lockgate.protocols.mcp.streams import OPENING, McpReply, document_of, event_of, json_response
+from lockgate.protocols.mcp.unanswered import Unanswered
 from lockgate.wire.steps import Aside, Compose, Judge, Note, Record, Steps, ToClient
 
 _TRAVELS: Final = frozenset((
@@ -59,6 +61,9 @@ _NO_CONTENT: Final = Problem(400, "not_understood", "a POST of MCP has JSON-RPC 
                              hint="Nothing was forwarded.")
 _NO_METHOD: Final = Problem(405, "unsupported", "MCP over HTTP knows POST, GET and DELETE", hint="Nothing was forwarded.")
 _NOT_YOURS: Final = Problem(404, "not_understood", "there is no such session for you", hint="Begin with `initialize`.")
+_SAME_ID: Final = Refusal(
+    RefusalCode.NOT_UNDERSTOOD, "another request of this session with the same id has not been answered yet",
+    hint="Nothing was forwarded. Give each request of a session an id of its own.")
 
 
 class McpMediator(HttpMediator):
@@ -138,6 +143,11 @@ class McpMediator(HttpMediator):
                 continue
             carried = verdict.planned.carry
             assert isinstance(carried, Carried)
+            if not self._is_first(exchange, message):
+                yield Judge(refused_operation(), lambda _: _SAME_ID)
+                exchange.refusal = _SAME_ID
+                exchange.own.append(answer_of(message.id, message.method, _SAME_ID))
+                continue
             granted.append(verdict)
             texts.append(carried.text)
             if message.id is not None and message.kind is Kind.REQUEST:
@@ -152,6 +162,28 @@ class McpMediator(HttpMediator):
         exchange.others = tuple(granted[1:])
         if (yield from self._forward(exchange, granted[0])):
             yield from self._sent(exchange)
+        else:
+            self._free(exchange, list(exchange.asked))
+
+    def _is_first(self, exchange: McpExchange, message: Message) -> bool:
+        """Whether no other request of the session with this id waits for its answer. Without a session each HTTP request is
+        answered by itself."""
+        if message.kind is not Kind.REQUEST or message.id is None or not exchange.session:
+            return True
+        return self._unanswered.ask((exchange.admitted.connection.name, exchange.session), message.id)
+
+    def _free(self, exchange: McpExchange, ids: Iterable[tuple[type, Id]]) -> None:
+        if exchange.session:
+            for _, one in ids:
+                self._unanswered.settle((exchange.admitted.connection.name, exchange.session), one)
+
+    @property
+    def _unanswered(self) -> Unanswered:
+        shared = self._context.shared
+        if "unanswered" not in shared:
+            shared["unanswered"] = Unanswered()
+        found: Unanswered = shared["unanswered"]
+        return found
 
     def _judge_message(self, exchange: McpExchange, message: Message) -> Steps[Grant | Refusal]:
         asking = Asking.about(message, exchange.admitted, self._context)
@@ -257,6 +289,8 @@ class McpMediator(HttpMediator):
         """Definitions that were pinned or have changed, and what the server may not ask the client for."""
         assert isinstance(exchange, McpExchange)
         shown = exchange.shown
+        if shown is not None and shown.answered:
+            self._free(exchange, list(shown.answered))
         while shown is not None and shown.notes:
             event, fields = shown.notes.pop(0)
             yield Note(event, fields)
