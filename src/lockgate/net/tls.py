@@ -23,6 +23,7 @@ from lockgate.govern.identity import CertificateRules
 
 _CHUNK = 65_536
 _CONTEXTS = 64
+_NO_TLS = "WRONG_VERSION_NUMBER"            # what OpenSSL calls bytes that are no record of TLS
 
 
 class TlsError(BackendError):
@@ -226,7 +227,8 @@ class TlsStream:
             raise TlsError(f"certificate not accepted: {error.verify_message}") from None
         except (ssl.SSLError, ValueError) as error:
             reason = getattr(error, "reason", None) or "handshake failure"
-            raise TlsError(reason.lower().replace("_", " ")) from None
+            words = reason.lower().replace("_", " ")
+            raise TlsError(f"{words} (the other side does not speak TLS)" if reason == _NO_TLS else words) from None
         return True
 
     def unseal(self, data: bytes) -> bytes:

@@ -304,7 +304,7 @@ class Governed(Driver):
         log.info("log-in refused", code=code, peer=self.peer)
         waiting.resolve(Refusal(
             RefusalCode.UNAUTHENTICATED, f"{reason} ({code})",
-            hint=hint or ("Send a valid token of a trusted provider as the password." if self.certificate is None else
+            hint=hint or ("Send a valid token of a trusted provider." if self.certificate is None else
                           "Show another certificate, or send a valid token of a trusted provider."),
         ))
 

@@ -108,6 +108,7 @@ def shown(query: str | bytes, answer: object, *, connection: Connection = CRM, m
     book >> Bytes(CLIENT, s.request("POST", target, content, Content_Type=media_type, **fields))
     if not book.sent(SERVER):
         assert s.problem(book)["code"] == "not_understood"
+        assert s.problem(book)["hint"].startswith("Nothing was forwarded. Send ")
         return ""
     book >> Bytes(SERVER, s.answer(json.dumps(answer).encode()))
     return book.sent(CLIENT).partition(b"\r\n\r\n")[2].decode()

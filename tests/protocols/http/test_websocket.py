@@ -239,6 +239,7 @@ def test_json_of_two_readings_is_not_understood() -> None:
     for message in ('{"pay": 1, "pay": 101}', '{"pay": 1', "[" * 70 + "]" * 70):
         book = w.opened(here) >> Bytes(CLIENT, w.frame(w.TEXT, message))
         assert w.problem(book)["code"] == "not_understood"
+        assert ("Send one JSON document, with no name twice in an object." in w.problem(book)["hint"]) == (message[0] == "{")
         assert here.log.intents[-1].refusal == "not_understood"
 
 

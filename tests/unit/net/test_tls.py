@@ -124,6 +124,14 @@ def test_noise_instead_of_a_handshake_is_an_error(made: Certificate) -> None:
         server.handshake(b"GET / HTTP/1.1\r\n\r\n")
 
 
+def test_a_backend_without_tls_is_named_as_one(made: Certificate) -> None:
+    """`wrong version number` alone sends people to look at versions."""
+    client, _ = pair(made)
+    client.handshake()
+    with pytest.raises(TlsError, match="does not speak TLS"):
+        client.handshake(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+
 def test_a_broken_record_is_an_error(made: Certificate) -> None:
     """One flipped bit of ciphertext ends the connection."""
     client, server = pair(made)

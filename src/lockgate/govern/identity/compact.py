@@ -63,7 +63,7 @@ def read_token(token: str) -> UnverifiedToken:
         raise failed(
             Failure.MALFORMED,
             "the token is not a compact JWS of three segments",
-            advice="Send the access token (a JWT) of the identity provider as the password.",
+            advice="Send the access token (a JWT) of the identity provider.",
         )
     header_bytes = _decode(segments[0], HEADER_LIMIT, "header")
     claims_bytes = _decode(segments[1], CLAIMS_LIMIT, "claims")

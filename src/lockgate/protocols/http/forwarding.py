@@ -72,7 +72,7 @@ class Forwarding(Conversation):
                 if renamed := renamed_fields(request, content or b""):
                     terms = replace(terms, renamed=renamed)
             except BadContent as error:
-                return Refusal(RefusalCode.NOT_UNDERSTOOD, str(error), hint="Nothing was forwarded.")
+                return Refusal(RefusalCode.NOT_UNDERSTOOD, str(error), hint=error.hint("Nothing"))
         target, fields, lines = self._addressed(exchange, is_masked=is_masked)
         noted: tuple[str, ...] = ()
         if terms is not None and is_looked:

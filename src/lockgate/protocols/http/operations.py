@@ -71,11 +71,21 @@ _CODED: Final = "the content is in a coding, or in other characters than UTF-8, 
 _HIDDEN: Final = NEVER_ON | {b"cookie", b"x-api-key", b"x-csrf-token"}
 
 
+ONE_JSON: Final = "Send one JSON document, with no name twice in an object."
+ONE_GRAPHQL: Final = "Send the whole GraphQL document in `query`, as JSON, and not a digest of it."
 T = TypeVar("T")
 
 
 class BadContent(ValueError):
-    """Content that is not what its type says, and that a rule depends on."""
+    """Content that is not what its type says, and that a rule depends on; `advice` is how to send it instead."""
+
+    def __init__(self, reason: str, advice: str = "") -> None:
+        super().__init__(reason)
+        self.advice = advice
+
+    def hint(self, what: str) -> str:
+        """For a refusal: that this (`what`) did not go on, and the advice."""
+        return f"{what} was {'not ' * (what != 'Nothing')}forwarded. {self.advice}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +187,8 @@ def with_facts(request: Request, operation: Operation, content: bytes, wanted: f
         try:
             facts["parts"] = parts_of(request.head.get(b"content-type") or b"", content)
         except BadParts as error:
-            raise BadContent(f"the content's parts cannot be read, and a rule depends on them: {error}") from None
+            raise BadContent(f"the content's parts cannot be read, and a rule depends on them: {error}",
+                             "Send multipart/form-data with `boundary` as its only parameter and plain quoted names.") from None
     if wanted >= _GRAPHQL:
         facts["graphql"] = [] if _shows_no_document(request) else _documents(operations_of, request, content)
     headers = headers_of(request.head)
@@ -213,7 +224,7 @@ def _json(media_type: str, content: bytes) -> object:
     try:
         value = read_document(content.decode("utf-8"))
     except (ValueError, RecursionError):
-        raise BadContent("the content is no JSON of one reading, and a rule depends on it") from None
+        raise BadContent("the content is no JSON of one reading, and a rule depends on it", ONE_JSON) from None
     if depth_of(value) > DEEPEST:
         raise BadContent(f"the content's JSON is nested deeper than {DEEPEST}, and a rule depends on it")
     return value
@@ -299,7 +310,7 @@ def _documents(read: Callable[[Mapping[str, list[str]], object], T], request: Re
         return read(written, value)
     except (BadDocument, BadTarget, UnicodeDecodeError) as error:
         why = "its text is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
-        raise BadContent(f"what the request does cannot be told, and a rule depends on it: {why}") from None
+        raise BadContent(f"what the request does cannot be told, and a rule depends on it: {why}", ONE_GRAPHQL) from None
 
 
 _READERS: Final[Mapping[str, Callable[[str, bytes], object]]] = {"json": _json, "form": _form}

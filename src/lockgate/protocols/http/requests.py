@@ -240,7 +240,7 @@ class Requests(Tunnels):
             try:
                 operation = operations.with_facts(request, operation, content or b"", verdict.decision.wants)
             except operations.BadContent as error:
-                yield from self._answer(request.head, Problem(400, "not_understood", str(error), hint="Nothing was forwarded."))
+                yield from self._answer(request.head, Problem(400, "not_understood", str(error), hint=error.hint("Nothing")))
                 return
             verdict = yield Judge(operation, plan, counts=False, patience=patience)
         if isinstance(verdict, Refusal):

@@ -15,7 +15,16 @@ from lockgate.govern.masking.bodies import Renamed
 from lockgate.model import Operation
 from lockgate.protocols.http.documents import depth_of, read_document
 from lockgate.protocols.http.graphql import BadDocument, operations_of, queries_in, renamed_by, renamed_in
-from lockgate.protocols.http.operations import DEEPEST, SEND, BadContent, Request, headers_of, shown_content
+from lockgate.protocols.http.operations import (
+    DEEPEST,
+    ONE_GRAPHQL,
+    ONE_JSON,
+    SEND,
+    BadContent,
+    Request,
+    headers_of,
+    shown_content,
+)
 from lockgate.protocols.http.websocket.frames import Message
 
 _LATER: Final = frozenset(("json", "message", "headers"))
@@ -84,7 +93,7 @@ def _document(text: str) -> object:
         value: object = read_document(text)
     except (ValueError, RecursionError):
         if begins:
-            raise BadContent("the message is no JSON of one reading, and a rule depends on it") from None
+            raise BadContent("the message is no JSON of one reading, and a rule depends on it", ONE_JSON) from None
         return _MISSING
     if depth_of(value) > DEEPEST:
         raise BadContent(f"the message's JSON is nested deeper than {DEEPEST}, and a rule depends on it")
@@ -97,7 +106,7 @@ def _graphql(value: object) -> list[dict[str, object]]:
         payload = _asked(value)
         return [] if payload is None else operations_of({}, payload)
     except BadDocument as error:
-        raise BadContent(f"what the message does cannot be told, and a rule depends on it: {error}") from None
+        raise BadContent(f"what the message does cannot be told, and a rule depends on it: {error}", ONE_GRAPHQL) from None
 
 
 def _asked(value: object) -> object:

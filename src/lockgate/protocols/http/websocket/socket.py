@@ -154,7 +154,7 @@ class Socket:
                 operation = with_facts(request, operation, message, verdict.decision.wants)
             except BadContent as error:
                 plan = partial(_refused, Refusal(
-                    RefusalCode.NOT_UNDERSTOOD, str(error), hint="The message was not forwarded."))
+                    RefusalCode.NOT_UNDERSTOOD, str(error), hint=error.hint("The message")))
             verdict = yield Judge(operation, plan, counts=False, patience=patience)
         if isinstance(verdict, Refusal):
             yield from self._refuse(verdict, is_text=message.is_text)
