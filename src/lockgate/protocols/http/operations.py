@@ -251,7 +251,7 @@ def renamed_fields(request: Request, content: bytes) -> Renamed:
     try:
         return renamed_in(_texts(request, content))
     except BadDocument as error:
-        raise BadContent(f"it may be GraphQL, and masks go by names: {error}; name the path in `graphql`") from None
+        raise BadContent(f"it may be GraphQL, and masks go by names: {error}; name the path in `graphql`", ONE_GRAPHQL) from None
 
 
 def _texts(request: Request, content: bytes) -> list[str]:
