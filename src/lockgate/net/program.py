@@ -80,8 +80,8 @@ class RunningProgram:
                     while self._signalled(0):       # noqa: ASYNC110 - of a group nobody tells
                         await asyncio.sleep(_LOOK)
             if not self._signalled(number):
-                return
-        await self._process.wait()
+                break
+        await self._process.wait()          # asyncio tells `status` a moment after nobody is there any more
 
     def _signalled(self, number: int) -> bool:
         """Whether there was somebody in its group who got this signal (0: none is sent)."""
