@@ -37,15 +37,13 @@ def sealed(fields: Fields, keys: MaskKeys | None, scope: bytes, place: tuple[str
     """The fields of an answer with its entity tag sealed, and without checksums. Without keys, or where the tag is none of
     the standard's, it is left out. `place`: the segments of the path, so that tags of two resources cannot be compared: who
     may write could store a guess at one and compare it with the other."""
-    if not any(field.name == b"etag" or _CHECKSUM.search(field.name) for field in fields):
-        return fields
     kept: list[Field] = []
     for field in fields:
         if field.name == b"etag":
-            value = None if keys is None else _seal(_mint(keys, _of(scope, place)), field.value)
+            value = None if keys is None else _seal(keys, _of(scope, place), field.value)
             if value is not None:
                 kept.append(field._replace(value=value))
-        elif not _CHECKSUM.search(field.name):
+        elif not _is_checksum(field.name):
             kept.append(field)
     return tuple(kept)
 
@@ -82,15 +80,16 @@ def _of(scope: bytes, place: tuple[str, ...]) -> bytes:
     return scope + "/".join(place).encode()     # a segment holds no slash
 
 
-def _seal(mint: TokenMint, value: bytes) -> bytes | None:
-    found = _TAG.fullmatch(value)
-    token = None if found is None else mint.make(found[2])
-    return None if found is None or token is None else b'%b"%b"' % (found[1] or b"", token)
-
-
 @lru_cache(maxsize=1024)
-def _mint(keys: MaskKeys, scope: bytes) -> TokenMint:
-    return TokenMint(keys, scope, _LABEL, "text")
+def _is_checksum(name: bytes) -> bool:
+    return _CHECKSUM.search(name) is not None
+
+
+@lru_cache(maxsize=4096)                # resources are asked for again and again
+def _seal(keys: MaskKeys, scope: bytes, value: bytes) -> bytes | None:
+    found = _TAG.fullmatch(value)
+    token = None if found is None else TokenMint(keys, scope, _LABEL, "text").make(found[2])
+    return None if found is None or token is None else b'%b"%b"' % (found[1] or b"", token)
 
 
 @lru_cache(maxsize=1024)
