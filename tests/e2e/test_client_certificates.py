@@ -24,18 +24,18 @@ from testbed.certificates import AgentAuthority, Certificate, make_certificate
 from testbed.gateway import Gateway, Issuer, gateway, run
 from testbed.postgres import Server
 from testbed.webapp import WebApp, webapp
-from tests.e2e.conftest import PASSWORD
+from tests.e2e.conftest import PASSWORD, TRUST
 from tests.e2e.test_custody import cli, records, until
-from tests.e2e.test_http import HEAD, SECRET
+from tests.e2e.test_http import SECRET
 
-CONFIG = HEAD.partition("listeners:")[0] + """\
+CONFIG = """\
 listeners:
   - {{name: api, protocol: http, address: "127.0.0.1:{port}", proxy: true,
      tls: {{certificate: {certificate}, key: {key}, clients: mesh}}}}
   - {{name: bound, protocol: http, address: "127.0.0.1:{bound}", tls: {{certificate: {certificate}, key: {key}, clients: binding}}}}
   - {{name: tools, protocol: mcp, address: "127.0.0.1:{tools}", tls: {{certificate: {certificate}, key: {key}, clients: mesh}}}}
   - {{name: base, protocol: postgres, address: "127.0.0.1:{base}", tls: {{certificate: {certificate}, key: {key}, clients: mesh}}}}
-""" + HEAD[HEAD.index("control:"):HEAD.index("connections:")] + """\
+""" + TRUST + """\
   certificates:
     - name: mesh
       ca: {ca}

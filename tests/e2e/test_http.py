@@ -17,19 +17,13 @@ import requests
 
 from testbed.gateway import Gateway, Issuer, gateway, run
 from testbed.webapp import WebApp, webapp
+from tests.e2e.conftest import TRUST
 from tests.e2e.test_custody import records, until
 
 SECRET = "7c11-http-backend-canary"
-HEAD = """\
-state: {folder}/state
+HEAD = TRUST + """\
 listeners:
   - {{name: api, protocol: http, address: "127.0.0.1:{port}", plaintext_tokens: loopback, proxy: true}}
-control: {{address: "127.0.0.1:{control}"}}
-audit: {{mode: full, origin: test.lockgate.example/log}}
-identity:
-  providers:
-    - {{name: test, issuer: "{issuer}", audience: lockgate, agent_claim: agent, model_claim: model, leeway: 0s,
-       algorithms: [ES256], unsafe_http: true}}
 connections:
   - name: crm
     protocol: http

@@ -39,7 +39,7 @@ http {{
 }}
 """
 CONFIG = HEAD.replace(
-    "control:", '  - {{name: tls, protocol: http, address: "127.0.0.1:{tls}", tls: {{certificate: {certificate}, key: {key}}}}}\ncontrol:', 1,
+    "connections:", '  - {{name: tls, protocol: http, address: "127.0.0.1:{tls}", tls: {{certificate: {certificate}, key: {key}}}}}\nconnections:', 1,
 ).replace("policies:", """\
   - name: both
     protocol: http

@@ -18,18 +18,12 @@ from lockgate.protocols.http.signing import Key, authorization
 from testbed.certificates import make_certificate
 from testbed.gateway import Gateway, Issuer, gateway, run
 from testbed.webapp import CLIENT_ID, CLIENT_SECRET, WebApp, webapp
+from tests.e2e.conftest import TRUST
 from tests.e2e.test_custody import records, until
 
-CONFIG = """\
-state: {folder}/state
+CONFIG = TRUST + """\
 listeners:
   - {{name: api, protocol: http, address: "127.0.0.1:{port}", plaintext_tokens: loopback}}
-control: {{address: "127.0.0.1:{control}"}}
-audit: {{mode: full, origin: test.lockgate.example/log}}
-identity:
-  providers:
-    - {{name: test, issuer: "{issuer}", audience: lockgate, agent_claim: agent, model_claim: model, leeway: 0s,
-       algorithms: [ES256], unsafe_http: true}}
 connections:
   - name: crm
     protocol: http

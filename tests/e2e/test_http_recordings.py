@@ -36,7 +36,7 @@ from tests.e2e.test_recordings import IDENTITY, RECORDING, Screen, end_of, run, 
 RULES = "  - {{name: recorded, connections: [%s], record: true}}\n"
 SECOND = """\
   - {{name: secure, protocol: http, address: "127.0.0.1:{secure}", tls: {{certificate: {certificate}, key: {key}}}}}
-control:"""
+connections:"""
 SPELLED = {
     "basic": "inject: basic", "query": "inject: query, name: key", "header": "inject: header, name: x-key",
     "oauth": 'inject: oauth2, token_url: "http://127.0.0.1:{backend}/oauth/token", unsafe_http: true, scope: all',
@@ -78,7 +78,7 @@ def api(
     web: WebApp, certificate: Certificate, tokens: Issuer, tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Gateway]:
     """A gateway with a listener for HTTP/1.1 and proxies, and one with TLS for HTTP/2."""
-    config = recorded(HEAD, "crm", "plain", "blind", *SPELLED).replace("control:", SECOND, 1).replace("policies:", MORE, 1)
+    config = recorded(HEAD, "crm", "plain", "blind", *SPELLED).replace("connections:", SECOND, 1).replace("policies:", MORE, 1)
     with gateway(tmp_path_factory.mktemp("api"), config,
                  env={"API_TOKEN": SECRET, "CLIENT_SECRET": CLIENT_SECRET, "SESSION_TOKEN": SESSION_TOKEN},
                  backend=web.port, issuer=tokens.url, certificate=certificate.certificate, key=certificate.key,

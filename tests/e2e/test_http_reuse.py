@@ -20,7 +20,7 @@ from tests.e2e.test_custody import records
 from tests.e2e.test_http import HEAD, SECRET
 
 BOTH = HEAD.replace(
-    "control:", '  - {{name: tls, protocol: http, address: "127.0.0.1:{tls}", tls: {{certificate: {certificate}, key: {key}}}}}\ncontrol:', 1)
+    "connections:", '  - {{name: tls, protocol: http, address: "127.0.0.1:{tls}", tls: {{certificate: {certificate}, key: {key}}}}}\nconnections:', 1)
 
 
 @pytest.fixture(scope="module")

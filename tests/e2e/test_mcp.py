@@ -21,19 +21,13 @@ from pydantic import AnyUrl
 
 from testbed.gateway import Gateway, Issuer, gateway, run
 from testbed.mcpserver import CARD, mcpserver
+from tests.e2e.conftest import TRUST
 from tests.e2e.test_custody import records, until
 
 SECRET = "c3-mcp-backend-canary"
-HEAD = """\
-state: {folder}/state
+HEAD = TRUST + """\
 listeners:
   - {{name: tools, protocol: mcp, address: "127.0.0.1:{port}", plaintext_tokens: loopback}}
-control: {{address: "127.0.0.1:{control}"}}
-audit: {{mode: full, origin: test.lockgate.example/log}}
-identity:
-  providers:
-    - {{name: test, issuer: "{issuer}", audience: lockgate, agent_claim: agent, model_claim: model, leeway: 0s,
-       algorithms: [ES256], unsafe_http: true}}
 connections:
   - name: crm
     protocol: mcp

@@ -14,6 +14,7 @@ from testbed.mcpserver import McpServer, mcpserver
 from testbed.webapp import CLIENT_ID, CLIENT_SECRET, WebApp, webapp
 from tests.e2e import canaries
 from tests.e2e.canaries import hits
+from tests.e2e.conftest import TRUST
 from tests.e2e.test_review import call
 from tests.e2e.test_secrets import Ran, fetch, started, wait_expired
 
@@ -34,17 +35,10 @@ def connection(name: str, credential: str, options: str, protocol: str = "http",
             f"    options: {{{{{options}}}}}\n")
 
 
-CONFIG = """\
-state: {folder}/state
+CONFIG = TRUST + """\
 listeners:
   - {{name: api, protocol: http, address: "127.0.0.1:{port}", plaintext_tokens: loopback}}
   - {{name: tools, protocol: mcp, address: "127.0.0.1:{tools}", plaintext_tokens: loopback}}
-control: {{address: "127.0.0.1:{control}"}}
-audit: {{mode: full, origin: test.lockgate.example/log}}
-identity:
-  providers:
-    - {{name: test, issuer: "{issuer}", audience: lockgate, agent_claim: agent, model_claim: model, leeway: 0s,
-       algorithms: [ES256], unsafe_http: true}}
 connections:
 """ + "".join((
     connection("bearer", "password: {{env: CRM_PASSWORD}}", "inject: bearer"),

@@ -14,17 +14,14 @@ from testbed.gateway import Gateway, Issuer, gateway, run
 from testbed.nginx import PROGRAM, Nginx, nginx
 from testbed.scripted import Scripted, scripted
 from testbed.webapp import WebApp, webapp
-from tests.e2e.test_http import HEAD
+from tests.e2e.conftest import TRUST
 
 CREDENTIAL = "5d20-http-backend-canary"
-TOP = HEAD.partition("listeners:\n")[0]
-COMMON = HEAD[HEAD.index("control:"):HEAD.index("connections:\n")]
-CONFIG = TOP + """\
+CONFIG = TRUST + """\
 limits: {{inspect: 1000000}}
 listeners:
   - {{name: api, protocol: http, address: "127.0.0.1:{port}", plaintext_tokens: loopback, proxy: true}}
   - {{name: tls, protocol: http, address: "127.0.0.1:{tls}", tls: {{certificate: "{certificate}", key: "{key}"}}}}
-""" + COMMON + """\
 connections:
   - name: plain
     protocol: http
