@@ -18,6 +18,8 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from lockgate.audit.evidence.leaf import data_of
+
 ERASURE_CAUSES = frozenset({"subject", "record", "retention"})
 ERASURE_RANGES = 60
 _ABOUT_TICKETS = ("review_request", "review")
@@ -27,8 +29,7 @@ _BINDING_DOMAIN = "lockgate/erasure-binding/v1"
 
 def erased_ranges(record: Mapping[str, Any]) -> list[tuple[int, int]] | None:
     """The ranges that an erasure's leaf names, first and last included; None where it is not as it must be."""
-    data = record.get("data")
-    listed = data.get("ranges") if isinstance(data, dict) else None
+    listed = data_of(record).get("ranges")
     if not isinstance(listed, list) or not 0 < len(listed) <= ERASURE_RANGES:
         return None
     found: list[tuple[int, int]] = []
@@ -146,8 +147,8 @@ class HoldBook:
 
     def take(self, record: Mapping[str, Any]) -> str | None:
         """One `legal_hold`; returns what is wrong with it, or None."""
-        data = record.get("data")
-        if not isinstance(data, dict) or not isinstance(data.get("hold"), str):
+        data = data_of(record)
+        if not isinstance(data.get("hold"), str):
             return "a legal hold without a name"
         name, action, scope = data["hold"], data.get("action"), data.get("scope")
         if action == "lift":
@@ -196,9 +197,9 @@ class TicketHolds:
 
     def destroy(self, index: int, record: Mapping[str, Any], number: int) -> None:
         """A record that erasure `number` names."""
-        data = record.get("data")
-        if record["type"] in _ABOUT_TICKETS and isinstance(data, dict) and isinstance(data.get("ticket"), str):
-            self._reviews.append((index, data["ticket"], number))
+        ticket = data_of(record).get("ticket")
+        if record["type"] in _ABOUT_TICKETS and isinstance(ticket, str):
+            self._reviews.append((index, ticket, number))
 
     def forbidden(self, at: Mapping[int, tuple[int, HoldBook]]) -> Iterator[tuple[int, int, str]]:
         """Entry, number of its erasure and name of the hold, of all that should have been kept. `at` says where an

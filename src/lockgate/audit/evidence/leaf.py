@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
@@ -52,6 +52,12 @@ _FIELDS_OF: dict[str, list[tuple[str, int]]] = {
     kind: [(name, _FORMS.index(form)) for name, form in fields.items()] for kind, fields in _REQUIRED.items()
 }
 _NO_FIELDS: list[tuple[str, int]] = []
+
+
+def data_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a record says besides its own fields; nothing where that is no object."""
+    data = record.get("data")
+    return data if isinstance(data, dict) else {}
 
 
 def load_json(data: bytes) -> Any:

@@ -24,7 +24,7 @@ from lockgate.audit.evidence.erasures import (
     erasure_link,
 )
 from lockgate.audit.evidence.failures import EvidenceError
-from lockgate.audit.evidence.leaf import is_hash
+from lockgate.audit.evidence.leaf import data_of, is_hash
 from lockgate.audit.evidence.merkle import HASH_SIZE, Frontier
 from lockgate.audit.evidence.ordinary import OrdinaryLeaf, plain_id
 from lockgate.audit.evidence.recordings import RECORDING_CUT, RECORDING_MARK, RecordedStreams
@@ -231,8 +231,7 @@ class LogLedger:
                 self._rooted = None
         if kind == "node_start":
             self._in_force(record)
-            data = record.get("data")
-            self.lags = isinstance(data, dict) and data.get("signer") == SIGNED_APART
+            self.lags = data_of(record).get("signer") == SIGNED_APART
             self.starts += 1
             if self.first and self.starts == 1:
                 self.starts = record["epoch"]
@@ -254,8 +253,8 @@ class LogLedger:
 
     def _in_force(self, record: dict[str, Any]) -> None:
         """How many persons an erasure needs from here on."""
-        data = record.get("data")
-        if isinstance(data, dict) and "approvals" in data:
+        data = data_of(record)
+        if "approvals" in data:
             self._approvals = data["approvals"]
         elif record["type"] == "node_start":
             self._approvals = None
@@ -263,8 +262,8 @@ class LogLedger:
     # ------------------------------------------------------------ erasures
 
     def _erasure(self, index: int, record: dict[str, Any]) -> None:
-        ranges, data = erased_ranges(record), record.get("data")
-        if ranges is None or not isinstance(data, dict) or ranges[-1][1] >= index:
+        ranges, data = erased_ranges(record), data_of(record)
+        if ranges is None or ranges[-1][1] >= index:
             raise EvidenceError("erasure", "an erasure does not name earlier entries", index)
         if data.get("cause") not in ERASURE_CAUSES or not isinstance(record.get("requester"), str):
             raise EvidenceError("erasure", "an erasure without a cause or a requester", index)
@@ -390,7 +389,7 @@ class LogLedger:
     # ------------------------------------------------------------ reviews
 
     def _review_request(self, index: int, record: dict[str, Any]) -> None:
-        data = _data(record)
+        data = data_of(record)
         ticket = data.get("ticket")
         if not isinstance(ticket, str):
             raise EvidenceError("review", "a review request without a ticket", index)
@@ -399,7 +398,7 @@ class LogLedger:
         self._tickets[ticket] = _Ticket(data.get("binding"), record.get("requester"), data.get("expires"), True)
 
     def _review(self, index: int, record: dict[str, Any]) -> None:
-        data = _data(record)
+        data = data_of(record)
         name = data.get("ticket")
         ticket = self._tickets.get(name) if isinstance(name, str) else None
         if self.first and ticket is None and isinstance(name, str):
@@ -445,12 +444,6 @@ class LogLedger:
         if len(self.lacking) < _LACKING:
             self.lacking.append(EvidenceError(
                 "review", f"the request or the review of ticket {name} is not there", index, "incomplete"))
-
-
-def _data(record: dict[str, Any]) -> dict[str, Any]:
-    """What a record says besides its own fields."""
-    data = record.get("data")
-    return data if isinstance(data, dict) else {}
 
 
 def is_refused(intent: Mapping[str, Any]) -> bool:
