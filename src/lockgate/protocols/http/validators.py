@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Final
 
 from lockgate.govern.masking.keys import MaskKeys
-from lockgate.govern.masking.tokens import TokenMint, Tokens
+from lockgate.govern.masking.tokens import LONGEST, TokenMint, Tokens
 from lockgate.protocols.http.messages import Field, Fields
 
 _TAG: Final = re.compile(rb'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
@@ -85,11 +85,15 @@ def _is_checksum(name: bytes) -> bool:
     return _CHECKSUM.search(name) is not None
 
 
-@lru_cache(maxsize=4096)                # resources are asked for again and again
 def _seal(keys: MaskKeys, scope: bytes, value: bytes) -> bytes | None:
     found = _TAG.fullmatch(value)
-    token = None if found is None else TokenMint(keys, scope, _LABEL, "text").make(found[2])
+    token = None if found is None or len(found[2]) > LONGEST else _token(keys, scope, found[2])
     return None if found is None or token is None else b'%b"%b"' % (found[1] or b"", token)
+
+
+@lru_cache(maxsize=1024)                # resources are asked for again and again; what is kept has a length that is bounded
+def _token(keys: MaskKeys, scope: bytes, tag: bytes) -> bytes | None:
+    return TokenMint(keys, scope, _LABEL, "text").make(tag)
 
 
 @lru_cache(maxsize=1024)
