@@ -21,7 +21,8 @@ from testbed.postgres import free_port
 from testbed.webapp import WebApp, webapp
 from tests.e2e.h2backend import H2Backend, h2_backend
 from tests.e2e.test_custody import records
-from tests.e2e.test_http import HEAD, SECRET
+from tests.e2e.test_http import SECRET
+from tests.e2e.test_http_reuse import BOTH
 
 NGINX = """
 daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log error;
@@ -38,9 +39,7 @@ http {{
   }}
 }}
 """
-CONFIG = HEAD.replace(
-    "connections:", '  - {{name: tls, protocol: http, address: "127.0.0.1:{tls}", tls: {{certificate: {certificate}, key: {key}}}}}\nconnections:', 1,
-).replace("policies:", """\
+CONFIG = BOTH.replace("policies:", """\
   - name: both
     protocol: http
     address: 127.0.0.1:{nginx}
