@@ -101,11 +101,12 @@ def everywhere(server: Server, text: str) -> None:
 
 
 @contextmanager
-def copied_database(server: Server, name: str, schema: str) -> Iterator[str]:
-    """A copy of `template_plain` with tables of its own, owned by `app`, dropped at the end. Yields its connection string."""
+def own_database(server: Server, name: str, schema: str, template: str = "template1") -> Iterator[str]:
+    """A database with tables of its own, owned by `app`, dropped at the end: a process may run a file's tests at two times, with
+    another file's between. Yields its connection string."""
     with psycopg.connect(server.dsn(), autocommit=True) as admin:
         admin.execute(f"DROP DATABASE IF EXISTS {name}")
-        admin.execute(f"CREATE DATABASE {name} TEMPLATE template_plain OWNER app")
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} OWNER app")
     with psycopg.connect(server.dsn(name), autocommit=True) as admin:
         admin.execute("SET ROLE app")
         admin.execute(schema)

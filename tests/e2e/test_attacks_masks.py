@@ -14,7 +14,7 @@ from psycopg.pq.abc import PGconn, PGresult
 
 from testbed.gateway import Issuer, gateway
 from testbed.postgres import Server
-from tests.e2e.conftest import HEAD, PASSWORD
+from tests.e2e.conftest import HEAD, PASSWORD, own_database
 from tests.e2e.test_masks import NEEDLES
 
 SSN = "219-09-9999"
@@ -293,15 +293,10 @@ ALLOWED = [
 @pytest.fixture(scope="module")
 def attacked(backend: Server, tokens: Issuer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The DSN of a gateway before a database with the structures that invite leaks."""
-    with psycopg.connect(backend.dsn(), autocommit=True) as admin:
-        admin.execute("CREATE DATABASE attacks OWNER app")
-    with psycopg.connect(backend.dsn("attacks"), autocommit=True) as admin:
-        admin.execute("ALTER SCHEMA public OWNER TO app")
-        admin.execute("SET ROLE app")
-        admin.execute(SETUP)
     config = HEAD.replace("name: crm", "name: attacks", 1) + (
         '  - {{name: hide, connections: [attacks], mask: [{{columns: ["*.ssn"], with: redact}}]}}\n')
-    with gateway(tmp_path_factory.mktemp("attacks"), config, env={"CRM_PASSWORD": PASSWORD},
+    with own_database(backend, "attacks", "RESET ROLE; ALTER SCHEMA public OWNER TO app; SET ROLE app;" + SETUP), \
+            gateway(tmp_path_factory.mktemp("attacks"), config, env={"CRM_PASSWORD": PASSWORD},
                  backend=backend.port, issuer=tokens.url) as running:
         yield running.dsn(tokens.token("agent-1", "agents"), "attacks")
 

@@ -11,7 +11,7 @@ import pytest
 
 from testbed.gateway import Gateway, Issuer, gateway, run
 from testbed.postgres import Server
-from tests.e2e.conftest import HEAD, PASSWORD, copied_database
+from tests.e2e.conftest import HEAD, PASSWORD, own_database
 from tests.e2e.test_attacks_controls import SYNC, Raw, bind, execute, message, parse, query
 from tests.e2e.test_review import Held, wait_pending
 
@@ -48,7 +48,7 @@ CREATE FUNCTION leaves_a_trace() RETURNS int LANGUAGE sql AS 'INSERT INTO many V
 @pytest.fixture(scope="module")
 def database(backend: Server) -> Iterator[str]:
     """The database, with statistics."""
-    with copied_database(backend, "estimated", SCHEMA) as dsn:
+    with own_database(backend, "estimated", SCHEMA, "template_plain") as dsn:
         with psycopg.connect(dsn, autocommit=True) as admin:
             admin.execute("CREATE TABLE not_ours (word text)")
         yield dsn

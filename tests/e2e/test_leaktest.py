@@ -23,7 +23,7 @@ from lockgate.protocols.postgres.leaktest import SUITE
 from testbed.certificates import make_certificate
 from testbed.gateway import Gateway, Issuer, command, gateway
 from testbed.postgres import Server, debian, debian_bin
-from tests.e2e.conftest import HEAD, PASSWORD
+from tests.e2e.conftest import HEAD, PASSWORD, own_database
 
 LABELS = ('"lockgate_leaktest*.*.ssn", "lockgate_leaktest.*.SSN", "lockgate_leaktest.lk_t.n",'
           ' "lockgate_leaktest.lk_contacts.email", "lockgate_leaktest.lk_kinds.secret_*"')
@@ -78,6 +78,12 @@ class Bench:
             return admin.execute(text.encode()).fetchall()
 
 
+PEOPLE = """
+CREATE TABLE people (id int PRIMARY KEY, name text, email text);
+INSERT INTO people SELECT g, 'n' || g, 'person' || g || '@secret.example' FROM generate_series(1, 50) g;
+"""
+
+
 def build(backend: Server) -> None:
     with psycopg.connect(backend.dsn("leaktest"), autocommit=True) as admin:
         admin.execute("DROP SCHEMA IF EXISTS lockgate_leaktest CASCADE; DROP SCHEMA IF EXISTS lockgate_leaktest_2 CASCADE")
@@ -87,14 +93,10 @@ def build(backend: Server) -> None:
 
 
 @pytest.fixture(scope="module")
-def bench(backend: Server, tokens: Issuer, tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    with psycopg.connect(backend.dsn(), autocommit=True) as admin:
-        admin.execute("CREATE DATABASE leaktest OWNER app")
-    with psycopg.connect(backend.dsn("leaktest", user="app", password=PASSWORD), autocommit=True) as owner:
-        owner.execute("CREATE TABLE people (id int PRIMARY KEY, name text, email text)")
-        owner.execute("INSERT INTO people SELECT g, 'n' || g, 'person' || g || '@secret.example' FROM generate_series(1, 50) g")
-    build(backend)
-    return Bench(backend, tokens, tmp_path_factory.mktemp("leaktest"))
+def bench(backend: Server, tokens: Issuer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    with own_database(backend, "leaktest", PEOPLE):
+        build(backend)
+        yield Bench(backend, tokens, tmp_path_factory.mktemp("leaktest"))
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from psycopg import sql
 
 from testbed.gateway import Gateway, Issuer, gateway
 from testbed.postgres import Server
-from tests.e2e.conftest import HEAD, PASSWORD
+from tests.e2e.conftest import HEAD, PASSWORD, own_database
 
 CORPUS = json.loads((Path(__file__).parents[1] / "data" / "leak-shapes.json").read_text())
 CANARIES = ("219-09-9999", "219-09-9998")
@@ -89,14 +89,10 @@ def deliver(dsn: str, statement: str, *, binary: bool, extended: bool) -> Listen
 @pytest.fixture(scope="module")
 def leaky(backend: Server, tokens: Issuer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway before a database with the corpus' own schema."""
-    with psycopg.connect(backend.dsn(), autocommit=True) as admin:
-        admin.execute("CREATE DATABASE leaks OWNER app")
-    with psycopg.connect(backend.dsn("leaks"), autocommit=True) as admin:
-        admin.execute("SET ROLE app")
-        admin.execute(CORPUS["setup"])
     config = HEAD.replace("name: crm", "name: leaks", 1) + (
         '  - {{name: hide, connections: [leaks], mask: [{{columns: ["*.ssn"], with: redact}}]}}\n')
-    with gateway(tmp_path_factory.mktemp("leaks"), config, env={"CRM_PASSWORD": PASSWORD},
+    with own_database(backend, "leaks", CORPUS["setup"]), \
+            gateway(tmp_path_factory.mktemp("leaks"), config, env={"CRM_PASSWORD": PASSWORD},
                  backend=backend.port, issuer=tokens.url) as running:
         yield running
 

@@ -13,7 +13,7 @@ import pytest
 
 from testbed.gateway import Gateway, Issuer, gateway, run
 from testbed.postgres import Server
-from tests.e2e.conftest import HEAD, PASSWORD
+from tests.e2e.conftest import HEAD, PASSWORD, own_database
 
 SCHEMA = """
 CREATE SCHEMA hr;
@@ -59,14 +59,10 @@ CANARIES = ("219-09-999", "ann@", "bob@", "47110815", "10.1.2.3", "1980-02-03")
 @pytest.fixture(scope="module")
 def masked(backend: Server, tokens: Issuer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway with labels and every kind of mask on a database of its own."""
-    with psycopg.connect(backend.dsn(), autocommit=True) as admin:
-        admin.execute("CREATE DATABASE masked OWNER app")
-    with psycopg.connect(backend.dsn("masked"), autocommit=True) as admin:
-        admin.execute("SET ROLE app")
-        admin.execute(SCHEMA)
     config = HEAD.replace("name: plain", "name: masked").replace("policies:\n", LABELS) + RULES
     folder: Path = tmp_path_factory.mktemp("masked")
-    with gateway(folder, config, env={"CRM_PASSWORD": PASSWORD}, backend=backend.port, issuer=tokens.url) as running:
+    with own_database(backend, "masked", SCHEMA), \
+            gateway(folder, config, env={"CRM_PASSWORD": PASSWORD}, backend=backend.port, issuer=tokens.url) as running:
         yield running
 
 

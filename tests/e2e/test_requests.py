@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 from lockgate.wire.steps import LONG
 from testbed.gateway import Gateway, Issuer, gateway, run
 from testbed.postgres import Server
-from tests.e2e.conftest import HEAD, PASSWORD
+from tests.e2e.conftest import HEAD, PASSWORD, own_database
 
 SCHEMA = """
 CREATE TABLE people (id int PRIMARY KEY, name text, email text, ssn text, salary numeric, doc jsonb, born date);
@@ -49,13 +49,9 @@ IBAN = "DE89370400440532013000"
 @pytest.fixture(scope="module")
 def sent(backend: Server, tokens: Issuer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway that looks at requests, on a database of its own."""
-    with psycopg.connect(backend.dsn(), autocommit=True) as admin:
-        admin.execute("CREATE DATABASE sent OWNER app")
-    with psycopg.connect(backend.dsn("sent"), autocommit=True) as admin:
-        admin.execute("SET ROLE app")
-        admin.execute(SCHEMA)
     folder: Path = tmp_path_factory.mktemp("sent")
-    with gateway(folder, HEAD.replace("name: plain", "name: sent") + RULES, env={"CRM_PASSWORD": PASSWORD},
+    with own_database(backend, "sent", SCHEMA), \
+            gateway(folder, HEAD.replace("name: plain", "name: sent") + RULES, env={"CRM_PASSWORD": PASSWORD},
                  backend=backend.port, issuer=tokens.url) as running:
         yield running
 

@@ -11,7 +11,7 @@ import pytest
 
 from testbed.gateway import Gateway, Issuer, gateway
 from testbed.postgres import Server
-from tests.e2e.conftest import HEAD, PASSWORD, copied_database
+from tests.e2e.conftest import HEAD, PASSWORD, own_database
 from tests.e2e.test_attacks_controls import FLUSH, SYNC, Raw, bind, close, execute, message, parse, query
 
 RULES = """\
@@ -42,7 +42,7 @@ CREATE TABLE log (id serial);
 @pytest.fixture(scope="module")
 def database(backend: Server) -> Iterator[str]:
     """The database that is changed and looked at directly."""
-    with copied_database(backend, "limited", SCHEMA) as dsn:
+    with own_database(backend, "limited", SCHEMA, "template_plain") as dsn:
         yield dsn
 
 
