@@ -10,6 +10,7 @@ from lockgate.govern.masking.bodies import BodyTerms
 from lockgate.govern.pipeline import Grant, Planned
 from lockgate.model import Decision, KeyScope, Refusal, RefusalCode, Secret
 from lockgate.protocols.http.admission import Admitted, digest_of
+from lockgate.protocols.http.beside import beside
 from lockgate.protocols.http.codec import field_lines, request_line
 from lockgate.protocols.http.conversation import Conversation
 from lockgate.protocols.http.credentials import carriers, injected
@@ -100,8 +101,10 @@ class Forwarding(Conversation):
         line = request_line(head.method, target)
         shown = b"%b%b\r\n%b" % (line, lines, content or b"")
         digest = digest_of(decision.masks, decision.detects)
+        reading, context = beside(admitted, request, decision, limit)
         return Planned(
-            shown, digest, Forward(target, lines, content or b"", terms if is_masked else None, line), noted=noted)
+            shown, digest, Forward(target, lines, content or b"", terms if is_masked else None, line), noted=noted,
+            reading=reading, context=context)
 
     def _fields_for(self, admitted: Admitted, head: RequestHead, host: str, *, is_masked: bool) -> tuple[Fields, bytes]:
         """The fields for the backend without framing and credential, as they are and as lines; those of the request before
