@@ -314,7 +314,7 @@ def test_a_program_of_the_command_line_gets_what_it_is_given_by_name(front: Gate
 
 @pytest.mark.parametrize(("more", "reason"), [
     (("crm", "--", "sh", "-c", "env"), "the configuration says which program"), (("other",), "nothing says which program"),
-    (("none",), "say which connection with --connection: crm, turncoat, other, light"),
+    (("none",), "no such connection is a program; those are: crm, turncoat, other, light"),
     (("other", "--", "no-such-program"), "there is no such program"),
 ])
 def test_what_cannot_be_started_is_said_in_words(front: Gateway, agent: str, more: tuple[str, ...], reason: str) -> None:

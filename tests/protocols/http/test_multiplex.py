@@ -201,3 +201,13 @@ def test_half_an_answer_is_reset() -> None:
     client.exchange()
     assert client.said(h2.events.StreamReset)
     assert not client.said(h2.events.StreamEnded)
+
+
+def test_an_answer_with_as_many_fields_as_a_backend_may_send_goes_out() -> None:
+    """A hundred are read of a backend; with those that the gateway writes itself there are more."""
+    client = Client()
+    client.ask(HEADERS, 1)
+    assert client.mux.send(1, s.answer(b"whole", **{f"X_{at}": "1" for at in range(100)})) is True
+    client.exchange()
+    (response,) = client.said(h2.events.ResponseReceived)
+    assert len(response.headers or ()) == 103
