@@ -39,6 +39,7 @@ MOST: Final = 1024
 """Sessions that wait for their caller to come back; the one that has waited longest ends first."""
 _SWEEP: Final = 1.0
 """Seconds between two looks for sessions that have waited long enough."""
+_EXPIRED: Final = "ended: expired"
 Begin = Callable[[], "Governor | Refusal | Pending[Governor | Refusal]"]
 
 
@@ -175,7 +176,10 @@ class Callers:
         host = self._host
         idle = host.limits.session_idle
         self._resting.pop(joint, None)
-        if joint.is_retired or self._is_closed or not (idle or joint.trunks) or self._is_expired(joint):
+        if self._is_expired(joint):
+            self._end(joint, _EXPIRED)
+            return
+        if joint.is_retired or self._is_closed or not (idle or joint.trunks):
             self._end(joint, cause)
             return
         joint.until = inf if joint.trunks else host.clock.monotonic() + idle
@@ -214,7 +218,7 @@ class Callers:
         now = self._host.clock.monotonic()
         for joint in tuple(self._resting):
             if self._is_expired(joint):
-                self._end(joint, "ended: expired")
+                self._end(joint, _EXPIRED)
             elif now >= joint.until:
                 self._end(joint, "idle")
 
