@@ -316,6 +316,25 @@ def test_streams_of_one_connection_share_a_recording(api: Gateway, certificate: 
     require_none(seen, agent)
 
 
+def test_connections_of_one_caller_share_a_recording(api: Gateway, agent: str) -> None:
+    """Exchanges at the same time over several connections of HTTP/1.1: all of it is there, and each answer is its request's."""
+
+    async def act() -> None:
+        async with httpx.AsyncClient(
+                base_url=f"http://127.0.0.1:{api.port}", headers={"authorization": f"Bearer {agent}", "host": "crm.example"},
+        ) as client, asyncio.TaskGroup() as group:
+            for path in ("/customers/2", "/echo/x", "/large/10", "/events"):
+                group.create_task(client.get(path))
+
+    ((seen, end),) = sessions_of(api, lambda: asyncio.run(act()))
+    assert end["coverage"]["state"] == "whole", end
+    paths = dict(zip(seen.of("request", "number"), seen.of("request", "target"), strict=True))
+    assert sorted(paths.values()) == ["/customers/2", "/echo/x", "/events", "/large/10"]
+    assert sum(len(one.fields.get("text", "")) for one in seen.all
+               if one.kind == "content" and paths[one.fields["of"]] == "/large/10") == 10 * 65_536
+    require_none(seen, agent)
+
+
 def test_at_the_limit_all_streams_of_the_session_end(api: Gateway, certificate: Certificate, agent: str) -> None:
     """Nothing goes on unrecorded: what is open is cut, and a new stream gets a session that can be recorded."""
     answers: list[bool] = []

@@ -92,7 +92,7 @@ def show(console: Console, entry: dict[str, Any]) -> None:
         lines.append(("decided by", one_line(entry["reviewer"])))
     if entry["comment"]:
         lines.append(("comment", one_line(entry["comment"])))
-    lines += [("before it", one_line(line)) for line in entry.get("context", ())]
+    lines += [("besides", one_line(line)) for line in entry.get("context", ())]
     for name, value in lines:
         console.print(Text.assemble((f"{name:<11}", "bold"), value), soft_wrap=True)
     console.print()

@@ -23,7 +23,8 @@ class Planned:
     what the record commits to; `digest` is the hex SHA-256 of the mask plan ('' when nothing is
     masked); `carry` is the protocol's own state (lineage, what to rebuild), which the grant gives back; `lookups`
     are comparisons with protected columns that count: (label, bound per hour, 0 for none), one for each constant.
-    `noted` are things found in the request that go on record, one name for each.
+    `noted` are things found in the request that go on record, one name for each. `reading` and `context` are more of the
+    operation's, of what costs too much to be made unless a person is asked: where one is, they are part of what is asked.
     """
 
     forward: bytes
@@ -31,6 +32,8 @@ class Planned:
     carry: object = None
     lookups: tuple[tuple[str, int], ...] = ()
     noted: tuple[str, ...] = ()
+    reading: str = ""
+    context: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
+from dataclasses import replace
 from functools import wraps
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -362,6 +363,9 @@ class Governor:
         """(3) a person decides."""
         if decision.review is None:
             return INTERNAL
+        if planned.reading or planned.context:
+            operation = replace(
+                operation, reading=f"{operation.reading}\n{planned.reading}", context=(*operation.context, *planned.context))
         shown, _ = self._pipeline.shown.of(operation)
         answer = self._pipeline.reviews.request(Ask(
             self.identity, self.connection, self.session, shown.text, shown.parameters,

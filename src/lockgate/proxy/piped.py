@@ -138,6 +138,8 @@ class PipedSession(Session):
         names = ", ".join(self._programs_of(hello.protocol))
         if not names:
             return f"no {hello.protocol[:20]} connection of the configuration is a program, without `address`"
+        if hello.connection is not None:
+            return f"no such connection is a program; those are: {names}"
         return f"say which connection with --connection: {names}"
 
     def _context(self) -> LoginContext:

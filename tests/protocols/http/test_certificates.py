@@ -85,3 +85,14 @@ def test_mcp_knows_callers_by_certificates_too() -> None:
     book >> Bytes(CLIENT, s.request("POST", "/mcp", b'{"jsonrpc":"2.0","id":1,"method":"ping"}', token=None,
                                     content_type="application/json"))
     assert (world.tokens, world.dials) == (["a certificate"], 1)
+
+
+@pytest.mark.parametrize("values", [("",), ("", s.TOKEN.decode()), (s.TOKEN.decode(), s.TOKEN.decode()), (s.TOKEN.decode(), "")])
+def test_a_token_header_that_says_nothing_or_two_things_is_nobody(values: tuple[str, ...]) -> None:
+    """It is there, so whoever sends it wants to be known by it: the certificate does not step in."""
+    world = s.World(tls=TLS, identities={s.TOKEN.decode(): IDENTITY, "a certificate": ANN},
+                    connections=(s.connection(token_header="X-Agent"),))
+    lines = "".join(f"X-Agent: {value}\r\n" for value in values).encode()
+    book = world.book() >> Bytes(CLIENT, s.request(token=None)[:-2] + lines + b"\r\n")
+    assert (s.status(book), world.tokens) == (401, [])
+    assert ("empty" if len(values) == 1 else "x-agent occurs more than once") in s.problem(book)["detail"]

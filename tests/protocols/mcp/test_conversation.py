@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from lockgate.govern.masking.keys import MASTER_BYTES, MaskKeys
-from lockgate.model import AuditMode, Effect, OutcomeStatus, Rule, Secret
+from lockgate.model import AuditMode, Effect, OutcomeStatus, RequestAction, RequestCheck, Rule, Secret
 from lockgate.wire.playbook import CLIENT, SERVER, Apart, Bytes, Hangup
 from tests.protocols.http import scene as http
 from tests.protocols.mcp import scene as s
@@ -309,3 +309,38 @@ def test_a_uri_that_stays_what_it_is_goes_on(uri: str) -> None:
     """Most are in no need of another spelling."""
     book = s.world(s.NO_DROP).book() >> Bytes(CLIENT, s.post(s.call(1, "resources/read", uri=uri)))
     assert json.loads(book.sent(SERVER).partition(b"\r\n\r\n")[2])["params"] == {"uri": uri}
+
+
+def test_an_empty_answer_of_the_server_stays_empty() -> None:
+    """202 to a notification has no content, and none is made up."""
+    world = s.world()
+    book = world.book() >> Bytes(CLIENT, s.post({"jsonrpc": "2.0", "method": "notifications/initialized"}))
+    book >> Bytes(SERVER, b"HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: 0\r\n\r\n")
+    assert book.sent(CLIENT).startswith(b"HTTP/1.1 202 ")
+    assert book.sent(CLIENT).endswith(b"\r\n\r\n")
+
+
+def test_detectors_search_the_fields_beside_a_message() -> None:
+    """What of them goes on is no way around request checks."""
+    rule = Rule(name="look", requests=(RequestCheck(("credit_card",), RequestAction.BLOCK),))
+    book = s.world(rule).book() >> Bytes(CLIENT, s.post(s.tool(1, "customer"), User_Agent=s.CARD.decode()))
+    assert not book.sent(SERVER)
+
+
+def test_a_request_of_an_older_server_is_answered_where_its_stream_says() -> None:
+    """HTTP with server-sent events: the first event names the address, and the server does not wait for ever."""
+    book = s.world().book() >> Bytes(CLIENT, http.request("GET", "/sse", Accept="text/event-stream"))
+    book >> Bytes(SERVER, s.stream(
+        b"event: endpoint\ndata: /messages?session=7\n\n", s.event(s.call(5, "tools/steal"))))
+    aside = [seen.data for seen in book.seen if isinstance(seen, Apart)]
+    assert len(aside) == 1
+    assert aside[0].startswith(b"POST /messages?session=7 HTTP/1.1\r\n")
+    assert json.loads(aside[0].partition(b"\r\n\r\n")[2])["id"] == 5
+
+
+@pytest.mark.parametrize("before", [(), (b"event: endpoint\ndata: //evil.example/x\n\n",), (b"event: endpoint\ndata: /a/../b\n\n",)])
+def test_nobody_is_answered_where_no_stream_has_said_where(before: tuple[bytes, ...]) -> None:
+    """Nor at an address that is no path of the server, or could be read as two."""
+    book = s.world().book() >> Bytes(CLIENT, http.request("GET", "/sse", Accept="text/event-stream"))
+    book >> Bytes(SERVER, s.stream(*before, s.event(s.call(5, "tools/steal"))))
+    assert not [seen for seen in book.seen if isinstance(seen, Apart)]

@@ -56,7 +56,7 @@ def test_parameters_are_on_one_line_each() -> None:
 def test_the_context_is_shown() -> None:
     """The reviewer reads what the session did before, each on one line."""
     lines = printed(context=["set: SET search_path\n= evil"])
-    assert r"before it  set: SET search_path\n= evil" in lines
+    assert r"besides    set: SET search_path\n= evil" in lines
 
 
 @given(st.text(max_size=200), st.integers(20, 100))

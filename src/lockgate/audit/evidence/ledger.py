@@ -390,21 +390,21 @@ class LogLedger:
     # ------------------------------------------------------------ reviews
 
     def _review_request(self, index: int, record: dict[str, Any]) -> None:
-        data = record.get("data")
-        ticket = data.get("ticket") if isinstance(data, dict) else None
-        if not isinstance(data, dict) or not isinstance(ticket, str):
+        data = _data(record)
+        ticket = data.get("ticket")
+        if not isinstance(ticket, str):
             raise EvidenceError("review", "a review request without a ticket", index)
         if ticket in self._tickets:
             raise EvidenceError("review", f"ticket {ticket} was opened before", index)
         self._tickets[ticket] = _Ticket(data.get("binding"), record.get("requester"), data.get("expires"), True)
 
     def _review(self, index: int, record: dict[str, Any]) -> None:
-        data = record.get("data")
-        name = data.get("ticket") if isinstance(data, dict) else None
+        data = _data(record)
+        name = data.get("ticket")
         ticket = self._tickets.get(name) if isinstance(name, str) else None
-        if self.first and ticket is None and isinstance(data, dict) and isinstance(name, str):
+        if self.first and ticket is None and isinstance(name, str):
             ticket = self._tickets[name] = _Ticket(data.get("binding"), None, None, False)
-        if not isinstance(data, dict) or ticket is None:
+        if ticket is None:
             raise EvidenceError("review", "a review of a ticket that nobody asked for", index)
         if data.get("binding") != ticket.binding:
             raise EvidenceError("review", f"the review of {name} is bound to another request", index)
@@ -445,6 +445,12 @@ class LogLedger:
         if len(self.lacking) < _LACKING:
             self.lacking.append(EvidenceError(
                 "review", f"the request or the review of ticket {name} is not there", index, "incomplete"))
+
+
+def _data(record: dict[str, Any]) -> dict[str, Any]:
+    """What a record says besides its own fields."""
+    data = record.get("data")
+    return data if isinstance(data, dict) else {}
 
 
 def is_refused(intent: Mapping[str, Any]) -> bool:

@@ -50,7 +50,9 @@ def token_of(head: RequestHead, header: str | None) -> Secret:
             return _credential(values[0])
     if header is not None:
         values = head.all(header.lower().encode("ascii"))
-        if len(values) == 1 and values[0]:
+        if len(values) > 1:
+            raise NoToken(f"{header.lower()} occurs more than once")
+        if values:
             return _text(values[0])
     raise NoToken("no token came with the request", is_absent=True)
 
@@ -73,6 +75,8 @@ def _credential(value: bytes) -> Secret:
 
 
 def _text(token: bytes) -> Secret:
+    if not token:
+        raise NoToken("the token is empty")
     try:
         return Secret(token.decode("ascii"))
     except UnicodeDecodeError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from lockgate.model import OutcomeStatus
+from lockgate.model import ColumnMask, OutcomeStatus, RequestCheck
 from lockgate.protocols.http.admission import Admitted
 from lockgate.protocols.http.codec import FieldLines, RequestReader
 from lockgate.protocols.http.exchange import Exchange, Tunnel
@@ -42,6 +42,8 @@ class Conversation:
         self._socket: Socket | None = None  # that a request has opened
         self._written: tuple[Fields, Admitted, bool, Fields, bytes] | None = None
         """What was made of a client's fields last, for it sends the same ones again and again (`forwarding`)."""
+        self._searched: tuple[Fields, tuple[RequestCheck, ...], tuple[ColumnMask, ...], bytes] | None = None
+        """Fields in which nothing was found, and under what (`forwarding`)."""
         self._lines = FieldLines()          # of answers
         self._asked: Fields | None = None
         """The fields with which the session at hand was last asked for; the reader gives the same ones as the same object."""

@@ -10,6 +10,7 @@ from lockgate.govern.masking.bodies import BodyTerms
 from lockgate.govern.pipeline import Grant, Planned
 from lockgate.model import Decision, KeyScope, Refusal, RefusalCode, Secret
 from lockgate.protocols.http.admission import Admitted, digest_of
+from lockgate.protocols.http.beside import beside
 from lockgate.protocols.http.codec import field_lines, request_line
 from lockgate.protocols.http.conversation import Conversation
 from lockgate.protocols.http.credentials import carriers, injected
@@ -77,7 +78,8 @@ class Forwarding(Conversation):
         noted: tuple[str, ...] = ()
         if terms is not None and is_looked:
             intake = Intake(terms, decision, request)
-            target, lines = intake.target(request, target), field_lines(intake.fields(fields))
+            fields, lines = self._looked_into(intake, fields, lines, decision, head)
+            target = intake.target(request, target)
             if content:
                 content = intake.content(request, content, binary=settings.binary == "allow")
             intake.conclude()
@@ -100,8 +102,26 @@ class Forwarding(Conversation):
         line = request_line(head.method, target)
         shown = b"%b%b\r\n%b" % (line, lines, content or b"")
         digest = digest_of(decision.masks, decision.detects)
+        reading, context = beside(admitted, request, decision, limit)
         return Planned(
-            shown, digest, Forward(target, lines, content or b"", terms if is_masked else None, line), noted=noted)
+            shown, digest, Forward(target, lines, content or b"", terms if is_masked else None, line), noted=noted,
+            reading=reading, context=context)
+
+    def _looked_into(
+        self, intake: Intake, fields: Fields, lines: bytes, decision: Decision, head: RequestHead
+    ) -> tuple[Fields, bytes]:
+        """The fields that go on, as they are and as lines. A client sends the same ones again and again: those in which nothing
+        was found are not searched anew under the same decision."""
+        seen = (fields, decision.requests, decision.masks, head.method)
+        known = self._searched
+        if known is not None and known[0] is fields and known[1:] == seen[1:]:
+            return fields, lines
+        found = intake.fields(fields)
+        if found != fields:
+            return found, field_lines(found)
+        if intake.is_clean:
+            self._searched = seen
+        return fields, lines
 
     def _fields_for(self, admitted: Admitted, head: RequestHead, host: str, *, is_masked: bool) -> tuple[Fields, bytes]:
         """The fields for the backend without framing and credential, as they are and as lines; those of the request before

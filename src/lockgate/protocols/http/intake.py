@@ -27,12 +27,10 @@ from lockgate.protocols.http.operations import Request
 from lockgate.protocols.http.results import codings_of, media_type
 
 _STORES: Final = frozenset((b"POST", b"PUT", b"PATCH"))
-PLAIN_FIELDS: Final = frozenset((
-    b"host", b"accept", b"accept-encoding", b"accept-language", b"content-type", b"content-length", b"content-encoding",
-    b"transfer-encoding", b"user-agent", b"cache-control", b"te", b"trailer", b"if-modified-since", b"if-unmodified-since",
-    b"date", b"connection", b"sec-websocket-key", b"sec-websocket-version",
-))
-"""Fields in which no data of anybody stands."""
+PLAIN_FIELDS: Final = frozenset((b"host", b"content-length", b"transfer-encoding", b"connection", b"sec-websocket-key"))
+"""Fields that the gateway writes itself, and one that is random. In any other an agent may write what it likes."""
+_READ_BY: Final = frozenset((b"content-type", b"content-encoding"))
+"""Fields that say how the content was judged: a find in them cannot be replaced."""
 
 
 def _guards(decision: Decision, request: Request) -> bool:
@@ -82,13 +80,22 @@ class Intake:
                 pieces.append(quote(name, safe="").encode() + b"=" + quote(new, safe="").encode())
         return path + mark + (b"&".join(pieces) if changed else query)
 
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing has been found so far."""
+        return not self._check.found and not self._check.has_mask and self.refusal is None
+
     def fields(self, fields: Fields) -> Fields:
         """The fields that go on."""
         return tuple(field if field.name in PLAIN_FIELDS else self._field(field) for field in fields)
 
     def _field(self, field: Field) -> Field:
         new = check_text(self._terms, self._check, field.value, field.name.decode("ascii"))
-        return field if new == field.value else field._replace(value=new)
+        if new == field.value:
+            return field
+        if field.name in _READ_BY:
+            self.refusal = self.refusal or _NOT_DATA
+        return field._replace(value=new)
 
     def content(self, request: Request, content: bytes, *, binary: bool) -> bytes:
         """The content that goes on. `binary`: what cannot be looked into may."""
@@ -139,7 +146,7 @@ class Intake:
 
 
 _NOT_DATA: Final = Refusal(
-    RefusalCode.NOT_ENFORCEABLE, "the request's path holds a value that policy replaces, and cannot be replaced there",
+    RefusalCode.NOT_ENFORCEABLE, "the request's path or content type holds a value that policy replaces, and cannot be replaced there",
     hint="Nothing was forwarded. Send it in the content, or not at all.")
 _BINARY: Final = Refusal(
     RefusalCode.NOT_ENFORCEABLE, "the request's content cannot be looked into, and policy asks for that",

@@ -33,7 +33,7 @@ from lockgate.errors import LocalProtocolError
 from lockgate.protocols.http.codec import ResponseReader, chunk, last_chunk, request_bytes
 from lockgate.protocols.http.framing import end_to_end
 from lockgate.protocols.http.mediator import HttpMediator
-from lockgate.protocols.http.messages import End, Field, MessageError, ResponseHead
+from lockgate.protocols.http.messages import End, Field, HeadLimits, MessageError, ResponseHead
 from lockgate.wire.spec import LoginContext, StreamEvent
 from lockgate.wire.steps import TlsInfo
 
@@ -45,6 +45,10 @@ _WAITING: Final = 262_144
 """Bytes of an answer that wait for the client's window, above which its stream is slow."""
 _RESETS: Final = 100
 """Streams that a client may reset beyond those that it lets come to their end."""
+
+
+_OWN: Final = HeadLimits(line=1 << 20, head=1 << 20, fields=1 << 12, field=1 << 20)
+"""Of answers that the mediator has written: a backend's were bounded when they were read, and some fields are the gateway's."""
 
 
 @dataclass(slots=True)
@@ -131,7 +135,7 @@ class Http2Multiplexer:
         except (LocalProtocolError, ValueError):
             self._reset(number, ErrorCodes.PROTOCOL_ERROR)
             return
-        reader = ResponseReader()
+        reader = ResponseReader(_OWN)
         reader.expect(method)
         self._streams[number] = _Stream(reader, bytearray(), is_chunked)
         found += [StreamEvent(number, opens=True), StreamEvent(number, head)]

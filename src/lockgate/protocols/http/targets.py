@@ -2,7 +2,7 @@
 
 Apart from the codec, which knows how a target is delimited: here is what it means (RFC 3986 sections 2.1, 3.3 and 6.2,
 RFC 9110 section 4.2). A path that two programs could read differently is refused, never repaired: dot segments, empty
-segments, backslashes, escaped slashes, escapes of escapes, control characters, and what is not UTF-8.
+segments, backslashes, escaped slashes and semicolons, escapes of escapes, control characters, and what is not UTF-8.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Final
 from urllib.parse import unquote_to_bytes
 
 _ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_SEMICOLON: Final = re.compile(rb"%3b", re.IGNORECASE)
 _DOUBLE: Final = re.compile(r"%[0-9A-Fa-f]{2}")
 _CONTROLS: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
 _RAW: Final = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=:@%/-]*")
@@ -66,6 +67,8 @@ def read_segment(raw: bytes) -> str:
         raise BadTarget("the path holds an escaped slash or a backslash")
     if _DOUBLE.search(text) is not None:
         raise BadTarget("the path holds an escape of an escape")
+    if _SEMICOLON.search(raw) is not None:      # parameters begin there for who decodes first, and not for who cuts first
+        raise BadTarget("the path holds an escaped semicolon")
     name = text.partition(";")[0]
     if name in (".", ".."):
         raise BadTarget("the path holds a dot segment")

@@ -16,7 +16,7 @@ class McpExchange(Exchange):
     """Mutable, as `Exchange`."""
 
     __slots__ = (
-        "answered_server", "asked", "forward", "is_batch", "is_opened", "messages", "own", "refusal", "session", "shown", "waited")
+        "answered_server", "asked", "endpoint", "forward", "is_batch", "is_opened", "messages", "own", "refusal", "session", "shown", "waited")
 
     def __init__(self, admitted: Admitted, request: Request, operation: Operation, session: bytes) -> None:
         super().__init__(admitted, request, operation)
@@ -30,6 +30,7 @@ class McpExchange(Exchange):
         self.is_opened = False              # the client has got the head of a stream of events, while a person was asked
         self.waited = 0                     # how often it was told so
         self.shown: Shown | None = None
+        self.endpoint = b""                 # where the older transport's server takes messages, once it has said so
         self.answered_server = 0            # requests of the server that the client did not get
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -11,16 +12,20 @@ from lockgate.govern.masking.bodies import BodyTerms
 from lockgate.govern.pipeline import Planned
 from lockgate.model import Decision, Operation, Refusal, RefusalCode
 from lockgate.protocols.http.admission import Admitted
+from lockgate.protocols.http.messages import Fields
 from lockgate.protocols.mcp import methods
+from lockgate.protocols.mcp.binding import FIELD
 from lockgate.protocols.mcp.jsonrpc import Malformed, Message
 from lockgate.protocols.mcp.operations import operation_of, refused_operation
 from lockgate.protocols.mcp.pins import Pins
-from lockgate.protocols.mcp.sent import looked_at
+from lockgate.protocols.mcp.sent import Sent, looked_at, looked_at_fields
 from lockgate.protocols.mcp.settings import settings_of
 from lockgate.protocols.mcp.shown import lenient
 from lockgate.wire.spec import LoginContext
 from lockgate.wire.steps import Judge
 
+_OURS: Final = frozenset((b"host", FIELD))
+"""Fields whose values the gateway and the server have made."""
 _NAMED: Final = (methods.CALL, "prompts/get")
 
 
@@ -41,16 +46,20 @@ class Asking:
     message: Message
     operation: Operation
     refusal: Refusal | None
+    fields: Callable[[], Fields] = tuple
+    """What goes on beside it, made where it has to be looked into."""
 
     @classmethod
-    def about(cls, message: Message, admitted: Admitted, context: LoginContext) -> Asking:
+    def about(
+        cls, message: Message, admitted: Admitted, context: LoginContext, fields: Callable[[], Fields] = tuple
+    ) -> Asking:
         """The question for a message."""
         try:
             operation = operation_of(message)
         except Malformed as error:
             refusal = Refusal(RefusalCode.NOT_UNDERSTOOD, str(error), hint="Nothing was forwarded.")
             return cls(context, admitted, message, refused_operation(message.method), refusal)
-        return cls(context, admitted, message, operation, _UNKNOWN if methods.UNKNOWN in operation.verbs else None)
+        return cls(context, admitted, message, operation, _UNKNOWN if methods.UNKNOWN in operation.verbs else None, fields)
 
     def step(self) -> Judge:
         """The step that asks it."""
@@ -72,7 +81,18 @@ class Asking:
         sent = looked_at(message, terms, decision)
         if sent.refusal is not None:
             return sent.refusal
-        return Planned(sent.text.encode(), digest_of(terms), Carried(terms, sent.text), noted=sent.noted)
+        beside = looked_beside(self.fields, terms, decision)
+        if beside.refusal is not None:
+            return beside.refusal
+        return Planned(sent.text.encode(), digest_of(terms), Carried(terms, sent.text), noted=sent.noted + beside.noted)
+
+
+def looked_beside(fields: Callable[[], Fields], terms: BodyTerms, decision: Decision) -> Sent:
+    """The look at the fields that go on with a message, or with the request for a stream."""
+    if not any(check.detectors for check in decision.requests):
+        return Sent("")
+    return looked_at_fields(
+        ((field.name.decode("ascii"), field.value) for field in fields() if field.name not in _OURS), terms, decision)
 
 
 def pins_of(admitted: Admitted, context: LoginContext) -> Pins:

@@ -31,11 +31,12 @@ from lockgate.protocols.http.messages import Field, Fields, RequestHead, Respons
 from lockgate.protocols.http.operations import Request
 from lockgate.protocols.http.problems import Problem, problem_of
 from lockgate.protocols.http.results import Reply
+from lockgate.protocols.http.targets import BadTarget, read_target
 from lockgate.protocols.http.upstream import credential
 from lockgate.protocols.mcp import binding, methods
 from lockgate.protocols.mcp.exchange import McpExchange
 from lockgate.protocols.mcp.jsonrpc import Id, Kind, Malformed, Message, read
-from lockgate.protocols.mcp.judging import Asking, Carried, digest_of, pins_of
+from lockgate.protocols.mcp.judging import Asking, Carried, digest_of, looked_beside, pins_of
 from lockgate.protocols.mcp.operations import refused_operation, stream_operation
 from lockgate.protocols.mcp.refusals import answer_of, answer_to_server
 from lockgate.protocols.mcp.shown import Asked, Shown, lenient
@@ -117,9 +118,12 @@ class McpMediator(HttpMediator):
     def _plan(self, exchange: Exchange, content: bytes | None, decision: Decision) -> Planned | Refusal:
         """Of a stream, or a session's end; messages have plans of their own."""
         terms = exchange.admitted.terms(decision, (), self._context.limits.inspect)
-        target, _, lines = self._addressed(exchange, is_masked=terms.is_due)
+        target, fields, lines = self._addressed(exchange, is_masked=terms.is_due)
+        beside = looked_beside(lambda: fields, terms, decision)
+        if beside.refusal is not None:
+            return beside.refusal
         line = request_line(exchange.request.head.method, target)
-        return Planned(b"%b%b\r\n" % (line, lines), digest_of(terms), Forward(target, lines, b"", terms, line))
+        return Planned(b"%b%b\r\n" % (line, lines), digest_of(terms), Forward(target, lines, b"", terms, line), noted=beside.noted)
 
     def _judge(self, exchange: Exchange, content: bytes | None) -> Steps[None]:
         assert isinstance(exchange, McpExchange)
@@ -186,7 +190,8 @@ class McpMediator(HttpMediator):
         return found
 
     def _judge_message(self, exchange: McpExchange, message: Message) -> Steps[Grant | Refusal]:
-        asking = Asking.about(message, exchange.admitted, self._context)
+        asking = Asking.about(
+            message, exchange.admitted, self._context, lambda: self._addressed(exchange, is_masked=True)[1])
         step = asking.step()
         if exchange.may_open and message.kind is Kind.REQUEST:
             step.waiting = partial(self._waiting, exchange, message)
@@ -268,7 +273,7 @@ class McpMediator(HttpMediator):
             field._replace(value=self._bound(exchange, field.value)) if field.name == binding.FIELD else field
             for field in head.fields)
         return McpReply(replace(head, fields=fields), exchange, shown, grant.masked,
-                        closes=not (asked.keep_alive and exchange.is_sent), route=partial(self._route_of, admitted))
+                        closes=not (asked.keep_alive and exchange.is_sent), route=partial(self._route_of, exchange))
 
     def _bound(self, exchange: McpExchange, session: bytes) -> bytes:
         """The id that the client gets for the server's; most answers name the session that the client named."""
@@ -277,12 +282,18 @@ class McpMediator(HttpMediator):
         admitted = exchange.admitted
         return binding.bound(session, admitted.keys, admitted.identity, admitted.connection.name)
 
-    def _route_of(self, admitted: Admitted, data: bytes) -> bytes:
+    def _route_of(self, exchange: McpExchange, data: bytes) -> bytes:
         """Where the older transport's client has to send its messages: a path here. ValueError for any other place."""
+        admitted = exchange.admitted
         base, prefix = (admitted.settings.base_path or "").encode(), (admitted.settings.prefix or "").encode()
         path = data.strip()
         if not path.startswith(base + b"/") or path.startswith(b"//") or not path.isascii():
             raise ValueError("the endpoint is no path of the server")
+        try:
+            read_target(path)
+        except BadTarget:
+            raise ValueError("the endpoint is no path of one reading") from None
+        exchange.endpoint = path
         return prefix + path[len(base):]
 
     def _noted(self, exchange: Exchange) -> Steps[None]:
@@ -299,14 +310,16 @@ class McpMediator(HttpMediator):
 
     def _answer_server(self, exchange: McpExchange, message: Message) -> Steps[None]:
         """A request that the client does not get is answered here, or the server would wait for it: over a connection of its
-        own, as this one carries the stream. Not in the older transport, whose streams do not say where answers go; and only
-        so often, as each costs a connection."""
+        own, as this one carries the stream. In the older transport the stream has said where answers go. Only so often, as
+        each costs a connection."""
         admitted, grant, asked = exchange.admitted, exchange.grant, exchange.request
         is_current = asked.method == "POST" or bool(asked.head.all(binding.FIELD))
-        if grant is None or not is_current or exchange.answered_server >= _ANSWERS or admitted.settings.inject == "aws":
+        if grant is None or not (is_current or exchange.endpoint) or exchange.answered_server >= _ANSWERS or admitted.settings.inject == "aws":
             return
         exchange.answered_server += 1
         target, fields, _ = self._addressed(exchange, is_masked=True)
+        if exchange.endpoint:
+            target = exchange.endpoint
         content = answer_to_server(message.id)
         secret: Secret | Refusal = yield from credential(admitted.settings)
         if isinstance(secret, Refusal):

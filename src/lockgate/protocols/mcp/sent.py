@@ -7,10 +7,11 @@ Only values are replaced: the name of a tool, a URI, an id say what the message 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from lockgate.govern.masking.bodies import BodyTerms, check_body
+from lockgate.govern.masking.bodies import BodyTerms, check_body, check_text
 from lockgate.govern.masking.requests import ContentCheck
 from lockgate.govern.masking.tokens import Tokens
 from lockgate.model import Decision, MaskMethod, Refusal, RefusalCode, RequestAction
@@ -28,6 +29,20 @@ class Sent:
     text: str
     noted: tuple[str, ...] = ()
     refusal: Refusal | None = None
+
+
+def looked_at_fields(fields: Iterable[tuple[str, bytes]], terms: BodyTerms, decision: Decision) -> Sent:
+    """The look at what stands beside messages: (name, value) of header fields. Nothing is replaced in them, so a find that may
+    not go on refuses the request."""
+    check = ContentCheck(decision.requests, None, guards=False)
+    plain = replace(terms, detects=(), masks=())
+    changed = [name for name, value in fields if check_text(plain, check, value, name) != value]
+    noted = tuple(f"sent: {name}" for name, count in check.found.items() for _ in range(count))
+    if not changed:
+        return Sent("", noted)
+    return Sent("", noted, Refusal(
+        RefusalCode.DENIED, f"a header field holds what policy does not let through: {', '.join(sorted(check.found))}",
+        hint=f"Take it out of {', '.join(sorted(set(changed)))}. Nothing was forwarded."))
 
 
 def looked_at(message: Message, terms: BodyTerms, decision: Decision) -> Sent:

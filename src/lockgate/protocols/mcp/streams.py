@@ -158,7 +158,7 @@ class _Document:
             found = own + (self._shown.messages(data) if data and not self._is_empty else [])
         if exchange.is_opened:
             return b"".join(map(event_of, found))
-        return document_of(found, is_batch=exchange.is_batch)
+        return document_of(found, is_batch=exchange.is_batch) if found or data else b""
 
     def _of_error(self, data: bytes) -> bytes:
         """The page of an HTTP error: a message, or some other document."""

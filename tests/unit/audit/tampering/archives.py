@@ -68,6 +68,9 @@ class Honest:
         self.packages |= {"keys": exported(rotated), "keys in part": exported(rotated, session=log.A)}
         shutil.rmtree(folder / "anchors")
         (folder / "trust.note").unlink()
+        (folder / "witness.policy").write_text(_policy(2))
+        self.packages["named"] = exported(folder)
+        (folder / "witness.policy").unlink()
         (folder / "cosigned").unlink()
 
     def _unkept(self) -> Path:
@@ -982,6 +985,48 @@ def cosigned_tree_left_out(honest: Honest, files: Files) -> Files:
     return files
 
 
+# ---------------------------------------------------------------- witnesses that only the package names
+
+_NAMED = "witnesses.vkey"
+edited("witness_named_twice", _NAMED, lambda data: data * 2, "cosignature", of="named")
+edited("no_witness_named", _NAMED, lambda data: b"", "cosignature", of="named")
+edited("names_of_witnesses_with_a_blank_line", _NAMED, lambda data: data + b"\n", "cosignature", None, Verdict.UNTRUSTED, of="named")
+edited("names_of_witnesses_without_the_last_newline", _NAMED, lambda data: data[:-1], "cosignature", of="named")
+edited("names_of_witnesses_with_a_free_space", _NAMED, lambda data: data.replace(b"\n", b" \n", 1), "cosignature", None,
+       Verdict.UNTRUSTED, of="named")
+edited("names_of_witnesses_that_are_no_text", _NAMED, lambda data: b"\xff" + data, "cosignature", of="named")
+edited("witness_named_that_cosigned_nothing", _NAMED, lambda data: data + f"{W3.vkey}\n".encode(), "cosignature", of="named")
+edited("witness_left_out_of_the_names", _NAMED, lambda data: _lines(data)[1], "cosignature", None, Verdict.UNTRUSTED, of="named")
+
+
+@attack("cosignature", of="named", verdict=Verdict.UNTRUSTED)
+def log_named_as_a_witness(honest: Honest, files: Files) -> Files:
+    """By its own key, which is of another kind."""
+    return {**files, _NAMED: files[_NAMED] + honest.key.encode()}
+
+
+@attack("cosignature", of="named", verdict=Verdict.UNTRUSTED)
+def names_of_witnesses_left_out(honest: Honest, files: Files) -> Files:
+    del files[_NAMED]
+    return files
+
+
+@attack("cosignature", of="named")
+def witnesses_named_of_what_none_cosigned(honest: Honest, files: Files) -> Files:
+    del files["cosigned"], files["cosigned.consistency"]
+    return files
+
+
+@attack("cosigned checkpoint", of="named")
+def cosignature_of_a_named_witness_twice(honest: Honest, files: Files) -> Files:
+    return {**files, "cosigned": honest.cosigned(COSIGNED, W1, W2, W2).encode()}
+
+
+@attack("cosignature", of="named")
+def cosignature_of_a_named_witness_at_another_time(honest: Honest, files: Files) -> Files:
+    return {**files, "cosigned": _moved(honest.cosigned(COSIGNED, W1, W2)).encode()}
+
+
 # ---------------------------------------------------------------- anchors
 
 
@@ -1281,6 +1326,11 @@ def honest_packages(honest: Honest) -> Iterator[tuple[str, bytes, Pins]]:
     yield "cosigned after its last record", listed({**files, "cosigned": later}), honest.root
     first = honest.cosigned(1, W1, W2).encode()
     yield "cosigned in its first entry", listed({**files, "cosigned": first, "cosigned.consistency": honest.consistency(1)}), honest.root
+    files = honest.files("named")
+    one = honest.cosigned(24, W1).encode()
+    both = {name: data.replace(files["checkpoint"], one) for name, data in files.items()}
+    yield "cosigned to its end by whom it names", listed({**both, "cosigned": honest.cosigned(COSIGNED, W2).encode()}), honest.pins
+    files = honest.files("trusted")
     for name, times in (("rising", ("20270115080000", "20270115090000")), ("falling", ("20270115090000", "20270115080000"))):
         yield f"stamped twice, at {name} times", listed(_ordered(_stamped_twice(honest, files, times))), honest.root
 

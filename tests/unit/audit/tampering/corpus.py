@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from lockgate.audit.evidence.report import Report
 from lockgate.audit.evidence.signatures import Pins
 from lockgate.audit.verify import verify_log
+from lockgate.model import Outcome, OutcomeStatus
 from tests.unit.audit.logs import Driven, Ticking, review_events
 from tests.unit.audit.logs import binding as bound
 from tests.unit.audit.packages import exported, listed
@@ -109,7 +110,10 @@ def _ranges(folder: Path) -> list[Judged]:
     for number in range(3):
         clock.time += 1
         driven.begin(f"s{number}", "erin")
-        driven.run(f"s{number}", f"SELECT {number}")
+        clock.time += 0.25
+        asked_for = driven.intent(f"s{number}", f"SELECT {number}")
+        clock.time += 0.25
+        driven.log.outcome(Outcome(f"s{number}", asked_for, OutcomeStatus.OK, 1, 20, {}, 0.25))
         driven.run("early")
         if number:
             driven.log.end_session(f"s{number - 1}", "closed")
@@ -125,6 +129,7 @@ def _ranges(folder: Path) -> list[Judged]:
         {}, {"session": "early"}, {"session": "s1"}, {"session": "s2"}, {"subject": "erin"}, {"subject": "alice"},
         {"start": begin + 2_000}, {"end": begin + 2_000}, {"start": begin + 1_500, "end": begin + 2_500},
         {"start": begin + 3_500}, {"subject": "erin", "payloads": False}, {"withhold": ((2, 2), (4, 9))},
+        {"start": begin + 2_600}, {"start": begin + 2_900},
     ]
     found = [Judged(f"range {number}", exported(folder, **question), pins, True) for number, question in enumerate(asked)]
     driven.log.close()

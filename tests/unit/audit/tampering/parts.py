@@ -795,6 +795,71 @@ def published(space: Space) -> object:
 
 
 @part
+def rows_of_a_log(space: Space) -> object:
+    """A log's own leaves as a folder, its tiles and a start read them: one by one and together, wherever one does not fit."""
+    from tests.unit.audit.tampering.corpus import honest_log
+    leaves, found = honest_log().forge.leaves(), list[object]()
+    digests = [space["leaf_hash"](leaf) for leaf in leaves]
+    for changed in (None, 4, 12):
+        given = [leaf.replace(b'"rows":1', b'"rows":2') if at == changed else leaf for at, leaf in enumerate(leaves)]
+        for first in (0, 3):
+            report = space["Report"]("x")
+            contents, tree = space["Contents"](report, first, None), space["Frontier"](first, [bytes(32)] * first.bit_count())
+            contents.take_all(first, given[first:], digests[first:], tree.copy)
+            found += [report.withheld, [(each.check, each.index, each.last) for each in report.findings]]
+    contents, nothing = space["Contents"](space["Report"]("x"), 0, None), [None] * len(leaves)
+    for at, leaf in enumerate(leaves):
+        tree = space["Frontier"](at, [bytes(32)] * at.bit_count())
+        taken = [contents.follow_all(tree, leaves, digests, nothing, at, stop) for stop in (at - 1, at, at + 1, at + 2)]
+        if not any(taken):
+            contents.take(space["PlacedLeaf"](at, leaf, digests[at], False), None)
+        found += [*taken, tree.size, contents.report.withheld]
+    ledger = space["LogLedger"]()
+    for at, leaf in enumerate(leaves):
+        tree = space["Frontier"](at, [bytes(32)] * at.bit_count())
+        taken = [ledger.follow_all(tree, leaves, digests, at, stop) for stop in (at - 1, at, at + 1)]
+        if not taken[2]:
+            ledger.take(at, space["parse_leaf"](leaf), digests[at])
+        found += [*taken, tree.size, sorted(ledger.open), sorted(ledger.ended.items()), len(ledger._by_id), ledger.last_time, ledger.starts]
+    return found
+
+
+@part
+def sessions_that_are_read_again(space: Space) -> object:
+    """A start takes the entries so far of sessions that are open, and remembers no session that is over; nor does a judge
+    of what it needs no more.
+    """
+    from tests.unit.audit.tampering.corpus import honest_log
+    leaves, found = [space["parse_leaf"](leaf) for leaf in honest_log().forge.leaves()], list[object]()
+    for remembers in (True, False):
+        ledger = space["LogLedger"](remembers=remembers)
+        for at, record in [*enumerate(leaves)] * 2:
+            if "sid" in record:
+                digest = leaf_hash(honest_log().forge.leaves()[at])
+                found.append(tried(space, lambda at=at, record=record, digest=digest, ledger=ledger: ledger.take_session(at, record, digest)))     # type: ignore[misc]
+        found += [sorted(ledger.open), len(ledger._by_id)]
+    for first in (0, 5):
+        ledger = space["LogLedger"](first)
+        for at, record in ((1, leaves[1]), (2, leaves[1]), (0, leaves[0]), (10, leaves[10])):
+            found.append(tried(space, lambda at=at, record=record, ledger=ledger: ledger.take_session(at, record, bytes(32))))     # type: ignore[misc]
+    return found
+
+
+@part
+def what_is_over_is_forgotten(space: Space) -> object:
+    """Memory holds what is open and nothing else."""
+    from tests.unit.audit.tampering.corpus import honest_log
+    contents, found = space["Contents"](space["Report"]("x"), 0, space["Runs"]()), list[object]()
+    for at, leaf in enumerate(honest_log().forge.leaves()):
+        row = honest_log().forge[at]
+        disclosed = None if row.payload is None else space["Disclosed"](row.secret[32:], row.payload)
+        contents.take(space["PlacedLeaf"](at, leaf, space["leaf_hash"](leaf), False), disclosed)
+        ledger = contents.ledger
+        found.append((len(contents._bindings._people), ledger and (sorted(ledger.ended), sorted(ledger.open), len(ledger._by_id))))
+    return found
+
+
+@part
 def read_in_pieces(space: Space) -> object:
     """Packages are read piece by piece: the verdict is the same, however small the pieces, and wherever the file stands."""
     from tests.unit.audit.tampering.corpus import corpus

@@ -153,6 +153,18 @@ def session_begun_again_after_its_end(forge: Forge) -> None:
     forge.insert(23, forge.twin(2))
 
 
+@attack("session", 11)
+def session_begun_again_without_saying_by_whom(forge: Forge) -> None:
+    """What its first owner was approved for says nothing of what the second one does under its name."""
+    begin, request = forge.twin(1), forge.twin(8)
+    begin.is_kept = False
+    request.commit_to({**request.content, "salt": "another"})
+    end = forge.rows.pop(21)
+    del end.fields["coverage"], forge.rows[19:21]
+    forge.insert(10, end, begin, request)
+    forge.drop_recordings = True
+
+
 late("chain_broken", 9, "chain", at_folder=8, prev="ab" * 32)
 late("chain_begins_elsewhere", 1, "chain", prev="ab" * 32)
 late("session_root_forged", 21, "session root", root="ab" * 32)
@@ -283,6 +295,13 @@ def review_missing(forge: Forge) -> None:
     """The request is at 7 then, and named there."""
     forge.insert(7, forge.new("note"))
     del forge.rows[8]
+
+
+@attack("review", 10)
+def ticket_denied_after_it_was_used(forge: Forge) -> None:
+    """Somebody wants to have said no."""
+    forge.insert(10, forge.twin(7))
+    forge[10].fields["data"]["verdict"] = "denied"
 
 
 @attack("review", 7)
@@ -460,6 +479,20 @@ def erased_under_a_hold_of_its_requester(forge: Forge) -> None:
     """The request for T2 at 14, which is of no session."""
     _erase(forge, 14, 14)
     forge[13].fields["data"]["scope"] = {"principal": log.who(forge, "ann")}
+
+
+@attack("hold", 16)
+def review_erased_of_a_request_under_a_hold(forge: Forge) -> None:
+    """The review at 7 is of no session; the request that went on by its ticket is on hold."""
+    _erase(forge, 7, 7)
+    forge[13].fields["data"]["scope"] = {"first": 8, "last": 8}
+
+
+@attack("hold", 16)
+def review_erased_of_what_was_asked_under_a_hold(forge: Forge) -> None:
+    """The same, of what was asked for at 6."""
+    _erase(forge, 7, 7)
+    forge[13].fields["data"]["scope"] = {"first": 6, "last": 6}
 
 
 @attack("hold", 18)
@@ -889,6 +922,18 @@ def honest_rewrites() -> Iterator[tuple[str, Rewrite]]:
         forge[24].fields["epoch"] = 2
         forge[24].fields["time"] = forge[23].fields["time"]
 
+    def nothing_said_of_what_is_in_force(forge: Forge) -> None:
+        del forge[0].fields["data"]
+        forge.insert(10, forge.new("config_change"))
+
+    def expired_without_a_reviewer(forge: Forge) -> None:
+        """Nobody said yes, so nobody else had to."""
+        forge.insert(10, forge.twin(6), forge.twin(7))
+        for index in (10, 11):
+            forge[index].fields["data"]["ticket"] = "T3"
+        forge[11].fields["data"]["verdict"] = "expired"
+        del forge[11].fields["reviewer"]
+
     def largest_numbers(forge: Forge) -> None:
         forge[5].late.update(zz=[2**53 - 1, -(2**53) + 1, [[[[1]]]]], sid=forge[5].fields["sid"])
 
@@ -897,5 +942,5 @@ def honest_rewrites() -> Iterator[tuple[str, Rewrite]]:
                     recording_truncated_from_its_beginning, recording_stated_as_lost,
                     session_of_a_person_on_hold, a_payload_that_was_not_kept, holds_without_an_erasure, an_erasure_without_holds,
                     other_letters, rotated, hold_elsewhere, hold_from_the_beginning, stepped_back, unsettled_denial, opened_again,
-                    largest_numbers):
+                    nothing_said_of_what_is_in_force, expired_without_a_reviewer, largest_numbers):
         yield rewrite.__name__, rewrite

@@ -62,7 +62,7 @@ def require_same(alone: types.ModuleType, package: bytes, pins: Pins, report: Re
     assert alone.report_json(found) == report_json(report)
 
 
-@pytest.mark.parametrize("name", ["whole", "session", "withheld", "bare", "trusted", "keys", "keys in part"])
+@pytest.mark.parametrize("name", ["whole", "session", "withheld", "bare", "trusted", "named", "keys", "keys in part"])
 def test_the_honest_packages_verify(honest: Honest, alone: types.ModuleType, name: str) -> None:
     """What the attacks start from is beyond reproach."""
     report = verify_package(io.BytesIO(honest.packages[name]), honest.pins_of(name), "evidence.tar")
@@ -101,7 +101,7 @@ def test_a_forged_log_without_an_attack_verifies(name: str) -> None:
         assert check(one.package, one.pins.key).findings == []
 
 
-@pytest.mark.parametrize("number", range(12))
+@pytest.mark.parametrize("number", range(14))
 def test_a_range_of_any_kind_verifies(number: int) -> None:
     """Sessions cut in two, reviews from before the range, a session that is open."""
     for one in judged(f"range {number}"):

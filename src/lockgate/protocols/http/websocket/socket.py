@@ -22,6 +22,7 @@ from lockgate.govern.masking.bodies import Renamed
 from lockgate.govern.pipeline import Grant, Planned, denial
 from lockgate.model import Decision, Effect, OutcomeStatus, Refusal, RefusalCode
 from lockgate.protocols.http.admission import digest_of
+from lockgate.protocols.http.beside import beside
 from lockgate.protocols.http.exchange import Exchange
 from lockgate.protocols.http.intake import Intake
 from lockgate.protocols.http.operations import BadContent
@@ -104,6 +105,7 @@ class Socket:
         self._exchange = exchange
         self._admitted = exchange.admitted
         self._grant = grant
+        self._limit = limit
         self._due = Due(exchange.admitted, exchange.request.target.segments, limit)
         self._interval = exchange.admitted.timeout / 2
         self._speaks_freely = speaks_freely
@@ -192,7 +194,9 @@ class Socket:
             if intake.refusal is not None:
                 return intake.refusal
             noted = intake.noted
-        return Planned(data, digest_of(terms.masks, terms.detects), Carried(data, decision), noted=noted)
+        reading, context = beside(self._admitted, self._exchange.request, decision, self._limit)
+        return Planned(data, digest_of(terms.masks, terms.detects), Carried(data, decision), noted=noted, reading=reading,
+                       context=context)
 
     def _widen(self, grant: Grant, decision: Decision, names: Renamed | None) -> None:
         """What is due for a message is due for whatever comes back behind it, and counts for its bounds."""

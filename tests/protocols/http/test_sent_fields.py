@@ -1,0 +1,56 @@
+"""Header fields of requests under detectors: none is a way around them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lockgate.govern.masking.requests import ContentCheck
+from lockgate.model import RequestAction, RequestCheck, Rule
+from lockgate.wire.playbook import CLIENT, SERVER, Bytes
+from tests.protocols.http import scene as s
+
+CARD = "4111111111111111"
+BLOCK = Rule(name="look", requests=(RequestCheck(("credit_card",), RequestAction.BLOCK),))
+MASK = Rule(name="look", requests=(RequestCheck(("credit_card",), RequestAction.MASK),))
+
+
+@pytest.mark.parametrize("name", [
+    "User-Agent", "Accept", "Accept-Language", "Accept-Encoding", "Cache-Control", "Content-Language", "Date", "If-Modified-Since",
+    "If-Unmodified-Since", "TE", "X-Note", "Traceparent", "Referer"])
+def test_detectors_search_every_field_that_goes_on(name: str) -> None:
+    """An agent may write what it likes into any of them."""
+    book = s.World(rules=(s.ALLOW, BLOCK)).book() >> Bytes(CLIENT, s.request(**{name: f"a {CARD}"}))
+    assert CARD.encode() not in book.sent(SERVER)
+    if name != "TE":                        # which does not go on
+        assert s.status(book) == 403
+
+
+def test_a_find_in_a_field_is_replaced_where_policy_says_so() -> None:
+    """But not where the field says how the content was judged."""
+    book = s.World(rules=(s.ALLOW, MASK)).book() >> Bytes(CLIENT, s.request(User_Agent=f"a {CARD}"))
+    assert b"User-Agent: a xxxx" in book.sent(SERVER)
+    book = s.World(rules=(s.ALLOW, MASK)).book() >> Bytes(
+        CLIENT, s.request("POST", "/a", b"{}", Content_Type=f"application/json; a={CARD}"))
+    assert (s.status(book), book.sent(SERVER)) == (403, b"")
+
+
+def test_fields_that_come_again_are_not_searched_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client sends the same ones with each request; others, and those with a find, are."""
+    searched: list[bytes] = []
+    value = ContentCheck.member
+
+    def member(self: ContentCheck, name: bytes, text: bytes) -> Any:
+        searched.append(text)
+        return value(self, name, text)
+
+    monkeypatch.setattr(ContentCheck, "member", member)
+    book = s.World(rules=(s.ALLOW, BLOCK)).book()
+    counts = []
+    for note in ("a", "a", "b", CARD, CARD):
+        book >> Bytes(CLIENT, s.request(X_Note=note))
+        counts.append(len(searched))
+        if note != CARD:
+            book >> Bytes(SERVER, s.answer())
+    assert counts == [1, 1, 2, 3, 4]
