@@ -29,6 +29,7 @@ from tests.e2e.test_custody import cli, records, until
 from tests.e2e.test_http import SECRET
 
 CONFIG = """\
+limits: {{session_idle: 0s}}
 listeners:
   - {{name: api, protocol: http, address: "127.0.0.1:{port}", proxy: true,
      tls: {{certificate: {certificate}, key: {key}, clients: mesh}}}}

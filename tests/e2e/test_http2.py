@@ -44,10 +44,10 @@ def client_of(api: Gateway, certificate: Certificate, token: str, host: str = "c
                              headers={"authorization": f"Bearer {token}", "host": host}, timeout=20)
 
 
-async def test_streams_are_governed_one_by_one(api: Gateway, certificate: Certificate, agent: str) -> None:
+async def test_streams_are_governed_one_by_one(api: Gateway, certificate: Certificate, tokens: Issuer) -> None:
     """Masked, refused and passed on one connection, in one session of the log."""
     begun = len(records(api, "session_begin"))
-    async with client_of(api, certificate, agent) as client:
+    async with client_of(api, certificate, tokens.token("streaming", "agents")) as client:
         first = await client.get("/customers/1")
         assert first.http_version == "HTTP/2"
         assert first.json()["ssn"] == "xxxx"

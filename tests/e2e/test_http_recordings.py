@@ -57,8 +57,9 @@ CANARIES = ("219-09-9999", "219-09-9998", "4111 1111 1111 1111", SECRET)
 
 
 def recorded(head: str, *connections: str) -> str:
-    """A configuration that records these connections."""
+    """A configuration that records these connections, in sessions that end with their clients."""
     bounded = RECORDING.replace("]}}", "], max_bytes: 4000000}}")
+    head = head.replace("identity:", "limits: {{session_idle: 0s}}\nidentity:", 1)
     return head.replace("/log}}", "/log" + bounded + "}}") + RULES % ", ".join(connections)
 
 
@@ -315,23 +316,66 @@ def test_streams_of_one_connection_share_a_recording(api: Gateway, certificate: 
     require_none(seen, agent)
 
 
+def test_connections_of_one_caller_share_a_recording(api: Gateway, agent: str) -> None:
+    """Exchanges at the same time over several connections of HTTP/1.1: all of it is there, and each answer is its request's."""
+
+    async def act() -> None:
+        async with httpx.AsyncClient(
+                base_url=f"http://127.0.0.1:{api.port}", headers={"authorization": f"Bearer {agent}", "host": "crm.example"},
+        ) as client, asyncio.TaskGroup() as group:
+            for path in ("/customers/2", "/echo/x", "/large/10", "/events"):
+                group.create_task(client.get(path))
+
+    ((seen, end),) = sessions_of(api, lambda: asyncio.run(act()))
+    assert end["coverage"]["state"] == "whole", end
+    paths = dict(zip(seen.of("request", "number"), seen.of("request", "target"), strict=True))
+    assert sorted(paths.values()) == ["/customers/2", "/echo/x", "/events", "/large/10"]
+    assert sum(len(one.fields.get("text", "")) for one in seen.all
+               if one.kind == "content" and paths[one.fields["of"]] == "/large/10") == 10 * 65_536
+    require_none(seen, agent)
+
+
 def test_at_the_limit_all_streams_of_the_session_end(api: Gateway, certificate: Certificate, agent: str) -> None:
-    """Nothing goes on unrecorded: neither a stream that is open nor a new one on the same connection."""
-    answers: list[int] = []
+    """Nothing goes on unrecorded: what is open is cut, and a new stream gets a session that can be recorded."""
+    answers: list[bool] = []
 
     async def act() -> None:
         async with client_of(api, certificate, agent, "plain.example") as client:
             client.base_url = httpx.URL(f"https://127.0.0.1:{api.ports['secure']}")
-            with pytest.raises(httpx.RemoteProtocolError):
+
+            async def get() -> None:
+                try:
+                    answers.append(len((await client.get("/large/15")).content) == 15 * 65_536)
+                except httpx.RemoteProtocolError:
+                    answers.append(False)
+
+            async with asyncio.TaskGroup() as group:
                 for _ in range(9):
-                    answers.append(len((await client.get("/large/15")).content))
-            assert (await client.get("/customers")).status_code == 200, "over a new connection"
+                    group.create_task(get())
+            assert (await client.get("/customers")).status_code == 200
 
     (first, end), (second, other) = sessions_of(api, lambda: asyncio.run(act()))
-    assert answers == [15 * 65_536] * 4
+    assert answers.count(True) <= 4
+    assert len(answers) == 9
     assert (end["coverage"]["state"], end["coverage"]["reason"]) == ("cut", "the limit of 4000000 bytes is reached")
     assert (len(second.of("request", "number")), other["coverage"]["state"]) == (1, "whole")
-    assert len(first.of("request", "number")) == 5
+    assert len(first.of("request", "number")) == 9
+
+
+def test_streams_go_on_in_another_session_before_the_limit_is_reached(
+    api: Gateway, certificate: Certificate, agent: str,
+) -> None:
+    """A session of which half of what may be is recorded takes no more requests: none is cut for what others brought."""
+
+    async def act() -> None:
+        async with client_of(api, certificate, agent, "plain.example") as client:
+            client.base_url = httpx.URL(f"https://127.0.0.1:{api.ports['secure']}")
+            for _ in range(7):
+                assert len((await client.get("/large/15")).content) == 15 * 65_536
+
+    found = sessions_of(api, lambda: asyncio.run(act()))
+    assert [end["coverage"]["state"] for _, end in found] == ["whole"] * 3
+    assert [len(seen.of("request", "number")) for seen, _ in found] == [3, 3, 1]
 
 
 def test_what_a_proxy_lets_through_is_recorded_inside_of_the_tunnel(api: Gateway, agent: str) -> None:

@@ -153,6 +153,7 @@ class Reloader:
             host.certificates = certificates_of(fresh.settings.identity)
         gateway.studio.use(recording_terms(fresh))
         gateway.pipeline.replace(policy)
+        host.callers.retire("reconfigured")
         for running in tuple(host.sessions):
             if running.is_unrecorded:
                 running.end_when_idle(_RECONFIGURED)

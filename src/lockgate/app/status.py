@@ -16,6 +16,7 @@ from lockgate.proxy.counters import BOUNDS, Counters
 
 if TYPE_CHECKING:
     from lockgate.app.gateway import Gateway
+    from lockgate.govern.pipeline import Governor
 
 
 class Status:
@@ -86,18 +87,19 @@ class Status:
         return "a policy cannot be enforced" if keeper.problems else "backend not reached yet"
 
     def live_sessions(self) -> list[LiveSession]:
-        """Sessions that were admitted and are open."""
-        found = []
+        """Sessions that were admitted and are open. One that several connections are in is told once, with the address that it
+        was begun from; it is idle when all of them are."""
+        found: dict[str, LiveSession] = {}
         for session in self._gateway.host.sessions:
             governor, identity = session.governor, session.identity
             if governor is None or identity is None or session.mediator is None:
                 continue
-            found.append(LiveSession(
-                session=governor.session, connection=governor.connection, subject=identity.subject,
-                issuer=identity.issuer, agent=identity.agent, peer=session.peer, opened=session.opened,
-                statements=governor.statements, rows=governor.rows, is_idle=session.mediator.is_idle,
-            ))
-        return found
+            before = found.get(governor.session)
+            is_idle = session.mediator.is_idle and (before is None or before.is_idle)
+            found[governor.session] = _live(governor, is_idle=is_idle)
+        for governor in self._gateway.host.callers.resting:
+            found[governor.session] = _live(governor, is_idle=True)
+        return list(found.values())
 
     def witness_lag(self) -> float | None:
         """Seconds since a quorum of witnesses cosigned the log, infinite before; None without witnesses."""
@@ -131,3 +133,11 @@ class Status:
     def exports(self) -> Sequence[Progress]:
         """How everything stands that is given away continuously."""
         return [exporter.progress for exporter in self._gateway.exporters]
+
+
+def _live(governor: Governor, *, is_idle: bool) -> LiveSession:
+    who = governor.identity
+    return LiveSession(
+        session=governor.session, connection=governor.connection, subject=who.subject, issuer=who.issuer, agent=who.agent,
+        peer=governor.begun_at, opened=governor.started, statements=governor.statements, rows=governor.rows, is_idle=is_idle,
+    )

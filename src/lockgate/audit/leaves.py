@@ -100,6 +100,8 @@ def intent(value: Intent, key: bytes) -> Draft:
         "text": value.text, "parameters": list(value.parameters),
         "forwarded": b2a_base64(value.forwarded, newline=False).decode(),
     }
+    if value.peer:
+        payload["peer"] = value.peer
     if value.ticket is not None:
         fields["ticket"] = value.ticket
     if value.ticket is not None and value.binding is not None:

@@ -237,7 +237,7 @@ def _replay(console: Console, index: int, statement: StatementView, view: Sessio
             console.print(Text(row))
     for name, value in (
         ("rules", ", ".join(record["rules"])), ("objects", _objects(record)),
-        ("refused", record.get("refusal")), ("review", _review(statement)), ("result", _result(statement)),
+        ("from", statement.payload.content.get("peer")), ("refused", record.get("refusal")), ("review", _review(statement)), ("result", _result(statement)),
     ):
         if value:
             console.print(Text(f"    {name:<8} {one_line(value)}"))
@@ -321,7 +321,8 @@ def _full(view: SessionView) -> dict[str, object]:
         statements.append({
             "index": statement.index, **statement.record, "payload_state": statement.payload.state,
             "text": statement.payload.content.get("text"),
-            "parameters": statement.payload.content.get("parameters"), "outcome": statement.outcome,
+            "parameters": statement.payload.content.get("parameters"),
+            "peer": statement.payload.content.get("peer") or view.who.content.get("peer"), "outcome": statement.outcome,
             "review": None if said is None else dict(zip(("verdict", "reviewer", "comment"), said, strict=True)),
         })
     events = [{"index": index, **record} for index, record, _ in view.events]

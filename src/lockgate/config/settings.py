@@ -240,6 +240,9 @@ class Limits(Strict):
     login_timeout: Duration = Field(default="15s", description="From the first byte to an open session.")
     drain: Duration = Field(default="30s", description="How long running requests may finish at shutdown.")
     sessions: int = Field(default=10_000, ge=1, strict=True, description="Sessions at a time.")
+    session_idle: Duration = Field(
+        default="60s", description="How long a session that connections of the same caller share waits for the next one. "
+                                   "`0s`: it ends with the last one.")
     statement: int = Field(
         default=262_144, ge=1024, strict=True,
         description="Bytes of one statement. What it is made of is bounded as well, by 7 units of work for 40 bytes of "

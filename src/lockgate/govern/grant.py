@@ -63,6 +63,15 @@ class Grant:
             self.told = sent
 
 
+@dataclass(slots=True)
+class Tally:
+    """What a session has come to, whatever connections of its caller its requests came over."""
+
+    statements: int = 0
+    rows: int = 0
+    has_ended: bool = False
+
+
 class ClearPlan(Protocol):
     """How one result's bytes are masked.
 

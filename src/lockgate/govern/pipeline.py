@@ -16,17 +16,19 @@ A stage that fails therefore forwards nothing and clears nothing (I2, I3).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import wraps
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
 
 from lockgate.errors import AuditError
 from lockgate.govern.budget import Budget, Task, TaskSpent
-from lockgate.govern.grant import ClearPlan, Grant, Held, Planned
+from lockgate.govern.grant import ClearPlan, Grant, Held, Planned, Tally
 from lockgate.govern.lookups import LookupBudget
 from lockgate.govern.pending import Pending
 from lockgate.govern.permit import Cleared, Permit, issue_clearance, issue_permit
 from lockgate.govern.ports import Clock, Recorder
+from lockgate.govern.refusals import AUDIT_UNAVAILABLE, EXPIRED, INTERNAL, LOOKUPS_SPENT, NOT_COSIGNED, denial
 from lockgate.govern.review import Approval, Ask, ReviewDesk, bound_hash
 from lockgate.govern.review_answers import policy_changed
 from lockgate.govern.shown import Shown
@@ -130,9 +132,29 @@ class Pipeline:
         `audit` is the connection's default mode; rules can only raise it to `full`. `noun`: what the protocol calls what
         its clients send.
         """
+        refusal = self._objection(identity, connection)
+        if refusal is not None:
+            return refusal
+        governor = Governor(self, identity, connection, start, audit, noun)
+        waiting: Pending[Governor | Refusal] = Pending(lambda: governor.end("client left"))
+
+        def begun(error: AuditError | None) -> None:
+            waiting.resolve(governor if error is None else AUDIT_UNAVAILABLE)
+
+        self.recorder.begin_session(start, begun)
+        return waiting
+
+    @stage("admit")
+    def join(self, governor: Governor, peer: str) -> Governor | Refusal:
+        """May the identity of this session bring requests into it from `peer` (``ip:port``) as well? What would keep it from a
+        session of its own keeps it from this one."""
+        refusal = self._objection(governor.identity, governor.connection)
+        return governor.at(peer) if refusal is None else refusal
+
+    def _objection(self, identity: Identity, connection: str) -> Refusal | None:
         now = self.clock.now()
         if now >= identity.expires_at:
-            return _EXPIRED
+            return EXPIRED
         decision = self._policy.may_connect(identity, connection, now=now)
         if decision.effect is not Effect.ALLOW:
             self.recorder.event(Event(
@@ -141,16 +163,7 @@ class Pipeline:
                  "policy": decision.policy_hash, "token": identity.token_hash},
             ))
             return denial(decision)
-        if not self.recorder.is_writable:
-            return _AUDIT_UNAVAILABLE
-        governor = Governor(self, identity, connection, start, audit, noun)
-        waiting: Pending[Governor | Refusal] = Pending(lambda: governor.end("client left"))
-
-        def begun(error: AuditError | None) -> None:
-            waiting.resolve(governor if error is None else _AUDIT_UNAVAILABLE)
-
-        self.recorder.begin_session(start, begun)
-        return waiting
+        return None if self.recorder.is_writable else AUDIT_UNAVAILABLE
 
     def compose(self, payload: bytes) -> Cleared:
         """Clear bytes that the gateway itself made before a session is admitted (a log-in's messages):
@@ -162,20 +175,20 @@ class Pipeline:
         """The refusal for a stage that raised; tells `on_fault`."""
         if self._on_fault is not None:
             self._on_fault(name, fault)
-        return audit_refusal(fault) if isinstance(fault, AuditError) else _INTERNAL
+        return audit_refusal(fault) if isinstance(fault, AuditError) else INTERNAL
 
 
 def audit_refusal(error: AuditError) -> Refusal:
     """Why nothing goes on while the log does not take it."""
-    return _NOT_COSIGNED if error.code == "audit.uncosigned" else _AUDIT_UNAVAILABLE
+    return NOT_COSIGNED if error.code == "audit.uncosigned" else AUDIT_UNAVAILABLE
 
 
 class Governor:
-    """The pipeline as one session sees it. Not reusable after `end`."""
+    """The pipeline as one session sees it, for a client at one address (`at`). Not reusable after `end`."""
 
     __slots__ = (
-        "_audit", "_ended", "_held", "_pipeline", "_policy", "_recorder", "_view", "connection",
-        "identity", "noun", "peer", "rows", "session", "started", "statements",
+        "_audit", "_held", "_pipeline", "_policy", "_recorder", "_tally", "_view", "begun_at", "connection",
+        "identity", "noun", "peer", "session", "started",
     )
 
     def __init__(
@@ -187,15 +200,31 @@ class Governor:
         self._policy = pipeline.policy
         self._view = self._policy.view(identity, connection, audit)
         self._held: set[Held] = set()
-        self._ended = False
+        self._tally = Tally()
         self.identity = identity
         self.connection = connection
         self.noun = noun
         self.session = start.session
-        self.peer = start.peer
+        self.peer = self.begun_at = start.peer
         self.started = pipeline.clock.now()
-        self.statements = 0
-        self.rows = 0
+
+    def at(self, peer: str) -> Governor:
+        """The same session for a client at `peer`: all of it counts and ends together, and records say who sent what."""
+        if peer == self.peer:
+            return self
+        made = copy(self)
+        made.peer = peer
+        return made
+
+    @property
+    def statements(self) -> int:
+        """Requests of the session that were judged."""
+        return self._tally.statements
+
+    @property
+    def rows(self) -> int:
+        """Rows that it got."""
+        return self._tally.rows
 
     # ------------------------------------------------------------ (1)–(3)
 
@@ -238,13 +267,13 @@ class Governor:
     @stage("policy")
     def _decide(self, operation: Operation, counts: bool) -> Decision | Refusal:
         """(1) identity, (2) policy."""
-        if self._ended:
-            return _INTERNAL
+        if self._tally.has_ended:
+            return INTERNAL
         now = self._pipeline.clock.now()
         if now >= self.identity.expires_at:
-            return _EXPIRED
+            return EXPIRED
         self._renew()
-        self.statements += counts
+        self._tally.statements += counts
         return self._view.decide(operation, now, self)
 
     def foresee(self, operation: Operation) -> Decision | Refusal:
@@ -318,14 +347,14 @@ class Governor:
     def _plan(self, plan: Callable[[Decision], Planned | Refusal], decision: Decision) -> Planned | Refusal:
         """What would go on, and how its results are masked (I5: a mask that cannot be held refuses)."""
         planned = plan(decision)
-        return planned if type(planned) in (Planned, Refusal) else _INTERNAL
+        return planned if type(planned) in (Planned, Refusal) else INTERNAL
 
     @stage("lookups")
     def _look_up(self, planned: Planned) -> Refusal | None:
         """Counts the comparisons with protected columns; a refusal where the caller has had as many as it may."""
         caller = (self.identity.issuer, self.identity.subject, self.connection)
         spent = self._pipeline.lookups.spend(caller, planned.lookups, self._pipeline.clock.now())
-        return None if spent is None else _LOOKUPS_SPENT
+        return None if spent is None else LOOKUPS_SPENT
 
     @stage("review")
     def _ask(
@@ -333,7 +362,7 @@ class Governor:
     ) -> Grant | Refusal | Held:
         """(3) a person decides."""
         if decision.review is None:
-            return _INTERNAL
+            return INTERNAL
         if planned.reading or planned.context:
             operation = replace(
                 operation, reading=f"{operation.reading}\n{planned.reading}", context=(*operation.context, *planned.context))
@@ -369,7 +398,7 @@ class Governor:
         if isinstance(verdict, Refusal):
             return self._refuse(operation, verdict, decision)
         if self._pipeline.clock.now() >= self.identity.expires_at:
-            return self._refuse(operation, _EXPIRED, decision, verdict.ticket)
+            return self._refuse(operation, EXPIRED, decision, verdict.ticket)
         if decision.policy_hash != self._pipeline.policy.policy_hash:
             return self._refuse(operation, policy_changed(verdict.ticket, self.noun), decision, verdict.ticket)
         return self._granted(operation, decision, planned, verdict.ticket)
@@ -384,6 +413,7 @@ class Governor:
             self.session, operation.kind, tuple(sorted(operation.verbs)), Effect.DENY.value,
             () if decision is None else decision.rules, self._policy.policy_hash, operation.objects,
             operation.text, operation.parameters, b"", "", refusal.ticket or ticket, refusal.code.value,
+            peer=self._elsewhere,
         ), None)
         return refusal
 
@@ -400,8 +430,8 @@ class Governor:
         no request and go `under` a record that exists. After a refusal nothing may be forwarded and
         the grants are spent.
         """
-        if self._ended or not self._recorder.is_writable:
-            return _AUDIT_UNAVAILABLE
+        if self._tally.has_ended or not self._recorder.is_writable:
+            return AUDIT_UNAVAILABLE
         if not grants:
             return issue_permit(self.session, (), under, payload)
         started = self._pipeline.clock.monotonic()
@@ -459,7 +489,7 @@ class Governor:
         return Intent(
             self.session, operation.kind, tuple(sorted(verbs)) if len(verbs) > 1 else tuple(verbs),
             decision.effect.value, decision.rules, decision.policy_hash, operation.objects, operation.text,
-            operation.parameters, forward, planned.digest,
+            operation.parameters, forward, planned.digest, peer=self._elsewhere,
         )
 
     def _bound_intent(self, grant: Grant, ticket: str) -> Intent:
@@ -472,8 +502,13 @@ class Governor:
             self.session, operation.kind, tuple(sorted(operation.verbs)), decision.effect.value, decision.rules,
             decision.policy_hash, operation.objects, operation.text, operation.parameters, forward,
             planned.digest, ticket, None, bound_hash(self.identity, self.connection, decision.policy_hash, operation),
-            operation.reading, operation.context,
+            operation.reading, operation.context, self._elsewhere,
         )
+
+    @property
+    def _elsewhere(self) -> str:
+        """Where the client is, if not where the session was begun."""
+        return "" if self.peer is self.begun_at else self.peer
 
     def _abandon(self, grants: Sequence[Grant], code: str) -> None:
         """Recorded and never forwarded: say so, so that no intent stays open."""
@@ -490,7 +525,7 @@ class Governor:
         """
         cleared = plan.apply(chunk)
         if type(cleared) is not bytes:
-            return _INTERNAL
+            return INTERNAL
         if grant is not None and plan.masked is not grant.masked and plan.masked:
             for name, count in plan.masked.items():
                 grant.masked[name] = grant.masked.get(name, 0) + count
@@ -515,7 +550,7 @@ class Governor:
         if grant.is_settled or grant.record < 0:
             return
         grant.is_settled = True
-        self.rows += rows
+        self._tally.rows += rows
         duration = self._pipeline.clock.monotonic() - grant.started
         self._recorder.outcome(Outcome(
             self.session, grant.record, status, rows, sent, grant.masked, duration, code
@@ -528,9 +563,9 @@ class Governor:
 
     def end(self, cause: str) -> None:
         """The session is over: held reviews are withdrawn, `session_end` is recorded. Idempotent."""
-        if self._ended:
+        if self._tally.has_ended:
             return
-        self._ended = True
+        self._tally.has_ended = True
         for held in tuple(self._held):
             held.withdraw()
         self._end(cause)
@@ -551,45 +586,3 @@ class Governor:
     def fault(self, name: str, fault: Exception) -> Refusal:
         """As `Pipeline.fault`."""
         return self._pipeline.fault(name, fault)
-
-
-def denial(decision: Decision, operation: Operation | None = None) -> Refusal:
-    """A policy's `deny`, worded for the client. An effect that cannot be known counts as every effect:
-    whoever reads another rule's reason for it is told so.
-    """
-    is_opaque = operation is not None and bool(operation.facts.get("is_opaque"))
-    return Refusal(
-        RefusalCode.DENIED,
-        decision.reason,
-        rule=decision.rules[0] if decision.rules else None,
-        hint=("What this would do cannot be known beforehand, so it counts as doing everything. "
-              if is_opaque else "") + "This is a decision of the gateway's policy; sending it again does not help. "
-             "Ask those who own the policy, or do the task another way.",
-    )
-
-
-_INTERNAL = Refusal(
-    RefusalCode.INTERNAL,
-    "the gateway could not judge this request, so it was not let through",
-    hint="Nothing was executed. Tell those who run the gateway; its log says which stage failed.",
-)
-_NOT_COSIGNED = Refusal(
-    RefusalCode.AUDIT_UNAVAILABLE, "the audit log is not cosigned by its witnesses, so nothing new is let through",
-    hint="Try again in a minute; if it lasts, tell those who run the gateway.",
-)
-_AUDIT_UNAVAILABLE = Refusal(
-    RefusalCode.AUDIT_UNAVAILABLE,
-    "the gateway cannot write its audit log, so nothing is let through",
-    hint="Nothing was executed. Tell those who run the gateway, then try again later.",
-)
-_LOOKUPS_SPENT = Refusal(
-    RefusalCode.DENIED,
-    "it compares a masked column with more constants than policy leaves for this hour: as many have been looked up",
-    hint="Each constant counts, and nothing of this statement was counted or executed. Send fewer, try again later, find "
-         "the rows by another column, or ask those who own the policy.",
-)
-_EXPIRED = Refusal(
-    RefusalCode.EXPIRED,
-    "the token or certificate that this session logged in with has expired",
-    hint="Get a new one and connect again.",
-)

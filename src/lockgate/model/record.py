@@ -61,6 +61,7 @@ class Intent:
     binding: str | None = None          # of a request that goes on by a ticket: what this very request binds to
     reading: str = ""                   # payload, with a binding: the two other things that it covers
     context: tuple[str, ...] = ()
+    peer: str = ""                      # payload: where the client is (``ip:port``), if not where the session was begun
 
 
 @dataclass(frozen=True, slots=True)

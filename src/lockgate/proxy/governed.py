@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lockgate.config.secrets import read_secret
@@ -22,6 +23,7 @@ from lockgate.govern.permit import Permit, require_clearance, require_permit
 from lockgate.govern.pipeline import Governor, Grant, Held, audit_refusal
 from lockgate.model import Effect, Event, Identity, OutcomeStatus, Refusal, RefusalCode, Secret, SessionStart
 from lockgate.net.tls import TlsStream
+from lockgate.proxy.callers import Caller
 from lockgate.proxy.driver import BASE_HANDLERS, Driver, Handler, log, place, unreachable
 from lockgate.proxy.endpoint import Endpoint
 from lockgate.proxy.lane import PARKED, Lane
@@ -52,6 +54,7 @@ from lockgate.wire.steps import (
 if TYPE_CHECKING:
     from lockgate.audit.recording.studio import Studio
     from lockgate.config.settings import Connection
+    from lockgate.proxy.callers import Joint
     from lockgate.proxy.host import Host
     from lockgate.proxy.listener import Doorway
     from lockgate.proxy.trunk import Trunk
@@ -67,8 +70,8 @@ class Governed(Driver):
     """A driver with a client's end and a governor."""
 
     __slots__ = (
-        "_open", "_securing", "branch_of", "certificate", "client", "client_lane", "doorway", "identity", "peer", "recording",
-        "wire",
+        "_open", "_securing", "_token", "branch_of", "certificate", "client", "client_lane", "doorway", "identity", "joint",
+        "peer", "recording", "wire",
     )
     handlers: ClassVar[Mapping[type, Handler]]
 
@@ -83,6 +86,8 @@ class Governed(Driver):
         self.recording: Recording | None = None
         self.wire: Recording | Tapped | None = None     # the same, where it takes the wire's own bytes
         self.branch_of: Trunk | None = None     # the connection that this is one stream of
+        self.joint: Joint | None = None         # the session, where others of its caller may be in it
+        self._token = b""                       # SHA-256 of the one that was verified last
         self._open: dict[int, Grant] = {}
         self._securing: dict[Side, tuple[Pending[TlsInfo | Refusal], Refusal]] = {}
 
@@ -209,16 +214,16 @@ class Governed(Driver):
         return True
 
     def _begun_recording(self, studio: Studio, spec: RecordingSpec, *, is_raw: bool) -> Recording:
-        """The session's recording; the one that there is already where streams of one connection share the session."""
-        governor, trunk = self._governor(), self.branch_of
-        made = None if trunk is None else trunk.recordings.get(governor)
+        """The session's recording; the one that there is already where connections or streams share the session."""
+        governor, joint = self._governor(), self.joint
+        made = None if joint is None else joint.recording
         if made is None:
             made = Recording(
                 studio, self.host.clock, spec.kind, self.doorway.spec.name, governor.session,
                 partial(self._credentials, self._connection(), spec), is_raw=is_raw,
-                on_end=self.cannot_be_recorded if trunk is None else partial(trunk.cannot_be_recorded, governor))
-            if trunk is not None:
-                trunk.recordings[governor] = made
+                on_end=self.cannot_be_recorded if joint is None else partial(self.host.callers.cannot_be_recorded, joint))
+            if joint is not None:
+                joint.recording = made
         return made
 
     def _credentials(self, connection: Connection, spec: RecordingSpec) -> Sequence[Secret]:
@@ -230,19 +235,20 @@ class Governed(Driver):
     def _leave(self, cause: str) -> None:
         """The admitted session is over, whatever becomes of the client's connection: what is open is settled as unknown,
         and it ends in the log once all of it is recorded."""
-        governor, recording, wire = self.governor, self.recording, self.wire
+        governor, recording, wire, joint = self.governor, self.recording, self.wire, self.joint
         if governor is None:
             return
         self._settle_open(cause[:60])
         keeper = self.host.keepers.get(governor.connection)
         if keeper is not None:
             keeper.sessions.discard(self)
-        self.governor = self.recording = self.wire = None
+        self.governor = self.recording = self.wire = self.joint = None
         if isinstance(wire, Tapped):
             wire.close()
-        if self.branch_of is not None and governor in self.branch_of.governors.values():
-            return                      # other streams go on with it
-        self.host.end_session(governor, recording, cause)
+        if joint is None:
+            self.host.end_session(governor, recording, cause)
+        else:
+            self.host.callers.leave(joint, self, cause)
 
     def is_recording_due(self) -> tuple[bool, bool]:
         """Whether this session is to be recorded, and the backend's end of it too."""
@@ -271,6 +277,7 @@ class Governed(Driver):
 
     def _authenticate(self, lane: Lane, step: Authenticate) -> Any:
         waiting: Pending[Identity | Refusal] = Pending()
+        self._token = b"" if step.token is None else sha256(step.token.reveal().encode()).digest()
         answered = partial(self._authenticated, waiting)
         if step.token is None:
             self._by_certificate(answered)
@@ -327,7 +334,7 @@ class Governed(Driver):
         if keeper is None or keeper.spec is not self.doorway.spec:
             return self._nowhere(step)
         answer: Pending[Any] = Pending()
-        keeper.usable().then(partial(self._usable, answer, step))
+        keeper.usable().then(partial(self._usable, answer, step, keeper.connection))
         return self._wait(lane, answer, unreachable(step.connection))
 
     def _nowhere(self, step: Admit) -> Refusal:
@@ -343,37 +350,37 @@ class Governed(Driver):
             return audit_refusal(error)
         return Refusal(RefusalCode.DENIED, f"there is no connection {step.connection[:80]!r} here")
 
-    def _usable(self, answer: Pending[Any], step: Admit, refusal: Refusal | None) -> None:
+    def _usable(self, answer: Pending[Any], step: Admit, connection: Connection, refusal: Refusal | None) -> None:
         """The connection has been checked: begin the session, or hand on why not."""
         if answer.is_done:
             return      # nobody waits any more
         if refusal is not None:
             answer.resolve(refusal)
             return
-        begun = self._begin(step)
+        begun = self._session_for(step, connection)
         if isinstance(begun, Pending):
             answer.on_withdraw = begun.withdraw
-            begun.then(partial(self._begun, step, answer))
+            begun.then(partial(self._begun, answer))
         else:
-            self._begun(step, answer, begun)
+            self._begun(answer, begun)
 
-    def _shared(self, step: Admit) -> Hashable:
-        """What requests have in common that streams of one connection bring into one session."""
-        assert self.identity is not None
-        return (self.identity.token_hash, step.connection, tuple(sorted(step.claims.items())))
-
-    def _begun(self, step: Admit, answer: Pending[Any], begun: Governor | Refusal) -> None:
-        if self.branch_of is not None and isinstance(begun, Governor):
-            self.branch_of.governors.setdefault(self._shared(step), begun)
+    def _begun(self, answer: Pending[Any], begun: Governor | Refusal) -> None:
         if not answer.is_done:
             answer.resolve(self._admitted(begun) if isinstance(begun, Governor) else begun)
+
+    def _session_for(self, step: Admit, connection: Connection) -> Governor | Refusal | Pending[Governor | Refusal]:
+        """A session of this client's own, or its caller's."""
+        if not step.shares:
+            return self._begin(step)
+        assert self.identity is not None
+        caller = Caller(
+            self.doorway.name, step.connection, self._token, None if self.certificate is None else self.certificate.fingerprint,
+            self.identity, tuple(sorted(step.claims.items())), self.peer.rpartition(":")[0])
+        return self.host.callers.join(caller, connection, self, partial(self._begin, step))
 
     def _begin(self, step: Admit) -> Governor | Refusal | Pending[Governor | Refusal]:
         host, identity = self.host, self.identity
         assert identity is not None
-        shared = None if self.branch_of is None else self.branch_of.governors.get(self._shared(step))
-        if shared is not None:
-            return shared
         start = SessionStart(
             session=secrets.token_hex(16), issuer=identity.issuer, subject=identity.subject, agent=identity.agent,
             model=identity.model, client_id=identity.client_id, groups=tuple(sorted(identity.groups)),
@@ -392,7 +399,7 @@ class Governed(Driver):
             return unreachable(governor.connection)
         self.connection = keeper.connection
         keeper.sessions.add(self)
-        self.host.counters.sessions += 1
+        self.host.counters.sessions += self.joint is None
         return Admission(governor.session, keeper.connection, keeper.connection.credential.user, governor.may_hide,
                          governor.foresee)
 

@@ -27,6 +27,7 @@ from lockgate.net.authority import Authority
 from lockgate.net.dial import dial
 from lockgate.net.tls import client_context
 from lockgate.net.tokens import AccessTokens
+from lockgate.proxy.callers import Callers
 from lockgate.proxy.cancel import CancelRegistry
 from lockgate.proxy.counters import Counters
 from lockgate.proxy.driver import log
@@ -57,12 +58,14 @@ class HostLimits:
     drain: float
     sessions: int
     buffer: int
+    session_idle: float
     settings: Limits
 
     @classmethod
     def of(cls, limits: Limits) -> HostLimits:
         """Read the settings."""
-        return cls(seconds(limits.login_timeout), seconds(limits.drain), limits.sessions, limits.buffer, limits)
+        return cls(seconds(limits.login_timeout), seconds(limits.drain), limits.sessions, limits.buffer,
+                   seconds(limits.session_idle), limits)
 
 
 class Host:
@@ -109,6 +112,7 @@ class Host:
         self.cancels: CancelRegistry[Governed] = CancelRegistry(clock.monotonic)
         self.is_draining = False
         self.pool = Pool(self)
+        self.callers = Callers(self)
         self._ends: set[Endpoint] = set()
         self._quiet: asyncio.Event | None = None
         self._server_names: dict[str, str] = {}
@@ -205,6 +209,7 @@ class Host:
         """
         self.is_draining = True
         self.pool.close()
+        self.callers.close()
         try:
             await self._emptied(deadline)
         finally:

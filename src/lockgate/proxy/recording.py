@@ -31,7 +31,7 @@ class Recording:
     bytes then returns False, and they must not go on."""
 
     __slots__ = (
-        "_backend", "_client", "_clock", "_exchanges", "_is_cut", "_left", "_left_out", "_on_end", "_shortened", "_started",
+        "_backend", "_client", "_clock", "_exchanges", "_has_failed", "_is_cut", "_left", "_left_out", "_on_end", "_shortened", "_started",
         "_terms",
     )
 
@@ -42,7 +42,7 @@ class Recording:
         self._clock = clock
         self._terms = studio.terms
         self._left = self._terms.limit
-        self._is_cut = False
+        self._is_cut = self._has_failed = False
         self._exchanges = self._shortened = self._left_out = 0
         self._on_end = on_end
         self._started = clock.monotonic()
@@ -106,6 +106,11 @@ class Recording:
         full = self._client if self._client.is_full or self._backend is None else self._backend
         full.when_room(lambda: self.when_room(call) if self.is_full else call())
 
+    @property
+    def has_room(self) -> bool:
+        """True where another client's end may be recorded in it: it is whole, and no more than half of its limit is used."""
+        return not (self._is_cut or self._has_failed) and (self._left is None or self._terms.limit is None or self._left * 2 > self._terms.limit)
+
     def finish(self, call: Callable[[], None]) -> None:
         """The session is over: call when all of it is recorded, or will never be."""
         if self._left_out:
@@ -137,6 +142,7 @@ class Recording:
         return True
 
     def _failed(self, reason: str) -> None:
+        self._has_failed = True
         if self._terms.on_error is OnCut.END:
             self._on_end(reason)
 

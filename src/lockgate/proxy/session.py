@@ -64,7 +64,7 @@ class Session(Governed):
 
     __slots__ = (
         "_alarm", "_alarm_at", "_alarm_call", "_alarm_due", "_aside_lane", "_cause", "_deadline", "_ending", "_expiry", "_forks", "_gone", "_key", "_stalled", "mediator",
-        "opened", "trunk",
+        "trunk",
     )
     handlers: ClassVar[Mapping[type, Handler]]
 
@@ -72,7 +72,6 @@ class Session(Governed):
         super().__init__(host, doorway)
         self.mediator: Mediator | None = None
         self.trunk: Trunk | None = None         # of a connection that carries streams, instead of a mediator
-        self.opened = host.clock.now()
         self._aside_lane = Lane(Side.CLIENT)
         self._forks: dict[Hashable, Lane] = {}
         self._cause = "ended"
@@ -498,7 +497,7 @@ class Session(Governed):
         for key in self._key:
             self.host.cancels.forget(key)
         if self.governor is not None:
-            log.info("session closed", cause=cause, **self._names())
+            log.info("session closed" if self.joint is None else "session left", cause=cause, **self._names())
         else:
             log.info("connection closed", cause=cause, peer=self.peer)
         self._leave(cause)

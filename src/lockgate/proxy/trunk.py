@@ -1,22 +1,20 @@
 """A client's connection that carries many streams, each of them a session of its own.
 
 Stands apart from `session`, which is one conversation: here bytes are dealt out to sessions and collected from them. What a
-stream's session writes has been taken out of a clearance by its own driver; here it only gets a frame around it. Requests of
-one caller for one connection share one session in the log, whatever streams they come in.
+stream's session writes has been taken out of a clearance by its own driver; here it only gets a frame around it. Which of
+them share one session in the log is for `callers` to know.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable
 from typing import TYPE_CHECKING, Final
 
 from lockgate.proxy.stream import StreamEndpoint
 from lockgate.wire.steps import Side
 
 if TYPE_CHECKING:
-    from lockgate.govern.pipeline import Governor
-    from lockgate.proxy.recording import Recording
+    from lockgate.proxy.callers import Joint
     from lockgate.proxy.session import Session
     from lockgate.wire.spec import Multiplexer
 
@@ -34,10 +32,8 @@ class Trunk:
         self._ends: dict[int, StreamEndpoint] = {}
         self._is_finishing = False
         self._idle: asyncio.TimerHandle | None = None
-        self.governors: dict[Hashable, Governor] = {}
-        """Of sessions that streams share, by caller, connection and claims."""
-        self.recordings: dict[Governor, Recording] = {}
-        """Of those that are recorded."""
+        self.joints: set[Joint] = set()
+        """Sessions that its streams have been in: they wait for the next one while the connection is there."""
         self._rest()
 
     def receive(self, data: bytes) -> None:
@@ -113,21 +109,13 @@ class Trunk:
         """Of the connection."""
         return self._session.client.addresses()
 
-    def cannot_be_recorded(self, governor: Governor, reason: str) -> None:
-        """No more of a session can be recorded: its streams end, and no other one begins."""
-        for stream in tuple(self._streams.values()):
-            if stream.governor is governor:
-                stream.cannot_be_recorded(reason)
-        self.finish()
-
     def end(self, cause: str) -> None:
         """The connection is gone, and with it all streams."""
         if self._idle is not None:
             self._idle.cancel()
         for stream in tuple(self._streams.values()):
             stream.close(cause)
-        for governor in self.governors.values():
-            self._session.host.end_session(governor, self.recordings.get(governor), cause)
+        self._session.host.callers.left(self, cause)
 
     def _write(self) -> None:
         data = self._mux.outgoing()

@@ -275,12 +275,14 @@ class Admit:
     `Refusal`.
 
     `connection` is a connection's name; `claims` are what the client says of itself (task, trace),
-    recorded as claims.
+    recorded as claims. `shares`: requests stand for themselves, so those of the same caller are one session,
+    whatever connections they come over.
     """
 
     identity: Any
     connection: str
     claims: dict[str, str] = field(default_factory=dict)
+    shares: bool = False
 
 
 def foresees_nothing(_operation: Operation) -> Decision | Refusal:

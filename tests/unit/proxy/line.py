@@ -24,6 +24,7 @@ from lockgate.wire.steps import (
     Dial,
     Interrupt,
     Judge,
+    Opened,
     Reach,
     Receive,
     Record,
@@ -171,7 +172,9 @@ def reach() -> Steps[Refusal | None]:
     return answer if isinstance(answer, Refusal) else None
 
 
-def login(context: LoginContext, connect: Callable[[], Steps[Refusal | None]] = dial) -> Steps[Line | None]:
+def login(
+    context: LoginContext, connect: Callable[[], Steps[Refusal | None]] = dial, *, shares: bool = False,
+) -> Steps[Line | None]:
     line, rest = yield from read_line()
     if line == b"tls":
         info = yield StartTls(Side.CLIENT, initial=rest)
@@ -181,10 +184,13 @@ def login(context: LoginContext, connect: Callable[[], Steps[Refusal | None]] = 
     if line.startswith(b"cancel "):
         yield Interrupt(bytes.fromhex(line[7:].decode()))
         return None
+    line, _, task = line.partition(b" @")
     identity = yield Authenticate(Secret(line.decode("latin-1")))
     answer: object = identity
     if not isinstance(identity, Refusal):
-        answer = yield Admit(identity, context.route.connection or "crm")
+        answer = yield Admit(identity, context.route.connection or "crm", {"task": task.decode()} if task else {}, shares)
+        if shares and not isinstance(answer, Refusal):
+            yield Opened()
         if not isinstance(answer, Refusal):
             answer = yield from connect()
     if isinstance(answer, Refusal):
@@ -244,3 +250,8 @@ def pooled(spare: Spare | None = Spare(30.0)) -> ProtocolSpec:  # noqa: B008 - f
         return None if made is None else Sharing()
 
     return replace(spec(), login=sharing, redials=True, spare=lambda mediator: spare if mediator.is_idle else None)
+
+
+def joined(recording: RecordingSpec | None = None) -> ProtocolSpec:
+    """The protocol with sessions that are their callers', whatever connections they come over."""
+    return replace(spec(recording=recording), login=lambda context: login(context, shares=True))

@@ -26,7 +26,8 @@ ALLOW = Rule("allow", allow=True)
 
 
 class Tokens:
-    """``<subject> <groups…>`` is a token; ``bad`` is refused, and ``slow`` is never answered."""
+    """``<subject> <groups…>`` is a token, what follows a ``#`` makes it another one of the same identity; ``bad`` is refused,
+    and ``slow`` is never answered."""
 
     def __init__(self) -> None:
         self.expires_at = 1_900_000_000.0
@@ -39,7 +40,7 @@ class Tokens:
         elif token == "boom":
             callback(ValueError("the value of the canary"))
         elif token != "slow":
-            subject, *groups = token.split(" ")
+            subject, *groups = token.partition("#")[0].split(" ")
             callback(identity(subject, *groups, expires_at=self.expires_at))
 
 
@@ -144,8 +145,9 @@ class Rig:
     tokens: Tokens
     clients: list[Client] = field(default_factory=list)
 
-    async def client(self) -> Client:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.door.ports[0])
+    async def client(self, address: str = "127.0.0.1") -> Client:
+        """A connection, from this address."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.door.ports[0], local_addr=(address, 0))
         made = Client(reader, writer)
         self.clients.append(made)
         return made
@@ -202,6 +204,8 @@ async def rig(
                 host.studio.close()
             assert not host.sessions
             assert not host.recorded
+            assert not host.callers.resting
+            assert len(made.recorder.ended) == len(made.recorder.begun)
             assert not len(host.cancels)
             if start_backend:
                 await backend.stop()

@@ -144,13 +144,18 @@ class Teller:
         return None, {}
 
     def _text(self, source: Source, leaf: Leaf) -> Mapping[str, Any]:
-        """The statement, cut; parameters and the bytes that were forwarded stay here."""
-        if not self._statements:
+        """The statement, cut, and with names where its client was, if not where the session began; parameters and the bytes that
+        were forwarded stay here."""
+        if not (self._statements or self._names):
             return {}
-        text = open_payload(source, leaf.index, leaf.record).content.get("text")
-        if not isinstance(text, str):
-            return {}
-        return {"text": text[:_TEXT], "length": len(text)}
+        content = open_payload(source, leaf.index, leaf.record).content
+        found: dict[str, Any] = {}
+        text, peer = content.get("text"), content.get("peer")
+        if self._statements and isinstance(text, str):
+            found |= {"text": text[:_TEXT], "length": len(text)}
+        if self._names and isinstance(peer, str):
+            found["peer"] = peer
+        return found
 
     def _people(self, source: Source, leaf: Leaf) -> Mapping[str, Any]:
         """Requester, reviewer or actor of what people did, where names are asked for."""

@@ -139,7 +139,7 @@ def actor(told: Told) -> Event:
 
 def source(told: Told) -> Event:
     """Where the client is. Its address is personal and so payload: without names the session stands for it."""
-    peer = told.who.get("peer")
+    peer = told.payload.get("peer") or told.who.get("peer")     # a request may come over another connection than the first
     host, _, port = (peer if isinstance(peer, str) else "").rpartition(":")
     try:
         ip = str(ipaddress.ip_address(host.strip("[]")))

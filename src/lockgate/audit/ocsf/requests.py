@@ -122,7 +122,7 @@ def _datastore(
     objects = list(intent.get("objects", ()))
     if objects:
         event["table"] = {"name": str(objects[0])}
-    if told.payload:
+    if "text" in told.payload:
         event["query_info"] = {
             "uid": f"{told.leaf.record['sid']}/{(told.intent or told.leaf).record['sseq']}",
             "query_string": told.payload["text"]}

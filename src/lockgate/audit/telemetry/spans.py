@@ -126,7 +126,7 @@ class Tracer:
                 attributes["db.operation.name"] = verb
             if len(intent["objects"]) == 1 and "objects_more" not in intent:
                 attributes["db.collection.name"] = str(intent["objects"][0])
-            if told.payload:
+            if "text" in told.payload:
                 attributes["db.query.text"] = told.payload["text"]
         elif exported.activity is Activity.WEB and verb:
             attributes["http.request.method"] = verb

@@ -122,7 +122,7 @@ def _begin(context: LoginContext, token: Secret | None, to: Destination, task: s
     identity: Identity | Refusal = yield Authenticate(token)
     if isinstance(identity, Refusal):
         return problem_of(identity)
-    admission: Admission | Refusal = yield Admit(identity, to.connection, {"task": task} if task else {})
+    admission: Admission | Refusal = yield Admit(identity, to.connection, {"task": task} if task else {}, shares=True)
     if isinstance(admission, Refusal):
         return problem_of(admission)
     is_recorded: bool = yield Opened()

@@ -214,6 +214,21 @@ def test_names_and_statements_leave_only_when_asked_for(tmp_path: Path) -> None:
     assert texts == ["SELECT 1", "DROP TABLE customers", "DELETE FROM customers", "SELECT 'bob'"]
 
 
+@pytest.mark.parametrize("statements", [False, True])
+def test_a_request_is_told_with_the_connection_that_it_came_over(tmp_path: Path, statements: bool) -> None:
+    """A session may have several; without names no address leaves."""
+    driven = Driven(tmp_path)
+    driven.begin("a" * 16)
+    driven.run("a" * 16)
+    driven.run("a" * 16, peer="127.0.0.1:50001")
+    driven.log.end_session("a" * 16, "idle")
+    driven.log.close()
+    told = [event["src_endpoint"] for event in events_of(tmp_path, names=True, statements=statements) if event["class_uid"] == 6005]
+    assert [one["port"] for one in told] == [50000, 50001]
+    assert "50001" not in json.dumps([event["src_endpoint"] for event in events_of(tmp_path, statements=statements)
+                                      if "src_endpoint" in event])
+
+
 def test_a_reader_that_begins_in_the_middle_knows_what_was_before(tmp_path: Path) -> None:
     """Sessions and intents from before the cursor are looked up in the snapshot; the events are the same."""
     sample(tmp_path)

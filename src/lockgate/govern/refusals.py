@@ -1,0 +1,48 @@
+"""What the pipeline says itself to a client whose request does not go on."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from lockgate.model import Decision, Operation, Refusal, RefusalCode
+
+INTERNAL: Final = Refusal(
+    RefusalCode.INTERNAL,
+    "the gateway could not judge this request, so it was not let through",
+    hint="Nothing was executed. Tell those who run the gateway; its log says which stage failed.",
+)
+NOT_COSIGNED: Final = Refusal(
+    RefusalCode.AUDIT_UNAVAILABLE, "the audit log is not cosigned by its witnesses, so nothing new is let through",
+    hint="Try again in a minute; if it lasts, tell those who run the gateway.",
+)
+AUDIT_UNAVAILABLE: Final = Refusal(
+    RefusalCode.AUDIT_UNAVAILABLE,
+    "the gateway cannot write its audit log, so nothing is let through",
+    hint="Nothing was executed. Tell those who run the gateway, then try again later.",
+)
+LOOKUPS_SPENT: Final = Refusal(
+    RefusalCode.DENIED,
+    "it compares a masked column with more constants than policy leaves for this hour: as many have been looked up",
+    hint="Each constant counts, and nothing of this statement was counted or executed. Send fewer, try again later, find "
+         "the rows by another column, or ask those who own the policy.",
+)
+EXPIRED: Final = Refusal(
+    RefusalCode.EXPIRED,
+    "the token or certificate that this session logged in with has expired",
+    hint="Get a new one and connect again.",
+)
+
+
+def denial(decision: Decision, operation: Operation | None = None) -> Refusal:
+    """A policy's `deny`, worded for the client. An effect that cannot be known counts as every effect:
+    whoever reads another rule's reason for it is told so.
+    """
+    is_opaque = operation is not None and bool(operation.facts.get("is_opaque"))
+    return Refusal(
+        RefusalCode.DENIED,
+        decision.reason,
+        rule=decision.rules[0] if decision.rules else None,
+        hint=("What this would do cannot be known beforehand, so it counts as doing everything. "
+              if is_opaque else "") + "This is a decision of the gateway's policy; sending it again does not help. "
+             "Ask those who own the policy, or do the task another way.",
+    )
