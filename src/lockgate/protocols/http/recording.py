@@ -73,9 +73,11 @@ def is_text(kind: bytes) -> bool:
 
 def refused(head: RequestHead, size: int, content: bytes) -> Passed:
     """What is recorded of a request that does not go on: fields in which no data and no credential stands, the `size` of the
-    content that came, and what a protocol inside of HTTP says of it; the log holds the request itself."""
+    content that came, and what a protocol inside of HTTP says of it in JSON, or nothing; the log holds the request itself."""
     fields = [field for field in end_to_end(head.fields) if field.name in PLAIN_FIELDS]
     lines = b"".join(b"%b: %b\r\n" % (field.raw, field.value) for field in fields)
+    if content:             # the gateway's words, whatever the client has called its own
+        lines += b"Content-Type: application/json\r\n"
     return Passed(Side.CLIENT, b"%b %b HTTP/1.1\r\n%b\r\n%b" % (head.method, head.target, lines, content), REFUSED, size)
 
 
