@@ -7,7 +7,7 @@ the last of two equal names and knows NaN; a backend may keep the first, and the
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 
 class NamedTwice(ValueError):
@@ -17,18 +17,7 @@ class NamedTwice(ValueError):
 def read_document(text: str) -> Any:
     """The value of a document. `NamedTwice`, another ValueError for what is no JSON, RecursionError for what is nested
     deeper than the parser goes."""
-    return json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
-
-
-def depth_of(value: object) -> int:
-    """How deep containers are nested; 1 for a value that is none."""
-    deepest, todo = 0, [(value, 1)]
-    while todo:
-        one, depth = todo.pop()
-        deepest = max(deepest, depth)
-        inner = one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
-        todo += [(item, depth + 1) for item in inner]
-    return deepest
+    return _DECODER.decode(text)
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -40,3 +29,6 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _no_constant(_name: str) -> object:
     raise ValueError("not JSON")
+
+
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_constant)

@@ -17,7 +17,8 @@ from urllib.parse import unquote, urljoin, urlsplit
 from lockgate.config import document as yaml
 from lockgate.errors import ConfigError
 from lockgate.govern.identity.claims import is_plain
-from lockgate.protocols.http.documents import depth_of, read_document
+from lockgate.kernel.json_places import depth_of
+from lockgate.protocols.http.documents import read_document
 from lockgate.protocols.http.templates import BadTemplate, Routes, Segment, read_template
 
 LIMIT: Final = 16_777_216

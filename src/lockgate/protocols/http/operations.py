@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from lockgate.govern.masking.bodies import Renamed, decoding
+from lockgate.kernel.json_places import depth_of
 from lockgate.model import Operation, Refusal
 from lockgate.protocols.http.callers import NEVER_ON
-from lockgate.protocols.http.documents import depth_of, read_document
+from lockgate.protocols.http.documents import read_document
 from lockgate.protocols.http.graphql import BadDocument, operations_of, queries_in, renamed_by, renamed_in
 from lockgate.protocols.http.messages import RequestHead
 from lockgate.protocols.http.parts import BadParts, parts_of

@@ -2,8 +2,7 @@
 
 Whatever carries them (HTTP, a pipe) hands over bytes and gets messages. A name that occurs twice, or that differs from a
 known one in its case only, is refused, because servers that take the last, the first or any case would carry out another
-request than the one that policy saw. What is not changed goes on byte for byte: `members` and `elements` find where values
-stand in a text.
+request than the one that policy saw. What is not changed goes on byte for byte (`kernel.json_places`).
 
 Source: JSON-RPC 2.0 specification; RFC 8259; MCP 2025-11-25, "Base protocol" (ids are strings or integers).
 """
@@ -11,12 +10,12 @@ Source: JSON-RPC 2.0 specification; RFC 8259; MCP 2025-11-25, "Base protocol" (i
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
-from lockgate.protocols.http.documents import NamedTwice, depth_of, read_document
+from lockgate.kernel.json_places import depth_of, elements, skipped
+from lockgate.protocols.http.documents import NamedTwice, read_document
 
 DEEPEST: Final = 64
 """Objects and arrays within each other in a client's message."""
@@ -25,7 +24,6 @@ _MOST: Final = 64
 _LONGEST_ID: Final = 512
 _LONGEST_NAME: Final = 512
 _MEMBERS: Final = frozenset(("jsonrpc", "id", "method", "params", "result", "error"))
-_SPACE: Final = " \t\r\n"
 
 PARSE_ERROR: Final = -32700
 INVALID_REQUEST: Final = -32600
@@ -81,7 +79,7 @@ def read(data: bytes, *, deepest: int = DEEPEST) -> tuple[list[Message], bool]:
     if not value or len(value) > _MOST:
         raise Malformed(f"a batch holds from 1 to {_MOST} messages")
     found = [_message(one, text[start:end])
-             for one, (start, end) in zip(value, elements(text, _skip(text, 0)), strict=True)]
+             for one, (start, end) in zip(value, elements(text, skipped(text, 0)), strict=True)]
     ids = [(type(one.id), one.id) for one in found if one.kind is Kind.REQUEST]
     if len(set(ids)) != len(ids):
         raise Malformed("an id occurs twice in the batch")
@@ -141,40 +139,3 @@ def _require_id(number: object) -> None:
         isinstance(number, int) and not isinstance(number, bool) and abs(number) < 1 << 63)
     if not is_fine:
         raise Malformed("an id is neither a string nor an integer")
-
-
-# ---------------------------------------------------------------- where values stand
-
-_DECODER: Final = json.JSONDecoder()
-
-
-def members(text: str, at: int) -> Iterator[tuple[str, int, int, int]]:
-    """Of the object that begins at `at`: each name, where it begins, and where its value begins and ends. The text is
-    JSON, as `read` has found."""
-    at = _skip(text, at + 1)
-    while text[at] != "}":
-        name_at = at
-        name, at = _DECODER.raw_decode(text, at)
-        start = _skip(text, _skip(text, at) + 1)
-        _, end = _DECODER.raw_decode(text, start)
-        yield name, name_at, start, end
-        at = _skip(text, end)
-        if text[at] == ",":
-            at = _skip(text, at + 1)
-
-
-def elements(text: str, at: int) -> Iterator[tuple[int, int]]:
-    """Of the array that begins at `at`: where each value begins and ends."""
-    at = _skip(text, at + 1)
-    while text[at] != "]":
-        _, end = _DECODER.raw_decode(text, at)
-        yield at, end
-        at = _skip(text, end)
-        if text[at] == ",":
-            at = _skip(text, at + 1)
-
-
-def _skip(text: str, at: int) -> int:
-    while at < len(text) and text[at] in _SPACE:
-        at += 1
-    return at

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +10,7 @@ from typing import Final
 from lockgate.govern.masking.bodies import BodyTerms
 from lockgate.govern.pipeline import Planned
 from lockgate.model import Decision, Operation, Refusal, RefusalCode
-from lockgate.protocols.http.admission import Admitted
+from lockgate.protocols.http.admission import Admitted, digest_of
 from lockgate.protocols.http.messages import Fields
 from lockgate.protocols.mcp import methods
 from lockgate.protocols.mcp.binding import FIELD
@@ -84,7 +83,7 @@ class Asking:
         beside = looked_beside(self.fields, terms, decision)
         if beside.refusal is not None:
             return beside.refusal
-        return Planned(sent.text.encode(), digest_of(terms), Carried(terms, sent.text), noted=sent.noted + beside.noted)
+        return Planned(sent.text.encode(), digest_of(terms.masks, terms.detects), Carried(terms, sent.text), noted=sent.noted + beside.noted)
 
 
 def looked_beside(fields: Callable[[], Fields], terms: BodyTerms, decision: Decision) -> Sent:
@@ -99,11 +98,6 @@ def pins_of(admitted: Admitted, context: LoginContext) -> Pins:
     """The pins of a connection."""
     settings = settings_of(admitted.connection.options)
     return Pins(admitted.connection.name, context.definitions, settings.pins != "off", settings.definitions)
-
-
-def digest_of(terms: BodyTerms) -> str:
-    """What stands in the record for what is hidden."""
-    return hashlib.sha256(repr((terms.masks, terms.detects)).encode()).hexdigest() if terms.is_due else ""
 
 
 _UNKNOWN: Final = Refusal(

@@ -21,7 +21,7 @@ from lockgate.errors import ConfigError
 from lockgate.govern.masking.bodies import BodyTerms
 from lockgate.govern.pipeline import Grant, Planned
 from lockgate.model import Decision, Refusal, RefusalCode, Secret
-from lockgate.protocols.http.admission import Admitted
+from lockgate.protocols.http.admission import Admitted, digest_of
 from lockgate.protocols.http.codec import chunk, field_lines, last_chunk, request_line
 from lockgate.protocols.http.credentials import injected
 from lockgate.protocols.http.exchange import Exchange
@@ -36,7 +36,7 @@ from lockgate.protocols.http.upstream import credential
 from lockgate.protocols.mcp import binding, methods
 from lockgate.protocols.mcp.exchange import McpExchange
 from lockgate.protocols.mcp.jsonrpc import Id, Kind, Malformed, Message, read
-from lockgate.protocols.mcp.judging import Asking, Carried, digest_of, looked_beside, pins_of
+from lockgate.protocols.mcp.judging import Asking, Carried, looked_beside, pins_of
 from lockgate.protocols.mcp.operations import refused_operation, stream_operation
 from lockgate.protocols.mcp.refusals import answer_of, answer_to_server
 from lockgate.protocols.mcp.shown import Asked, Shown, lenient
@@ -123,7 +123,7 @@ class McpMediator(HttpMediator):
         if beside.refusal is not None:
             return beside.refusal
         line = request_line(exchange.request.head.method, target)
-        return Planned(b"%b%b\r\n" % (line, lines), digest_of(terms), Forward(target, lines, b"", terms, line), noted=beside.noted)
+        return Planned(b"%b%b\r\n" % (line, lines), digest_of(terms.masks, terms.detects), Forward(target, lines, b"", terms, line), noted=beside.noted)
 
     def _judge(self, exchange: Exchange, content: bytes | None) -> Steps[None]:
         assert isinstance(exchange, McpExchange)

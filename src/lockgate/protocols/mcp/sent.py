@@ -11,13 +11,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from lockgate.govern.masking.bodies import BodyTerms, check_body, check_text
+from lockgate.govern.masking.bodies import BodyTerms, check_text, json_check
 from lockgate.govern.masking.requests import ContentCheck
 from lockgate.govern.masking.tokens import Tokens
+from lockgate.kernel.json_places import members
 from lockgate.model import Decision, MaskMethod, Refusal, RefusalCode, RequestAction
-from lockgate.protocols.mcp.jsonrpc import Message, members
+from lockgate.protocols.mcp.jsonrpc import Message
 
-_JSON: Final = b"application/json"
 _ENVELOPE: Final = frozenset(("jsonrpc", "id", "method"))
 _FIXED: Final = frozenset(("name", "uri", "ref", "_meta", "cursor", "protocolVersion", "capabilities", "requestId"))
 
@@ -74,21 +74,16 @@ def _checked(text: str, terms: BodyTerms, check: ContentCheck) -> tuple[str, boo
     """The message's text with other values where some have to be replaced; True where one had to be that cannot."""
     out: list[str] = []
     at, is_moved = 0, False
-
-    def look(start: int, end: int) -> str:
-        raw = text[start:end].encode()
-        new = check_body(terms, check, raw, _JSON)
-        return text[start:end] if new is None else new.decode("utf-8", "surrogatepass")
-
+    look = json_check(terms, check, text)
     for name, _, start, end in members(text, text.index("{")):
         if name in _ENVELOPE:
             continue
         if name != "params":
-            out += (text[at:start], look(start, end))
+            out += (text[at:start], look(text[start:end]))
             at = end
             continue
         for inner, _, first, last in members(text, start):
-            new = look(first, last)
+            new = look(text[first:last])
             if inner in _FIXED:
                 is_moved = is_moved or new != text[first:last]
                 continue

@@ -11,19 +11,20 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Final
 
-from lockgate.govern.masking.bodies import BodyTerms, body_mask
-from lockgate.model import Decision, Effect, Operation, Refusal
+from lockgate.govern.masking.bodies import BodyTerms, JsonMask, json_mask
+from lockgate.kernel.json_places import elements, members
+from lockgate.model import ColumnMask, Decision, Effect, Operation, Refusal
 from lockgate.protocols.mcp import methods
-from lockgate.protocols.mcp.jsonrpc import Id, Kind, Malformed, Message, elements, members, read
+from lockgate.protocols.mcp.jsonrpc import Id, Kind, Malformed, Message, read
 from lockgate.protocols.mcp.operations import entry_operation, server_operation
 from lockgate.protocols.mcp.pins import Pins
 
 MASKED: Final = "lockgate/masked"
 """The name in `_meta` under which a result says what is masked in it."""
 _DEEPEST: Final = 512
-_JSON: Final = b"application/json"
 _DATA: Final = frozenset(("text", "structuredContent", "data", "input", "systemPrompt", "message", "statusMessage", "arguments"))
 _STRUCTURE: Final = frozenset(("content", "contents", "messages", "resource", "completion", "task"))
 _WORDS: Final = frozenset("""
@@ -112,7 +113,7 @@ class Shown:
 
     def _enveloped(self, message: Message, asked: Asked) -> str:
         text, found = message.text, dict[str, int]()
-        look = _Look(asked.terms, found, self.passes_binary)
+        look = _Look(asked.terms, text, found, self.passes_binary)
         out: list[str] = []
         at = 0
         for name, _, start, end in members(text, text.index("{")):
@@ -175,19 +176,25 @@ class Shown:
 class _Look:
     """The masks on the values of one message."""
 
-    def __init__(self, terms: BodyTerms, found: dict[str, int], passes_binary: bool) -> None:
+    def __init__(self, terms: BodyTerms, text: str, found: dict[str, int], passes_binary: bool) -> None:
         self._terms = terms
-        self._only_words = replace(terms, masks=())
+        self._text = text
         self._found = found
         self._passes_binary = passes_binary
+        self._data = json_mask(terms, text, found) if terms.is_due else None
+        self._words: JsonMask | None = None         # made for the first one that may hold something
 
     def data(self, text: str) -> str:
         """A value that holds data."""
-        return self._masked(self._terms, text)
+        return text if self._data is None else self._data(text)
 
     def words(self, text: str) -> str:
         """A value that MCP itself reads: detectors only."""
-        return self._masked(self._only_words, text)
+        if self._data is None or self._data.is_quiet:
+            return text
+        if self._words is None:
+            self._words = json_mask(replace(self._terms, masks=()), self._text, self._found)
+        return self._words(text)
 
     def _named(self, member: str, length: int) -> str:
         """A member that no schema names: `length` characters of it are its name. What masks its name, masks it."""
@@ -204,7 +211,7 @@ class _Look:
             return _spliced(text, [(first, last, self.structure(text[first:last])) for first, last in elements(text, 0)])
         if not text.startswith("{"):
             return self.words(text)
-        found = list(members(text, 0))
+        found = members(text, 0)
         if not self._passes_binary and any(
                 name == "type" and text[start:end] in _BINARY for name, _, start, end in found):
             self._count("binary")
@@ -228,21 +235,13 @@ class _Look:
             return self.structure(value)    # an object is no word, and may hold anything
         return self._named(text[name_at:end], start - name_at)
 
-    def _masked(self, terms: BodyTerms, text: str) -> str:
-        return masked_text(terms, text, self._found) if terms.is_due else text
-
     def _count(self, name: str) -> None:
         self._found[name] = self._found.get(name, 0) + 1
 
 
 def masked_text(terms: BodyTerms, text: str, found: dict[str, int]) -> str:
     """A JSON value behind its masks; what is hidden is counted in `found`. ValueError where it cannot be looked into."""
-    mask = body_mask(terms, _JSON)
-    assert mask is not None
-    new = mask.feed(text.encode()) + mask.finish()
-    for name, count in mask.masked.items():
-        found[name] = found.get(name, 0) + count
-    return new.decode("utf-8", "surrogatepass")
+    return json_mask(terms, text, found)(text)
 
 
 def _spliced(text: str, pieces: list[tuple[int, int, str]]) -> str:
@@ -274,8 +273,12 @@ def _with_masked(text: str, found: Mapping[str, int]) -> str:
 def lenient(terms: BodyTerms) -> BodyTerms:
     """Terms of what no request is known for (a stream that is resumed, the result of a task): a mask hides its names wherever
     they stand."""
-    masks = tuple(
-        replace(mask, columns=tuple("*." + glob.rpartition(".")[2] for glob in mask.columns)) for mask in terms.masks)
-    return replace(terms, masks=tuple(dict.fromkeys(masks)))
+    return replace(terms, masks=_anywhere(terms.masks)) if terms.masks else terms
+
+
+@lru_cache(maxsize=256)
+def _anywhere(masks: tuple[ColumnMask, ...]) -> tuple[ColumnMask, ...]:
+    return tuple(dict.fromkeys(
+        replace(mask, columns=tuple("*." + glob.rpartition(".")[2] for glob in mask.columns)) for mask in masks))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from lockgate.govern.masking.bodies.event_body import EventBody
+from lockgate.govern.masking.bodies.json_mask import JsonMask
 from lockgate.govern.masking.bodies.message_body import MessageBody
 from lockgate.govern.masking.bodies.seeming_body import Passing, SeemingBody
 from lockgate.govern.masking.bodies.shape import shape_for
@@ -26,6 +27,11 @@ def body_mask(
 def passing_mask(terms: BodyTerms) -> BodyMask:
     """The mask for a body that nothing can look into and that may pass: if it is JSON, whatever it is called, it is masked."""
     return SeemingBody(ShownValues(terms), Passing({}), must=False)
+
+
+def json_mask(terms: BodyTerms, text: str, masked: dict[str, int]) -> JsonMask:
+    """The mask for JSON values that stand in the message `text`; what is hidden is counted in `masked`."""
+    return JsonMask(ShownValues(terms, masked), text)
 
 
 def event_mask(terms: BodyTerms, reads: Callable[[bytes, bytes], bytes]) -> BodyMask:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from lockgate.govern.masking.bodies.json_body import JsonRules, quoted
+from lockgate.govern.masking.bodies.json_mask import JsonMask
 from lockgate.govern.masking.bodies.members import Members
 from lockgate.govern.masking.bodies.message_body import MessageBody
 from lockgate.govern.masking.bodies.shape import shape_for
@@ -34,6 +35,11 @@ def check_body(
     values = SentValues(replace(terms, limit=max(terms.limit, len(body) + 1)), check)
     shape = shape_for(values, media_type, charset, parameters or {})
     return None if shape is None else shape.feed(body) + shape.finish()
+
+
+def json_check(terms: BodyTerms, check: ContentCheck, text: str) -> JsonMask:
+    """The look at JSON values that stand in the message `text`, as `check_body` at one."""
+    return JsonMask(SentValues(replace(terms, limit=max(terms.limit, 4 * len(text) + 1)), check), text)
 
 
 def check_message(terms: BodyTerms, check: ContentCheck, text: bytes) -> bytes:

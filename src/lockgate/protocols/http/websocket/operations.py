@@ -12,8 +12,9 @@ from dataclasses import replace
 from typing import Final
 
 from lockgate.govern.masking.bodies import Renamed
+from lockgate.kernel.json_places import depth_of
 from lockgate.model import Operation
-from lockgate.protocols.http.documents import depth_of, read_document
+from lockgate.protocols.http.documents import read_document
 from lockgate.protocols.http.graphql import BadDocument, operations_of, queries_in, renamed_by, renamed_in
 from lockgate.protocols.http.operations import (
     DEEPEST,
