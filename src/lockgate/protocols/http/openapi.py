@@ -17,7 +17,8 @@ from urllib.parse import unquote, urljoin, urlsplit
 from lockgate.config import document as yaml
 from lockgate.errors import ConfigError
 from lockgate.govern.identity.claims import is_plain
-from lockgate.protocols.http.documents import is_deeper, read_document
+from lockgate.kernel.json_places import depth_of
+from lockgate.protocols.http.documents import read_document
 from lockgate.protocols.http.templates import BadTemplate, Routes, Segment, read_template
 
 LIMIT: Final = 16_777_216
@@ -88,15 +89,14 @@ def _bytes(path: Path) -> bytes:
 
 def _json(data: bytes) -> object:
     try:
-        text = data.decode("utf-8-sig")
-        whole = read_document(text)
+        whole = read_document(data.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise _Unusable("not UTF-8 text") from None
     except RecursionError:
         raise _Unusable("nested too deep") from None
     except ValueError as error:
         raise _Unusable(f"not JSON of one reading: {error}; a document in YAML has a name that ends in .yaml") from None
-    if is_deeper(whole, text, _DEEPEST):
+    if depth_of(whole) > _DEEPEST:
         raise _Unusable(f"nested deeper than {_DEEPEST}")
     return whole
 

@@ -2,8 +2,7 @@
 
 Whatever carries them (HTTP, a pipe) hands over bytes and gets messages. A name that occurs twice, or that differs from a
 known one in its case only, is refused, because servers that take the last, the first or any case would carry out another
-request than the one that policy saw. What is not changed goes on byte for byte: `members` and `elements` find where values
-stand in a text.
+request than the one that policy saw. What is not changed goes on byte for byte (`kernel.json_places`).
 
 Source: JSON-RPC 2.0 specification; RFC 8259; MCP 2025-11-25, "Base protocol" (ids are strings or integers).
 """
@@ -11,12 +10,12 @@ Source: JSON-RPC 2.0 specification; RFC 8259; MCP 2025-11-25, "Base protocol" (i
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
-from lockgate.protocols.http.documents import NamedTwice, is_deeper, read_document
+from lockgate.kernel.json_places import depth_of, elements, skipped
+from lockgate.protocols.http.documents import NamedTwice, read_document
 
 DEEPEST: Final = 64
 """Objects and arrays within each other in a client's message."""
@@ -25,7 +24,6 @@ _MOST: Final = 64
 _LONGEST_ID: Final = 512
 _LONGEST_NAME: Final = 512
 _MEMBERS: Final = frozenset(("jsonrpc", "id", "method", "params", "result", "error"))
-_SPACES: Final = frozenset(" \t\r\n")
 
 PARSE_ERROR: Final = -32700
 INVALID_REQUEST: Final = -32600
@@ -81,7 +79,7 @@ def read(data: bytes, *, deepest: int = DEEPEST) -> tuple[list[Message], bool]:
     if not value or len(value) > _MOST:
         raise Malformed(f"a batch holds from 1 to {_MOST} messages")
     found = [_message(one, text[start:end])
-             for one, (start, end) in zip(value, elements(text, _skip(text, 0)), strict=True)]
+             for one, (start, end) in zip(value, elements(text, skipped(text, 0)), strict=True)]
     ids = [(type(one.id), one.id) for one in found if one.kind is Kind.REQUEST]
     if len(set(ids)) != len(ids):
         raise Malformed("an id occurs twice in the batch")
@@ -96,7 +94,7 @@ def _parsed(data: bytes, deepest: int) -> tuple[str, Any]:
         raise Malformed(str(error)) from None
     except (ValueError, RecursionError):
         raise Malformed("it is no JSON in UTF-8", PARSE_ERROR) from None
-    if is_deeper(value, text, deepest):
+    if depth_of(value) > deepest:
         raise Malformed(f"it is nested deeper than {deepest}")
     return text, value
 
@@ -141,53 +139,3 @@ def _require_id(number: object) -> None:
         isinstance(number, int) and not isinstance(number, bool) and abs(number) < 1 << 63)
     if not is_fine:
         raise Malformed("an id is neither a string nor an integer")
-
-
-# ---------------------------------------------------------------- where values stand
-
-Member = tuple[str, int, int, int]
-"""Of an object: a name, where it begins, and where its value begins and ends."""
-_value: Final[Callable[[str, int], tuple[Any, int]]] = json.JSONDecoder().scan_once     # type: ignore[attr-defined]
-"""The value that begins at an index, and where it ends: what `raw_decode` asks."""
-
-
-def members(text: str, at: int) -> list[Member]:
-    """Those of the object that begins at `at`. The text is JSON, as `read` has found."""
-    found: list[Member] = []
-    at = _skip(text, at + 1)
-    while text[at] != "}":
-        name_at = at
-        name, at = _value(text, at)
-        if text[at] != ":":
-            at = _skip(text, at)
-        start = at + 1
-        if text[start] in _SPACES:
-            start = _skip(text, start)
-        _, end = _value(text, start)
-        found.append((name, name_at, start, end))
-        at = _behind(text, end)
-    return found
-
-
-def elements(text: str, at: int) -> list[tuple[int, int]]:
-    """Of the array that begins at `at`: where each value begins and ends."""
-    found: list[tuple[int, int]] = []
-    at = _skip(text, at + 1)
-    while text[at] != "]":
-        _, end = _value(text, at)
-        found.append((at, end))
-        at = _behind(text, end)
-    return found
-
-
-def _behind(text: str, at: int) -> int:
-    """Where the next one begins, or the container ends."""
-    if text[at] in _SPACES:
-        at = _skip(text, at)
-    return _skip(text, at + 1) if text[at] == "," else at
-
-
-def _skip(text: str, at: int) -> int:
-    while text[at:at + 1] in _SPACES:
-        at += 1
-    return at

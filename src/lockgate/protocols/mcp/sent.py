@@ -11,11 +11,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from lockgate.govern.masking.bodies import BodyTerms, JsonCheck, check_text
+from lockgate.govern.masking.bodies import BodyTerms, check_text, json_check
 from lockgate.govern.masking.requests import ContentCheck
 from lockgate.govern.masking.tokens import Tokens
+from lockgate.kernel.json_places import members
 from lockgate.model import Decision, MaskMethod, Refusal, RefusalCode, RequestAction
-from lockgate.protocols.mcp.jsonrpc import Message, members
+from lockgate.protocols.mcp.jsonrpc import Message
 
 _ENVELOPE: Final = frozenset(("jsonrpc", "id", "method"))
 _FIXED: Final = frozenset(("name", "uri", "ref", "_meta", "cursor", "protocolVersion", "capabilities", "requestId"))
@@ -54,6 +55,7 @@ def looked_at(message: Message, terms: BodyTerms, decision: Decision) -> Sent:
         mask.method is MaskMethod.TOKEN and mask.returns for mask in terms.masks)
     if check.is_idle and not returns:
         return Sent(message.text)
+    terms = replace(terms, detects=())
     try:
         text, is_moved = _checked(message.text, terms, check)
     except ValueError:
@@ -72,20 +74,16 @@ def _checked(text: str, terms: BodyTerms, check: ContentCheck) -> tuple[str, boo
     """The message's text with other values where some have to be replaced; True where one had to be that cannot."""
     out: list[str] = []
     at, is_moved = 0, False
-    checked = JsonCheck(terms, check, 4 * len(text))        # bytes of UTF-8
-
-    def look(start: int, end: int) -> str:
-        return checked(text[start:end].encode()).decode("utf-8", "surrogatepass")
-
+    look = json_check(terms, check, text)
     for name, _, start, end in members(text, text.index("{")):
         if name in _ENVELOPE:
             continue
         if name != "params":
-            out += (text[at:start], look(start, end))
+            out += (text[at:start], look(text[start:end]))
             at = end
             continue
         for inner, _, first, last in members(text, start):
-            new = look(first, last)
+            new = look(text[first:last])
             if inner in _FIXED:
                 is_moved = is_moved or new != text[first:last]
                 continue

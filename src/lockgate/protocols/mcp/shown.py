@@ -14,16 +14,16 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final
 
-from lockgate.govern.masking.bodies import BodyTerms, JsonMask
+from lockgate.govern.masking.bodies import BodyTerms, JsonMask, json_mask
+from lockgate.kernel.json_places import elements, members
 from lockgate.model import ColumnMask, Decision, Effect, Operation, Refusal
 from lockgate.protocols.mcp import methods
-from lockgate.protocols.mcp.jsonrpc import Id, Kind, Malformed, Message, elements, members, read
+from lockgate.protocols.mcp.jsonrpc import Id, Kind, Malformed, Message, read
 from lockgate.protocols.mcp.operations import entry_operation, server_operation
 from lockgate.protocols.mcp.pins import Pins
 
 MASKED: Final = "lockgate/masked"
 """The name in `_meta` under which a result says what is masked in it."""
-_COMPACT: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _DEEPEST: Final = 512
 _DATA: Final = frozenset(("text", "structuredContent", "data", "input", "systemPrompt", "message", "statusMessage", "arguments"))
 _STRUCTURE: Final = frozenset(("content", "contents", "messages", "resource", "completion", "task"))
@@ -113,7 +113,7 @@ class Shown:
 
     def _enveloped(self, message: Message, asked: Asked) -> str:
         text, found = message.text, dict[str, int]()
-        look = _Look(asked.terms, found, self.passes_binary)
+        look = _Look(asked.terms, text, found, self.passes_binary)
         out: list[str] = []
         at = 0
         for name, _, start, end in members(text, text.index("{")):
@@ -176,25 +176,25 @@ class Shown:
 class _Look:
     """The masks on the values of one message."""
 
-    def __init__(self, terms: BodyTerms, found: dict[str, int], passes_binary: bool) -> None:
+    def __init__(self, terms: BodyTerms, text: str, found: dict[str, int], passes_binary: bool) -> None:
         self._terms = terms
-        self._data = JsonMask(terms) if terms.is_due else None
-        self._words: JsonMask | None = None
+        self._text = text
         self._found = found
         self._passes_binary = passes_binary
+        self._data = json_mask(terms, text, found) if terms.is_due else None
+        self._words: JsonMask | None = None         # made for the first one that may hold something
 
     def data(self, text: str) -> str:
         """A value that holds data."""
-        return text if self._data is None else masked_text(self._data, text, self._found)
+        return text if self._data is None else self._data(text)
 
     def words(self, text: str) -> str:
         """A value that MCP itself reads: detectors only."""
-        mask = self._data
-        if mask is None or not mask.finds(text.encode()):
+        if self._data is None or self._data.is_quiet:
             return text
         if self._words is None:
-            self._words = JsonMask(replace(self._terms, masks=()))
-        return masked_text(self._words, text, self._found)
+            self._words = json_mask(replace(self._terms, masks=()), self._text, self._found)
+        return self._words(text)
 
     def _named(self, member: str, length: int) -> str:
         """A member that no schema names: `length` characters of it are its name. What masks its name, masks it."""
@@ -239,13 +239,9 @@ class _Look:
         self._found[name] = self._found.get(name, 0) + 1
 
 
-def masked_text(mask: JsonMask, text: str, found: dict[str, int]) -> str:
+def masked_text(terms: BodyTerms, text: str, found: dict[str, int]) -> str:
     """A JSON value behind its masks; what is hidden is counted in `found`. ValueError where it cannot be looked into."""
-    new = mask(text.encode())
-    for name, count in mask.masked.items():
-        found[name] = found.get(name, 0) + count
-    mask.masked.clear()
-    return new.decode("utf-8", "surrogatepass")
+    return json_mask(terms, text, found)(text)
 
 
 def _spliced(text: str, pieces: list[tuple[int, int, str]]) -> str:
@@ -265,7 +261,7 @@ def _without(text: str, name: str) -> str:
 
 def _with_masked(text: str, found: Mapping[str, int]) -> str:
     """A result that says in `_meta` what is masked in it."""
-    said = f'"{MASKED}":{_COMPACT.encode(found)}'
+    said = f"{json.dumps(MASKED)}:{json.dumps(dict(found), ensure_ascii=False, separators=(',', ':'))}"
     for name, _, start, end in members(text, 0):
         if name == "_meta" and text[start] == "{":
             inner = _without(text[start:end], MASKED)[1:-1]
@@ -274,10 +270,14 @@ def _with_masked(text: str, found: Mapping[str, int]) -> str:
     return '{"_meta":{' + said + "}" + ("" if rest == "}" else ",") + rest
 
 
+def lenient(terms: BodyTerms) -> BodyTerms:
+    """Terms of what no request is known for (a stream that is resumed, the result of a task): a mask hides its names wherever
+    they stand."""
+    return replace(terms, masks=_anywhere(terms.masks)) if terms.masks else terms
+
+
 @lru_cache(maxsize=256)
-def anywhere(masks: tuple[ColumnMask, ...]) -> tuple[ColumnMask, ...]:
-    """Masks of what no request is known for (a stream that is resumed, the result of a task): each hides its names wherever they
-    stand."""
+def _anywhere(masks: tuple[ColumnMask, ...]) -> tuple[ColumnMask, ...]:
     return tuple(dict.fromkeys(
         replace(mask, columns=tuple("*." + glob.rpartition(".")[2] for glob in mask.columns)) for mask in masks))
 

@@ -63,8 +63,11 @@ def looks_of(detects: tuple[DetectMask, ...]) -> Looks | None:
 class ShownValues(Values):
     """The values of one body on its way to a client. `masked` counts what was hidden, by label and by detector."""
 
-    def __init__(self, terms: BodyTerms) -> None:
+    def __init__(self, terms: BodyTerms, masked: dict[str, int] | None = None) -> None:
+        """`masked` is where others count as well."""
         super().__init__(terms)
+        if masked is not None:
+            self.masked = masked
         self._looks = looks_of(terms.detects)
         self._leaves: dict[int, Leaf] = {}
         self._texts: dict[int, Replace] = {}
