@@ -33,6 +33,7 @@ _HELD: Final = ("SELECT shard, holder, ceil(extract(epoch FROM expires - clock_t
                 " FROM shards WHERE shard BETWEEN $1 AND $2 ORDER BY shard")
 _FREE: Final = ("SELECT s.shard, s.origin, h.size FROM shards s JOIN head h USING (shard) WHERE s.shard > 0 AND s.holder = ''"
                 " AND h.size > 0 ORDER BY s.shard")
+_BEGUN: Final = "SELECT shard FROM meta WHERE name = 'origin' AND shard > 0 ORDER BY shard"
 _ORPHANS: Final = ("SELECT shard FROM shards WHERE shard BETWEEN 1 AND $1 AND holder <> '' AND holder <> $2"
                    " AND expires < clock_timestamp() ORDER BY shard")
 
@@ -99,6 +100,11 @@ def holders(connection: Connection, first: int, last: int) -> str:
 def free(connection: Connection) -> list[tuple[int, str, int]]:
     """Shards that were begun and that nobody holds: number, name and size."""
     return [(shard, origin, size) for shard, origin, size in connection.rows(_FREE)]
+
+
+def begun(connection: Connection) -> list[int]:
+    """The shards that have a log, in order; the fleet's own log is none of them."""
+    return [shard for (shard,) in connection.rows(_BEGUN)]
 
 
 def orphans(connection: Connection, last: int, holder: str) -> list[int]:
