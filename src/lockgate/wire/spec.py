@@ -170,6 +170,7 @@ class Route:
     allow_plaintext: bool      # the listener accepts tokens without TLS (loopback only)
     has_tls: bool              # the listener has a certificate
     is_proxy: bool = False     # the listener is a forward proxy as well
+    takes_certificates: bool = False    # a certificate that the client shows in TLS may stand in a token's place
 
 
 @dataclass(frozen=True, slots=True)
