@@ -311,6 +311,30 @@ def test_a_uri_that_stays_what_it_is_goes_on(uri: str) -> None:
     assert json.loads(book.sent(SERVER).partition(b"\r\n\r\n")[2])["params"] == {"uri": uri}
 
 
+@pytest.mark.parametrize("name", [
+    "drop ", " drop", "drop\n", "drop\u200b", "dro\u00adp", "\uff44rop", "drop\u0000", "\u00a0drop", "e\u0301crase", "\ufb01nd", "drop\u202e",
+])
+def test_a_name_that_a_server_may_take_for_another_one_is_refused(name: str) -> None:
+    """A rule compares text, so a tool, prompt or completion has one spelling; and none is shown that could not be called."""
+    for message in (s.tool(1, name), s.call(1, "prompts/get", name=name),
+                    s.call(1, "completion/complete", ref={"type": "ref/prompt", "name": name}, argument={})):
+        world = s.world()
+        book = world.book() >> Bytes(CLIENT, s.post(message))
+        assert b"a name has spaces around it" in book.sent(CLIENT)
+        assert world.dials == 0
+    book = s.world().book() >> Bytes(CLIENT, s.post(s.call(1, "tools/list")))
+    book >> Bytes(SERVER, s.told(s.result(1, tools=[{"name": name}, {"name": "list"}])))
+    assert [tool["name"] for tool in s.last(book)["result"]["tools"]] == ["list"]
+
+
+@pytest.mark.parametrize("name", ["drop", "Drop", "crm/list customers", "\u00e9craser", "\u691c\u7d22", "a.b-c_d"])
+def test_a_name_of_one_spelling_goes_on(name: str) -> None:
+    """Spaces inside, signs and other alphabets are names as good as any."""
+    world = s.world()
+    world.book() >> Bytes(CLIENT, s.post(s.tool(1, name)))
+    assert world.dials == 1
+
+
 def test_an_empty_answer_of_the_server_stays_empty() -> None:
     """202 to a notification has no content, and none is made up."""
     world = s.world()
