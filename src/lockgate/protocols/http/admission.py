@@ -59,7 +59,7 @@ class Admitted:
         """Terms of masks and detectors; `place` are the names around a body behind the connection's."""
         of = self.scopes.of
         return BodyTerms(masks, detects, (self.connection.name, *place), of(KeyScope.CONNECTION), of(KeyScope.TASK),
-                         self.keys, limit, renamed=renamed)
+                         self.keys, limit, renamed=renamed, refuses_text=self.settings.text == "deny")
 
 
 @lru_cache(maxsize=256)

@@ -17,6 +17,7 @@ from lockgate.govern.masking.bodies import (
     BodyMask,
     BodyTerms,
     Coder,
+    NoNames,
     body_mask,
     decoding,
     encoding,
@@ -99,7 +100,7 @@ class Reply:
         try:
             return self._apply(data)
         except (ValueError, Unreadable) as error:
-            self.fault = str(error) if isinstance(error, Unreadable) else "it is not what its type says"
+            self.fault = str(error) if isinstance(error, Unreadable | NoNames) else "it is not what its type says"
             raise
 
     def _apply(self, data: bytes) -> bytes:

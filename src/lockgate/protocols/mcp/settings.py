@@ -46,6 +46,8 @@ class McpSettings(HttpSettings):
                              "name one that tells what it was given")
         if self.openapi is not None:
             raise ValueError("an OpenAPI document lists requests of HTTP, not tools; use an HTTP connection for it")
+        if self.text == "deny":
+            raise ValueError("what tools answer is text for the most part, in which a mask by name finds JSON only; take `text` away")
         if self.tunnel:
             raise ValueError("a blind tunnel cannot be looked into; use an HTTP connection for it")
         return self

@@ -8,10 +8,10 @@ from lockgate.govern.masking.bodies.codings import BOUNDS, CODINGS, Bounds, Code
 from lockgate.govern.masking.bodies.message_body import MessageBody
 from lockgate.govern.masking.bodies.message_fields import mask_fields
 from lockgate.govern.masking.bodies.sent import check_body, check_message, check_text
-from lockgate.govern.masking.bodies.terms import LIMIT, BodyMask, BodyTerms, Renamed
+from lockgate.govern.masking.bodies.terms import LIMIT, BodyMask, BodyTerms, NoNames, Renamed
 
 __all__ = [
-    "BOUNDS", "CODINGS", "LIMIT", "BodyMask", "BodyTerms", "Bounds", "Coder", "MessageBody", "Renamed", "body_mask",
+    "BOUNDS", "CODINGS", "LIMIT", "BodyMask", "BodyTerms", "Bounds", "Coder", "MessageBody", "NoNames", "Renamed", "body_mask",
     "check_body", "check_message", "check_text", "decoding", "encoding", "event_mask", "mask_fields", "message_mask",
     "passing_mask",
 ]
