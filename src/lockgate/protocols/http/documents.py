@@ -7,7 +7,7 @@ the last of two equal names and knows NaN; a backend may keep the first, and the
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 
 class NamedTwice(ValueError):
@@ -17,11 +17,16 @@ class NamedTwice(ValueError):
 def read_document(text: str) -> Any:
     """The value of a document. `NamedTwice`, another ValueError for what is no JSON, RecursionError for what is nested
     deeper than the parser goes."""
-    return json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
+    return _DECODER.decode(text)
 
 
-def depth_of(value: object) -> int:
-    """How deep containers are nested; 1 for a value that is none."""
+def is_deeper(value: object, text: str, most: int) -> bool:
+    """Whether a value has more than `most` levels, 1 being a value that is no container. `text` is how it is written: where it
+    opens less than that many, nobody has to look."""
+    return text.count("{") + text.count("[") >= most and _depth_of(value) > most
+
+
+def _depth_of(value: object) -> int:
     deepest, todo = 0, [(value, 1)]
     while todo:
         one, depth = todo.pop()
@@ -40,3 +45,6 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _no_constant(_name: str) -> object:
     raise ValueError("not JSON")
+
+
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_constant)

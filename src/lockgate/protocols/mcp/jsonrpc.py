@@ -11,12 +11,12 @@ Source: JSON-RPC 2.0 specification; RFC 8259; MCP 2025-11-25, "Base protocol" (i
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
-from lockgate.protocols.http.documents import NamedTwice, depth_of, read_document
+from lockgate.protocols.http.documents import NamedTwice, is_deeper, read_document
 
 DEEPEST: Final = 64
 """Objects and arrays within each other in a client's message."""
@@ -25,7 +25,7 @@ _MOST: Final = 64
 _LONGEST_ID: Final = 512
 _LONGEST_NAME: Final = 512
 _MEMBERS: Final = frozenset(("jsonrpc", "id", "method", "params", "result", "error"))
-_SPACE: Final = " \t\r\n"
+_SPACES: Final = frozenset(" \t\r\n")
 
 PARSE_ERROR: Final = -32700
 INVALID_REQUEST: Final = -32600
@@ -96,7 +96,7 @@ def _parsed(data: bytes, deepest: int) -> tuple[str, Any]:
         raise Malformed(str(error)) from None
     except (ValueError, RecursionError):
         raise Malformed("it is no JSON in UTF-8", PARSE_ERROR) from None
-    if depth_of(value) > deepest:
+    if is_deeper(value, text, deepest):
         raise Malformed(f"it is nested deeper than {deepest}")
     return text, value
 
@@ -145,36 +145,49 @@ def _require_id(number: object) -> None:
 
 # ---------------------------------------------------------------- where values stand
 
-_DECODER: Final = json.JSONDecoder()
+Member = tuple[str, int, int, int]
+"""Of an object: a name, where it begins, and where its value begins and ends."""
+_value: Final[Callable[[str, int], tuple[Any, int]]] = json.JSONDecoder().scan_once     # type: ignore[attr-defined]
+"""The value that begins at an index, and where it ends: what `raw_decode` asks."""
 
 
-def members(text: str, at: int) -> Iterator[tuple[str, int, int, int]]:
-    """Of the object that begins at `at`: each name, where it begins, and where its value begins and ends. The text is
-    JSON, as `read` has found."""
+def members(text: str, at: int) -> list[Member]:
+    """Those of the object that begins at `at`. The text is JSON, as `read` has found."""
+    found: list[Member] = []
     at = _skip(text, at + 1)
     while text[at] != "}":
         name_at = at
-        name, at = _DECODER.raw_decode(text, at)
-        start = _skip(text, _skip(text, at) + 1)
-        _, end = _DECODER.raw_decode(text, start)
-        yield name, name_at, start, end
-        at = _skip(text, end)
-        if text[at] == ",":
-            at = _skip(text, at + 1)
+        name, at = _value(text, at)
+        if text[at] != ":":
+            at = _skip(text, at)
+        start = at + 1
+        if text[start] in _SPACES:
+            start = _skip(text, start)
+        _, end = _value(text, start)
+        found.append((name, name_at, start, end))
+        at = _behind(text, end)
+    return found
 
 
-def elements(text: str, at: int) -> Iterator[tuple[int, int]]:
+def elements(text: str, at: int) -> list[tuple[int, int]]:
     """Of the array that begins at `at`: where each value begins and ends."""
+    found: list[tuple[int, int]] = []
     at = _skip(text, at + 1)
     while text[at] != "]":
-        _, end = _DECODER.raw_decode(text, at)
-        yield at, end
-        at = _skip(text, end)
-        if text[at] == ",":
-            at = _skip(text, at + 1)
+        _, end = _value(text, at)
+        found.append((at, end))
+        at = _behind(text, end)
+    return found
+
+
+def _behind(text: str, at: int) -> int:
+    """Where the next one begins, or the container ends."""
+    if text[at] in _SPACES:
+        at = _skip(text, at)
+    return _skip(text, at + 1) if text[at] == "," else at
 
 
 def _skip(text: str, at: int) -> int:
-    while at < len(text) and text[at] in _SPACE:
+    while text[at:at + 1] in _SPACES:
         at += 1
     return at

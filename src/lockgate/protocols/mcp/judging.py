@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +10,7 @@ from typing import Final
 from lockgate.govern.masking.bodies import BodyTerms
 from lockgate.govern.pipeline import Planned
 from lockgate.model import Decision, Operation, Refusal, RefusalCode
-from lockgate.protocols.http.admission import Admitted
+from lockgate.protocols.http.admission import Admitted, digest_of
 from lockgate.protocols.http.messages import Fields
 from lockgate.protocols.mcp import methods
 from lockgate.protocols.mcp.binding import FIELD
@@ -20,7 +19,7 @@ from lockgate.protocols.mcp.operations import operation_of, refused_operation
 from lockgate.protocols.mcp.pins import Pins
 from lockgate.protocols.mcp.sent import Sent, looked_at, looked_at_fields
 from lockgate.protocols.mcp.settings import settings_of
-from lockgate.protocols.mcp.shown import lenient
+from lockgate.protocols.mcp.shown import anywhere
 from lockgate.wire.spec import LoginContext
 from lockgate.wire.steps import Judge
 
@@ -77,14 +76,15 @@ class Asking:
         limit = self.context.limits.inspect
         terms = admitted.terms(decision, (name,) if name else (), limit)
         if message.method == methods.RESULT:
-            terms = lenient(admitted.terms_of(*admitted.admission.may_hide(), (), limit))
+            masks, detects = admitted.admission.may_hide()
+            terms = admitted.terms_of(anywhere(masks), detects, (), limit)
         sent = looked_at(message, terms, decision)
         if sent.refusal is not None:
             return sent.refusal
         beside = looked_beside(self.fields, terms, decision)
         if beside.refusal is not None:
             return beside.refusal
-        return Planned(sent.text.encode(), digest_of(terms), Carried(terms, sent.text), noted=sent.noted + beside.noted)
+        return Planned(sent.text.encode(), digest_of(terms.masks, terms.detects), Carried(terms, sent.text), noted=sent.noted + beside.noted)
 
 
 def looked_beside(fields: Callable[[], Fields], terms: BodyTerms, decision: Decision) -> Sent:
@@ -99,11 +99,6 @@ def pins_of(admitted: Admitted, context: LoginContext) -> Pins:
     """The pins of a connection."""
     settings = settings_of(admitted.connection.options)
     return Pins(admitted.connection.name, context.definitions, settings.pins != "off", settings.definitions)
-
-
-def digest_of(terms: BodyTerms) -> str:
-    """What stands in the record for what is hidden."""
-    return hashlib.sha256(repr((terms.masks, terms.detects)).encode()).hexdigest() if terms.is_due else ""
 
 
 _UNKNOWN: Final = Refusal(

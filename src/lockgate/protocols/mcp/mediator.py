@@ -18,10 +18,9 @@ from typing import Final
 import orjson
 
 from lockgate.errors import ConfigError
-from lockgate.govern.masking.bodies import BodyTerms
 from lockgate.govern.pipeline import Grant, Planned
 from lockgate.model import Decision, Refusal, RefusalCode, Secret
-from lockgate.protocols.http.admission import Admitted
+from lockgate.protocols.http.admission import Admitted, digest_of
 from lockgate.protocols.http.codec import chunk, field_lines, last_chunk, request_line
 from lockgate.protocols.http.credentials import injected
 from lockgate.protocols.http.exchange import Exchange
@@ -36,10 +35,10 @@ from lockgate.protocols.http.upstream import credential
 from lockgate.protocols.mcp import binding, methods
 from lockgate.protocols.mcp.exchange import McpExchange
 from lockgate.protocols.mcp.jsonrpc import Id, Kind, Malformed, Message, read
-from lockgate.protocols.mcp.judging import Asking, Carried, digest_of, looked_beside, pins_of
+from lockgate.protocols.mcp.judging import Asking, Carried, looked_beside, pins_of
 from lockgate.protocols.mcp.operations import refused_operation, stream_operation
 from lockgate.protocols.mcp.refusals import answer_of, answer_to_server
-from lockgate.protocols.mcp.shown import Asked, Shown, lenient
+from lockgate.protocols.mcp.shown import Asked, Shown, anywhere
 from lockgate.protocols.mcp.streams import OPENING, McpReply, document_of, event_of, json_response
 from lockgate.protocols.mcp.unanswered import Unanswered
 from lockgate.wire.steps import Aside, Compose, Judge, Note, Record, Steps, ToClient
@@ -123,7 +122,7 @@ class McpMediator(HttpMediator):
         if beside.refusal is not None:
             return beside.refusal
         line = request_line(exchange.request.head.method, target)
-        return Planned(b"%b%b\r\n" % (line, lines), digest_of(terms), Forward(target, lines, b"", terms, line), noted=beside.noted)
+        return Planned(b"%b%b\r\n" % (line, lines), digest_of(terms.masks, terms.detects), Forward(target, lines, b"", terms, line), noted=beside.noted)
 
     def _judge(self, exchange: Exchange, content: bytes | None) -> Steps[None]:
         assert isinstance(exchange, McpExchange)
@@ -264,7 +263,7 @@ class McpMediator(HttpMediator):
         admitted, grant = exchange.admitted, exchange.grant
         assert grant is not None
         masks, detects = admitted.admission.may_hide()
-        rest: BodyTerms = lenient(admitted.terms_of(masks, detects, (), self._context.limits.inspect))
+        rest = admitted.terms_of(anywhere(masks), detects, (), self._context.limits.inspect)
         shown = exchange.shown = Shown(
             exchange.asked, rest, pins_of(admitted, self._context), admitted.admission.foresees, rest.is_due,
             admitted.settings.binary == "allow")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from lockgate.model import Operation
@@ -24,6 +25,8 @@ _LONGEST_TEXT: Final = 65_536
 _NAMES: Final = {"tools/call": ("tool", "name"), "prompts/get": ("prompt", "name"), "resources/read": ("uri", "uri"),
                  "resources/subscribe": ("uri", "uri"), "resources/unsubscribe": ("uri", "uri")}
 _CALLS: Final = frozenset(("tools/call", "prompts/get"))
+_EXACT: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+_PRETTY: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True, indent=2)
 
 
 def operation_of(message: Message) -> Operation:
@@ -66,11 +69,13 @@ def _completed(params: dict[str, Any]) -> dict[str, object]:
     return dict(found)
 
 
+@lru_cache(maxsize=8)
 def stream_operation(method: str) -> Operation:
     """A stream that is opened (`methods.LISTEN`), or a session that is ended (`methods.LEAVE`)."""
     return _made(method, {}, {})
 
 
+@lru_cache(maxsize=128)
 def refused_operation(method: str = "") -> Operation:
     """What is put on record of a message that is refused whatever policy says."""
     return _made(methods.UNKNOWN, {"method": method[:200]}, {})
@@ -81,6 +86,7 @@ def entry_operation(listed: methods.Listed, name: str) -> Operation:
     return _made(listed.method, {listed.fact: name}, {}, lacks=frozenset(("arguments",)))
 
 
+@lru_cache(maxsize=32)
 def server_operation(method: str) -> Operation:
     """A request of the server, of which policy is asked whether the client may get it."""
     return _made(method, {}, {})
@@ -91,7 +97,7 @@ def _made(method: str, facts: Mapping[str, object], params: object, lacks: froze
     if lacks:
         del values["arguments"]
     shown = _shown(params)
-    exact = json.dumps(shown, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    exact = _EXACT.encode(shown)
     digest = hashlib.sha256(exact.encode()).hexdigest()
     name = str(values["tool"] or values["prompt"] or values["uri"])
     return Operation(
@@ -128,4 +134,7 @@ def _text(method: str, shown: object, digest: str) -> str:
 
 
 def _pretty(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True)
+    if isinstance(value, dict) and value and not any(isinstance(one, dict | list) for one in value.values()):
+        # Most arguments: what the encoder would write, which is slow where it has to indent.
+        return "{\n" + ",\n".join(f"  {_EXACT.encode(name)}: {_EXACT.encode(value[name])}" for name in sorted(value)) + "\n}"
+    return _PRETTY.encode(value)

@@ -11,13 +11,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from lockgate.govern.masking.bodies import BodyTerms, check_body, check_text
+from lockgate.govern.masking.bodies import BodyTerms, JsonCheck, check_text
 from lockgate.govern.masking.requests import ContentCheck
 from lockgate.govern.masking.tokens import Tokens
 from lockgate.model import Decision, MaskMethod, Refusal, RefusalCode, RequestAction
 from lockgate.protocols.mcp.jsonrpc import Message, members
 
-_JSON: Final = b"application/json"
 _ENVELOPE: Final = frozenset(("jsonrpc", "id", "method"))
 _FIXED: Final = frozenset(("name", "uri", "ref", "_meta", "cursor", "protocolVersion", "capabilities", "requestId"))
 
@@ -55,7 +54,6 @@ def looked_at(message: Message, terms: BodyTerms, decision: Decision) -> Sent:
         mask.method is MaskMethod.TOKEN and mask.returns for mask in terms.masks)
     if check.is_idle and not returns:
         return Sent(message.text)
-    terms = replace(terms, detects=())
     try:
         text, is_moved = _checked(message.text, terms, check)
     except ValueError:
@@ -74,11 +72,10 @@ def _checked(text: str, terms: BodyTerms, check: ContentCheck) -> tuple[str, boo
     """The message's text with other values where some have to be replaced; True where one had to be that cannot."""
     out: list[str] = []
     at, is_moved = 0, False
+    checked = JsonCheck(terms, check, 4 * len(text))        # bytes of UTF-8
 
     def look(start: int, end: int) -> str:
-        raw = text[start:end].encode()
-        new = check_body(terms, check, raw, _JSON)
-        return text[start:end] if new is None else new.decode("utf-8", "surrogatepass")
+        return checked(text[start:end].encode()).decode("utf-8", "surrogatepass")
 
     for name, _, start, end in members(text, text.index("{")):
         if name in _ENVELOPE:

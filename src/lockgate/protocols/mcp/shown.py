@@ -11,10 +11,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Final
 
-from lockgate.govern.masking.bodies import BodyTerms, body_mask
-from lockgate.model import Decision, Effect, Operation, Refusal
+from lockgate.govern.masking.bodies import BodyTerms, JsonMask
+from lockgate.model import ColumnMask, Decision, Effect, Operation, Refusal
 from lockgate.protocols.mcp import methods
 from lockgate.protocols.mcp.jsonrpc import Id, Kind, Malformed, Message, elements, members, read
 from lockgate.protocols.mcp.names import is_plain
@@ -23,8 +24,8 @@ from lockgate.protocols.mcp.pins import Pins
 
 MASKED: Final = "lockgate/masked"
 """The name in `_meta` under which a result says what is masked in it."""
+_COMPACT: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _DEEPEST: Final = 512
-_JSON: Final = b"application/json"
 _DATA: Final = frozenset(("text", "structuredContent", "data", "input", "systemPrompt", "message", "statusMessage", "arguments"))
 _STRUCTURE: Final = frozenset(("content", "contents", "messages", "resource", "completion", "task"))
 _WORDS: Final = frozenset("""
@@ -181,17 +182,23 @@ class _Look:
 
     def __init__(self, terms: BodyTerms, found: dict[str, int], passes_binary: bool) -> None:
         self._terms = terms
-        self._only_words = replace(terms, masks=())
+        self._data = JsonMask(terms) if terms.is_due else None
+        self._words: JsonMask | None = None
         self._found = found
         self._passes_binary = passes_binary
 
     def data(self, text: str) -> str:
         """A value that holds data."""
-        return self._masked(self._terms, text)
+        return text if self._data is None else masked_text(self._data, text, self._found)
 
     def words(self, text: str) -> str:
         """A value that MCP itself reads: detectors only."""
-        return self._masked(self._only_words, text)
+        mask = self._data
+        if mask is None or not mask.finds(text.encode()):
+            return text
+        if self._words is None:
+            self._words = JsonMask(replace(self._terms, masks=()))
+        return masked_text(self._words, text, self._found)
 
     def _named(self, member: str, length: int) -> str:
         """A member that no schema names: `length` characters of it are its name. What masks its name, masks it."""
@@ -208,7 +215,7 @@ class _Look:
             return _spliced(text, [(first, last, self.structure(text[first:last])) for first, last in elements(text, 0)])
         if not text.startswith("{"):
             return self.words(text)
-        found = list(members(text, 0))
+        found = members(text, 0)
         if not self._passes_binary and any(
                 name == "type" and text[start:end] in _BINARY for name, _, start, end in found):
             self._count("binary")
@@ -232,20 +239,16 @@ class _Look:
             return self.structure(value)    # an object is no word, and may hold anything
         return self._named(text[name_at:end], start - name_at)
 
-    def _masked(self, terms: BodyTerms, text: str) -> str:
-        return masked_text(terms, text, self._found) if terms.is_due else text
-
     def _count(self, name: str) -> None:
         self._found[name] = self._found.get(name, 0) + 1
 
 
-def masked_text(terms: BodyTerms, text: str, found: dict[str, int]) -> str:
+def masked_text(mask: JsonMask, text: str, found: dict[str, int]) -> str:
     """A JSON value behind its masks; what is hidden is counted in `found`. ValueError where it cannot be looked into."""
-    mask = body_mask(terms, _JSON)
-    assert mask is not None
-    new = mask.feed(text.encode()) + mask.finish()
+    new = mask(text.encode())
     for name, count in mask.masked.items():
         found[name] = found.get(name, 0) + count
+    mask.masked.clear()
     return new.decode("utf-8", "surrogatepass")
 
 
@@ -266,7 +269,7 @@ def _without(text: str, name: str) -> str:
 
 def _with_masked(text: str, found: Mapping[str, int]) -> str:
     """A result that says in `_meta` what is masked in it."""
-    said = f"{json.dumps(MASKED)}:{json.dumps(dict(found), ensure_ascii=False, separators=(',', ':'))}"
+    said = f'"{MASKED}":{_COMPACT.encode(found)}'
     for name, _, start, end in members(text, 0):
         if name == "_meta" and text[start] == "{":
             inner = _without(text[start:end], MASKED)[1:-1]
@@ -275,11 +278,11 @@ def _with_masked(text: str, found: Mapping[str, int]) -> str:
     return '{"_meta":{' + said + "}" + ("" if rest == "}" else ",") + rest
 
 
-def lenient(terms: BodyTerms) -> BodyTerms:
-    """Terms of what no request is known for (a stream that is resumed, the result of a task): a mask hides its names wherever
-    they stand."""
-    masks = tuple(
-        replace(mask, columns=tuple("*." + glob.rpartition(".")[2] for glob in mask.columns)) for mask in terms.masks)
-    return replace(terms, masks=tuple(dict.fromkeys(masks)))
+@lru_cache(maxsize=256)
+def anywhere(masks: tuple[ColumnMask, ...]) -> tuple[ColumnMask, ...]:
+    """Masks of what no request is known for (a stream that is resumed, the result of a task): each hides its names wherever they
+    stand."""
+    return tuple(dict.fromkeys(
+        replace(mask, columns=tuple("*." + glob.rpartition(".")[2] for glob in mask.columns)) for mask in masks))
 
 

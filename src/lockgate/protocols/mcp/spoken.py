@@ -10,7 +10,7 @@ import json
 import re
 from typing import Any, Final
 
-from lockgate.govern.masking.bodies import BodyTerms
+from lockgate.govern.masking.bodies import BodyTerms, JsonMask
 from lockgate.protocols.mcp.jsonrpc import Id, Malformed
 from lockgate.protocols.mcp.lines import line_of
 from lockgate.protocols.mcp.shown import Shown, masked_text
@@ -55,7 +55,7 @@ class ErrorLine:
         """The line as people may read it."""
         text = chunk.decode("utf-8", "replace")
         if self._terms.is_due:
-            text = json.loads(masked_text(self._terms, json.dumps(text), self.masked))
+            text = json.loads(masked_text(JsonMask(self._terms), json.dumps(text), self.masked))
         return _visible(text).encode() + b"\n"
 
 

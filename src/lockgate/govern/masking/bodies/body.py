@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from lockgate.govern.masking.bodies.event_body import EventBody
+from lockgate.govern.masking.bodies.json_body import JsonBody
 from lockgate.govern.masking.bodies.message_body import MessageBody
 from lockgate.govern.masking.bodies.seeming_body import Passing, SeemingBody
 from lockgate.govern.masking.bodies.shape import shape_for
@@ -26,6 +27,25 @@ def body_mask(
 def passing_mask(terms: BodyTerms) -> BodyMask:
     """The mask for a body that nothing can look into and that may pass: if it is JSON, whatever it is called, it is masked."""
     return SeemingBody(ShownValues(terms), Passing({}), must=False)
+
+
+class JsonMask:
+    """The masks over JSON values under the same terms, each whole, one after the other. `masked` counts what was hidden."""
+
+    __slots__ = ("_values", "masked")
+
+    def __init__(self, terms: BodyTerms) -> None:
+        self._values = ShownValues(terms)
+        self.masked = self._values.masked
+
+    def __call__(self, value: bytes) -> bytes:
+        """What is shown of a value. ValueError for what is no JSON."""
+        body = JsonBody(self._values)
+        return body.feed(value) + body.finish()
+
+    def finds(self, value: bytes) -> bool:
+        """Whether detectors have to look into a value at all."""
+        return bool(self._values.hits(value))
 
 
 def event_mask(terms: BodyTerms, reads: Callable[[bytes, bytes], bytes]) -> BodyMask:

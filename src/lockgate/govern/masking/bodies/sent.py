@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from lockgate.govern.masking.bodies.json_body import JsonRules, quoted
+from lockgate.govern.masking.bodies.json_body import JsonBody, JsonRules, quoted
 from lockgate.govern.masking.bodies.members import Members
 from lockgate.govern.masking.bodies.message_body import MessageBody
 from lockgate.govern.masking.bodies.shape import shape_for
@@ -36,6 +36,20 @@ def check_body(
     return None if shape is None else shape.feed(body) + shape.finish()
 
 
+class JsonCheck:
+    """`check_body` for the JSON values of one message, each whole, one after the other; none is longer than `longest` bytes."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, terms: BodyTerms, check: ContentCheck, longest: int) -> None:
+        self._values = SentValues(replace(terms, limit=max(terms.limit, longest + 1)), check)
+
+    def __call__(self, value: bytes) -> bytes:
+        """The value that goes on. ValueError for what is no JSON."""
+        body = JsonBody(self._values)
+        return body.feed(value) + body.finish()
+
+
 def check_message(terms: BodyTerms, check: ContentCheck, text: bytes) -> bytes:
     """A message of text in UTF-8 of which nobody says what it is, as `check_body`. ValueError where it cannot be looked into."""
     body = MessageBody(SentValues(replace(terms, limit=max(terms.limit, len(text) + 1)), check), names=False)
@@ -54,7 +68,7 @@ class SentValues(Values):
 
     def __init__(self, terms: BodyTerms, check: ContentCheck) -> None:
         opens = terms.keys is not None and any(_returns(mask.method, returns=mask.returns) for mask in terms.masks)
-        super().__init__(terms if opens else replace(terms, masks=()))
+        super().__init__(terms if opens or not terms.masks else replace(terms, masks=()))
         self._check = check
         self._tokens: dict[int, Tokens] = {}
         self._plain = JsonRules(SentValues(replace(terms, masks=()), check)) if opens else None
