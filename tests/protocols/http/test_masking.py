@@ -336,3 +336,17 @@ def test_what_clients_send_may_be_text() -> None:
     world = s.World(rules=(s.ALLOW, HIDE, check), connections=(TEXT,))
     book = world.book() >> Bytes(CLIENT, s.request("POST", content=b"plain words", Content_Type="text/plain"))
     assert book.sent(SERVER).endswith(b"plain words")
+
+
+def test_a_field_whose_name_holds_a_find_does_not_reach_the_client() -> None:
+    """In the head and in trailers; what was found in it is on record as any find."""
+    world = s.World(rules=(s.ALLOW, HIDE))
+    answer = chunked(b"{}", Content_Type="application/json", X_Other="1").replace(
+        b"X-Other: 1", b"X-4111111111111111: 1\r\nX-Other: 1").replace(b"0\r\n\r\n", b"0\r\nT-4111111111111111: 1\r\nT-Other: 2\r\n\r\n")
+    book = world.book() >> Bytes(CLIENT, s.request()) >> Bytes(SERVER, answer)
+    told = book.sent(CLIENT)
+    assert s.status(book) == 200
+    assert CARD not in told
+    assert b"X-Other: 1" in told
+    assert b"T-Other: 2" in told
+    assert world.log.outcomes[0].masked["credit_card"] == 2

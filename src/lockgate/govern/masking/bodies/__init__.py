@@ -6,12 +6,12 @@ Apart from `columns` and `detection`, whose results are rows that know their col
 from lockgate.govern.masking.bodies.body import JsonMask, body_mask, event_mask, message_mask, passing_mask
 from lockgate.govern.masking.bodies.codings import BOUNDS, CODINGS, Bounds, Coder, decoding, encoding
 from lockgate.govern.masking.bodies.message_body import MessageBody
-from lockgate.govern.masking.bodies.message_fields import mask_fields
+from lockgate.govern.masking.bodies.message_fields import mask_fields, telling_names
 from lockgate.govern.masking.bodies.sent import JsonCheck, check_body, check_message, check_text
 from lockgate.govern.masking.bodies.terms import LIMIT, BodyMask, BodyTerms, NoNames, Renamed
 
 __all__ = [
     "BOUNDS", "CODINGS", "LIMIT", "BodyMask", "BodyTerms", "Bounds", "Coder", "JsonCheck", "JsonMask", "MessageBody", "NoNames",
     "Renamed", "body_mask", "check_body", "check_message", "check_text", "decoding", "encoding", "event_mask", "mask_fields",
-    "message_mask", "passing_mask",
+    "message_mask", "passing_mask", "telling_names",
 ]
