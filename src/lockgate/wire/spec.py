@@ -287,6 +287,8 @@ class RecordingSpec:
     decoder: Callable[[], Decoder] | None = None
     is_wire: bool = True
     tap: TapMaker | None = None
+    piped: TapMaker | None = None
+    """The tap of sessions with a program (`ProtocolSpec.piped`); None: they cannot be recorded."""
     formats: Mapping[str, Written] = field(default_factory=dict)
     """Formats of the protocol's own, by name; one that is called as a general one goes before it."""
     spelled: Callable[[Connection, Secret], Sequence[Secret]] = _as_it_is

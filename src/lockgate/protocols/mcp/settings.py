@@ -8,7 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from lockgate.config.settings import Connection
 from lockgate.config.strict import Duration, SecretReference
+from lockgate.protocols.http.credentials import secrets_of
 from lockgate.protocols.http.settings import HttpSettings
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -51,6 +53,12 @@ class McpSettings(HttpSettings):
         if self.tunnel:
             raise ValueError("a blind tunnel cannot be looked into; use an HTTP connection for it")
         return self
+
+
+def secrets_given(connection: Connection) -> tuple[SecretReference, ...]:
+    """Secrets that a server gets besides the credential: of a program, what its environment holds."""
+    environment = settings_of(connection.options).environment.values()
+    return (*secrets_of(connection), *(value for value in environment if not isinstance(value, str)))
 
 
 def settings_of(options: object) -> McpSettings:
