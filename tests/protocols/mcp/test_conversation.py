@@ -344,6 +344,21 @@ def test_an_empty_answer_of_the_server_stays_empty() -> None:
     assert book.sent(CLIENT).endswith(b"\r\n\r\n")
 
 
+@pytest.mark.parametrize("empty", [b"Content-Length: 0\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"])
+@pytest.mark.parametrize("status", [b"200 OK", b"202 Accepted", b"204 No Content", b"404 Not Found", b"405 Method Not Allowed"])
+def test_what_a_server_says_to_the_end_of_a_session_stays_empty(status: bytes, empty: bytes) -> None:
+    """In either framing, whatever its type says: an empty answer is no list of no messages."""
+    head = f"DELETE /mcp HTTP/1.1\r\nHost: crm.example\r\nAuthorization: Bearer {http.TOKEN.decode()}\r\n\r\n".encode()
+    book = s.world().book() >> Bytes(CLIENT, head)
+    assert b"DELETE /mcp" in book.sent(SERVER)
+    if status.startswith(b"204"):
+        empty = b"\r\n"
+    book >> Bytes(SERVER, b"HTTP/1.1 " + status + b"\r\nContent-Type: application/json\r\n" + empty)
+    told = book.sent(CLIENT)
+    assert told.startswith(b"HTTP/1.1 " + status[:3])
+    assert b"[]" not in told
+
+
 def test_detectors_search_the_fields_beside_a_message() -> None:
     """What of them goes on is no way around request checks."""
     rule = Rule(name="look", requests=(RequestCheck(("credit_card",), RequestAction.BLOCK),))
