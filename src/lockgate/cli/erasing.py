@@ -22,8 +22,8 @@ from lockgate.audit.requests import erasure_requests
 from lockgate.audit.standing import Standing
 from lockgate.audit.storage.database.place import POINTER, fleet_folder, shard_folder
 from lockgate.audit.storage.sqlite import open_source
-from lockgate.cli.calling import TokenFile, call, token_of
-from lockgate.cli.fleet_erasing import erased_everywhere, left_lines, words_of
+from lockgate.cli.calling import TokenFile, token_of
+from lockgate.cli.fleet_erasing import asked_of, erased_everywhere, left_lines, words_of
 from lockgate.cli.requests import asked_for, status_of
 from lockgate.cli.requests import words_of as request_words
 from lockgate.cli.shown import clean, one_line
@@ -48,7 +48,8 @@ def erase(
     ] = None,
     state: State = Path("state"),
     url: Annotated[
-        str | None, typer.Option("--url", help="Ask through this control address instead, with your token.")
+        list[str] | None, typer.Option(
+            "--url", help="Ask through this control address instead, with your token. Repeatable: each gateway of a fleet.")
     ] = None,
     token_file: TokenFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -60,15 +61,17 @@ def erase(
     records = [_range(text) for text in record or ()]
     if (subject is None) == (not records) or (issuer is not None and subject is None):
         raise ConfigError("say what to erase: --subject with or without --issuer, or --records")
-    if url is not None:
+    if url and len(url) > 1 and records:
+        raise ConfigError("records' numbers are those of one log; give one --url with them")
+    if url:
         words: dict[str, Any] = {"subject": subject, "issuer": issuer, "records": records, "reason": reason}
-        answer = call(url, "/v1/audit/erasures", token_of(token_file), words)
+        answer = asked_of(url, token_of(token_file), words)
     else:
         answer = _erased(state, Wish(reason, subject, issuer, tuple((first, last) for first, last in records)))
     if as_json:
         typer.echo(json.dumps(answer))
     else:
-        for part in answer.get("shards", [answer]):
+        for part in answer.get("shards", answer.get("gateways", [answer])):
             _say(part)
         for line in left_lines(answer.get("left", ())):
             typer.echo(line)
@@ -92,6 +95,11 @@ def _erased(state: Path, wish: Wish) -> dict[str, Any]:
 
 
 def _say(answer: dict[str, Any]) -> None:
+    if "url" in answer:
+        typer.echo(f"{answer['url']}:")
+    if answer.get("payloads") == 0:
+        typer.echo("nothing of it is there")
+        return
     if "ticket" in answer:
         ticket = clean(answer["ticket"])
         typer.echo(f"{answer['payloads']} payloads wait for somebody else's approval: ticket {ticket}\n"

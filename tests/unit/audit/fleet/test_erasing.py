@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -14,7 +19,8 @@ from lockgate.audit.erasing import Held, NothingToErase, Wish
 from lockgate.audit.fleet.erasing import erase_everywhere
 from lockgate.audit.storage.database.place import Place
 from lockgate.cli.audit import app
-from lockgate.errors import AuditError
+from lockgate.cli.calling import ApiError
+from lockgate.errors import AuditError, ConfigError
 from tests.unit.audit.fleet.nodes import execute, join, opened, verified
 from tests.unit.audit.logs import start
 
@@ -117,3 +123,51 @@ def test_a_shard_that_nobody_holds_waits_while_a_gateway_runs_here(
     assert [(part.shard, str(part.why)) for part in parts] == [
         (1, f"{fleet / 'audit' / 'shard-1'} is not the log of the gateway that runs here"),
         (2, "no gateway holds it, and the one that runs here has another")]
+
+
+@contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """The address of a server on loopback."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_each_gateway_is_asked_whatever_another_one_says() -> None:
+    """Over the control API: tickets, erasures, gateways without anything of the person, and those that refuse or are away."""
+    answers = {"/a": (202, {"ticket": "LG-1", "payloads": 3}), "/b": (404, {"code": "audit.nothing", "detail": "nothing"}),
+               "/c": (409, {"code": "audit.held", "detail": "under a hold"})}
+    asked: list[Any] = []
+
+    class Gateways(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.append((self.path, self.headers["Authorization"], self.rfile.read(int(self.headers["Content-Length"]))))
+            status, said = answers[self.path[:2]]
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(json.dumps(said).encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with serving(Gateways) as at:
+        urls = [f"{at}/{name}" for name in "abc"]
+        words = ["erase", "--subject", "alice", "--reason", "r", "--records", "1"]
+        result = RUN.invoke(app, [*words[:5], *(word for url in urls for word in ("--url", url))],
+                            env={"LOCKGATE_TOKEN": "t"}, catch_exceptions=False)
+        assert result.exit_code == 1
+        assert result.output.splitlines() == [
+            f"{at}/a:", "3 payloads wait for somebody else's approval: ticket LG-1",
+            "what becomes of it: lockgate audit erasures LG-1", f"{at}/b:", "nothing of it is there",
+            f"NOT erased: {at}/c: under a hold"]
+        assert [path for path, _, _ in asked] == [f"/{name}/v1/audit/erasures" for name in "abc"]
+        with pytest.raises(ApiError, match="at any of these"):
+            RUN.invoke(app, [*words[:5], "--url", urls[1], "--url", urls[1]], env={"LOCKGATE_TOKEN": "t"}, catch_exceptions=False)
+        with pytest.raises(ConfigError, match="one log"):
+            RUN.invoke(app, ["erase", *words[3:], "--url", urls[0], "--url", urls[1]], env={"LOCKGATE_TOKEN": "t"},
+                       catch_exceptions=False)
