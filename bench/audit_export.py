@@ -28,6 +28,7 @@ from lockgate.audit.log import AuditLog
 from lockgate.audit.ocsf import Mapper
 from lockgate.audit.query.engine import asked
 from lockgate.audit.query.parquet import write_parquet
+from lockgate.audit.query.portion import Portion
 from lockgate.audit.storage.sqlite import open_source
 from lockgate.audit.telemetry.spans import Tracer, encoded
 from lockgate.errors import AuditError
@@ -69,15 +70,14 @@ def spans(folder: Path) -> None:
 
 def question(folder: Path) -> None:
     """One that reads every request."""
-    with open_source(folder) as source, asked(
-        source, "SELECT decision, status, count(*), sum(rows) FROM requests GROUP BY ALL") as answer:
+    with asked(
+        [Portion(folder)], "SELECT decision, status, count(*), sum(rows) FROM requests GROUP BY ALL") as answer:
         list(answer.rows())
 
 
 def parquet(folder: Path) -> None:
     """The whole log."""
-    with open_source(folder) as source:
-        write_parquet(source, folder / "parquet")
+    write_parquet([Portion(folder)], folder / "parquet")
 
 
 def appended(log: AuditLog, turns: SimpleQueue[Callable[[], None]]) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -78,6 +79,15 @@ def test_a_fleet_records_what_psql_does_and_survives_a_kill(
             begun = str(other[0]["index"])
             assert '"subject": "agent-1"' in run("audit", "show", begun, "--state", str(second.state), env=ENVIRONMENT)
 
+            asked = run("audit", "query", "SELECT shard, payload->>'text' AS text FROM requests WHERE list_contains(verbs, 'select')"
+                        " AND sid IN (SELECT sid FROM sessions WHERE payload->>'subject' = 'agent-1') ORDER BY shard",
+                        "--payloads", "--format", "json", "--state", state, env=ENVIRONMENT)
+            assert [(row["shard"], row["text"].split()[1]) for row in map(json.loads, asked.splitlines())] == [
+                (1, "name"), (2, "'second',")]
+            acts = run("audit", "query", "SELECT data->>'log' AS log FROM acts WHERE type = 'export' ORDER BY index",
+                       "--format", "json", "--state", str(first.state / "audit" / "shard-1"), env=ENVIRONMENT)
+            assert [json.loads(line)["log"] for line in acts.splitlines()] == [None, "fleet.lockgate.example/log/shard-2"]
+
             held = psycopg.connect(second.dsn(agent), autocommit=True)
             held.execute("SELECT 1")
             os.kill(second.process.pid, signal.SIGKILL)
@@ -89,6 +99,10 @@ def test_a_fleet_records_what_psql_does_and_survives_a_kill(
                             ignore=shutil.ignore_patterns("store.json", "admin.sock"))
             with gateway(tmp_path / "c", CONFIG, **values) as third:  # type: ignore[arg-type]
                 assert psql(trail, third, agent, "SELECT 'third'") == "third\n"
+                said = run("audit", "erase", "--subject", "agent-1", "--reason", "request 17", "--state", state,
+                           env=ENVIRONMENT, expect=(1,))
+                assert re.search(r"^erased in shard-1: [1-9]\d* payloads", said)
+                assert re.search(r"^NOT erased: [1-9]\d* payloads in shard-2: the gateway [0-9a-f]{16} writes it$", said, re.MULTILINE)
     told = run("audit", "verify", state, "--key", str(first.state / "audit" / "log.vkey"), env=ENVIRONMENT)
     assert told.count("VERIFIED") == 4, told
     assert "fleet.lockgate.example/log/shard-2" in told

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from testbed.postgres import free_port
 from tests.e2e.conftest import TRUST
 from tests.e2e.test_custody import payloads, records, until
 from tests.e2e.test_mcp import approve_next, text
+from tests.e2e.test_recordings import IDENTITY
 
 SECRET = "d7-piped-backend-canary"
 ROOT = Path(__file__).parents[2]
@@ -48,11 +50,12 @@ for line in sys.stdin:
         print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": {"pid": os.getpid()}}), flush=True)
 """
 """A server that answers everything but `tools/list`: it is there at once."""
-RECIPIENT = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
-CONFIG = TRUST.replace("audit: {{", f"audit: {{{{recording: {{{{recipients: [{RECIPIENT}]}}}}, ") + f"""\
+CONFIG = TRUST.replace("audit: {{", f"audit: {{{{recording: {{{{recipients: [{IDENTITY.to_public()}]}}}}, ") + f"""\
 connections:
   - name: crm
 {PROGRAM}  - name: turncoat
+{PROGRAM}  - name: taped
+    record: true
 {PROGRAM}  - {{{{name: other, protocol: mcp}}}}
   - {{{{name: light, protocol: mcp, options: {{{{command: [{sys.executable}, light.py]}}}}}}}}
 policies:
@@ -168,6 +171,33 @@ async def test_a_client_sees_masks_and_only_what_it_may_call(front: Gateway, age
             await client.read_resource(AnyUrl("crm://secret"))
     until(lambda: any(record.get("refusal") == "denied" and record["verbs"] == ["tools/call"]
                       for record in records(front, "intent")))
+
+
+async def test_a_session_with_a_program_is_recorded_and_played(front: Gateway, agent: str, tmp_path: Path) -> None:
+    """Messages as they went on, answers as they were masked, of refused ones the name; no secret, no token, and it verifies."""
+    async with session(words(front, "taped"), agent) as client:
+        await client.list_tools()
+        await client.call_tool("customer", {"number": 1})
+        assert (await client.call_tool("drop_everything", {})).isError
+    (sid,) = [begun["sid"] for begun in records(front, "session_begin") if begun["connection"] == "taped"]
+    (end,) = until(lambda: [end for end in records(front, "session_end") if end["sid"] == sid])
+    assert end["coverage"]["state"] == "whole"
+    auditor = tmp_path / "identity"
+    auditor.write_text(f"{IDENTITY}\n")
+    where = (sid, "--state", str(front.state), "--identity", str(auditor))
+    printed = run("session", "replay", *where)
+    assert re.search(r"\[0:\d\d\.\d{3}\] → tools/call customer \(id (\d+)\)", printed)
+    assert re.search(r"\[0:\d\d\.\d{3}\] ← result of tools/call customer", printed)
+    assert "→ tools/call drop_everything" in printed
+    for canary in ("219-09-9999", SECRET, agent, CARD):
+        assert canary not in printed
+    exported = [json.loads(line) for line in run("session", "export", *where, "--out", "-").splitlines()]
+    (asked,) = [one for one in exported[1:] if one["beside"][0]["what"].startswith("tools/call customer")]
+    assert [beside["what"].partition(" (id")[0] for beside in asked["beside"]] == [
+        "tools/call customer", "result of tools/call customer"]
+    assert asked["beside"][0]["message"]["params"]["arguments"] == {"number": 1}
+    assert asked["beside"][1]["message"]["result"]["structuredContent"]["ssn"] == "xxxx"
+    assert "VERIFIED" in run("audit", "verify", "--state", str(front.state))
 
 
 async def test_what_a_server_asks_and_tells_is_masked(front: Gateway, agent: str) -> None:
@@ -314,7 +344,7 @@ def test_a_program_of_the_command_line_gets_what_it_is_given_by_name(front: Gate
 
 @pytest.mark.parametrize(("more", "reason"), [
     (("crm", "--", "sh", "-c", "env"), "the configuration says which program"), (("other",), "nothing says which program"),
-    (("none",), "no such connection is a program; those are: crm, turncoat, other, light"),
+    (("none",), "no such connection is a program; those are: crm, turncoat, taped, other, light"),
     (("other", "--", "no-such-program"), "there is no such program"),
 ])
 def test_what_cannot_be_started_is_said_in_words(front: Gateway, agent: str, more: tuple[str, ...], reason: str) -> None:

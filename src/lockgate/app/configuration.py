@@ -125,7 +125,7 @@ def _recorded(rule: str, asked: str, spec: ProtocolSpec, connection: Connection,
     problem = None
     if spec.recording is None:
         problem = f"sessions of {spec.title} cannot be recorded, as {asked} wants"
-    elif not connection.address:
+    elif not connection.address and spec.recording.piped is None:
         problem = f"sessions of {spec.title} with a program cannot be recorded, as {asked} wants"
     elif is_raw and spec.recording.tap is not None:
         problem = f"sessions of {spec.title} are recorded behind their masks only; write `record`"

@@ -17,8 +17,9 @@ from lockgate.audit.tiles.layout import CHECKPOINT, CHECKPOINT_LIMIT, COSIGNED
 from lockgate.audit.tiles.proof import prove
 from lockgate.audit.tiles.reader import Tiles, fetch_from
 from lockgate.cli import fleet, signing
-from lockgate.cli.audit_export import events, parquet, query
+from lockgate.cli.audit_export import parquet, query
 from lockgate.cli.erasing import erase, erasures, hold
+from lockgate.cli.events import events
 from lockgate.cli.failing import fail
 from lockgate.cli.packages import export
 from lockgate.cli.reading import Key, Package, Place, Policy, Root

@@ -1,4 +1,4 @@
-"""`lockgate audit events`, `query` and `parquet`: getting the record out, once and by hand.
+"""`lockgate audit query` and `parquet`: getting the record out, once and by hand; of a fleet all shards.
 
 Apart from `audit` because that proves the log and this reads it for other programs. What is printed is
 made safe for a terminal: names of tables come from clients.
@@ -10,7 +10,6 @@ import csv
 import io
 import json
 import sys
-import threading
 import time
 from collections.abc import Iterable, Iterator
 from datetime import date, datetime
@@ -23,87 +22,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lockgate.audit.admin import recorded
-from lockgate.audit.export.cursor import Cursor, require_same_log
-from lockgate.audit.export.told import Teller
-from lockgate.audit.ocsf import Mapper
-from lockgate.audit.storage.sqlite import open_source
-from lockgate.cli.failing import fail
-from lockgate.cli.period import First, From, Last, Period, To, period_of
+from lockgate.cli.disclosed import record
+from lockgate.cli.period import First, From, Last, To, period_of
+from lockgate.cli.portions import portions_of
 from lockgate.cli.shown import one_line
-from lockgate.cli.state import State, log_folder
+from lockgate.cli.state import State
 from lockgate.errors import AuditError
-from lockgate.model import Event
 
 if TYPE_CHECKING:
     from lockgate.audit.query.engine import Answer
 
 Payloads = Annotated[bool, typer.Option(
     "--payloads", help="With the texts and names that are kept beside the log, decrypted.")]
-_BATCH = 1_000      # entries that are read from one snapshot
-_POLL = 1.0         # seconds
 _ENDLESS = 100_000  # columns of a screen that is none
-
-
-def events(
-    state: State = Path("state"), start: From = None, end: To = None, first: First = None, last: Last = None,
-    names: Annotated[bool, typer.Option("--names", help="With names, groups, agents and addresses.")] = False,
-    statements: Annotated[bool, typer.Option("--statements", help="With the texts of statements.")] = False,
-    raw: Annotated[bool, typer.Option("--raw", help="With the entry itself in `raw_data`.")] = False,
-    follow: Annotated[bool, typer.Option("--follow", help="Go on with what is written later, until Ctrl-C.")] = False,
-) -> None:
-    """Print the log as OCSF 1.6 events, one JSON object a line, in order. ASCII only.
-
-    That names or statements were asked for is put on record.
-    """
-    folder, period = log_folder(state), period_of(start, end, first, last)
-    if follow and end is not None:
-        fail(AuditError("what is followed has no end in time", advice="leave out --to, or --follow"))
-    with open_source(folder) as source:
-        begin, stop = period.entries(source, waits=follow)
-    if names or statements:
-        _record(folder, "events", begin, stop)
-    teller = Teller(names=names, statements=statements)
-    try:
-        for line in _events(folder, teller, begin, stop, raw=raw, follow=follow):
-            sys.stdout.write(line + "\n")
-            if follow:
-                sys.stdout.flush()
-    except (BrokenPipeError, KeyboardInterrupt):
-        raise typer.Exit(0) from None
-
-
-def _events(
-    folder: Path, teller: Teller, first: int, last: int | None, *, raw: bool, follow: bool
-) -> Iterator[str]:
-    """A snapshot is open for one batch only, however slowly the lines are read."""
-    from lockgate.app.targets import protocols, version  # only here: it knows the whole gateway
-
-    cursor: Cursor | None = None
-    while True:
-        with open_source(folder) as source:
-            if cursor is not None:
-                require_same_log(cursor, source)
-            mapper = Mapper(source.origin, version(), protocols(), raw=raw)
-            end = first + _BATCH - 1 if last is None else min(last, first + _BATCH - 1)
-            batch = list(teller.tell(source, first, end))
-            if batch:
-                first = batch[-1].leaf.index + 1
-                cursor = Cursor(source.origin, first, batch[-1].leaf.hash.hex())
-        for told in batch:
-            for event in mapper.events(told):
-                yield json.dumps(event, separators=(",", ":"))
-        if last is not None and first > last:
-            return
-        if not batch:
-            if not follow:
-                return
-            _pause(_POLL)
-
-
-def _pause(seconds: float) -> None:
-    """Wait for the log to grow."""
-    threading.Event().wait(seconds)
 
 
 def query(
@@ -125,14 +56,12 @@ def query(
         raise AuditError("parquet goes into a file", advice="give one with --out")
     if out is not None and out.exists():
         raise AuditError(f"{out}: is there already", advice="give a file that is new")
-    begin, stop = _span(state, period_of(start, end, first, last))
-    if payloads:
-        _record(log_folder(state), "query", begin, stop, question)
+    portions = portions_of(state, period_of(start, end, first, last))    # before the record, which is an entry itself
+    for portion in portions if payloads else ():
+        record("query", portion, question)
     saved = out.resolve() if out is not None and form == "parquet" else None
     try:
-        with open_source(log_folder(state)) as source, asked(
-            source, question, first=begin, last=stop, payloads=payloads, out=saved,
-        ) as answer:
+        with asked(portions, question, payloads=payloads, out=saved) as answer:
             if saved is not None:
                 _private(saved)
                 answer.save(saved)
@@ -151,22 +80,6 @@ def query(
         raise
     except OSError as error:
         raise AuditError(f"{out}: {error.strerror}") from None
-
-
-def _span(state: Path, period: Period) -> tuple[int, int | None]:
-    """The entries that a question is about: found before it is put on record, which is an entry itself."""
-    if period == Period():
-        return 0, None
-    with open_source(log_folder(state)) as source:
-        return period.entries(source)
-
-
-def _record(folder: Path, how: str, first: int, last: int | None, question: str = "") -> None:
-    """`export`: what was kept beside the log is opened for somebody. Without it nothing is opened."""
-    fields = {"by": how, "first": first} | ({} if last is None else {"last": last})
-    payload = json.dumps({"question": question}).encode() if question else b""
-    with recorded(folder) as log:
-        log.append(Event("export", fields, None, payload))
 
 
 def _private(path: Path) -> None:
@@ -239,14 +152,12 @@ def parquet(
     out: Annotated[Path, typer.Option("--out", help="A new folder.")], state: State = Path("state"),
     start: From = None, end: To = None, first: First = None, last: Last = None, payloads: Payloads = False,
 ) -> None:
-    """Write the log as Parquet files, one for each 65,536 entries. With --payloads that is put on record."""
+    """Write the log as Parquet files, one for each 65,536 entries, of a fleet for each shard. With --payloads that is put on record."""
     from lockgate.audit.query.parquet import write_parquet  # only here: the engine is large
 
-    begin, stop = _span(state, period_of(start, end, first, last))
-    if payloads:
-        _record(log_folder(state), "parquet", begin, stop)
+    portions = portions_of(state, period_of(start, end, first, last))
+    for portion in portions if payloads else ():
+        record("parquet", portion)
     begun = time.monotonic()
-    with open_source(log_folder(state)) as source:
-        stop = min(source.head().size - 1, source.head().size - 1 if stop is None else stop)
-        files = write_parquet(source, out, begin, stop, payloads=payloads)
-    typer.echo(f"{stop - begin + 1} entries in {len(files)} files, {time.monotonic() - begun:.1f} s")
+    files = write_parquet(portions, out, payloads=payloads)
+    typer.echo(f"{sum(files.values())} entries in {len(files)} files, {time.monotonic() - begun:.1f} s")

@@ -24,6 +24,11 @@ class ApiError(LockgateError):
 
     code = "api"
 
+    def __init__(self, message: str, *, advice: str = "", said: str = "") -> None:
+        """`said`: the code of the gateway's refusal, where it gave one."""
+        super().__init__(message, advice=advice)
+        self.said = said
+
 
 def token_of(file: Path | None) -> Secret:
     """The reviewer's token, from a file or from LOCKGATE_TOKEN."""
@@ -57,5 +62,5 @@ def call(url: str, path: str, token: Secret, body: Mapping[str, Any] | None = No
     except ValueError:
         raise ApiError(f"{url} is not a gateway's control address (HTTP {answer.status_code})") from None
     if answer.is_error:
-        raise ApiError(clean(content.get("detail", f"HTTP {answer.status_code}")))
+        raise ApiError(clean(content.get("detail", f"HTTP {answer.status_code}")), said=str(content.get("code", "")))
     return content

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lockgate.app import described, enforcement_table, load_configuration
+from lockgate.config.doubts import secret_doubts
 from lockgate.config.load import Loaded
 from lockgate.errors import LockgateError
 from lockgate.wire.spec import Enforcement
@@ -40,7 +41,7 @@ def check(
         _fail(error, as_json=as_json)
         raise typer.Exit(1) from None
     problems = [described(loaded, row) for row in rows if row.problem is not None]
-    warnings = [*loaded.doubts, *(described(loaded, row) for row in rows if row.doubt is not None)]
+    warnings = [*loaded.doubts, *secret_doubts(loaded.secrets), *(described(loaded, row) for row in rows if row.doubt is not None)]
     if as_json:
         typer.echo(json.dumps({
             "ok": not problems, "source": str(loaded.source), "policy": loaded.policy_hash, "offline": offline,

@@ -20,11 +20,14 @@ from lockgate.audit.erasing import Wish
 from lockgate.audit.reader import Reader
 from lockgate.audit.requests import erasure_requests
 from lockgate.audit.standing import Standing
+from lockgate.audit.storage.database.place import POINTER, fleet_folder, shard_folder
 from lockgate.audit.storage.sqlite import open_source
-from lockgate.cli.calling import TokenFile, call, token_of
-from lockgate.cli.requests import asked_for, status_of, words_of
+from lockgate.cli.calling import TokenFile, token_of
+from lockgate.cli.fleet_erasing import asked_of, erased_everywhere, left_lines, words_of
+from lockgate.cli.requests import asked_for, status_of
+from lockgate.cli.requests import words_of as request_words
 from lockgate.cli.shown import clean, one_line
-from lockgate.cli.state import State, log_folder
+from lockgate.cli.state import State, audit_folder, log_folder
 from lockgate.errors import ConfigError
 from lockgate.store import SqlReviewStore, open_database
 from lockgate.store.database import NAME
@@ -45,34 +48,58 @@ def erase(
     ] = None,
     state: State = Path("state"),
     url: Annotated[
-        str | None, typer.Option("--url", help="Ask through this control address instead, with your token.")
+        list[str] | None, typer.Option(
+            "--url", help="Ask through this control address instead, with your token. Repeatable: each gateway of a fleet.")
     ] = None,
     token_file: TokenFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Destroy payloads of the log for good, and the recordings of the sessions concerned. The records stay, and
-    say that it was done, by whom and why.
+    say that it was done, by whom and why. A subject is erased in every shard of a fleet; what cannot be reached from
+    here is named, and the exit status is 1 then.
     """
     records = [_range(text) for text in record or ()]
     if (subject is None) == (not records) or (issuer is not None and subject is None):
         raise ConfigError("say what to erase: --subject with or without --issuer, or --records")
-    if url is not None:
+    if url and len(url) > 1 and records:
+        raise ConfigError("records' numbers are those of one log; give one --url with them")
+    if url:
         words: dict[str, Any] = {"subject": subject, "issuer": issuer, "records": records, "reason": reason}
-        answer = call(url, "/v1/audit/erasures", token_of(token_file), words)
+        answer = asked_of(url, token_of(token_file), words)
     else:
-        folder = log_folder(state)
-        wish = Wish(reason, subject, issuer, tuple((first, last) for first, last in records))
-        with recorded(folder, lambda tickets: _forget(folder.parent, tickets)) as log:
-            done = log.erase(wish)
-        answer = {"leaves": list(done.leaves), "payloads": done.payloads, "recordings": done.recordings,
-                  "unfinished": list(done.unfinished), "is_scrubbed": done.is_scrubbed}
+        answer = _erased(state, Wish(reason, subject, issuer, tuple((first, last) for first, last in records)))
     if as_json:
         typer.echo(json.dumps(answer))
     else:
-        _say(answer)
+        for part in answer.get("shards", answer.get("gateways", [answer])):
+            _say(part)
+        for line in left_lines(answer.get("left", ())):
+            typer.echo(line)
+    if answer.get("left"):
+        raise typer.Exit(1)
+
+
+def _erased(state: Path, wish: Wish) -> dict[str, Any]:
+    """What was erased from here: in every shard what is a subject's, in one log what is named by number."""
+    base, folder = audit_folder(state), log_folder(state)
+    fleet = fleet_folder(folder)
+    own = folder.parent if fleet is None else fleet[0].parent
+
+    def forget(tickets: Sequence[str]) -> None:
+        _forget(own, tickets)
+
+    if wish.subject is not None and (base / POINTER).is_file():
+        return erased_everywhere(base, wish, forget)
+    with recorded(folder, forget) as log:
+        return words_of(log.erase(wish))
 
 
 def _say(answer: dict[str, Any]) -> None:
+    if "url" in answer:
+        typer.echo(f"{answer['url']}:")
+    if answer.get("payloads") == 0:
+        typer.echo("nothing of it is there")
+        return
     if "ticket" in answer:
         ticket = clean(answer["ticket"])
         typer.echo(f"{answer['payloads']} payloads wait for somebody else's approval: ticket {ticket}\n"
@@ -80,7 +107,8 @@ def _say(answer: dict[str, Any]) -> None:
         return
     leaves = [str(index) for index in answer["leaves"]]
     more = f" and {len(leaves) - _SHOWN} more" if len(leaves) > _SHOWN else ""
-    typer.echo(f"erased: {answer['payloads']} payloads, {answer['recordings']} recordings; on record as "
+    where = f" in {shard_folder(answer['shard'])}" if "shard" in answer else ""
+    typer.echo(f"erased{where}: {answer['payloads']} payloads, {answer['recordings']} recordings; on record as "
                f"{', '.join(leaves[:_SHOWN])}{more}")
     for sid in answer["unfinished"]:
         typer.echo(f"session {clean(sid)} is still open: erase again when it has ended")
@@ -108,7 +136,7 @@ def erasures(
     elif not found:
         typer.echo("no erasure was asked for that somebody else had to approve")
     for request in found if not as_json else ():
-        typer.echo(words_of(request))
+        typer.echo(request_words(request))
     if ticket is not None:
         raise typer.Exit(status_of(found[0]))
 

@@ -91,10 +91,11 @@ def _more(shown: Shown, _clock: Callable[[float], str]) -> list[str]:
     return _content(shown.fields)
 
 
-def _message(shown: Shown, _clock: Callable[[float], str]) -> list[str]:
+def _message(shown: Shown, clock: Callable[[float], str]) -> list[str]:
     fields = shown.fields
     arrow = "→" if fields["from"] == "request" else "←"
-    return [f"    {arrow} {_short(one_line(fields['what']))}", *_content({"text": fields["message"]})]
+    before = f"[{clock(shown.at)}]" if fields.get("alone") else "   "
+    return [f"{before} {arrow} {_short(one_line(fields['what']))}", *_content({"text": fields["message"]})]
 
 
 def _socket(shown: Shown, clock: Callable[[float], str]) -> list[str]:

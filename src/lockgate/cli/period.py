@@ -43,6 +43,20 @@ class Period:
         """The numbers of the first and the last entry; None: up to the newest. Leaves where there is none, unless
         somebody `waits` for what is written later.
         """
+        first, last = self._bounds(source)
+        if not waits and not self._has_any(source, first, last):
+            fail(AuditError(f"the log has no entry there: it has {source.head().size}, the first of number 0"))
+        return first, last
+
+    def maybe_entries(self, source: Source) -> tuple[int, int | None] | None:
+        """The same of one log among several, which may have no entry there: None."""
+        first, last = self._bounds(source)
+        return (first, last) if self._has_any(source, first, last) else None
+
+    def _has_any(self, source: Source, first: int, last: int | None) -> bool:
+        return (last is None or first <= last) and first < source.head().size
+
+    def _bounds(self, source: Source) -> tuple[int, int | None]:
         size = source.head().size
         first, last = self.first or 0, self.last
         if self.start is not None:
@@ -50,8 +64,6 @@ class Period:
         if self.end is not None:
             found = first_at(source, self.end + 1, size) - 1
             last = found if last is None else min(last, found)
-        if not waits and ((last is not None and first > last) or first >= size):
-            fail(AuditError(f"the log has no entry there: it has {size}, the first of number 0"))
         return first, last
 
 

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lockgate.audit.evidence.ledger import is_refused
 from lockgate.audit.evidence.recordings import RECORDING_MARK
 from lockgate.audit.reader import Payload, SessionView, StatementView, Wanted, reviewer
 from lockgate.cli.exported import Format, exported, write_lines
@@ -103,7 +104,7 @@ def show(
         record = statement.record
         line = Text(f"  {record['sseq']:>4}  ")
         line.append(f"{record['decision']:<6}", style=_COLOURS.get(record["decision"], ""))
-        line.append(f"  {_text(statement)[:100]}  → {_result(statement)}".replace("\n", " "))
+        line.append(f"  {_text(statement)[:100]}  → {_result(statement)}{_why(statement)}".replace("\n", " "))
         console.print(line)
 
 
@@ -265,11 +266,20 @@ def _review(statement: StatementView) -> str:
     return f"ticket {ticket}, {verdict} by {who}" + (f": {comment}" if comment else "")
 
 
+def _why(statement: StatementView) -> str:
+    """Of what was not forwarded: why, by which rules, and the ticket with which it may be asked again."""
+    record = statement.record
+    if statement.outcome is not None or not is_refused(record):
+        return ""
+    by = f" by {', '.join(record['rules'])}" if record["rules"] else ""
+    ticket = f", ticket {record['ticket']}" if "ticket" in record else ""
+    return one_line(f": {record.get('refusal', 'denied')}{by}{ticket}")
+
+
 def _result(statement: StatementView) -> str:
     outcome = statement.outcome
     if outcome is None:
-        refused = statement.record["decision"] == "deny" or "refusal" in statement.record
-        return "not forwarded" if refused else "no outcome on record"
+        return "not forwarded" if is_refused(statement.record) else "no outcome on record"
     parts = [outcome["status"], f"{outcome['rows']} rows", f"{outcome['duration'] / 1000:.1f} ms"]
     if outcome.get("code"):
         parts.insert(1, outcome["code"])

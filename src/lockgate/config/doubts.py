@@ -5,12 +5,16 @@ Apart from `policy_checks`, whose findings are errors. Each yields (location, se
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+
+from pydantic import BaseModel
 
 from lockgate.config.document import Location
 from lockgate.config.policies import PolicySettings
 from lockgate.config.rules import labels_named
+from lockgate.config.secrets import SecretError, read_secret
 from lockgate.config.settings import Settings
+from lockgate.config.strict import SecretReference
 
 
 def doubts(settings: Settings) -> Iterator[tuple[Location, str]]:
@@ -26,6 +30,36 @@ def doubts(settings: Settings) -> Iterator[tuple[Location, str]]:
             yield ("labels", name), f"no mask uses the label `{name}`, so it hides nothing; write `labels: [{name}]` in a mask"
     for index, policy in enumerate(settings.policies):
         yield from _policy(("policies", index), policy)
+
+
+def secrets_named(settings: Settings) -> Iterator[tuple[Location, SecretReference]]:
+    """Every place that names a secret, a protocol's own options included."""
+    return _references((), settings)
+
+
+def secret_doubts(secrets: Iterable[tuple[str, SecretReference]]) -> Iterator[str]:
+    """Secrets, by where they are named, that cannot be read here and now. Each is read and let go of. It stops nothing:
+    the gateway reads them where it runs, most of them when they are needed.
+    """
+    for place, reference in secrets:
+        try:
+            read_secret(reference)
+        except SecretError as error:
+            yield f"{place}: {error.args[0]}, here at least; the gateway needs it where it runs"
+
+
+def _references(at: Location, value: object) -> Iterator[tuple[Location, SecretReference]]:
+    if isinstance(value, SecretReference):
+        yield at, value
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from _references((*at, name), getattr(value, name))
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _references((*at, name), item)
+    elif isinstance(value, tuple | list):
+        for index, item in enumerate(value):
+            yield from _references((*at, index), item)
 
 
 def _policy(at: Location, policy: PolicySettings) -> Iterator[tuple[Location, str]]:

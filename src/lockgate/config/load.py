@@ -18,10 +18,11 @@ from pydantic import BaseModel, ValidationError
 
 from lockgate.config.checks import check
 from lockgate.config.document import Document, Location, read
-from lockgate.config.doubts import doubts
+from lockgate.config.doubts import doubts, secrets_named
 from lockgate.config.policy_checks import PARTS, Known
 from lockgate.config.rules import custom_of, labels_named, rule_of
 from lockgate.config.settings import Settings
+from lockgate.config.strict import SecretReference
 from lockgate.config.wording import explain
 from lockgate.errors import ConfigError
 from lockgate.model import Rule
@@ -35,7 +36,8 @@ class Loaded:
     """A valid configuration. Paths in `settings` are absolute or relative to the file's folder;
     `policy_hash` is the hex SHA-256 of policies, labels, detectors, time zone, identity and connections (`config_hash`:
     of all). `lines` says where a rule, or what a rule names (a glob, by rule and text), is written; `doubts` are what is
-    probably a mistake, each with its line. `files` are those that it was made of besides `source`.
+    probably a mistake, each with its line. `files` are those that it was made of besides `source`; `secrets`
+    say where a secret is named, each with its line.
     """
 
     settings: Settings
@@ -46,6 +48,7 @@ class Loaded:
     lines: Mapping[tuple[str, str], int] = field(default_factory=dict)
     doubts: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
+    secrets: tuple[tuple[str, SecretReference], ...] = ()
 
     def place(self, rule: str, subject: str = "") -> str:
         """``file:line`` of what a rule names, or of the rule."""
@@ -74,7 +77,7 @@ def load(path: Path, known: Known = _NOTHING_KNOWN) -> Loaded:
     return Loaded(
         settings, rules, policy_hash(written), _digest(_dumped(written)), path, dict(_lines(settings, document)),
         tuple(f"{path}:{line}: {text}" for line, text in sorted((document.line(at), text) for at, text in doubts(settings))),
-        files)
+        files, tuple((f"{path}:{document.line(at)}", reference) for at, reference in secrets_named(settings)))
 
 
 def state_of(path: Path) -> Path:

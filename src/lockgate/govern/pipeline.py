@@ -28,7 +28,15 @@ from lockgate.govern.lookups import LookupBudget
 from lockgate.govern.pending import Pending
 from lockgate.govern.permit import Cleared, Permit, issue_clearance, issue_permit
 from lockgate.govern.ports import Clock, Recorder
-from lockgate.govern.refusals import AUDIT_UNAVAILABLE, EXPIRED, INTERNAL, LOOKUPS_SPENT, NOT_COSIGNED, denial
+from lockgate.govern.refusals import (
+    AUDIT_UNAVAILABLE,
+    EXPIRED,
+    INTERNAL,
+    LOOKUPS_SPENT,
+    NOT_COSIGNED,
+    denial,
+    not_admitted,
+)
 from lockgate.govern.review import Approval, Ask, ReviewDesk, bound_hash
 from lockgate.govern.review_answers import policy_changed
 from lockgate.govern.shown import Shown
@@ -162,7 +170,7 @@ class Pipeline:
                 {"connection": connection, "rules": list(decision.rules),
                  "policy": decision.policy_hash, "token": identity.token_hash},
             ))
-            return denial(decision)
+            return not_admitted(decision, identity)
         return None if self.recorder.is_writable else AUDIT_UNAVAILABLE
 
     def compose(self, payload: bytes) -> Cleared:

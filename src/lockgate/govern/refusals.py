@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
-from lockgate.model import Decision, Operation, Refusal, RefusalCode
+from lockgate.model import Decision, Identity, Operation, Refusal, RefusalCode
 
+_GROUPS: Final = 10
+_GROUP: Final = 64           # characters of a group's name
 INTERNAL: Final = Refusal(
     RefusalCode.INTERNAL,
     "the gateway could not judge this request, so it was not let through",
@@ -46,3 +49,18 @@ def denial(decision: Decision, operation: Operation | None = None) -> Refusal:
               if is_opaque else "") + "This is a decision of the gateway's policy; sending it again does not help. "
              "Ask those who own the policy, or do the task another way.",
     )
+
+
+def not_admitted(decision: Decision, identity: Identity) -> Refusal:
+    """The same of a log-in. Where no rule speaks of this identity, a group is what is most often missing: it reads which
+    ones it has, which its own token or certificate says, and nothing of those that it would need.
+    """
+    refusal = denial(decision)
+    if decision.rules:
+        return refusal
+    named = ["".join(char for char in group[:_GROUP] if char.isprintable()) for group in sorted(identity.groups)]
+    more = f" and {len(named) - _GROUPS} more" if len(named) > _GROUPS else ""
+    has = f"is in the groups {', '.join(named[:_GROUPS])}{more}" if named else "is in no group"
+    return replace(refusal, hint=(
+        f"No rule lets this identity in, which {has}. Logging in again the same way does not help: ask those who own the "
+        "policy who may connect, or those who give out identities for the group."))

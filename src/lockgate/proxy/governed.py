@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from lockgate.proxy.listener import Doorway
     from lockgate.proxy.trunk import Trunk
     from lockgate.wire.spec import RecordingSpec
+    from lockgate.wire.tap import TapMaker
 
 KEEP_ALIVE = 12.0
 """Seconds between two signs of life to a client whose request waits for a person."""
@@ -202,8 +203,9 @@ class Governed(Driver):
             self.close("it cannot be recorded")
             return False
         self.recording = self._begun_recording(studio, spec.recording, is_raw=is_raw)
-        if spec.recording.tap is not None:
-            self.wire = Tapped(self.recording, spec.recording.tap)
+        tap = self._tap(spec.recording)
+        if tap is not None:
+            self.wire = Tapped(self.recording, tap)
             return True
         if not spec.recording.is_wire:
             return True
@@ -212,6 +214,10 @@ class Governed(Driver):
             if data and not take(data):
                 return False
         return True
+
+    def _tap(self, spec: RecordingSpec) -> TapMaker | None:
+        """What makes pieces of the bytes that pass; None where they are recorded as they are."""
+        return spec.tap
 
     def _begun_recording(self, studio: Studio, spec: RecordingSpec, *, is_raw: bool) -> Recording:
         """The session's recording; the one that there is already where connections or streams share the session."""

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
     from lockgate.config.settings import Connection
     from lockgate.proxy.host import Host
+    from lockgate.wire.spec import RecordingSpec
+    from lockgate.wire.tap import TapMaker
 
 _ASIDE: Final = 65_536
 """Bytes of a program's standard error that wait to be looked into; more is dropped."""
@@ -159,12 +161,16 @@ class PipedSession(Session):
         self._wake(self._error_lane)
 
     def _record_session(self, client: bytes, server: bytes) -> bool:
-        """No reader of recordings knows two streams of lines yet, so what is due is refused."""
-        if self.governor is None or not self.is_recording_due()[0]:
-            return True
+        """Where the protocol has no tap for standard streams, what is due is refused."""
+        spec = self.doorway.spec.recording
+        if self.governor is None or not self.is_recording_due()[0] or (spec is not None and spec.piped is not None):
+            return super()._record_session(client, server)
         log.error("session cannot be recorded", **self._names())
         self.close("sessions with a program cannot be recorded")
         return False
+
+    def _tap(self, spec: RecordingSpec) -> TapMaker | None:
+        return spec.piped
 
     # ------------------------------------------------------------ the program
 

@@ -117,11 +117,12 @@ class Session(Governed):
         host = self.host
         here = self.client.addresses()[1]
         doorway = self.doorway
+        vouched = None if doorway.clients is None else host.certificates.get(doorway.clients)
         loopback = is_loopback(self.peer.rpartition(":")[0].strip("[]")) and is_loopback(here)
         route = Route(
             listener=doorway.name, connection=doorway.connection, peer=self.peer, is_loopback=loopback,
             allow_plaintext=doorway.plaintext and loopback, has_tls=doorway.certificate is not None,
-            is_proxy=doorway.is_proxy,
+            is_proxy=doorway.is_proxy, takes_certificates=vouched is not None and vouched.names_callers,
         )
         return LoginContext(
             route=route, connections=host.connections_of(doorway.spec), by_server_name=host.by_server_name,

@@ -170,6 +170,7 @@ class Route:
     allow_plaintext: bool      # the listener accepts tokens without TLS (loopback only)
     has_tls: bool              # the listener has a certificate
     is_proxy: bool = False     # the listener is a forward proxy as well
+    takes_certificates: bool = False    # a certificate that the client shows in TLS may stand in a token's place
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +287,8 @@ class RecordingSpec:
     decoder: Callable[[], Decoder] | None = None
     is_wire: bool = True
     tap: TapMaker | None = None
+    piped: TapMaker | None = None
+    """The tap of sessions with a program (`ProtocolSpec.piped`); None: they cannot be recorded."""
     formats: Mapping[str, Written] = field(default_factory=dict)
     """Formats of the protocol's own, by name; one that is called as a general one goes before it."""
     spelled: Callable[[Connection, Secret], Sequence[Secret]] = _as_it_is

@@ -96,3 +96,15 @@ def test_a_token_header_that_says_nothing_or_two_things_is_nobody(values: tuple[
     book = world.book() >> Bytes(CLIENT, s.request(token=None)[:-2] + lines + b"\r\n")
     assert (s.status(book), world.tokens) == (401, [])
     assert ("empty" if len(values) == 1 else "x-agent occurs more than once") in s.problem(book)["detail"]
+
+
+@pytest.mark.parametrize("takes", [True, False])
+def test_who_shows_neither_reads_what_is_taken_here(takes: bool) -> None:
+    """A certificate is spoken of only where one would be taken, and only to who has sent no token at all."""
+    world = s.World(route=replace(s.ROUTE, takes_certificates=takes))
+    book = world.book() >> Bytes(CLIENT, s.request(token=None))
+    assert s.status(book) == 401
+    assert (b"client certificate" in book.sent(CLIENT)) is takes
+    book = s.World(route=replace(s.ROUTE, takes_certificates=takes)).book()
+    book >> Bytes(CLIENT, s.request(token=None).replace(b"\r\n\r\n", b"\r\nAuthorization: Basic !!\r\n\r\n", 1))
+    assert b"client certificate" not in book.sent(CLIENT)

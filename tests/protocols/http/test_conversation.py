@@ -152,6 +152,17 @@ def test_large_content_goes_on_as_it_comes() -> None:
     assert [outcome.status for outcome in world.log.outcomes] == [OutcomeStatus.OK]
 
 
+@pytest.mark.parametrize(("when", "is_held"), [
+    ('op.path == "/pay" && has(op.json.sum) && op.json.sum > 100', False), ('has(op.json.sum) && op.verb == "put"', False),
+    ('op.path.startsWith("/lar") && has(op.json.sum) && op.json.sum > 100', True), ("has(op.json.sum)", True),
+])
+def test_content_is_not_held_for_a_rule_about_other_requests(when: str, is_held: bool) -> None:
+    """What path, method or host rule out needs no content, `has` or not."""
+    world = s.World(rules=(s.ALLOW, Rule(name="sum", when=when, deny="too much")))
+    book = world.book() >> Bytes(CLIENT, s.request("POST", "/large", Content_Length="150000") + b" " * 100_000)
+    assert bool(book.sent(SERVER)) is not is_held
+
+
 def test_content_that_must_be_seen_is_bounded() -> None:
     """Above `limits.inspect` what a rule depends on is refused and the connection closed; nothing went on."""
     rule = Rule(name="sum", when="op.json.sum > 100", deny="too much")

@@ -292,3 +292,61 @@ def test_binary_content_passes_up_to_a_size(framed: str) -> None:
         else:
             assert not book.sent(CLIENT).endswith(b"0\r\n\r\n")
             assert book.is_closed
+
+
+TEXT = s.connection(text="deny")
+
+
+@pytest.mark.parametrize(("media_type", "content"), [
+    ("text/plain", b"ssn 219-09-9999"), ("text/html", b"<td>ssn<td>219-09-9999"), ("application/yaml", b"ssn: 219-09-9999"),
+    ("text/event-stream", b"data: ssn 219-09-9999\n\n"), ("application/toml", b"ssn = '219-09-9999'"),
+    ("multipart/mixed; boundary=b", b"--b\r\nContent-Type: text/plain\r\n\r\nssn 219-09-9999\r\n--b--\r\n"),
+    ("text/plain", b"ssn 219-09-9999 " * 40_000),
+])
+def test_text_without_names_is_refused_where_the_connection_says_so(media_type: str, content: bytes) -> None:
+    """`text: deny` is for values that no detector knows: a mask by name finds nothing in running text."""
+    def told(*rules: Rule, text: str) -> bytes:
+        world = s.World(rules=(s.ALLOW, *rules), connections=(s.connection(text=text),))
+        book = world.book() >> Bytes(CLIENT, s.request()) >> Bytes(SERVER, s.answer(content, media_type=media_type))
+        return book.sent(CLIENT)
+
+    refused = told(HIDE, text="deny")
+    assert CANARY not in refused
+    assert refused.startswith(b"HTTP/1.1 502 ")
+    assert b"masks are due that go by the names of members" in refused
+    assert CANARY in told(HIDE, text="allow")
+    assert CANARY in told(Rule("cards", detects=HIDE.detects), text="deny")     # no name to look for
+
+
+@pytest.mark.parametrize(("media_type", "content"), [
+    ("application/json", b'{"ssn":"219-09-9999"}'), ("text/plain", b'{"ssn":"219-09-9999"}'), ("text/csv", b"ssn\r\n219-09-9999\r\n"),
+    ("text/xml", b"<a><ssn>219-09-9999</ssn></a>"), ("text/event-stream", b': alive\ndata: {"ssn":"219-09-9999"}\n\ndata: [DONE]\n\n'),
+    ("text/plain", b"\r\n"), ("text/html", b""),
+])
+def test_what_has_names_or_says_nothing_passes_all_the_same(media_type: str, content: bytes) -> None:
+    """JSON that is called text is no text, nor is an empty page."""
+    world = s.World(rules=(s.ALLOW, HIDE), connections=(TEXT,))
+    book = world.book() >> Bytes(CLIENT, s.request()) >> Bytes(SERVER, s.answer(content, media_type=media_type))
+    assert (s.status(book), CANARY in book.sent(CLIENT)) == (200, False)
+
+
+def test_what_clients_send_may_be_text() -> None:
+    """The option is about answers: a request's content is what the client knows already."""
+    check = Rule("look", requests=(RequestCheck(("credit_card",), RequestAction.RECORD),))
+    world = s.World(rules=(s.ALLOW, HIDE, check), connections=(TEXT,))
+    book = world.book() >> Bytes(CLIENT, s.request("POST", content=b"plain words", Content_Type="text/plain"))
+    assert book.sent(SERVER).endswith(b"plain words")
+
+
+def test_a_field_whose_name_holds_a_find_does_not_reach_the_client() -> None:
+    """In the head and in trailers; what was found in it is on record as any find."""
+    world = s.World(rules=(s.ALLOW, HIDE))
+    answer = chunked(b"{}", Content_Type="application/json", X_Other="1").replace(
+        b"X-Other: 1", b"X-4111111111111111: 1\r\nX-Other: 1").replace(b"0\r\n\r\n", b"0\r\nT-4111111111111111: 1\r\nT-Other: 2\r\n\r\n")
+    book = world.book() >> Bytes(CLIENT, s.request()) >> Bytes(SERVER, answer)
+    told = book.sent(CLIENT)
+    assert s.status(book) == 200
+    assert CARD not in told
+    assert b"X-Other: 1" in told
+    assert b"T-Other: 2" in told
+    assert world.log.outcomes[0].masked["credit_card"] == 2

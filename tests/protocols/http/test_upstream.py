@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from lockgate.config.settings import BackendCredential
+from lockgate.config.strict import SecretReference
 from lockgate.protocols.http.checks import mismatches
 from lockgate.protocols.http.mediator import HttpMediator
 from lockgate.wire.playbook import CLIENT, SERVER, Bytes, Hangup, Playbook
@@ -238,3 +240,14 @@ def test_a_single_version_and_no_sharing_do_not_go_together() -> None:
     """HTTP/2 is many requests on one connection."""
     assert [keys for keys, _ in mismatches(s.connection(versions="h2", reuse=False))] == [("options", "reuse")]
     assert not list(mismatches(s.connection(versions="h2")))
+
+
+@pytest.mark.parametrize(("options", "found"), [
+    ({"inject": "bearer"}, [("options", "inject")]), ({"inject": "basic"}, [("options", "inject")]),
+    ({"inject": "header", "name": "x-key"}, [("options", "inject")]), ({}, []), ({"inject": "none"}, []),
+])
+def test_a_credential_that_shall_be_injected_is_there(options: dict[str, str], found: list[tuple[str, str]]) -> None:
+    """Who writes how it is injected has forgotten the credential; who writes nothing may have a backend that wants none."""
+    assert [keys for keys, _ in mismatches(s.connection(**options))] == found
+    given = s.connection(**options).model_copy(update={"credential": BackendCredential(password=SecretReference(env="KEY"))})
+    assert list(mismatches(given)) == []

@@ -389,3 +389,15 @@ def test_seeded_mistakes_are_noticed(fault: str, monkeypatch: pytest.MonkeyPatch
     asked = w.opened(world(rule)) >> Bytes(CLIENT, w.frame(w.TEXT, "x")) >> Bytes(SERVER, w.told(w.TEXT, f'{{"ssn":"{SSN}"}}'))
     together = b"".join(w.said(w.to_client(torn)))
     assert (leaks(always) or leaks(asked) or CARD.encode() in together) is bool(fault)
+
+
+@pytest.mark.parametrize(("message", "is_shown"), [
+    ("ssn 219-09-9999", False), ("42", False), (f'42["seen",{{"ssn":"{SSN}"}}]', True), ("", True), ('{"a":1}', True),
+])
+def test_a_message_without_names_ends_the_socket_where_text_is_denied(message: str, is_shown: bool) -> None:
+    """As an answer of running text is refused; words in front of a document are the protocol's."""
+    book = w.opened(world(text="deny")) >> Bytes(SERVER, w.told(w.TEXT, message))
+    assert book.is_closed is not is_shown
+    if not is_shown:
+        assert (w.last(book).code, "names of members" in w.last(book).reason) == (1008, True)
+    assert shown(message, rules=(FIND,), text="deny") == [message.encode()]

@@ -311,6 +311,30 @@ def test_a_uri_that_stays_what_it_is_goes_on(uri: str) -> None:
     assert json.loads(book.sent(SERVER).partition(b"\r\n\r\n")[2])["params"] == {"uri": uri}
 
 
+@pytest.mark.parametrize("name", [
+    "drop ", " drop", "drop\n", "drop\u200b", "dro\u00adp", "\uff44rop", "drop\u0000", "\u00a0drop", "e\u0301crase", "\ufb01nd", "drop\u202e",
+])
+def test_a_name_that_a_server_may_take_for_another_one_is_refused(name: str) -> None:
+    """A rule compares text, so a tool, prompt or completion has one spelling; and none is shown that could not be called."""
+    for message in (s.tool(1, name), s.call(1, "prompts/get", name=name),
+                    s.call(1, "completion/complete", ref={"type": "ref/prompt", "name": name}, argument={})):
+        world = s.world()
+        book = world.book() >> Bytes(CLIENT, s.post(message))
+        assert b"a name has spaces around it" in book.sent(CLIENT)
+        assert world.dials == 0
+    book = s.world().book() >> Bytes(CLIENT, s.post(s.call(1, "tools/list")))
+    book >> Bytes(SERVER, s.told(s.result(1, tools=[{"name": name}, {"name": "list"}])))
+    assert [tool["name"] for tool in s.last(book)["result"]["tools"]] == ["list"]
+
+
+@pytest.mark.parametrize("name", ["drop", "Drop", "crm/list customers", "\u00e9craser", "\u691c\u7d22", "a.b-c_d"])
+def test_a_name_of_one_spelling_goes_on(name: str) -> None:
+    """Spaces inside, signs and other alphabets are names as good as any."""
+    world = s.world()
+    world.book() >> Bytes(CLIENT, s.post(s.tool(1, name)))
+    assert world.dials == 1
+
+
 def test_an_empty_answer_of_the_server_stays_empty() -> None:
     """202 to a notification has no content, and none is made up."""
     world = s.world()
@@ -318,6 +342,21 @@ def test_an_empty_answer_of_the_server_stays_empty() -> None:
     book >> Bytes(SERVER, b"HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: 0\r\n\r\n")
     assert book.sent(CLIENT).startswith(b"HTTP/1.1 202 ")
     assert book.sent(CLIENT).endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize("empty", [b"Content-Length: 0\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"])
+@pytest.mark.parametrize("status", [b"200 OK", b"202 Accepted", b"204 No Content", b"404 Not Found", b"405 Method Not Allowed"])
+def test_what_a_server_says_to_the_end_of_a_session_stays_empty(status: bytes, empty: bytes) -> None:
+    """In either framing, whatever its type says: an empty answer is no list of no messages."""
+    head = f"DELETE /mcp HTTP/1.1\r\nHost: crm.example\r\nAuthorization: Bearer {http.TOKEN.decode()}\r\n\r\n".encode()
+    book = s.world().book() >> Bytes(CLIENT, head)
+    assert b"DELETE /mcp" in book.sent(SERVER)
+    if status.startswith(b"204"):
+        empty = b"\r\n"
+    book >> Bytes(SERVER, b"HTTP/1.1 " + status + b"\r\nContent-Type: application/json\r\n" + empty)
+    told = book.sent(CLIENT)
+    assert told.startswith(b"HTTP/1.1 " + status[:3])
+    assert b"[]" not in told
 
 
 def test_detectors_search_the_fields_beside_a_message() -> None:

@@ -261,3 +261,9 @@ def test_the_result_of_a_task_is_behind_the_masks_of_every_tool(rule: Rule) -> N
     assert s.last(book)["id"] == 2
     assert s.CANARY not in book.sent(CLIENT)
     assert all(intent.mask_plan for intent in world.log.intents[1:])
+
+
+def test_text_cannot_be_denied_where_everything_is_text() -> None:
+    """Results of tools are texts, so the option of HTTP would leave nothing, or promise what is not held."""
+    with pytest.raises(ValueError, match="take `text` away"):
+        s.connection(text="deny")

@@ -5,9 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from lockgate.audit.recording.events import INPUT, OUTPUT, Event
+import pytest
+
+from lockgate.audit.recording.events import INPUT, OUTPUT, Event, Header
 from lockgate.audit.recording.shown import Shown
+from lockgate.protocols.http.archives import json_lines
 from lockgate.protocols.mcp.recorded import McpDecoder
+from lockgate.protocols.mcp.recording import LineTap
+from lockgate.wire.steps import Side
+from lockgate.wire.tap import Shares, Taken
 
 CALL = '{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"refund","arguments":{"amount":1}}}'
 RESULT = '{"jsonrpc":"2.0","id":7,"result":{"content":[]}}'
@@ -93,3 +99,46 @@ def test_a_refused_message_is_named() -> None:
     shown = played(asked("", part="h"), Event(0.0, INPUT, refused.encode(), {"x": 1, "p": "c"}),
                    Event(0.0, INPUT, json.dumps(said).encode(), {"x": 1, "p": "e"}), answered(RESULT))
     assert words(shown) == ["tools/call drop (id 7)", "result of tools/call drop (id 7)"]
+
+
+# ---------------------------------------------------------------- standard streams
+
+
+def lines(side: Side, *texts: str, share: int = 1 << 20) -> tuple[list[Taken], list[Event]]:
+    """What the tap of a pipe takes of lines, and the events that it becomes."""
+    tap = LineTap(iter(range(1, 99)).__next__, Shares(share, share))
+    data = "".join(f"{text}\n" for text in texts).encode()
+    taken = tap.passed(side, data, "", 0) if side is Side.CLIENT else tap.told(data)
+    kind = INPUT if side is Side.CLIENT else OUTPUT
+    return taken, [Event(0.5, kind, one.data, {"x": one.exchange, "p": one.part}) for one in taken]
+
+
+def test_lines_are_messages_and_an_answer_belongs_to_its_request() -> None:
+    """Requests of both sides, in any order, batches too; each is there as it was written."""
+    ask = '{"jsonrpc":"2.0","id":7,"method":"ping"}'
+    other = CALL.replace("7", "8")
+    _, sent = lines(Side.CLIENT, CALL, other)
+    back = [Event(1.0, OUTPUT, f"{text}\n".encode(), {"x": 9, "p": "l"}) for text in (ask, RESULT.replace("7", "8"), RESULT)]
+    shown = played(*sent, *back, Event(2.0, INPUT, b'{"jsonrpc":"2.0","id":7,"result":{}}\n', {"x": 12, "p": "l"}))
+    assert [(one.fields["of"], one.fields["what"]) for one in shown] == [
+        (1, "tools/call refund (id 7)"), (2, "tools/call refund (id 8)"), (9, "ping (id 7)"),
+        (2, "result of tools/call refund (id 8)"), (1, "result of tools/call refund (id 7)"), (9, "result of ping (id 7)")]
+    assert shown[0].fields["message"] == CALL
+    assert "alone" not in "".join(json_lines(Header("exchanges", "mcp", "s", "client", 0), shown))
+
+
+@pytest.mark.parametrize("cut", [1, 100, 10_000])
+def test_a_long_line_is_one_message_in_however_many_events(cut: int) -> None:
+    """An event has so many bytes at most; the line's end says that the message is whole."""
+    text = CALL.replace("refund", "refund" * 4_000)
+    (one,), _ = lines(Side.CLIENT, text)
+    shown = played(*(Event(0.0, INPUT, one.data[at:at + cut], {"x": 1, "p": "l"}) for at in range(0, len(one.data), cut)))
+    assert [one.fields["message"] for one in shown] == [text]
+
+
+def test_of_a_line_that_is_too_long_a_share_is_recorded() -> None:
+    """It is stated how much is left out, and what is there is shown though it is no message any more."""
+    (one,), (event,) = lines(Side.SERVER, RESULT, share=20)
+    assert (one.data, one.left_out) == (RESULT[:20].encode() + b"\n", len(RESULT) - 20)
+    (shown,) = played(event)
+    assert (shown.kind, shown.fields["text"]) == ("socket", RESULT[:20])

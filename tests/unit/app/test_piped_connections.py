@@ -11,7 +11,7 @@ from lockgate.app.enforcement import enforcement_table
 from lockgate.config.load import state_of
 from lockgate.config.strict import SecretReference
 from lockgate.errors import ConfigError
-from lockgate.protocols.mcp.settings import McpSettings
+from lockgate.protocols.mcp.settings import McpSettings, secrets_given
 
 RECIPIENT = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
 GOOD = """\
@@ -54,13 +54,22 @@ def test_a_program_needs_no_address_and_no_listener(tmp_path: Path) -> None:
     assert state_of(path) == loaded.settings.state == tmp_path / "here"
 
 
-def test_a_rule_that_records_stops_the_start(tmp_path: Path) -> None:
-    """Nothing can be recorded of a program yet, and nothing goes on unrecorded (I5)."""
+def test_sessions_with_a_program_can_be_recorded(tmp_path: Path) -> None:
+    """As those with an address; the other end, before masks, cannot."""
     path = tmp_path / "lockgate.yaml"
     path.write_text(GOOD + f"  - {{name: tape, record: true}}\naudit: {{recording: {{recipients: [{RECIPIENT}]}}}}\n")
     rows = enforcement_table(load_configuration(path), offline=True)
-    assert [row.problem for row in rows if row.rule == "tape"] == [
-        "sessions of MCP with a program cannot be recorded, as rule `tape` wants"]
+    assert [(row.control, row.problem) for row in rows if row.rule == "tape"] == [("record", None)]
+    path.write_text(path.read_text().replace("record: true", "record_raw: true"))
+    (problem,) = [row.problem for row in enforcement_table(load_configuration(path), offline=True) if row.rule == "tape"]
+    assert problem == "sessions of MCP are recorded behind their masks only; write `record`"
+
+
+def test_the_secrets_of_a_programs_environment_are_kept_out_of_recordings(tmp_path: Path) -> None:
+    """A server may echo what it was given, and a recording is for other eyes than the configuration's."""
+    path = tmp_path / "lockgate.yaml"
+    path.write_text(GOOD)
+    assert secrets_given(load_configuration(path).settings.connections[0]) == (SecretReference(file=tmp_path / "token"),)
 
 
 @pytest.mark.parametrize(("old", "new", "says"), [

@@ -132,9 +132,23 @@ def test_replay_tells_the_whole_story(state: Path) -> None:
                  "ticket T1, approved by carol", "ok, 1 rows, 1.5 ms, masked 2 email", "closed"):
         assert word in result.output, word
     refused = RUN.invoke(session.app, ["show", "bbbb", "--state", str(state)])
-    assert "not forwarded" in refused.output
+    assert "→ not forwarded: denied by reach\n" in refused.output
     whole = json.loads(RUN.invoke(session.app, ["replay", "aaaa", "--state", str(state), "--json"]).output)
     assert whole["statements"][1]["review"] == {"verdict": "approved", "reviewer": "carol", "comment": ""}
+
+
+def test_what_is_shown_of_a_refusal_says_by_which_rule_and_with_which_ticket(tmp_path: Path) -> None:
+    """One line is enough to find the rule, and the ticket that the agent was given."""
+    driven = Driven(tmp_path)
+    driven.begin("s")
+    driven.intent("s", "DELETE FROM t", decision="review", refusal="review_pending", rules=("reach", "deletes"), ticket="LG-1")
+    driven.intent("s", "SELEC", decision="deny", rules=())
+    driven.run("s", "SELECT 1")
+    driven.log.close()
+    shown = RUN.invoke(session.app, ["show", "s", "--state", str(tmp_path)]).output.splitlines()[-3:]
+    assert [line.partition("→ ")[2] for line in shown[:2]] == [
+        "not forwarded: review_pending by reach, deletes, ticket LG-1", "not forwarded: denied"]
+    assert "reach" not in shown[2]
 
 
 def test_erased_payloads_are_said_to_be_so(state: Path) -> None:

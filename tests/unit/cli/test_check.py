@@ -70,8 +70,25 @@ def test_what_is_probably_a_mistake_is_a_warning_and_an_exit_of_0(tmp_path: Path
     path.write_text(FILE + "  - name: only-notice\n    notice: true\n")
     code, out, err = run("check", "-c", str(path), "--offline", *form)
     assert code == 0
-    said = json.loads(out)["warnings"] if form else [err.removeprefix("warning: ").strip()]
-    assert said == [f"{path}:22: rule `only-notice` only gives notice of what other rules mask; it hides nothing itself"]
+    said = json.loads(out)["warnings"] if form else [line.removeprefix("warning: ") for line in err.splitlines()]
+    assert said == [
+        f"{path}:22: rule `only-notice` only gives notice of what other rules mask; it hides nothing itself",
+        f"{path}:10: the environment variable LOCKGATE_TEST_UNSET is not set, here at least; the gateway needs it where it runs"]
+
+
+def test_secrets_that_can_be_read_are_no_warning_and_shown_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is read to see that it is there, files too; what is in it is nobody's business."""
+    monkeypatch.setenv("LOCKGATE_TEST_UNSET", "canary-7f3a")
+    path = tmp_path / "lockgate.yaml"
+    path.write_text(FILE)
+    code, out, err = run("check", "-c", str(path), "--offline")
+    assert (code, err, "canary" in out) == (0, "", False)
+    path.write_text(FILE.replace("{env: LOCKGATE_TEST_UNSET}", "{file: secret}"))
+    assert run("check", "-c", str(path), "--offline")[2] == (
+        f"warning: {path}:10: cannot read the file {tmp_path}/secret: No such file or directory, here at least; the gateway "
+        "needs it where it runs\n")
+    (tmp_path / "secret").write_text("canary-7f3a\n")
+    assert run("check", "-c", str(path), "--offline")[2] == ""
 
 
 @pytest.mark.parametrize(("old", "new", "says"), [

@@ -87,6 +87,21 @@ def test_a_login_without_an_allow_is_refused_and_recorded() -> None:
     assert made.recorder.begun == []
 
 
+@pytest.mark.parametrize(("groups", "said"), [
+    (("b\x00\n", "a"), "is in the groups a, b."), ((), "is in no group."),
+    (tuple(f"g{n:02}" for n in range(12)), "g09 and 2 more."),
+])
+def test_who_is_let_in_by_no_rule_reads_which_groups_it_has(groups: tuple[str, ...], said: str) -> None:
+    """What is missing is most often one of them; which one would do is the policy's secret, and a rule's denial says its own."""
+    made = world(Rule("people", when='"hidden" in identity.groups', allow=True), NEVER_DROP)
+    refusal = refused(made.admit(replace(identity(), groups=frozenset(groups))))
+    assert said in refusal.hint
+    assert "hidden" not in refusal.hint
+    assert refusal.hint.isprintable()
+    made = world(Rule("nobody", deny="closed for today"), ALLOW)
+    assert "groups" not in refused(made.admit()).hint
+
+
 def test_an_expired_token_opens_nothing() -> None:
     """Expiry is checked at the login too."""
     made = world(ALLOW)

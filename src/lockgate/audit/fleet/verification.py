@@ -23,11 +23,11 @@ from lockgate.audit.storage.contract import Source
 from lockgate.audit.storage.database.connection import Connection
 from lockgate.audit.storage.database.place import FLEET, Pointer, shard_folder, shard_origin
 from lockgate.audit.storage.database.recordings import DatabaseShelf
+from lockgate.audit.storage.database.shards import begun
 from lockgate.audit.storage.database.source import DatabaseSource
 from lockgate.audit.verify import Expected, verify_source
 from lockgate.errors import AuditError
 
-_SHARDS: Final = "SELECT shard FROM meta WHERE name = 'origin' AND shard > 0 ORDER BY shard"
 _CHECK: Final = "fleet log"
 
 
@@ -88,7 +88,7 @@ class _Fleet:
             has_fleet_log = connection.value("SELECT size FROM head WHERE shard = $1", FLEET)
         fleet = self.fleet_log() if has_fleet_log else None
         with Connection(self.pointer.place) as connection:
-            shards = [shard for (shard,) in connection.rows(_SHARDS)]
+            shards = begun(connection)
         reports = [self.log(shard) for shard in shards if only in (None, shard)]
         if fleet is None:
             if only is None and any(report.entries for report in reports):

@@ -8,15 +8,15 @@ network, no extension, no change of settings, bounded memory, and only one state
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import duckdb
 
+from lockgate.audit.query.portion import Portion
 from lockgate.audit.query.tables import VIEWS, create, fill
-from lockgate.audit.storage.contract import Source
 from lockgate.errors import AuditError
 
 T = TypeVar("T")
@@ -62,10 +62,9 @@ class Answer:
 
 @contextmanager
 def asked(
-    source: Source, question: str, *, first: int = 0, last: int | None = None, payloads: bool = False,
-    out: Path | None = None,
+    portions: Sequence[Portion], question: str, *, payloads: bool = False, out: Path | None = None,
 ) -> Iterator[Answer]:
-    """Answer one SQL statement over the entries from `first` to `last`. `out`: where `Answer.save` may write.
+    """Answer one SQL statement over these entries. `out`: where `Answer.save` may write.
 
     Raises `QueryError` for what is no single reading statement, and for what DuckDB refuses.
     """
@@ -73,12 +72,18 @@ def asked(
         database = ":memory:" if payloads else f"{folder}/log.duckdb"
         with _opened(database, Path(folder), spill=not payloads) as connection:
             create(connection)
-            _answered(lambda: fill(connection, source, first, last, payloads=payloads))
+            _answered(lambda: _fill(connection, portions, payloads=payloads))
             if payloads:
                 yield _ask(connection, question, out)
                 return
         with _opened(database, Path(folder), spill=True, read_only=True) as connection:
             yield _ask(connection, question, out)
+
+
+def _fill(connection: duckdb.DuckDBPyConnection, portions: Sequence[Portion], *, payloads: bool) -> None:
+    for portion in portions:
+        with portion.opened() as source:
+            fill(connection, source, portion.first, portion.last, shard=portion.shard, payloads=payloads)
 
 
 @contextmanager

@@ -24,8 +24,8 @@ class Shown:
     ``response``      of, status, reason, fields, text or base64, seconds since the request (or None), more
     ``content``       of, from (``request`` or ``response``), text or base64: of one that has ``more``
     ``end``           of, from, seconds, text, size, kept; sha256 and left_out of what is not all here; refused
-    ``message``       of, from, what it is in words, message (a document): what requests and answers carry
-    ``socket``        of, from, text or base64: a message behind a switch of protocols
+    ``message``       of, from, what it is in words, message (a document): what requests and answers carry, or alone
+    ``socket``        of, from, text or base64: a message behind a switch of protocols, or a line that is none
     ``cut``           reason: nothing more is recorded
     ``unreadable``    text: bytes that do not add up
 

@@ -57,7 +57,8 @@ class CompiledRule:
             return True
         hangs = not lacks.isdisjoint(condition.facts)
         if hangs and condition.asks_presence:
-            return None                     # "it is not there" is not the answer yet
+            # "it is not there" is not the answer yet, unless the rest rules it out: content is held back and read for this.
+            return False if self._is_ruled_out(condition, context, verbs, lacks) else None
         if not condition.needs_verb:
             holds = condition.holds(context)
             return None if hangs and holds is None else self._told(holds)
@@ -71,6 +72,16 @@ class CompiledRule:
                 return None                 # no verb settles it: any that holds does, or all that must
         told = map(self._told, each)
         return any(told) if self.restricts else all(told)
+
+    def _is_ruled_out(
+        self, condition: Condition, context: Context, verbs: list[str], lacks: frozenset[str]
+    ) -> bool:
+        """Whether it does not match, whatever the facts in `lacks` turn out to be."""
+        if not condition.needs_verb:
+            return condition.fails_without(context, lacks)
+        op = context["op"]
+        fails = [condition.fails_without({**context, "op": {**op, "verb": verb}}, lacks) for verb in verbs]
+        return bool(fails) and (all(fails) if self.restricts else any(fails))
 
     def matches_login(self, context: Context) -> bool:
         """Whether it speaks of opening a session: a condition on a request is not told yet, so it

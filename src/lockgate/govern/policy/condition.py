@@ -20,7 +20,7 @@ import cel
 
 from lockgate.errors import ConfigError
 from lockgate.govern.policy import names
-from lockgate.govern.policy.tokens import Token, comparisons, text, tokens_of
+from lockgate.govern.policy.tokens import Token, comparisons, conjuncts, text, tokens_of
 
 MAX_LENGTH = 4096
 """Characters of one condition; the parser recurses over what it reads."""
@@ -50,10 +50,14 @@ class Vocabulary:
 class Condition:
     """A compiled condition. `uses` are the dotted names that it reads (``op.verb``)."""
 
-    __slots__ = ("_names", "_program", "asks_presence", "facts", "needs_verb", "source", "uses")
+    __slots__ = ("_conjuncts", "_names", "_program", "asks_presence", "facts", "needs_verb", "source", "uses")
 
-    def __init__(self, source: str, program: cel.Program, uses: frozenset[str]) -> None:
+    def __init__(
+        self, source: str, program: cel.Program, uses: frozenset[str], conjuncts: tuple[Condition, ...] = (),
+    ) -> None:
+        """`conjuncts`: parts of which each has to hold, where there are several."""
         self.source = source
+        self._conjuncts = conjuncts
         self.uses = uses
         self._program = program
         self._names = tuple(tuple(use.split(".", 1)) for use in sorted(uses))
@@ -74,6 +78,12 @@ class Condition:
         except EVALUATION_ERRORS:
             return None
         return value if isinstance(value, bool) else None
+
+    def fails_without(self, context: Mapping[str, Mapping[str, object]], lacks: frozenset[str]) -> bool:
+        """Whether it does not hold whatever the facts in `lacks` are: a part that reads none of them is false (CEL:
+        `false && e` is false for any `e`, also one that cannot be told).
+        """
+        return any(lacks.isdisjoint(part.facts) and part.holds(context) is False for part in self._conjuncts)
 
     def reads(self, root: str) -> bool:
         """Whether it reads anything of `root` (``op``, ``time``, …)."""
@@ -107,7 +117,9 @@ def compile_condition(source: str, vocabulary: Vocabulary = _ANYTHING) -> Condit
     _require_comparable(tokens, vocabulary)
     _require_literal_patterns(tokens)
     _require_boolean(program, uses)
-    return Condition(source, program, uses)
+    pieces = conjuncts(source)
+    return Condition(source, program, uses, tuple(
+        Condition(piece, cel.compile(piece), _names_used(tokens_of(piece), bound)) for piece in pieces if len(pieces) > 1))
 
 
 def problem(source: str, vocabulary: Vocabulary = _ANYTHING) -> str | None:

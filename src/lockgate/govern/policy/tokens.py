@@ -20,6 +20,7 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _OVER_LISTS = frozenset({"all", "exists", "exists_one", "existsOne", "filter"})
+_OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
 _EQUALS = ("==", "!=")
 
 
@@ -35,6 +36,26 @@ def tokens_of(source: str) -> list[Token]:
     """The tokens without comments."""
     return [Token(found.lastgroup or "", found.group()) for found in _TOKEN.finditer(source)
             if found.lastgroup != "comment"]
+
+
+def conjuncts(source: str) -> list[str]:
+    """The parts of a condition of which each has to hold: what `&&` joins outside of any bracket. The whole where it is no
+    such condition; `||` and `? :` bind less (CEL's grammar).
+    """
+    found: list[str] = []
+    depth = start = 0
+    for token in _TOKEN.finditer(source):
+        sign = token.group() if token.lastgroup == "sign" else ""
+        if sign in _OPENING:
+            depth += 1
+        elif sign in _CLOSING:
+            depth -= 1
+        elif depth == 0 and sign in ("||", "?"):
+            return [source]
+        elif depth == 0 and sign == "&&":
+            found.append(source[start:token.start()])
+            start = token.end()
+    return [*found, source[start:]]
 
 
 def text(tokens: Sequence[Token], at: int) -> str:

@@ -59,7 +59,7 @@ class Admitted:
         """Terms of masks and detectors; `place` are the names around a body behind the connection's."""
         of = self.scopes.of
         return BodyTerms(masks, detects, (self.connection.name, *place), of(KeyScope.CONNECTION), of(KeyScope.TASK),
-                         self.keys, limit, renamed=renamed)
+                         self.keys, limit, renamed=renamed, refuses_text=self.settings.text == "deny")
 
 
 @lru_cache(maxsize=256)
@@ -81,8 +81,9 @@ def admit(
         token = _token_or_certificate(head, settings.token_header, certificate)
         task = (head.get(_TASK) or b"").decode("latin-1")[:_LONGEST_TASK]
     except NoToken as error:
+        shows = error.is_absent and context.route.takes_certificates
         return Problem(401, "unauthenticated", str(error), hint="Send `Authorization: Bearer` with a token of a trusted "
-                       "provider.")
+                       f"provider{', or show a client certificate in TLS' if shows else ''}.")
     except MessageError as error:
         return Problem(400, "not_understood", error.args[0])
     mark = _mark(token, to, task)

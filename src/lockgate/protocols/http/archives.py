@@ -101,7 +101,7 @@ def _exchanges(shown: Iterable[Shown]) -> Iterator[_Exchange]:
             exchange.sides[side].add(one.fields)
         else:
             exchange.beside.append({"t": round(one.at, 6), "kind": one.kind, **{
-                name: _value(name, value) for name, value in one.fields.items() if name != "of"}})
+                name: _value(name, value) for name, value in one.fields.items() if name not in ("of", "alone")}})
         if one.kind == RESPONSE:
             exchange.answered = one.at
         is_whole = one.kind == RESPONSE and not one.fields.get("more")

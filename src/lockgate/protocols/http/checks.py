@@ -17,6 +17,8 @@ _KEYS: Final = {
     "aws": ("region", "service", "session_token", "unsigned_payload"),
 }
 """Keys that say something of one kind of credential only."""
+_PLAIN: Final = frozenset(("bearer", "basic", "header", "query"))
+"""Kinds that carry the credential as it is."""
 Found = tuple[tuple[str, ...], str]
 
 
@@ -30,6 +32,10 @@ def mismatches(connection: Connection) -> Iterator[Found]:
                 yield ("options", key), f"`{key}` goes with `inject: {kind}`"
     if settings.versions == "h2" and not settings.reuse:
         yield ("options", "reuse"), "`reuse: false` goes with `versions: http/1.1`; HTTP/2 carries many requests on one connection"
+    if "inject" in settings.model_fields_set and settings.inject in _PLAIN and connection.credential.password is None:
+        yield ("options", "inject"), (
+            f"`inject: {settings.inject}` has nothing to inject; write `credential: {{password: {{env: NAME}}}}`, or for a "
+            "backend that wants none `inject: none`")
     if settings.inject == "oauth2":
         yield from _account(connection, "the client's id at the token server", "its secret")
         yield from _oauth2(settings)

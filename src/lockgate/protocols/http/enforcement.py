@@ -67,7 +67,7 @@ def _of_rule(connection: str, rule: Rule, options: HttpSettings) -> list[Enforce
         add("audit", "intent durable before the bytes leave" if rule.audit.value == "full"
             else "intent queued before the bytes leave")
     for mask in rule.masks:
-        add(f"mask {_named(mask)}", *_mask(mask))
+        add(f"mask {_named(mask)}", *_mask(mask, options))
     for detect in rule.detects:
         for name in detect.detectors:
             known = name in DETECTORS or any(custom.name == name for custom in detect.customs)
@@ -93,11 +93,12 @@ def _named(mask: ColumnMask) -> str:
     return mask.label or ", ".join((*mask.columns, *mask.names, *mask.paths)) or "new columns"
 
 
-def _mask(mask: ColumnMask) -> tuple[str, str | None]:
+def _mask(mask: ColumnMask, options: HttpSettings) -> tuple[str, str | None]:
     if mask.is_new:
         return "", "an HTTP backend has no list of columns; `new_columns` is for databases, so name the connections"
     if not (mask.columns or mask.names or mask.paths):
         return "nothing: types of columns are for databases", None
+    text = "in running text only detectors look" if options.text == "allow" else "running text is refused"
     how = (f"{mask.method.name.lower()} of members, form fields, CSV columns and XML elements of these names in answers, "
-           "arrays looked through")
+           f"arrays looked through; {text}")
     return how, None

@@ -17,11 +17,13 @@ from lockgate.govern.masking.bodies import (
     BodyMask,
     BodyTerms,
     Coder,
+    NoNames,
     body_mask,
     decoding,
     encoding,
     mask_fields,
     passing_mask,
+    telling_names,
 )
 from lockgate.protocols.http.codec import chunk, field_lines, last_chunk, response_bytes
 from lockgate.protocols.http.fields import CODINGS, answer_fields
@@ -99,7 +101,7 @@ class Reply:
         try:
             return self._apply(data)
         except (ValueError, Unreadable) as error:
-            self.fault = str(error) if isinstance(error, Unreadable) else "it is not what its type says"
+            self.fault = str(error) if isinstance(error, Unreadable | NoNames) else "it is not what its type says"
             raise
 
     def _apply(self, data: bytes) -> bytes:
@@ -202,6 +204,10 @@ class Reply:
         terms = self._terms
         if terms is None or not fields:
             return fields
+        telling, found = telling_names(terms.detects, tuple([field.raw for field in fields]))
+        if telling:
+            self._count(dict(found))
+            fields = tuple(field for at, field in enumerate(fields) if at not in telling)
         shown, masked = mask_fields(terms, [(field.name, field.value) for field in fields])
         if shown is not None:
             self._count(masked)

@@ -100,6 +100,9 @@ class HttpSettings(Strict):
         default=None, gt=0, strict=True,
         description="`binary: allow`: the most bytes that such an answer may have. A longer one is refused, or cut where its "
                     "length was not known.")
+    text: Literal["allow", "deny"] = Field(
+        default="allow", description="What happens to answers of running text (plain text, HTML, YAML) where masks are due that "
+                                     "go by names, which only detectors find anything in then.")
     websocket: Literal["allow", "deny"] = Field(
         default="allow", description="Whether requests may become WebSockets. Each message of a client is judged by itself, "
                                      "with the verb `send`.")

@@ -7,7 +7,7 @@ from functools import partial
 from lockgate.model import Activity, Exported
 from lockgate.protocols.http.archives import har, json_lines
 from lockgate.protocols.http.bundle import Http2Bundle
-from lockgate.protocols.http.credentials import secrets_of, spelled
+from lockgate.protocols.http.credentials import spelled
 from lockgate.protocols.http.login import login
 from lockgate.protocols.http.recording import HttpTap
 from lockgate.protocols.mcp.checks import mismatches
@@ -17,7 +17,8 @@ from lockgate.protocols.mcp.methods import VERBS
 from lockgate.protocols.mcp.operations import FACTS
 from lockgate.protocols.mcp.piped_login import login as login_piped
 from lockgate.protocols.mcp.recorded import McpDecoder
-from lockgate.protocols.mcp.settings import McpSettings
+from lockgate.protocols.mcp.recording import LineTap
+from lockgate.protocols.mcp.settings import McpSettings, secrets_given
 from lockgate.wire.spec import ProtocolSpec, RecordingSpec
 
 SPEC = ProtocolSpec(
@@ -31,8 +32,8 @@ SPEC = ProtocolSpec(
     facts=FACTS,
     verbs=VERBS,
     recording=RecordingSpec(
-        "exchanges", McpDecoder, is_wire=False, tap=HttpTap, formats={"jsonl": json_lines, "har": har}, spelled=spelled,
-        secrets=secrets_of),
+        "exchanges", McpDecoder, is_wire=False, tap=HttpTap, piped=LineTap, formats={"jsonl": json_lines, "har": har},
+        spelled=spelled, secrets=secrets_given),
     exported=Exported(Activity.WEB),
     needs_user=False,
     redials=True,

@@ -38,6 +38,7 @@ from lockgate.protocols.mcp.exchange import McpExchange
 from lockgate.protocols.mcp.jsonrpc import Id, Kind, Malformed, Message, read
 from lockgate.protocols.mcp.judging import Asking, Carried, looked_beside, pins_of
 from lockgate.protocols.mcp.operations import refused_operation, stream_operation
+from lockgate.protocols.mcp.recording import of_refused
 from lockgate.protocols.mcp.refusals import answer_of, answer_to_server
 from lockgate.protocols.mcp.shown import Asked, Shown, lenient
 from lockgate.protocols.mcp.streams import OPENING, McpReply, document_of, event_of, json_response
@@ -236,10 +237,7 @@ class McpMediator(HttpMediator):
         """The messages by method and name, without what they say."""
         exchange = self._exchange
         asked = [message for message in exchange.messages if message.method] if isinstance(exchange, McpExchange) else []
-        found = [orjson.dumps({
-            "jsonrpc": "2.0", **({} if message.id is None else {"id": message.id}), "method": message.method,
-            "params": {name: value for name in ("name", "uri") if isinstance(value := message.params.get(name), str)},
-        }) for message in asked]
+        found = [of_refused(message) for message in asked]
         return document_of(found, is_batch=False) if found else b""
 
     def _worded(self, head: RequestHead, problem: Problem, *, closes: bool) -> bytes:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from lockgate.model import Operation
 from lockgate.protocols.mcp import methods
 from lockgate.protocols.mcp.jsonrpc import Kind, Malformed, Message, require_one_reading
+from lockgate.protocols.mcp.names import verify_name
 from lockgate.protocols.mcp.uris import verify_uri
 
 FACTS: Final[Mapping[str, str]] = {
@@ -40,8 +41,7 @@ def operation_of(message: Message) -> Operation:
         value = message.params.get(member)
         if not isinstance(value, str) or not value:
             raise Malformed(f"params.{member} is no text")
-        if fact == "uri":
-            verify_uri(value)
+        (verify_uri if fact == "uri" else verify_name)(value)
         facts[fact] = value
     if message.method in _CALLS:
         arguments = message.params.get("arguments", {})
@@ -64,6 +64,7 @@ def _completed(params: dict[str, Any]) -> dict[str, object]:
     found = {"prompt": ref.get("name", ""), "uri": ref.get("uri", "")}
     if not all(isinstance(value, str) for value in found.values()):
         raise Malformed("params.ref names no prompt and no resource")
+    verify_name(found["prompt"])
     return dict(found)
 
 

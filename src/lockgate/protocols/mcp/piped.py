@@ -27,6 +27,7 @@ from lockgate.protocols.mcp.jsonrpc import INVALID_REQUEST, Id, Kind, Malformed,
 from lockgate.protocols.mcp.judging import Asking, Carried, pins_of
 from lockgate.protocols.mcp.lines import Line, LineReader, line_of, on_one_line
 from lockgate.protocols.mcp.operations import refused_operation
+from lockgate.protocols.mcp.recording import of_refused
 from lockgate.protocols.mcp.refusals import answer_of, answer_to_server, words_of
 from lockgate.protocols.mcp.shown import Asked, Shown, lenient
 from lockgate.protocols.mcp.spoken import ErrorLine, Spoken, seeming_id
@@ -39,8 +40,10 @@ from lockgate.wire.steps import (
     Fork,
     Judge,
     Note,
+    Passed,
     Record,
     Settle,
+    Side,
     Steps,
     Tell,
     ToClient,
@@ -199,6 +202,8 @@ class PipedMediator:
                 del self._held[_key(message)]
                 self._asked[_key(message)] = Asked(message.method, _carried(grant).terms)
                 self._grants[_key(message)] = grant
+        if self._admitted.is_recorded:
+            yield Passed(Side.CLIENT, b"".join(line_of(_carried(grant).text) for grant, _ in granted))
         yield ToServer(permit)
         for grant, message in granted:
             if message.kind is not Kind.REQUEST:
@@ -218,6 +223,8 @@ class PipedMediator:
 
     def _answer(self, number: Id | None, message: Message, refusal: Refusal) -> Steps[None]:
         """Tell the client that its request goes no further. What wants no answer gets none."""
+        if self._admitted.is_recorded and message.method:
+            yield Passed(Side.CLIENT, of_refused(message) + b"\n")
         if message.kind is Kind.REQUEST:
             code = INVALID_REQUEST if number is None else None
             yield ToClient((yield Compose(answer_of(number, message.method if number is not None else "", refusal, code) + b"\n")))

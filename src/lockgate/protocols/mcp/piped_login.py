@@ -63,7 +63,7 @@ def _admitted(context: LoginContext) -> Steps[PipedMediator | Refusal]:
     program = _program(connection, piped.program)
     if isinstance(program, Refusal):
         return program
-    yield Opened()
+    is_recorded: bool = yield Opened()
     refusal: Refusal | None = yield Dial(program)
     if refusal is not None:
         return refusal
@@ -71,7 +71,7 @@ def _admitted(context: LoginContext) -> Steps[PipedMediator | Refusal]:
     return PipedMediator(context, Admitted(
         b"", connection, settings, Listing.of(settings), frozenset(),
         Scopes(connection.name, identity, admission.session, piped.claims.get("task")), context.keys, admission, identity,
-        seconds(settings.timeout), seconds(settings.patience), is_recorded=False,
+        seconds(settings.timeout), seconds(settings.patience), is_recorded=is_recorded,
     ))
 
 

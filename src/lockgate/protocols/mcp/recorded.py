@@ -1,6 +1,6 @@
 """What a recorded session of MCP holds: the messages that requests and answers carry, in both directions.
 
-Over `protocols.http.recorded`, which reads the exchanges. What is no JSON-RPC of one reading is shown as content.
+Over `protocols.http.recorded`, which reads the exchanges; of a session over standard streams, lines (`recording`). What is no JSON-RPC of one reading is shown as content.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from lockgate.audit.recording.events import Event
+from lockgate.audit.recording.events import INPUT, Event
 from lockgate.audit.recording.shown import Shown
 from lockgate.protocols.http.recorded import REQUEST, RESPONSE, HttpDecoder
 from lockgate.protocols.http.results import media_type
 from lockgate.protocols.mcp.jsonrpc import Kind, Malformed, Message, read
+from lockgate.protocols.mcp.recording import LINE
 from lockgate.protocols.mcp.streams import EVENTS, JSON
 
 _DEEPEST: Final = 512
@@ -38,12 +39,39 @@ class McpDecoder:
         self._http = HttpDecoder()
         self._bodies: OrderedDict[tuple[int, str], _Body] = OrderedDict()
         self._asked: OrderedDict[tuple[str, object], str] = OrderedDict()   # by who was asked, and the id
+        self._numbers: OrderedDict[tuple[str, object], object] = OrderedDict()     # of exchanges, likewise
+        self._rest = b""                    # of a line in pieces
 
     def take(self, event: Event) -> list[Shown]:
         """What an event shows: requests and answers, behind each the messages in it."""
+        if event.fields.get("p") == LINE:
+            return self._line(event)
         found: list[Shown] = []
         for shown in self._http.take(event):
             found += self._read(shown)
+        return found
+
+    def _line(self, event: Event) -> list[Shown]:
+        """A message on a stream of lines, when it is whole; the answer belongs to the exchange of what it answers."""
+        number, is_client = event.fields.get("x"), event.kind == INPUT
+        side = REQUEST if is_client else RESPONSE
+        self._rest += event.data            # a long one is several events, one behind the other
+        if not self._rest.endswith(b"\n") and len(self._rest) <= _LONGEST:
+            return []
+        data, self._rest = self._rest.removesuffix(b"\n"), b""
+        found: list[Shown] = []
+        try:
+            messages, _ = read(data, deepest=_DEEPEST)
+        except (Malformed, ValueError):
+            return [Shown(event.at, "socket", {"of": number, "from": side, "text": data.decode("utf-8", "replace")})]
+        for message in messages:
+            of: object = number
+            if message.kind is Kind.RESPONSE:
+                of = self._numbers.pop((side, message.id), number)
+            elif message.kind is Kind.REQUEST:
+                _put(self._numbers, (_OTHER[side], message.id), number)
+            found.append(Shown(event.at, "message", {
+                "of": of, "from": side, "what": self._words(message, side), "message": message.text, "alone": True}))
         return found
 
     def _read(self, shown: Shown) -> Iterator[Shown]:

@@ -8,7 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from lockgate.config.settings import Connection
 from lockgate.config.strict import Duration, SecretReference
+from lockgate.protocols.http.credentials import secrets_of
 from lockgate.protocols.http.settings import HttpSettings
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -46,9 +48,17 @@ class McpSettings(HttpSettings):
                              "name one that tells what it was given")
         if self.openapi is not None:
             raise ValueError("an OpenAPI document lists requests of HTTP, not tools; use an HTTP connection for it")
+        if self.text == "deny":
+            raise ValueError("what tools answer is text for the most part, in which a mask by name finds JSON only; take `text` away")
         if self.tunnel:
             raise ValueError("a blind tunnel cannot be looked into; use an HTTP connection for it")
         return self
+
+
+def secrets_given(connection: Connection) -> tuple[SecretReference, ...]:
+    """Secrets that a server gets besides the credential: of a program, what its environment holds."""
+    environment = settings_of(connection.options).environment.values()
+    return (*secrets_of(connection), *(value for value in environment if not isinstance(value, str)))
 
 
 def settings_of(options: object) -> McpSettings:

@@ -19,6 +19,7 @@ from lockgate.kernel.json_places import elements, members
 from lockgate.model import ColumnMask, Decision, Effect, Operation, Refusal
 from lockgate.protocols.mcp import methods
 from lockgate.protocols.mcp.jsonrpc import Id, Kind, Malformed, Message, read
+from lockgate.protocols.mcp.names import is_plain
 from lockgate.protocols.mcp.operations import entry_operation, server_operation
 from lockgate.protocols.mcp.pins import Pins
 
@@ -166,6 +167,9 @@ class Shown:
         key = entry.get(listed.name) if isinstance(entry, dict) else None
         if not isinstance(key, str):
             raise Malformed("an entry of a list has no name")
+        if name != "resources" and not is_plain(key):
+            self._refused("", "a name with a second spelling")
+            return None
         is_shown = name != "tools" or self.pins.shows(key, entry)     # also of what this caller may not use
         decision = self.foresees(entry_operation(listed, key))
         if not is_shown or not isinstance(decision, Decision) or decision.effect is Effect.DENY:

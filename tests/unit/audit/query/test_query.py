@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from lockgate.audit.query.engine import QueryError, asked
 from lockgate.audit.query.parquet import write_parquet
+from lockgate.audit.query.portion import Portion
 from lockgate.audit.query.tables import COLUMNS
 from lockgate.audit.storage.sqlite import open_source
 from lockgate.cli.audit import app
@@ -39,7 +40,8 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def ask(state: Path, question: str, **options: Any) -> list[tuple[Any, ...]]:
-    with open_source(state / "audit") as source, asked(source, question, **options) as answer:
+    first, last = options.pop("first", 0), options.pop("last", None)
+    with asked([Portion(state / "audit", first=first, last=last)], question, **options) as answer:
         return [row for batch in answer.rows() for row in batch]
 
 
@@ -101,10 +103,10 @@ def test_a_large_question_is_refused_and_does_not_take_the_machine(state: Path) 
 def test_nothing_is_left_behind(state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The copy that a question reads goes away with it; with payloads none is written at all."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with open_source(state / "audit") as source, asked(source, "SELECT 1") as answer:
+    with asked([Portion(state / "audit")], "SELECT 1") as answer:
         next(answer.rows())
         assert [path.name for path in tmp_path.rglob("*.duckdb")] == ["log.duckdb"]
-    with open_source(state / "audit") as source, asked(source, "SELECT payload FROM leaves", payloads=True) as answer:
+    with asked([Portion(state / "audit")], "SELECT payload FROM leaves", payloads=True) as answer:
         next(answer.rows())
         assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
     assert list(tmp_path.iterdir()) == []
@@ -120,15 +122,14 @@ def test_a_damaged_entry_is_an_error_with_its_number(tmp_path: Path) -> None:
 
 def test_parquet_is_what_duckdb_reads_outside(state: Path, tmp_path: Path) -> None:
     """Files by ranges with every entry in order, for the owner's eyes only; a folder with something in it is refused."""
-    with open_source(state / "audit") as source:
-        files = write_parquet(source, tmp_path / "out", part=10)
-        assert [path.name for path in files] == [
-            "leaves-000000000000-000000000009.parquet", "leaves-000000000010-000000000019.parquet",
-            "leaves-000000000020-000000000022.parquet"]
-        assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
-        assert sorted(tmp_path.joinpath("out").iterdir()) == files
-        with pytest.raises(AuditError, match="not empty"):
-            write_parquet(source, tmp_path / "out")
+    files = list(write_parquet([Portion(state / "audit")], tmp_path / "out", part=10))
+    assert [path.name for path in files] == [
+        "leaves-000000000000-000000000009.parquet", "leaves-000000000010-000000000019.parquet",
+        "leaves-000000000020-000000000022.parquet"]
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
+    assert sorted(tmp_path.joinpath("out").iterdir()) == files
+    with pytest.raises(AuditError, match="not empty"):
+        write_parquet([Portion(state / "audit")], tmp_path / "out")
     outside = duckdb.connect().sql(f"SELECT * FROM '{tmp_path}/out/*.parquet' ORDER BY index")
     assert outside.columns == list(COLUMNS)
     assert [row[outside.columns.index("leaf")].encode() for row in outside.fetchall()] == stored(state / "audit")

@@ -7,9 +7,12 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lockgate.errors import ConfigError
 from lockgate.govern.policy import PolicySet, Vocabulary
+from lockgate.govern.policy.condition import compile_condition
 from lockgate.model import (
     AuditMode,
     ColumnMask,
@@ -167,6 +170,47 @@ def test_any_verb_that_settles_a_restriction_settles_it() -> None:
     timed = PolicySet.compile([*rules, Rule("t", when="time.hour > 30", deny="no")], "h")
     for _ in range(2):                              # the second time from the cache
         assert timed.decide(identity(), "crm", lacking("delete"), {}).wants == LACKING
+
+
+@pytest.mark.parametrize(("when", "hangs"), [
+    ('op.kind == "x" && has(op.size)', False), ('has(op.size) && op.size > 1 && op.kind == "x"', False),
+    ('op.verb == "drop" && has(op.size)', False), ('(op.kind == "x") && (has(op.size) || op.size > 1)', False),
+    ('op.kind == "query" && has(op.size)', True), ('op.verb == "select" && has(op.size)', True),
+    ('op.kind == "x" || has(op.size)', True), ('op.kind == "x" && true || has(op.size)', True),
+    ('op.kind == "x" ? has(op.size) : op.size > 1', True), ('(op.kind == "x" && has(op.size)) || op.size > 9', True),
+    ('!(op.kind == "x" && has(op.size))', True), ('has(op.size) && op.missing == "x"', True),
+    ('op.text != "a && b" && has(op.size)', True), ('op.kind == "x" // && true\n && has(op.size)', False),
+    ('["x"].exists(k, k == op.kind && true) && has(op.size)', False),
+])
+def test_presence_is_not_asked_for_where_another_part_rules_the_rule_out(when: str, hangs: bool) -> None:
+    """`path && has(json)`: the content of requests elsewhere is not held back and read for nothing."""
+    for rule in (Rule("d", when=when, deny="no"), Rule("a2", when=when, allow=True)):
+        decision = PolicySet.compile([ALLOW, rule], "h").decide(identity(), "crm", lacking("select"), {})
+        assert (decision.effect, bool(decision.wants)) == (Effect.ALLOW, hangs)
+
+
+def test_a_rule_is_ruled_out_for_all_verbs_or_for_none() -> None:
+    """A restriction counts for any verb; what allows needs every one; without verbs nothing is known."""
+    when = 'op.verb == "drop" && has(op.size)'
+    policy = PolicySet.compile([ALLOW, Rule("d", when=when, deny="no")], "h")
+    assert policy.decide(identity(), "crm", lacking("drop", "select"), {}).wants == LACKING
+    assert policy.decide(identity(), "crm", lacking(), {}).wants == LACKING
+    allows = PolicySet.compile([Rule("a", when=when, allow=True)], "h")
+    decision = allows.decide(identity(), "crm", lacking("drop", "select"), {})
+    assert (decision.effect, decision.wants) == (Effect.DENY, frozenset())
+
+
+@given(st.sampled_from(["x", "query"]), st.sampled_from([None, 0, 5]), st.lists(st.sampled_from([
+    'op.kind == "x"', "has(op.size)", "!has(op.size)", "op.size > 1", "op.gone == 1", 'op.verb == "select"', "true"]),
+    min_size=1, max_size=5), st.lists(st.sampled_from([" && ", " || "]), min_size=4, max_size=4))
+def test_what_is_ruled_out_never_matches(kind: str, size: int | None, pieces: list[str], joins: list[str]) -> None:
+    """Against the oracle: with the fact told, a condition that was ruled out without it is false."""
+    when = "".join(piece + join for piece, join in zip(pieces, joins, strict=False))[:-4]
+    condition = compile_condition(when)
+    facts = {"kind": kind, "verb": "select", **({} if size is None else {"size": size})}
+    context = {"op": facts, "identity": {}, "connection": {}, "session": {}, "time": {}}
+    if condition.fails_without({**context, "op": {"kind": kind, "verb": "select"}}, LACKING):
+        assert condition.holds(context) is False
 
 
 def test_what_the_key_does_not_cover_is_not_cached() -> None:

@@ -33,6 +33,8 @@ _HELD: Final = ("SELECT shard, holder, ceil(extract(epoch FROM expires - clock_t
                 " FROM shards WHERE shard BETWEEN $1 AND $2 ORDER BY shard")
 _FREE: Final = ("SELECT s.shard, s.origin, h.size FROM shards s JOIN head h USING (shard) WHERE s.shard > 0 AND s.holder = ''"
                 " AND h.size > 0 ORDER BY s.shard")
+_BEGUN: Final = "SELECT shard FROM meta WHERE name = 'origin' AND shard > 0 ORDER BY shard"
+_HOLDER: Final = "SELECT CASE WHEN expires > clock_timestamp() THEN holder ELSE '' END FROM shards WHERE shard = $1"
 _ORPHANS: Final = ("SELECT shard FROM shards WHERE shard BETWEEN 1 AND $1 AND holder <> '' AND holder <> $2"
                    " AND expires < clock_timestamp() ORDER BY shard")
 
@@ -96,9 +98,19 @@ def holders(connection: Connection, first: int, last: int) -> str:
     return ", ".join(said[:8]) + (f" and {len(said) - 8} more" if len(said) > 8 else "")
 
 
+def holder_of(connection: Connection, shard: int) -> str:
+    """Who has a shard now; empty where nobody has."""
+    return str(connection.value(_HOLDER, shard) or "")
+
+
 def free(connection: Connection) -> list[tuple[int, str, int]]:
     """Shards that were begun and that nobody holds: number, name and size."""
     return [(shard, origin, size) for shard, origin, size in connection.rows(_FREE)]
+
+
+def begun(connection: Connection) -> list[int]:
+    """The shards that have a log, in order; the fleet's own log is none of them."""
+    return [shard for (shard,) in connection.rows(_BEGUN)]
 
 
 def orphans(connection: Connection, last: int, holder: str) -> list[int]:

@@ -118,6 +118,7 @@ class EventBody:
                 pass
             if text.strip() == b"[DONE]":
                 return self._deltas.finish(), text
+        self._values.require_names(text)
         return [], self._values.text(text)
 
     def _other(self, line: bytes) -> bytes:

@@ -56,6 +56,7 @@ class MessageBody:
         brace = _DOCUMENT.search(body)
         is_string = body.lstrip(b" \t\r\n")[:1] == b'"'
         if brace is None and not is_string:
+            self._values.require_names(body)
             return [self._values.text(body)]
         start = brace.start() if brace is not None and not is_string else 0
         try:
@@ -65,6 +66,7 @@ class MessageBody:
         except ValueError:
             if (self._names and brace is not None) or _ESCAPE.search(body):
                 raise
+            self._values.require_names(body)
             return [self._values.text(body)]
         words = body[:start]
         return [*before, (self._values.text(words) if words.strip() else words) + shown]

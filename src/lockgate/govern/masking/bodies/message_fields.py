@@ -9,7 +9,9 @@ and percent signs:
 3. a field, a parameter or a cookie that is a JSON document, with percent signs or without, is masked as one;
 4. detectors search the value as it is written and with its escapes undone.
 
-Fields of the protocol itself are never hidden by their own name, since `customers.*` does not mean `Content-Type`.
+Fields of the protocol itself are never hidden by their own name, since `customers.*` does not mean `Content-Type`; nor are
+the parameters that they have by their standards. A field whose own name holds a find (`telling_names`) is for the caller to
+leave out: no other name could stand for it.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from lockgate.govern.masking.bodies.shown import ShownValues, looks_of
 from lockgate.govern.masking.bodies.terms import BodyTerms
 from lockgate.govern.masking.bodies.values import Values
 from lockgate.govern.masking.detector import REDACTED
+from lockgate.model import DetectMask
 
 Named = tuple[bytes, bytes]
 """A field: its name in small letters, and its value."""
@@ -41,9 +44,21 @@ _OF_THE_PROTOCOL: Final = frozenset((                # RFC 9110, 9111 and their 
     b"vary", b"via", b"warning", b"www-authenticate", b"x-content-type-options", b"x-frame-options", b"x-xss-protection",
 ))
 _CORS: Final = b"access-control-"
+_WITH_PARAMETERS: Final = frozenset((b"content-type", b"content-disposition", b"www-authenticate", b"proxy-authenticate"))
+"""Fields of the protocol that are lists of parameters, which nobody keeps to those of the standard."""
+_STANDARD: Final = frozenset((                      # RFC 2046, 6266, 6750, 7578, 7616, 9110 and 9728
+    b"algorithm", b"boundary", b"charset", b"domain", b"error", b"error_description", b"error_uri", b"header", b"max_age", b"name",
+    b"nonce", b"opaque", b"profile", b"q", b"qop", b"realm", b"resource_metadata", b"scope", b"stale", b"start", b"type",
+    b"userhash",
+))
 _IN_URLS: Final = re.compile(rb"([?&;#])([^=&?;#\s<>\",]{1,256})=([^&;#\s<>\",]*)")
 _ANYWHERE: Final = re.compile(rb"(^|[?&;#,\s{(])([^=&?;#\s<>\",]{1,256})=(\"[^\"]*\"|[^&;#\s<>\",]*)")
+_PARAMETERS: Final = re.compile(
+    rb"(^|[;,\s])((?!(?:" + b"|".join(sorted(_STANDARD)) + rb")\s*=)[^=;,\s\"]{1,256})\s*=\s*(\"(?:[^\"\\]|\\.)*(?:\"|$)|[^;,\s]*)",
+    re.IGNORECASE)
 _COOKIE: Final = re.compile(rb"(^)([^=;]{1,256})=([^;]*)")
+_EXTENDED: Final = re.compile(rb"[A-Za-z0-9!#$%&+^_`{}~-]+'[A-Za-z0-9-]*'")
+"""What stands before the text of a parameter whose name ends with `*` (RFC 8187 section 3.2)."""
 _BREAKS: Final = bytes.maketrans(b"&?;,#<>\"({\0\t", b" " * 12)
 _OPENING: Final = re.compile(rb"[{\[]|%(?:25)*(?:7b|5b)", re.IGNORECASE)
 """What may begin a document somewhere in fields."""
@@ -63,6 +78,19 @@ def mask_fields(terms: BodyTerms, fields: Sequence[Named]) -> tuple[list[bytes] 
     values = ShownValues(terms)
     members = Members(values)
     return [_shown(members, name, value) for name, value in fields], values.masked
+
+
+@lru_cache(maxsize=_MOST_NAMES)
+def telling_names(detects: tuple[DetectMask, ...], names: tuple[bytes, ...]) -> tuple[frozenset[int], tuple[tuple[str, int], ...]]:
+    """Which of these names of fields, as they are written, hold something that detectors find, and how often which. Kept:
+    a backend sends the same ones again and again.
+    """
+    if looks_of(detects) is None:
+        return frozenset(), ()
+    values = ShownValues(BodyTerms(detects=detects))
+    found = frozenset(at for at, name in enumerate(names) if values.text(name) != name or (
+        _is_escaped(name) and values.text(_plain(name)) != _plain(name)))
+    return found, tuple(values.masked.items())
 
 
 def _may_be_found(terms: BodyTerms, row: bytes) -> bool:
@@ -85,6 +113,7 @@ def _is_named(terms: BodyTerms, fields: Sequence[Named], row: bytes) -> bool:
 def _before_values(row: bytes) -> Iterator[bytes]:
     """What stands before an equal sign, back to what could not be of a name."""
     for piece in row.translate(_BREAKS).split(b"=")[:-1]:
+        piece = piece.rstrip()          # RFC 9110 section 11.2 lets space stand before the equal sign
         yield piece[piece.rfind(b" ") + 1:]
 
 
@@ -97,6 +126,8 @@ def _any_hidden(chosen: Selection, names: tuple[bytes, ...]) -> bool:
 def _pattern(name: bytes) -> re.Pattern[bytes]:
     if name == b"set-cookie":
         return _COOKIE
+    if name in _WITH_PARAMETERS:
+        return _PARAMETERS
     return _IN_URLS if name in _OF_THE_PROTOCOL or name.startswith(_CORS) else _ANYWHERE
 
 
@@ -111,7 +142,8 @@ def _hides(chosen: Selection, name: bytes) -> int:
 
 @lru_cache(maxsize=_MOST_NAMES)
 def _hides_parameter(chosen: Selection, name: bytes) -> int:
-    return _hidden_by(chosen, (_plain(name).strip(),))
+    plain = _plain(name).strip()
+    return _hidden_by(chosen, dict.fromkeys((plain, plain.removesuffix(b"*"))))
 
 
 def _hidden_by(chosen: Selection, names: Sequence[bytes] | dict[bytes, None]) -> int:
@@ -149,6 +181,10 @@ def _parameter(values: Values, found: re.Match[bytes]) -> bytes:
     if not found[3]:
         return found[0]
     is_quoted = found[3].startswith(b'"')
+    before = _EXTENDED.match(found[3]) if found[2].endswith(b"*") else None
+    if before is not None:
+        new = values.hidden_text(at, _plain(found[3][before.end():]))
+        return found[1] + found[2] + b"=UTF-8''" + quote(new, safe=b"").encode("ascii")
     new = values.hidden_text(at, found[3][1:-1] if is_quoted else _plain(found[3]))
     new = quote(new, safe=b"").encode("ascii")
     return found[1] + found[2] + b"=" + (b'"' + new + b'"' if is_quoted else new)

@@ -242,6 +242,8 @@ class _Field(_Nothing):
         self._size += len(data)
         if self._size > self._members.values.terms.limit:
             raise ValueError("a field of the form is too long to be looked at")
+        if not self._name:
+            self._members.values.require_names(data)
         self._pieces.append(data)
         return b""
 

@@ -80,6 +80,10 @@ class ShownValues(Values):
     def documents(self) -> Values | None:
         return ShownValues(self.terms)
 
+    @property
+    def refuses_text(self) -> bool:
+        return self.terms.refuses_text and bool(self.terms.masks)
+
     def hits(self, data: bytes) -> list[tuple[int, int]]:
         looks = self._looks
         return [] if looks is None else [hit.span() for hit in looks.json.finditer(data)]

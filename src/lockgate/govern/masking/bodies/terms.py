@@ -15,6 +15,10 @@ Renamed = tuple[tuple[str, tuple[str, ...]], ...]
 """Names, case-folded, and what each may stand for, as it is written there; in order."""
 
 
+class NoNames(ValueError):
+    """Running text, where masks are due that go by names and none may go on without them."""
+
+
 @dataclass(frozen=True, slots=True)
 class BodyTerms:
     """Terms of one body.
@@ -23,7 +27,8 @@ class BodyTerms:
     path or the name of a tool. `scope` and `task_scope` are the keys' reach (`MaskTerms.scope`) for masks of the connection
     and of the task; `keys` None means that no key is there, and a mask that needs one redacts. `limit`: bytes held at most
     for one value, event or line. `passes_binary`: parts of a body in parts that nothing can look into may pass. `renamed`:
-    names in the body and the ones that they stand for, because the request asked for other names.
+    names in the body and the ones that they stand for, because the request asked for other names. `refuses_text`: running text
+    does not go on where masks are due by name, because they find nothing in it.
     """
 
     masks: tuple[ColumnMask, ...] = ()
@@ -35,6 +40,7 @@ class BodyTerms:
     limit: int = LIMIT
     passes_binary: bool = False
     renamed: Renamed = ()
+    refuses_text: bool = False
 
     @property
     def is_due(self) -> bool:

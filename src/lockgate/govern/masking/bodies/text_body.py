@@ -21,7 +21,8 @@ class TextBody:
         self.masked = values.masked
 
     def feed(self, data: bytes) -> bytes:
-        """What may go on. ValueError for what is no text in such an encoding."""
+        """What may go on. ValueError for what is no text in such an encoding, or may not go on as such."""
+        self._values.require_names(data)
         if not self._values.looks:
             return data
         require_text(data)

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from typing import Final, Protocol
 
 from lockgate.govern.masking.bodies.selection import Selection, selection
-from lockgate.govern.masking.bodies.terms import BodyTerms
+from lockgate.govern.masking.bodies.terms import BodyTerms, NoNames
 from lockgate.govern.masking.keys import MASTER_BYTES, MaskKeys
 from lockgate.govern.masking.value_masks import MaskTerms
 from lockgate.model import KeyScope, MaskMethod, Secret
@@ -79,6 +79,16 @@ class Values(ABC):
     @abstractmethod
     def hides_below(self, name: bytes) -> bool:
         """Whether everything under this name has to be looked at with it."""
+
+    @property
+    def refuses_text(self) -> bool:
+        """Whether running text may not go on."""
+        return False
+
+    def require_names(self, text: bytes) -> None:
+        """`NoNames` where this running text may not go on."""
+        if self.refuses_text and text.strip():
+            raise NoNames("it is text, and masks are due that go by the names of members")
 
     @property
     def joins(self) -> bool:

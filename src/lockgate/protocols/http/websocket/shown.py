@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from lockgate.govern.masking.bodies import BodyTerms, MessageBody, message_mask
+from lockgate.govern.masking.bodies import BodyTerms, MessageBody, NoNames, message_mask
 from lockgate.protocols.http.websocket.frames import (
     LONGEST_REASON,
     Closing,
@@ -58,8 +58,8 @@ class ShownMessages:
                 frames = self._frames(held) + close_frame(item.code, self._reason(chunk, terms), to_client=True)
             else:
                 frames = self._frames(held) + self._message(chunk, item)
-        except ValueError:
-            self.fault = self.fault or _UNREADABLE
+        except ValueError as error:
+            self.fault = self.fault or (str(error) if isinstance(error, NoNames) else _UNREADABLE)
             raise
         self._count()
         return frames

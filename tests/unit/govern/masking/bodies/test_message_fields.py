@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lockgate.govern.masking.bodies import BodyTerms, mask_fields
+from lockgate.govern.masking.bodies import BodyTerms, mask_fields, telling_names
 from lockgate.govern.masking.bodies.shown import ShownValues
 from lockgate.govern.masking.detectors import DETECTORS
 from lockgate.model import CustomDetector, DetectMask, MaskMethod
@@ -41,6 +41,11 @@ def shown(terms: BodyTerms, name: str, value: str) -> str:
     ("Set-Cookie", "u=%7B%22ssn%22%3A%22219%22%7D; Path=/", "u=%7B%22ssn%22%3A%22xxxx%22%7D; Path=/"),
     ("Set-Cookie", 'u=j%3A{"ssn":219}; Path=/', "u=j%3A%7B%22ssn%22%3A0%7D; Path=/"),
     ("Location", "/a?b=%5B%7B%22ssn%22%3A1%7D%5D&c=%7B%22d%22%3A1%7D", "/a?b=%5B%7B%22ssn%22%3A0%7D%5D&c=%7B%22d%22%3A1%7D"),
+    ("Content-Type", "text/plain; charset=utf-8; ssn=219", "text/plain; charset=utf-8; ssn=xxxx"),
+    ("Content-Disposition", 'attachment; filename="a, ssn=1.pdf"; ssn="21\\" 9"', 'attachment; filename="a, ssn=1.pdf"; ssn="xxxx"'),
+    ("Content-Disposition", "attachment; ssn*=UTF-8''219%2009", "attachment; ssn*=UTF-8''xxxx"),
+    ("WWW-Authenticate", 'Bearer realm="crm", customer_id = "12", SSN=219', 'Bearer realm="crm", customer_id="xxxx", SSN=xxxx'),
+    ("WWW-Authenticate", 'Basic ssn="219 09 9999', 'Basic ssn="xxxx"'), ("Proxy-Authenticate", "Digest ssn=1,qop=auth", "Digest ssn=xxxx,qop=auth"),
     ("X-Info", "", ""), ("ssn", "", ""), ("X-Info", "assn=1 ssnx=2", "assn=1 ssnx=2"), ("X-Info", "=1&ssn", "=1&ssn"),
 ])
 def test_what_a_mask_names_is_hidden(name: str, value: str, left: str) -> None:
@@ -61,6 +66,8 @@ def test_what_detectors_find_is_hidden_behind_escapes_too(name: str, value: str,
 
 @pytest.mark.parametrize(("name", "value"), [
     ("Content-Type", "text/plain; charset=utf-8"), ("ETag", '"a"'), ("Cache-Control", "max-age=5"), ("Link", "</a>; rel=next"),
+    ("Content-Disposition", 'form-data; name="a"'), ("Content-Type", "multipart/mixed; boundary=a"),
+    ("WWW-Authenticate", 'Bearer realm="a", error="invalid_token", scope="x y"'),
     ("Server", "x"), ("Access-Control-Allow-Origin", "*"), ("WWW-Authenticate", 'Basic realm="a"'),
 ])
 def test_fields_of_the_protocol_are_not_hidden_by_name(name: str, value: str) -> None:
@@ -103,3 +110,14 @@ def test_an_anchored_pattern_is_found_in_one_field_of_several() -> None:
     found, masked = mask_fields(terms, [(b"x", b"a"), (b"x", b"b1234"), (b"x", b"c")])
     assert found is not None
     assert (found[0::2], b"1234" in found[1], masked) == ([b"a", b"c"], False, {"badge": 1})
+
+
+def test_names_that_hold_a_find_are_told() -> None:
+    """As they are written, since a key's letters have their case, and behind percent signs; and how often which was found."""
+    detects = (DetectMask(("credit_card", "aws_key"), MaskMethod.REDACT),)
+    key = b"AKIAQ3EGRQ7N5J2PLX4M"
+    names = (b"X-4111111111111111", b"Date", b"X-" + key, b"x-%3411111111111111%31", b"X-Card")
+    found, masked = telling_names(detects, names)
+    assert found == {0, 2, 3}
+    assert dict(masked)["aws_key"] == 1
+    assert telling_names((), names) == (frozenset(), ())
