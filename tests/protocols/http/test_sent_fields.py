@@ -54,3 +54,22 @@ def test_fields_that_come_again_are_not_searched_again(monkeypatch: pytest.Monke
         if note != CARD:
             book >> Bytes(SERVER, s.answer())
     assert counts == [1, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("target", [
+    f"/a;note={CARD}", f"/a;b;{CARD}/c", f"/a;%3{CARD[0]}{CARD[1:]}", f"/a?{CARD}", f"/a?{CARD}=1", f"/a?x[{CARD}]=1"])
+@pytest.mark.parametrize("rule", [BLOCK, MASK])
+def test_detectors_search_all_of_the_target_that_goes_on(target: str, rule: Rule) -> None:
+    """Parameters of a path, and names of parameters, go on as well; nothing of them can be replaced."""
+    book = s.World(rules=(s.ALLOW, rule)).book() >> Bytes(CLIENT, s.request("GET", target))
+    assert (s.status(book), book.sent(SERVER)) == (403, b"")
+
+
+def test_detectors_search_the_names_of_fields() -> None:
+    """An agent chooses them as it chooses values, in capitals too."""
+    for rule in (BLOCK, MASK):
+        book = s.World(rules=(s.ALLOW, rule)).book() >> Bytes(CLIENT, s.request(**{"4111-1111-1111-1111": "1"}))
+        assert (s.status(book), book.sent(SERVER)) == (403, b"")
+    keys = Rule(name="look", requests=(RequestCheck(("aws_key",), RequestAction.BLOCK),))
+    book = s.World(rules=(s.ALLOW, keys)).book() >> Bytes(CLIENT, s.request(X_AKIAIOSFODNN7EXAMPLF="1"))
+    assert (s.status(book), book.sent(SERVER)) == (403, b"")
