@@ -73,3 +73,29 @@ def test_detectors_search_the_names_of_fields() -> None:
     keys = Rule(name="look", requests=(RequestCheck(("aws_key",), RequestAction.BLOCK),))
     book = s.World(rules=(s.ALLOW, keys)).book() >> Bytes(CLIENT, s.request(X_AKIAIOSFODNN7EXAMPLF="1"))
     assert (s.status(book), book.sent(SERVER)) == (403, b"")
+
+
+@pytest.mark.parametrize("value", [
+    "a=%34111111111111111", "4111+1111+1111+1111", "x; filename*=UTF-8''4111%201111%201111%201111",
+    "%7B%22a%22%3A%22%5Cu0034111111111111111%22%7D"])
+def test_detectors_search_fields_with_their_escapes_undone(value: str) -> None:
+    """Servers undo them in cookies and in parameters; what is found is replaced with what was around it."""
+    book = s.World(rules=(s.ALLOW, BLOCK)).book() >> Bytes(CLIENT, s.request(Cookie=value))
+    assert (s.status(book), book.sent(SERVER)) == (403, b"")
+    book = s.World(rules=(s.ALLOW, MASK)).book() >> Bytes(CLIENT, s.request(Cookie=value))
+    assert b"xxxx" in book.sent(SERVER)
+    assert b"1111" not in book.sent(SERVER)
+
+
+def test_what_is_found_twice_in_a_field_is_counted_once() -> None:
+    """As it is written, and with its escapes undone; what is found in one way alone counts as well."""
+    checks = Rule(name="look", requests=(RequestCheck(("credit_card", "email"), RequestAction.RECORD),))
+    world = s.World(rules=(s.ALLOW, checks))
+    world.book() >> Bytes(CLIENT, s.request(X_A=f"{CARD} a%40b.example c%20")) >> Bytes(SERVER, s.answer())
+    assert world.log.outcomes[-1].masked == {"sent: credit_card": 1, "sent: email": 1}
+
+
+def test_a_field_that_is_only_escaped_goes_on_as_it_is() -> None:
+    """Nothing is rewritten in which nothing was found."""
+    book = s.World(rules=(s.ALLOW, MASK)).book() >> Bytes(CLIENT, s.request(X_A="a%20b+c%ff%"))
+    assert b"X-A: a%20b+c%ff%\r\n" in book.sent(SERVER)

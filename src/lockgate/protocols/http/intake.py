@@ -14,6 +14,7 @@ from urllib.parse import quote
 from lockgate.govern.masking.bodies import (
     BodyTerms,
     check_body,
+    check_field,
     check_message,
     check_text,
     decoding,
@@ -95,7 +96,7 @@ class Intake:
 
     def _field(self, field: Field) -> Field:
         self._fixed(field.raw)
-        new = check_text(self._terms, self._check, field.value, field.name.decode("ascii"))
+        new = check_field(self._terms, self._check, field.value, field.name.decode("ascii"))
         if new == field.value:
             return field
         if field.name in _READ_BY:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from lockgate.govern.masking.bodies import BodyTerms, JsonCheck, check_text
+from lockgate.govern.masking.bodies import BodyTerms, JsonCheck, check_field
 from lockgate.govern.masking.requests import ContentCheck
 from lockgate.govern.masking.tokens import Tokens
 from lockgate.model import Decision, MaskMethod, Refusal, RefusalCode, RequestAction
@@ -35,7 +35,7 @@ def looked_at_fields(fields: Iterable[tuple[str, bytes]], terms: BodyTerms, deci
     not go on refuses the request."""
     check = ContentCheck(decision.requests, None, guards=False)
     plain = replace(terms, detects=(), masks=())
-    changed = [name for name, value in fields if check_text(plain, check, value, name) != value]
+    changed = [name for name, value in fields if check_field(plain, check, value, name) != value]
     noted = tuple(f"sent: {name}" for name, count in check.found.items() for _ in range(count))
     if not changed:
         return Sent("", noted)

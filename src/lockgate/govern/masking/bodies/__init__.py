@@ -7,11 +7,11 @@ from lockgate.govern.masking.bodies.body import JsonMask, body_mask, event_mask,
 from lockgate.govern.masking.bodies.codings import BOUNDS, CODINGS, Bounds, Coder, decoding, encoding
 from lockgate.govern.masking.bodies.message_body import MessageBody
 from lockgate.govern.masking.bodies.message_fields import mask_fields
-from lockgate.govern.masking.bodies.sent import JsonCheck, check_body, check_message, check_text
+from lockgate.govern.masking.bodies.sent import JsonCheck, check_body, check_field, check_message, check_text
 from lockgate.govern.masking.bodies.terms import LIMIT, BodyMask, BodyTerms, Renamed
 
 __all__ = [
     "BOUNDS", "CODINGS", "LIMIT", "BodyMask", "BodyTerms", "Bounds", "Coder", "JsonCheck", "JsonMask", "MessageBody", "Renamed",
-    "body_mask", "check_body", "check_message", "check_text", "decoding", "encoding", "event_mask", "mask_fields",
-    "message_mask", "passing_mask",
+    "body_mask", "check_body", "check_field", "check_message", "check_text", "decoding", "encoding", "event_mask",
+    "mask_fields", "message_mask", "passing_mask",
 ]
