@@ -327,6 +327,17 @@ def test_detectors_search_the_fields_beside_a_message() -> None:
     assert not book.sent(SERVER)
 
 
+@pytest.mark.parametrize("target", ["/mcp/{}", "/mcp;{}", "/mcp?note={}", "/mcp?{}"])
+def test_detectors_search_the_target_that_messages_go_to(target: str) -> None:
+    """An agent may write there what it may not write into arguments; the same for a stream that it asks for."""
+    rule = Rule(name="look", requests=(RequestCheck(("credit_card",), RequestAction.BLOCK),))
+    content = json.dumps(s.tool(1, "customer")).encode()
+    for where, gets_on in ((target.format(s.CARD.decode()), False), (target.format("7"), True)):
+        posted = http.request("POST", where, content, Content_Type="application/json", Accept="application/json")
+        for data in (posted, http.request("GET", where, Accept="text/event-stream")):
+            assert bool((s.world(rule).book() >> Bytes(CLIENT, data)).sent(SERVER)) is gets_on
+
+
 def test_a_request_of_an_older_server_is_answered_where_its_stream_says() -> None:
     """HTTP with server-sent events: the first event names the address, and the server does not wait for ever."""
     book = s.world().book() >> Bytes(CLIENT, http.request("GET", "/sse", Accept="text/event-stream"))

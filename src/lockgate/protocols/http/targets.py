@@ -42,6 +42,11 @@ class Target:
         return [piece for part in self.raw_path[1:].split(b"/") for piece in unquote_to_bytes(part).split(b";")]
 
     @property
+    def texts(self) -> list[bytes]:
+        """All that stands in the target, decoded: of the path, and names and values of the query."""
+        return [*self.path_texts, *(text.encode() for name, values in self.query.items() for text in (name, *values))]
+
+    @property
     def query(self) -> dict[str, list[str]]:
         """Values by name. `BadTarget` for one that cannot be read."""
         return parameters(self.raw_query or b"")

@@ -118,7 +118,7 @@ class McpMediator(HttpMediator):
         """Of a stream, or a session's end; messages have plans of their own."""
         terms = exchange.admitted.terms(decision, (), self._context.limits.inspect)
         target, fields, lines = self._addressed(exchange, is_masked=terms.is_due)
-        beside = looked_beside(lambda: fields, terms, decision)
+        beside = looked_beside(lambda: fields, exchange.request.target, terms, decision)
         if beside.refusal is not None:
             return beside.refusal
         line = request_line(exchange.request.head.method, target)
@@ -190,7 +190,8 @@ class McpMediator(HttpMediator):
 
     def _judge_message(self, exchange: McpExchange, message: Message) -> Steps[Grant | Refusal]:
         asking = Asking.about(
-            message, exchange.admitted, self._context, lambda: self._addressed(exchange, is_masked=True)[1])
+            message, exchange.admitted, self._context, lambda: self._addressed(exchange, is_masked=True)[1],
+            exchange.request.target)
         step = asking.step()
         if exchange.may_open and message.kind is Kind.REQUEST:
             step.waiting = partial(self._waiting, exchange, message)
