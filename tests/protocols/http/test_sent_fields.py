@@ -8,6 +8,7 @@ import pytest
 
 from lockgate.govern.masking.requests import ContentCheck
 from lockgate.model import RequestAction, RequestCheck, Rule
+from lockgate.protocols.http.requests import HELD
 from lockgate.wire.playbook import CLIENT, SERVER, Bytes
 from tests.protocols.http import scene as s
 
@@ -99,3 +100,14 @@ def test_a_field_that_is_only_escaped_goes_on_as_it_is() -> None:
     """Nothing is rewritten in which nothing was found."""
     book = s.World(rules=(s.ALLOW, MASK)).book() >> Bytes(CLIENT, s.request(X_A="a%20b+c%ff%"))
     assert b"X-A: a%20b+c%ff%\r\n" in book.sent(SERVER)
+
+
+@pytest.mark.parametrize("name", ["X-Client-Cert", "X_Client_Cert", "True-Client-IP", "X-Token", "X-Key"])
+def test_fields_that_stay_here_do_so_behind_the_content_too(name: str) -> None:
+    """Some servers make trailers fields of the head; other trailers go on."""
+    connection = s.connection(token_header="x-token", inject="header", name="x-key")
+    head = b"POST /a HTTP/1.1\r\nHost: crm.example\r\nX-Token: %b\r\nTransfer-Encoding: chunked\r\n\r\n" % s.TOKEN
+    content = b"%x\r\n%b\r\n0\r\n" % (HELD + 1, b"a" * (HELD + 1))
+    book = s.World(rules=(s.ALLOW,), connections=(connection,)).book() >> Bytes(
+        CLIENT, head + content + f"{name}: mine\r\nX-Sum: 7\r\n\r\n".encode())
+    assert book.sent(SERVER).endswith(b"0\r\nX-Sum: 7\r\n\r\n")

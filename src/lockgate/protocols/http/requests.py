@@ -11,7 +11,9 @@ from lockgate.protocols.http import operations
 from lockgate.protocols.http.admission import Admitted, admit
 from lockgate.protocols.http.callers import OVERRIDES
 from lockgate.protocols.http.codec import chunk, last_chunk
+from lockgate.protocols.http.credentials import carriers
 from lockgate.protocols.http.exchange import Exchange
+from lockgate.protocols.http.fields import request_trailers
 from lockgate.protocols.http.messages import End, Event, Fields, Framing, MessageError, RequestHead
 from lockgate.protocols.http.problems import Problem, bad_request, problem_of
 from lockgate.protocols.http.routing import NoRoute, destination, destination_within, host_of
@@ -212,7 +214,9 @@ class Requests(Tunnels):
 
     def _end_stream(self, exchange: Exchange, trailers: Fields) -> Steps[None]:
         if exchange.request.head.framing is Framing.CHUNKED:
-            yield from self._send_on(exchange, last_chunk(trailers))
+            settings = exchange.admitted.settings
+            kept = request_trailers(trailers, settings.token_header, carriers(settings))
+            yield from self._send_on(exchange, last_chunk(kept))
         yield from self._sent(exchange)
 
     def _send_on(self, exchange: Exchange, data: bytes) -> Steps[None]:
