@@ -355,3 +355,17 @@ def test_nobody_is_answered_where_no_stream_has_said_where(before: tuple[bytes, 
     book = s.world().book() >> Bytes(CLIENT, http.request("GET", "/sse", Accept="text/event-stream"))
     book >> Bytes(SERVER, s.stream(*before, s.event(s.call(5, "tools/steal"))))
     assert not [seen for seen in book.seen if isinstance(seen, Apart)]
+
+
+def test_a_delete_ends_a_session_and_nothing_else() -> None:
+    """It goes on for a session alone, to the path that gave it: elsewhere on the server's host it would delete something."""
+    world = s.world(keys=MaskKeys(Secret("07" * 32)))
+    book = world.book() >> Bytes(CLIENT, s.post(s.call(1, "initialize", protocolVersion="2025-06-18", capabilities={}, clientInfo={})))
+    book >> Bytes(SERVER, http.answer(json.dumps(s.result(1)).encode(), Mcp_Session_Id="7"))
+    session = s.answers(book)[-1][0].all(b"mcp-session-id")[0].decode()
+    before = book.sent(SERVER)
+    for path, fields, status in (("/mcp", {}, 400), ("/api/users/5", {}, 400), ("/api/users/5", {"Mcp_Session_Id": session}, 404)):
+        book >> Bytes(CLIENT, http.request("DELETE", path, **fields))
+        assert (http.status(book), book.sent(SERVER)) == (status, before)
+    book >> Bytes(CLIENT, http.request("DELETE", "/mcp/", Mcp_Session_Id=session))
+    assert book.sent(SERVER)[len(before):].startswith(b"DELETE /mcp/ HTTP/1.1\r\n")
