@@ -369,3 +369,14 @@ def test_a_delete_ends_a_session_and_nothing_else() -> None:
         assert (http.status(book), book.sent(SERVER)) == (status, before)
     book >> Bytes(CLIENT, http.request("DELETE", "/mcp/", Mcp_Session_Id=session))
     assert book.sent(SERVER)[len(before):].startswith(b"DELETE /mcp/ HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+def test_paths_say_where_a_server_speaks_mcp(method: str) -> None:
+    """Others of its host are not reached with the gateway's credential, whatever message goes there."""
+    content = json.dumps(s.tool(1, "customer")).encode() if method == "POST" else None
+    for path, goes_on in (("/mcp", True), ("/mcp/", True), ("/messages/7", True), ("/api/users", False), ("/", False)):
+        book = s.world(options={"pins": "off", "paths": ["/mcp", "/messages/{session}"]}).book()
+        book >> Bytes(CLIENT, http.request(method, path, content, Content_Type="application/json", Accept="text/event-stream"))
+        assert bool(book.sent(SERVER)) is goes_on
+        assert goes_on or http.status(book) == 404

@@ -60,6 +60,7 @@ _NO_JSON: Final = Problem(415, "not_understood", "MCP messages come as applicati
 _NO_CONTENT: Final = Problem(400, "not_understood", "a POST of MCP has JSON-RPC messages as its content, and only a POST",
                              hint="Nothing was forwarded.")
 _NO_METHOD: Final = Problem(405, "unsupported", "MCP over HTTP knows POST, GET and DELETE", hint="Nothing was forwarded.")
+_NO_PLACE: Final = Problem(404, "unlisted", "the connection's `paths` do not list this path", hint="Nothing was forwarded.")
 _NO_SESSION: Final = Problem(400, "not_understood", "a DELETE of MCP ends a session, and names it in Mcp-Session-Id",
                              hint="Nothing was forwarded.")
 _NOT_YOURS: Final = Problem(404, "not_understood", "there is no such session for you", hint="Begin with `initialize`.")
@@ -81,6 +82,8 @@ class McpMediator(HttpMediator):
 
     def _exchange_of(self, admitted: Admitted, request: Request, *, has_content: bool) -> Exchange | Problem:
         head, method = request.head, request.method
+        if admitted.settings.paths and not request.template:
+            return _NO_PLACE
         session = self._session_of(admitted, request)
         if session is None or len(head.all(binding.FIELD)) > 1:
             return _NOT_YOURS
