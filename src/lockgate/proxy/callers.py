@@ -81,6 +81,7 @@ class Callers:
         self._host = host
         self._joints: dict[Caller, Joint] = {}          # that may be joined
         self._resting: dict[Joint, None] = {}           # that nobody uses, the one that has waited longest first
+        self._beginning: set[Joint] = set()             # that are not on record yet, whoever still waits for them
         self._sweeper: asyncio.TimerHandle | None = None
         self._is_closed = False
 
@@ -88,6 +89,11 @@ class Callers:
     def resting(self) -> list[Governor]:
         """Sessions that are open and that no connection is in."""
         return [joint.governor for joint in self._resting if joint.governor is not None]
+
+    @property
+    def is_beginning(self) -> bool:
+        """Whether a session is being put on record: it will have to end as well."""
+        return bool(self._beginning)
 
     # ------------------------------------------------------------ joining
 
@@ -108,6 +114,7 @@ class Callers:
         if not self._is_closed:
             self._joints[caller] = joint
         answer = self._waiting(joint, user)
+        self._beginning.add(joint)
         begun.then(partial(self._begun, joint))
         return answer
 
@@ -123,6 +130,7 @@ class Callers:
 
     def _begun(self, joint: Joint, answer: Governor | Refusal) -> None:
         """It is on record, or could not be put there."""
+        self._beginning.discard(joint)
         waiting, joint.waiting = joint.waiting, {}
         if isinstance(answer, Governor):
             joint.governor = answer
@@ -139,6 +147,7 @@ class Callers:
                 one.resolve(own)
         if joint.governor is not None and not joint.users and not joint.is_over:
             self._rest(joint, "client left")
+        self._host.stir()
 
     def _joined(self, joint: Joint, user: Governed) -> Governor | Refusal:
         assert joint.governor is not None

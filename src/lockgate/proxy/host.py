@@ -174,7 +174,7 @@ class Host:
     def left(self, session: Session) -> None:
         """A client's connection is over."""
         self.sessions.discard(session)
-        self._stir()
+        self.stir()
 
     def end_session(self, governor: Governor, recording: Recording | None, cause: str) -> None:
         """A session is over: it ends in the log once all of it is recorded."""
@@ -188,7 +188,7 @@ class Host:
         """All of a session is recorded, or will never be: now it can end in the log, with what is recorded of it."""
         governor.end(cause)
         self.recorded.discard(governor)
-        self._stir()
+        self.stir()
 
     def opened(self, end: Endpoint) -> None:
         """An end has a transport."""
@@ -197,10 +197,11 @@ class Host:
     def gone(self, end: Endpoint) -> None:
         """An end has none any more."""
         self._ends.discard(end)
-        self._stir()
+        self.stir()
 
-    def _stir(self) -> None:
-        if self._quiet is not None and not (self.sessions or self._ends or self.recorded):
+    def stir(self) -> None:
+        """Something is over: a drain looks whether anything is left."""
+        if self._quiet is not None and not (self.sessions or self._ends or self.recorded or self.callers.is_beginning):
             self._quiet.set()
 
     async def drain(self, deadline: float) -> None:
@@ -220,7 +221,7 @@ class Host:
         self._quiet = asyncio.Event()
         for session in tuple(self.sessions):
             session.drain()
-        self._stir()
+        self.stir()
         try:
             async with asyncio.timeout(deadline):
                 await self._quiet.wait()

@@ -118,3 +118,13 @@ def test_a_message_over_a_websocket_is_bound_to_the_fields_of_its_handshake() ->
     one, other, same = map(binding, world.desk.asked)
     assert one == same != other
     assert "header x-tenant: acme" in world.desk.asked[0].context
+
+
+def test_of_baggage_only_what_traces_put_there_is_not_bound() -> None:
+    """Its members are the application's (W3C Baggage): a tenant, a user, a place that requests are led to."""
+    one = "sentry-trace_id=1, tenant=acme"
+    assert binding(asked(Baggage=one)) == binding(asked(Baggage="sentry-trace_id=2,sentry-release=3, tenant=acme"))
+    assert binding(asked(Baggage=one)) != binding(asked(Baggage="sentry-trace_id=1, tenant=globex"))
+    assert binding(asked(Baggage="sentry-trace_id=1")) == binding(asked(Baggage="sentry-trace_id=2"))
+    assert asked(Baggage=one).context == ("header baggage: tenant=acme",)
+    assert asked(Baggage="sentry-trace_id=1").context == ()

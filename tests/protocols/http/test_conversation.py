@@ -413,3 +413,10 @@ def test_the_end_between_requests_is_silent() -> None:
     book >> Refusal(RefusalCode.EXPIRED, "the token has expired")
     assert book.sent(CLIENT) == said
     assert isinstance(book.seen[-1], Closed)
+
+
+def test_a_task_s_name_is_not_cut() -> None:
+    """Two that differ behind the longest would be one task, with one session and one key of masks."""
+    world = s.World()
+    assert s.status(world.book() >> Bytes(CLIENT, s.request(Lockgate_Task="t" * 257))) == 400
+    assert (world.book() >> Bytes(CLIENT, s.request(Lockgate_Task="t" * 256))).sent(SERVER)

@@ -258,3 +258,13 @@ def test_changes_to_a_document_are_not_asked_for_where_masks_are_due() -> None:
     for rules, is_there in (((s.ALLOW, hide), False), ((s.ALLOW,), True)):
         book = s.World(rules=rules).book() >> Bytes(CLIENT, s.request(A_IM="vcdiff, range"))
         assert (b"A-IM: vcdiff" in book.sent(SERVER)) is is_there
+
+
+@pytest.mark.parametrize("query", ["key=mine", "a=1&key=mine", "a=1&%6bey=mine", "KEY=mine", "a=1;key=mine", "key", "key=1&key=2"])
+def test_a_client_writes_nothing_where_the_credential_is_in_the_query(query: str) -> None:
+    """Of two parameters of a name servers take the first or the last: the client's could stand for the gateway's."""
+    world = s.World(connections=(s.connection(inject="query", name="key"),))
+    book = world.book() >> Bytes(CLIENT, s.request("GET", f"/a?{query}"))
+    assert (s.status(book), book.sent(SERVER)) == (400, b"")
+    book = world.book() >> Bytes(CLIENT, s.request("GET", "/a?keys=1&a=key"))
+    assert book.sent(SERVER).startswith(f"GET /a?keys=1&a=key&key={s.SECRET} ".encode())

@@ -92,3 +92,13 @@ def test_blind_bytes_go_under_a_record() -> None:
     book = refused.book() >> Bytes(CLIENT, connect())
     assert s.status(book) == 403
     assert refused.dials == 0
+
+
+def test_who_asks_for_a_host_that_is_no_connection_is_in_no_session_while_verified() -> None:
+    """A driver admits nobody who is in a session still: that somebody asked would not be on record."""
+    world = s.World(route=ROUTE)
+    sent = s.request("GET", "http://crm.example/x", token=None, Proxy_Authorization=LOGIN)
+    book = world.book() >> Bytes(CLIENT, sent) >> Bytes(SERVER, s.answer())
+    assert (s.status(book), world.ended) == (200, [])
+    book >> Bytes(CLIENT, connect("evil.example:443"))
+    assert (s.status(book), len(world.ended)) == (403, 1)

@@ -366,6 +366,17 @@ def test_detectors_search_the_fields_beside_a_message() -> None:
     assert not book.sent(SERVER)
 
 
+@pytest.mark.parametrize("target", ["/mcp/{}", "/mcp;{}", "/mcp?note={}", "/mcp?{}"])
+def test_detectors_search_the_target_that_messages_go_to(target: str) -> None:
+    """An agent may write there what it may not write into arguments; the same for a stream that it asks for."""
+    rule = Rule(name="look", requests=(RequestCheck(("credit_card",), RequestAction.BLOCK),))
+    content = json.dumps(s.tool(1, "customer")).encode()
+    for where, gets_on in ((target.format(s.CARD.decode()), False), (target.format("7"), True)):
+        posted = http.request("POST", where, content, Content_Type="application/json", Accept="application/json")
+        for data in (posted, http.request("GET", where, Accept="text/event-stream")):
+            assert bool((s.world(rule).book() >> Bytes(CLIENT, data)).sent(SERVER)) is gets_on
+
+
 def test_a_request_of_an_older_server_is_answered_where_its_stream_says() -> None:
     """HTTP with server-sent events: the first event names the address, and the server does not wait for ever."""
     book = s.world().book() >> Bytes(CLIENT, http.request("GET", "/sse", Accept="text/event-stream"))
@@ -383,3 +394,28 @@ def test_nobody_is_answered_where_no_stream_has_said_where(before: tuple[bytes, 
     book = s.world().book() >> Bytes(CLIENT, http.request("GET", "/sse", Accept="text/event-stream"))
     book >> Bytes(SERVER, s.stream(*before, s.event(s.call(5, "tools/steal"))))
     assert not [seen for seen in book.seen if isinstance(seen, Apart)]
+
+
+def test_a_delete_ends_a_session_and_nothing_else() -> None:
+    """It goes on for a session alone, to the path that gave it: elsewhere on the server's host it would delete something."""
+    world = s.world(keys=MaskKeys(Secret("07" * 32)))
+    book = world.book() >> Bytes(CLIENT, s.post(s.call(1, "initialize", protocolVersion="2025-06-18", capabilities={}, clientInfo={})))
+    book >> Bytes(SERVER, http.answer(json.dumps(s.result(1)).encode(), Mcp_Session_Id="7"))
+    session = s.answers(book)[-1][0].all(b"mcp-session-id")[0].decode()
+    before = book.sent(SERVER)
+    for path, fields, status in (("/mcp", {}, 400), ("/api/users/5", {}, 400), ("/api/users/5", {"Mcp_Session_Id": session}, 404)):
+        book >> Bytes(CLIENT, http.request("DELETE", path, **fields))
+        assert (http.status(book), book.sent(SERVER)) == (status, before)
+    book >> Bytes(CLIENT, http.request("DELETE", "/mcp/", Mcp_Session_Id=session))
+    assert book.sent(SERVER)[len(before):].startswith(b"DELETE /mcp/ HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+def test_paths_say_where_a_server_speaks_mcp(method: str) -> None:
+    """Others of its host are not reached with the gateway's credential, whatever message goes there."""
+    content = json.dumps(s.tool(1, "customer")).encode() if method == "POST" else None
+    for path, goes_on in (("/mcp", True), ("/mcp/", True), ("/messages/7", True), ("/api/users", False), ("/", False)):
+        book = s.world(options={"pins": "off", "paths": ["/mcp", "/messages/{session}"]}).book()
+        book >> Bytes(CLIENT, http.request(method, path, content, Content_Type="application/json", Accept="text/event-stream"))
+        assert bool(book.sent(SERVER)) is goes_on
+        assert goes_on or http.status(book) == 404

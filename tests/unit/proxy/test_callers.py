@@ -372,3 +372,22 @@ async def test_one_whose_recording_is_half_full_takes_no_more(tmp_path: Path) ->
         await client.ask("get " + "x" * 150)
         await inside(r)
         assert len(r.world.recorder.begun) == 2
+
+
+async def test_one_that_is_being_begun_while_the_gateway_ends_has_an_end_too() -> None:
+    """Who asked for it is gone, its begin is not durable yet: the gateway waits for that, or the log would hold no end of it."""
+    async with shared() as r:
+        r.world.recorder.is_instant = False
+        client = await r.client()
+        await client.send("agent agents")
+        await r.wait(lambda: len(r.world.recorder.waiting) == 1)
+        await gone(r, client)
+        async with asyncio.TaskGroup() as group:
+            drained = group.create_task(r.host.drain(5.0))
+            await r.wait(lambda: r.host.is_draining)
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert not drained.done()
+            r.world.recorder.flush()
+        r.world.recorder.is_instant = True
+        assert len(r.world.recorder.ended) == 1

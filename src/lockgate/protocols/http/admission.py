@@ -79,7 +79,9 @@ def admit(
     settings = settings_of(connection.options)
     try:
         token = _token_or_certificate(head, settings.token_header, certificate)
-        task = (head.get(_TASK) or b"").decode("latin-1")[:_LONGEST_TASK]
+        task = (head.get(_TASK) or b"").decode("latin-1")
+        if len(task) > _LONGEST_TASK:       # cut, two tasks would be one
+            raise MessageError(f"Lockgate-Task is longer than {_LONGEST_TASK} bytes")
     except NoToken as error:
         shows = error.is_absent and context.route.takes_certificates
         return Problem(401, "unauthenticated", str(error), hint="Send `Authorization: Bearer` with a token of a trusted "

@@ -32,7 +32,7 @@ UNBOUND: Final = frozenset((
     # The clock's, and who the client's program is.
     b"date", b"user-agent",
     # By which a try is told from another one: traces, ids, counts of tries.
-    b"traceparent", b"tracestate", b"baggage", b"b3", b"x-b3-traceid", b"x-b3-spanid", b"x-b3-parentspanid", b"x-b3-sampled",
+    b"traceparent", b"tracestate", b"b3", b"x-b3-traceid", b"x-b3-spanid", b"x-b3-parentspanid", b"x-b3-sampled",
     b"x-b3-flags", b"uber-trace-id", b"sentry-trace", b"x-amzn-trace-id", b"x-cloud-trace-context", b"x-datadog-trace-id",
     b"x-datadog-parent-id", b"x-datadog-sampling-priority", b"x-datadog-origin", b"x-datadog-tags",
     b"x-request-id", b"request-id", b"x-correlation-id", b"correlation-id", b"x-trace-id", b"x-client-request-id",
@@ -49,6 +49,7 @@ _UNSHOWN: Final = frozenset((
 ))
 """Bound as well, and nothing for a reviewer to read."""
 _SECRET: Final = re.compile(rb"auth|cookie|key|token|secret|passw|session|signature|credential|csrf|xsrf|jwt|sid\b")
+_BAGGAGE: Final = b"baggage"
 _MOST_SHOWN: Final = 32
 _LONGEST_SHOWN: Final = 256
 _PURPOSE: Final = "fields of tickets"
@@ -63,7 +64,8 @@ def beside(admitted: Admitted, request: Request, decision: Decision, limit: int)
     settings = admitted.settings
     fields = request_fields(request.head, b"", settings.token_header, carriers(settings), is_masked=False)
     terms = admitted.terms(decision, request.target.segments, limit)
-    kept = sorted((field for field in fields if field.name not in UNBOUND), key=lambda field: field.name)
+    told = (_told(field) for field in fields if field.name not in UNBOUND)
+    kept = sorted((field for field in told if field.value or field.name != _BAGGAGE), key=lambda field: field.name)
     if not kept:
         return "", ()
     exact = json.dumps([[field.name.decode("latin-1"), field.value.decode("latin-1")] for field in kept]).encode()
@@ -72,6 +74,15 @@ def beside(admitted: Admitted, request: Request, decision: Decision, limit: int)
     if len(shown) > _MOST_SHOWN:
         lines.append(f"and {len(shown) - _MOST_SHOWN} more header fields")
     return f"fields {_mark(exact, terms.keys)}", tuple(lines)
+
+
+def _told(field: Field) -> Field:
+    """A field without what is another one with each try: Sentry's members of baggage. Others are the application's own, and a
+    tenant may be among them (W3C Baggage)."""
+    if field.name != _BAGGAGE:
+        return field
+    members = (member.strip() for member in field.value.split(b","))
+    return field._replace(value=b",".join(one for one in members if one and not one.startswith(b"sentry-")))
 
 
 def _lines(fields: list[Field], decision: Decision, terms: BodyTerms) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote_plus
 
 import orjson
 
@@ -15,6 +15,7 @@ from lockgate.model import Secret
 from lockgate.protocols.http.messages import Field, Fields
 from lockgate.protocols.http.settings import HttpSettings, settings_of
 from lockgate.protocols.http.signing import CARRIERS
+from lockgate.protocols.http.targets import Target
 from lockgate.wire.steps import ClientCredentials
 
 _VISIBLE: Final = frozenset(range(0x20, 0x7f)) | {9}
@@ -40,6 +41,17 @@ def injected(settings: HttpSettings, user: str, secret: Secret, target: bytes) -
     if not _VISIBLE.issuperset(raw):
         raise ConfigError("the backend's credential holds characters that no header can hold")
     return target, (Field.of(name.encode(), raw),)
+
+
+def has_place_of_credential(settings: HttpSettings, target: Target) -> bool:
+    """Whether a client's query has the parameter that carries the credential: of two, servers take the first or the last. Some
+    end a parameter at a semicolon too, and some read names without regard to case."""
+    if settings.inject != "query" or not target.raw_query:
+        return False
+    name = (settings.name or "").casefold()
+    return any(
+        unquote_plus(piece.partition(b"=")[0].decode("latin-1")).casefold() == name
+        for piece in target.raw_query.replace(b";", b"&").split(b"&"))
 
 
 def access_token(settings: HttpSettings) -> ClientCredentials | None:

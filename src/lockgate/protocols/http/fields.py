@@ -30,17 +30,31 @@ def request_fields(
 ) -> Fields:
     """The fields for the backend, without framing: `Host` first, then what the client sent and may send on. Where masks
     can be due, parts of a document are not asked for, nor codings that nobody could look into."""
-    never = NEVER_ON | _FRAMING | drop | ({token_header.lower().encode()} if token_header else frozenset())
+    never = _never(token_header, drop) | _FRAMING
     if is_masked:
         never |= _PARTIAL
     kept = [Field.of(b"Host", host)]
     for field in end_to_end(head.fields):
-        if field.name in never or (_UNUSUAL.search(field.name) is not None and _ODD.sub(b"-", field.name) in never):
+        if _stays(field, never):
             continue
         if is_masked and field.name == b"accept-encoding":
             field = Field(field.name, _known_codings(field.value), field.raw)
         kept.append(field)
     return tuple(kept)
+
+
+def request_trailers(trailers: Fields, token_header: str | None, drop: frozenset[bytes]) -> Fields:
+    """The fields behind the content that go on: some servers make them fields of the head."""
+    never = _never(token_header, drop)
+    return tuple(field for field in trailers if not _stays(field, never))
+
+
+def _never(token_header: str | None, drop: frozenset[bytes]) -> frozenset[bytes]:
+    return NEVER_ON | drop | ({token_header.lower().encode()} if token_header else frozenset())
+
+
+def _stays(field: Field, never: frozenset[bytes]) -> bool:
+    return field.name in never or (_UNUSUAL.search(field.name) is not None and _ODD.sub(b"-", field.name) in never)
 
 
 def _known_codings(value: bytes) -> bytes:

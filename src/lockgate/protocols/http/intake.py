@@ -2,7 +2,7 @@
 
 Apart from `results`, the other direction. Tokens become the values that they stand for where their mask lets them return, a
 mask that would be stored is refused, and what detectors find is recorded, replaced or refused, as policy's `requests` say.
-A find in the path cannot be replaced, because it says what the request is about.
+A find in the path, or in the name of a parameter or field, cannot be replaced, because it says what the request is about.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from urllib.parse import quote
 from lockgate.govern.masking.bodies import (
     BodyTerms,
     check_body,
+    check_field,
     check_message,
     check_text,
     decoding,
@@ -64,21 +65,25 @@ class Intake:
 
     def target(self, request: Request, raw: bytes) -> bytes:
         """The target that goes on; `raw` is the one that would without a find in its query."""
-        for segment in request.target.segments:
-            data = segment.encode("utf-8")
-            if check_text(self._terms, self._check, data) != data:
-                self.refusal = self.refusal or _NOT_DATA
+        for text in request.target.path_texts:
+            self._fixed(text)
         path, mark, query = raw.partition(b"?")
         if not mark:
             return raw
         changed, pieces = False, []
         for name, values in request.target.query.items():
+            self._fixed(name.encode("utf-8"))
             for value in values:
                 data = value.encode("utf-8")
                 new = check_text(self._terms, self._check, data, name)
                 changed = changed or new != data
                 pieces.append(quote(name, safe="").encode() + b"=" + quote(new, safe="").encode())
         return path + mark + (b"&".join(pieces) if changed else query)
+
+    def _fixed(self, data: bytes) -> None:
+        """Look at what cannot be replaced."""
+        if check_text(self._terms, self._check, data) != data:
+            self.refusal = self.refusal or _NOT_DATA
 
     @property
     def is_clean(self) -> bool:
@@ -90,7 +95,8 @@ class Intake:
         return tuple(field if field.name in PLAIN_FIELDS else self._field(field) for field in fields)
 
     def _field(self, field: Field) -> Field:
-        new = check_text(self._terms, self._check, field.value, field.name.decode("ascii"))
+        self._fixed(field.raw)
+        new = check_field(self._terms, self._check, field.value, field.name.decode("ascii"))
         if new == field.value:
             return field
         if field.name in _READ_BY:
@@ -146,7 +152,7 @@ class Intake:
 
 
 _NOT_DATA: Final = Refusal(
-    RefusalCode.NOT_ENFORCEABLE, "the request's path or content type holds a value that policy replaces, and cannot be replaced there",
+    RefusalCode.NOT_ENFORCEABLE, "the request's path, content type or a name holds a value that policy replaces, and cannot be replaced there",
     hint="Nothing was forwarded. Send it in the content, or not at all.")
 _BINARY: Final = Refusal(
     RefusalCode.NOT_ENFORCEABLE, "the request's content cannot be looked into, and policy asks for that",

@@ -11,7 +11,9 @@ from lockgate.protocols.http import operations
 from lockgate.protocols.http.admission import Admitted, admit
 from lockgate.protocols.http.callers import OVERRIDES
 from lockgate.protocols.http.codec import chunk, last_chunk
+from lockgate.protocols.http.credentials import carriers, has_place_of_credential
 from lockgate.protocols.http.exchange import Exchange
+from lockgate.protocols.http.fields import request_trailers
 from lockgate.protocols.http.messages import End, Event, Fields, Framing, MessageError, RequestHead
 from lockgate.protocols.http.problems import Problem, bad_request, problem_of
 from lockgate.protocols.http.routing import NoRoute, destination, destination_within, host_of
@@ -26,6 +28,9 @@ _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _UNKNOWN_METHOD: Final = Problem(
     501, "unsupported", "the gateway does not let requests of this method through",
     hint="Nothing was forwarded. What the method does is not known, so no policy could judge it.")
+_NOT_YOURS: Final = Problem(
+    400, "not_understood", "the query holds the parameter in which the gateway shows the backend its own credential",
+    hint="Nothing was forwarded. Leave the parameter out.")
 _NO_PROXY: Final = Problem(
     400, "not_understood", "this port is no proxy: the request's target names a scheme and a host",
     hint="Send the path alone, and the host in Host.")
@@ -136,6 +141,8 @@ class Requests(Tunnels):
             self._admitted, self._link, self._is_recorded = admitted, None, admitted.is_recorded
         if head.method.decode("ascii").lower() not in operations.METHODS:
             return _UNKNOWN_METHOD
+        if has_place_of_credential(admitted.settings, target):
+            return _NOT_YOURS
         place = admitted.listing.place(head.method.decode("ascii"), target.segments)
         return admitted, operations.Request(
             head, host, target, place.template, media_type, target.path.casefold() in admitted.graphql, place.operation,
@@ -212,7 +219,9 @@ class Requests(Tunnels):
 
     def _end_stream(self, exchange: Exchange, trailers: Fields) -> Steps[None]:
         if exchange.request.head.framing is Framing.CHUNKED:
-            yield from self._send_on(exchange, last_chunk(trailers))
+            settings = exchange.admitted.settings
+            kept = request_trailers(trailers, settings.token_header, carriers(settings))
+            yield from self._send_on(exchange, last_chunk(kept))
         yield from self._sent(exchange)
 
     def _send_on(self, exchange: Exchange, data: bytes) -> Steps[None]:

@@ -37,6 +37,16 @@ class Target:
     segments: tuple[str, ...]
 
     @property
+    def path_texts(self) -> list[bytes]:
+        """All that stands in the path, decoded: segments, and the parameters that `segments` leave out though they go on."""
+        return [piece for part in self.raw_path[1:].split(b"/") for piece in unquote_to_bytes(part).split(b";")]
+
+    @property
+    def texts(self) -> list[bytes]:
+        """All that stands in the target, decoded: of the path, and names and values of the query."""
+        return [*self.path_texts, *(text.encode() for name, values in self.query.items() for text in (name, *values))]
+
+    @property
     def query(self) -> dict[str, list[str]]:
         """Values by name. `BadTarget` for one that cannot be read."""
         return parameters(self.raw_query or b"")

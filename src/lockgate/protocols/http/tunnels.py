@@ -59,6 +59,7 @@ class Tunnels(Forwarding):
         host = host_of(head.target)
         name = self._context.by_server_name(host)
         if name is None or name not in self._context.connections:
+            yield from self._forget_caller()        # who asks for this is verified anew, and put on record
             yield from self._answer(head, (yield from refuse_nowhere(head, self._certificate)) or _NOT_ALLOWED)
             return
         admitted = yield from admit(self._context, head, Destination(name), self._admitted, self._certificate)

@@ -12,12 +12,13 @@ from lockgate.govern.pipeline import Planned
 from lockgate.model import Decision, Operation, Refusal, RefusalCode
 from lockgate.protocols.http.admission import Admitted, digest_of
 from lockgate.protocols.http.messages import Fields
+from lockgate.protocols.http.targets import Target
 from lockgate.protocols.mcp import methods
 from lockgate.protocols.mcp.binding import FIELD
 from lockgate.protocols.mcp.jsonrpc import Malformed, Message
 from lockgate.protocols.mcp.operations import operation_of, refused_operation
 from lockgate.protocols.mcp.pins import Pins
-from lockgate.protocols.mcp.sent import Sent, looked_at, looked_at_fields
+from lockgate.protocols.mcp.sent import Sent, looked_at, looked_at_beside
 from lockgate.protocols.mcp.settings import settings_of
 from lockgate.protocols.mcp.shown import lenient
 from lockgate.wire.spec import LoginContext
@@ -47,10 +48,13 @@ class Asking:
     refusal: Refusal | None
     fields: Callable[[], Fields] = tuple
     """What goes on beside it, made where it has to be looked into."""
+    target: Target | None = None
+    """Where it goes, over HTTP."""
 
     @classmethod
     def about(
-        cls, message: Message, admitted: Admitted, context: LoginContext, fields: Callable[[], Fields] = tuple
+        cls, message: Message, admitted: Admitted, context: LoginContext, fields: Callable[[], Fields] = tuple,
+        target: Target | None = None,
     ) -> Asking:
         """The question for a message."""
         try:
@@ -58,7 +62,8 @@ class Asking:
         except Malformed as error:
             refusal = Refusal(RefusalCode.NOT_UNDERSTOOD, str(error), hint="Nothing was forwarded.")
             return cls(context, admitted, message, refused_operation(message.method), refusal)
-        return cls(context, admitted, message, operation, _UNKNOWN if methods.UNKNOWN in operation.verbs else None, fields)
+        return cls(context, admitted, message, operation, _UNKNOWN if methods.UNKNOWN in operation.verbs else None, fields,
+                   target)
 
     def step(self) -> Judge:
         """The step that asks it."""
@@ -80,18 +85,18 @@ class Asking:
         sent = looked_at(message, terms, decision)
         if sent.refusal is not None:
             return sent.refusal
-        beside = looked_beside(self.fields, terms, decision)
+        beside = looked_beside(self.fields, self.target, terms, decision)
         if beside.refusal is not None:
             return beside.refusal
         return Planned(sent.text.encode(), digest_of(terms.masks, terms.detects), Carried(terms, sent.text), noted=sent.noted + beside.noted)
 
 
-def looked_beside(fields: Callable[[], Fields], terms: BodyTerms, decision: Decision) -> Sent:
-    """The look at the fields that go on with a message, or with the request for a stream."""
+def looked_beside(fields: Callable[[], Fields], target: Target | None, terms: BodyTerms, decision: Decision) -> Sent:
+    """The look at the fields and the target that go on with a message, or with the request for a stream."""
     if not any(check.detectors for check in decision.requests):
         return Sent("")
-    return looked_at_fields(
-        ((field.name.decode("ascii"), field.value) for field in fields() if field.name not in _OURS), terms, decision)
+    beside = ((field.name.decode("ascii"), field.value) for field in fields() if field.name not in _OURS)
+    return looked_at_beside(beside, () if target is None else target.texts, terms, decision)
 
 
 def pins_of(admitted: Admitted, context: LoginContext) -> Pins:

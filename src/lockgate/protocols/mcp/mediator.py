@@ -62,6 +62,9 @@ _NO_JSON: Final = Problem(415, "not_understood", "MCP messages come as applicati
 _NO_CONTENT: Final = Problem(400, "not_understood", "a POST of MCP has JSON-RPC messages as its content, and only a POST",
                              hint="Nothing was forwarded.")
 _NO_METHOD: Final = Problem(405, "unsupported", "MCP over HTTP knows POST, GET and DELETE", hint="Nothing was forwarded.")
+_NO_PLACE: Final = Problem(404, "unlisted", "the connection's `paths` do not list this path", hint="Nothing was forwarded.")
+_NO_SESSION: Final = Problem(400, "not_understood", "a DELETE of MCP ends a session, and names it in Mcp-Session-Id",
+                             hint="Nothing was forwarded.")
 _NOT_YOURS: Final = Problem(404, "not_understood", "there is no such session for you", hint="Begin with `initialize`.")
 _SAME_ID: Final = Refusal(
     RefusalCode.NOT_UNDERSTOOD, "another request of this session with the same id has not been answered yet",
@@ -81,7 +84,9 @@ class McpMediator(HttpMediator):
 
     def _exchange_of(self, admitted: Admitted, request: Request, *, has_content: bool) -> Exchange | Problem:
         head, method = request.head, request.method
-        session = self._session_of(admitted, head)
+        if admitted.settings.paths and not request.template:
+            return _NO_PLACE
+        session = self._session_of(admitted, request)
         if session is None or len(head.all(binding.FIELD)) > 1:
             return _NOT_YOURS
         if method == "POST":
@@ -94,14 +99,16 @@ class McpMediator(HttpMediator):
             return _NO_METHOD
         if has_content:
             return _NO_CONTENT
+        if method == "DELETE" and not session:
+            return _NO_SESSION
         return McpExchange(admitted, request, stream_operation(methods.LISTEN if method == "GET" else methods.LEAVE), session)
 
-    def _session_of(self, admitted: Admitted, head: RequestHead) -> bytes | None:
-        """The server's id of the session, empty where there is none; None for one of somebody else."""
-        given = head.all(binding.FIELD)
+    def _session_of(self, admitted: Admitted, request: Request) -> bytes | None:
+        """The server's id of the session, empty where there is none; None for one of somebody else, or of another path."""
+        given = request.head.all(binding.FIELD)
         if not given:
             return b""
-        return binding.unbound(given[0], admitted.keys, admitted.identity, admitted.connection.name)
+        return binding.unbound(given[0], admitted.keys, admitted.identity, admitted.connection.name, request.target.path)
 
     def _ask_beforehand(self, exchange: Exchange) -> Steps[None]:
         """Nothing can be judged before the messages are there."""
@@ -120,7 +127,7 @@ class McpMediator(HttpMediator):
         """Of a stream, or a session's end; messages have plans of their own."""
         terms = exchange.admitted.terms(decision, (), self._context.limits.inspect)
         target, fields, lines = self._addressed(exchange, is_masked=terms.is_due)
-        beside = looked_beside(lambda: fields, terms, decision)
+        beside = looked_beside(lambda: fields, exchange.request.target, terms, decision)
         if beside.refusal is not None:
             return beside.refusal
         line = request_line(exchange.request.head.method, target)
@@ -192,7 +199,8 @@ class McpMediator(HttpMediator):
 
     def _judge_message(self, exchange: McpExchange, message: Message) -> Steps[Grant | Refusal]:
         asking = Asking.about(
-            message, exchange.admitted, self._context, lambda: self._addressed(exchange, is_masked=True)[1])
+            message, exchange.admitted, self._context, lambda: self._addressed(exchange, is_masked=True)[1],
+            exchange.request.target)
         step = asking.step()
         if exchange.may_open and message.kind is Kind.REQUEST:
             step.waiting = partial(self._waiting, exchange, message)
@@ -278,7 +286,8 @@ class McpMediator(HttpMediator):
         if session and session == exchange.session:
             return exchange.request.head.all(binding.FIELD)[0]
         admitted = exchange.admitted
-        return binding.bound(session, admitted.keys, admitted.identity, admitted.connection.name)
+        return binding.bound(
+            session, admitted.keys, admitted.identity, admitted.connection.name, exchange.request.target.path)
 
     def _route_of(self, exchange: McpExchange, data: bytes) -> bytes:
         """Where the older transport's client has to send its messages: a path here. ValueError for any other place."""

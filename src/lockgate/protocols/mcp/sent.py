@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from lockgate.govern.masking.bodies import BodyTerms, check_text, json_check
+from lockgate.govern.masking.bodies import BodyTerms, check_field, check_text, json_check
 from lockgate.govern.masking.requests import ContentCheck
 from lockgate.govern.masking.tokens import Tokens
 from lockgate.kernel.json_places import members
@@ -31,17 +31,20 @@ class Sent:
     refusal: Refusal | None = None
 
 
-def looked_at_fields(fields: Iterable[tuple[str, bytes]], terms: BodyTerms, decision: Decision) -> Sent:
-    """The look at what stands beside messages: (name, value) of header fields. Nothing is replaced in them, so a find that may
-    not go on refuses the request."""
+def looked_at_beside(
+    fields: Iterable[tuple[str, bytes]], address: Iterable[bytes], terms: BodyTerms, decision: Decision
+) -> Sent:
+    """The look at what stands beside messages: (name, value) of header fields, and the texts of the target. Nothing is replaced
+    in them, so a find that may not go on refuses the request."""
     check = ContentCheck(decision.requests, None, guards=False)
     plain = replace(terms, detects=(), masks=())
-    changed = [name for name, value in fields if check_text(plain, check, value, name) != value]
+    changed = [name for name, value in fields if check_field(plain, check, value, name) != value]
+    changed += ["the address" for text in address if check_text(plain, check, text) != text]
     noted = tuple(f"sent: {name}" for name, count in check.found.items() for _ in range(count))
     if not changed:
         return Sent("", noted)
     return Sent("", noted, Refusal(
-        RefusalCode.DENIED, f"a header field holds what policy does not let through: {', '.join(sorted(check.found))}",
+        RefusalCode.DENIED, f"what goes on beside the message holds what policy does not let through: {', '.join(sorted(check.found))}",
         hint=f"Take it out of {', '.join(sorted(set(changed)))}. Nothing was forwarded."))
 
 

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from lockgate.config.settings import Connection
 from lockgate.config.strict import Duration, SecretReference
 from lockgate.protocols.http.credentials import secrets_of
-from lockgate.protocols.http.settings import HttpSettings
+from lockgate.protocols.http.settings import HttpSettings, Template
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -22,6 +22,10 @@ class McpSettings(HttpSettings):
     patience: Duration = Field(
         default="25s", description="How long a request under review is held, with progress, before it is refused with its "
                                    "ticket.")
+    paths: tuple[Template, ...] = Field(
+        default=(), max_length=2000,
+        description="Templates of the paths on which the server speaks MCP, like `/mcp`: others are refused with 404. Left out, "
+                    "all of the host is taken for an MCP server.")
     pins: Literal["first", "configured", "off"] = Field(
         default="first", description="Which definitions of tools are accepted without a person: those of the first whole "
                                      "list that the gateway sees, those in `definitions`, or all.")

@@ -8,11 +8,11 @@ from lockgate.govern.masking.bodies.codings import BOUNDS, CODINGS, Bounds, Code
 from lockgate.govern.masking.bodies.json_mask import JsonMask
 from lockgate.govern.masking.bodies.message_body import MessageBody
 from lockgate.govern.masking.bodies.message_fields import mask_fields, telling_names
-from lockgate.govern.masking.bodies.sent import check_body, check_message, check_text, json_check
+from lockgate.govern.masking.bodies.sent import check_body, check_field, check_message, check_text, json_check
 from lockgate.govern.masking.bodies.terms import LIMIT, BodyMask, BodyTerms, NoNames, Renamed
 
 __all__ = [
     "BOUNDS", "CODINGS", "LIMIT", "BodyMask", "BodyTerms", "Bounds", "Coder", "JsonMask", "MessageBody", "NoNames", "Renamed",
-    "body_mask", "check_body", "check_message", "check_text", "decoding", "encoding", "event_mask", "json_check", "json_mask",
-    "mask_fields", "message_mask", "passing_mask", "telling_names",
+    "body_mask", "check_body", "check_field", "check_message", "check_text", "decoding", "encoding", "event_mask", "json_check",
+    "json_mask", "mask_fields", "message_mask", "passing_mask", "telling_names",
 ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from urllib.parse import quote, unquote_to_bytes
 
 from lockgate.govern.masking.bodies.json_body import JsonRules, quoted
 from lockgate.govern.masking.bodies.json_mask import JsonMask
@@ -53,6 +54,22 @@ def check_text(terms: BodyTerms, check: ContentCheck, text: bytes, name: str = "
     """A header's value or a part of a URL, `name` what it stands under."""
     values = SentValues(terms, check)
     return Members(values).text(text, name) if name else values.text(text)
+
+
+def check_field(terms: BodyTerms, check: ContentCheck, text: bytes, name: str) -> bytes:
+    """A header's value as it is written and with its escapes undone, since servers undo them in cookies and in parameters
+    (RFC 8187). What is found in both is counted once."""
+    before = dict(check.found)
+    new = check_text(terms, check, text, name)
+    if b"%" not in text and b"+" not in text:
+        return new
+    written = dict(check.found)
+    plain = unquote_to_bytes(new.replace(b"+", b" "))
+    shown = check_text(terms, check, plain, name)
+    for label, count in check.found.items():
+        once = written.get(label, 0)
+        check.found[label] = max(once, before.get(label, 0) + count - once)
+    return new if shown == plain else quote(shown, safe="").encode("ascii")
 
 
 class SentValues(Values):
