@@ -31,6 +31,7 @@ Conceal = Callable[[bytes], bytes | None]
 
 # A quote that nothing closes takes the rest: looked for again behind it, the work would grow with the square.
 _QUOTED = rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)'
+_LOOSE = json.JSONDecoder(strict=False)     # made once: `loads` with an option makes one each time
 _JSON_TOKEN = re.compile(_QUOTED + rb"|-?[0-9][0-9.eE+-]*", re.DOTALL)
 _COLON = re.compile(rb"[ \t\r\n]*+:[ \t\r\n]*+")
 _JSON_BORDER = re.compile(_QUOTED + rb"|[\[\]{}]", re.DOTALL)
@@ -311,7 +312,7 @@ def json_string(raw: bytes) -> bytes | None:
     if b"\\" not in raw:
         return raw[1:-1]
     try:
-        return str(json.loads(raw, strict=False)).encode("utf-8", "surrogatepass")
+        return str(_LOOSE.decode(raw.decode("utf-8", "surrogatepass"))).encode("utf-8", "surrogatepass")
     except ValueError:
         return None
 

@@ -9,7 +9,6 @@ something on another path of the server's host. Nothing is remembered, so it hol
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 from typing import Final
 
@@ -36,9 +35,7 @@ def unbound(given: bytes, keys: MaskKeys | None, identity: Identity, connection:
 
 
 def _signature(session: bytes, keys: MaskKeys, identity: Identity, connection: str, path: str) -> bytes:
-    made = hmac.new(keys.of_gateway(_PURPOSE), digestmod=hashlib.sha256)
-    for part in (identity.issuer, identity.subject, identity.agent or "", connection, path):
-        data = part.encode("utf-8", "surrogatepass")
-        made.update(len(data).to_bytes(8, "big") + data)
-    made.update(session)
-    return base64.urlsafe_b64encode(made.digest())[:_SIGNED]
+    parts = [part.encode("utf-8", "surrogatepass")
+             for part in (identity.issuer, identity.subject, identity.agent or "", connection, path)]
+    signed = b"".join([len(part).to_bytes(8, "big") + part for part in parts]) + session
+    return base64.urlsafe_b64encode(hmac.digest(keys.of_gateway(_PURPOSE), signed, "sha256"))[:_SIGNED]

@@ -43,7 +43,8 @@ from lockgate.protocols.mcp.refusals import answer_of, answer_to_server
 from lockgate.protocols.mcp.shown import Asked, Shown, lenient
 from lockgate.protocols.mcp.streams import OPENING, McpReply, document_of, event_of, json_response
 from lockgate.protocols.mcp.unanswered import Unanswered
-from lockgate.wire.steps import Aside, Compose, Judge, Note, Record, Steps, ToClient
+from lockgate.wire.spec import LoginContext
+from lockgate.wire.steps import Aside, Compose, Judge, Note, Record, Steps, TlsInfo, ToClient
 
 _TRAVELS: Final = frozenset((
     b"host", b"accept", b"accept-encoding", b"accept-language", b"content-type", b"user-agent", b"last-event-id",
@@ -73,6 +74,13 @@ _SAME_ID: Final = Refusal(
 
 class McpMediator(HttpMediator):
     """The mediator of one client's connection."""
+
+    def __init__(self, context: LoginContext, tls: TlsInfo | None, head_timeout: float) -> None:
+        super().__init__(context, tls, head_timeout)
+        self._named_session: tuple[Fields, Admitted, str, bytes] | None = None
+        """Fields of a client that name a session of its own at a path; the reader gives the same ones as the same object."""
+        self._travelling: tuple[Fields, bytes, Fields, bytes] | None = None
+        """And what goes on of them: all that HTTP lets on, the session, what MCP does, as lines too."""
 
     @property
     def is_idle(self) -> bool:
@@ -105,10 +113,13 @@ class McpMediator(HttpMediator):
 
     def _session_of(self, admitted: Admitted, request: Request) -> bytes | None:
         """The server's id of the session, empty where there is none; None for one of somebody else, or of another path."""
+        fields, path, known = request.head.fields, request.target.path, self._named_session
+        if known is not None and known[0] is fields and known[1] is admitted and known[2] == path:
+            return known[3]
         given = request.head.all(binding.FIELD)
-        if not given:
-            return b""
-        return binding.unbound(given[0], admitted.keys, admitted.identity, admitted.connection.name, request.target.path)
+        session = binding.unbound(given[0], admitted.keys, admitted.identity, admitted.connection.name, path) if given else b""
+        self._named_session = None if session is None else (fields, admitted, path, session)
+        return session
 
     def _ask_beforehand(self, exchange: Exchange) -> Steps[None]:
         """Nothing can be judged before the messages are there."""
@@ -118,10 +129,12 @@ class McpMediator(HttpMediator):
     def _addressed(self, exchange: Exchange, *, is_masked: bool) -> tuple[bytes, Fields, bytes]:
         assert isinstance(exchange, McpExchange)
         target, fields, _ = super()._addressed(exchange, is_masked=is_masked)
-        fields = tuple(
-            field._replace(value=exchange.session) if field.name == binding.FIELD else field
-            for field in fields if field.name in _TRAVELS)
-        return target, fields, field_lines(fields)
+        known = self._travelling
+        if known is None or known[0] is not fields or known[1] != exchange.session:
+            kept = tuple(field._replace(value=exchange.session) if field.name == binding.FIELD else field
+                         for field in fields if field.name in _TRAVELS)
+            known = self._travelling = fields, exchange.session, kept, field_lines(kept)
+        return target, known[2], known[3]
 
     def _plan(self, exchange: Exchange, content: bytes | None, decision: Decision) -> Planned | Refusal:
         """Of a stream, or a session's end; messages have plans of their own."""
@@ -275,11 +288,12 @@ class McpMediator(HttpMediator):
             exchange.asked, rest, pins_of(admitted, self._context), admitted.admission.foresees, rest.is_due,
             admitted.settings.binary == "allow")
         asked = exchange.request.head
-        fields = tuple(
-            field._replace(value=self._bound(exchange, field.value)) if field.name == binding.FIELD else field
-            for field in head.fields)
-        return McpReply(replace(head, fields=fields), exchange, shown, grant.masked,
-                        closes=not (asked.keep_alive and exchange.is_sent), route=partial(self._route_of, exchange))
+        if head.all(binding.FIELD):
+            head = replace(head, fields=tuple(
+                field._replace(value=self._bound(exchange, field.value)) if field.name == binding.FIELD else field
+                for field in head.fields))
+        return McpReply(head, exchange, shown, grant.masked,
+                        closes=not (asked.keep_alive and exchange.is_sent), route=partial(self._route_of, exchange), lines=self._lines)
 
     def _bound(self, exchange: McpExchange, session: bytes) -> bytes:
         """The id that the client gets for the server's; most answers name the session that the client named."""

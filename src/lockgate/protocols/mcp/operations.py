@@ -75,7 +75,7 @@ def stream_operation(method: str) -> Operation:
 
 def refused_operation(method: str = "") -> Operation:
     """What is put on record of a message that is refused whatever policy says."""
-    return _made(methods.UNKNOWN, {"method": method[:200]}, {})
+    return _made(methods.UNKNOWN, {"method": method[:200]}, {}) if method else _REFUSED
 
 
 def entry_operation(listed: methods.Listed, name: str) -> Operation:
@@ -138,3 +138,6 @@ def _pretty(value: object, end: str = "\n") -> str:
     if isinstance(value, list) and value:
         return "[" + inner + f",{inner}".join([_pretty(one, inner) for one in value]) + end + "]"
     return _PLAIN.encode(value)
+
+
+_REFUSED: Final = _made(methods.UNKNOWN, {"method": ""}, {})

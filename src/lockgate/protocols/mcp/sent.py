@@ -58,7 +58,6 @@ def looked_at(message: Message, terms: BodyTerms, decision: Decision) -> Sent:
         mask.method is MaskMethod.TOKEN and mask.returns for mask in terms.masks)
     if check.is_idle and not returns:
         return Sent(message.text)
-    terms = replace(terms, detects=())
     try:
         text, is_moved = _checked(message.text, terms, check)
     except ValueError:

@@ -25,6 +25,7 @@ from lockgate.protocols.mcp.pins import Pins
 
 MASKED: Final = "lockgate/masked"
 """The name in `_meta` under which a result says what is masked in it."""
+_SAID: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _DEEPEST: Final = 512
 _DATA: Final = frozenset(("text", "structuredContent", "data", "input", "systemPrompt", "message", "statusMessage", "arguments"))
 _STRUCTURE: Final = frozenset(("content", "contents", "messages", "resource", "completion", "task"))
@@ -186,6 +187,7 @@ class _Look:
         self._found = found
         self._passes_binary = passes_binary
         self._data = json_mask(terms, text, found) if terms.is_due else None
+        self._may_be_binary = not passes_binary and any(kind in text for kind in _BINARY)
         self._words: JsonMask | None = None         # made for the first one that may hold something
 
     def data(self, text: str) -> str:
@@ -216,8 +218,7 @@ class _Look:
         if not text.startswith("{"):
             return self.words(text)
         found = members(text, 0)
-        if not self._passes_binary and any(
-                name == "type" and text[start:end] in _BINARY for name, _, start, end in found):
+        if self._may_be_binary and any(name == "type" and text[start:end] in _BINARY for name, _, start, end in found):
             self._count("binary")
             return _WITHHELD
         return _spliced(text, [(member[2], member[3], self._member(text, *member)) for member in found])
@@ -263,9 +264,9 @@ def _without(text: str, name: str) -> str:
     return "{" + ",".join(kept) + "}"
 
 
-def _with_masked(text: str, found: Mapping[str, int]) -> str:
+def _with_masked(text: str, found: dict[str, int]) -> str:
     """A result that says in `_meta` what is masked in it."""
-    said = f"{json.dumps(MASKED)}:{json.dumps(dict(found), ensure_ascii=False, separators=(',', ':'))}"
+    said = f'"{MASKED}":{_SAID.encode(found)}'
     for name, _, start, end in members(text, 0):
         if name == "_meta" and text[start] == "{":
             inner = _without(text[start:end], MASKED)[1:-1]

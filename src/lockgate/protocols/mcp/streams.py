@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from lockgate.govern.masking.bodies import BodyMask, BodyTerms, body_mask, event_mask
@@ -55,15 +55,15 @@ class McpReply(Reply):
 
     def __init__(
         self, head: ResponseHead, exchange: McpExchange, shown: Shown, masked: dict[str, int], *, closes: bool,
-        route: Callable[[bytes], bytes],
+        route: Callable[[bytes], bytes], lines: Callable[[Iterable[Field]], bytes],
     ) -> None:
-        """`route` turns the address that a server of the older transport names into the gateway's."""
+        """`route` turns the address that a server of the older transport names into the gateway's, `lines` writes fields."""
         self._is_alone = bool(exchange.own) and (head.framing is Framing.NONE or head.status == _ACCEPTED)
         if self._is_alone:                  # the server answers nothing, and the gateway does
             head = ResponseHead(200, b"OK", (Field.of(b"Content-Type", JSON),), head.minor, Framing.LENGTH, 0,
                                 head.keep_alive, b"")
         super().__init__(head, shown.rest, masked, minor=exchange.request.head.minor, closes=closes,
-                         binary=shown.passes_binary)
+                         binary=shown.passes_binary, lines=lines)
         self._exchange = exchange
         self._shown = shown
         self._route = route

@@ -73,20 +73,20 @@ class EventBody:
 
     def _event(self, raw: bytes) -> bytes:
         """One event in its written form, with the events that have to come before it."""
-        lines = [found.groups() for found in _LINE.finditer(raw) if found.end() > found.start()]
-        data = [(at, line) for at, (line, _) in enumerate(lines) if _field(line) == b"data"]
+        lines = [(line.partition(b":")[0], line, end) for line, end in _LINE.findall(raw) if line or end]
+        data = [line for field, line, _ in lines if field == b"data"]
         before, new = b"", None
         if data:
-            self._end = lines[data[0][0]][1] or b"\n"
-            name = next((_value(line) for line, _ in lines if _field(line) == b"event"), b"")
-            text = b"\n".join(_value(line) for _, line in data)
+            self._end = next(end for field, _, end in lines if field == b"data") or b"\n"
+            name = next((_value(line) for field, line, _ in lines if field == b"event"), b"")
+            text = b"\n".join([_value(line) for line in data])
             came, shown = self._shown(text, name)
             before = self._written(came)
             new = None if shown is text else shown
         out: list[bytes] = [before]
         is_first = True
-        for line, end in lines:
-            if _field(line) != b"data":
+        for field, line, end in lines:
+            if field != b"data":
                 out += (self._other(line), end)
             elif new is None:
                 out += (line, end)
@@ -128,10 +128,6 @@ class EventBody:
     def _written(self, events: list[Event]) -> bytes:
         end = self._end
         return b"".join((b"event: " + name + end if name else b"") + _data(data, end) + end + end for name, data in events)
-
-
-def _field(line: bytes) -> bytes:
-    return line.partition(b":")[0]
 
 
 def _value(line: bytes) -> bytes:

@@ -19,6 +19,7 @@ from lockgate.kernel.json_scan import JsonScanner
 _BOM: Final = b"\xef\xbb\xbf"
 _REDACTED: Final = b'"' + REDACTED + b'"'
 _SPACE: Final = b" \t\r\n"
+_WRITTEN: Final = json.JSONEncoder(ensure_ascii=False)
 _DEEPEST_TEXT: Final = 4
 """Documents in strings of documents that are looked into; what lies deeper is hidden."""
 
@@ -127,7 +128,7 @@ class JsonRules(Rules):
 
 def quoted(text: bytes) -> bytes:
     """A text as a JSON string."""
-    return json.dumps(text.decode("utf-8", "surrogatepass"), ensure_ascii=False).encode("utf-8", "surrogatepass")
+    return _WRITTEN.encode(text.decode("utf-8", "surrogatepass")).encode("utf-8", "surrogatepass")
 
 
 def _meant(name: bytes | None) -> bytes | None:

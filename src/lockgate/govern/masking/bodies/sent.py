@@ -40,7 +40,8 @@ def check_body(
 
 def json_check(terms: BodyTerms, check: ContentCheck, text: str) -> JsonMask:
     """The look at JSON values that stand in the message `text`, as `check_body` at one."""
-    return JsonMask(SentValues(replace(terms, limit=max(terms.limit, 4 * len(text) + 1)), check), text)
+    longest = 4 * len(text)                         # bytes
+    return JsonMask(SentValues(terms if terms.limit > longest else replace(terms, limit=longest + 1), check), text)
 
 
 def check_message(terms: BodyTerms, check: ContentCheck, text: bytes) -> bytes:
@@ -77,7 +78,7 @@ class SentValues(Values):
 
     def __init__(self, terms: BodyTerms, check: ContentCheck) -> None:
         opens = terms.keys is not None and any(_returns(mask.method, returns=mask.returns) for mask in terms.masks)
-        super().__init__(terms if opens else replace(terms, masks=()))
+        super().__init__(terms if opens or not terms.masks else replace(terms, masks=()))
         self._check = check
         self._tokens: dict[int, Tokens] = {}
         self._plain = JsonRules(SentValues(replace(terms, masks=()), check)) if opens else None
