@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import hmac
 import os
+from collections.abc import Sequence
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from lockgate.audit.evidence.disclosed import Disclosed
 from lockgate.audit.failures import Undisclosed
 
 KEY_SIZE: Final = 32
@@ -50,6 +52,30 @@ def unseal(key: bytes, sealed: bytes) -> bytes:
         return AESGCM(key).decrypt(_NONCE, sealed, _SEAL)
     except (InvalidTag, ValueError):
         raise Undisclosed("a stored payload does not open with its key") from None
+
+
+def opened(secret: Any, sealed: Any) -> Disclosed:
+    """What a stored payload discloses with its key ‖ salt; where it does not open, or one of the two is no bytes, nothing
+    that was ever committed to: every payload is a JSON object.
+    """
+    try:
+        return Disclosed(secret[KEY_SIZE:], unseal(secret[:KEY_SIZE], sealed))
+    except (Undisclosed, TypeError, ValueError):
+        return Disclosed(b"", b"")
+
+
+def all_opened(rows: Sequence[tuple[Any, ...]]) -> list[Disclosed | None]:
+    """The same for stored rows, which end with secret and blob: None where there is neither. One of them alone is no
+    payload, so nothing opens.
+    """
+    found: list[Disclosed | None] = []
+    for row in rows:
+        secret, sealed = row[-2], row[-1]
+        if secret is None and sealed is None:
+            found.append(None)
+        else:
+            found.append(opened(secret, sealed))
+    return found
 
 
 def verify_commitment(commitment: str, salt: bytes, payload: bytes) -> None:

@@ -21,7 +21,7 @@ import orjson
 
 from lockgate.audit import leaves
 from lockgate.audit.checkpoint import Checkpoint, Verifier
-from lockgate.audit.commitment import KEY_SIZE, SALT_SIZE, unseal
+from lockgate.audit.commitment import KEY_SIZE, SALT_SIZE, all_opened, opened
 from lockgate.audit.endorsements import Endorsements
 from lockgate.audit.entry import parse
 from lockgate.audit.evidence.contents import Contents, PlacedLeaf, Runs
@@ -31,7 +31,7 @@ from lockgate.audit.evidence.merkle import Frontier, leaf_hash
 from lockgate.audit.evidence.policy import Policy
 from lockgate.audit.evidence.report import Report, Verdict, counted
 from lockgate.audit.evidence.trust import Trust
-from lockgate.audit.failures import BrokenNote, MalformedEntry, Undisclosed, UntrustedNote
+from lockgate.audit.failures import BrokenNote, MalformedEntry, UntrustedNote
 from lockgate.audit.keys import VERIFIER_FILE, read_verifier
 from lockgate.audit.recording.checking import RecordingCheck, left_playing
 from lockgate.audit.recording.shelf import FolderShelf, Shelf
@@ -182,7 +182,8 @@ class _Run:
 
     def keys_in_use(self) -> None:
         """Which key signs which sizes, as the leaves and the trust note say; then what is beside the log."""
-        changes = self.source.leaves(containing=(b'"type":"key_rotate"',))
+        # The first is rare where the second begins like every name: a search by it alone takes a third longer.
+        changes = self.source.leaves(containing=(b"key_rotate", b'"type":"key_rotate"'))
         for problem in self.endorsed.take_rotations((index, leaf) for index, _, leaf in changes):
             self.report.blame(problem)
         for check, note in self.endorsed.notes:
@@ -237,7 +238,7 @@ class _Run:
         """Some rows, the short way as far as all is well with them. Whether none is missing."""
         done, tree = 0, self.frontier
         leaves, digests = unbroken(rows, tree.size)
-        disclosed = [_shown(secret, sealed) for _, _, _, secret, sealed in rows] if leaves else []
+        disclosed = all_opened(rows) if leaves else []
         while done < len(rows):
             stop = min(len(leaves), done + before(self.sizes, tree.size))
             count = self.contents.follow_all(tree, leaves, digests, disclosed, done, stop)
@@ -273,7 +274,7 @@ class _Run:
         disclosed = None
         if sealed is not None:
             self.sealed += 1
-            disclosed = None if secret is None else _opened(secret, sealed)
+            disclosed = None if secret is None else opened(secret, sealed)
         ledger = contents.ledger
         record = contents.take(PlacedLeaf(index, leaf, actual, False, frontier.root), disclosed)
         if contents.ledger is None and ledger is not None and record is not None:
@@ -417,21 +418,6 @@ class _Run:
                 self.tampered("erasure", message, index)
         if check.streams:
             self.report.cover("recordings", check.covered)
-
-
-def _shown(secret: bytes | None, sealed: bytes | None) -> Disclosed | None:
-    """The payload of an entry, None where there is none of it; one half alone is no payload."""
-    if secret is None or sealed is None:
-        return None if secret is sealed else Disclosed(b"", b"")
-    return _opened(secret, sealed)
-
-
-def _opened(secret: bytes, sealed: bytes) -> Disclosed:
-    """A payload, or nothing that was ever committed to: every payload is a JSON object."""
-    try:
-        return Disclosed(secret[KEY_SIZE:], unseal(secret[:KEY_SIZE], sealed))
-    except (Undisclosed, TypeError, ValueError):
-        return Disclosed(b"", b"")
 
 
 def _is_unkept(leaf: bytes) -> bool:
