@@ -256,6 +256,41 @@ def test_tags_of_two_resources_cannot_be_compared() -> None:
         assert f"If-Match: {sent}\r\n".encode() in book.sent(SERVER)
 
 
+@pytest.mark.parametrize("first", ["/open/1", "/open/2", "/secret/1", "/secret/2"])
+def test_the_same_fields_of_answers_are_hidden_by_what_is_due_for_each(first: str) -> None:
+    """On one connection answers with the very same fields follow each other; what is hidden in them hangs on the request, and
+    each one's record counts it."""
+    rule = Rule(name="hide", when='op.path.startsWith("/secret")',
+                masks=(ColumnMask(("x-ssn", "*.1.x-name"), MaskMethod.REDACT),))
+    world = s.World(rules=(s.ALLOW, rule), keys=KEYS)
+    book, paths = world.book(), [first, "/open/1", "/secret/1", "/secret/1", "/secret/2", "/open/1", "/secret/1", "/open/2"]
+    tags, before = {}, 0
+    for path in paths:
+        book >> Bytes(CLIENT, s.request("GET", path)) >> Bytes(
+            SERVER, s.answer(b"{}", ETag='"same"', X_SSN=CANARY.decode(), X_Name="Ann", Date="Thu, 26 Nov 2026 10:00:00 GMT"))
+        sent, before = book.sent(CLIENT)[before:], len(book.sent(CLIENT))
+        is_hidden = path.startswith("/secret")
+        assert (CANARY in sent) is not is_hidden
+        assert (b"X-Name: Ann\r\n" in sent) is (path != "/secret/1")
+        found = re.search(rb"(?m:^)ETag: (.*)\r\n", sent)
+        assert found is not None
+        assert (found[1] == b'"same"') is not is_hidden
+        assert tags.setdefault(path, found[1]) == found[1]
+        assert sum(world.log.outcomes[-1].masked.values()) == {"/secret/1": 2, "/secret/2": 1}.get(path, 0)
+    assert tags["/secret/1"] != tags["/secret/2"]
+
+
+@pytest.mark.parametrize("rules", [(s.ALLOW,), (s.ALLOW, HIDE)], ids=["plain", "masked"])
+def test_an_answer_has_its_own_fields(rules: tuple[Rule, ...]) -> None:
+    """Not those of the one before it on the connection, however much they are alike."""
+    book, before = s.World(rules=rules, keys=KEYS).book(), 0
+    for turn in ("1", "1", "2", "1"):
+        book >> Bytes(CLIENT, s.request()) >> Bytes(SERVER, s.answer(b"{}", X_Turn=turn, SSN=f"{turn}{CANARY.decode()}"))
+        sent, before = book.sent(CLIENT)[before:], len(book.sent(CLIENT))
+        assert f"X-Turn: {turn}\r\n".encode() in sent
+        assert (f"SSN: {turn}{CANARY.decode()}\r\n".encode() in sent) is (HIDE not in rules)
+        assert (CANARY in sent) is (HIDE not in rules)
+
 
 @pytest.mark.parametrize("tag", ["unquoted", '"a" x', '"' + "a" * 1_025 + '"'])
 def test_a_tag_that_cannot_be_sealed_is_left_out(tag: str) -> None:

@@ -348,8 +348,7 @@ def test_an_empty_answer_of_the_server_stays_empty() -> None:
 @pytest.mark.parametrize("status", [b"200 OK", b"202 Accepted", b"204 No Content", b"404 Not Found", b"405 Method Not Allowed"])
 def test_what_a_server_says_to_the_end_of_a_session_stays_empty(status: bytes, empty: bytes) -> None:
     """In either framing, whatever its type says: an empty answer is no list of no messages."""
-    head = f"DELETE /mcp HTTP/1.1\r\nHost: crm.example\r\nAuthorization: Bearer {http.TOKEN.decode()}\r\n\r\n".encode()
-    book = s.world().book() >> Bytes(CLIENT, head)
+    book = s.world().book() >> Bytes(CLIENT, http.request("DELETE", "/mcp", Mcp_Session_Id="7"))
     assert b"DELETE /mcp" in book.sent(SERVER)
     if status.startswith(b"204"):
         empty = b"\r\n"

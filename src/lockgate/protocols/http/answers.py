@@ -74,7 +74,7 @@ class Answers(Conversation):
         return Reply(
             head, forward.terms, grant.masked, minor=asked.minor, closes=not (asked.keep_alive and exchange.is_sent),
             binary=exchange.admitted.settings.binary == "allow", binary_size=exchange.admitted.settings.binary_size,
-            lines=self._lines)
+            lines=self._lines, shown=self._shown_fields)
 
     def _told(self, exchange: Exchange, link: Link, data: bytes, ending: End | None) -> Steps[None]:
         """A piece of the answer, behind its mask, to the client."""

@@ -16,6 +16,7 @@ from lockgate.protocols.http.exchange import Exchange, Tunnel
 from lockgate.protocols.http.messages import Fields, RequestHead
 from lockgate.protocols.http.problems import Problem
 from lockgate.protocols.http.recording import refused
+from lockgate.protocols.http.results import ShownFields
 from lockgate.protocols.http.upstream import Link
 from lockgate.protocols.http.websocket.socket import Socket
 from lockgate.wire.spec import LoginContext
@@ -45,6 +46,7 @@ class Conversation:
         self._searched: tuple[Fields, tuple[RequestCheck, ...], tuple[ColumnMask, ...], bytes] | None = None
         """Fields in which nothing was found, and under what (`forwarding`)."""
         self._lines = FieldLines()          # of answers
+        self._shown_fields = ShownFields()
         self._asked: Fields | None = None
         """The fields with which the session at hand was last asked for; the reader gives the same ones as the same object."""
         self._named: tuple[Fields, str, bytes | None, str] | None = None

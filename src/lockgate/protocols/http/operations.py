@@ -249,6 +249,8 @@ def renamed_fields(request: Request, content: bytes) -> Renamed:
     """
     if request.is_graphql:
         return () if _shows_no_document(request) else _documents(renamed_by, request, content)
+    if not content and request.target.raw_query is None:
+        return ()                           # there is no text
     try:
         return renamed_in(_texts(request, content))
     except BadDocument as error:

@@ -42,21 +42,57 @@ class Unreadable(Exception):
     """Content that a mask is due in cannot be looked into. Says what is wrong, without anything of it."""
 
 
+class ShownFields:
+    """Fields of answers behind their masks. A backend gives the same ones again and again: those of the last answer are known,
+    as long as they are the very same and everything that decides what is hidden is equal."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: tuple[Fields, BodyTerms | None, Fields, dict[str, int]] | None = None
+
+    def answer(self, fields: Fields, terms: BodyTerms | None) -> tuple[Fields, dict[str, int]]:
+        """The fields that an answer's client gets, without framing, and what was hidden in them. `terms` None: nothing is due."""
+        known = self._known
+        if known is not None and known[0] is fields and known[1] == terms:
+            return known[2], known[3]
+        shown, masked = shown_fields(answer_fields(fields, is_masked=terms is not None), terms)
+        self._known = (fields, terms, shown, masked)
+        return shown, masked
+
+
+def shown_fields(fields: Fields, terms: BodyTerms | None) -> tuple[Fields, dict[str, int]]:
+    """Fields behind their masks, entity tags sealed, and what was hidden in them. `terms` None: nothing is due. A field whose
+    name holds a find is left out."""
+    if terms is None or not fields:
+        return fields, {}
+    telling, found = telling_names(terms.detects, tuple([field.raw for field in fields]))
+    if telling:
+        fields = tuple(field for at, field in enumerate(fields) if at not in telling)
+    shown, masked = mask_fields(terms, [(field.name, field.value) for field in fields])
+    for name, count in found:
+        masked[name] = masked.get(name, 0) + count
+    if shown is not None:
+        fields = tuple(field._replace(value=value) for field, value in zip(fields, shown, strict=True))
+    return sealed(fields, terms.keys, terms.scope, terms.place[1:]), masked
+
+
 class Reply:
     """One answer. `ends` and `trailers` are set before the last `apply`; `fault` says why one raised."""
 
     __slots__ = (
-        "_body", "_decoder", "_encoder", "_head", "_held", "_is_chunked", "_is_out", "_is_unseen", "_lines", "_passes", "_room", "_terms", "closes",
+        "_body", "_decoder", "_encoder", "_head", "_held", "_is_chunked", "_is_out", "_is_unseen", "_lines", "_passes", "_room", "_shown_fields", "_terms", "closes",
         "ends", "fault", "has_content", "is_whole", "masked", "sent", "trailers",
     )
 
     def __init__(
         self, head: ResponseHead, terms: BodyTerms | None, masked: dict[str, int], *, minor: int, closes: bool, binary: bool,
         binary_size: int | None = None, lines: Callable[[Iterable[Field]], bytes] = field_lines,
+        shown: ShownFields | None = None,
     ) -> None:
         """`terms` None: nothing is due. `masked` counts what is hidden. `closes`: the connection ends behind this answer.
         `binary`: content that cannot be looked into may go on, up to `binary_size` bytes (None: any number). `lines` writes
-        fields, and checks them."""
+        fields, and checks them. `shown` knows the fields of the answers before it on the client's connection."""
         self.masked = masked
         self.ends = False
         self.trailers: Fields = ()
@@ -75,6 +111,7 @@ class Reply:
         self._passes = binary
         self._room = binary_size
         self._lines = lines
+        self._shown_fields = ShownFields() if shown is None else shown
         self.is_whole = head.framing is Framing.LENGTH and head.length <= WHOLE
         self._is_chunked = self.has_content and not self.is_whole and minor > 0 and not (
             terms is None and head.framing is Framing.LENGTH)
@@ -188,7 +225,9 @@ class Reply:
     def _opening(self, length: int | None) -> bytes:
         """The status line and the fields."""
         head, terms = self._head, self._terms
-        fields = list(self._masked_fields(answer_fields(head.fields, is_masked=terms is not None)))
+        shown, masked = self._shown_fields.answer(head.fields, terms)
+        self._count(masked)
+        fields = list(shown)
         if length is not None:
             fields.append(Field.of(b"Content-Length", b"%d" % length))
         elif self._is_chunked:
@@ -201,18 +240,9 @@ class Reply:
         return response_bytes(head.status, reason, fields, lines=self._lines)
 
     def _masked_fields(self, fields: Fields) -> Fields:
-        terms = self._terms
-        if terms is None or not fields:
-            return fields
-        telling, found = telling_names(terms.detects, tuple([field.raw for field in fields]))
-        if telling:
-            self._count(dict(found))
-            fields = tuple(field for at, field in enumerate(fields) if at not in telling)
-        shown, masked = mask_fields(terms, [(field.name, field.value) for field in fields])
-        if shown is not None:
-            self._count(masked)
-            fields = tuple(field._replace(value=value) for field, value in zip(fields, shown, strict=True))
-        return sealed(fields, terms.keys, terms.scope, terms.place[1:])
+        fields, masked = shown_fields(fields, self._terms)
+        self._count(masked)
+        return fields
 
     def _count(self, masked: dict[str, int]) -> None:
         for name, count in masked.items():
