@@ -37,7 +37,7 @@ MISTAKES = [
     Mistake("I2", "govern/pipeline.py", "        # The count is taken before the first call: a recorder may call back at once.\n",
             "        waiting.resolve(issue_permit(self.session, (), under, payload))\n",
             "tests/unit/govern/test_pipeline.py::test_full_audit_gives_the_permit_when_the_record_is_durable"),
-    Mistake("I2", "govern/pipeline.py", "        if self._ended or not self._recorder.is_writable:\n            return _AUDIT_UNAVAILABLE\n        if not grants",
+    Mistake("I2", "govern/pipeline.py", "        if self._tally.has_ended or not self._recorder.is_writable:\n            return AUDIT_UNAVAILABLE\n        if not grants",
             "        if not grants",
             "tests/unit/govern/test_pipeline.py::test_an_unwritable_log_stops_bytes_without_a_request_too"),
     Mistake("I3", "govern/pipeline.py", "        cleared = plan.apply(chunk)\n",

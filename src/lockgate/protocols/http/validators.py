@@ -37,6 +37,8 @@ def sealed(fields: Fields, keys: MaskKeys | None, scope: bytes, place: tuple[str
     """The fields of an answer with its entity tag sealed, and without checksums. Without keys, or where the tag is none of
     the standard's, it is left out. `place`: the segments of the path, so that tags of two resources cannot be compared: who
     may write could store a guess at one and compare it with the other."""
+    if not _are_touched(tuple([field.name for field in fields])):
+        return fields
     kept: list[Field] = []
     for field in fields:
         if field.name == b"etag":
@@ -78,6 +80,11 @@ def unsealed(
 
 def _of(scope: bytes, place: tuple[str, ...]) -> bytes:
     return scope + "/".join(place).encode()     # a segment holds no slash
+
+
+@lru_cache(maxsize=256)                 # servers answer with the same fields again and again
+def _are_touched(names: tuple[bytes, ...]) -> bool:
+    return any(name == b"etag" or _is_checksum(name) for name in names)
 
 
 @lru_cache(maxsize=1024)
