@@ -1,4 +1,4 @@
-"""Where values stand in a JSON text that somebody has read already, and how deep they lie.
+"""Where values stand in a JSON text that somebody has read already.
 
 Apart from `json_scan`, which reads what nobody has: here the text is known to be JSON, and is gone over again and again. The
 standard library's scanner says where a value ends. Plain typed Python that mypyc compiles.
@@ -58,18 +58,3 @@ def skipped(text: str, at: int) -> int:
             break
         at += 1
     return at
-
-
-def depth_of(value: object) -> int:
-    """How deep containers are nested in a value as `json` reads it; 1 for one that is none."""
-    deepest = 1
-    todo: list[tuple[object, int]] = [(value, 1)]
-    while todo:
-        one, depth = todo.pop()
-        if depth > deepest:
-            deepest = depth
-        if isinstance(one, dict):
-            todo += [(item, depth + 1) for item in one.values()]
-        elif isinstance(one, list):
-            todo += [(item, depth + 1) for item in one]
-    return deepest

@@ -1,4 +1,4 @@
-"""Where values stand in a JSON text and how deep they lie; both builds."""
+"""Where values stand in a JSON text; both builds."""
 
 from __future__ import annotations
 
@@ -52,11 +52,3 @@ def test_what_is_no_array_has_no_elements(kernel: Any, text: str) -> None:
     """ValueError, so that nothing of it is taken for whole."""
     with pytest.raises(ValueError, match=r"JSON|Unterminated"):
         kernel.json_places.elements(text, 0)
-
-
-@pytest.mark.parametrize(("value", "depth"), [
-    (1, 1), ("[[", 1), (None, 1), ([], 1), ({}, 1), ([1], 2), ({"a": {}}, 2), ({"a": [], "b": {"c": [0]}}, 4), ([[[]], [[[]]]], 4),
-])
-def test_depths_are_counted_to_the_last_value(kernel: Any, value: object, depth: int) -> None:
-    """A value in a container lies one deeper than the container; an empty one holds none."""
-    assert kernel.json_places.depth_of(value) == depth

@@ -20,6 +20,22 @@ def read_document(text: str) -> Any:
     return _DECODER.decode(text)
 
 
+def is_deeper(value: object, text: str, most: int) -> bool:
+    """Whether a value has more than `most` levels, 1 being a value that is no container. `text` is how it is written: where it
+    opens less than that many, nobody has to look."""
+    return text.count("{") + text.count("[") >= most and _depth_of(value) > most
+
+
+def _depth_of(value: object) -> int:
+    deepest, todo = 0, [(value, 1)]
+    while todo:
+        one, depth = todo.pop()
+        deepest = max(deepest, depth)
+        inner = one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
+        todo += [(item, depth + 1) for item in inner]
+    return deepest
+
+
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) != len(pairs):

@@ -17,8 +17,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 from lockgate.config import document as yaml
 from lockgate.errors import ConfigError
 from lockgate.govern.identity.claims import is_plain
-from lockgate.kernel.json_places import depth_of
-from lockgate.protocols.http.documents import read_document
+from lockgate.protocols.http.documents import is_deeper, read_document
 from lockgate.protocols.http.templates import BadTemplate, Routes, Segment, read_template
 
 LIMIT: Final = 16_777_216
@@ -89,14 +88,15 @@ def _bytes(path: Path) -> bytes:
 
 def _json(data: bytes) -> object:
     try:
-        whole = read_document(data.decode("utf-8-sig"))
+        text = data.decode("utf-8-sig")
+        whole = read_document(text)
     except UnicodeDecodeError:
         raise _Unusable("not UTF-8 text") from None
     except RecursionError:
         raise _Unusable("nested too deep") from None
     except ValueError as error:
         raise _Unusable(f"not JSON of one reading: {error}; a document in YAML has a name that ends in .yaml") from None
-    if depth_of(whole) > _DEEPEST:
+    if is_deeper(whole, text, _DEEPEST):
         raise _Unusable(f"nested deeper than {_DEEPEST}")
     return whole
 

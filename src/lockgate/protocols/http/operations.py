@@ -13,10 +13,9 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from lockgate.govern.masking.bodies import Renamed, decoding
-from lockgate.kernel.json_places import depth_of
 from lockgate.model import Operation, Refusal
 from lockgate.protocols.http.callers import NEVER_ON
-from lockgate.protocols.http.documents import read_document
+from lockgate.protocols.http.documents import is_deeper, read_document
 from lockgate.protocols.http.graphql import BadDocument, operations_of, queries_in, renamed_by, renamed_in
 from lockgate.protocols.http.messages import RequestHead
 from lockgate.protocols.http.parts import BadParts, parts_of
@@ -223,10 +222,11 @@ def _json(media_type: str, content: bytes) -> object:
     if not (media_type == "application/json" or media_type.endswith("+json")):
         return None
     try:
-        value = read_document(content.decode("utf-8"))
+        text = content.decode("utf-8")
+        value = read_document(text)
     except (ValueError, RecursionError):
         raise BadContent("the content is no JSON of one reading, and a rule depends on it", ONE_JSON) from None
-    if depth_of(value) > DEEPEST:
+    if is_deeper(value, text, DEEPEST):
         raise BadContent(f"the content's JSON is nested deeper than {DEEPEST}, and a rule depends on it")
     return value
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
-from lockgate.kernel.json_places import depth_of, elements, skipped
-from lockgate.protocols.http.documents import NamedTwice, read_document
+from lockgate.kernel.json_places import elements, skipped
+from lockgate.protocols.http.documents import NamedTwice, is_deeper, read_document
 
 DEEPEST: Final = 64
 """Objects and arrays within each other in a client's message."""
@@ -94,7 +94,7 @@ def _parsed(data: bytes, deepest: int) -> tuple[str, Any]:
         raise Malformed(str(error)) from None
     except (ValueError, RecursionError):
         raise Malformed("it is no JSON in UTF-8", PARSE_ERROR) from None
-    if depth_of(value) > deepest:
+    if is_deeper(value, text, deepest):
         raise Malformed(f"it is nested deeper than {deepest}")
     return text, value
 

@@ -20,7 +20,7 @@ from lockgate.protocols.mcp.operations import operation_of, refused_operation
 from lockgate.protocols.mcp.pins import Pins
 from lockgate.protocols.mcp.sent import Sent, looked_at, looked_at_beside
 from lockgate.protocols.mcp.settings import settings_of
-from lockgate.protocols.mcp.shown import lenient
+from lockgate.protocols.mcp.shown import anywhere
 from lockgate.wire.spec import LoginContext
 from lockgate.wire.steps import Judge
 
@@ -81,7 +81,8 @@ class Asking:
         limit = self.context.limits.inspect
         terms = admitted.terms(decision, (name,) if name else (), limit)
         if message.method == methods.RESULT:
-            terms = lenient(admitted.terms_of(*admitted.admission.may_hide(), (), limit))
+            masks, detects = admitted.admission.may_hide()
+            terms = admitted.terms_of(anywhere(masks), detects, (), limit)
         sent = looked_at(message, terms, decision)
         if sent.refusal is not None:
             return sent.refusal

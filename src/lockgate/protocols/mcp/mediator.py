@@ -18,7 +18,6 @@ from typing import Final
 import orjson
 
 from lockgate.errors import ConfigError
-from lockgate.govern.masking.bodies import BodyTerms
 from lockgate.govern.pipeline import Grant, Planned
 from lockgate.model import Decision, Refusal, RefusalCode, Secret
 from lockgate.protocols.http.admission import Admitted, digest_of
@@ -40,7 +39,7 @@ from lockgate.protocols.mcp.judging import Asking, Carried, looked_beside, pins_
 from lockgate.protocols.mcp.operations import refused_operation, stream_operation
 from lockgate.protocols.mcp.recording import of_refused
 from lockgate.protocols.mcp.refusals import answer_of, answer_to_server
-from lockgate.protocols.mcp.shown import Asked, Shown, lenient
+from lockgate.protocols.mcp.shown import Asked, Shown, anywhere
 from lockgate.protocols.mcp.streams import OPENING, McpReply, document_of, event_of, json_response
 from lockgate.protocols.mcp.unanswered import Unanswered
 from lockgate.wire.spec import LoginContext
@@ -283,7 +282,7 @@ class McpMediator(HttpMediator):
         admitted, grant = exchange.admitted, exchange.grant
         assert grant is not None
         masks, detects = admitted.admission.may_hide()
-        rest: BodyTerms = lenient(admitted.terms_of(masks, detects, (), self._context.limits.inspect))
+        rest = admitted.terms_of(anywhere(masks), detects, (), self._context.limits.inspect)
         shown = exchange.shown = Shown(
             exchange.asked, rest, pins_of(admitted, self._context), admitted.admission.foresees, rest.is_due,
             admitted.settings.binary == "allow")

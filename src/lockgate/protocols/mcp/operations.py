@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from lockgate.model import Operation
@@ -25,7 +26,6 @@ _NAMES: Final = {"tools/call": ("tool", "name"), "prompts/get": ("prompt", "name
                  "resources/subscribe": ("uri", "uri"), "resources/unsubscribe": ("uri", "uri")}
 _CALLS: Final = frozenset(("tools/call", "prompts/get"))
 _EXACT: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-_PLAIN: Final = json.JSONEncoder(ensure_ascii=False)
 
 
 def operation_of(message: Message) -> Operation:
@@ -68,14 +68,16 @@ def _completed(params: dict[str, Any]) -> dict[str, object]:
     return dict(found)
 
 
+@lru_cache(maxsize=8)
 def stream_operation(method: str) -> Operation:
     """A stream that is opened (`methods.LISTEN`), or a session that is ended (`methods.LEAVE`)."""
     return _made(method, {}, {})
 
 
+@lru_cache(maxsize=128)
 def refused_operation(method: str = "") -> Operation:
     """What is put on record of a message that is refused whatever policy says."""
-    return _made(methods.UNKNOWN, {"method": method[:200]}, {}) if method else _REFUSED
+    return _made(methods.UNKNOWN, {"method": method[:200]}, {})
 
 
 def entry_operation(listed: methods.Listed, name: str) -> Operation:
@@ -83,6 +85,7 @@ def entry_operation(listed: methods.Listed, name: str) -> Operation:
     return _made(listed.method, {listed.fact: name}, {}, lacks=frozenset(("arguments",)))
 
 
+@lru_cache(maxsize=32)
 def server_operation(method: str) -> Operation:
     """A request of the server, of which policy is asked whether the client may get it."""
     return _made(method, {}, {})
@@ -134,10 +137,7 @@ def _pretty(value: object, end: str = "\n") -> str:
     inner = end + "  "
     if isinstance(value, dict) and value:
         return "{" + inner + f",{inner}".join(
-            [f"{_PLAIN.encode(name)}: {_pretty(value[name], inner)}" for name in sorted(value)]) + end + "}"
+            [f"{_EXACT.encode(name)}: {_pretty(value[name], inner)}" for name in sorted(value)]) + end + "}"
     if isinstance(value, list) and value:
         return "[" + inner + f",{inner}".join([_pretty(one, inner) for one in value]) + end + "]"
-    return _PLAIN.encode(value)
-
-
-_REFUSED: Final = _made(methods.UNKNOWN, {"method": ""}, {})
+    return _EXACT.encode(value)

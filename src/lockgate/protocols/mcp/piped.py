@@ -29,7 +29,7 @@ from lockgate.protocols.mcp.lines import Line, LineReader, line_of, on_one_line
 from lockgate.protocols.mcp.operations import refused_operation
 from lockgate.protocols.mcp.recording import of_refused
 from lockgate.protocols.mcp.refusals import answer_of, answer_to_server, words_of
-from lockgate.protocols.mcp.shown import Asked, Shown, lenient
+from lockgate.protocols.mcp.shown import Asked, Shown, anywhere
 from lockgate.protocols.mcp.spoken import ErrorLine, Spoken, seeming_id
 from lockgate.wire.spec import LoginContext
 from lockgate.wire.steps import (
@@ -272,7 +272,8 @@ class PipedMediator:
         may_hide = admitted.admission.may_hide()
         if may_hide is not self._may_hide:
             self._may_hide = may_hide
-            self._rest = lenient(admitted.terms_of(*may_hide, (), self._context.limits.inspect))
+            masks, detects = may_hide
+            self._rest = admitted.terms_of(anywhere(masks), detects, (), self._context.limits.inspect)
         return Shown(self._asked, self._rest, pins_of(admitted, self._context), admitted.admission.foresees,
                      self._rest.is_due, admitted.settings.binary == "allow", is_strict=True)
 

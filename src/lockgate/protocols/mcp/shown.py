@@ -244,11 +244,6 @@ class _Look:
         self._found[name] = self._found.get(name, 0) + 1
 
 
-def masked_text(terms: BodyTerms, text: str, found: dict[str, int]) -> str:
-    """A JSON value behind its masks; what is hidden is counted in `found`. ValueError where it cannot be looked into."""
-    return json_mask(terms, text, found)(text)
-
-
 def _spliced(text: str, pieces: list[tuple[int, int, str]]) -> str:
     out: list[str] = []
     at = 0
@@ -275,15 +270,9 @@ def _with_masked(text: str, found: dict[str, int]) -> str:
     return '{"_meta":{' + said + "}" + ("" if rest == "}" else ",") + rest
 
 
-def lenient(terms: BodyTerms) -> BodyTerms:
-    """Terms of what no request is known for (a stream that is resumed, the result of a task): a mask hides its names wherever
-    they stand."""
-    return replace(terms, masks=_anywhere(terms.masks)) if terms.masks else terms
-
-
 @lru_cache(maxsize=256)
-def _anywhere(masks: tuple[ColumnMask, ...]) -> tuple[ColumnMask, ...]:
+def anywhere(masks: tuple[ColumnMask, ...]) -> tuple[ColumnMask, ...]:
+    """Masks of what no request is known for (a stream that is resumed, the result of a task): each hides its names wherever they
+    stand."""
     return tuple(dict.fromkeys(
         replace(mask, columns=tuple("*." + glob.rpartition(".")[2] for glob in mask.columns)) for mask in masks))
-
-

@@ -10,10 +10,10 @@ import json
 import re
 from typing import Any, Final
 
-from lockgate.govern.masking.bodies import BodyTerms
+from lockgate.govern.masking.bodies import BodyTerms, json_mask
 from lockgate.protocols.mcp.jsonrpc import Id, Malformed
 from lockgate.protocols.mcp.lines import line_of
-from lockgate.protocols.mcp.shown import Shown, masked_text
+from lockgate.protocols.mcp.shown import Shown
 
 _ID: Final = re.compile(rb'"id"\s*:\s*(-?\d{1,19}|"[^"\\\r\n]{0,512}")')
 _LONGEST: Final = 1_024
@@ -55,7 +55,8 @@ class ErrorLine:
         """The line as people may read it."""
         text = chunk.decode("utf-8", "replace")
         if self._terms.is_due:
-            text = json.loads(masked_text(self._terms, json.dumps(text), self.masked))
+            said = json.dumps(text)
+            text = json.loads(json_mask(self._terms, said, self.masked)(said))
         return _visible(text).encode() + b"\n"
 
 

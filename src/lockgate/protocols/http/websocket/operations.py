@@ -12,9 +12,8 @@ from dataclasses import replace
 from typing import Final
 
 from lockgate.govern.masking.bodies import Renamed
-from lockgate.kernel.json_places import depth_of
 from lockgate.model import Operation
-from lockgate.protocols.http.documents import read_document
+from lockgate.protocols.http.documents import is_deeper, read_document
 from lockgate.protocols.http.graphql import BadDocument, operations_of, queries_in, renamed_by, renamed_in
 from lockgate.protocols.http.operations import (
     DEEPEST,
@@ -96,7 +95,7 @@ def _document(text: str) -> object:
         if begins:
             raise BadContent("the message is no JSON of one reading, and a rule depends on it", ONE_JSON) from None
         return _MISSING
-    if depth_of(value) > DEEPEST:
+    if is_deeper(value, text, DEEPEST):
         raise BadContent(f"the message's JSON is nested deeper than {DEEPEST}, and a rule depends on it")
     return value
 
