@@ -254,7 +254,8 @@ class Governor:
         if isinstance(decided, Refusal):
             return self._refuse(operation, decided, None)
         if decided.effect is Effect.DENY:
-            return self._refuse(operation, denial(decided, operation), decided)
+            untold = self._view.untold(decided, operation, self._pipeline.clock.now(), self)
+            return self._refuse(operation, denial(decided, operation, untold), decided)
         spent = self._spent(operation, decided, counts=ask and not decided.wants) if decided.limits else None
         if spent is not None:
             return self._refuse(operation, spent, decided)

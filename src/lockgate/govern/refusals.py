@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -36,17 +37,23 @@ EXPIRED: Final = Refusal(
 )
 
 
-def denial(decision: Decision, operation: Operation | None = None) -> Refusal:
-    """A policy's `deny`, worded for the client. An effect that cannot be known counts as every effect:
-    whoever reads another rule's reason for it is told so.
+def denial(decision: Decision, operation: Operation | None = None, untold: Sequence[str] = ()) -> Refusal:
+    """A policy's `deny`, worded for the client. An effect that cannot be known counts as every effect, and a rule whose
+    condition cannot be told counts as met (`untold`: the facts that were missing for it): whoever reads the rule's reason for
+    that is told so.
     """
     is_opaque = operation is not None and bool(operation.facts.get("is_opaque"))
+    why = ""
+    if is_opaque:
+        why = "What this would do cannot be known beforehand, so it counts as doing everything. "
+    elif untold:
+        why = (f"What the rule asks about ({', '.join(f'op.{name}' for name in untold)}) is not in the request, so the rule counts as met; "
+               "with that in it, it may pass. ")
     return Refusal(
         RefusalCode.DENIED,
         decision.reason,
         rule=decision.rules[0] if decision.rules else None,
-        hint=("What this would do cannot be known beforehand, so it counts as doing everything. "
-              if is_opaque else "") + "This is a decision of the gateway's policy; sending it again does not help. "
+        hint=f"{why}This is a decision of the gateway's policy; sending it again {'as it is ' if untold and not is_opaque else ''}does not help. "
              "Ask those who own the policy, or do the task another way.",
     )
 

@@ -472,3 +472,18 @@ def test_an_unknown_effect_is_named_as_the_reason() -> None:
     assert isinstance(unknown, Refusal)
     assert "cannot be known" in (unknown.hint or "")
     assert "cannot be known" not in (known.hint or "")
+
+
+@pytest.mark.parametrize(("when", "facts", "names"), [
+    ("op.page > 1", {}, "(op.page)"), ("op.page > 1", {"page": "all"}, "(op.page)"),
+    ('op.path == "/x" && (op.page > 1 || op.size > 2)', {"path": "/x"}, "(op.page, op.size)"),
+    ('op.verb == "drop" && op.page > 1', {}, "(op.page)"), ("op.page > 1", {"page": 2}, ""),
+    ('op.verb == "drop" && op.page > 1', {"page": 2}, ""), ("1 / session.rows == 1", {}, ""),
+])
+def test_who_is_refused_for_what_cannot_be_told_reads_what_is_missing(when: str, facts: dict[str, object], names: str) -> None:
+    """An agent can send it then; what the rule compares it with stays the policy's secret."""
+    made = world(ALLOW, Rule("first", when='op.verb == "never"', deny="never"), Rule("rule", when=when, deny="no"))
+    refusal = refused(made.session().judge(replace(operation("drop", "select"), facts=facts), plan))
+    assert (refusal.rule, refusal.reason) == ("rule", "no")
+    assert names in refusal.hint
+    assert ("counts as met" in refusal.hint) is bool(names)

@@ -83,6 +83,18 @@ class CompiledRule:
         fails = [condition.fails_without({**context, "op": {**op, "verb": verb}}, lacks) for verb in verbs]
         return bool(fails) and (all(fails) if self.restricts else any(fails))
 
+    def untold(self, context: Context, verbs: list[str]) -> frozenset[str]:
+        """Facts of the operation that could not be told, where it matches for that alone and not because its condition holds."""
+        condition = self.condition
+        if condition is None:
+            return frozenset()
+        if not condition.needs_verb:
+            return condition.untold(context)
+        each = [{**context, "op": {**context["op"], "verb": verb}} for verb in verbs]
+        if any(condition.holds(one) for one in each):
+            return frozenset()
+        return frozenset[str]().union(*(condition.untold(one) for one in each))
+
     def matches_login(self, context: Context) -> bool:
         """Whether it speaks of opening a session: a condition on a request is not told yet, so it
         neither restricts nor stands in the way of an `allow`.

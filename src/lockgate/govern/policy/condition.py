@@ -85,6 +85,13 @@ class Condition:
         """
         return any(lacks.isdisjoint(part.facts) and part.holds(context) is False for part in self._conjuncts)
 
+    def untold(self, context: Mapping[str, Mapping[str, object]]) -> frozenset[str]:
+        """The operation's facts that are asked about where it cannot be told; empty where it can."""
+        if self.holds(context) is not None:
+            return frozenset()
+        parts = [part for part in self._conjuncts if part.holds(context) is None] or [self]
+        return frozenset[str]().union(*(part.facts for part in parts)) - {"verb", "verbs"}
+
     def reads(self, root: str) -> bool:
         """Whether it reads anything of `root` (``op``, ``time``, …)."""
         return any(name.startswith(root + ".") for name in self.uses)

@@ -223,6 +223,14 @@ class View:
             context["session"] = session.session_facts()
         return context
 
+    def untold(self, decision: Decision, operation: Operation, now: float, session: SessionFacts) -> tuple[str, ...]:
+        """Facts of the operation that could not be told, where that alone has the deciding rule deny it: whoever sent it may
+        send it otherwise."""
+        name, verbs = next(iter(decision.rules), None), sorted(operation.verbs)
+        context = self._context(operation, now, session)
+        found = (rule.untold(context, verbs) for rule in self._rules if rule.restricts and rule.rule.name == name)
+        return tuple(sorted(frozenset[str]().union(*found)))
+
     def connect(self, now: float) -> Decision:
         """See `PolicySet.may_connect`. A review is about requests, never about the login."""
         context = {**self._base, "time": time_facts(now, self._zone)}
