@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
+from typing import Final
 
 from lockgate.errors import ConfigError
 from lockgate.net.address import split_address
 
-_BACKLOG = 1024
+BACKLOG: Final = 1024
+"""Clients that may wait to be accepted. Event loops have a smaller number of their own, and set it anew."""
 
 
 def open_listeners(address: str, *, reuse_port: bool = False) -> list[socket.socket]:
@@ -46,7 +48,7 @@ def _listen(
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listening.setblocking(False)
         listening.bind(target)
-        listening.listen(_BACKLOG)
+        listening.listen(BACKLOG)
     except OSError:
         listening.close()
         raise

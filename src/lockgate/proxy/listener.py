@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from lockgate.config.settings import Listener
 from lockgate.govern.identity import CertificateRules
-from lockgate.net.listen import open_listeners
+from lockgate.net.listen import BACKLOG, open_listeners
 from lockgate.net.tls import ServerCertificate
 from lockgate.proxy.endpoint import Endpoint
 from lockgate.proxy.host import Host
@@ -68,7 +68,7 @@ class Door:
 
         loop = asyncio.get_running_loop()
         for listening in self._sockets:
-            self._servers.append(await loop.create_server(greet, sock=listening))
+            self._servers.append(await loop.create_server(greet, sock=listening, backlog=BACKLOG))
 
     def close(self) -> None:
         """Accept nothing more; sessions that are open stay."""
