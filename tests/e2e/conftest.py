@@ -11,6 +11,7 @@ import pytest
 
 from testbed.gateway import Gateway, Issuer, gateway, issuer
 from testbed.postgres import Server, embedded
+from testbed.webapp import WebApp, webapp
 
 PASSWORD = "3f9c-backend-canary-e8"
 
@@ -128,6 +129,13 @@ def front(backend: Server, tokens: Issuer, tmp_path_factory: pytest.TempPathFact
     folder: Path = tmp_path_factory.mktemp("front")
     with gateway(folder, HEAD + POLICIES, env={"CRM_PASSWORD": PASSWORD},
                  backend=backend.port, issuer=tokens.url) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
+    """The FastAPI application, which is its own token server too; its records are of one file's tests alone."""
+    with webapp(tmp_path_factory.mktemp("web")) as running:
         yield running
 
 

@@ -23,7 +23,7 @@ from lockgate.govern.identity import ShownCertificate
 from testbed.certificates import AgentAuthority, Certificate, make_certificate
 from testbed.gateway import Gateway, Issuer, gateway, run
 from testbed.postgres import Server
-from testbed.webapp import WebApp, webapp
+from testbed.webapp import WebApp
 from tests.e2e.conftest import PASSWORD, TRUST
 from tests.e2e.test_custody import cli, records, until
 from tests.e2e.test_http import SECRET
@@ -71,12 +71,6 @@ policies:
 
 def named(name: str, folder: str = "agents") -> x509.GeneralName:
     return x509.UniformResourceIdentifier(f"spiffe://example.org/{folder}/{name}")
-
-
-@pytest.fixture(scope="module")
-def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
-    with webapp(tmp_path_factory.mktemp("web")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

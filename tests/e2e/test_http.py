@@ -16,7 +16,7 @@ import pytest
 import requests
 
 from testbed.gateway import Gateway, Issuer, gateway, run
-from testbed.webapp import WebApp, webapp
+from testbed.webapp import WebApp
 from tests.e2e.conftest import TRUST
 from tests.e2e.test_custody import records, until
 
@@ -76,13 +76,6 @@ policies:
     when: op.path == "/echo/seldom"
     limit: {{requests: 2/h}}
 """
-
-
-@pytest.fixture(scope="module")
-def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
-    """The application."""
-    with webapp(tmp_path_factory.mktemp("web")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

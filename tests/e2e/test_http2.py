@@ -12,7 +12,7 @@ import pytest
 
 from testbed.certificates import Certificate, make_certificate
 from testbed.gateway import Gateway, Issuer, gateway
-from testbed.webapp import WebApp, webapp
+from testbed.webapp import WebApp
 from tests.e2e.test_custody import records
 from tests.e2e.test_http import HEAD, SECRET
 
@@ -22,12 +22,6 @@ TLS = HEAD.replace("plaintext_tokens: loopback, proxy: true", "tls: {{certificat
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     return make_certificate(tmp_path_factory.mktemp("tls"), "crm.example", "plain.example", "127.0.0.1")
-
-
-@pytest.fixture(scope="module")
-def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
-    with webapp(tmp_path_factory.mktemp("web")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -17,19 +17,13 @@ from lockgate.audit.reader import Reader
 from lockgate.audit.verify import verify_log
 from testbed.certificates import Certificate, make_certificate
 from testbed.gateway import Gateway, Issuer, gateway
-from testbed.webapp import WebApp, webapp
+from testbed.webapp import WebApp
 from tests.e2e.test_custody import cli, records, until
 from tests.e2e.test_http import HEAD, SECRET
 from tests.e2e.test_http2 import client_of
 
 BOTH = HEAD.replace(
     "connections:", '  - {{name: tls, protocol: http, address: "127.0.0.1:{tls}", tls: {{certificate: {certificate}, key: {key}}}}}\nconnections:', 1)
-
-
-@pytest.fixture(scope="module")
-def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
-    with webapp(tmp_path_factory.mktemp("web")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

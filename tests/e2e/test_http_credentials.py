@@ -17,7 +17,7 @@ from lockgate.model import Secret
 from lockgate.protocols.http.signing import Key, authorization
 from testbed.certificates import make_certificate
 from testbed.gateway import Gateway, Issuer, gateway, run
-from testbed.webapp import CLIENT_ID, CLIENT_SECRET, WebApp, webapp
+from testbed.webapp import CLIENT_ID, CLIENT_SECRET, WebApp
 from tests.e2e.conftest import TRUST
 from tests.e2e.test_custody import records, until
 
@@ -68,13 +68,6 @@ connections:
 policies:
   - {{name: agents-connect, who: {{groups: [agents]}}, allow: connect}}
 """
-
-
-@pytest.fixture(scope="module")
-def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
-    """The application, which is its own token server."""
-    with webapp(tmp_path_factory.mktemp("web")) as running:
-        yield running
 
 
 class _Who(BaseHTTPRequestHandler):

@@ -27,7 +27,7 @@ from lockgate.protocols import discover
 from testbed.certificates import Certificate, make_certificate
 from testbed.gateway import Gateway, Issuer, gateway
 from testbed.mcpserver import CARD, mcpserver
-from testbed.webapp import CLIENT_ID, CLIENT_SECRET, WebApp, webapp
+from testbed.webapp import CLIENT_ID, CLIENT_SECRET, WebApp
 from tests.e2e import test_mcp as mcp
 from tests.e2e.test_http import HEAD, SECRET
 from tests.e2e.test_http2 import client_of
@@ -66,12 +66,6 @@ def recorded(head: str, *connections: str) -> str:
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     return make_certificate(tmp_path_factory.mktemp("tls"), "crm.example", "plain.example", "127.0.0.1")
-
-
-@pytest.fixture(scope="module")
-def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
-    with webapp(tmp_path_factory.mktemp("web")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

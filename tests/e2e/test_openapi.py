@@ -11,7 +11,7 @@ import pytest
 from lockgate.app import load_configuration
 from lockgate.errors import ConfigError
 from testbed.gateway import Gateway, Issuer, gateway
-from testbed.webapp import WebApp, webapp
+from testbed.webapp import WebApp
 from tests.e2e.test_custody import cli, records, until
 from tests.e2e.test_http import HEAD, SECRET
 
@@ -29,12 +29,6 @@ policies:
   - {{name: no-deletes, when: 'op.operation == "delete_customers__number__delete"', deny: nothing is deleted here}}
   - {{name: no-seconds, when: 'op.template == "/customers/{{number}}" && op.segments[1] == "2"', deny: not this one}}
 """
-
-
-@pytest.fixture(scope="module")
-def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
-    with webapp(tmp_path_factory.mktemp("web")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

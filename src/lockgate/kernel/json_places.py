@@ -25,9 +25,7 @@ def members(text: str, at: int) -> list[tuple[str, int, int, int]]:
             start = skipped(text, skipped(text, colon) + 1)
             end: int = _scan(text, start)[1]
             found.append((name, name_at, start, end))
-            at = skipped(text, end)
-            if text[at] == ",":
-                at = skipped(text, at + 1)
+            at = _behind(text, end)
     except (StopIteration, IndexError):
         raise ValueError("not JSON") from None
     return found
@@ -41,12 +39,16 @@ def elements(text: str, at: int) -> list[tuple[int, int]]:
         while text[at] != "]":
             end: int = _scan(text, at)[1]
             found.append((at, end))
-            at = skipped(text, end)
-            if text[at] == ",":
-                at = skipped(text, at + 1)
+            at = _behind(text, end)
     except (StopIteration, IndexError):
         raise ValueError("not JSON") from None
     return found
+
+
+def _behind(text: str, end: int) -> int:
+    """Where the next one begins behind the one that ends at `end`, or the container ends. IndexError where the text does."""
+    at = skipped(text, end)
+    return skipped(text, at + 1) if text[at] == "," else at
 
 
 def skipped(text: str, at: int) -> int:

@@ -249,8 +249,6 @@ def renamed_fields(request: Request, content: bytes) -> Renamed:
     """
     if request.is_graphql:
         return () if _shows_no_document(request) else _documents(renamed_by, request, content)
-    if not content and request.target.raw_query is None:
-        return ()                           # there is no text
     try:
         return renamed_in(_texts(request, content))
     except BadDocument as error:
@@ -262,7 +260,7 @@ def _texts(request: Request, content: bytes) -> list[str]:
     found = [*request.target.query.get("query", ())]
     for extensions in request.target.query.get("extensions", ()):
         queries_in(extensions)
-    if not content and request.media_type != "application/graphql":
+    if not content:
         return found
     try:
         text = _plain(request.head, content)
